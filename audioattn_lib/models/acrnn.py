@@ -1,0 +1,285 @@
+"""The attentive convolutional recurrent network for environmental sounds.
+
+``features (B, T, n_mels)`` -> convolutions ``(B, T, C)`` -> recurrent layer
+(optional) -> attention over time ``(B, H)`` -> classifier ``(B, classes)``.
+The published configuration has one convolution and, despite the name, no
+recurrent layer (Martins et al., JMLR 2022, and the code released with it).
+
+Padding changes nothing: convolutions, pooling and batch statistics see only
+the frames that belong to a clip.
+
+Book page: ``urban_sound``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypedDict
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from ..attention.record import AttentionRecord, FrameClock
+from ..errors import ConfigError
+
+__all__ = ["ACRNN", "PRESETS", "ConvolutionBlock", "ConvolutionalFront", "MaskedBatchNorm1d", "RecurrentLayer"]
+
+
+class FrontShape(TypedDict):
+    """Widths, kernels and pools of the blocks of a front."""
+
+    channels: tuple[int, ...]
+    kernel_sizes: tuple[int, ...]
+    pool_sizes: tuple[int, ...]
+
+
+PRESETS: dict[str, FrontShape] = {
+    "published": {"channels": (128,), "kernel_sizes": (5,), "pool_sizes": (3,)},
+    "four_convolutions": {"channels": (128,) * 4, "kernel_sizes": (7, 11, 31, 51), "pool_sizes": (3,) * 4},
+}
+
+
+class MaskedBatchNorm1d(nn.BatchNorm1d):
+    r"""Batch normalisation whose statistics leave padding out.
+
+    .. math:: y = \gamma\,\frac{x - \mu}{\sqrt{\sigma^2 + \epsilon}} + \beta
+
+    with mean and variance over the valid frames of the batch in training and the
+    running estimates in evaluation. Without a mask it is ``nn.BatchNorm1d``.
+    """
+
+    def forward(  # type: ignore[override]
+        self,
+        inputs: Float[Tensor, "batch channels frames"],
+        mask: Bool[Tensor, "batch 1 frames"] | None = None,
+    ) -> Float[Tensor, "batch channels frames"]:
+        """Normalise; ``mask`` is True on valid frames."""
+        if mask is None or not self.training:
+            return super().forward(inputs)
+        x = inputs.float()
+        weight = mask.to(x.dtype)
+        count = weight.sum()
+        mean = (x * weight).sum(dim=(0, 2)) / count
+        variance = ((x - mean[:, None]) ** 2 * weight).sum(dim=(0, 2)) / count
+        if self.running_mean is not None and self.running_var is not None and self.num_batches_tracked is not None:
+            with torch.no_grad():
+                self.num_batches_tracked += 1
+                momentum = self.momentum if self.momentum is not None else 1.0 / float(self.num_batches_tracked)
+                self.running_mean.lerp_(mean, momentum)
+                self.running_var.lerp_(variance * count / (count - 1).clamp(min=1), momentum)
+        scale = torch.rsqrt(variance + self.eps) * self.weight
+        return ((x - mean[:, None]) * scale[:, None] + self.bias[:, None]).to(inputs.dtype)
+
+
+class ConvolutionBlock(nn.Module):
+    """Convolution over time, batch normalisation, max pooling of stride 1, ReLU, dropout; length unchanged.
+
+    Parameters
+    ----------
+    in_channels, out_channels
+        Channels before and after, at least 1.
+    kernel_size, pool_size
+        Frames, odd so that the length stays; a pool of 1 is none.
+    batch_norm
+        Normalise over the batch.
+    dropout
+        In [0, 1).
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int = 5,
+        pool_size: int = 3,
+        *,
+        batch_norm: bool = True,
+        dropout: float = 0.15,
+    ) -> None:
+        super().__init__()
+        for name, value in (("kernel_size", kernel_size), ("pool_size", pool_size)):
+            if value < 1 or value % 2 == 0:
+                raise ConfigError(f"{name} is {value}; it must be an odd number of frames, so that lengths stay")
+        self.convolution = nn.Conv1d(in_channels, out_channels, kernel_size, padding=kernel_size // 2)
+        self.norm = MaskedBatchNorm1d(out_channels) if batch_norm else None
+        self.pool_size = pool_size
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(
+        self, inputs: Float[Tensor, "batch channels frames"], mask: Bool[Tensor, "batch 1 frames"] | None
+    ) -> Float[Tensor, "batch out frames"]:
+        """Apply the block; padded frames of the result are 0."""
+        x = self.convolution(inputs if mask is None else inputs * mask)
+        if self.norm is not None:
+            x = self.norm(x, mask)
+        if self.pool_size > 1:
+            # A maximum over the border must not see padding: it is what a shorter clip would see, nothing.
+            x = x if mask is None else x.masked_fill(~mask, float("-inf"))
+            x = F.max_pool1d(x, self.pool_size, stride=1, padding=self.pool_size // 2)
+        x = self.dropout(F.relu(x))
+        return x if mask is None else x.masked_fill(~mask, 0.0)
+
+
+class ConvolutionalFront(nn.Module):
+    """Blocks of convolutions over time, from ``(B, T, n_mels)`` to ``(B, T, channels[-1])``."""
+
+    def __init__(
+        self,
+        n_mels: int,
+        channels: Sequence[int] = (128,),
+        kernel_sizes: Sequence[int] = (5,),
+        pool_sizes: Sequence[int] = (3,),
+        *,
+        batch_norm: bool = True,
+        dropout: float = 0.15,
+    ) -> None:
+        super().__init__()
+        if not len(channels) == len(kernel_sizes) == len(pool_sizes) >= 1:
+            raise ConfigError(
+                f"channels, kernel_sizes and pool_sizes have {len(channels)}, {len(kernel_sizes)} and "
+                f"{len(pool_sizes)} entries; each block needs one of each"
+            )
+        widths = [n_mels, *channels]
+        self.blocks = nn.ModuleList(
+            ConvolutionBlock(i, o, k, p, batch_norm=batch_norm, dropout=dropout)
+            for i, o, k, p in zip(widths, channels, kernel_sizes, pool_sizes, strict=False)
+        )
+        self.out_features = channels[-1]
+
+    def forward(
+        self, features: Float[Tensor, "batch frames mels"], mask: Bool[Tensor, "batch frames"] | None
+    ) -> Float[Tensor, "batch frames channels"]:
+        """Encode each frame with its neighbours."""
+        x = features.transpose(1, 2)  # (B, n_mels, T)
+        for block in self.blocks:
+            x = block(x, None if mask is None else mask[:, None])
+        return x.transpose(1, 2)  # (B, T, C)
+
+
+class RecurrentLayer(nn.Module):
+    """A GRU or LSTM over the valid frames, from ``(B, T, C)`` to ``(B, T, size)``, twice the size if bidirectional."""
+
+    def __init__(self, in_features: int, size: int, kind: str = "gru", *, bidirectional: bool = False) -> None:
+        super().__init__()
+        kinds: dict[str, Callable[..., nn.RNNBase]] = {"gru": nn.GRU, "lstm": nn.LSTM}
+        if kind not in kinds:
+            raise ConfigError(f"kind is {kind!r}; it must be one of {', '.join(kinds)}")
+        self.layer = kinds[kind](in_features, size, batch_first=True, bidirectional=bidirectional)
+        self.out_features = size * (2 if bidirectional else 1)
+
+    def forward(
+        self, inputs: Float[Tensor, "batch frames channels"], lengths: Int[Tensor, " batch"] | None
+    ) -> Float[Tensor, "batch frames out"]:
+        """Run over time; padded frames of the result are 0."""
+        if lengths is None:
+            return self.layer(inputs)[0]
+        packed = pack_padded_sequence(inputs, lengths.cpu(), batch_first=True, enforce_sorted=False)
+        return pad_packed_sequence(self.layer(packed)[0], batch_first=True, total_length=inputs.shape[1])[0]
+
+
+class ACRNN(nn.Module):
+    r"""Front, optional recurrence, any attention of this library, and a linear classifier.
+
+    Parameters
+    ----------
+    front
+        From ``(B, T, n_mels)`` and a mask to ``(B, T, C)``; has ``out_features``.
+    attention
+        From ``(B, T, H)`` and lengths to a context ``(B, H)`` and a record.
+    classifier
+        From ``(B, H)`` to ``(B, classes)``.
+    recurrent
+        From ``(B, T, C)`` and lengths to ``(B, T, H)``; none by default, as published.
+    normalise
+        Subtract from each clip the mean of its valid frames first, as published.
+    clock
+        Time of the frames, for the record.
+
+    Notes
+    -----
+    :meth:`preset` makes the published settings (``"published"`` has 69,514
+    parameters with 80 mel bands and 10 classes). Source: Martins et al.,
+    *Sparse continuous distributions and Fenchel-Young losses*, JMLR 2022,
+    audio experiments. Book page: ``urban_sound``.
+    """
+
+    def __init__(
+        self,
+        front: nn.Module,
+        attention: nn.Module,
+        classifier: nn.Module,
+        *,
+        recurrent: RecurrentLayer | None = None,
+        normalise: bool = True,
+        clock: FrameClock = FrameClock(),
+    ) -> None:
+        super().__init__()
+        self.front = front
+        self.recurrent = recurrent
+        self.attention = attention
+        self.classifier = classifier
+        self.normalise = normalise
+        self.clock = clock
+
+    @classmethod
+    def preset(
+        cls,
+        name: str,
+        n_mels: int,
+        n_classes: int,
+        attention: Callable[[int], nn.Module],
+        *,
+        clock: FrameClock = FrameClock(),
+        dropout: float = 0.15,
+        recurrent: str = "none",
+        recurrent_size: int = 128,
+        bidirectional: bool = False,
+        normalise: bool = True,
+    ) -> ACRNN:
+        """A published configuration: ``"published"`` or ``"four_convolutions"``, see :data:`PRESETS`.
+
+        ``attention`` is given the width of its values and makes the module;
+        ``recurrent`` is ``"none"``, ``"gru"`` or ``"lstm"``.
+        """
+        if name not in PRESETS:
+            raise ConfigError(f"model is {name!r}; it must be one of {', '.join(PRESETS)}")
+        front = ConvolutionalFront(n_mels, **PRESETS[name], dropout=dropout)
+        width, layer = front.out_features, None
+        if recurrent != "none":
+            layer = RecurrentLayer(width, recurrent_size, recurrent, bidirectional=bidirectional)
+            width = layer.out_features
+        classifier = nn.Linear(width, n_classes)
+        return cls(front, attention(width), classifier, recurrent=layer, normalise=normalise, clock=clock)
+
+    def encode(
+        self, features: Float[Tensor, "batch frames mels"], lengths: Int[Tensor, " batch"] | None = None
+    ) -> Float[Tensor, "batch frames hidden"]:
+        """The values that attention reads: one vector a frame, 0 on padding."""
+        mask = None
+        if lengths is not None:
+            frames = torch.arange(features.shape[1], device=features.device)
+            mask = frames < lengths.to(features.device)[:, None]  # (B, T)
+        if self.normalise:
+            if mask is None:
+                features = features - features.mean(dim=1, keepdim=True)
+            else:
+                valid = mask[..., None].to(features.dtype)
+                mean = (features * valid).sum(dim=1, keepdim=True) / valid.sum(dim=1, keepdim=True).clamp(min=1)
+                features = (features - mean) * valid
+        hidden = self.front(features, mask)
+        return hidden if self.recurrent is None else self.recurrent(hidden, lengths)
+
+    def forward(
+        self,
+        features: Float[Tensor, "batch frames mels"],
+        lengths: Int[Tensor, " batch"] | None = None,
+        *,
+        record: bool = False,
+    ) -> tuple[Float[Tensor, "batch classes"], AttentionRecord]:
+        """Logits of each clip and, when asked for, what was attended to."""
+        hidden = self.encode(features, lengths)  # (B, T, H)
+        context, attended = self.attention(hidden, lengths, clock=self.clock, record=record)  # (B, H)
+        return self.classifier(context), attended

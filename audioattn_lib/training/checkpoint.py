@@ -1,0 +1,149 @@
+"""Checkpoints that a killed run continues from as if nothing had happened.
+
+A checkpoint is a safetensors file with every tensor (parameters, buffers,
+optimiser, random number generators) and a JSON file with every number
+(position, best score, patience). The JSON file names the tensor file and is
+moved into place last, so a kill at any instant leaves the previous pair whole.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from ..errors import RunError
+from .run_directory import write_atomically
+
+__all__ = ["Position", "load_best", "load_checkpoint", "load_weights", "save_best", "save_checkpoint"]
+
+
+@dataclass
+class Position:
+    """Where training stands.
+
+    Attributes
+    ----------
+    epoch, batch, step
+        Epochs finished, batches finished in the running epoch, optimiser steps in all.
+    best_score, best_epoch, stale_epochs
+        Best monitored score so far, its epoch (-1 while there is none), and epochs since.
+    sums
+        Running sums of the epoch: clips, loss and correct.
+    history
+        One dictionary an epoch.
+    """
+
+    epoch: int = 0
+    batch: int = 0
+    step: int = 0
+    best_score: float | None = None
+    best_epoch: int = -1
+    stale_epochs: int = 0
+    sums: dict[str, float] = field(default_factory=dict)
+    history: list[dict[str, float]] = field(default_factory=list)
+
+
+def save_checkpoint(directory: Path, model: nn.Module, optimizer: torch.optim.Optimizer, position: Position) -> None:
+    """Write the last state; the previous one is removed once this one is whole."""
+    tensors = {f"model/{name}": tensor for name, tensor in model.state_dict().items()}
+    scalars: dict[str, Any] = {}
+    state = optimizer.state_dict()
+    for index, entries in state["state"].items():
+        for name, value in entries.items():
+            if isinstance(value, Tensor):
+                tensors[f"optimizer/{index}/{name}"] = value
+            else:
+                scalars[f"{index}/{name}"] = value
+    tensors["rng/cpu"] = torch.get_rng_state()
+    if torch.cuda.is_available():
+        tensors["rng/cuda"] = torch.cuda.get_rng_state()
+    tensor_file = directory / f"last-{position.step:08d}.safetensors"
+    with write_atomically(tensor_file) as temporary:
+        save_file({name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}, temporary)
+    groups = [{k: v for k, v in group.items() if _is_plain(v)} for group in state["param_groups"]]
+    content = {"tensors": tensor_file.name, "position": asdict(position), "scalars": scalars, "groups": groups}
+    with write_atomically(directory / "last.json") as temporary:
+        temporary.write_text(json.dumps(content), encoding="utf-8")
+    for old in directory.glob("last-*.safetensors"):
+        if old != tensor_file:
+            old.unlink(missing_ok=True)
+
+
+def load_checkpoint(directory: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> Position | None:
+    """Restore the last state into ``model``, ``optimizer`` and the generators; None when there is none."""
+    file = directory / "last.json"
+    if not file.is_file():
+        return None
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+        tensors = load_file(directory / content["tensors"])
+        position = Position(**content["position"])
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        raise RunError(
+            f"{file}: the checkpoint is damaged ({error}); delete {directory} to train from the start"
+        ) from error
+    _load_state(model, {k[6:]: v for k, v in tensors.items() if k.startswith("model/")}, directory)
+    state: dict[int, dict[str, Any]] = {}
+    for name, tensor in tensors.items():
+        if name.startswith("optimizer/"):
+            _, index, entry = name.split("/")
+            state.setdefault(int(index), {})[entry] = tensor
+    for name, value in content["scalars"].items():
+        index, entry = name.split("/")
+        state.setdefault(int(index), {})[entry] = value
+    optimizer.load_state_dict({"state": state, "param_groups": content["groups"]})
+    torch.set_rng_state(tensors["rng/cpu"])
+    if torch.cuda.is_available() and "rng/cuda" in tensors:
+        torch.cuda.set_rng_state(tensors["rng/cuda"])
+    return position
+
+
+def save_best(directory: Path, model: nn.Module) -> None:
+    """Write the weights of the best epoch so far."""
+    with write_atomically(directory / "best.safetensors") as temporary:
+        save_file({n: t.detach().cpu().contiguous().clone() for n, t in model.state_dict().items()}, temporary)
+
+
+def load_best(directory: Path, model: nn.Module) -> None:
+    """Load the weights of the best epoch."""
+    load_weights(directory / "best.safetensors", model)
+
+
+def load_weights(path: Path, model: nn.Module) -> None:
+    """Load weights into ``model``; a :class:`RunError` lists the names that do not match."""
+    try:
+        tensors = load_file(path)
+    except FileNotFoundError:
+        raise RunError(f"{path}: no such weights; train the model first") from None
+    except (OSError, SafetensorError) as error:
+        raise RunError(f"{path}: not a readable safetensors file ({error})") from error
+    _load_state(model, tensors, path)
+
+
+def _load_state(model: nn.Module, tensors: dict[str, Tensor], source: Path) -> None:
+    own = model.state_dict()
+    missing, unknown = sorted(own.keys() - tensors.keys()), sorted(tensors.keys() - own.keys())
+    wrong = [
+        f"{n} is {tuple(tensors[n].shape)}, the model has {tuple(own[n].shape)}"
+        for n in sorted(own.keys() & tensors.keys())
+        if own[n].shape != tensors[n].shape
+    ]
+    if missing or unknown or wrong:
+        parts = [f"missing: {', '.join(missing[:5])}"] if missing else []
+        parts += [f"unknown: {', '.join(unknown[:5])}"] if unknown else []
+        parts += wrong[:5]
+        raise RunError(f"{source}: the weights are of another model ({'; '.join(parts)})")
+    model.load_state_dict(tensors)
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, (list, tuple)):
+        return all(_is_plain(item) for item in value)
+    return isinstance(value, (bool, int, float, str)) or value is None

@@ -1,0 +1,249 @@
+"""One run, one directory: everything a run was, read back without training.
+
+``runs/<experiment>/<key>/`` holds ``config.json``, ``environment.json``,
+``history.csv``, ``metrics.json``, ``predictions.csv``, ``attention.npz`` and
+``attention.csv``, ``checkpoint/``, ``tensorboard/``, ``figures/`` and
+``audio/``. Every file appears whole or not at all: it is written beside its
+place and moved there. ``metrics.json`` is written last, so its presence says
+that the run is complete. No pickles are written or read.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import platform
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ..attention.record import AttentionRecord
+from ..errors import RunError
+
+__all__ = ["Run", "RunDirectory", "describe_environment"]
+
+_PACKAGES = ("torch", "torchaudio", "numpy", "scipy", "scikit-learn", "entmax", "accelerate", "soundfile", "soxr")
+
+
+@contextmanager
+def write_atomically(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside ``path`` that becomes ``path`` when the block ends without error."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise RunError(
+                f"{path}: the disk is full; what was saved before is intact. Free some space and start the same "
+                "run again: it continues from its last checkpoint"
+            ) from error
+        raise
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def describe_environment(device: str, data_hash: str) -> dict[str, Any]:
+    """Versions, device, git commit and data hash that a run was made with."""
+    versions: dict[str, str | None] = {}
+    for package in _PACKAGES:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            versions[package] = None
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "device": device,
+        "packages": versions,
+        "git_commit": _git_commit(),
+        "data": data_hash,
+    }
+
+
+def _git_commit() -> str | None:
+    """Commit of the checkout the library runs from; None when it is installed without one."""
+    try:
+        asked = subprocess.run(
+            ["git", "rev-parse", "HEAD"],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            timeout=5,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return asked.stdout.strip() or None
+
+
+@dataclass(frozen=True)
+class RunDirectory:
+    """Writes the files of one run, each whole or not at all.
+
+    Parameters
+    ----------
+    path
+        ``runs/<experiment>/<key>``; made when it does not exist.
+    """
+
+    path: Path
+
+    def __post_init__(self) -> None:
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunError(f"{self.path}: cannot make the run directory ({error.strerror})") from error
+
+    @property
+    def is_complete(self) -> bool:
+        """True when the run was finished: its metrics are there."""
+        return (self.path / "metrics.json").is_file()
+
+    def write_json(self, name: str, content: Mapping[str, Any]) -> None:
+        """Write ``content`` as JSON; numbers that are not finite become ``null``."""
+        with write_atomically(self.path / name) as temporary:
+            temporary.write_text(json.dumps(_plain(content), indent=2, allow_nan=False) + "\n", encoding="utf-8")
+
+    def write_table(self, name: str, table: pd.DataFrame) -> None:
+        """Write a table as CSV without its index."""
+        with write_atomically(self.path / name) as temporary:
+            table.to_csv(temporary, index=False)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run, read back from its directory.
+
+    Parameters
+    ----------
+    path
+        The run directory.
+    config, environment, metrics
+        Content of the JSON files of these names.
+    history
+        One row an epoch: ``epoch``, ``step``, ``learning_rate``, losses, scores, throughput.
+    predictions
+        One row a clip that was predicted: ``clip``, ``split``, ``label``, ``predicted``, ``loss`` and one
+        ``probability_<class>`` a class.
+    """
+
+    path: Path
+    config: dict[str, Any]
+    environment: dict[str, Any]
+    metrics: dict[str, Any]
+    history: pd.DataFrame = field(repr=False)
+    predictions: pd.DataFrame = field(repr=False)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Run:
+        """Read a run; a :class:`RunError` names what is missing or damaged."""
+        path = Path(path)
+        if not path.is_dir():
+            raise RunError(f"{path}: no such run directory")
+        if not (path / "metrics.json").is_file():
+            raise RunError(f"{path}: the run is not finished (no metrics.json); start it again to continue it")
+        history = path / "history.csv"
+        return cls(
+            path,
+            _read_json(path / "config.json"),
+            _read_json(path / "environment.json"),
+            _read_json(path / "metrics.json"),
+            _read_table(history) if history.is_file() else pd.DataFrame(),
+            _read_table(path / "predictions.csv"),
+        )
+
+    @property
+    def key(self) -> str:
+        """The identity of the run: the name of its directory."""
+        return self.path.name
+
+    @property
+    def experiment(self) -> str:
+        """The experiment it belongs to."""
+        return self.path.parent.name
+
+    @cached_property
+    def attention(self) -> AttentionRecord:
+        """What the model attended to in the test clips; empty for a model without attention."""
+        file = self.path / "attention.npz"
+        return AttentionRecord.load(file) if file.is_file() else AttentionRecord.empty()
+
+    @property
+    def classes(self) -> list[str]:
+        """Names of the classes in the order of the model's outputs."""
+        prefix = "probability_"
+        return [str(c)[len(prefix) :] for c in self.predictions.columns if str(c).startswith(prefix)]
+
+    def __getitem__(self, name: str) -> Any:
+        """A metric by name."""
+        try:
+            return self.metrics[name]
+        except KeyError:
+            raise KeyError(f"no metric {name!r} in {self.path}; there are {', '.join(self.metrics)}") from None
+
+    def summary(self) -> dict[str, Any]:
+        """What a sweep collects: experiment, key, path, configuration and metrics."""
+        return {
+            "experiment": self.experiment,
+            "key": self.key,
+            "path": str(self.path),
+            "config": self.config,
+            "metrics": self.metrics,
+        }
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RunError(f"{path}: missing; the run directory is incomplete, delete it and run again") from None
+    except (ValueError, OSError) as error:
+        raise RunError(f"{path}: not readable ({error}); delete the run directory and run again") from error
+    if not isinstance(content, dict):
+        raise RunError(f"{path}: holds {type(content).__name__}, not an object; delete the run directory and run again")
+    return content
+
+
+def _read_table(path: Path) -> pd.DataFrame:
+    try:
+        # Labels and clips such as "NA", "007" and "none" are names, not numbers or missing values.
+        return pd.read_csv(
+            path, dtype={"clip": str, "label": str, "predicted": str, "split": str}, keep_default_na=False
+        )
+    except FileNotFoundError:
+        raise RunError(f"{path}: missing; the run directory is incomplete, delete it and run again") from None
+    except (ValueError, OSError) as error:
+        raise RunError(f"{path}: not readable ({error}); delete the run directory and run again") from error
+
+
+def _plain(value: Any) -> Any:
+    """The value as JSON knows it."""
+    if isinstance(value, Mapping):
+        return {str(name): _plain(item) for name, item in value.items()}
+    if isinstance(value, np.ndarray):
+        return _plain(value.tolist())
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, (bool, str)) or value is None:
+        return value
+    if isinstance(value, (int, np.integer)):
+        return int(value)
+    if isinstance(value, (float, np.floating)):
+        return float(value) if np.isfinite(value) else None
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"{value!r} of type {type(value).__name__} cannot be written as JSON")

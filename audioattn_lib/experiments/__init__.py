@@ -1,1 +1,10 @@
+"""One module a chapter: a ``Config`` that validates itself, ``run(config)``, and presets."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+__all__ = ["EXPERIMENTS"]
+
+EXPERIMENTS: Mapping[str, str] = {"urban_sound": "audioattn_lib.experiments.urban_sound"}
+"""Module of each experiment by the name of its notebook."""

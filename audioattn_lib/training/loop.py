@@ -80,18 +80,15 @@ class TrainingSettings:
 
 
 def select_device(name: str) -> torch.device:
-    """``"auto"`` is CUDA where there is one; a device that is not there is an error, never silently the CPU."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if name.startswith("cuda") and not torch.cuda.is_available():
-        raise ConfigError(f"device is {name!r}, but PyTorch sees no CUDA device here; use auto or cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise ConfigError(f"device is {name!r}; it must be auto, cpu, cuda or cuda:N") from None
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise ConfigError(f"device is {name!r}; there are {torch.cuda.device_count()} CUDA devices, counted from 0")
-    return device
+    """``"auto"`` is CUDA where there is one; a device that is not there is an error, never silently the CPU.
+
+    With several CUDA devices, ``CUDA_VISIBLE_DEVICES`` says which one is meant.
+    """
+    if name not in ("auto", "cpu", "cuda"):
+        raise ConfigError(f"device is {name!r}; it must be auto, cpu or cuda (CUDA_VISIBLE_DEVICES picks one of several)")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("device is 'cuda', but PyTorch sees no CUDA device here; use auto or cpu")
+    return torch.device("cuda" if name == "cuda" or (name == "auto" and torch.cuda.is_available()) else "cpu")
 
 
 def fit(

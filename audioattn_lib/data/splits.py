@@ -1,0 +1,127 @@
+"""Which clips train, which choose the epoch, which are tested.
+
+A corpus says so itself, by a ``fold`` or a ``split`` column; one that says
+nothing is divided into five folds that keep groups together. Test clips never
+choose anything unless the published protocol is asked for by name.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import ConfigError, ManifestError
+from .manifest import Manifest
+
+__all__ = ["Split", "fold_names", "split_clips"]
+
+_VALIDATION = ("valid", "validation", "val", "dev", "devel", "development")
+_FOLDS = 5
+_SHARE = 0.2
+
+
+@dataclass(frozen=True)
+class Split:
+    """Row numbers of the manifest for training, validation and test."""
+
+    train: NDArray[np.int64]
+    valid: NDArray[np.int64]
+    test: NDArray[np.int64]
+
+
+def fold_names(manifest: Manifest) -> list[str]:
+    """The test sets a corpus offers: its folds in order, or the splits whose name begins with ``test``."""
+    assigned = _assignment(manifest)
+    names = sorted(set(assigned), key=lambda name: (len(name), name))
+    if "fold" in manifest.table or "split" not in manifest.table:
+        return names
+    tests = [name for name in names if name.startswith("test")]
+    if not tests:
+        raise ManifestError(
+            f"{manifest.name}: no split is called test; column split holds {', '.join(names)}. "
+            "Call one of them test, or use a column fold instead"
+        )
+    return tests
+
+
+def split_clips(manifest: Manifest, fold: str, protocol: str = "nested", seed: int = 0) -> Split:
+    """Divide the clips of a corpus for one test fold.
+
+    Parameters
+    ----------
+    manifest
+        The corpus.
+    fold
+        Name of the test fold, one of :func:`fold_names`, or ``"first"``.
+    protocol
+        ``"nested"``: validation is the fold after the test fold, cyclically (with fewer than three folds, or with
+        splits of which none is for validation, a fifth of the training groups). ``"published"``: validation *is* the
+        test fold, so the best epoch is chosen on test clips and scores are optimistic.
+    seed
+        Chooses groups where the corpus does not.
+    """
+    if protocol not in ("nested", "published"):
+        raise ConfigError(f"protocol is {protocol!r}; it must be nested or published")
+    names = fold_names(manifest)
+    fold = names[0] if fold == "first" else str(fold)
+    if fold not in names:
+        raise ConfigError(f"fold is {fold!r}; {manifest.name} has {', '.join(names)}")
+    assigned = np.array(_assignment(manifest))
+    test = np.flatnonzero(assigned == fold)
+    if "split" in manifest.table and "fold" not in manifest.table:
+        rest = np.flatnonzero(assigned == "train")
+        valid = np.flatnonzero(np.isin(assigned, _VALIDATION))
+    else:
+        following = names[(names.index(fold) + 1) % len(names)]
+        valid = np.flatnonzero(assigned == following) if len(names) > 2 else np.array([], dtype=np.int64)
+        rest = np.setdiff1d(np.arange(len(assigned)), test)
+    if protocol == "published":
+        valid = test
+    elif not len(valid):
+        valid = _grouped_share(manifest, rest, seed)
+    train = np.setdiff1d(rest, valid)
+    for name, part in (("training", train), ("validation", valid), ("test", test)):
+        if not len(part):
+            raise ManifestError(f"{manifest.name}: no {name} clip is left with test fold {fold!r}; check its columns")
+    return Split(train, valid, test)
+
+
+def _assignment(manifest: Manifest) -> list[str]:
+    for column in ("fold", "split"):
+        if column in manifest.table:
+            return [_name(value) for value in manifest.table[column]]
+    return [str(number + 1) for number in _divide(manifest, np.arange(len(manifest.table)), _FOLDS, seed=0)]
+
+
+def _name(value: Any) -> str:
+    """``1``, ``1.0`` and ``"1"`` are one fold."""
+    return str(int(value)) if isinstance(value, (float, np.floating)) and float(value).is_integer() else str(value)
+
+
+def _grouped_share(manifest: Manifest, rows: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
+    parts = _divide(manifest, rows, round(1 / _SHARE), seed)
+    return rows[parts == 0]
+
+
+def _divide(manifest: Manifest, rows: NDArray[np.int64], n_parts: int, seed: int) -> NDArray[np.int64]:
+    """Number of the part of each row: groups stay together, classes spread evenly."""
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    table = manifest.table.iloc[rows]
+    groups = table["group"].astype(str) if "group" in table else table["file_name"]
+    n_parts = min(n_parts, groups.nunique())
+    if n_parts < 2:
+        raise ManifestError(f"{manifest.name}: {len(rows)} clips in one group cannot be divided; add a fold column")
+    labels = table["label"].astype(str)
+    # Combinations of labels too rare to spread are one class here.
+    labels = labels.where(labels.map(labels.value_counts()) >= n_parts, "rare")
+    divider = StratifiedGroupKFold(n_parts, shuffle=True, random_state=seed)
+    parts = np.zeros(len(rows), dtype=np.int64)
+    if labels.value_counts().max() < n_parts:
+        labels[:] = "rare"
+    for number, (_, chosen) in enumerate(divider.split(np.zeros(len(rows)), labels, groups)):
+        parts[chosen] = number
+    return parts

@@ -1,0 +1,119 @@
+"""Losses, predictions and scores that experiments with class labels share.
+
+A clip has one class, and targets are class numbers ``(B,)``, or any number of
+classes, and targets are rows of 0 and 1 ``(B, C)``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..attention.record import AttentionRecord
+from ..data.manifest import Manifest
+from ..training import metrics, statistics
+
+__all__ = [
+    "classification_loss",
+    "label_events",
+    "predict",
+    "predictions_table",
+    "score_predictions",
+    "validate",
+]
+
+
+class _Batches(Protocol):
+    def epoch(self, number: int, start: int = 0) -> Iterator[Any]: ...
+
+
+def classification_loss(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean cross entropy (binary for several classes a clip) and the number of clips that are entirely right."""
+    if targets.ndim == 1:
+        return F.cross_entropy(logits.float(), targets), (logits.argmax(dim=1) == targets).sum()
+    loss = F.binary_cross_entropy_with_logits(logits.float(), targets.to(torch.float32))
+    return loss, ((logits > 0) == (targets > 0.5)).all(dim=1).sum()
+
+
+def validate(network: nn.Module, batches: _Batches) -> dict[str, float]:
+    """Mean loss and share of clips that are not entirely right."""
+    loss, correct, clips = 0.0, 0.0, 0
+    for batch in batches.epoch(0):
+        value, right = classification_loss(network(batch.features, batch.lengths)[0], batch.targets)
+        loss, correct, clips = loss + float(value) * len(batch), correct + float(right), clips + len(batch)
+    return {"loss": loss / clips, "error": 1.0 - correct / clips}
+
+
+@torch.no_grad()
+def predict(network: nn.Module, batches: _Batches) -> tuple[Tensor, AttentionRecord]:
+    """Logits ``(N, C)`` on the CPU and what was attended to, clip after clip in the order of the batches."""
+    network.eval()
+    logits, records = [], []
+    for batch in batches.epoch(0):
+        output, record = network(batch.features, batch.lengths, record=True)
+        logits.append(output.float().cpu())
+        records.append(record)
+    return torch.cat(logits), AttentionRecord.concatenate(records)
+
+
+def predictions_table(
+    manifest: Manifest, rows: NDArray[np.int64], logits: Tensor, targets: Tensor, *, split: str = "test"
+) -> pd.DataFrame:
+    """``predictions.csv``: a row a clip with label, prediction, loss and the probability of every class.
+
+    Several classes a clip are joined by ``;``; the predicted ones have probability above one half.
+    """
+    classes = manifest.classes
+    if targets.ndim == 1:
+        probabilities = logits.softmax(dim=1)
+        losses = F.cross_entropy(logits, targets, reduction="none")
+        predicted = [classes[int(i)] for i in logits.argmax(dim=1)]
+    else:
+        probabilities = logits.sigmoid()
+        losses = F.binary_cross_entropy_with_logits(logits, targets.to(logits.dtype), reduction="none").mean(dim=1)
+        predicted = [";".join(c for c, on in zip(classes, row, strict=True) if on) for row in probabilities > 0.5]
+    columns: dict[str, Any] = {
+        "clip": [manifest.ids[i] for i in rows],
+        "split": split,
+        "label": manifest.table["label"].iloc[rows].astype(str).to_numpy(),
+        "predicted": predicted,
+        "loss": losses.numpy(),
+    }
+    columns |= {f"probability_{name}": probabilities[:, c].numpy() for c, name in enumerate(classes)}
+    return pd.DataFrame(columns)
+
+
+def score_predictions(
+    classes: Sequence[str], logits: Tensor, targets: Tensor, groups: NDArray[np.str_]
+) -> dict[str, Any]:
+    """Scores of the predictions, with an interval over groups of clips, and chance beside them."""
+    truth = targets.numpy()
+    if targets.ndim == 1:
+        scores = metrics.classification_metrics(truth, logits.softmax(dim=1).numpy(), classes)
+        correct = logits.argmax(dim=1).numpy() == truth
+    else:
+        scores = metrics.multilabel_metrics(truth, logits.sigmoid().numpy(), classes)
+        correct = ((logits > 0).numpy() == (truth > 0.5)).all(axis=1)
+    interval = statistics.bootstrap_interval(correct.astype(np.float64), groups=groups)
+    return {
+        **scores,
+        "interval": {"low": interval.low, "high": interval.high, "level": interval.level},
+        "n_clips": len(truth),
+        "n_groups": len(np.unique(groups)),
+    }
+
+
+def label_events(manifest: Manifest, rows: NDArray[np.int64]) -> list[list[tuple[float, float]]]:
+    """Onset and offset in seconds of the events of each clip that its label is about; empty where none is known."""
+    spans = []
+    for row in rows:
+        labels = str(manifest.table["label"].iloc[row]).split(";")
+        spans.append([(e.onset, e.offset) for e in manifest.events(int(row)) if e.label in labels])
+    return spans

@@ -1,0 +1,378 @@
+"""Urban sounds: which attention finds the event in a noisy street?
+
+One :class:`Config` is one model on one test fold; :func:`run` trains it, or
+reads it back when the same run exists; :func:`study` compares mechanisms over
+folds beside a linear baseline and chance. The protocol and the settings are
+those of Martins et al., *Sparse continuous distributions and Fenchel-Young
+losses*, JMLR 2022, where they are sound, and options where they are not.
+
+Book page: ``urban_sound``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from ..attention import export
+from ..attention.record import FrameClock
+from ..attention.variants import VARIANTS, build_attention
+from ..audio.features import LogMel
+from ..batch.key import dependency_hash, key, source_hash
+from ..data.corpora import load
+from ..data.loading import BatchLoader
+from ..data.manifest import Manifest
+from ..data.splits import fold_names, split_clips
+from ..data.store import FeatureStore
+from ..models.acrnn import ACRNN, PRESETS
+from ..training import faithfulness
+from ..training.baseline import linear_baseline, summary_features
+from ..training.checkpoint import load_best
+from ..training.loop import TrainingSettings, fit, select_device
+from ..training.progress import Progress
+from ..training.run_directory import Run, RunDirectory, describe_environment
+from ..training.schedules import triangular
+from .classification import classification_loss, predict, predictions_table, score_predictions, validate
+from .fields import require, require_choice
+from .study import Study
+
+__all__ = ["ATTENTIONS", "CONTROL", "Config", "baseline", "build_model", "load_model", "prepare", "run", "study"]
+
+log = logging.getLogger("audioattn")
+
+NAME = "urban_sound"
+CONTROL = "mean"
+"""Equal weights for all frames: what a mechanism must beat to be worth its name."""
+ATTENTIONS = tuple(VARIANTS)
+"""The eight published variants: four discrete maps, four continuous densities."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """One model on one test fold. Unknown or impossible values are errors that name the field."""
+
+    data: str = field(default="city", metadata={"help": "corpus: city, or a folder with recordings"})
+    attention: str = field(default="softmax", metadata={"help": "attention map or density, or mean for none"})
+    fold: str = field(default="first", metadata={"help": "test fold or test split; first is the first there is"})
+    protocol: str = field(
+        default="nested", metadata={"help": "nested, or published: the best epoch is chosen on the test fold"}
+    )
+    seed: int = field(default=0, metadata={"help": "seed of weights, batches and dropout, from 0"})
+    sample_rate: int = field(default=16000, metadata={"help": "hertz; sounds are resampled on loading"})
+    n_mels: int = field(default=80, metadata={"help": "mel bands"})
+    model: str = field(default="published", metadata={"help": "one convolution (published), or four_convolutions"})
+    recurrent: str = field(default="none", metadata={"help": "none (as published), gru or lstm"})
+    recurrent_size: int = field(default=128, metadata={"help": "units of the recurrent layer, for each direction"})
+    bidirectional: bool = field(default=False, metadata={"help": "run the recurrent layer both ways"})
+    dropout: float = field(default=0.15, metadata={"help": "after each convolution, in [0, 1)"})
+    attention_size: int = field(default=128, metadata={"help": "width of the additive scorer"})
+    attention_dropout: float = field(default=0.0, metadata={"help": "on discrete weights, in [0, 1)"})
+    fused: bool = field(default=True, metadata={"help": "continuous: add the context of the softmax weights"})
+    encoder: str = field(default="moments", metadata={"help": "continuous: moments, convolution or last_state"})
+    positions: str = field(default="centres", metadata={"help": "continuous: frame centres, or published"})
+    boundary: str = field(default="zero", metadata={"help": "continuous: zero (published), reflect or renormalise"})
+    n_basis: int = field(default=128, metadata={"help": "continuous: Gaussian basis functions"})
+    basis_widths: tuple[float, ...] = field(
+        default=(0.1, 0.5), metadata={"help": "continuous: widths of the basis functions, in clip lengths"}
+    )
+    penalty: float = field(default=0.1, metadata={"help": "continuous: ridge penalty, above 0"})
+    epochs: int = field(default=20, metadata={"help": "passes over the training clips"})
+    batch_size: int = field(default=32, metadata={"help": "clips a step"})
+    base_rate: float = field(default=1e-4, metadata={"help": "lowest learning rate of the triangular schedule"})
+    max_rate: float = field(default=1e-3, metadata={"help": "highest learning rate"})
+    cycle_steps: int = field(default=1000, metadata={"help": "steps from the lowest to the highest rate"})
+    weight_decay: float = field(default=2e-6, metadata={"help": "of Adam"})
+    gradient_clip: float = field(default=5.0, metadata={"help": "largest norm of the gradient"})
+    monitor: str = field(default="error", metadata={"help": "validation score of the best epoch: error or loss"})
+    device: str = field(default="auto", metadata={"help": "auto, cpu or cuda"})
+    precision: str = field(default="auto", metadata={"help": "auto (bfloat16 on CUDA), float32 or bfloat16"})
+    skip_bad_clips: bool = field(default=False, metadata={"help": "leave out clips that fail the check, and say which"})
+
+    def __post_init__(self) -> None:
+        allowed = {
+            "attention": (*ATTENTIONS, CONTROL),
+            "protocol": ("nested", "published"),
+            "model": tuple(PRESETS),
+            "recurrent": ("none", "gru", "lstm"),
+            "encoder": ("moments", "convolution", "last_state"),
+            "positions": ("centres", "published"),
+            "boundary": ("zero", "reflect", "renormalise"),
+            "monitor": ("error", "loss"),
+            "device": ("auto", "cpu", "cuda"),
+            "precision": ("auto", "float32", "bfloat16"),
+        }
+        for name, values in allowed.items():
+            require_choice(self, name, values)
+        object.__setattr__(self, "fold", str(self.fold))
+        object.__setattr__(self, "basis_widths", tuple(float(width) for width in self.basis_widths))
+        for name in ("n_mels", "recurrent_size", "attention_size", "n_basis", "epochs", "batch_size", "cycle_steps"):
+            require(self, name, getattr(self, name) >= 1, "at least 1")
+        require(self, "sample_rate", self.sample_rate >= 1000, "at least 1000 hertz")
+        require(self, "seed", self.seed >= 0, "at least 0")
+        for name in ("dropout", "attention_dropout"):
+            require(self, name, 0 <= getattr(self, name) < 1, "in [0, 1)")
+        for name in ("penalty", "max_rate", "gradient_clip"):
+            require(self, name, getattr(self, name) > 0, "above 0")
+        require(self, "base_rate", 0 <= self.base_rate <= self.max_rate, "between 0 and max_rate")
+        require(self, "weight_decay", self.weight_decay >= 0, "at least 0")
+        require(self, "basis_widths", bool(self.basis_widths) and min(self.basis_widths) > 0, "numbers above 0")
+
+    @classmethod
+    def smoke(cls, **changes: Any) -> Config:
+        """Seconds on a CPU: a tiny synthetic city, one epoch; for tests."""
+        settings = {"data": "city?clips_per_class=6&n_folds=3&duration=2", "epochs": 1, "cycle_steps": 4}
+        return cls(**{**settings, **changes})
+
+    @classmethod
+    def default(cls, **changes: Any) -> Config:
+        """About ten seconds a model on two CPU cores: what the book shows when nothing else is there."""
+        return cls(**{"epochs": 20, "cycle_steps": 60, "monitor": "loss", **changes})
+
+    @classmethod
+    def paper(cls, **changes: Any) -> Config:
+        """The published settings on UrbanSound8K."""
+        return cls(**{"data": "urbansound8k", **changes})
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A corpus ready for training."""
+
+    manifest: Manifest
+    store: FeatureStore
+    front_end: LogMel
+    data_hash: str
+    targets: Tensor
+    is_multilabel: bool
+
+    @property
+    def groups(self) -> NDArray[np.str_]:
+        """What must not be counted twice, for each clip: its recording, or the clip itself."""
+        table = self.manifest.table
+        return np.asarray(table["group"] if "group" in table else table["file_name"], dtype=np.str_)
+
+    @property
+    def clock(self) -> FrameClock:
+        """Time of the feature frames."""
+        return FrameClock(*self.front_end.clock)
+
+
+def prepare(config: Config) -> Prepared:
+    """Load and check the corpus, and compute its features once; both are kept for the next call."""
+    return _prepare(config.data, config.sample_rate, config.n_mels, config.skip_bad_clips, config.device)
+
+
+@lru_cache(maxsize=4)
+def _prepare(data: str, sample_rate: int, n_mels: int, skip_bad_clips: bool, device: str) -> Prepared:
+    manifest = load(data)
+    report = manifest.check()
+    if skip_bad_clips and not report.ok:
+        manifest = report.skippable
+        log.warning("%s", report)
+    else:
+        report.raise_if_failed()
+    # The model subtracts each clip's mean itself: the baseline needs what that removes.
+    front_end = LogMel.published(sample_rate=sample_rate, n_mels=n_mels, normalise=False)
+    store = FeatureStore.build(manifest, front_end, device=select_device(device))
+    targets = torch.as_tensor(np.asarray(manifest.label_indices()))
+    return Prepared(manifest, store, front_end, manifest.content_hash(), targets, targets.ndim == 2)
+
+
+def build_model(config: Config, n_classes: int, clock: FrameClock) -> ACRNN:
+    """The network of a configuration, with weights drawn from the global generator."""
+
+    def attention(features: int) -> nn.Module:
+        options: dict[str, Any] = {"hidden_size": config.attention_size, "dropout": config.attention_dropout}
+        if config.attention == CONTROL:
+            options = {}
+        elif VARIANTS[config.attention].domain == "continuous":
+            options |= {
+                "fused": config.fused,
+                "encoder": config.encoder,
+                "positions": config.positions,
+                "boundary": config.boundary,
+                "n_basis": config.n_basis,
+                "widths": config.basis_widths,
+                "penalty": config.penalty,
+            }
+        return build_attention(config.attention, features, **options)
+
+    return ACRNN.preset(
+        config.model,
+        config.n_mels,
+        n_classes,
+        attention,
+        clock=clock,
+        dropout=config.dropout,
+        recurrent=config.recurrent,
+        recurrent_size=config.recurrent_size,
+        bidirectional=config.bidirectional,
+    )
+
+
+def run(config: Config, root: str | Path = "runs") -> Run:
+    """Train one model on one fold and test it; the same run is read back instead of made again.
+
+    Parameters
+    ----------
+    config
+        What to run.
+    root
+        Directory of all runs; this one goes to ``<root>/urban_sound/<key>/``.
+
+    Raises
+    ------
+    ConfigError, ManifestError, AudioError, RunError
+        When the configuration, the corpus, a sound or the run directory cannot be used.
+    """
+    prepared = prepare(config)
+    config = _resolve_fold(config, prepared)
+    directory, device = _open(dataclasses.asdict(config), prepared, config, root)
+    if directory.is_complete:
+        return Run.load(directory.path)
+    split = split_clips(prepared.manifest, config.fold, config.protocol, config.seed)
+    torch.manual_seed(config.seed)
+    model = build_model(config, len(prepared.manifest.classes), prepared.clock)
+    valid = _loader(prepared, split.valid, config, device)
+    fit(
+        model,
+        torch.optim.Adam(model.parameters(), lr=config.max_rate, weight_decay=config.weight_decay),
+        triangular(config.base_rate, config.max_rate, config.cycle_steps),
+        _loader(prepared, split.train, config, device, shuffle=True),
+        lambda network, batch: classification_loss(network(batch.features, batch.lengths)[0], batch.targets),
+        lambda network: validate(network, valid),
+        TrainingSettings(config.epochs, config.monitor, config.gradient_clip, precision=config.precision),
+        directory,
+        device=device,
+        describe=lambda batch: ", ".join(prepared.manifest.ids[int(i)] for i in batch.indices),
+    )
+    logits, record = predict(model, _loader(prepared, split.test, config, device))
+    record = record.named(prepared.manifest.ids[i] for i in split.test)
+    export.save_npz(record, directory.path / "attention.npz")
+    export.save_csv(record, directory.path / "attention.csv")
+    more = {"n_parameters": sum(p.numel() for p in model.parameters())}
+    events = label_events(prepared.manifest, split.test)
+    if any(events):
+        more["evidence"] = evidence(model, _loader(prepared, split.test, config, device), record, events, config.seed)
+    return _finish(directory, prepared, split.test, logits, more)
+
+
+def baseline(config: Config, root: str | Path = "runs") -> Run:
+    """The linear baseline on the same clips and folds: logistic regression on mean and deviation of each mel band.
+
+    Its strength of regularisation is chosen on the validation clips.
+    """
+    prepared = prepare(config)
+    config = _resolve_fold(config, prepared)
+    shared = ("data", "fold", "protocol", "seed", "sample_rate", "n_mels", "skip_bad_clips", "batch_size")
+    settings = {"baseline": "linear", **{name: getattr(config, name) for name in shared}}
+    directory, device = _open(settings, prepared, config, root)
+    if directory.is_complete:
+        return Run.load(directory.path)
+    split = split_clips(prepared.manifest, config.fold, config.protocol, config.seed)
+    inputs = []
+    for rows in (split.train, split.valid, split.test):
+        batches = _loader(prepared, rows, config, device).epoch(0)
+        inputs.append(np.concatenate([summary_features(b.features, b.lengths).cpu().numpy() for b in batches]))
+    targets = prepared.targets.numpy()
+    fitted = linear_baseline(inputs[0], targets[split.train], inputs[1], targets[split.valid], inputs[2])
+    probabilities = torch.as_tensor(fitted.probabilities)
+    logits = probabilities.logit(eps=1e-7) if prepared.is_multilabel else probabilities.clamp(min=1e-12).log()
+    return _finish(directory, prepared, split.test, logits.float(), {})
+
+
+def study(
+    config: Config,
+    attentions: Iterable[str] = ATTENTIONS,
+    folds: Iterable[str] | None = None,
+    root: str | Path = "runs",
+) -> Study:
+    """Every mechanism on every fold, with the linear baseline on each; what exists already is read back.
+
+    Parameters
+    ----------
+    config
+        Everything but ``attention`` and ``fold``.
+    attentions
+        Names of :data:`ATTENTIONS`, and :data:`CONTROL`.
+    folds
+        Test folds; None takes all there are.
+    root
+        Directory of all runs.
+    """
+    prepared = prepare(config)
+    folds = list(fold_names(prepared.manifest) if folds is None else folds)
+    configs = [dataclasses.replace(config, attention=name, fold=fold) for fold in folds for name in attentions]
+    baselines = [baseline(dataclasses.replace(config, fold=fold), root) for fold in folds]
+    runs = []
+    with Progress("runs", len(configs)) as progress:
+        for one in configs:
+            runs.append(run(one, root))
+            progress.advance(attention=one.attention, fold=one.fold)
+    groups = dict(zip(prepared.manifest.ids, prepared.groups, strict=True))
+    return Study(tuple(runs), tuple(baselines), groups, by="attention")
+
+
+def load_model(run: Run) -> ACRNN:
+    """The trained network of a run, in evaluation mode on the CPU."""
+    config = Config(**run.config)
+    model = build_model(config, len(run.classes), prepare(config).clock)
+    load_best(run.path / "checkpoint", model)
+    return model.eval()
+
+
+def _resolve_fold(config: Config, prepared: Prepared) -> Config:
+    return dataclasses.replace(config, fold=fold_names(prepared.manifest)[0]) if config.fold == "first" else config
+
+
+def _open(
+    settings: Mapping[str, Any], prepared: Prepared, config: Config, root: str | Path
+) -> tuple[RunDirectory, torch.device]:
+    """The directory of the run with these settings, with what it is written down, and its device."""
+    device = select_device(config.device)
+    identity = {
+        "settings": dict(settings),
+        "source": source_hash(__name__),
+        "dependencies": dependency_hash(),
+        "data": prepared.data_hash,
+    }
+    directory = RunDirectory(Path(root) / NAME / key(identity))
+    if not directory.is_complete:
+        directory.write_json("config.json", settings)
+        directory.write_json("environment.json", describe_environment(str(device), prepared.data_hash))
+    return directory, device
+
+
+def _loader(
+    prepared: Prepared, rows: NDArray[np.int64], config: Config, device: torch.device, *, shuffle: bool = False
+) -> BatchLoader:
+    return BatchLoader(
+        prepared.store,
+        prepared.targets,
+        rows,
+        batch_size=config.batch_size,
+        shuffle=shuffle,
+        seed=config.seed,
+        device=device,
+    )
+
+
+def _finish(
+    directory: RunDirectory, prepared: Prepared, rows: NDArray[np.int64], logits: Tensor, more: Mapping[str, Any]
+) -> Run:
+    """Write predictions, then scores: the scores last, for they say that the run is done."""
+    targets = prepared.targets[rows]
+    directory.write_table("predictions.csv", predictions_table(prepared.manifest, rows, logits, targets))
+    scores = score_predictions(prepared.manifest.classes, logits, targets, prepared.groups[rows])
+    directory.write_json("metrics.json", {**scores, **more})
+    return Run.load(directory.path)

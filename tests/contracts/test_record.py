@@ -1,0 +1,139 @@
+"""Laws of the attention record."""
+
+import numpy as np
+import pytest
+from scipy import integrate
+
+from audioattn_lib.attention.record import AttentionRecord, Density, FrameClock
+from audioattn_lib.errors import RunError
+
+
+def density(*modes):
+    location, variance, alpha, weight = (np.array([column], dtype=float) for column in zip(*modes, strict=True))
+    return Density(location, variance, alpha, weight)
+
+
+@pytest.mark.parametrize("alpha", [1.0, 4 / 3, 1.5, 2.0, 3.7])
+def test_density_has_mass_one_and_its_variance(alpha):
+    d = density((1.3, 0.04, alpha, 1.0))
+    a = min(float(d.half_width[0, 0]), 3.0)
+    mass, _ = integrate.quad(lambda t: d.pdf(np.array([t]))[0, 0], 1.3 - a, 1.3 + a)
+    variance, _ = integrate.quad(lambda t: (t - 1.3) ** 2 * d.pdf(np.array([t]))[0, 0], 1.3 - a, 1.3 + a)
+    assert mass == pytest.approx(1.0, abs=1e-9)
+    assert variance == pytest.approx(0.04, abs=1e-9)
+
+
+@pytest.mark.parametrize("alpha", [1.0, 4 / 3, 2.0])
+def test_cdf_is_the_integral_of_the_pdf(alpha):
+    d = density((0.5, 0.01, alpha, 0.4), (0.9, 0.02, alpha, 0.6))
+    for t in (0.2, 0.6, 1.0):
+        mass, _ = integrate.quad(lambda s: d.pdf(np.array([s]))[0, 0], -2, t, limit=200, points=[0.3, 0.5, 0.7, 0.9])
+        assert d.cdf(np.array([t]))[0, 0] == pytest.approx(mass, abs=1e-6)
+
+
+def test_compact_densities_are_zero_outside_their_support():
+    d = density((0.5, 0.01, 2.0, 1.0))
+    a = d.half_width[0, 0]
+    assert d.pdf(np.array([0.5 - a - 1e-9, 0.5 + a + 1e-9])) == pytest.approx(0.0)
+    assert density((0.5, 0.01, 1.0, 1.0)).half_width[0, 0] == np.inf
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"variance": [[0.0]]}, "variance"),
+        ({"alpha": [[0.9]]}, "alpha"),
+        ({"mode_weight": [[1.0, 0.0]]}, "mode_weight"),
+    ],
+)
+def test_impossible_densities_are_named(change, named):
+    fields = {"location": [[0.5]], "variance": [[0.1]], "alpha": [[2.0]], "mode_weight": [[1.0]]} | change
+    with pytest.raises(ValueError, match=named):
+        Density(**{name: np.array(value) for name, value in fields.items()})
+
+
+def weights_record(n_frames=(4, 2)):
+    weights = np.zeros((len(n_frames), 1, max(n_frames)), dtype=np.float32)
+    for i, n in enumerate(n_frames):
+        weights[i, 0, :n] = 1 / n
+    return AttentionRecord(
+        "softmax", FrameClock(0.01, -0.005), ("a", "b")[: len(n_frames)], np.array(n_frames), weights
+    )
+
+
+def test_saliency_sums_to_one_and_leaves_padding_out():
+    record = weights_record()
+    for clip, n in enumerate((4, 2)):
+        assert record.saliency(clip).shape == (n,)
+        assert record.saliency(clip).sum() == pytest.approx(1.0)
+
+
+def test_saliency_of_a_density_is_its_mass_in_each_frame():
+    record = AttentionRecord(
+        "parabola", FrameClock(0.1, 0.0), ("a",), np.array([10]), density=density((0.5, 0.01, 2.0, 1.0))
+    )
+    saliency = record.saliency()
+    assert saliency.sum() == pytest.approx(1.0)
+    assert saliency.argmax() in (4, 5)
+    assert saliency[0] == 0.0
+
+
+def test_one_clip_of_a_batch_is_the_single_clip():
+    record = weights_record()
+    one = record[1]
+    assert len(one) == 1
+    assert one.clips == ("b",)
+    np.testing.assert_array_equal(one.saliency(), record.saliency(1))
+
+
+def test_concatenation_pads_and_keeps_order():
+    joined = AttentionRecord.concatenate([weights_record((4, 2)), weights_record((7,)), AttentionRecord.empty()])
+    assert joined.clips == ("a", "b", "a")
+    assert joined.weights.shape == (3, 1, 7)
+    np.testing.assert_allclose(joined.saliency(1), [0.5, 0.5])
+
+
+def test_support_is_in_seconds_and_clipped_to_the_clip():
+    record = AttentionRecord(
+        "parabola",
+        FrameClock(0.1, 0.0),
+        ("a",),
+        np.array([10]),
+        density=density((0.1, 0.02, 2.0, 0.5), (0.8, 0.001, 2.0, 0.5)),
+    )
+    (start, _), (second, stop) = record.support()
+    assert start == 0.0
+    assert second < 0.8 < stop < 1.0
+    sparse = np.zeros((1, 1, 10), dtype=np.float32)
+    sparse[0, 0, [2, 3, 7]] = 1 / 3
+    record = AttentionRecord("sparsemax", FrameClock(0.1, 0.0), ("a",), np.array([10]), sparse)
+    np.testing.assert_allclose(record.support(), [(0.2, 0.4), (0.7, 0.8)])
+
+
+def test_a_record_survives_its_file(tmp_path):
+    record = weights_record()
+    np.savez(tmp_path / "attention.npz", **record.to_arrays())
+    back = AttentionRecord.load(tmp_path / "attention.npz")
+    assert (back.mechanism, back.clock, back.clips) == (record.mechanism, record.clock, record.clips)
+    np.testing.assert_array_equal(back.weights, record.weights)
+
+
+def test_a_missing_or_damaged_file_is_named(tmp_path):
+    with pytest.raises(RunError, match="no such"):
+        AttentionRecord.load(tmp_path / "none.npz")
+    (tmp_path / "bad.npz").write_bytes(b"PK not a zip")
+    with pytest.raises(RunError, match="bad.npz"):
+        AttentionRecord.load(tmp_path / "bad.npz")
+
+
+def test_the_empty_record_says_how_to_get_one():
+    assert AttentionRecord.empty().is_empty
+    with pytest.raises(IndexError, match="record=True"):
+        AttentionRecord.empty()[0]
+
+
+def test_wrong_shapes_are_named():
+    with pytest.raises(ValueError, match="weights has shape"):
+        AttentionRecord("softmax", n_frames=np.array([3]), weights=np.ones((1, 3)))
+    with pytest.raises(ValueError, match="n_frames"):
+        AttentionRecord("softmax", weights=np.ones((1, 1, 3)))

@@ -1,0 +1,78 @@
+"""Laws of the ACRNN."""
+
+import pytest
+import torch
+from torch import nn
+
+from audioattn_lib.attention.variants import VARIANTS, build_attention
+from audioattn_lib.errors import ConfigError
+from audioattn_lib.models.acrnn import ACRNN, ConvolutionBlock, MaskedBatchNorm1d, RecurrentLayer
+
+
+def network(attention="softmax", **options):
+    torch.manual_seed(0)
+    return ACRNN.preset("published", 80, 10, lambda width: build_attention(attention, width), **options)
+
+
+def test_the_published_preset_has_the_published_size():
+    assert sum(p.numel() for p in network().parameters()) == 69_514
+
+
+@pytest.mark.parametrize("attention", [*VARIANTS, "mean"])
+@pytest.mark.parametrize("recurrent", ["none", "gru"])
+def test_padding_and_batch_order_change_nothing(attention, recurrent):
+    model = network(attention, recurrent=recurrent, bidirectional=True).double().eval()
+    features = torch.randn(3, 40, 80, dtype=torch.float64)
+    lengths = torch.tensor([40, 1, 23])
+    together, _ = model(features, lengths)
+    for i in range(3):
+        alone, _ = model(features[i : i + 1, : lengths[i]], lengths[i : i + 1])
+        torch.testing.assert_close(alone[0], together[i], atol=1e-10, rtol=1e-10)
+    turned, _ = model(features.flip(0), lengths.flip(0))
+    torch.testing.assert_close(turned.flip(0), together, atol=1e-10, rtol=1e-10)
+
+
+@pytest.mark.parametrize("attention", VARIANTS)
+def test_what_padding_holds_changes_nothing_in_training(attention):
+    lengths = torch.tensor([30, 12])
+    outputs = []
+    for filling in (0.0, 1e3):
+        model = network(attention, dropout=0.0).double().train()
+        features = torch.randn(2, 30, 80, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+        features[1, 12:] = filling
+        outputs.append(model(features, lengths)[0])
+    torch.testing.assert_close(*outputs, atol=1e-9, rtol=1e-9)
+
+
+def test_asking_for_a_record_changes_nothing():
+    model = network("triweight").eval()
+    features = torch.randn(2, 25, 80)
+    silent, empty = model(features)
+    asked, record = model(features, record=True)
+    assert empty.is_empty
+    assert len(record) == 2
+    assert torch.equal(silent, asked)
+
+
+def test_batch_statistics_without_padding_are_those_of_torch():
+    torch.manual_seed(0)
+    ours, theirs = MaskedBatchNorm1d(5).double(), nn.BatchNorm1d(5).double()
+    x = torch.randn(4, 5, 9, dtype=torch.float64)
+    torch.testing.assert_close(ours(x, torch.ones(4, 1, 9, dtype=torch.bool)), theirs(x))
+    torch.testing.assert_close(ours.running_mean, theirs.running_mean)
+    torch.testing.assert_close(ours.running_var, theirs.running_var)
+
+
+def test_gradients_reach_every_parameter():
+    model = network("biweight", recurrent="lstm")
+    model(torch.randn(2, 20, 80))[0].square().sum().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
+
+
+def test_impossible_options_are_named():
+    with pytest.raises(ConfigError, match="published, four_convolutions"):
+        ACRNN.preset("five", 80, 10, lambda width: build_attention("softmax", width))
+    with pytest.raises(ConfigError, match="kernel_size is 4"):
+        ConvolutionBlock(3, 3, kernel_size=4)
+    with pytest.raises(ConfigError, match="gru, lstm"):
+        RecurrentLayer(3, 3, "rnn")

@@ -1,0 +1,164 @@
+"""Laws of the training loop, its checkpoints and the run directory."""
+
+from dataclasses import dataclass
+
+import pandas as pd
+import pytest
+import torch
+from torch import nn
+
+from audioattn_lib.errors import ConfigError, RunError
+from audioattn_lib.training.checkpoint import load_weights, save_best
+from audioattn_lib.training.loop import TrainingSettings, fit, select_device
+from audioattn_lib.training.run_directory import Run, RunDirectory, write_atomically
+
+
+@dataclass
+class Batch:
+    inputs: torch.Tensor
+    targets: torch.Tensor
+
+    def __len__(self):
+        return len(self.inputs)
+
+
+class Batches:
+    """Five batches an epoch, the same for the same epoch."""
+
+    def __init__(self, poison=None):
+        self.poison = poison
+
+    def __len__(self):
+        return 5
+
+    def epoch(self, number, start=0):
+        for i in range(start, 5):
+            generator = torch.Generator().manual_seed(100 * number + i)
+            inputs = torch.randn(8, 6, generator=generator)
+            if (number, i) == self.poison:
+                inputs[0, 0] = float("nan")
+            yield Batch(inputs, (inputs[:, 0] > 0).long())
+
+
+class Killed(Exception):
+    pass
+
+
+def loss(model, batch):
+    logits = model(batch.inputs)
+    return nn.functional.cross_entropy(logits, batch.targets), (logits.argmax(1) == batch.targets).sum()
+
+
+def train(directory, *, kill_at=None, epochs=3, **options):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 16), nn.Dropout(0.3), nn.ReLU(), nn.Linear(16, 2))
+    steps = 0
+
+    def counted(network, batch):
+        nonlocal steps
+        if steps == kill_at:
+            raise Killed
+        steps += 1
+        return loss(network, batch)
+
+    history = fit(
+        model,
+        torch.optim.Adam(model.parameters()),
+        lambda step: 1e-2 / (1 + step),
+        options.pop("batches", Batches()),
+        counted,
+        lambda network: {"loss": float(loss(network, next(Batches().epoch(99)))[0])},
+        TrainingSettings(epochs, checkpoint_seconds=0, tensorboard=False, **options),
+        RunDirectory(directory),
+        device=torch.device("cpu"),
+        describe=lambda batch: "rain.wav, dog.wav",
+    )
+    return model, history
+
+
+@pytest.mark.parametrize("kill_at", [1, 5, 7, 12])
+def test_a_killed_run_resumes_to_the_same_weights(tmp_path, kill_at):
+    whole, history = train(tmp_path / "whole")
+    with pytest.raises(Killed):
+        train(tmp_path / "killed", kill_at=kill_at)
+    resumed, resumed_history = train(tmp_path / "killed")
+    for name, tensor in whole.state_dict().items():
+        assert torch.equal(tensor, resumed.state_dict()[name]), name
+    timings = ["seconds", "clips_per_second"]
+    pd.testing.assert_frame_equal(history.drop(columns=timings), resumed_history.drop(columns=timings))
+
+
+def test_a_loss_that_is_not_finite_names_the_clips(tmp_path):
+    with pytest.raises(RunError, match="epoch 1, batch 2, in rain.wav, dog.wav"):
+        train(tmp_path, batches=Batches(poison=(1, 2)))
+
+
+def test_patience_stops_training(tmp_path):
+    _, history = train(tmp_path, epochs=60, patience=0)
+    assert len(history) < 60
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path):
+    with pytest.raises(Killed):
+        train(tmp_path, kill_at=3)
+    next((tmp_path / "checkpoint").glob("last-*.safetensors")).write_bytes(b"damaged")
+    with pytest.raises(RunError, match="damaged"):
+        train(tmp_path)
+
+
+def test_weights_of_another_model_are_listed(tmp_path):
+    save_best(tmp_path, nn.Linear(3, 2))
+    with pytest.raises(RunError, match=r"weight is \(2, 3\), the model has \(2, 4\)"):
+        load_weights(tmp_path / "best.safetensors", nn.Linear(4, 2))
+    with pytest.raises(RunError, match="no such weights"):
+        load_weights(tmp_path / "other.safetensors", nn.Linear(4, 2))
+
+
+def test_a_device_that_is_not_there_is_an_error():
+    assert select_device("cpu").type == "cpu"
+    with pytest.raises(ConfigError, match="auto, cpu or cuda"):
+        select_device("tpu")
+    if not torch.cuda.is_available():
+        with pytest.raises(ConfigError, match="no CUDA device"):
+            select_device("cuda")
+
+
+@pytest.mark.parametrize("change", [{"epochs": 0}, {"gradient_clip": 0.0}, {"precision": "float8"}])
+def test_impossible_settings_are_named(change):
+    with pytest.raises(ConfigError, match=next(iter(change))):
+        TrainingSettings(**{"epochs": 1, **change})
+
+
+def test_a_full_disk_keeps_what_was_there(tmp_path):
+    file = tmp_path / "metrics.json"
+    file.write_text("old")
+    with pytest.raises(RunError, match="disk is full"), write_atomically(file) as temporary:
+        temporary.write_text("half of the ne")
+        raise OSError(28, "No space left on device")
+    assert file.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_run_that_is_not_there_or_not_finished_says_so(tmp_path):
+    with pytest.raises(RunError, match="no such run"):
+        Run.load(tmp_path / "none")
+    RunDirectory(tmp_path / "half").write_json("config.json", {"seed": 1})
+    with pytest.raises(RunError, match="not finished"):
+        Run.load(tmp_path / "half")
+
+
+def test_a_run_comes_back_as_it_was(tmp_path):
+    directory = RunDirectory(tmp_path / "urban_sound" / "abc")
+    predictions = pd.DataFrame(
+        {"clip": ["007"], "split": ["test"], "label": ["NA"], "predicted": ["none"], "loss": [0.5]}
+    )
+    predictions["probability_NA"] = 0.25
+    directory.write_json("config.json", {"seed": 1})
+    directory.write_json("environment.json", {})
+    directory.write_table("predictions.csv", predictions)
+    directory.write_json("metrics.json", {"accuracy": float("nan")})
+    run = Run.load(directory.path)
+    assert (run.key, run.experiment, run.classes) == ("abc", "urban_sound", ["NA"])
+    assert run["accuracy"] is None
+    pd.testing.assert_frame_equal(run.predictions, predictions, check_dtype=False)
+    assert run.attention.is_empty

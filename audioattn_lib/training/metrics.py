@@ -1,0 +1,212 @@
+"""Scores of predictions, as dictionaries that go into ``metrics.json`` as they are.
+
+A thin layer over scikit-learn and SciPy that settles what they leave open: what
+happens to classes that do not occur, what is refused, and what a score is
+called. A score that the data does not define is ``None``, never a silent 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+
+__all__ = ["classification_metrics", "multilabel_metrics", "regression_metrics"]
+
+_SUM_TOLERANCE = 0.02  # probabilities computed in bfloat16 add up to 1 within this
+
+
+def classification_metrics(labels: ArrayLike, probabilities: ArrayLike, classes: Sequence[str]) -> dict[str, Any]:
+    r"""Scores of a classifier that gives each clip one class.
+
+    The predicted class is the most probable one, the first of them in a tie.
+
+    Parameters
+    ----------
+    labels
+        True class of each clip, whole numbers from 0 to ``len(classes) - 1``, shape ``(clips,)``.
+    probabilities
+        From 0 to 1, rows sum to 1; shape ``(clips, classes)``.
+    classes
+        Name of each class.
+
+    Returns
+    -------
+    dict
+        ``clips``; ``accuracy``, the share of clips predicted right, and
+        ``error``, the rest; ``unweighted_average_recall``, the mean of the
+        recall over the classes that occur in ``labels``; ``macro_f1``, the mean
+        of :math:`F_1 = 2PR/(P+R)` over the classes that occur in ``labels`` or
+        among the predictions; ``per_class_accuracy``, the recall of each class
+        by name, ``None`` for one that does not occur; ``confusion_matrix``,
+        counts with a row for each true class and a column for each predicted
+        one. Every share lies from 0 to 1.
+
+    Raises
+    ------
+    ValueError
+        When an argument is empty, of another length, not finite or out of range; the message names it.
+
+    Notes
+    -----
+    Schuller et al., *The INTERSPEECH 2009 emotion challenge*, for the
+    unweighted average recall. Book page: ``urban_sound``.
+    """
+    from sklearn import metrics
+
+    p = _probabilities(probabilities, classes)
+    y = _labels(labels, len(p), len(classes))
+    total = p.sum(axis=1)
+    if np.any(np.abs(total - 1) > _SUM_TOLERANCE):
+        row = int(np.argmax(np.abs(total - 1)))
+        raise ValueError(
+            f"row {row} of probabilities sums to {total[row]:.4g}; each row must sum to 1 "
+            "(apply softmax to scores, exp to log-probabilities)"
+        )
+    predicted = p.argmax(axis=1)
+    confusion = metrics.confusion_matrix(y, predicted, labels=range(len(classes)))
+    occurring = np.unique(y)
+    count = confusion.sum(axis=1)
+    accuracy = float(metrics.accuracy_score(y, predicted))
+    return {
+        "clips": len(y),
+        "accuracy": accuracy,
+        "error": 1.0 - accuracy,
+        "unweighted_average_recall": float(
+            metrics.recall_score(y, predicted, labels=occurring, average="macro", zero_division=0.0)
+        ),
+        "macro_f1": float(metrics.f1_score(y, predicted, average="macro", zero_division=0.0)),
+        "per_class_accuracy": {
+            name: float(confusion[i, i] / count[i]) if count[i] else None for i, name in enumerate(classes)
+        },
+        "confusion_matrix": confusion.tolist(),
+    }
+
+
+def multilabel_metrics(targets: ArrayLike, probabilities: ArrayLike, classes: Sequence[str]) -> dict[str, Any]:
+    """Scores of a classifier that gives each clip any number of labels.
+
+    Parameters
+    ----------
+    targets
+        1 where the clip has the label and 0 where not, shape ``(clips, classes)``.
+    probabilities
+        From 0 to 1, each label by itself; shape ``(clips, classes)``.
+    classes
+        Name of each label.
+
+    Returns
+    -------
+    dict
+        ``clips``; ``mean_average_precision`` over the labels that occur;
+        ``macro_auc``, the mean area under the ROC curve over the labels that
+        occur in some clips and not in others; ``per_class_average_precision``
+        and ``per_class_auc`` by name, ``None`` where undefined. From 0 to 1;
+        an average over nothing is ``None``.
+
+    Raises
+    ------
+    ValueError
+        When an argument is empty, of another shape, not finite or out of range; the message names it.
+    """
+    from sklearn import metrics
+
+    p = _probabilities(probabilities, classes)
+    y = _array("targets", targets)
+    if y.shape != p.shape:
+        raise ValueError(f"targets has shape {y.shape} and probabilities {p.shape}; both need (clips, classes)")
+    if not np.isin(y, (0, 1)).all():
+        raise ValueError("targets holds something other than 0 and 1; 1 says that the clip has the label")
+    precision: dict[str, float | None] = {}
+    area: dict[str, float | None] = {}
+    for name, truth, score in zip(classes, y.T.astype(np.int64), p.T, strict=True):
+        precision[name] = float(metrics.average_precision_score(truth, score)) if truth.any() else None
+        area[name] = float(metrics.roc_auc_score(truth, score)) if truth.any() and not truth.all() else None
+    return {
+        "clips": len(y),
+        "mean_average_precision": _mean(precision),
+        "macro_auc": _mean(area),
+        "per_class_average_precision": precision,
+        "per_class_auc": area,
+    }
+
+
+def regression_metrics(targets: ArrayLike, predictions: ArrayLike) -> dict[str, Any]:
+    """Scores of predicted numbers.
+
+    Parameters
+    ----------
+    targets, predictions
+        Finite numbers of any unit, shape ``(clips,)``.
+
+    Returns
+    -------
+    dict
+        ``clips``; ``spearman``, the rank correlation from -1 to 1, ``None``
+        when either side is constant; ``rmse`` and ``mean_absolute_error`` in
+        the unit of the targets.
+
+    Raises
+    ------
+    ValueError
+        When an argument is empty, of another length or not finite; the message names it.
+    """
+    from scipy import stats
+    from sklearn import metrics
+
+    y, p = _array("targets", targets), _array("predictions", predictions)
+    if y.ndim != 1 or y.shape != p.shape:
+        raise ValueError(f"targets has shape {y.shape} and predictions {p.shape}; both need (clips,)")
+    constant = np.ptp(y) == 0 or np.ptp(p) == 0
+    return {
+        "clips": len(y),
+        "spearman": None if constant else float(stats.spearmanr(y, p).statistic),
+        "rmse": float(metrics.root_mean_squared_error(y, p)),
+        "mean_absolute_error": float(metrics.mean_absolute_error(y, p)),
+    }
+
+
+def _array(name: str, values: ArrayLike) -> NDArray[np.float64]:
+    """Float64 copy on the host of a sequence, array or tensor, checked to hold finite numbers."""
+    if isinstance(values, torch.Tensor):
+        values = values.detach().to("cpu", torch.float64).numpy()
+    array = np.asarray(values, dtype=np.float64)
+    if array.size == 0:
+        raise ValueError(f"{name} is empty; at least one clip is needed")
+    if not np.isfinite(array).all():
+        row = int(np.argwhere(~np.isfinite(array))[0][0]) if array.ndim else 0
+        raise ValueError(f"row {row} of {name} holds a value that is not finite; every value must be a number")
+    return array
+
+
+def _probabilities(probabilities: ArrayLike, classes: Sequence[str]) -> NDArray[np.float64]:
+    p = _array("probabilities", probabilities)
+    if p.ndim != 2 or p.shape[1] != len(classes):
+        raise ValueError(f"probabilities has shape {p.shape}; it must be (clips, {len(classes)}), a column a class")
+    if len(set(classes)) != len(classes):
+        raise ValueError("classes holds a name twice; every class needs a name of its own")
+    if p.min() < -1e-6 or p.max() > 1 + _SUM_TOLERANCE:
+        raise ValueError(
+            f"probabilities runs from {p.min():.4g} to {p.max():.4g}; it must lie from 0 to 1 "
+            "(apply softmax or sigmoid to scores, exp to log-probabilities)"
+        )
+    return p
+
+
+def _labels(labels: ArrayLike, clips: int, n_classes: int) -> NDArray[np.int64]:
+    y = _array("labels", labels)
+    if y.shape != (clips,):
+        raise ValueError(f"labels has shape {y.shape} and probabilities {clips} rows; give one label a row, ({clips},)")
+    wrong = (y < 0) | (y > n_classes - 1) | (y != np.floor(y))
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        raise ValueError(f"row {row} of labels is {y[row]:g}; it must be a whole number from 0 to {n_classes - 1}")
+    return y.astype(np.int64)
+
+
+def _mean(values: dict[str, float | None]) -> float | None:
+    defined = [value for value in values.values() if value is not None]
+    return float(np.mean(defined)) if defined else None

@@ -35,7 +35,6 @@ from ..data.manifest import Manifest
 from ..data.splits import fold_names, split_clips
 from ..data.store import FeatureStore
 from ..models.acrnn import ACRNN, PRESETS
-from ..training import faithfulness
 from ..training.baseline import linear_baseline, summary_features
 from ..training.checkpoint import load_best
 from ..training.loop import TrainingSettings, fit, select_device

@@ -1,0 +1,75 @@
+"""Laws of the division into training, validation and test."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from audioattn_lib.data.manifest import Manifest
+from audioattn_lib.data.splits import fold_names, split_clips
+from audioattn_lib.errors import ConfigError, ManifestError
+
+
+def corpus(n=40, **columns):
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"file_name": [f"{i}.wav" for i in range(n)], "label": rng.choice(["a", "b"], n)})
+    for name, values in columns.items():
+        table[name] = values
+    return Manifest(Path(), table, "tiny")
+
+
+def folded():
+    return corpus(fold=np.arange(40) % 4 + 1, group=np.arange(40) % 20)
+
+
+def test_folds_are_in_order_and_numbers_are_names():
+    assert fold_names(corpus(fold=np.arange(40.0) % 11 + 1))[:3] == ["1", "2", "3"]
+    assert fold_names(corpus(fold=np.arange(40.0) % 11 + 1))[-1] == "11"
+
+
+@pytest.mark.parametrize("fold", ["1", "2", "3", "4"])
+def test_nested_parts_are_disjoint_and_cover_everything(fold):
+    split = split_clips(folded(), fold)
+    parts = [set(split.train), set(split.valid), set(split.test)]
+    assert sum(map(len, parts)) == len(set.union(*parts)) == 40
+    following = str(int(fold) % 4 + 1)
+    assert set(folded().table["fold"].iloc[split.valid].astype(str)) == {following}
+
+
+def test_published_validation_is_the_test_fold():
+    split = split_clips(folded(), "2", protocol="published")
+    np.testing.assert_array_equal(split.valid, split.test)
+    assert not set(split.train) & set(split.test)
+
+
+def test_two_folds_validate_on_groups_of_the_training_fold():
+    manifest = corpus(fold=np.arange(40) % 2 + 1, group=np.arange(40) // 4)
+    split = split_clips(manifest, "1")
+    groups = manifest.table["group"]
+    assert not set(groups.iloc[split.train]) & set(groups.iloc[split.valid])
+    assert len(split.valid)
+
+
+def test_named_splits_serve_as_they_are_called():
+    manifest = corpus(split=["train"] * 20 + ["devel"] * 8 + ["test_near"] * 6 + ["test_far"] * 6)
+    assert fold_names(manifest) == ["test_far", "test_near"]
+    split = split_clips(manifest, "test_near")
+    assert (len(split.train), len(split.valid), len(split.test)) == (20, 8, 6)
+
+
+def test_a_corpus_without_columns_is_divided_by_group():
+    manifest = corpus(group=np.arange(40) // 2)
+    groups = manifest.table["group"]
+    for fold in fold_names(manifest):
+        split = split_clips(manifest, fold)
+        assert not set(groups.iloc[split.train]) & set(groups.iloc[split.test])
+
+
+def test_unknown_folds_and_splits_are_listed():
+    with pytest.raises(ConfigError, match="fold is '9'; tiny has 1, 2, 3, 4"):
+        split_clips(folded(), "9")
+    with pytest.raises(ConfigError, match="nested or published"):
+        split_clips(folded(), "1", protocol="peek")
+    with pytest.raises(ManifestError, match="no split is called test"):
+        fold_names(corpus(split=["train"] * 40))

@@ -1,0 +1,57 @@
+"""Style sheets and scripts that the pictures and players bring with them.
+
+Every output brings what it needs, so it works alone: in a cell, in a saved
+page, from ``file://``. A script that finds itself already loaded only wakes the
+new players, and :func:`deduplicate` leaves one copy of each when a page is built.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import re
+from importlib import resources
+
+__all__ = ["deduplicate", "script_tag", "style_tag"]
+
+_COPY = re.compile(r'<(style|script) data-audioattn="([^"]+)">.*?</\1>', re.DOTALL)
+
+
+def style_tag(name: str) -> str:
+    """The style sheet ``assets/<name>.css`` as an element."""
+    return _tag("style", f"{name}.css")
+
+
+def script_tag(name: str) -> str:
+    """The script ``assets/<name>.js`` as an element."""
+    return _tag("script", f"{name}.js")
+
+
+def deduplicate(page: str) -> str:
+    """A page of HTML with only the first copy of each of our style sheets and scripts.
+
+    Parameters
+    ----------
+    page
+        HTML text, of any origin; everything else in it stays as it is.
+    """
+    seen: set[str] = set()
+
+    def keep_first(match: re.Match[str]) -> str:
+        if match[2] in seen:
+            return ""
+        seen.add(match[2])
+        return match[0]
+
+    return _COPY.sub(keep_first, page)
+
+
+@functools.cache
+def _tag(kind: str, file: str) -> str:
+    text = resources.files(__package__).joinpath("assets", file).read_text(encoding="utf-8")
+    # Comments and indentation are for whoever reads the source, not for every page.
+    text = re.sub(r"/\*.*?\*/", "", text, flags=re.DOTALL)
+    lines = (line.strip() for line in text.splitlines())
+    text = "\n".join(line for line in lines if line and not line.startswith("//"))
+    stamp = f"{file}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+    return f'<{kind} data-audioattn="{stamp}">{text}</{kind}>'

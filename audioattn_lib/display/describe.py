@@ -1,0 +1,175 @@
+"""What there is to see and hear, in words and numbers: events, curves, alternative text."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..attention.export import moments
+from ..attention.record import AttentionRecord
+
+__all__ = ["Curve", "KnownEvent", "curve", "known_events", "sentence", "title_of"]
+
+
+class KnownEvent(NamedTuple):
+    """A sound that is known to be there, from ``onset`` to ``offset`` in seconds."""
+
+    label: str
+    onset: float
+    offset: float
+
+
+class _EventLike(Protocol):
+    @property
+    def label(self) -> str: ...
+    @property
+    def onset(self) -> float: ...
+    @property
+    def offset(self) -> float: ...
+
+
+#: Anything with a label, an onset and an offset in seconds, or a tuple of the three.
+Events = Iterable[_EventLike | tuple[str, float, float]]
+
+_TITLES = {
+    "softmax": "Softmax",
+    "entmax1333": "4/3-entmax",
+    "entmax15": "1.5-entmax",
+    "sparsemax": "Sparsemax",
+    "gaussian": "Gaussian",
+    "triweight": "Triweight",
+    "biweight": "Biweight",
+    "parabola": "Truncated parabola",
+}
+
+
+def title_of(record: AttentionRecord) -> str:
+    """A readable name of the mechanism of a record."""
+    name = record.mechanism or "attention"
+    return _TITLES.get(name, name.replace("_", " ")[:1].upper() + name.replace("_", " ")[1:])
+
+
+def known_events(events: Events | None) -> tuple[KnownEvent, ...]:
+    """Events in order of onset; an event that ends before it begins is an error that names it."""
+    known = []
+    for event in events or ():
+        one = KnownEvent(*event) if isinstance(event, tuple) else KnownEvent(event.label, event.onset, event.offset)
+        one = KnownEvent(str(one.label), float(one.onset), float(one.offset))
+        if not one.onset <= one.offset:
+            raise ValueError(f"event {one.label!r} lasts from {one.onset} to {one.offset} s; onset must come first")
+        known.append(one)
+    return tuple(sorted(known, key=lambda event: (event.onset, event.offset)))
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The attention of one clip over time, ready to draw.
+
+    Parameters
+    ----------
+    title
+        Name of the mechanism.
+    times
+        Seconds: points of a density, shape ``(n,)``, or the borders of frames, shape ``(n + 1,)``.
+    values
+        Attention per second, shape ``(n,)``; over frames, weight divided by the length of a frame.
+    over_frames
+        True for weights of frames, False for a density.
+    support
+        Intervals with any attention, in seconds, inside the clip.
+    unbounded
+        True when no instant of the clip has exactly zero attention.
+    mean, deviation
+        Moments over time in seconds.
+    """
+
+    title: str
+    times: NDArray[Any]
+    values: NDArray[Any]
+    over_frames: bool
+    support: tuple[tuple[float, float], ...]
+    unbounded: bool
+    mean: float
+    deviation: float
+
+    @property
+    def attended(self) -> float:
+        """Seconds of the clip with any attention."""
+        return sum(stop - start for start, stop in self.support)
+
+    @property
+    def summary(self) -> str:
+        """Mean and support in a few words."""
+        if self.unbounded:
+            reach = "the whole clip above zero"
+        elif len(self.support) == 1:
+            start, stop = self.support[0]
+            reach = f"support {start:.2f}–{stop:.2f} s"
+        else:
+            reach = f"support {self.attended:.2f} s in {len(self.support)} pieces"
+        return f"mean {self.mean:.2f} s ± {self.deviation:.2f} s, {reach}"
+
+
+def curve(record: AttentionRecord, clip: int = 0, *, title: str = "", points: int = 500) -> Curve:
+    """Attention over time of one clip of any record: its density, or else the saliency of its frames.
+
+    Parameters
+    ----------
+    record
+        What the mechanism looked at; not empty.
+    clip
+        Which clip of the record.
+    title
+        Name to show; the name of the mechanism when empty.
+    points
+        Instants at which a density is drawn, above 1.
+    """
+    one = record[clip]
+    assert one.n_frames is not None
+    start, stop = one.span()
+    support = tuple(one.support())
+    mean, variance = moments(one)
+    density = one.density
+    if density is not None:
+        reach = np.where(np.isfinite(density.half_width), density.half_width, 4 * np.sqrt(density.variance))[0]
+        # A narrow mode needs its own points: the grid of the clip could step over it.
+        own = (density.location[0] + np.linspace(-1, 1, 81)[:, None] * reach).ravel()
+        times = np.unique(np.concatenate([np.linspace(start, stop, points), own[(own > start) & (own < stop)]]))
+        values = density.pdf(times)[0]
+    else:
+        times = one.clock.edges(int(one.n_frames[0]))
+        values = one.saliency() / one.clock.period
+    covered = sum(b - a for a, b in support)
+    return Curve(
+        title=title or title_of(record),
+        times=times,
+        values=values,
+        over_frames=density is None,
+        support=support,
+        unbounded=math.isclose(covered, stop - start, rel_tol=1e-6),
+        mean=mean,
+        deviation=math.sqrt(max(variance, 0.0)),
+    )
+
+
+def sentence(
+    span: tuple[float, float],
+    frequencies: NDArray[Any] | None,
+    curves: Sequence[Curve] = (),
+    events: Sequence[KnownEvent] = (),
+) -> str:
+    """Alternative text of a picture of a sound and of what attends to it."""
+    parts = [f"Spectrogram of {span[1] - span[0]:.1f} s of sound"]
+    if frequencies is not None:
+        parts[0] += f", {frequencies[0]:.0f} to {frequencies[-1]:.0f} Hz"
+    if events:
+        named = ", ".join(f"{event.label} {event.onset:.2f}–{event.offset:.2f} s" for event in events[:12])
+        more = f" and {len(events) - 12} more" if len(events) > 12 else ""
+        parts.append(f"Known events: {named}{more}")
+    parts.extend(f"{each.title}: {each.summary}" for each in curves)
+    return ". ".join(parts) + "."

@@ -1,0 +1,157 @@
+"""A picture that fits the page it stands on: two themes, alternative text, a caption.
+
+The book's reader switches between a light and a dark page at will, so each
+picture is rendered once for either and a few lines of CSS show the right one.
+Compared with one picture in middling greys this keeps full contrast in both;
+as WebP the two together are smaller than one PNG.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .assets import style_tag
+from .style import DARK, LIGHT, THEMES, Theme
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure as MatplotlibFigure
+    from PIL.Image import Image
+
+__all__ = ["Figure", "render"]
+
+Drawing = Callable[[Theme], "MatplotlibFigure"]
+PIXELS_PER_INCH = 180  # about two device pixels for each CSS pixel of a book page
+FORMATS = (".webp", ".png", ".svg", ".pdf")
+
+
+@dataclass(frozen=True, repr=False)
+class Figure:
+    """A rendered picture with alternative text.
+
+    In a notebook it shows itself; elsewhere use :meth:`html` or :meth:`save`.
+
+    Parameters
+    ----------
+    images
+        The picture as WebP for ``"light"`` and ``"dark"`` pages.
+    alt
+        What the picture shows, in words, for those who do not see it.
+    caption
+        Text below the picture.
+    draw
+        Draws the picture anew in a theme; used for files of other formats.
+    """
+
+    images: Mapping[str, bytes]
+    alt: str
+    caption: str = ""
+    draw: Drawing | None = field(default=None, compare=False)
+
+    def html(self) -> str:
+        """The picture as a piece of HTML that needs nothing else."""
+        caption = f"<figcaption>{html.escape(self.caption)}</figcaption>" if self.caption else ""
+        return (
+            f'{style_tag("figure")}<figure class="audioattn aa-figure mathjax_ignore">'
+            f"{themed_images(self.images, self.alt)}{caption}</figure>"
+        )
+
+    def save(self, path: str | Path, theme: str = "light") -> Path:
+        """Write the picture to a ``.webp``, ``.png``, ``.svg`` or ``.pdf`` file and return its path.
+
+        Parameters
+        ----------
+        path
+            File to write; its folder is made when missing.
+        theme
+            ``"light"`` or ``"dark"``.
+        """
+        path = Path(path)
+        chosen = {each.name: each for each in THEMES}.get(theme)
+        if chosen is None:
+            raise ValueError(f'theme is {theme!r}; it must be "light" or "dark"')
+        if path.suffix.lower() not in FORMATS:
+            raise ValueError(f"{path}: figures are written as {', '.join(FORMATS)}; choose one of these endings")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.suffix.lower() == ".webp" or self.draw is None:
+            path.write_bytes(self.images[theme])
+            return path
+        import matplotlib
+
+        with matplotlib.rc_context(chosen.settings):
+            # The file may be opened on any background, so it brings its own.
+            self.draw(chosen).savefig(path, dpi=PIXELS_PER_INCH, facecolor=chosen.page)
+        return path
+
+    def _repr_html_(self) -> str:
+        return self.html()
+
+    def __repr__(self) -> str:
+        return f"Figure: {self.alt}"
+
+
+def render(draw: Drawing, alt: str, caption: str = "") -> Figure:
+    """Draw a picture in every theme.
+
+    Parameters
+    ----------
+    draw
+        Takes a :class:`~audioattn_lib.display.style.Theme` and returns a
+        Matplotlib figure that was made without ``pyplot`` (so nothing stays open).
+    alt
+        What the picture shows, in words; not empty.
+    caption
+        Text below the picture.
+    """
+    import matplotlib
+    import numpy as np
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from PIL import Image
+
+    if not alt.strip():
+        raise ValueError("alt is empty; say in words what the picture shows")
+    images: dict[str, bytes] = {}
+    for theme in THEMES:
+        with matplotlib.rc_context(theme.settings):
+            figure = draw(theme)
+            figure.set_dpi(PIXELS_PER_INCH)
+            canvas = FigureCanvasAgg(figure)
+            canvas.draw()
+            images[theme.name] = encode(Image.fromarray(np.asarray(canvas.buffer_rgba())))
+    return Figure(images, alt, caption, draw)
+
+
+def encode(image: Image) -> bytes:
+    """A drawing as lossless WebP of at most 256 colours.
+
+    Noise in a spectrogram is what costs; fewer shades of blue, which no eye
+    tells apart, make it three times smaller than all of them would.
+    """
+    from PIL import Image as Images
+
+    buffer = io.BytesIO()
+    few = image.quantize(256, method=Images.Quantize.FASTOCTREE).convert("RGBA")
+    few.save(buffer, "WEBP", lossless=True, quality=60, method=4)
+    return buffer.getvalue()
+
+
+def themed_images(images: Mapping[str, bytes], alt: str) -> str:
+    """Both renderings as ``img`` elements of which the style sheet shows one.
+
+    Without the style sheet (a notebook that is not trusted) ``hidden`` leaves
+    the light one, on a background of its own.
+    """
+    text = html.escape(alt, quote=True)
+    parts = []
+    for theme, extra in ((LIGHT, f'style="background-color:{LIGHT.page}"'), (DARK, "hidden")):
+        data = base64.b64encode(images[theme.name]).decode()
+        parts.append(
+            f'<img class="aa-{theme.name} dark-light" alt="{text}" loading="lazy" {extra} '
+            f'src="data:image/webp;base64,{data}">'
+        )
+    return "".join(parts)

@@ -8,13 +8,12 @@ choose anything unless the published protocol is asked for by name.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ConfigError, ManifestError
-from .manifest import Manifest
+from .manifest import Manifest, parse_number
 
 __all__ = ["Split", "fold_names", "split_clips"]
 
@@ -96,9 +95,10 @@ def _assignment(manifest: Manifest) -> list[str]:
     return [str(number + 1) for number in _divide(manifest, np.arange(len(manifest.table)), _FOLDS, seed=0)]
 
 
-def _name(value: Any) -> str:
-    """``1``, ``1.0`` and ``"1"`` are one fold."""
-    return str(int(value)) if isinstance(value, (float, np.floating)) and float(value).is_integer() else str(value)
+def _name(value: str) -> str:
+    """``1``, ``1.0`` and ``01`` are one fold."""
+    number = parse_number(value)
+    return str(int(number)) if number is not None and number.is_integer() else value
 
 
 def _grouped_share(manifest: Manifest, rows: NDArray[np.int64], seed: int) -> NDArray[np.int64]:

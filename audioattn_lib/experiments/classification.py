@@ -74,15 +74,18 @@ def predictions_table(
     if targets.ndim == 1:
         probabilities = logits.softmax(dim=1)
         losses = F.cross_entropy(logits, targets, reduction="none")
-        predicted = [classes[int(i)] for i in logits.argmax(dim=1)]
+        labels, predicted = ([classes[int(i)] for i in chosen] for chosen in (targets, logits.argmax(dim=1)))
     else:
         probabilities = logits.sigmoid()
         losses = F.binary_cross_entropy_with_logits(logits, targets.to(logits.dtype), reduction="none").mean(dim=1)
-        predicted = [";".join(c for c, on in zip(classes, row, strict=True) if on) for row in probabilities > 0.5]
+        labels, predicted = (
+            [";".join(name for name, on in zip(classes, row, strict=True) if on) for row in chosen]
+            for chosen in (targets > 0.5, probabilities > 0.5)
+        )
     columns: dict[str, Any] = {
         "clip": [manifest.ids[i] for i in rows],
         "split": split,
-        "label": manifest.table["label"].iloc[rows].astype(str).to_numpy(),
+        "label": labels,
         "predicted": predicted,
         "loss": losses.numpy(),
     }

@@ -34,16 +34,17 @@ from ..data.loading import BatchLoader
 from ..data.manifest import Manifest
 from ..data.splits import fold_names, split_clips
 from ..data.store import FeatureStore
+from ..errors import ConfigError
 from ..models.acrnn import ACRNN, PRESETS
 from ..training.baseline import linear_baseline, summary_features
 from ..training.checkpoint import load_best
 from ..training.loop import TrainingSettings, fit, select_device
 from ..training.progress import Progress
 from ..training.run_directory import Run, RunDirectory, describe_environment
-from ..training.schedules import triangular
-from .classification import classification_loss, predict, predictions_table, score_predictions, validate
+from ..training.schedules import Triangular
+from .classification import classification_loss, label_events, predict, predictions_table, score_predictions, validate
 from .fields import require, require_choice
-from .study import Study
+from .study import Study, choose
 
 __all__ = ["ATTENTIONS", "CONTROL", "Config", "baseline", "build_model", "load_model", "prepare", "run", "study"]
 
@@ -122,9 +123,24 @@ class Config:
             require(self, name, 0 <= getattr(self, name) < 1, "in [0, 1)")
         for name in ("penalty", "max_rate", "gradient_clip"):
             require(self, name, getattr(self, name) > 0, "above 0")
-        require(self, "base_rate", 0 <= self.base_rate <= self.max_rate, "between 0 and max_rate")
+        require(self, "base_rate", 0 < self.base_rate <= self.max_rate, "above 0 and at most max_rate")
         require(self, "weight_decay", self.weight_decay >= 0, "at least 0")
         require(self, "basis_widths", bool(self.basis_widths) and min(self.basis_widths) > 0, "numbers above 0")
+
+    @classmethod
+    def preset(cls, name: str, **changes: Any) -> Config:
+        """The preset ``"smoke"``, ``"default"`` or ``"paper"``, with some fields changed.
+
+        A corpus of ``None`` is the one of the preset.
+        """
+        presets = {"smoke": cls.smoke, "default": cls.default, "paper": cls.paper}
+        if name not in presets:
+            raise ConfigError(f"preset is {name!r}; it must be one of {', '.join(presets)}")
+        unknown = changes.keys() - {f.name for f in dataclasses.fields(cls)}
+        if unknown:
+            known = ", ".join(f.name for f in dataclasses.fields(cls))
+            raise ConfigError(f"no field is called {', '.join(sorted(unknown))}; there are {known}")
+        return presets[name](**{k: v for k, v in changes.items() if v is not None})
 
     @classmethod
     def smoke(cls, **changes: Any) -> Config:
@@ -246,7 +262,7 @@ def run(config: Config, root: str | Path = "runs") -> Run:
     fit(
         model,
         torch.optim.Adam(model.parameters(), lr=config.max_rate, weight_decay=config.weight_decay),
-        triangular(config.base_rate, config.max_rate, config.cycle_steps),
+        Triangular(config.base_rate, config.max_rate, config.cycle_steps),
         _loader(prepared, split.train, config, device, shuffle=True),
         lambda network, batch: classification_loss(network(batch.features, batch.lengths)[0], batch.targets),
         lambda network: validate(network, valid),
@@ -292,8 +308,8 @@ def baseline(config: Config, root: str | Path = "runs") -> Run:
 
 def study(
     config: Config,
-    attentions: Iterable[str] = ATTENTIONS,
-    folds: Iterable[str] | None = None,
+    attentions: str | Iterable[str] = "all",
+    folds: str | Iterable[str] = "all",
     root: str | Path = "runs",
 ) -> Study:
     """Every mechanism on every fold, with the linear baseline on each; what exists already is read back.
@@ -303,14 +319,15 @@ def study(
     config
         Everything but ``attention`` and ``fold``.
     attentions
-        Names of :data:`ATTENTIONS`, and :data:`CONTROL`.
+        Names out of :data:`ATTENTIONS` and :data:`CONTROL`: a list, or joined by commas, or ``"all"``.
     folds
-        Test folds; None takes all there are.
+        Test folds, in the same way.
     root
         Directory of all runs.
     """
     prepared = prepare(config)
-    folds = list(fold_names(prepared.manifest) if folds is None else folds)
+    folds = choose(folds, fold_names(prepared.manifest), "fold")
+    attentions = choose(attentions, (*ATTENTIONS, CONTROL), "attention")
     configs = [dataclasses.replace(config, attention=name, fold=fold) for fold in folds for name in attentions]
     baselines = [baseline(dataclasses.replace(config, fold=fold), root) for fold in folds]
     runs = []

@@ -115,7 +115,7 @@ def multilabel_metrics(targets: ArrayLike, probabilities: ArrayLike, classes: Se
     from sklearn import metrics
 
     p = _probabilities(probabilities, classes)
-    y = _array("targets", targets)
+    y = to_array("targets", targets)
     if y.shape != p.shape:
         raise ValueError(f"targets has shape {y.shape} and probabilities {p.shape}; both need (clips, classes)")
     if not np.isin(y, (0, 1)).all():
@@ -157,7 +157,7 @@ def regression_metrics(targets: ArrayLike, predictions: ArrayLike) -> dict[str, 
     from scipy import stats
     from sklearn import metrics
 
-    y, p = _array("targets", targets), _array("predictions", predictions)
+    y, p = to_array("targets", targets), to_array("predictions", predictions)
     if y.ndim != 1 or y.shape != p.shape:
         raise ValueError(f"targets has shape {y.shape} and predictions {p.shape}; both need (clips,)")
     constant = np.ptp(y) == 0 or np.ptp(p) == 0
@@ -169,7 +169,7 @@ def regression_metrics(targets: ArrayLike, predictions: ArrayLike) -> dict[str, 
     }
 
 
-def _array(name: str, values: ArrayLike) -> NDArray[np.float64]:
+def to_array(name: str, values: ArrayLike) -> NDArray[np.float64]:
     """Float64 copy on the host of a sequence, array or tensor, checked to hold finite numbers."""
     if isinstance(values, torch.Tensor):
         values = values.detach().to("cpu", torch.float64).numpy()
@@ -183,7 +183,7 @@ def _array(name: str, values: ArrayLike) -> NDArray[np.float64]:
 
 
 def _probabilities(probabilities: ArrayLike, classes: Sequence[str]) -> NDArray[np.float64]:
-    p = _array("probabilities", probabilities)
+    p = to_array("probabilities", probabilities)
     if p.ndim != 2 or p.shape[1] != len(classes):
         raise ValueError(f"probabilities has shape {p.shape}; it must be (clips, {len(classes)}), a column a class")
     if len(set(classes)) != len(classes):
@@ -197,7 +197,7 @@ def _probabilities(probabilities: ArrayLike, classes: Sequence[str]) -> NDArray[
 
 
 def _labels(labels: ArrayLike, clips: int, n_classes: int) -> NDArray[np.int64]:
-    y = _array("labels", labels)
+    y = to_array("labels", labels)
     if y.shape != (clips,):
         raise ValueError(f"labels has shape {y.shape} and probabilities {clips} rows; give one label a row, ({clips},)")
     wrong = (y < 0) | (y > n_classes - 1) | (y != np.floor(y))

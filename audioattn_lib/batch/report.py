@@ -1,0 +1,177 @@
+"""Results of many runs as a table and as a page.
+
+One row a run, from what the executed notebooks show; nothing is computed again.
+
+Book page: batch.
+"""
+
+from __future__ import annotations
+
+import csv
+import html
+import io
+import json
+import math
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+__all__ = ["Row", "flatten", "page", "table"]
+
+Row = dict[str, Any]
+"""One line of a results table by the names of its columns."""
+
+_MOST_SCORES = 8
+"""Columns of scores that a page has room for; the table has them all."""
+
+
+def flatten(scores: Mapping[str, Any], prefix: str = "") -> Row:
+    """Numbers and text of nested scores by their dotted names; lists are left out.
+
+    Notes
+    -----
+    Book page: batch.
+    """
+    flat: Row = {}
+    for name, value in scores.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{name}.")
+        elif value is None or isinstance(value, (bool, int, float, str)):
+            flat[prefix + name] = value
+    return flat
+
+
+def table(rows: Sequence[Row]) -> str:
+    """Rows as CSV with every column that any row has; what a row lacks is empty.
+
+    Notes
+    -----
+    Book page: batch.
+    """
+    columns = dict.fromkeys(name for row in rows for name in row)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def page(
+    title: str,
+    rows: Sequence[Row],
+    *,
+    varying: Sequence[str],
+    failures: Iterable[Mapping[str, Any]] = (),
+    links: Sequence[str] = ("notebook", "log"),
+) -> str:
+    """Rows as one HTML page that needs nothing but itself, in light and dark.
+
+    Parameters
+    ----------
+    title
+        Heading.
+    rows
+        Results; the columns in ``varying``, then scores as numbers at the top
+        level, are shown.
+    varying
+        Columns that tell rows apart. Over all but the first of them, means are
+        given beside the single rows.
+    failures
+        Jobs that failed: ``parameters``, ``error``, ``log``.
+    links
+        Columns whose values are relative links.
+
+    Notes
+    -----
+    Book page: batch.
+    """
+    label = [*varying, *(["run"] if any("run" in row for row in rows) else [])]
+    scores = [name for name in _scores(rows) if name not in label][:_MOST_SCORES]
+    parts = [f"<h1>{html.escape(title)}</h1>"]
+    failed = list(failures)
+    parts.append(
+        f"<p>{len(rows)} results, {len(failed)} failures. All scores: <a href='results.csv'>results.csv</a>.</p>"
+    )
+    if varying and len(varying) > 1 and rows:
+        parts += [
+            f"<h2>Mean and standard deviation by {html.escape(varying[0])}</h2>",
+            _means(rows, varying[0], scores),
+        ]
+    if rows:
+        shown = [name for name in links if any(row.get(name) for row in rows)]
+        parts += ["<h2>Results</h2>", _html_table(rows, [*label, *scores], shown)]
+    if failed:
+        parts.append("<h2>Failures</h2>")
+        for failure in failed:
+            parameters = html.escape(json.dumps(failure["parameters"], ensure_ascii=False))
+            link = f" <a href='{html.escape(str(failure['log']))}'>log</a>" if failure.get("log") else ""
+            parts.append(f"<p><code>{parameters}</code>{link}</p><pre>{html.escape(str(failure['error']))}</pre>")
+    return _PAGE.format(title=html.escape(title), body="\n".join(parts))
+
+
+_PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title>
+<style>
+:root {{ color-scheme: light dark; }}
+body {{ font: 1rem/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 72rem; padding: 0 1rem; }}
+.wide {{ overflow-x: auto; }}
+table {{ border-collapse: collapse; font-variant-numeric: tabular-nums; }}
+th, td {{ padding: .3rem .8rem; text-align: right; border-bottom: 1px solid #8884; }}
+th:first-child, td:first-child {{ text-align: left; }}
+pre {{ overflow-x: auto; padding: .8rem; background: #8882; }}
+</style>
+</head>
+<body>
+{body}
+</body>
+</html>
+"""
+
+
+def _scores(rows: Sequence[Row]) -> list[str]:
+    """Columns of scores at the top level, those that are numbers in some row."""
+    names = dict.fromkeys(name for row in rows for name in row)
+    return [name for name in names if "." not in name and any(_is_number(row.get(name)) for row in rows)]
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _means(rows: Sequence[Row], by: str, scores: Sequence[str]) -> str:
+    groups: dict[str, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(_shown(row.get(by, "")), []).append(row)
+    lines = []
+    for name, members in groups.items():
+        line: Row = {by: name, "runs": len(members)}
+        for score in scores:
+            values = [row[score] for row in members if _is_number(row.get(score))]
+            if values:
+                spread = f" ± {statistics.stdev(values):.3g}" if len(values) > 1 else ""
+                line[score] = f"{statistics.fmean(values):.4g}{spread}"
+        lines.append(line)
+    return _html_table(lines, [by, "runs", *scores], [])
+
+
+def _html_table(rows: Sequence[Row], columns: Sequence[str], links: Sequence[str]) -> str:
+    head = "".join(f"<th>{html.escape(name)}</th>" for name in [*columns, *links])
+    lines = []
+    for row in rows:
+        cells = [f"<td>{html.escape(_shown(row.get(name, '')))}</td>" for name in columns]
+        for name in links:
+            target = row.get(name)
+            cells.append(f"<td><a href='{html.escape(str(target))}'>{name}</a></td>" if target else "<td></td>")
+        lines.append(f"<tr>{''.join(cells)}</tr>")
+    body = "\n".join(lines)
+    return f"<div class='wide'><table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>"
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

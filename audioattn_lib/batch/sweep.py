@@ -1,0 +1,355 @@
+"""Many executions of one notebook, in parallel, and what came out of them.
+
+Each job is one process with a kernel of its own. A job whose key has been done
+is not done again, so an interrupted sweep continues when it is started again,
+and a failed job does not stop the others. The same code serves two cores and a
+cluster: jobs are handed out by Dask.
+
+``sweeps/<name>/`` holds ``jobs/<key>.ipynb`` (and ``.log``, and
+``.failed.ipynb`` for a failure), ``results.csv`` and ``index.html``.
+
+Book page: batch.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from audioattn_lib.batch import report
+from audioattn_lib.batch.execution import execute, runs_shown_in
+from audioattn_lib.batch.grid import Grid
+from audioattn_lib.batch.notebooks import DataHash
+from audioattn_lib.errors import AudioAttnError, ConfigError
+
+__all__ = ["CLUSTERS", "Job", "SweepResult", "sweep"]
+
+CLUSTERS: Final = ("local", "slurm", "pbs", "sge", "lsf")
+"""Where the workers of a sweep can be started."""
+
+_CLUSTER_CLASSES: Final = {"slurm": "SLURMCluster", "pbs": "PBSCluster", "sge": "SGECluster", "lsf": "LSFCluster"}
+
+
+@dataclass
+class Job:
+    """One execution of a sweep.
+
+    Parameters
+    ----------
+    key
+        Its identity; names its files.
+    parameters
+        What it gives to the notebook.
+    status
+        ``"waiting"``, ``"running"``, ``"done"``, ``"kept"`` (done by an
+        earlier sweep) or ``"failed"``.
+    seconds
+        Duration; of the earlier execution when it was kept.
+    error
+        Why it failed.
+
+    Notes
+    -----
+    Book page: batch.
+    """
+
+    key: str
+    parameters: Mapping[str, Any]
+    status: str = "waiting"
+    seconds: float = 0.0
+    error: str = ""
+    started: float = field(default=0.0, repr=False)
+
+
+@dataclass(frozen=True)
+class SweepResult:
+    """What a sweep has done.
+
+    Parameters
+    ----------
+    jobs
+        All jobs in the order of the file.
+    rows
+        Results, one row a run.
+    table
+        The CSV file with the results.
+    page
+        The HTML page with the results and the failures.
+
+    Notes
+    -----
+    Book page: batch.
+    """
+
+    jobs: tuple[Job, ...]
+    rows: tuple[report.Row, ...]
+    table: Path
+    page: Path
+
+    @property
+    def failures(self) -> tuple[Job, ...]:
+        """Jobs that failed."""
+        return tuple(job for job in self.jobs if job.status == "failed")
+
+
+def sweep(
+    file: str | Path,
+    directory: str | Path = "sweeps",
+    *,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    cluster: str = "local",
+    timeout: float = 24 * 3600.0,
+    data_hash: DataHash | None = None,
+    watch: Callable[[Grid, list[Job]], Any] | None = None,
+) -> SweepResult:
+    """Execute every job of a sweep that has not been done, and write the results.
+
+    Parameters
+    ----------
+    file
+        The sweep file, see :class:`~audioattn_lib.batch.grid.Grid`.
+    directory
+        Folder for all sweeps; this one goes to a folder with its name.
+    workers
+        Jobs at the same time, at least 1. When not given: one a GPU, or one a
+        processor core when there is no GPU.
+    scheduler
+        Address of a running Dask scheduler (``tcp://host:port``) that has
+        workers already; its workers see the same folders.
+    cluster
+        ``"local"`` starts workers here; ``"slurm"``, ``"pbs"``, ``"sge"`` and
+        ``"lsf"`` ask that queue for them through dask-jobqueue, with the
+        settings in its configuration file.
+    timeout
+        Seconds that one cell may take.
+    data_hash
+        Hashes data by name, for the key of a notebook that names its data.
+    watch
+        Called with the sweep and its jobs every second and after every change.
+
+    Raises
+    ------
+    ConfigError
+        If the file or an option cannot be used, before anything runs. Failed
+        jobs raise nothing: see :attr:`SweepResult.failures`.
+
+    Notes
+    -----
+    Book page: batch.
+    """
+    if cluster not in CLUSTERS:
+        raise ConfigError(f"cluster is {cluster!r}; it must be one of {', '.join(CLUSTERS)}")
+    if scheduler is not None and (cluster != "local" or workers is not None):
+        raise ConfigError("scheduler names workers that run already; leave out cluster and workers")
+    if workers is not None and workers < 1:
+        raise ConfigError(f"workers is {workers}; it must be at least 1")
+    grid = Grid.read(file)
+    folder = Path(directory).resolve() / grid.name
+    done = folder / "jobs"
+    done.mkdir(parents=True, exist_ok=True)
+    jobs = [Job(grid.notebook.key(parameters, data_hash), parameters) for parameters in grid.jobs]
+    for job in jobs:
+        if (done / f"{job.key}.ipynb").exists():
+            job.status, job.seconds = "kept", _seconds(done / f"{job.key}.json")
+    waiting = [job for job in jobs if job.status == "waiting"]
+
+    def look() -> None:
+        if watch is not None:
+            watch(grid, jobs)
+
+    try:
+        look()
+        if waiting:
+            gpus = _count_gpus() if scheduler is None and cluster == "local" else 0
+            count = workers or min(len(waiting), gpus or _count_cores())
+            with _connect(count, scheduler, cluster) as client:
+                threads = max(1, _count_cores() // count) if scheduler is None and cluster == "local" else None
+                _run_all(client, grid, waiting, done, timeout, threads, gpus, look)
+    finally:  # also when interrupted: what is done is shown
+        result = _write_results(grid, jobs, folder)
+    return result
+
+
+def _run_all(
+    client: Any,
+    grid: Grid,
+    waiting: list[Job],
+    done: Path,
+    timeout: float,
+    threads: int | None,
+    gpus: int,
+    look: Callable[[], None],
+) -> None:
+    from distributed import wait
+
+    source, here = grid.notebook.path.resolve(), os.getcwd()
+    futures = {}
+    for job in waiting:
+        output = done / f"{job.key}.ipynb"
+        future = client.submit(
+            _run_job, source, output, dict(job.parameters), timeout, threads, gpus, here, key=job.key, pure=False
+        )
+        futures[job.key] = future
+    open_jobs = {job.key: job for job in waiting}
+    while open_jobs:
+        with suppress(TimeoutError):
+            wait([futures[name] for name in open_jobs], timeout=1.0, return_when="FIRST_COMPLETED")
+        running = {str(name) for names in client.processing().values() for name in names}
+        for name, job in list(open_jobs.items()):
+            future = futures[name]
+            if name in running and job.status == "waiting":
+                job.status, job.started = "running", time.time()
+            if future.status in ("finished", "error", "cancelled", "lost"):
+                _settle(job, future, done)
+                del open_jobs[name]
+        look()
+
+
+def _settle(job: Job, future: Any, done: Path) -> None:
+    if future.status == "finished":
+        job.seconds, job.error = future.result()
+    else:  # the worker is gone: the system ended it, most often because memory ran out
+        job.error = f"the worker process died, most often because memory ran out ({future.exception()})"
+    job.status = "failed" if job.error else "done"
+    text = json.dumps({"parameters": dict(job.parameters), "seconds": job.seconds, "error": job.error}, indent=1)
+    (done / f"{job.key}.json").write_text(text + "\n", encoding="utf-8")
+
+
+def _run_job(
+    notebook: Path,
+    output: Path,
+    parameters: dict[str, Any],
+    timeout: float,
+    threads: int | None,
+    gpus: int,
+    directory: str,
+) -> tuple[float, str]:
+    """One job, on a worker: its duration and, when it failed, why."""
+    from distributed import get_worker
+
+    environment = {}
+    if gpus:
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(gpus)))).split(",")
+        environment["CUDA_VISIBLE_DEVICES"] = visible[int(get_worker().name) % len(visible)]
+    started = time.perf_counter()
+    try:
+        execute(
+            notebook,
+            output,
+            parameters,
+            timeout=timeout,
+            threads=threads,
+            environment=environment,
+            directory=directory,
+        )
+    except AudioAttnError as error:
+        return time.perf_counter() - started, str(error)
+    return time.perf_counter() - started, ""
+
+
+@contextmanager
+def _connect(workers: int, scheduler: str | None, cluster: str) -> Iterator[Any]:
+    try:
+        import dask
+        import distributed
+    except ImportError:
+        raise ConfigError("a sweep needs Dask; install the extra: pip install -e '.[sweep]'") from None
+    # A job is handed to a worker when the worker is free, and never given to a second one when the first dies.
+    settings = {
+        "distributed.scheduler.worker-saturation": 1.0,
+        "distributed.scheduler.allowed-failures": 0,
+        "distributed.scheduler.work-stealing": False,
+    }
+    if scheduler is not None:
+        try:
+            client = distributed.Client(scheduler, timeout=10)
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"scheduler {scheduler}: cannot be reached ({error}); is it running?") from None
+        with client:
+            yield client
+        return
+    with dask.config.set(settings):
+        if cluster == "local":
+            made: Any = distributed.LocalCluster(
+                n_workers=workers,
+                threads_per_worker=1,
+                processes=True,
+                dashboard_address=None,  # no port to clash on
+                memory_limit=0,  # the memory is the kernels', not the workers'
+                silence_logs=50,
+            )
+        else:
+            try:
+                import dask_jobqueue
+            except ImportError:
+                raise ConfigError(f"cluster {cluster} needs dask-jobqueue: pip install dask-jobqueue") from None
+            made = getattr(dask_jobqueue, _CLUSTER_CLASSES[cluster])()
+            made.scale(jobs=workers)
+        with made, distributed.Client(made) as client:
+            yield client
+
+
+def _write_results(grid: Grid, jobs: list[Job], folder: Path) -> SweepResult:
+    rows: list[report.Row] = []
+    for job in jobs:
+        if job.status not in ("done", "kept"):
+            continue
+        chosen = {name: job.parameters[name] for name in grid.varying if name in job.parameters}
+        files = {"notebook": f"jobs/{job.key}.ipynb", "log": f"jobs/{job.key}.log"}
+        for run in runs_shown_in(folder / files["notebook"]):
+            name = {"run": f"{run['experiment']}/{run['key']}"}
+            own = {k: v for k, v in report.flatten(run["config"]).items() if k not in chosen}
+            scores = report.flatten(run["metrics"])
+            rows.append({**chosen, **name, **scores, **files, **{f"config.{k}": v for k, v in own.items()}})
+    failures = [
+        {
+            "parameters": {k: job.parameters.get(k) for k in grid.varying},
+            "error": job.error,
+            "log": f"jobs/{job.key}.log",
+        }
+        for job in jobs
+        if job.status == "failed"
+    ]
+    table, page = folder / "results.csv", folder / "index.html"
+    _replace(table, report.table(rows))
+    _replace(page, report.page(f"Sweep {grid.name}", rows, varying=grid.varying, failures=failures))
+    return SweepResult(tuple(jobs), tuple(rows), table, page)
+
+
+def _replace(path: Path, text: str) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def _seconds(record: Path) -> float:
+    try:
+        return float(json.loads(record.read_text(encoding="utf-8"))["seconds"])
+    except (OSError, ValueError, KeyError):
+        return 0.0
+
+
+def _count_cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _count_gpus() -> int:
+    """GPUs that this process may use; asked of the driver, since importing torch takes seconds."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return len([name for name in visible.split(",") if name.strip() not in ("", "-1")])
+    try:
+        listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=20, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return 0
+    return sum(line.startswith("GPU ") for line in listed.stdout.splitlines())

@@ -1,0 +1,343 @@
+// The player of audioattn. The markup already holds picture, curves and sound;
+// this adds the controls, the playhead and listening through attention.
+(() => {
+"use strict";
+if (window.audioattnPlayer) { window.audioattnPlayer.wake(); return; }
+
+const FADE = 0.012;
+const VEIL = 0.88;
+const ICONS = {
+  play: '<svg viewBox="0 0 16 16" aria-hidden="true"><path d="M4 2.2v11.6a.7.7 0 0 0 1.07.6l9-5.8a.7.7 0 0 0 0-1.2l-9-5.8A.7.7 0 0 0 4 2.2Z"/></svg>',
+  pause: '<svg viewBox="0 0 16 16" aria-hidden="true"><path d="M3.5 2h3v12h-3zM9.5 2h3v12h-3z"/></svg>',
+};
+const MODES = [
+  ["all", "Everything", "Play everything", [1, 1]],
+  ["attended", "Only attended", "Play only what it attends to", [1, 0]],
+  ["rest", "The rest", "Play what it does not attend to", [0, 1]],
+];
+
+let context = null;
+let sounding = null;
+let count = 0;
+
+const element = (tag, name, attributes = {}) => {
+  const made = document.createElement(tag);
+  if (name) made.className = name;
+  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+  return made;
+};
+const bytes = (text) => Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
+const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
+
+class Player {
+  constructor(root) {
+    this.root = root;
+    this.id = `aa${++count}`;
+    const settings = JSON.parse(root.dataset.player);
+    this.duration = settings.duration;
+    this.mechanisms = settings.mechanisms.map((each) => ({ ...each, gain: bytes(each.gain) }));
+    this.mechanism = 0;
+    this.mode = "all";
+    this.offset = 0;
+    this.playing = false;
+    this.graph = null;
+    this.build();
+    this.draw();
+  }
+
+  build() {
+    const { root } = this;
+    this.plot = root.querySelector(".aa-plot");
+    this.veil = element("div", "aa-veil");
+    this.plot.querySelector(".aa-screen").insertBefore(this.veil, this.plot.querySelector(".aa-curves"));
+    this.head = element("div", "aa-playhead");
+    this.seekBar = element("div", "aa-seek", {
+      role: "slider", tabindex: "0", "aria-label": "Position in the sound", "aria-valuemin": "0",
+      "aria-valuemax": this.duration.toFixed(2),
+    });
+    this.plot.append(this.head, this.seekBar);
+
+    const controls = element("div", "aa-controls");
+    this.button = element("button", "aa-play", { type: "button" });
+    this.button.addEventListener("click", () => this.toggle());
+    controls.append(this.button);
+    if (this.mechanisms.length) {
+      const modes = this.group("What to hear", MODES, "all", (key) => this.hear(key));
+      modes.classList.add("aa-modes");
+      // A click on a way of listening is a wish to hear it; arrow keys only choose.
+      modes.addEventListener("click", (event) => { if (event.detail > 0 && event.target.tagName === "INPUT" && !this.playing) this.play(); });
+      controls.append(modes);
+    }
+    this.clock = element("span", "aa-clock");
+    controls.append(this.clock);
+    if (this.mechanisms.length) {
+      const show = element("label", "aa-show");
+      const box = element("input", "", { type: "checkbox" });
+      box.checked = true;
+      box.addEventListener("change", () => root.classList.toggle("aa-bare", !box.checked));
+      show.append(box, "Show attention");
+      controls.append(show);
+    }
+    if (this.mechanisms.length > 1) {
+      const choice = this.group("Attention mechanism", this.mechanisms.map((each, i) => [String(i), each.title, each.title]), "0", (key) => this.choose(Number(key)));
+      choice.classList.add("aa-mechanisms");
+      root.querySelector(".aa-stage").before(choice);
+    }
+    (root.querySelector(".aa-reading") || root.querySelector(".aa-stage")).after(controls);
+    this.listen();
+    root.classList.remove("aa-waiting");
+    root.classList.add("aa-awake");
+  }
+
+  group(label, choices, first, chosen) {
+    const group = element("div", "aa-group", { role: "radiogroup", "aria-label": label });
+    const name = `${this.id}-${label.replace(/ /g, "-")}`;
+    for (const [key, text, about] of choices) {
+      const item = element("label");
+      const input = element("input", "", { type: "radio", name, value: key, "aria-label": about });
+      const shown = element("span");
+      input.checked = key === first;
+      shown.textContent = text;
+      input.addEventListener("change", () => chosen(key));
+      item.append(input, shown);
+      group.append(item);
+    }
+    return group;
+  }
+
+  listen() {
+    const bar = this.seekBar;
+    let resume = false;
+    const at = (event) => {
+      const box = bar.getBoundingClientRect();
+      return clamp((event.clientX - box.left) / box.width, 0, 1) * this.duration;
+    };
+    bar.addEventListener("pointerdown", (event) => {
+      if (event.button) return;
+      resume = this.playing;
+      this.pause();
+      bar.setPointerCapture(event.pointerId);
+      this.seek(at(event));
+    });
+    bar.addEventListener("pointermove", (event) => { if (bar.hasPointerCapture(event.pointerId)) this.seek(at(event)); });
+    const release = () => { if (resume) this.play(); resume = false; };
+    bar.addEventListener("pointerup", release);
+    bar.addEventListener("pointercancel", release);
+    bar.addEventListener("keydown", (event) => {
+      const step = event.shiftKey ? 0.5 : 0.1;
+      const moves = {
+        ArrowLeft: -step, ArrowDown: -step, ArrowRight: step, ArrowUp: step, PageDown: -1, PageUp: 1,
+        Home: -Infinity, End: Infinity,
+      };
+      if (event.key === " ") this.toggle();
+      else if (event.key in moves) this.seek(this.position() + moves[event.key]);
+      else return;
+      event.preventDefault();
+      event.stopPropagation();
+    });
+  }
+
+  gainAt(seconds, mechanism = this.mechanism) {
+    const { gain, start, period } = this.mechanisms[mechanism];
+    const place = clamp((seconds - start) / period - 0.5, 0, gain.length - 1);
+    const below = Math.floor(place);
+    const above = Math.min(below + 1, gain.length - 1);
+    return (gain[below] + (gain[above] - gain[below]) * (place - below)) / 255;
+  }
+
+  async decode() {
+    if (this.whole) return;
+    const source = this.root.querySelector("audio").src;
+    const decoded = await context.decodeAudioData(bytes(source.slice(source.indexOf(",") + 1)).buffer);
+    // Browsers that ignore the encoder's header leave its delay at the start.
+    const excess = Math.round((decoded.duration - this.duration) * decoded.sampleRate);
+    const skip = excess > 0.01 * decoded.sampleRate ? Math.min(excess, Math.round(0.0691 * decoded.sampleRate)) : 0;
+    const length = Math.min(decoded.length - skip, Math.round(this.duration * decoded.sampleRate));
+    this.whole = context.createBuffer(1, length, decoded.sampleRate);
+    this.whole.copyToChannel(decoded.getChannelData(0).subarray(skip, skip + length), 0);
+  }
+
+  // What is attended to and the rest: together they are the whole, sample by sample.
+  parts() {
+    if (!this.mechanisms.length) return [this.whole];
+    const mechanism = this.mechanisms[this.mechanism];
+    if (!mechanism.parts) {
+      const { length, sampleRate } = this.whole;
+      const whole = this.whole.getChannelData(0);
+      const attended = new Float32Array(length);
+      const rest = new Float32Array(length);
+      for (let i = 0; i < length; i++) {
+        attended[i] = whole[i] * this.gainAt(i / sampleRate);
+        rest[i] = whole[i] - attended[i];
+      }
+      mechanism.parts = [attended, rest].map((samples) => {
+        const buffer = context.createBuffer(1, length, sampleRate);
+        buffer.copyToChannel(samples, 0);
+        return buffer;
+      });
+    }
+    return mechanism.parts;
+  }
+
+  mix() {
+    return MODES.find(([key]) => key === this.mode)[3];
+  }
+
+  position() {
+    if (!this.playing || !this.graph) return this.offset;
+    const late = context.outputLatency || 0;
+    return clamp(this.offset + context.currentTime - this.graph.since - late, this.offset, this.duration);
+  }
+
+  toggle() {
+    if (this.playing) this.pause(); else this.play();
+  }
+
+  async play() {
+    if (this.playing) return;
+    context ??= new AudioContext();
+    if (sounding && sounding !== this) sounding.pause();
+    sounding = this;
+    this.playing = true;
+    this.draw();
+    await Promise.all([context.resume(), this.decode()]);
+    if (!this.playing || this.graph) return;
+    if (this.offset >= this.duration - 0.02) this.offset = 0;
+    this.sound();
+    this.tick();
+  }
+
+  sound() {
+    const since = context.currentTime + 0.01;
+    const master = context.createGain();
+    master.gain.setValueAtTime(0, since);
+    master.gain.linearRampToValueAtTime(1, since + FADE);
+    master.connect(context.destination);
+    const levels = this.mix();
+    const graph = { since, master, gains: [], sources: [] };
+    this.parts().forEach((buffer, i) => {
+      const source = context.createBufferSource();
+      const level = context.createGain();
+      source.buffer = buffer;
+      level.gain.value = levels[i];
+      source.connect(level).connect(master);
+      source.start(since, this.offset);
+      graph.gains.push(level.gain);
+      graph.sources.push(source);
+    });
+    graph.sources[0].onended = () => {
+      if (this.graph !== graph) return;
+      this.graph = null;
+      this.playing = false;
+      this.offset = this.duration;
+      this.draw();
+    };
+    this.graph = graph;
+  }
+
+  silence() {
+    const graph = this.graph;
+    if (!graph) return;
+    this.graph = null;
+    const now = context.currentTime;
+    graph.master.gain.cancelScheduledValues(now);
+    graph.master.gain.setValueAtTime(graph.master.gain.value, now);
+    graph.master.gain.linearRampToValueAtTime(0, now + FADE);
+    for (const source of graph.sources) source.stop(now + FADE + 0.005);
+  }
+
+  pause() {
+    if (!this.playing) return;
+    this.offset = this.position();
+    this.playing = false;
+    this.silence();
+    this.draw();
+  }
+
+  seek(seconds) {
+    this.offset = clamp(seconds, 0, this.duration);
+    if (this.graph) { this.silence(); this.sound(); }
+    this.draw();
+  }
+
+  hear(mode) {
+    this.mode = mode;
+    const levels = this.mix();
+    if (this.graph) {
+      const now = context.currentTime;
+      this.graph.gains.forEach((gain, i) => {
+        gain.cancelScheduledValues(now);
+        gain.setValueAtTime(gain.value, now);
+        gain.linearRampToValueAtTime(levels[i], now + 2 * FADE);
+      });
+    }
+    this.root.dataset.mode = mode;
+    this.cover();
+  }
+
+  choose(mechanism) {
+    const position = this.position();
+    this.mechanism = mechanism;
+    for (const each of this.root.querySelectorAll("[data-mechanism]")) each.toggleAttribute("hidden", Number(each.dataset.mechanism) !== mechanism);
+    const reading = this.root.querySelector(".aa-reading");
+    if (reading) reading.textContent = this.mechanisms[mechanism].reading;
+    this.cover();
+    if (this.graph) { this.offset = position; this.silence(); this.sound(); }
+  }
+
+  // Fades the picture by what is not heard.
+  cover() {
+    if (!this.mechanisms.length) return;
+    this.veil.style.opacity = this.mode === "all" ? 0 : 1;
+    if (this.mode === "all") return;
+    const width = 600;
+    const canvas = element("canvas", "", { width, height: 1 });
+    const pen = canvas.getContext("2d");
+    const image = pen.createImageData(width, 1);
+    for (let i = 0; i < width; i++) {
+      const gain = this.gainAt(((i + 0.5) / width) * this.duration);
+      image.data[4 * i + 3] = 255 * VEIL * (this.mode === "attended" ? 1 - gain : gain);
+    }
+    pen.putImageData(image, 0, 0);
+    this.veil.style.webkitMaskImage = this.veil.style.maskImage = `url(${canvas.toDataURL()})`;
+  }
+
+  tick() {
+    if (!this.playing) return;
+    this.draw();
+    requestAnimationFrame(() => this.tick());
+  }
+
+  draw() {
+    const position = this.position();
+    this.head.style.left = `${(100 * position) / this.duration}%`;
+    const now = `${position.toFixed(2)} / ${this.duration.toFixed(2)} s`;
+    if (this.clock.textContent !== now) this.clock.textContent = now;
+    if (Math.abs(position - (this.told ?? -1)) >= 0.1 || !this.playing) {
+      this.told = position;
+      this.seekBar.setAttribute("aria-valuenow", position.toFixed(2));
+      this.seekBar.setAttribute("aria-valuetext", `${position.toFixed(1)} seconds`);
+    }
+    const state = this.playing ? "pause" : "play";
+    if (this.button.dataset.state !== state) {
+      this.button.dataset.state = state;
+      this.button.innerHTML = ICONS[state];
+      this.button.setAttribute("aria-label", this.playing ? "Pause" : "Play");
+    }
+  }
+}
+
+const waiting = document.getElementsByClassName("aa-waiting");
+const wake = () => {
+  for (const root of [...waiting]) {
+    if (!root.matches("figure.aa-player")) continue;
+    root.classList.remove("aa-waiting");
+    root.audioattn = new Player(root);
+  }
+};
+window.audioattnPlayer = { wake };
+wake();
+// Notebooks attach an output after its script has run, pages go on parsing.
+document.addEventListener("DOMContentLoaded", wake);
+new MutationObserver(() => { if (waiting.length) wake(); }).observe(document.documentElement, { childList: true, subtree: true });
+})();

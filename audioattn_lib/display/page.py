@@ -1,0 +1,54 @@
+"""A page of its own around a piece of HTML."""
+
+from __future__ import annotations
+
+import html
+
+__all__ = ["page"]
+
+# Nothing may be asked of any network, not even by a mistake of ours.
+_POLICY = (
+    "default-src 'none'; img-src data:; media-src data: blob:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
+)
+
+
+def page(body: str, title: str) -> str:
+    """A complete page that follows the system's light or dark theme and asks nothing of any network.
+
+    Parameters
+    ----------
+    body
+        HTML to show, taken as it is.
+    title
+        Title of the page, taken as text.
+    """
+    return f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="{_POLICY}">
+<title>{html.escape(title)}</title>
+<style>
+:root {{ color-scheme: light; }}
+html[data-theme="dark"] {{ color-scheme: dark; }}
+body {{
+  margin: 0 auto; max-width: 52rem; padding: 1rem; background: #ffffff;
+  font: 16px/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif;
+}}
+html[data-theme="dark"] body {{ background: #14181e; color: #e3e8ee; }}
+</style>
+<script>
+(() => {{
+const dark = matchMedia("(prefers-color-scheme: dark)");
+const follow = () => document.documentElement.dataset.theme = dark.matches ? "dark" : "light";
+follow();
+dark.addEventListener("change", follow);
+}})();
+</script>
+</head>
+<body>
+{body}
+</body>
+</html>
+"""

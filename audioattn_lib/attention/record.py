@@ -19,7 +19,7 @@ from scipy import special
 
 from ..errors import RunError
 
-__all__ = ["AttentionRecord", "Density", "FrameClock"]
+__all__ = ["AttentionRecord", "Density", "FrameClock", "merge_spans"]
 
 Array = NDArray[np.floating[Any]]
 
@@ -316,7 +316,7 @@ class AttentionRecord:
                 for m, a, w in zip(one.location[0], one.half_width[0], one.mode_weight[0], strict=True)
                 if w > 0
             ]
-            return _merge([(a, b) for a, b in spans if b > a])
+            return merge_spans([(a, b) for a, b in spans if b > a])
         attended = self.saliency(clip) > 0
         edges = self.clock.edges(len(attended))
         change = np.diff(np.concatenate([[0], attended.astype(np.int8), [0]]))
@@ -379,7 +379,8 @@ class AttentionRecord:
         return int(self.n_frames[clip])
 
 
-def _merge(spans: list[tuple[float, float]]) -> list[tuple[float, float]]:
+def merge_spans(spans: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
+    """The union of intervals as intervals in order that do not touch."""
     merged: list[tuple[float, float]] = []
     for start, stop in sorted(spans):
         if merged and start <= merged[-1][1]:

@@ -18,16 +18,21 @@ from torch.nn import functional as F
 
 from ..attention.record import AttentionRecord
 from ..data.manifest import Manifest
-from ..training import metrics, statistics
+from ..training import faithfulness, metrics, statistics
 
 __all__ = [
     "classification_loss",
+    "evidence",
     "label_events",
     "predict",
     "predictions_table",
     "score_predictions",
     "validate",
 ]
+
+
+_FRACTIONS = (0.0, 0.05, 0.1, 0.2, 0.35, 0.6, 1.0)
+"""Shares of frames deleted and inserted: closest where curves are steepest."""
 
 
 class _Batches(Protocol):
@@ -120,3 +125,44 @@ def label_events(manifest: Manifest, rows: NDArray[np.int64]) -> list[list[tuple
         labels = str(manifest.table["label"].iloc[row]).split(";")
         spans.append([(e.onset, e.offset) for e in manifest.events(int(row)) if e.label in labels])
     return spans
+
+
+def evidence(
+    network: nn.Module,
+    batches: _Batches,
+    record: AttentionRecord,
+    events: Sequence[Sequence[tuple[float, float]]],
+    groups: NDArray[np.str_],
+    seed: int = 0,
+) -> tuple[dict[str, dict[str, float]], dict[str, dict[str, list[float]]]]:
+    """Where the attention of a trained network looks, and whether the network uses it.
+
+    Returns the table of :func:`~audioattn_lib.training.faithfulness.evaluate`, a dictionary a measure, and the mean
+    deletion and insertion curves. ``batches`` give the clips of ``record`` in its order.
+    """
+
+    def probabilities(features: Tensor, lengths: Tensor) -> Tensor:
+        logits = network(features, lengths)[0].float()
+        return logits.softmax(dim=1) if is_single else logits.sigmoid()
+
+    curves: dict[str, list[faithfulness.PerturbationCurve]] = {"deletion": [], "insertion": []}
+    start = 0
+    for number, batch in enumerate(batches.epoch(0)):
+        is_single = batch.targets.ndim == 1
+        part = record[start : start + len(batch)]
+        start += len(batch)
+        for name, measure in (("deletion", faithfulness.deletion_curve), ("insertion", faithfulness.insertion_curve)):
+            found = measure(
+                probabilities, batch.features, batch.lengths, part, fractions=_FRACTIONS, seed=(seed, number)
+            )
+            curves[name].append(found)
+    joined = {name: faithfulness.PerturbationCurve.concatenate(parts) for name, parts in curves.items()}
+    table = faithfulness.evaluate(record, events, curves=list(joined.values()), groups=groups, seed=seed)
+    means = {
+        name: {
+            "fractions": list(curve.fractions),
+            **{order: list(getattr(curve, order).mean(axis=0)) for order in ("attention", "uniform", "random")},
+        }
+        for name, curve in joined.items()
+    }
+    return table.to_dict(orient="index"), means  # type: ignore[return-value]

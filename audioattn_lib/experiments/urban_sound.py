@@ -29,7 +29,7 @@ from ..attention.record import FrameClock
 from ..attention.variants import VARIANTS, build_attention
 from ..audio.features import LogMel
 from ..batch.key import dependency_hash, key, source_hash
-from ..data.corpora import load
+from ..data.files import cache_directory
 from ..data.loading import BatchLoader
 from ..data.manifest import Manifest
 from ..data.splits import fold_names, split_clips
@@ -42,7 +42,16 @@ from ..training.loop import TrainingSettings, fit, select_device
 from ..training.progress import Progress
 from ..training.run_directory import Run, RunDirectory, describe_environment
 from ..training.schedules import Triangular
-from .classification import classification_loss, label_events, predict, predictions_table, score_predictions, validate
+from .classification import (
+    classification_loss,
+    evidence,
+    label_events,
+    predict,
+    predictions_table,
+    score_predictions,
+    validate,
+)
+from .corpus import Clip, load_corpus
 from .fields import require, require_choice
 from .study import Study, choose
 
@@ -176,6 +185,21 @@ class Prepared:
         table = self.manifest.table
         return np.asarray(table["group"] if "group" in table else table["file_name"], dtype=np.str_)
 
+    def clip(self, name: str) -> Clip:
+        """One clip by its identifier, with everything a picture or a player needs."""
+        row = self.manifest.ids.index(name)
+        samples, rate = self.manifest.read_audio(row, self.front_end.sample_rate)
+        return Clip(
+            name,
+            self.manifest.table["label"].iloc[row],
+            samples,
+            rate,
+            self.store[row].numpy(),
+            self.clock,
+            self.front_end.frequencies.numpy(),
+            tuple(self.manifest.events(row)),
+        )
+
     @property
     def clock(self) -> FrameClock:
         """Time of the feature frames."""
@@ -189,16 +213,23 @@ def prepare(config: Config) -> Prepared:
 
 @lru_cache(maxsize=4)
 def _prepare(data: str, sample_rate: int, n_mels: int, skip_bad_clips: bool, device: str) -> Prepared:
-    manifest = load(data)
+    manifest = load_corpus(data)
     report = manifest.check()
-    if skip_bad_clips and not report.ok:
+    if skip_bad_clips and not report.passed:
         manifest = report.skippable
         log.warning("%s", report)
     else:
         report.raise_if_failed()
     # The model subtracts each clip's mean itself: the baseline needs what that removes.
-    front_end = LogMel.published(sample_rate=sample_rate, n_mels=n_mels, normalise=False)
-    store = FeatureStore.build(manifest, front_end, device=select_device(device))
+    front_end = LogMel(
+        sample_rate,
+        n_fft=round(0.025 * sample_rate),
+        hop_length=round(0.010 * sample_rate),
+        n_mels=n_mels,
+        window="hamming",
+        filters="shared_bandwidth",
+    )
+    store = FeatureStore.build(manifest, front_end, cache_directory() / "features", device=select_device(device))
     targets = torch.as_tensor(np.asarray(manifest.label_indices()))
     return Prepared(manifest, store, front_end, manifest.content_hash(), targets, targets.ndim == 2)
 
@@ -275,10 +306,10 @@ def run(config: Config, root: str | Path = "runs") -> Run:
     record = record.named(prepared.manifest.ids[i] for i in split.test)
     export.save_npz(record, directory.path / "attention.npz")
     export.save_csv(record, directory.path / "attention.csv")
-    more = {"n_parameters": sum(p.numel() for p in model.parameters())}
+    batches = _loader(prepared, split.test, config, device)
     events = label_events(prepared.manifest, split.test)
-    if any(events):
-        more["evidence"] = evidence(model, _loader(prepared, split.test, config, device), record, events, config.seed)
+    measured, curves = evidence(model, batches, record, events, prepared.groups[split.test], config.seed)
+    more = {"n_parameters": sum(p.numel() for p in model.parameters()), "evidence": measured, "curves": curves}
     return _finish(directory, prepared, split.test, logits, more)
 
 

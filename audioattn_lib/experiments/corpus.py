@@ -1,0 +1,79 @@
+"""A corpus and its options as one text, as configurations and command lines hold it."""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..attention.record import FrameClock
+from ..data.corpora import load
+from ..data.manifest import Event, Manifest
+from ..errors import ConfigError
+
+__all__ = ["Clip", "load_corpus", "parse_corpus"]
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One sound with everything that a picture or a player of it needs.
+
+    Parameters
+    ----------
+    name, label
+        Identifier and label in the manifest.
+    samples, sample_rate
+        The sound, shape ``(n,)``, and its rate in hertz.
+    features, clock, frequencies
+        Log-mel in decibels, shape ``(frames, bands)``, the time of its frames and the centre of its bands in hertz.
+    events
+        What is known to sound when; empty where nothing is known.
+    """
+
+    name: str
+    label: str
+    samples: NDArray[np.float32]
+    sample_rate: int
+    features: NDArray[np.float32]
+    clock: FrameClock
+    frequencies: NDArray[np.float64]
+    events: tuple[Event, ...]
+
+    @property
+    def picture(self) -> dict[str, Any]:
+        """Keyword arguments of the plot functions: features, clock, frequencies and events."""
+        return {"features": self.features, "clock": self.clock, "frequencies": self.frequencies, "events": self.events}
+
+
+def parse_corpus(text: str) -> tuple[str, dict[str, Any]]:
+    """Name or path, and options, of ``"city?clips_per_class=8&duration=2"``.
+
+    Values are Python literals where they can be read as such, and text otherwise.
+
+    Raises
+    ------
+    ConfigError
+        When the name is empty or an option is not ``name=value``.
+    """
+    name, _, query = text.partition("?")
+    if not name:
+        raise ConfigError(f"data is {text!r}; it must be the name of a corpus or the path of a folder")
+    options: dict[str, Any] = {}
+    for part in query.split("&") if query else ():
+        key, equals, value = part.partition("=")
+        if not key or not equals:
+            raise ConfigError(f"data is {text!r}; {part!r} is no option, write name=value&name=value behind the ?")
+        try:
+            options[key] = ast.literal_eval(value)
+        except (ValueError, SyntaxError):
+            options[key] = value
+    return name, options
+
+
+def load_corpus(text: str) -> Manifest:
+    """The corpus that ``text`` names, see :func:`parse_corpus`."""
+    name, options = parse_corpus(text)
+    return load(name, **options)

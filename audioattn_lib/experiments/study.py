@@ -1,0 +1,190 @@
+"""Several runs of one experiment, compared: means, intervals, paired differences, evidence.
+
+A study knows runs and what each was a run of; it trains nothing. Every clip is
+tested once (or once a seed), so its runs are compared clip by clip.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ..batch import RUN_MIMETYPE
+from ..errors import ConfigError, RunError
+from ..training import statistics
+from ..training.run_directory import Run
+
+__all__ = ["BASELINE", "Study", "choose"]
+
+BASELINE = "linear"
+"""Row of the linear baseline in every table."""
+
+_SCORES = ("accuracy", "unweighted_average_recall", "macro_f1", "mean_average_precision", "macro_auc")
+
+
+def choose(wanted: str | Iterable[str], choices: Sequence[str], what: str) -> list[str]:
+    """Names out of ``choices``: ``"all"``, one name, several joined by commas, or a list.
+
+    Raises
+    ------
+    ConfigError
+        When a name is none of the choices, or none is left.
+    """
+    if isinstance(wanted, str):
+        names = list(choices) if wanted == "all" else [name.strip() for name in wanted.split(",") if name.strip()]
+    else:
+        names = [str(name) for name in wanted]
+    unknown = [name for name in names if name not in choices]
+    if unknown or not names:
+        given = ", ".join(unknown) or "empty"
+        raise ConfigError(f"{what} is {given}; it must be all, or names out of {', '.join(choices)}")
+    return names
+
+
+@dataclass(frozen=True)
+class Study:
+    """Runs that differ in one field of their configuration, each on the same test clips.
+
+    Parameters
+    ----------
+    runs
+        The runs to compare.
+    baselines
+        The linear baseline on the same folds.
+    groups
+        What each clip belongs to and must not be counted apart from: its recording or speaker.
+    by
+        The field in which the runs differ.
+    """
+
+    runs: tuple[Run, ...]
+    baselines: tuple[Run, ...]
+    groups: Mapping[str, str]
+    by: str = "attention"
+
+    @property
+    def names(self) -> list[str]:
+        """What was compared, in the order of the runs."""
+        return list(dict.fromkeys(str(run.config[self.by]) for run in self.runs))
+
+    def select(self, name: str, fold: str | None = None) -> Run:
+        """The first run with this value of ``by`` (and on this fold)."""
+        for run in self.runs:
+            if run.config[self.by] == name and fold in (None, run.config["fold"]):
+                return run
+        raise RunError(f"no run with {self.by} {name!r} (fold {fold or 'any'}); there are {', '.join(self.names)}")
+
+    def example(self, fold: str | None = None) -> str:
+        """A clip to show: of those that most mechanisms predict right, the one that the mean of them is surest of.
+
+        A rule, so that nobody picks. ``fold`` limits it to clips of one test fold.
+        """
+        runs = [run for run in self.runs if fold in (None, run.config["fold"])]
+        tables = pd.concat([run.predictions for run in runs])
+        right = (tables["label"] == tables["predicted"]).groupby(tables["clip"], sort=False).mean()
+        loss = tables["loss"].groupby(tables["clip"], sort=False).mean()
+        return str(loss[right == right.max()].idxmin())
+
+    def correct(self) -> pd.DataFrame:
+        """Whether each clip was predicted right: a row a clip, a column each for what was compared and the baseline.
+
+        With several seeds it is the share of seeds. Only clips that every column predicted are kept.
+        """
+        columns: dict[str, pd.Series] = {}
+        for name in (*self.names, BASELINE):
+            tables = [run.predictions for run in self._of(name)]
+            if tables:
+                joined = pd.concat(tables)
+                right = (joined["label"] == joined["predicted"]).astype(float)
+                columns[name] = right.groupby(joined["clip"].to_numpy(), sort=False).mean()
+        return pd.DataFrame(columns).dropna()
+
+    def table(self) -> pd.DataFrame:
+        """The results: one row for each compared, then the linear baseline and chance.
+
+        Columns: ``runs``, ``score`` (share of clips predicted right) with its
+        95 % interval ``low`` to ``high`` over groups, ``deviation`` over runs,
+        the other scores as means over runs, and ``difference`` to the linear
+        baseline with its interval and the p-value of a paired test, corrected
+        for the number of comparisons (Holm).
+        """
+        correct = self.correct()
+        groups = np.array([self.groups[clip] for clip in correct.index])
+        against = statistics.compare_to_reference(correct, BASELINE, groups=groups) if self.baselines else None
+        rows: dict[str, dict[str, Any]] = {}
+        for name in correct:
+            runs = self._of(str(name))
+            interval = statistics.bootstrap_interval(correct[name].to_numpy(), groups=groups)
+            shares = [float((run.predictions["label"] == run.predictions["predicted"]).mean()) for run in runs]
+            row: dict[str, Any] = {"runs": len(runs), "score": interval.estimate}
+            row |= {"low": interval.low, "high": interval.high}
+            row["deviation"] = float(np.std(shares, ddof=1)) if len(shares) > 1 else np.nan
+            for score in _SCORES[1:]:
+                values = [run.metrics[score] for run in runs if run.metrics.get(score) is not None]
+                if values:
+                    row[score] = float(np.mean(values))
+            if against is not None and name != BASELINE:
+                found = against.loc[name]
+                row |= {"difference": found["difference"], "difference_low": found["low"]}
+                row |= {"difference_high": found["high"], "p_holm": found["p_holm"]}
+            rows[str(name)] = row
+        rows["chance"] = self._chance(list(correct.index))
+        return pd.DataFrame.from_dict(rows, orient="index").rename_axis(self.by)
+
+    def fold_table(self) -> pd.DataFrame:
+        """Share of clips predicted right: a row for each compared and the baseline, a column a fold."""
+        rows = [
+            {
+                self.by: run.config.get(self.by, BASELINE),
+                "fold": str(run.config["fold"]),
+                "score": float((run.predictions["label"] == run.predictions["predicted"]).mean()),
+            }
+            for run in (*self.runs, *self.baselines)
+        ]
+        table = pd.DataFrame(rows).pivot_table(index=self.by, columns="fold", values="score", sort=False)
+        return table.reindex(columns=sorted(table.columns, key=lambda name: (len(name), name)))
+
+    def evidence_table(self) -> pd.DataFrame:
+        """Where each looks and whether its network uses it: a row a mechanism and measure, averaged over runs.
+
+        ``value``, ``uniform`` and ``random`` are means over clips and runs;
+        ``gain`` is the mean difference to uniform attention, better above 0,
+        with the 95 % interval that the runs' own intervals average to: that of
+        one run, not narrower for having several.
+        """
+        rows = []
+        for name in self.names:
+            tables = [pd.DataFrame(run.metrics["evidence"]).T for run in self._of(name)]
+            for measure in tables[0].index:
+                joined = pd.DataFrame([table.loc[measure] for table in tables]).astype(float)
+                if joined["value"].notna().any():
+                    chosen = joined[["value", "uniform", "random", "gain", "gain_low", "gain_high"]].mean()
+                    clips = {"clips": int(joined["clips"].sum())}
+                    rows.append({self.by: name, "measure": measure, **chosen.to_dict(), **clips})
+        return pd.DataFrame(rows)
+
+    def records(self, fold: str | None = None) -> dict[str, Any]:
+        """The attention record of each that was compared, on one fold (by default each one's first)."""
+        return {name: self.select(name, fold).attention for name in self.names}
+
+    def _of(self, name: str) -> list[Run]:
+        return list(self.baselines) if name == BASELINE else [r for r in self.runs if r.config[self.by] == name]
+
+    def _chance(self, clips: list[str]) -> dict[str, Any]:
+        """What guessing the most frequent class of the tested clips would score: generous to chance."""
+        labels = pd.concat([run.predictions for run in self.runs]).drop_duplicates("clip").set_index("clip")["label"]
+        codes = pd.factorize(labels.loc[clips])[0]
+        majority = statistics.chance_level(codes).majority
+        return {"runs": 0, "score": majority.estimate, "low": majority.low, "high": majority.high}
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
+        """What a notebook leaves behind for a sweep to collect: every run's configuration and scores."""
+        keys = ", ".join(run.key for run in self.runs)
+        return {
+            RUN_MIMETYPE: [run.summary() for run in (*self.runs, *self.baselines)],
+            "text/plain": f"{len(self.runs)} runs: {keys}",
+        }

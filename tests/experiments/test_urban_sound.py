@@ -1,0 +1,155 @@
+"""Laws of the urban-sounds experiment, on a tiny synthetic city."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from audioattn_lib.errors import ConfigError, ManifestError
+from audioattn_lib.experiments import urban_sound
+from audioattn_lib.experiments.corpus import parse_corpus
+from audioattn_lib.experiments.study import choose
+from audioattn_lib.experiments.urban_sound import Config
+from audioattn_lib.training.run_directory import Run
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    root = tmp_path_factory.mktemp("runs")
+    return urban_sound.study(Config.smoke(), "sparsemax, triweight", "1,2", root), root
+
+
+def test_a_run_leaves_everything_behind(study):
+    run = study[0].select("triweight")
+    files = {p.name for p in run.path.iterdir()}
+    assert {
+        "config.json",
+        "environment.json",
+        "history.csv",
+        "metrics.json",
+        "predictions.csv",
+        "attention.npz",
+        "attention.csv",
+        "checkpoint",
+        "tensorboard",
+    } <= files
+    assert run.environment["device"] == "cpu"
+    assert len(run.history) == run.config["epochs"]
+    assert run.metrics["n_parameters"] > 50_000
+
+
+def test_the_record_holds_the_test_clips_in_order(study):
+    run = study[0].select("triweight")
+    assert list(run.attention.clips) == list(run.predictions["clip"])
+    assert run.attention.density is not None
+    start, stop = run.attention.span(0)
+    assert stop - start == pytest.approx(2.0, abs=0.02)
+
+
+def test_probabilities_sum_to_one_and_fit_the_prediction(study):
+    run = study[0].select("sparsemax")
+    probabilities = run.predictions[[f"probability_{name}" for name in run.classes]].to_numpy()
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1.0, atol=1e-5)
+    assert [run.classes[i] for i in probabilities.argmax(axis=1)] == list(run.predictions["predicted"])
+
+
+def test_the_same_run_is_read_back_and_another_is_made(study):
+    runs, root = study
+    before = runs.select("sparsemax", "1")
+    stamp = (before.path / "metrics.json").stat().st_mtime_ns
+    again = urban_sound.run(Config.smoke(attention="sparsemax", fold="1"), root)
+    assert (again.key, (again.path / "metrics.json").stat().st_mtime_ns) == (before.key, stamp)
+    other = urban_sound.run(Config.smoke(attention="sparsemax", fold="1", seed=1), root)
+    assert other.key != before.key
+
+
+def test_the_trained_model_predicts_what_the_run_says(study):
+    run = study[0].select("triweight")
+    model = urban_sound.load_model(run)
+    prepared = urban_sound.prepare(Config(**run.config))
+    row = prepared.manifest.ids.index(run.predictions["clip"].iloc[0])
+    features, lengths = prepared.store.batch([row])
+    probabilities = model(features, lengths)[0].softmax(dim=1)[0].detach().numpy()
+    expected = run.predictions[[f"probability_{name}" for name in run.classes]].iloc[0]
+    np.testing.assert_allclose(probabilities, expected.to_numpy(dtype=float), atol=1e-4)
+
+
+def test_every_result_stands_beside_chance_and_the_linear_baseline(study):
+    table = study[0].table()
+    assert list(table.index) == ["sparsemax", "triweight", "linear", "chance"]
+    assert (table["low"] <= table["score"]).all()
+    assert (table["score"] <= table["high"]).all()
+    assert table.loc["sparsemax", ["difference", "p_holm"]].notna().all()
+    assert list(study[0].fold_table().columns) == ["1", "2"]
+
+
+def test_the_evidence_stands_beside_uniform_and_random_attention(study):
+    evidence = study[0].select("triweight").metrics["evidence"]
+    assert evidence
+
+
+def test_a_study_shows_its_runs_to_a_sweep(study):
+    bundle = study[0]._repr_mimebundle_()
+    rows = next(value for name, value in bundle.items() if "audioattn" in name)
+    assert {row["config"].get("attention") for row in rows} == {"sparsemax", "triweight", None}
+
+
+def test_a_run_without_its_end_is_continued(study, tmp_path):
+    config = Config.smoke(attention="softmax", fold="1")
+    whole = urban_sound.run(config, tmp_path)
+    (whole.path / "metrics.json").unlink()
+    again = urban_sound.run(config, tmp_path)
+    assert again.metrics == whole.metrics
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("attention", "sharpmax"),
+        ("protocol", "optimistic"),
+        ("epochs", 0),
+        ("dropout", 1.0),
+        ("base_rate", 0.1),
+        ("boundary", "wrap"),
+        ("basis_widths", (0.1, -1.0)),
+        ("device", "tpu"),
+        ("penalty", 0.0),
+    ],
+)
+def test_impossible_values_name_their_field(field, value):
+    with pytest.raises(ConfigError, match=field):
+        Config(**{field: value})
+
+
+def test_unknown_fields_and_presets_list_the_known_ones():
+    with pytest.raises(ConfigError, match=r"atention.*there are data, attention"):
+        Config.preset("smoke", atention="softmax")
+    with pytest.raises(ConfigError, match="smoke, default, paper"):
+        Config.preset("huge")
+
+
+def test_names_are_chosen_by_text_or_list():
+    assert choose("all", ["a", "b"], "x") == ["a", "b"]
+    assert choose(" b,a ", ["a", "b"], "x") == ["b", "a"]
+    with pytest.raises(ConfigError, match="x is c; it must be all, or names out of a, b"):
+        choose(["c"], ["a", "b"], "x")
+
+
+def test_a_corpus_and_its_options_are_one_text():
+    assert parse_corpus("city?clips_per_class=6&duration=2.5") == ("city", {"clips_per_class": 6, "duration": 2.5})
+    with pytest.raises(ConfigError, match="name=value"):
+        parse_corpus("city?six")
+
+
+def test_a_corpus_that_is_not_there_is_named(tmp_path):
+    with pytest.raises((ManifestError, ConfigError), match="nowhere"):
+        urban_sound.run(Config(data=str(tmp_path / "nowhere")), tmp_path)
+
+
+def test_every_field_is_explained():
+    assert all(field.metadata.get("help") for field in dataclasses.fields(Config))
+
+
+def test_a_run_reloads_without_training(study):
+    run = study[0].select("sparsemax")
+    assert Run.load(run.path).metrics == run.metrics

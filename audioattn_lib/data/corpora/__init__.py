@@ -1,1 +1,137 @@
+"""Corpora by name or by path: every distribution becomes a manifest.
 
+A corpus module maps the layout in which a corpus is distributed to the table
+of :mod:`audioattn_lib.data.manifest` and does nothing else.
+
+Book page: ``data``.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import pandas as pd
+
+from ...errors import ConfigError, ManifestError
+from ..manifest import Manifest
+from . import city, esc, folder, urbansound8k
+
+__all__ = ["DATA_VARIABLE", "LAYOUTS", "SYNTHETIC", "Layout", "available", "load"]
+
+DATA_VARIABLE = "AUDIOATTN_DATA"
+"""Environment variable with the folder in which corpora are looked for by name."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A way in which corpora lie on disk.
+
+    Parameters
+    ----------
+    title, description
+        For people.
+    matches
+        Whether a folder is laid out like this.
+    load
+        From the folder to the manifest; further options are those of the layout.
+    """
+
+    title: str
+    description: str
+    matches: Callable[[Path], bool]
+    load: Callable[..., Manifest]
+
+
+LAYOUTS: Mapping[str, Layout] = MappingProxyType(
+    {
+        "urbansound8k": Layout(
+            "UrbanSound8K",
+            "10 city sounds in 10 folds (Salamon et al., 2014)",
+            urbansound8k.matches,
+            urbansound8k.load,
+        ),
+        "esc": Layout("ESC-50 and ESC-10", "50 or 10 everyday sounds in 5 folds (Piczak, 2015)", esc.matches, esc.load),
+        "folder": Layout("Folder of sounds", "a metadata.csv, or a folder for each class", folder.matches, folder.load),
+    }
+)
+"""Layouts in the order in which they are tried."""
+
+SYNTHETIC: Mapping[str, Callable[..., Manifest]] = MappingProxyType({"city": city.load})
+"""Corpora that the library makes itself, by name."""
+
+
+def load(name_or_path: str | Path, cache: str | Path | None = None, **options: Any) -> Manifest:
+    """Load a corpus.
+
+    Parameters
+    ----------
+    name_or_path
+        ``"city"``, which is made on first use; or the path of a folder or
+        table; or the name of a folder in the folder that the environment
+        variable ``AUDIOATTN_DATA`` names.
+    cache
+        Where corpora that are made are kept; the cache of the library by default.
+    options
+        Options of the corpus: of ``city`` those of
+        :class:`~audioattn_lib.data.synthetic.city.CityOptions`, of a folder
+        ``group``, of ESC ``subset``.
+
+    Raises
+    ------
+    ConfigError
+        When there is no such corpus, or it has no such option.
+    ManifestError
+        When its table cannot be used.
+
+    Notes
+    -----
+    Book page: ``data``.
+    """
+    name = str(name_or_path)
+    if name in SYNTHETIC:
+        return SYNTHETIC[name](cache=cache, **options)
+    path = _find(name)
+    for layout in LAYOUTS.values():
+        if layout.matches(path):
+            try:
+                return layout.load(path, **options)
+            except TypeError as error:
+                if "unexpected keyword" not in str(error):
+                    raise
+                raise ConfigError(f"{layout.title} has no such option: {', '.join(options)} ({error})") from None
+    tried = "; ".join(f"{layout.title}: {layout.description}" for layout in LAYOUTS.values())
+    raise ManifestError(f"{path}: no known layout. Known are: {tried}. Add a metadata.csv with file_name and label")
+
+
+def available() -> pd.DataFrame:
+    """Corpora that can be loaded by name: columns ``name``, ``description`` and ``where``.
+
+    Notes
+    -----
+    Book page: ``data``.
+    """
+    rows = [{"name": "city", "description": city.DESCRIPTION, "where": "made on first use"}]
+    root = os.environ.get(DATA_VARIABLE)
+    if root and Path(root).is_dir():
+        for path in sorted(Path(root).iterdir()):
+            layout = next((layout for layout in LAYOUTS.values() if path.is_dir() and layout.matches(path)), None)
+            if layout is not None:
+                rows.append({"name": path.name, "description": layout.title, "where": str(path)})
+    return pd.DataFrame(rows, columns=["name", "description", "where"])
+
+
+def _find(name: str) -> Path:
+    path = Path(name).expanduser()
+    if path.exists():
+        return path
+    root = os.environ.get(DATA_VARIABLE)
+    if root and (Path(root) / name).exists():
+        return Path(root) / name
+    looked = f"; nor is it in {root} ({DATA_VARIABLE})" if root else f"; {DATA_VARIABLE} is not set"
+    known = ", ".join(available()["name"])
+    raise ConfigError(f"no corpus {name!r}: it is neither a path nor one of {known}{looked}")

@@ -1,0 +1,408 @@
+"""The manifest: every corpus as one table with a row per clip.
+
+===================================== =====================================================
+column                                holds
+===================================== =====================================================
+``file_name``                         path relative to the table (the AudioFolder convention)
+``label``                             class, several classes ``a;b``, or a number
+``fold`` or ``split``                 which clips are trained and tested together
+``group``                             speaker, recording or source: must not cross splits
+``domain``                            device or source
+``start``, ``stop``                   part of the file that is the clip, in seconds
+``event_labels``, ``event_onsets``,   what sounds when: lists joined by ``;``, seconds from
+``event_offsets``                     the beginning of the clip
+===================================== =====================================================
+
+The first two are needed, the rest is optional, other columns are kept. All
+values are text, as they stand in the file; methods give numbers.
+
+Book page: ``data``.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from ..audio import io
+from ..errors import ManifestError
+from .inspection import Inspection, inspect_files
+
+if TYPE_CHECKING:
+    from .audit import Report
+
+__all__ = ["Event", "Manifest"]
+
+REQUIRED = ("file_name", "label")
+EVENT_COLUMNS = ("event_labels", "event_onsets", "event_offsets")
+SEPARATOR = ";"
+NO_LABEL = ("", "none")
+"""What a clip without any class is labelled in a table with several classes a clip."""
+
+_SOURCE_COLUMNS = ("source_clip",)
+"""Columns that are taken as ``group`` when there is none: one recording must never be on both sides."""
+
+
+class Event(NamedTuple):
+    """A sound in a clip: its class, and where it begins and ends in seconds from the beginning of the clip."""
+
+    label: str
+    onset: float
+    offset: float
+
+
+@dataclass(frozen=True, eq=False)
+class Manifest:
+    """A corpus: a table of clips and the folder that their paths start from.
+
+    Parameters
+    ----------
+    root
+        Folder that ``file_name`` is relative to.
+    table
+        A row per clip, all values text; see the module.
+    name
+        What the corpus is called in results.
+    source
+        File the table came from, for messages.
+    lines
+        Line of ``source`` that each row stands on; counted from 2 when empty.
+
+    Raises
+    ------
+    ManifestError
+        When a needed column is missing or there is no row.
+
+    Notes
+    -----
+    Book page: ``data``.
+    """
+
+    root: Path
+    table: pd.DataFrame
+    name: str
+    source: Path | None = None
+    lines: tuple[int, ...] = field(default=(), repr=False)
+
+    def __post_init__(self) -> None:
+        table = self.table.reset_index(drop=True).fillna("").astype(str)
+        object.__setattr__(self, "root", Path(self.root))
+        object.__setattr__(self, "table", table)
+        missing = [column for column in REQUIRED if column not in table]
+        if missing:
+            raise ManifestError(
+                f"{self._file}: no column {' and no column '.join(missing)}; it has {', '.join(table.columns)}. "
+                "Needed are file_name (path of the sound, relative to the table) and label"
+            )
+        if not len(table):
+            raise ManifestError(f"{self._file}: the table has no rows; add one for each clip")
+        if not self.lines:
+            object.__setattr__(self, "lines", tuple(range(2, len(table) + 2)))
+        if len(self.lines) != len(table):
+            raise ValueError(f"{len(self.lines)} line numbers for {len(table)} rows")
+
+    @classmethod
+    def read(cls, path: str | Path, *, name: str | None = None, group: str | None = None) -> Manifest:
+        """Read a corpus from a folder with ``metadata.csv``, or from the path of a table.
+
+        Parameters
+        ----------
+        path
+            Folder or CSV file (UTF-8, comma-separated, one line of column names).
+        name
+            What the corpus is called; the folder's name by default.
+        group
+            Column to take as ``group``, for example ``"speaker"``. By default
+            ``group`` itself, or ``source_clip`` where there is one.
+
+        Raises
+        ------
+        ManifestError
+            When there is no table or it cannot be parsed; the message names the line.
+
+        Notes
+        -----
+        Book page: ``data``.
+        """
+        path = Path(path)
+        source = path / "metadata.csv" if path.is_dir() else path
+        table, lines = read_table(source)
+        manifest = cls(source.parent, table, name or source.parent.resolve().name, source, lines)
+        return manifest.with_group(group)
+
+    def with_group(self, column: str | None = None) -> Manifest:
+        """The same corpus with the values of ``column`` as its groups; None takes the usual column."""
+        if column is None:
+            usual = [name for name in _SOURCE_COLUMNS if name in self.table]
+            if "group" in self.table or not usual:
+                return self
+            column = usual[0]
+        if column not in self.table:
+            raise ManifestError(f"{self._file}: no column {column!r} to group by; it has {', '.join(self.table)}")
+        return replace(self, table=self.table.assign(group=self.table[column]))
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    @property
+    def _file(self) -> Path:
+        return self.source or self.root
+
+    def where(self, row: int) -> str:
+        """File and line of a row, for messages: ``metadata.csv:12``."""
+        return f"{self._file}:{self.lines[row]}"
+
+    @cached_property
+    def paths(self) -> list[Path]:
+        """Path of the file of each clip."""
+        return [self.root / name for name in self.table["file_name"]]
+
+    @cached_property
+    def ids(self) -> list[str]:
+        """A name for each clip: its ``file_name``, with its part of the file where there are several.
+
+        Raises
+        ------
+        ManifestError
+            When two rows are the same clip.
+        """
+        names = list(self.table["file_name"])
+        if "start" in self.table or "stop" in self.table:
+            parts = zip(self._column("start"), self._column("stop"), strict=True)
+            names = [f"{name}#{a or 0}-{b}" if a or b else name for name, (a, b) in zip(names, parts, strict=True)]
+        seen: dict[str, int] = {}
+        for row, name in enumerate(names):
+            if name in seen:
+                raise ManifestError(f"{self.where(row)}: {name} stands on line {self.lines[seen[name]]} too")
+            seen[name] = row
+        return names
+
+    @cached_property
+    def kind(self) -> str:
+        """What labels are: ``"number"``, ``"multilabel"`` or ``"class"``.
+
+        Several classes a clip where any label holds ``;``; numbers where most
+        labels are numbers and one of them is no whole one (digits 0 to 9 are
+        classes); else one class a clip.
+        """
+        labels = list(self.table["label"])
+        if any(SEPARATOR in label for label in labels):
+            return "multilabel"
+        numbers = [value for value in map(parse_number, labels) if value is not None]
+        fractions = any(not value.is_integer() for value in numbers)
+        return "number" if fractions and 2 * len(numbers) > len(labels) else "class"
+
+    @cached_property
+    def classes(self) -> list[str]:
+        """Names of the classes in order; empty where labels are numbers."""
+        if self.kind == "number":
+            return []
+        found = {part for label in self.table["label"] for part in self._split_label(label)}
+        whole = all(name.isdigit() for name in found)
+        return sorted(found, key=lambda name: (int(name), name) if whole else (0, name))
+
+    def label_indices(self) -> NDArray[np.int64]:
+        """Targets of the classes, in the order of ``classes``.
+
+        Returns
+        -------
+        ndarray
+            int64: index of the class, shape ``(n,)``; with several classes a
+            clip 1 where a clip has the class, shape ``(n, classes)``.
+
+        Raises
+        ------
+        ManifestError
+            When labels are numbers: use :meth:`label_values`.
+        """
+        if self.kind == "number":
+            raise ManifestError(f"{self._file}: labels are numbers, not classes; use label_values()")
+        position = {name: i for i, name in enumerate(self.classes)}
+        if self.kind == "class":
+            return np.array([position[label] for label in self.table["label"]], dtype=np.int64)
+        targets = np.zeros((len(self), len(position)), dtype=np.int64)
+        for row, label in enumerate(self.table["label"]):
+            targets[row, [position[part] for part in self._split_label(label)]] = 1
+        return targets
+
+    def label_values(self) -> NDArray[np.float64]:
+        """Labels as numbers, shape ``(n,)``; a label that is none is an error that names its line."""
+        return np.array([self._number("label", row) for row in range(len(self))])
+
+    def bounds(self, row: int) -> tuple[float, float | None]:
+        """Begin and end of a clip in its file in seconds; an end of None is the end of the file."""
+        start = self._number("start", row) if self._has("start", row) else 0.0
+        stop = self._number("stop", row) if self._has("stop", row) else None
+        if start < 0 or (stop is not None and stop <= start):
+            raise ManifestError(f"{self.where(row)}: start {start:g} and stop {stop:g} s; 0 <= start < stop is needed")
+        return start, stop
+
+    def events(self, row: int) -> list[Event]:
+        """What sounds when in a clip, in order of the onsets; empty where the table does not say.
+
+        Raises
+        ------
+        ManifestError
+            When the three lists differ in length, a time is no number, or an
+            event does not end after it begins.
+        """
+        lists = {column: split_list(self.table.at[row, column]) for column in EVENT_COLUMNS if column in self.table}
+        if len(lists) < len(EVENT_COLUMNS) or not any(lists.values()):
+            return []
+        labels, onsets, offsets = (lists[column] for column in EVENT_COLUMNS)
+        if not len(labels) == len(onsets) == len(offsets):
+            raise ManifestError(
+                f"{self.where(row)}: {len(labels)} event_labels, {len(onsets)} event_onsets and {len(offsets)} "
+                "event_offsets; each event needs one of each, joined by ;"
+            )
+        events = []
+        for label, *times in zip(labels, onsets, offsets, strict=True):
+            onset, offset = (parse_number(time) for time in times)
+            if onset is None or offset is None or not 0 <= onset < offset:
+                raise ManifestError(
+                    f"{self.where(row)}: event {label} lasts from {times[0]!r} to {times[1]!r}; "
+                    "0 <= onset < offset in seconds is needed"
+                )
+            events.append(Event(label, onset, offset))
+        return sorted(events, key=lambda event: event.onset)
+
+    def inspect(self, *, progress: bool = False) -> list[Inspection]:
+        """What the file of each clip holds, remembered from one time to the next by size and time of change."""
+        return inspect_files(self.paths, self.root, progress=progress)
+
+    @cached_property
+    def durations(self) -> NDArray[np.float64]:
+        """Length of each clip in seconds, from the files, shape ``(n,)``.
+
+        Raises
+        ------
+        AudioError
+            When a file cannot be read.
+        """
+        lengths: dict[Path, float] = {}
+        durations = np.zeros(len(self))
+        for row, path in enumerate(self.paths):
+            start, stop = self.bounds(row)
+            if stop is None:
+                stop = lengths.get(path) or lengths.setdefault(path, io.info(path).duration)
+            durations[row] = stop - start
+        return durations
+
+    def read_audio(self, row: int, sample_rate: int | None = None) -> tuple[NDArray[np.float32], int]:
+        """Samples of a clip ``(n,)`` and their rate; see :func:`audioattn_lib.audio.io.read`."""
+        start, stop = self.bounds(row)
+        return io.read(self.paths[row], sample_rate, start=start, stop=stop)
+
+    def subset(self, rows: Sequence[int] | NDArray[Any]) -> Manifest:
+        """The corpus of these rows, in this order."""
+        chosen = np.arange(len(self))[np.asarray(rows)]
+        return replace(self, table=self.table.iloc[chosen], lines=tuple(self.lines[row] for row in chosen))
+
+    def check(self, *, sample_rate: int | None = None, group: str | None = None, progress: bool = False) -> Report:
+        """Look for everything that makes a result wrong: see :func:`audioattn_lib.data.audit.audit`."""
+        from .audit import audit
+
+        return audit(self, sample_rate=sample_rate, group=group, progress=progress)
+
+    def content_hash(self) -> str:
+        """Hash of the table and of the bytes of all files, 64 hexadecimal digits.
+
+        Neither the name nor the place of the corpus counts. Files are read
+        once and known again by size and time of change.
+        """
+        digest = hashlib.sha256()
+        digest.update(self.table.to_csv(index=False, lineterminator="\n").encode())
+        for path, inspection in zip(self.paths, self.inspect(), strict=True):
+            if not inspection.file_hash:
+                raise ManifestError(f"{path}: {inspection.problem}; run `audioattn data check {self.root}`")
+            digest.update(inspection.file_hash.encode())
+        return digest.hexdigest()
+
+    def _column(self, name: str) -> Sequence[str]:
+        return list(self.table[name]) if name in self.table else [""] * len(self)
+
+    def _has(self, column: str, row: int) -> bool:
+        return column in self.table and bool(self.table.at[row, column])
+
+    def _number(self, column: str, row: int) -> float:
+        value = parse_number(self.table.at[row, column])
+        if value is None:
+            raise ManifestError(f"{self.where(row)}: {column} is {self.table.at[row, column]!r}; it must be a number")
+        return value
+
+    def _split_label(self, label: str) -> list[str]:
+        if self.kind != "multilabel":
+            return [label]
+        return [part for part in split_list(label) if part.lower() not in NO_LABEL]
+
+
+def parse_number(text: str) -> float | None:
+    """The finite number that ``text`` is, or None."""
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
+
+
+def split_list(text: str) -> list[str]:
+    """Parts of ``a;b``; an empty text has none."""
+    return [part.strip() for part in text.split(SEPARATOR)] if text.strip() else []
+
+
+def read_table(source: Path, rename: Mapping[str, str] | None = None) -> tuple[pd.DataFrame, tuple[int, ...]]:
+    """Read a CSV file as text, with the line on which each row begins.
+
+    Parameters
+    ----------
+    source
+        CSV file, UTF-8.
+    rename
+        New names of columns.
+
+    Raises
+    ------
+    ManifestError
+        When it is missing or no table; the message names the line.
+    """
+    rows: list[list[str]] = []
+    lines: list[int] = []
+    try:
+        with open(source, encoding="utf-8-sig", newline="") as file:
+            reader = csv.reader(file, strict=True)
+            header = [name.strip() for name in next(reader, [])]
+            before = reader.line_num
+            for row in reader:
+                line, before = before + 1, reader.line_num
+                if not row:
+                    continue
+                if len(row) != len(header):
+                    raise ManifestError(
+                        f"{source}:{line}: {len(row)} values under {len(header)} column names; "
+                        "put a value that holds a comma in quotes"
+                    )
+                rows.append([value.strip() for value in row])
+                lines.append(line)
+    except FileNotFoundError:
+        raise ManifestError(
+            f"{source}: no such table; give a folder with metadata.csv or the path of a table"
+        ) from None
+    except csv.Error as error:
+        raise ManifestError(f"{source}:{reader.line_num}: {error}; save the table as comma-separated values") from None
+    except UnicodeDecodeError:
+        raise ManifestError(f"{source}: not UTF-8 text; save the table as UTF-8 comma-separated values") from None
+    repeated = sorted({name for name in header if header.count(name) > 1})
+    if repeated:
+        raise ManifestError(f"{source}:1: two columns are called {', '.join(repeated)}; rename one")
+    table = pd.DataFrame(rows, columns=header, dtype=str)
+    return table.rename(columns=dict(rename or {})), tuple(lines)

@@ -1,0 +1,302 @@
+"""A synthetic city: short sounds of ten classes over background, with known times.
+
+Each clip holds one or two takes of one source (this dog, that horn) over a
+stretch of one background recording, with unlabelled sounds (clicks, beeps,
+thumps) around and over them. Sources and background recordings belong to one
+fold each, so folds share neither. The same options give the same samples.
+
+It is synthetic, and every page that plays it says so.
+
+Book page: ``data``.
+"""
+
+from __future__ import annotations
+
+import csv
+import logging
+import os
+import shutil
+import tempfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, fields
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from numpy.random import Generator
+
+from ...audio import io
+from ...batch.key import key, source_hash
+from ...errors import ConfigError
+from ..files import StoreError, cache_directory, disk_is_full, exclusive
+from ..progress import progress_bar
+from .acoustics import RATE, Sound, a_weighted_level, reverberate, samples
+from .backgrounds import BACKGROUNDS, record_background
+from .sounds import DISTRACTORS, SOUNDS
+
+__all__ = ["CityOptions", "Clip", "compose", "generate"]
+
+log = logging.getLogger("audioattn")
+
+_RECORDING = 10.0
+_ROOM = (0.1, 0.45)
+_EVENT_DYNAMICS = 24.0
+"""An event lasts as long as it is within this many dB of its loudest moment: what comes after is lost in the room."""
+_BACKGROUND_LEVEL = (-38.0, -30.0)
+_PEAK = 0.9
+
+
+@dataclass(frozen=True)
+class CityOptions:
+    """What kind of city to make.
+
+    Parameters
+    ----------
+    clips_per_class
+        Clips of each class over all folds, at least ``n_folds``.
+    n_folds
+        Folds, at least 2.
+    duration
+        Seconds of a clip, between 2 and 10.
+    snr
+        Lowest and highest A-weighted level of an event over the background, in dB.
+    distractor_snr
+        The same of an unlabelled sound.
+    classes
+        Names of classes, at least 2 of ``audioattn_lib.data.synthetic.sounds.SOUNDS``.
+    sources_per_fold
+        Sources of each class, and recordings of each background, in a fold; at least 1.
+    seed
+        Another seed, another city.
+    """
+
+    clips_per_class: int = 40
+    n_folds: int = 4
+    duration: float = 3.0
+    snr: tuple[float, float] = (0.0, 15.0)
+    distractor_snr: tuple[float, float] = (-3.0, 9.0)
+    classes: tuple[str, ...] = tuple(SOUNDS)[:10]
+    sources_per_fold: int = 5
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("snr", "distractor_snr", "classes"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        if self.n_folds < 2:
+            raise ConfigError(f"n_folds is {self.n_folds}; it must be at least 2")
+        if self.clips_per_class < self.n_folds:
+            raise ConfigError(
+                f"clips_per_class is {self.clips_per_class}; it must be at least n_folds = {self.n_folds}"
+            )
+        if not 2.0 <= self.duration <= 10.0:
+            raise ConfigError(f"duration is {self.duration}; it must be between 2 and 10 seconds")
+        if self.sources_per_fold < 1:
+            raise ConfigError(f"sources_per_fold is {self.sources_per_fold}; it must be at least 1")
+        if self.seed < 0:
+            raise ConfigError(f"seed is {self.seed}; it must be at least 0")
+        for name in ("snr", "distractor_snr"):
+            bounds = getattr(self, name)
+            if len(bounds) != 2 or not -60 <= bounds[0] <= bounds[1] <= 60:
+                raise ConfigError(f"{name} is {bounds}; it must be two levels in dB, the lower first, within -60 to 60")
+        unknown = [name for name in self.classes if name not in SOUNDS]
+        if unknown or len(set(self.classes)) != len(self.classes) or len(self.classes) < 2:
+            raise ConfigError(
+                f"classes is {', '.join(self.classes)}; it must be two or more of {', '.join(SOUNDS)}, each once"
+            )
+
+    @classmethod
+    def parse(cls, **options: object) -> CityOptions:
+        """Options from keyword arguments; an unknown one is an error that lists what there is."""
+        known = [field.name for field in fields(cls)]
+        unknown = [name for name in options if name not in known]
+        if unknown:
+            raise ConfigError(f"city has no option {', '.join(unknown)}; it has {', '.join(known)}")
+        return cls(**options)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One clip: its samples and what is known about it. Events are ``(name, onset, offset)`` in seconds."""
+
+    samples: Sound
+    label: str
+    fold: int
+    source: str
+    background: str
+    background_source: str
+    snr: float
+    events: tuple[tuple[str, float, float], ...]
+    distractors: tuple[tuple[str, float, float], ...]
+
+
+def generate(options: CityOptions, cache: str | Path | None = None, *, progress: bool = True) -> Path:
+    """Make the city, or find it where it was made before.
+
+    The folder appears whole or not at all; a killed process leaves nothing
+    that looks like a corpus.
+
+    Returns
+    -------
+    Path
+        Folder with ``metadata.csv`` and ``audio/``.
+
+    Raises
+    ------
+    StoreError
+        When the disk is full.
+
+    Notes
+    -----
+    Book page: ``data``.
+    """
+    parent = (Path(cache) if cache is not None else cache_directory()) / "corpora"
+    name = key({"options": asdict(options), "source": source_hash(__name__)})
+    target = parent / f"city-{name}"
+    if target.is_dir():
+        return target
+    work: Path | None = None
+    try:
+        with exclusive(parent / f".city-{name}.lock"):
+            if target.is_dir():
+                return target
+            for left in parent.glob(f".city-{name}-*"):  # of processes that were killed: this one holds the lock
+                shutil.rmtree(left, ignore_errors=True)
+            work = Path(tempfile.mkdtemp(prefix=f".city-{name}-", dir=parent))
+            _write(options, work, progress)
+            os.replace(work, target)
+    except OSError as error:
+        if disk_is_full(error):
+            raise StoreError(f"{parent}: the disk is full; free some space or choose another cache folder") from error
+        raise
+    finally:
+        if work is not None:
+            shutil.rmtree(work, ignore_errors=True)
+    return target
+
+
+def _write(options: CityOptions, folder: Path, progress: bool) -> None:
+    (folder / "audio").mkdir()
+    rows = []
+    total = options.clips_per_class * len(options.classes)
+    log.info("making the synthetic city: %d clips", total)
+    with progress_bar("synthetic city", total, shown=progress) as bar:
+        for number, clip in enumerate(compose(options)):
+            name = f"audio/{clip.label}-{number % options.clips_per_class:03d}.flac"
+            io.write(folder / name, clip.samples, RATE)
+            rows.append(_row(name, clip, options))
+            bar.advance()
+    with open(folder / "metadata.csv", "w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _row(name: str, clip: Clip, options: CityOptions) -> dict[str, object]:
+    row: dict[str, object] = {
+        "file_name": name,
+        "label": clip.label,
+        "fold": clip.fold,
+        "group": clip.source,
+    }
+    for prefix, events in (("event", clip.events), ("distractor", clip.distractors)):
+        row[f"{prefix}_labels"] = ";".join(event[0] for event in events)
+        row[f"{prefix}_onsets"] = ";".join(f"{event[1]:.3f}" for event in events)
+        row[f"{prefix}_offsets"] = ";".join(f"{event[2]:.3f}" for event in events)
+    row["snr_db"] = f"{clip.snr:.1f}"
+    row["background"] = clip.background
+    row["background_source"] = clip.background_source
+    row["duration"] = f"{options.duration:.3f}"
+    return row
+
+
+def compose(options: CityOptions) -> Iterator[Clip]:
+    """The clips of a city, class by class."""
+    for label in options.classes:
+        for number in range(options.clips_per_class):
+            yield _clip(options, label, number)
+
+
+def _rng(options: CityOptions, *names: str | int) -> Generator:
+    """Independent random numbers for everything that has a name."""
+    return np.random.default_rng([options.seed, *(zlib.crc32(str(name).encode()) for name in names)])
+
+
+@lru_cache(maxsize=256)
+def _background(options: CityOptions, kind: str, fold: int, take: int) -> Sound:
+    rng = _rng(options, "background", kind, fold, take)
+    return record_background(kind, rng, max(_RECORDING, 2 * options.duration))
+
+
+def _clip(options: CityOptions, label: str, number: int) -> Clip:
+    rng = _rng(options, "clip", label, number)
+    fold = number % options.n_folds + 1
+    thing = (number // options.n_folds) % options.sources_per_fold
+    take = SOUNDS[label].draw(_rng(options, "source", label, fold, thing))
+
+    kind = str(rng.choice(list(BACKGROUNDS)))
+    recording = int(rng.integers(options.sources_per_fold))
+    whole = _background(options, kind, fold, recording)
+    n = samples(options.duration)
+    first = int(rng.integers(len(whole) - n))
+    mix = whole[first : first + n].copy()
+    mix *= 10.0 ** ((rng.uniform(*_BACKGROUND_LEVEL) - a_weighted_level(mix)) / 20.0)
+    floor = a_weighted_level(mix)
+
+    room, wet = rng.uniform(*_ROOM), rng.uniform(0.2, 0.7)
+    snr = float(rng.uniform(*options.snr))
+    events: list[tuple[str, float, float]] = []
+    for _ in range(2 if rng.uniform() < 0.25 else 1):
+        sound = reverberate(take(rng), rng, room, wet)
+        placed = _place(mix, sound, floor + snr, rng, events)
+        if placed is not None:
+            events.append((label, *placed))
+    distractors: list[tuple[str, float, float]] = []
+    for _ in range(rng.integers(1, 4)):
+        name = str(rng.choice(list(DISTRACTORS)))
+        sound = reverberate(DISTRACTORS[name](rng), rng, room, wet)
+        placed = _place(mix, sound, floor + float(rng.uniform(*options.distractor_snr)), rng, [])
+        if placed is not None:
+            distractors.append((name, *placed))
+    peak = float(np.abs(mix).max())
+    if peak > _PEAK:
+        mix *= _PEAK / peak
+    return Clip(
+        mix,
+        label,
+        fold,
+        f"{label}-{fold}-{thing}",
+        kind,
+        f"{kind}-{fold}-{recording}",
+        snr,
+        tuple(sorted(events, key=lambda event: event[1])),
+        tuple(sorted(distractors, key=lambda event: event[1])),
+    )
+
+
+def _place(
+    mix: Sound, sound: Sound, level: float, rng: Generator, taken: list[tuple[str, float, float]]
+) -> tuple[float, float] | None:
+    """Add a sound to the clip where it overlaps none of ``taken``; its onset and offset, None where there is no room."""
+    begin, end = _audible(sound)
+    sound = sound * 10.0 ** ((level - a_weighted_level(sound[begin:end])) / 20.0)
+    last = len(mix) - end - samples(0.05)
+    for _ in range(20):
+        first = int(rng.integers(samples(0.05) - begin, max(last, samples(0.05) - begin + 1)))
+        onset, offset = (first + begin) / RATE, (first + end) / RATE
+        if all(offset + 0.1 < other[1] or onset > other[2] + 0.1 for other in taken):
+            cut = slice(max(first, 0), min(first + len(sound), len(mix)))
+            mix[cut] += sound[cut.start - first : cut.stop - first]
+            return onset, min(offset, len(mix) / RATE)
+    return None
+
+
+def _audible(sound: Sound) -> tuple[int, int]:
+    """First and last sample of a sound within ``_EVENT_DYNAMICS`` dB of its loudest 10 ms."""
+    size = samples(0.01)
+    count = -(-len(sound) // size)
+    padded = np.zeros(count * size)
+    padded[: len(sound)] = sound
+    power = np.mean(padded.reshape(count, size) ** 2, axis=1)
+    loud = np.flatnonzero(power > power.max() * 10.0 ** (-_EVENT_DYNAMICS / 10.0))
+    return int(loud[0]) * size, min((int(loud[-1]) + 1) * size, len(sound))

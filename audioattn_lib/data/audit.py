@@ -197,8 +197,9 @@ def _check_values(manifest: Manifest) -> Iterator[Problem]:
     for column in ("file_name", "label", *SPLIT_COLUMNS, "group"):
         if column not in table or (column == "label" and manifest.kind == "multilabel"):
             continue
-        for row in np.flatnonzero(table[column].str.strip() == ""):
-            yield Problem("empty value", f"{manifest.where(row)}: {column} is empty; it must have a value", (int(row),))
+        for row, text in enumerate(table[column]):
+            if not text.strip():
+                yield Problem("empty value", f"{manifest.where(row)}: {column} is empty; it must have a value", (row,))
     numbers = ["duration"] + (["label"] if manifest.kind == "number" else [])
     for column in numbers:
         if column not in table:

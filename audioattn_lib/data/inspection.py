@@ -7,6 +7,7 @@ corpus.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from collections.abc import Sequence
@@ -87,10 +88,8 @@ def inspect_files(paths: Sequence[Path], root: Path, *, progress: bool = False) 
             if states[path] is not None:
                 name = os.path.relpath(path.absolute(), root)
                 entries[name] = {"state": states[path], "found": asdict(results[path])}
-        try:
+        with contextlib.suppress(OSError):  # a cache that cannot be written costs time, not results
             write_json(memory, {"version": _VERSION, "files": entries})
-        except OSError:
-            pass  # a cache that cannot be written costs time, not results
     return [results[path] for path in paths]
 
 

@@ -164,5 +164,5 @@ class BatchLoader:
             for position in range(len(chunks)):
                 features, lengths, targets, indices = ahead[0].result()
                 ahead = [pool.submit(read, chunk) for chunk in chunks[position + 1 : position + 2]]
-                moved = (part.to(self.device, non_blocking=pinned) for part in (features, lengths, targets))
-                yield Batch(*moved, indices)
+                moved = [part.to(self.device, non_blocking=pinned) for part in (features, lengths, targets)]
+                yield Batch(moved[0], moved[1], moved[2], indices)

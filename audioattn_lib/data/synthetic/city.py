@@ -277,7 +277,7 @@ def _clip(options: CityOptions, label: str, number: int) -> Clip:
 def _place(
     mix: Sound, sound: Sound, level: float, rng: Generator, taken: list[tuple[str, float, float]]
 ) -> tuple[float, float] | None:
-    """Add a sound to the clip where it overlaps none of ``taken``; its onset and offset, None where there is no room."""
+    """Add a sound to the clip where it meets none of ``taken``: its onset and offset, None without room."""
     begin, end = _audible(sound)
     sound = sound * 10.0 ** ((level - a_weighted_level(sound[begin:end])) / 20.0)
     last = len(mix) - end - samples(0.05)

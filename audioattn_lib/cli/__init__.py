@@ -1,0 +1,73 @@
+"""The command line ``audioattn``: thin, every command calls one function of the library.
+
+Heavy imports stand inside the commands, so that help appears at once.
+
+Book page: commands.
+"""
+
+from __future__ import annotations
+
+from typing import IO, Any
+
+import click
+
+from audioattn_lib import __version__
+from audioattn_lib.cli import attention, batch, data, train
+from audioattn_lib.errors import AudioAttnError
+
+__all__ = ["audioattn", "main"]
+
+
+class _Failure(click.ClickException):
+    """An error that the user can mend: its message, no traceback."""
+
+    exit_code = 2
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        click.echo(f"audioattn: {self.format_message()}", err=True)
+
+
+class _Commands(click.Group):
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except AudioAttnError as error:
+            if ctx.params["debug"]:
+                raise
+            raise _Failure(str(error)) from None
+
+
+@click.group(
+    cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "show_default": True}, no_args_is_help=True
+)
+@click.version_option(__version__, prog_name="audioattn")
+@click.option("--debug", is_flag=True, show_default=False, help="Show where an error came from.")
+def audioattn(debug: bool) -> None:
+    """Attention over sound: train, look, listen, sweep, and build the book.
+
+    \b
+    Examples:
+      audioattn data list
+      audioattn train urban_sound --preset smoke
+      audioattn play runs/urban_sound/<key> -o player.html
+      audioattn sweep notebooks/sweeps/urban_sound.yml --workers 2
+      audioattn COMMAND --help
+    """
+
+
+for _command in (
+    data.data,
+    train.train,
+    batch.sweep,
+    batch.run,
+    attention.attention,
+    attention.play,
+    batch.book,
+    batch.bench,
+):
+    audioattn.add_command(_command)
+
+
+def main() -> None:
+    """Entry point of ``audioattn`` and of ``python -m audioattn_lib``."""
+    audioattn(prog_name="audioattn")

@@ -1,0 +1,181 @@
+"""``audioattn sweep``, ``run``, ``book`` and ``bench``: notebooks in numbers, the book, the benchmarks.
+
+Book page: commands.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from audioattn_lib.errors import ConfigError
+
+__all__ = ["bench", "book", "run", "sweep"]
+
+_PATH = click.Path(path_type=Path)
+_COUNT = click.IntRange(1)
+
+
+@click.command()
+@click.argument("file", type=_PATH)
+@click.option("-o", "--output", type=_PATH, default=Path("sweeps"), help="Folder of all sweeps.")
+@click.option("--workers", type=_COUNT, show_default=False, help="Jobs at a time.  [default: one a GPU, or a core]")
+@click.option("--scheduler", show_default=False, metavar="ADDRESS", help="A running Dask scheduler, tcp://host:port.")
+@click.option("--cluster", default="local", help="Where workers start: local, slurm, pbs, sge or lsf.")
+@click.option("--timeout", type=float, default=24 * 3600.0, help="Seconds that one cell may take.")
+def sweep(file: Path, output: Path, **options: Any) -> None:
+    """Run a notebook with every combination of a grid of parameters.
+
+    FILE says which notebook and which values. What is done already is kept;
+    interrupt it and start it again to continue. The results are
+    OUTPUT/<name>/results.csv and index.html. The exit code is 1 when a job
+    failed.
+
+    \b
+    Examples:
+      audioattn sweep notebooks/sweeps/urban_sound.yml --workers 2
+      audioattn sweep my.yml --scheduler tcp://node1:8786
+      audioattn sweep my.yml --cluster slurm --workers 40
+    """
+    from audioattn_lib.batch.sweep import sweep as run_sweep
+    from audioattn_lib.cli.live import SweepView
+
+    with SweepView() as view:
+        result = run_sweep(file, output, data_hash=_data_hash, watch=view.update, **options)
+    click.echo(f"{len(result.rows)} results of {len(result.jobs)} jobs: {result.table}, {result.page}")
+    for job in result.failures:
+        click.echo(f"failed: {dict(job.parameters)}\n  {job.error}", err=True)
+    if result.failures:
+        raise click.exceptions.Exit(1)
+
+
+@click.command()
+@click.argument("notebook")
+@click.option(
+    "-p", "--parameter", "parameters", nargs=2, multiple=True, metavar="NAME VALUE", help="Value of a parameter."
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    show_default=False,
+    help="Executed notebook.  [default: NAME.executed.ipynb]",
+)
+@click.option("--timeout", type=float, default=24 * 3600.0, help="Seconds that one cell may take.")
+def run(notebook: str, parameters: tuple[tuple[str, str], ...], output: Path | None, timeout: float) -> None:
+    """Execute one notebook with other parameters.
+
+    NOTEBOOK is a file, or the name of a chapter. Values are read as YAML: 3,
+    true, [a, b]. Names are checked first, unlike by papermill itself. When
+    OUTPUT ends in .html, the page is written too.
+
+    \b
+    Examples:
+      audioattn run urban_sound -p preset smoke
+      audioattn run urban_sound -p data path/to/my_sounds -o my_sounds.html
+    """
+    from audioattn_lib.batch.execution import execute, runs_shown_in
+    from audioattn_lib.batch.notebooks import Notebook
+    from audioattn_lib.cli.output import describe_scores
+
+    path = Path(notebook)
+    if not path.is_file() and not path.suffix:
+        chapters = {file.stem: file for file in sorted((checkout() / "notebooks").glob("*.ipynb"))}
+        if notebook not in chapters:
+            raise ConfigError(f"no notebook {notebook!r}: it is neither a file nor one of {', '.join(chapters)}")
+        path = chapters[notebook]
+    defaults = Notebook(path).parameters
+    values = {name: _value(text, defaults.get(name)) for name, text in parameters}
+    target = output or Path(f"{path.stem}.executed.ipynb")
+
+    def progress(cell: int, cells: int) -> None:
+        click.echo(f"\r{path.name}: cell {cell} of {cells}", err=True, nl=False)
+
+    try:
+        done = execute(path, target.with_suffix(".ipynb"), values, timeout=timeout, progress=progress)
+    finally:
+        click.echo(err=True)
+    for found in runs_shown_in(done.output):
+        click.echo(f"{found['path']}: {describe_scores(found['metrics'])}")
+    click.echo(done.output)
+    if target.suffix == ".html":
+        from audioattn_lib.batch.html import write_html
+
+        click.echo(write_html(done.output, target))
+
+
+@click.command()
+@click.option("--workers", type=_COUNT, default=2, help="Chapters that are executed at a time.")
+@click.option(
+    "--data",
+    "mode",
+    type=click.Choice(["embedded", "real"]),
+    show_default=False,
+    help="Synthetic or real recordings.  [default: real when AUDIOATTN_DATA is set]",
+)
+@click.option("--timeout", type=float, default=3600.0, help="Seconds that one cell may take.")
+def book(workers: int, mode: str | None, timeout: float) -> None:
+    """Build the book: execute what is stale, build, check every page.
+
+    Only what depends on a change is done again. Everything lies in _build/;
+    the book starts at _build/html/index.html.
+
+    \b
+    Examples:
+      audioattn book
+      AUDIOATTN_DATA=path/to/corpora audioattn book
+    """
+    from audioattn_lib.batch.book import build_book
+
+    mode = mode or ("real" if os.environ.get("AUDIOATTN_DATA") else "embedded")
+    build_book(checkout(), mode=mode, workers=workers, timeout=timeout, data_hash=_data_hash, echo=click.echo)
+
+
+@click.command(context_settings={"ignore_unknown_options": True, "help_option_names": []})
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def bench(arguments: tuple[str, ...]) -> None:
+    """Measure speed against named references in the same run.
+
+    ARGUMENTS go to the benchmark suite; --help lists them. Results are JSON
+    files in benchmarks/results/.
+
+    \b
+    Examples:
+      audioattn bench
+      audioattn bench --help
+    """
+    root = checkout()
+    if not (root / "benchmarks" / "__main__.py").is_file():
+        raise ConfigError(f"{root} has no benchmarks; run this in a checkout of the project")
+    raise click.exceptions.Exit(subprocess.run([sys.executable, "-m", "benchmarks", *arguments], cwd=root).returncode)
+
+
+def checkout() -> Path:
+    """The checkout of the project around the working directory, or the one that the library runs from."""
+    here = Path.cwd()
+    for folder in (here, *here.parents, Path(__file__).resolve().parents[2]):
+        if (folder / "_toc.yml").is_file() and (folder / "notebooks").is_dir():
+            return folder
+    raise ConfigError(f"{here} is in no checkout of the project (a folder with _toc.yml and notebooks/); go to one")
+
+
+def _data_hash(name: str) -> str:
+    from audioattn_lib.experiments.corpus import load_corpus
+
+    return load_corpus(name).content_hash()
+
+
+def _value(text: str, default: Any) -> Any:
+    import yaml
+
+    if isinstance(default, str):
+        return text
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{text!r} cannot be read as a value ({error})") from None

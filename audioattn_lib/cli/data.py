@@ -1,0 +1,110 @@
+"""``audioattn data``: corpora, before anything is trained on them.
+
+Book page: commands.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import click
+
+from audioattn_lib.cli.lazy import LazyOptions
+
+__all__ = ["data"]
+
+
+@click.group(no_args_is_help=True)
+def data() -> None:
+    """Look at corpora, check them, make synthetic ones.
+
+    \b
+    Examples:
+      audioattn data list
+      audioattn data check path/to/my_sounds
+      audioattn data synthesise city my_city --clips-per-class 8
+    """
+
+
+@data.command("list")
+def list_corpora() -> None:
+    """List the corpora that can be used by name.
+
+    Synthetic ones are always there. Others are found in the folder that the
+    environment variable AUDIOATTN_DATA names; any other folder is used by its
+    path.
+
+    \b
+    Example:
+      AUDIOATTN_DATA=path/to/corpora audioattn data list
+    """
+    from audioattn_lib.data.corpora import available
+
+    for row in available().itertuples():
+        click.echo(f"{row.name:20} {row.description}  ({row.where})")
+
+
+@data.command()
+@click.argument("corpus")
+@click.option("--sample-rate", type=click.IntRange(1), show_default=False, help="Hertz; report others.")
+@click.option("--group", show_default=False, help="Column of what must not be in two folds: speaker, recording.")
+def check(corpus: str, sample_rate: int | None, group: str | None) -> None:
+    """Check a corpus for everything that makes results wrong.
+
+    Looks for missing and unreadable files, silent and broken sounds, the same
+    sound twice, labels and times that cannot be, and groups that are in two
+    folds. CORPUS is a name or a path. The exit code is 1 when there are
+    errors.
+
+    \b
+    Examples:
+      audioattn data check city
+      audioattn data check path/to/my_sounds --group speaker
+    """
+    from audioattn_lib.experiments.corpus import load_corpus
+
+    report = load_corpus(corpus).check(sample_rate=sample_rate, group=group, progress=True)
+    click.echo(str(report))
+    if not report.passed:
+        raise click.exceptions.Exit(1)
+
+
+@data.group(no_args_is_help=True)
+def synthesise() -> None:
+    """Make a synthetic corpus with known truth.
+
+    \b
+    Example:
+      audioattn data synthesise city my_city --duration 4
+    """
+
+
+def _city_options() -> type:
+    from audioattn_lib.data.synthetic.city import CityOptions
+
+    return CityOptions
+
+
+@synthesise.command(cls=LazyOptions, config=_city_options)
+@click.argument("directory", type=click.Path(path_type=Path, file_okay=False))
+def city(directory: Path, **options: Any) -> None:
+    """Short events over the noise of a city, with their times.
+
+    Writes audio/ and metadata.csv to DIRECTORY, which must not exist or be
+    empty. The same options give the same sounds.
+
+    \b
+    Example:
+      audioattn data synthesise city my_city --clips-per-class 8 --snr 0,10
+    """
+    from audioattn_lib.cli.fields import given
+    from audioattn_lib.data.corpora import load
+    from audioattn_lib.errors import ConfigError
+
+    if directory.exists() and any(directory.iterdir()):
+        raise ConfigError(f"{directory} is not empty; name a folder that does not exist yet")
+    manifest = load("city", **given(options))
+    shutil.copytree(manifest.root, directory, dirs_exist_ok=True)
+    click.echo(f"{directory}: {len(manifest)} clips of {', '.join(manifest.classes)}")

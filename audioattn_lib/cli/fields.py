@@ -1,0 +1,89 @@
+"""Dataclasses as command line options: the same fields, the same help, the same defaults.
+
+Book page: commands.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import re
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+__all__ = ["given", "options_of"]
+
+
+def options_of(config: type) -> list[click.Option]:
+    """One option for each field of a dataclass.
+
+    Parameters
+    ----------
+    config
+        A dataclass whose fields have plain defaults. The help of a field is
+        its metadata ``help``, or its entry in the docstring of the class.
+
+    Notes
+    -----
+    An option that is not given has the value ``None``; see :func:`given`.
+
+    Book page: commands.
+    """
+    described = _described(config)
+    return [_option(field, described.get(field.name, "")) for field in dataclasses.fields(config)]
+
+
+def given(values: dict[str, Any]) -> dict[str, Any]:
+    """Options that were given, by field.
+
+    Notes
+    -----
+    Book page: commands.
+    """
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _option(field: dataclasses.Field[Any], described: str) -> click.Option:
+    text = str(field.metadata.get("help", described)).rstrip(".")
+    default = field.default
+    name = field.name.replace("_", "-")
+    shown = ",".join(map(str, default)) if isinstance(default, tuple) else default
+    text = f"{text[:1].upper()}{text[1:]}.  [default: {shown}]"
+    if isinstance(default, bool):
+        return click.Option([f"--{name}/--no-{name}", field.name], default=None, show_default=False, help=text)
+    kind: Any = type(default)
+    if isinstance(default, tuple):
+        kind = _List(type(default[0]) if default else str)
+    return click.Option([f"--{name}", field.name], type=kind, default=None, show_default=False, help=text)
+
+
+class _List(click.ParamType):
+    """Values joined by commas."""
+
+    def __init__(self, item: Callable[[str], Any]) -> None:
+        self.item = item
+        self.name = "list"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[Any, ...]:
+        """Split and convert each item."""
+        try:
+            return tuple(self.item(part.strip()) for part in value.split(",") if part.strip())
+        except ValueError:
+            self.fail(f"{value!r} is not a list of {self.item.__name__} joined by commas", param, ctx)
+
+
+def _described(config: type) -> dict[str, str]:
+    """Entries of the section Parameters of a NumPy docstring, as one line each."""
+    text = inspect.getdoc(config) or ""
+    section = re.search(r"Parameters\n-+\n(.*?)(?:\n\n\w[^\n]*\n-+\n|\Z)", text, re.DOTALL)
+    entries: dict[str, str] = {}
+    names: list[str] = []
+    for line in section[1].splitlines() if section else []:
+        if line and not line[0].isspace():
+            names = [name.strip() for name in line.split(":")[0].split(",")]
+        elif line.strip():
+            for name in names:
+                entries[name] = f"{entries.get(name, '')} {line.strip()}".strip().replace("``", "")
+    return entries

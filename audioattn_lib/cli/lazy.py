@@ -1,0 +1,41 @@
+"""Commands that get their options from a dataclass, imported only when the command is looked at.
+
+Book page: commands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from audioattn_lib.cli.fields import options_of
+
+__all__ = ["LazyOptions"]
+
+
+class LazyOptions(click.Command):
+    """A command with an option for each field of a dataclass.
+
+    Parameters
+    ----------
+    config
+        Imports and gives the dataclass; called once, when the options are needed.
+
+    Notes
+    -----
+    Book page: commands.
+    """
+
+    def __init__(self, *arguments: Any, config: Callable[[], type], **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._config = config
+        self._complete = False
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        """Its own parameters, then the fields."""
+        if not self._complete:
+            self.params = [*self.params, *options_of(self._config())]
+            self._complete = True
+        return super().get_params(ctx)

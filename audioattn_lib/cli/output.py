@@ -1,0 +1,40 @@
+"""What commands print.
+
+Book page: commands.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from audioattn_lib.training.run_directory import Run
+
+__all__ = ["describe_scores", "show_progress", "show_run"]
+
+_MOST_SCORES = 6
+
+
+def show_progress() -> None:
+    """Let the library's messages about its progress appear on the terminal."""
+    log = logging.getLogger("audioattn")
+    if not log.handlers:
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(logging.Formatter("%(message)s"))
+        log.addHandler(handler)
+    log.setLevel(logging.INFO)
+
+
+def show_run(run: Run) -> None:
+    """Print where a run is and its first scores."""
+    click.echo(f"{run.path}: {describe_scores(run.metrics)}")
+
+
+def describe_scores(metrics: dict[str, Any]) -> str:
+    """The first scores that are numbers, on one line."""
+    shares = [(name, value) for name, value in metrics.items() if isinstance(value, float)]
+    return ", ".join(f"{name} {value:.3f}" for name, value in shares[:_MOST_SCORES]) or "no scores"

@@ -1,0 +1,93 @@
+"""``audioattn train``: one run of an experiment from the command line.
+
+Book page: commands.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from audioattn_lib.cli.fields import given
+from audioattn_lib.cli.lazy import LazyOptions
+
+__all__ = ["train"]
+
+_PRESETS = ("smoke", "default", "paper")
+
+
+class _Experiments(click.Group):
+    """One command for each experiment, made when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        from audioattn_lib.experiments import EXPERIMENTS
+
+        return list(EXPERIMENTS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        from audioattn_lib.experiments import EXPERIMENTS
+
+        if cmd_name not in EXPERIMENTS:
+            return None
+        return _command(cmd_name, EXPERIMENTS[cmd_name])
+
+
+@click.group(cls=_Experiments, no_args_is_help=True)
+def train() -> None:
+    """Train and test one model of an experiment.
+
+    \b
+    Examples:
+      audioattn train urban_sound --preset smoke
+      audioattn train urban_sound --data path/to/my_sounds --attention triweight
+      audioattn train urban_sound --preset paper --device cuda
+    """
+
+
+def _command(name: str, module: str) -> click.Command:
+    def load() -> Any:
+        return importlib.import_module(module)
+
+    def config() -> type:
+        return load().Config  # type: ignore[no-any-return]
+
+    def run(preset: str, runs: Path, **options: Any) -> None:
+        from audioattn_lib.cli.output import show_progress, show_run
+
+        show_progress()
+        experiment = load()
+        show_run(experiment.run(experiment.Config.preset(preset, **given(options)), runs))
+
+    command = LazyOptions(
+        name,
+        config=config,
+        callback=_documented(run, name),
+        help=run.__doc__,
+        short_help=f"Experiment of the chapter {name}.",
+        params=[
+            click.Option(["--preset"], type=click.Choice(_PRESETS), default="default", help="Settings to start from."),
+            click.Option(["--runs"], type=click.Path(path_type=Path), default=Path("runs"), help="Folder of all runs."),
+        ],
+    )
+    command.context_settings = {"show_default": True, "max_content_width": 100}
+    return command
+
+
+def _documented(run: Callable[..., None], name: str) -> Callable[..., None]:
+    run.__doc__ = f"""Train and test one model of the chapter {name}.
+
+    A run that exists already, with the same settings, source and data, is read
+    back instead; one that was interrupted continues. Options start from the
+    preset: smoke takes seconds, default a minute, paper has the published
+    settings.
+
+    \b
+    Examples:
+      audioattn train {name} --preset smoke
+      audioattn train {name} --attention triweight --seed 3
+    """
+    return run

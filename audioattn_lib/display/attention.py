@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ..attention.record import AttentionRecord, FrameClock
 from .describe import Curve, Events, KnownEvent, curve, known_events, sentence, title_of
 from .figure import Figure, render
-from .spectrogram import LANE, checked, draw_events, draw_spectrogram, lanes
+from .spectrogram import LANE, WIDTH, checked, draw_events, draw_spectrogram, lanes
 from .style import Theme
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 __all__ = ["compare_attention", "draw_curve", "plot_attention"]
 
-WIDTH = 7.2  # inches
 SPECTROGRAM_HEIGHT = 1.75
 LEGEND = "The bar below a curve marks where attention is above zero; the tick in it is the mean."
 

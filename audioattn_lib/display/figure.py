@@ -58,7 +58,7 @@ class Figure:
         caption = f"<figcaption>{html.escape(self.caption)}</figcaption>" if self.caption else ""
         return (
             f'{style_tag("figure")}<figure class="audioattn aa-figure mathjax_ignore">'
-            f"{themed_images(self.images, self.alt)}{caption}</figure>"
+            f'<div class="aa-scroll">{themed_images(self.images, self.alt)}</div>{caption}</figure>'
         )
 
     def save(self, path: str | Path, theme: str = "light") -> Path:

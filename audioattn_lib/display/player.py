@@ -226,8 +226,9 @@ def _curves(curves: Sequence[Curve], duration: float) -> str:
             for start, stop in row.support
         )
         mean = _x(row.mean, duration)
+        hidden = "" if number == 0 else " hidden"
         groups.append(
-            f'<g data-mechanism="{number}"{"" if number == 0 else " hidden"}><path class="aa-line" d="{_path(row, duration)}"/>'
+            f'<g data-mechanism="{number}"{hidden}><path class="aa-line" d="{_path(row, duration)}"/>'
             f'<g class="aa-support">{bars}</g><path class="aa-mean" d="M{mean} 93V100"/></g>'
         )
     if not groups:
@@ -257,24 +258,33 @@ def _path(row: Curve, duration: float) -> str:
 
 
 def _events(events: Sequence[KnownEvent], duration: float) -> str:
+    """Brackets and names of the events, in more lanes where a narrow screen leaves less room for names."""
     if not events:
         return ""
-    places, count = lanes(events, duration)
+    wide, count = lanes(events, duration, character=0.0112)
+    narrow, narrow_count = lanes(events, duration, character=0.0225)
     spans = []
-    for number, (event, lane) in enumerate(zip(events, places, strict=True)):
+    for number, event in enumerate(events):
         about = html.escape(f"{event.label}, {event.onset:.2f} to {event.offset:.2f} s", quote=True)
         start, stop = max(event.onset, 0.0), min(event.offset, duration)
-        # A name may run on until the next one in its lane; at the right end it runs back instead.
-        after = [e.onset for e, row in zip(events[number + 1 :], places[number + 1 :], strict=True) if row == lane]
-        room = (min(after) if after else duration) - start
-        name = f"left:{100 * start / duration:.2f}%;max-width:{100 * room / duration:.2f}%"
-        if not after and room < duration * 0.02 * len(event.label):
-            name = f"right:{100 * (1 - stop / duration):.2f}%"
+        rooms = [_room(events, places, number, duration) for places in (wide, narrow)]
+        lane = f"--aa-wide:{wide[number]};--aa-narrow:{narrow[number]}"
+        # A name near the right edge starts early enough to end inside.
+        left = f"min({100 * start / duration:.2f}%, calc(100% - {0.62 * len(event.label):.1f}em))"
+        name = f"left:{left};--aa-room:{rooms[0]:.1f}%;--aa-room-narrow:{rooms[1]:.1f}%"
         spans.append(
-            f'<span class="aa-name" style="{name};--aa-lane:{lane}" title="{about}">{html.escape(event.label)}</span> '
-            f'<span class="aa-bracket" style="{_place(start, stop, duration)};--aa-lane:{lane}" title="{about}"></span>'
+            f'<span class="aa-name" style="{name};{lane}" title="{about}">{html.escape(event.label)}</span> '
+            f'<span class="aa-bracket" style="{_place(start, stop, duration)};{lane}" title="{about}"></span>'
         )
-    return f'<div class="aa-events" style="--aa-lanes:{count}" aria-hidden="true">{"".join(spans)}</div>'
+    height = f"--aa-lanes:{count};--aa-lanes-narrow:{narrow_count}"
+    return f'<div class="aa-events" style="{height}" aria-hidden="true">{"".join(spans)}</div>'
+
+
+def _room(events: Sequence[KnownEvent], places: Sequence[int], number: int, duration: float) -> float:
+    """Percent of the width that a name has until the next event in its lane; all of it for the last one."""
+    later = zip(events[number + 1 :], places[number + 1 :], strict=True)
+    after = next((event.onset for event, lane in later if lane == places[number]), None)
+    return 100.0 if after is None else 100 * (after - max(events[number].onset, 0.0)) / duration
 
 
 def _hertz(frequencies: NDArray[Any] | None) -> str:

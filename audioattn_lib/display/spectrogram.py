@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["draw_events", "draw_spectrogram", "level_range", "mel_ticks", "plot_spectrogram"]
 
+WIDTH = 6.6  # inches; Matplotlib's sizes of text then fit the width of a page
 LANE = 11  # points for the bracket and the name of an event
 NICE_FREQUENCIES = (31.25, 62.5, 125, 250, 500, 1000, 2000, 4000, 8000, 16000)
 
@@ -57,7 +58,7 @@ def plot_spectrogram(
     def draw(theme: Theme) -> Any:
         from matplotlib.figure import Figure as MatplotlibFigure
 
-        figure = MatplotlibFigure(figsize=(7.2, 2.6), layout="constrained")
+        figure = MatplotlibFigure(figsize=(WIDTH, 2.5), layout="constrained")
         ax = figure.add_subplot()
         draw_spectrogram(ax, features, clock, frequencies, theme)
         draw_events(ax, known, theme)
@@ -117,13 +118,16 @@ def draw_events(ax: Axes, events: Sequence[KnownEvent], theme: Theme) -> None:
         words.set_in_layout(True)
 
 
-def lanes(events: Sequence[KnownEvent], width: float) -> tuple[list[int], int]:
-    """The lowest free lane of each event, and how many lanes there are, on an axis ``width`` seconds wide."""
+def lanes(events: Sequence[KnownEvent], width: float, character: float = 0.0135) -> tuple[list[int], int]:
+    """The lowest free lane of each event, and how many lanes there are.
+
+    The axis is ``width`` seconds wide; ``character`` is the share of it that one letter takes.
+    """
     free_from: list[float] = []
     places = []
     for event in events:
         # A short event still needs room for its label.
-        end = max(event.offset, event.onset + width * 0.0108 * len(event.label))
+        end = max(event.offset, event.onset + width * character * len(event.label))
         lane = next((i for i, free in enumerate(free_from) if free <= event.onset), len(free_from))
         free_from[lane : lane + 1] = [end]
         places.append(lane)

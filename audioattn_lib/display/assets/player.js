@@ -330,7 +330,8 @@ class Player {
 const waiting = document.getElementsByClassName("aa-waiting");
 const wake = () => {
   for (const root of [...waiting]) {
-    if (!root.matches("figure.aa-player")) continue;
+    // A page that is still being parsed may hold half a player; its sound comes after all that is needed.
+    if (!root.querySelector("audio")) continue;
     root.classList.remove("aa-waiting");
     root.audioattn = new Player(root);
   }

@@ -114,7 +114,7 @@ def linear_baseline(
     valid_y: ArrayLike,
     test_x: ArrayLike,
     *,
-    task: Task = "classification",
+    task: Task | None = None,
     n_classes: int | None = None,
     strengths: Sequence[float] = STRENGTHS,
 ) -> Baseline:
@@ -132,7 +132,8 @@ def linear_baseline(
     train_y, valid_y
         Class indices (``(clips,)``), labels as 0 and 1 (``(clips, labels)``), or numbers (``(clips,)``).
     task
-        ``"classification"``, ``"multilabel"`` or ``"regression"``.
+        ``"classification"``, ``"multilabel"`` or ``"regression"``; by default
+        multilabel for targets of two axes and classification for one.
     n_classes
         Classes in all, for classification; by default as many as training and
         validation show. A class without training clips has probability 0.
@@ -150,6 +151,8 @@ def linear_baseline(
     """
     from sklearn.preprocessing import StandardScaler
 
+    if task is None:
+        task = "multilabel" if np.ndim(train_y) == 2 else "classification"
     if task not in ("classification", "multilabel", "regression"):
         raise ValueError(f"task is {task!r}; it must be classification, multilabel or regression")
     if not strengths or min(strengths) <= 0:

@@ -126,7 +126,7 @@ class TestMultilabel:
         generator = np.random.default_rng(0)
         x = generator.standard_normal((200, 4))
         y = np.stack([x[:, 0] > 0, x[:, 1] > 0.5, np.zeros(200), np.ones(200)], axis=1)
-        found = linear_baseline(x, y, x, y, x, task="multilabel")
+        found = linear_baseline(x, y, x, y, x)
         assert found.probabilities.shape == (200, 4)
         assert np.mean(found.predictions[:, :2] == y[:, :2]) > 0.9
         assert (found.probabilities[:, 2] == 0).all()

@@ -259,7 +259,8 @@ class ACRNN(nn.Module):
     ) -> Float[Tensor, "batch frames hidden"]:
         """The values that attention reads: one vector a frame, 0 on padding."""
         mask = None
-        if lengths is not None:
+        # Without padding nothing needs a mask; only on the CPU is it cheaper to look than to mask anyway.
+        if lengths is not None and not (lengths.device.type == "cpu" and bool((lengths == features.shape[1]).all())):
             frames = torch.arange(features.shape[1], device=features.device)
             mask = frames < lengths.to(features.device)[:, None]  # (B, T)
         if self.normalise:

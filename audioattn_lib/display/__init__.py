@@ -1,1 +1,39 @@
+"""Pictures, players and tables of what a mechanism attends to.
 
+They read records and run directories and know nothing of models, corpora or
+how a run was made. Everything here shows itself in a notebook, fits light and
+dark pages, has alternative text, and needs no network.
+"""
+
+from .attention import compare_attention, plot_attention
+from .figure import Figure
+from .panels import Panel, plot_panels
+from .player import Player, player
+from .results import plot_confusion, plot_evidence, plot_faithfulness, plot_results, plot_training
+from .scrubber import Scrubber, scrubber
+from .spectrogram import plot_spectrogram
+from .table import Table, results_table
+from .widgets import AttentionExplorer, explore, is_interactive
+
+__all__ = [
+    "AttentionExplorer",
+    "Figure",
+    "Panel",
+    "Player",
+    "Scrubber",
+    "Table",
+    "compare_attention",
+    "explore",
+    "is_interactive",
+    "player",
+    "plot_attention",
+    "plot_confusion",
+    "plot_evidence",
+    "plot_faithfulness",
+    "plot_panels",
+    "plot_results",
+    "plot_spectrogram",
+    "plot_training",
+    "results_table",
+    "scrubber",
+]

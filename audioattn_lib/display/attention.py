@@ -77,7 +77,9 @@ def plot_attention(
     rows = _head_rows(one) or [shown]
 
     def draw(theme: Theme) -> Any:
-        figure, axes = _stack(features, time, frequencies, known, [0.95] * len(rows), one.span(), theme)
+        figure, axes = _stack(
+            features, time, frequencies, known, [0.95 if len(rows) == 1 else 0.55] * len(rows), one.span(), theme
+        )
         for ax, row in zip(axes, rows, strict=True):
             draw_curve(ax, row, known, theme)
             if len(rows) > 1:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ..attention.export import moments
 from ..attention.record import AttentionRecord
 
-__all__ = ["Curve", "KnownEvent", "curve", "known_events", "sentence", "title_of"]
+__all__ = ["Curve", "KnownEvent", "curve", "known_events", "mechanism_title", "sentence", "title_of"]
 
 
 class KnownEvent(NamedTuple):
@@ -45,12 +45,17 @@ _TITLES = {
     "triweight": "Triweight",
     "biweight": "Biweight",
     "parabola": "Truncated parabola",
+    "linear": "Linear baseline",
 }
 
 
 def title_of(record: AttentionRecord) -> str:
     """A readable name of the mechanism of a record."""
-    name = record.mechanism or "attention"
+    return mechanism_title(record.mechanism or "attention")
+
+
+def mechanism_title(name: str) -> str:
+    """A readable name of a mechanism, baseline or reference that a configuration names so."""
     return _TITLES.get(name, name.replace("_", " ")[:1].upper() + name.replace("_", " ")[1:])
 
 

@@ -25,6 +25,8 @@ BASELINE = "linear"
 
 _SCORES = ("accuracy", "unweighted_average_recall", "macro_f1", "mean_average_precision", "macro_auc")
 
+_EVIDENCE = ("value", "uniform", "random", "swapped", "gain", "gain_low", "gain_high")
+
 
 def choose(wanted: str | Iterable[str], choices: Sequence[str], what: str) -> list[str]:
     """Names out of ``choices``: ``"all"``, one name, several joined by commas, or a list.
@@ -151,8 +153,9 @@ class Study:
     def evidence_table(self) -> pd.DataFrame:
         """Where each looks and whether its network uses it: a row a mechanism and measure, averaged over runs.
 
-        ``value``, ``uniform`` and ``random`` are means over clips and runs;
-        ``gain`` is the mean difference to uniform attention, better above 0,
+        ``value``, and what ``uniform`` attention, attention at ``random``
+        places and attention ``swapped`` between clips score, are means over
+        clips and runs; ``gain`` is the mean difference to uniform attention, better above 0,
         with the 95 % interval that the runs' own intervals average to: that of
         one run, not narrower for having several.
         """
@@ -162,7 +165,8 @@ class Study:
             for measure in tables[0].index:
                 joined = pd.DataFrame([table.loc[measure] for table in tables]).astype(float)
                 if joined["value"].notna().any():
-                    chosen = joined[["value", "uniform", "random", "gain", "gain_low", "gain_high"]].mean()
+                    columns = [name for name in _EVIDENCE if name in joined]
+                    chosen = joined[columns].mean()
                     clips = {"clips": int(joined["clips"].sum())}
                     rows.append({self.by: name, "measure": measure, **chosen.to_dict(), **clips})
         return pd.DataFrame(rows)

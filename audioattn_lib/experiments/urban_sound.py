@@ -331,7 +331,14 @@ def baseline(config: Config, root: str | Path = "runs") -> Run:
         batches = _loader(prepared, rows, config, device).epoch(0)
         inputs.append(np.concatenate([summary_features(b.features, b.lengths).cpu().numpy() for b in batches]))
     targets = prepared.targets.numpy()
-    fitted = linear_baseline(inputs[0], targets[split.train], inputs[1], targets[split.valid], inputs[2])
+    fitted = linear_baseline(
+        inputs[0],
+        targets[split.train],
+        inputs[1],
+        targets[split.valid],
+        inputs[2],
+        n_classes=len(prepared.manifest.classes),
+    )
     probabilities = torch.as_tensor(fitted.probabilities)
     logits = probabilities.logit(eps=1e-7) if prepared.is_multilabel else probabilities.clamp(min=1e-12).log()
     return _finish(directory, prepared, split.test, logits.float(), {})

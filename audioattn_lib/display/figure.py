@@ -151,7 +151,6 @@ def themed_images(images: Mapping[str, bytes], alt: str) -> str:
     for theme, extra in ((LIGHT, f'style="background-color:{LIGHT.page}"'), (DARK, "hidden")):
         data = base64.b64encode(images[theme.name]).decode()
         parts.append(
-            f'<img class="aa-{theme.name} dark-light" alt="{text}" decoding="async" {extra} '
-            f'src="data:image/webp;base64,{data}">'
+            f'<img class="aa-{theme.name} dark-light" alt="{text}" {extra} src="data:image/webp;base64,{data}">'
         )
     return "".join(parts)

@@ -86,6 +86,7 @@ def plot_results(
             ax.text(1.01, row, f"{score:.1%}", transform=ax.get_yaxis_transform(), va="center", color=theme.ink)
         ax.set_yticks(range(len(names)), [mechanism_title(name) for name in names], color=theme.ink)
         ax.set_ylim(len(names) - 0.4, -0.6)
+        ax.set_xlim(left=0)
         _percent(ax, "x")
         ax.set_xlabel(label)
         ax.spines["left"].set_visible(False)
@@ -201,20 +202,23 @@ def plot_confusion(
         )
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     names = [name.replace("_", " ") for name in classes]
+    short = [name if len(name) <= 24 else f"{name[:23]}…" for name in names]
 
     def draw(theme: Theme) -> Any:
         from matplotlib.figure import Figure as MatplotlibFigure
 
         side = 0.35 * len(names)
-        figure = MatplotlibFigure(figsize=(min(WIDTH, side + 2.2), min(side, WIDTH - 2) + 1.4), layout="constrained")
+        margin = 0.8 + 0.065 * max(map(len, short))
+        size = (max(min(WIDTH, side + margin), 2.5), min(side, WIDTH - 2) + margin)
+        figure = MatplotlibFigure(figsize=size, layout="constrained")
         ax = figure.add_subplot()
         ax.imshow(share, cmap=theme.spectrogram, vmin=0, vmax=1)
         for i, j in np.ndindex(*counts.shape):
             if counts[i, j]:
                 colour = theme.page if share[i, j] > 0.5 else theme.ink
                 ax.text(j, i, f"{counts[i, j]:g}", ha="center", va="center", color=colour, fontsize=7.5)
-        ax.set_xticks(range(len(names)), names, rotation=40, ha="right", rotation_mode="anchor")
-        ax.set_yticks(range(len(names)), names)
+        ax.set_xticks(range(len(names)), short, rotation=40, ha="right", rotation_mode="anchor")
+        ax.set_yticks(range(len(names)), short)
         ax.set_xlabel("Predicted")
         ax.set_ylabel("True")
         ax.spines[:].set_visible(False)

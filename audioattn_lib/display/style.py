@@ -129,6 +129,7 @@ class Theme:
             "lines.linewidth": 1.6,
             "lines.solid_capstyle": "round",
             "image.interpolation": "nearest",
+            "text.parse_math": False,  # a dollar in the name of a class is a dollar
             "svg.fonttype": "none",
             "svg.hashsalt": "audioattn",  # same figure, same file
         }

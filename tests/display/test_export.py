@@ -1,0 +1,126 @@
+"""The table, arrays and labels say what the record says, and are written whole or not at all."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from handmade import make_record
+from scipy import integrate
+
+from audioattn_lib.attention import export
+from audioattn_lib.attention.record import AttentionRecord
+
+PUBLISHED = ["file_id", "label", "pred", "duration", "fold", "mu", "var", "sigma_sq", "supp", "alpha"]
+
+
+def test_published_columns_come_first(record):
+    table = export.to_table(record)
+    assert list(table.columns[:10]) == PUBLISHED
+    assert len(table) == len(record)
+    assert list(table["file_id"]) == list(record.clips)
+
+
+def test_positions_and_seconds_agree(record):
+    table = export.to_table(record)
+    for clip, row in table.iterrows():
+        start, stop = record.span(clip)
+        assert row["location_s"] == pytest.approx(start + row["mu"] * (stop - start))
+        assert row["deviation_s"] == pytest.approx(np.sqrt(row["var"]) * (stop - start))
+        assert start <= row["support_start_s"] <= row["support_stop_s"] <= stop
+
+
+@pytest.mark.parametrize("kind", ["gaussian", "triweight", "parabola", "mixture"])
+def test_moments_and_mass_are_the_integrals_of_the_density(kind):
+    record = make_record(kind)
+    row = export.to_table(record).iloc[0]
+    density = record[0].density
+    times = np.linspace(-1, 3, 400001)
+    pdf = density.pdf(times)[0]
+    mean = integrate.trapezoid(times * pdf, times)
+    assert row["location_s"] == pytest.approx(mean, abs=1e-6)
+    assert row["deviation_s"] ** 2 == pytest.approx(integrate.trapezoid((times - mean) ** 2 * pdf, times), abs=1e-6)
+    start, stop = record.span(0)
+    times = np.linspace(start, stop, 100001)
+    assert row["mass_inside"] == pytest.approx(integrate.trapezoid(density.pdf(times)[0], times), abs=1e-6)
+
+
+def test_scale_parameter_matches_the_closed_forms():
+    """Specialised forms of the scale as a function of the variance, for variances of positions."""
+    row = export.to_table(make_record("triweight", clips=1)).iloc[0]
+    assert row["sigma_sq"] == pytest.approx((4 / 945) ** (1 / 3) * (9 * row["var"]) ** (7 / 6))
+    row = export.to_table(make_record("parabola", clips=1)).iloc[0]
+    assert row["sigma_sq"] == pytest.approx(2 / 3 * (5 * row["var"]) ** 1.5)
+    row = export.to_table(make_record("gaussian", clips=1)).iloc[0]
+    assert row["sigma_sq"] == pytest.approx(row["var"])
+    assert row["supp"] == 1e8
+    assert np.isnan(export.to_table(make_record("mixture", clips=1)).iloc[0]["sigma_sq"])
+
+
+def test_support_is_twice_the_half_width_or_the_share_of_frames():
+    triweight = make_record("triweight")
+    row = export.to_table(triweight).iloc[0]
+    start, stop = triweight.span(0)
+    assert row["supp"] == pytest.approx(2 * triweight.density.half_width[0, 0] / (stop - start))
+    sparse = make_record("sparsemax")
+    rows = export.to_table(sparse)
+    for clip in range(2):
+        assert rows["supp"][clip] == pytest.approx(np.mean(sparse.saliency(clip) > 0))
+    weights = [float(each) for each in rows["alpha"][1].split(";")]
+    assert len(weights) == sparse.n_frames[1]  # valid frames only: padding is no frame
+    assert export.to_table(triweight)["alpha"].tolist() == ["", ""]
+
+
+def test_given_columns_are_kept_and_checked():
+    record = make_record("softmax")
+    table = export.to_table(record, labels=["a", "b"], predicted=["a", "a"], durations=[4.0, 0.5], folds=[1, 2])
+    assert table["label"].tolist() == ["a", "b"]
+    assert table["pred"].tolist() == ["a", "a"]
+    assert table["duration"].tolist() == [64000, 8000]
+    assert table["fold"].tolist() == [1, 2]
+    with pytest.raises(ValueError, match="label has 1 entries for a record of 2 clips"):
+        export.to_table(record, labels=["a"])
+
+
+def test_csv_reads_back(tmp_path, record):
+    path = export.save_csv(record, tmp_path / "new" / "attention.csv")
+    table = pd.read_csv(path, index_col=0, keep_default_na=False)
+    assert list(table.columns[:10]) == PUBLISHED
+    np.testing.assert_allclose(table["location_s"].astype(float), export.to_table(record)["location_s"])
+
+
+def test_npz_reads_back(tmp_path, record):
+    back = AttentionRecord.load(export.save_npz(record, tmp_path / "attention.npz"))
+    arrays = back.to_arrays()
+    assert arrays.keys() == record.to_arrays().keys()
+    for name, values in record.to_arrays().items():
+        np.testing.assert_array_equal(arrays[name], values)
+
+
+def test_audacity_labels_are_the_support(tmp_path):
+    record = make_record("mixture")
+    path = export.save_audacity_labels(record, 0, tmp_path / "labels.txt", label="two\tmodes\n")
+    lines = [line.split("\t") for line in path.read_text().splitlines()]
+    assert [line[2] for line in lines] == ["two modes", "two modes"]
+    np.testing.assert_allclose([[float(a), float(b)] for a, b, _ in lines], record.support(0), atol=1e-6)
+
+
+def test_audacity_labels_keep_the_order_of_replay(tmp_path):
+    path = export.save_audacity_labels(make_record("playback"), 1, tmp_path / "labels.txt")
+    assert path.read_text() == "0.600000\t0.800000\tplayback 1\n0.100000\t0.200000\tplayback 2\n"
+
+
+@pytest.mark.parametrize("save", [export.save_csv, export.save_npz])
+def test_a_failed_export_leaves_the_old_file(tmp_path, monkeypatch, save):
+    path = tmp_path / "attention.out"
+    path.write_text("old")
+    monkeypatch.setattr("os.replace", lambda *_: (_ for _ in ()).throw(OSError("no space left on device")))
+    with pytest.raises(OSError, match="no space"):
+        save(make_record("softmax"), path)
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_an_empty_record_is_an_error(tmp_path):
+    with pytest.raises(ValueError, match="record=True"):
+        export.to_table(AttentionRecord.empty())
+    with pytest.raises(ValueError, match="record=True"):
+        export.save_npz(AttentionRecord.empty(), tmp_path / "a.npz")

@@ -1,0 +1,229 @@
+"""Every public picture has words, fits its budget, leaves nothing open, and says what is wrong with its input."""
+
+import inspect
+import io
+import re
+import types
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from handmade import CLOCK, EVENTS, FRAMES, HOSTILE, KINDS, make_record, require_offline
+from PIL import Image
+
+from audioattn_lib import display
+from audioattn_lib.display import assets, figure
+from audioattn_lib.display.describe import curve
+from audioattn_lib.display.style import DARK, LIGHT
+
+BUDGET = 80_000  # bytes of both images of a figure
+
+
+def _results():
+    return pd.DataFrame(
+        {"score": [0.7, 0.6, 0.1], "low": [0.6, 0.5, 0.05], "high": [0.8, 0.7, 0.2]},
+        index=["triweight", "linear", "chance"],
+    )
+
+
+def _history():
+    epochs = np.arange(3)
+    return pd.DataFrame({"epoch": epochs, "train_loss": 1 / (1 + epochs), "valid_loss": 1.1 / (1 + epochs)})
+
+
+def _perturbation(kind):
+    heights = np.random.default_rng(0).random((5, 4))
+    return types.SimpleNamespace(
+        kind=kind, fractions=np.linspace(0, 1, 4), attention=heights, uniform=heights, random=heights
+    )
+
+
+def _evidence():
+    rows = [("softmax", "pointing_game"), ("triweight", "pointing_game"), ("softmax", "deletion_area")]
+    return pd.DataFrame([{"attention": a, "measure": m, "value": 0.5, "uniform": 0.3, "random": 0.3} for a, m in rows])
+
+
+def _calls(features):
+    """A call of each public function that draws; a new one fails the test below until it is listed."""
+    levels, frequencies = features
+    shown = {"features": levels, "frequencies": frequencies, "events": EVENTS}
+    return {
+        "plot_attention": lambda title: display.plot_attention(make_record("triweight"), 1, title=title, **shown),
+        "compare_attention": lambda title: display.compare_attention(
+            {title: make_record("sparsemax"), "Other": make_record("gaussian")}, title=title, **shown
+        ),
+        "plot_spectrogram": lambda title: display.plot_spectrogram(levels, CLOCK, frequencies, EVENTS, title=title),
+        "plot_panels": lambda title: display.plot_panels([display.Panel(title, levels, CLOCK, frequencies)], EVENTS),
+        "plot_results": lambda title: display.plot_results(_results(), title=title),
+        "plot_training": lambda title: display.plot_training({title: _history()}, scores=["loss"]),
+        "plot_confusion": lambda title: display.plot_confusion(np.eye(3, dtype=int), ["a", title, "c"]),
+        "plot_faithfulness": lambda title: display.plot_faithfulness([_perturbation("deletion")], title=title),
+        "plot_evidence": lambda title: display.plot_evidence(_evidence(), title=title),
+    }
+
+
+DRAWING = sorted(n for n in display.__all__ if re.match("plot_|compare_", n))
+
+
+def test_every_drawing_function_is_tested(features):
+    assert sorted(_calls(features)) == DRAWING
+
+
+@pytest.mark.parametrize("name", DRAWING)
+def test_picture(name, features):
+    shown = _calls(features)[name](HOSTILE)
+    assert isinstance(shown, display.Figure)
+    assert len(shown.alt) > 20
+    assert not plt.get_fignums(), "a figure stayed open"
+    assert sum(map(len, shown.images.values())) <= BUDGET
+    html = shown._repr_html_()
+    assert html.count(" alt=") == 2
+    assert "<script>alert" not in html
+    require_offline(html)
+    for theme in ("light", "dark"):
+        image = Image.open(io.BytesIO(shown.images[theme]))
+        assert image.width > 500
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_record_is_drawn(kind, features):
+    levels, frequencies = features
+    shown = display.plot_attention(make_record(kind), features=levels, frequencies=frequencies, events=EVENTS)
+    assert "dog bark 0.30–0.50 s" in shown.alt
+    assert "mean" in shown.alt
+    assert display.plot_attention(make_record(kind)).alt  # without features
+
+
+def test_drawing_functions_are_typed_and_documented():
+    for name in display.__all__:
+        thing = getattr(display, name)
+        assert inspect.getdoc(thing), name
+        if inspect.isfunction(thing) and name in DRAWING:
+            assert inspect.signature(thing).return_annotation == "Figure"
+            assert "Book page: ``" in inspect.getdoc(thing), name
+
+
+def test_dark_and_light_differ_and_only_one_shows(features):
+    shown = display.plot_spectrogram(features[0], CLOCK)
+    assert shown.images["light"] != shown.images["dark"]
+    html = shown.html()
+    assert re.search(r'<img class="aa-dark[^>]* hidden', html)  # without the style sheet the light one stays
+    assert "aa-light" in html
+
+
+@pytest.mark.parametrize("theme", [LIGHT, DARK])
+def test_spectrogram_colours_are_perceptually_even(theme):
+    """Lightness (CIE L*) moves one way in nearly equal steps, away from the page."""
+    rgb = theme.spectrogram(np.linspace(0, 1, 256))[:, :3]
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    luminance = linear @ [0.2126, 0.7152, 0.0722]
+    lightness = 116 * np.cbrt(luminance) - 16
+    steps = np.diff(lightness[::16]) * (-1 if theme is LIGHT else 1)
+    assert np.all(steps > 0)
+    assert steps.max() < 2 * np.median(steps)
+
+
+@pytest.mark.parametrize("theme", [LIGHT, DARK])
+@pytest.mark.parametrize(("name", "least"), [("ink", 7), ("muted", 4.5), ("event", 4.5), ("attention", 3)])
+def test_colours_stand_out_from_the_page(theme, name, least):
+    """Contrast as WCAG 2 asks: 4.5 for text, 3 for graphics."""
+
+    def luminance(colour):
+        rgb = np.array([int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)])
+        return np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4) @ [0.2126, 0.7152, 0.0722]
+
+    one, other = sorted((luminance(getattr(theme, name)), luminance(theme.page)))
+    assert (other + 0.05) / (one + 0.05) >= least
+
+
+def test_known_frequencies_are_where_they_belong():
+    """A tone in the band centred at 1000 Hz is marked 1k."""
+    from audioattn_lib.display.spectrogram import mel_ticks
+
+    frequencies = np.linspace(0, 8000, 81)
+    rows, names = mel_ticks(frequencies)
+    assert dict(zip(names, rows, strict=True))["1k"] == pytest.approx(10)
+
+
+def test_curve_of_a_narrow_density_is_not_stepped_over():
+    record = make_record("mixture")
+    from dataclasses import replace
+
+    from audioattn_lib.attention.record import Density
+
+    narrow = Density(*(np.full((2, 1), value) for value in (0.5, 1e-8, 2.0, 1.0)))
+    drawn = curve(replace(record, density=narrow))
+    assert drawn.values.max() == pytest.approx(narrow.pdf(np.array([0.5]))[0, 0], rel=1e-3)
+
+
+def test_weights_and_densities_share_a_unit(record):
+    """Both integrate to their mass inside the clip, so rows of different mechanisms compare."""
+    drawn = curve(record, 1)
+    area = np.sum(drawn.values * np.diff(drawn.times)) if drawn.over_frames else np.trapezoid(drawn.values, drawn.times)
+    assert area == pytest.approx(1, abs=2e-3) or record.mechanism == "parabola"
+
+
+@pytest.mark.parametrize("suffix", [".png", ".svg", ".pdf", ".webp"])
+def test_saved_files(tmp_path, features, suffix):
+    shown = display.plot_spectrogram(features[0], CLOCK)
+    path = shown.save(tmp_path / f"figure{suffix}", theme="dark")
+    assert path.stat().st_size > 1000
+    with pytest.raises(ValueError, match=r"\.webp, \.png, \.svg, \.pdf"):
+        shown.save(tmp_path / "figure.gif")
+    with pytest.raises(ValueError, match="light"):
+        shown.save(path, theme="sepia")
+
+
+def test_a_picture_without_words_is_an_error():
+    with pytest.raises(ValueError, match="alt is empty"):
+        figure.render(lambda theme: None, " ")
+
+
+def test_bad_input_is_named(features):
+    levels, frequencies = features
+    record = make_record("softmax")
+    with pytest.raises(ValueError, match=r"\(101,\).*\(frames, bands\)"):
+        display.plot_attention(record, features=levels[:, 0])
+    with pytest.raises(ValueError, match="40 bands"):
+        display.plot_attention(record, features=levels, frequencies=frequencies[:5])
+    with pytest.raises(ValueError, match="no finite value"):
+        display.plot_spectrogram(np.full((FRAMES, 4), np.nan), CLOCK)
+    with pytest.raises(ValueError, match="'bark' lasts from 2.0 to 1.0"):
+        display.plot_attention(record, events=[("bark", 2, 1)])
+    with pytest.raises(ValueError, match="record=True"):
+        display.plot_attention(type(record).empty())
+    with pytest.raises(ValueError, match="records is empty"):
+        display.compare_attention({})
+    with pytest.raises(ValueError, match="another sound"):
+        display.compare_attention({"a": record, "b": make_record("gaussian").named(["x", "y"])})
+    with pytest.raises(ValueError, match="train_f1 or valid_f1"):
+        display.plot_training(_history(), scores=["f1"])
+    with pytest.raises(ValueError, match="2 classes"):
+        display.plot_confusion(np.eye(3), ["a", "b"])
+    with pytest.raises(ValueError, match="score, low, high"):
+        display.plot_results(pd.DataFrame({"score": [1.0]}))
+
+
+def test_silence_and_constant_features_are_drawn():
+    assert display.plot_spectrogram(np.zeros((FRAMES, 4)), CLOCK).alt
+
+
+def test_repeated_assets_are_kept_once(features):
+    html = display.plot_spectrogram(features[0], CLOCK).html()
+    page = f"<body>{html}<p>text</p>{html}</body>"
+    once = assets.deduplicate(page)
+    assert once.count("<style data-audioattn") == 1
+    assert once.count("<figure") == 2
+    assert assets.deduplicate(once) == once
+
+
+def test_results_table_marks_references_and_escapes():
+    results = _results().rename(index={"triweight": HOSTILE})
+    table = display.results_table(results, caption=HOSTILE)
+    html = table._repr_html_()
+    assert "<script" not in html
+    assert html.count('class="aa-reference"') == 2
+    assert "70.0 %" in html
+    assert "60.0–80.0" in html
+    assert repr(table).count("\n") == 2

@@ -1,0 +1,148 @@
+"""The player's sound is honest, its page needs no network, and its text is text."""
+
+import html as htmllib
+import io
+import json
+import re
+
+import numpy as np
+import pytest
+import soundfile
+from handmade import CLOCK, EVENTS, HOSTILE, KINDS, SAMPLE_RATE, make_record, require_offline
+
+from audioattn_lib.display import Player, player, scrubber
+from audioattn_lib.display.sound import BUDGET, attended, compress, gain
+
+
+def _player(sound, features, **options):
+    return player(sound, SAMPLE_RATE, features=features[0], clock=CLOCK, frequencies=features[1], **options)
+
+
+def test_gain_is_between_zero_and_one_and_reaches_one(record):
+    level = gain(record, 1)
+    assert level.shape == (record.n_frames[1],)
+    assert level.min() >= 0
+    assert level.max() == 1
+
+
+def test_attended_and_rest_add_up_to_the_sound(record, sound):
+    kept, rest = attended(sound, SAMPLE_RATE, record)
+    np.testing.assert_allclose(kept + rest, sound, atol=1e-7)
+    assert np.all(np.abs(kept) <= np.abs(sound) + 1e-7)  # nothing is amplified
+    assert np.all(np.abs(rest) <= np.abs(sound) + 1e-7)
+
+
+def test_outside_the_support_nothing_is_heard(sound):
+    record = make_record("parabola", clips=1)
+    kept, rest = attended(sound, SAMPLE_RATE, record)
+    start = round((record.support(0)[0][0] - record.clock.period) * SAMPLE_RATE)
+    assert not kept[:start].any()
+    np.testing.assert_array_equal(rest[:start], sound[:start])
+
+
+@pytest.mark.parametrize("rate", [8000, 11111, 16000, 44100, 96000])
+def test_compressed_sound_keeps_its_time(rate):
+    """A burst in the middle comes back where it was, to a millisecond."""
+    times = np.arange(rate) / rate
+    samples = 0.5 * np.sin(2 * np.pi * 1000 * times) * ((times > 0.5) & (times < 0.6))
+    content = compress(samples, rate)
+    assert len(content) <= BUDGET
+    back, back_rate = soundfile.read(io.BytesIO(content))
+    assert len(back) / back_rate == pytest.approx(1, abs=2e-3)
+    assert np.argmax(np.abs(back) > 0.2) / back_rate == pytest.approx(0.5, abs=1e-3)
+
+
+def test_long_sounds_are_squeezed_or_refused():
+    noise = 0.1 * np.random.default_rng(0).standard_normal(12 * SAMPLE_RATE)
+    assert len(compress(noise, SAMPLE_RATE)) <= BUDGET
+    with pytest.raises(ValueError, match="shorter part"):
+        compress(np.tile(noise, 8), SAMPLE_RATE)
+
+
+def test_loud_sound_is_not_clipped():
+    tone = 4 * np.sin(2 * np.pi * 440 * np.arange(SAMPLE_RATE) / SAMPLE_RATE)
+    back, _ = soundfile.read(io.BytesIO(compress(tone, SAMPLE_RATE)))
+    assert np.mean(np.abs(back) > 0.99) < 0.15  # a clipped sine is flat for most of its time
+
+
+@pytest.mark.parametrize(
+    ("samples", "message"),
+    [
+        (np.zeros((2, 100)), "one channel"),
+        (np.zeros(0), "one channel"),
+        (np.array([0.0, np.nan]), "NaN"),
+    ],
+)
+def test_unusable_sound_is_named(samples, message, features):
+    with pytest.raises(ValueError, match=message):
+        _player(samples, features)
+
+
+def test_markup_is_complete_without_script(sound, features):
+    """What a browser without JavaScript shows: picture, its words, curve, sound."""
+    shown = _player(sound, features, record=make_record("triweight"), events=EVENTS, title="A tone")
+    assert isinstance(shown, Player)
+    assert re.search(r'<img class="aa-light[^>]* alt="[^"]*mean 0\.50 s', shown.markup)
+    assert re.search(r'<audio controls[^>]* src="data:audio/mpeg;base64,', shown.markup)
+    assert '<path class="aa-line" d="M' in shown.markup
+    assert shown.alt.startswith("A tone: Spectrogram of 1.0 s of sound")
+
+
+def test_page_asks_nothing_of_a_network(tmp_path, sound, features):
+    records = {kind: make_record(kind) for kind in KINDS}
+    shown = _player(sound, features, records=records, events=EVENTS, title="Everything")
+    page = shown.save(tmp_path / "pages" / "player.html").read_text()
+    require_offline(page)
+    assert "default-src 'none'" in page
+    assert shown.markup.count("data:audio/mpeg") == 1  # the sound is embedded once
+
+
+def test_settings_survive_the_markup(sound, features):
+    record = make_record("sparsemax")
+    shown = _player(sound, features, records={HOSTILE: record}, clip=1)
+    settings = json.loads(htmllib.unescape(re.search(r'data-player="([^"]*)"', shown.markup)[1]))
+    assert settings["duration"] == pytest.approx(1)
+    [mechanism] = settings["mechanisms"]
+    assert mechanism["title"] == HOSTILE
+    assert mechanism["period"] == record.clock.period
+
+
+def test_hostile_text_stays_text(tmp_path, sound, features):
+    events = [(HOSTILE, 0.1, 0.2)]
+    shown = _player(
+        sound, features, records={HOSTILE: make_record("softmax")}, events=events, title=HOSTILE, caption=HOSTILE
+    )
+    page = shown.save(tmp_path / "p.html").read_text()
+    assert "<script>alert" not in page
+    assert '<img src="https' not in page
+
+
+def test_four_seconds_with_eight_mechanisms_fit_a_page():
+    samples = 0.1 * np.random.default_rng(0).standard_normal(4 * SAMPLE_RATE)
+    features = np.random.default_rng(0).normal(size=(401, 80)), np.geomspace(40, 7900, 80)
+    records = {f"Mechanism {i}": make_record(kind) for i, kind in enumerate(KINDS[:7])}
+    shown = _player(samples, features, records=records)
+    assert len(shown.html()) < 200_000
+
+
+def test_one_record_or_several(sound, features):
+    record = make_record("softmax")
+    with pytest.raises(ValueError, match="both given"):
+        _player(sound, features, record=record, records={"a": record})
+
+
+def test_scrubber_is_a_film_strip_without_script(tmp_path):
+    frames = [np.full((4, 6, 3), 40 * i, dtype=np.uint8) for i in range(3)]
+    shown = scrubber(frames, [1, 1.5, 2], label="alpha", alt="A grey field", caption=HOSTILE)
+    assert shown.markup.count('class="aa-frame') == 3 + 1  # three frames in one strip
+    assert "alpha: 1.5" in shown.markup
+    assert "alpha 2. A grey field" in shown.markup
+    page = shown.save(tmp_path / "s.html").read_text()
+    require_offline(page)
+    assert "<script>alert" not in page
+    with pytest.raises(ValueError, match="3 frames and 2 values"):
+        scrubber(frames, [1, 2], label="alpha", alt="x")
+    with pytest.raises(ValueError, match="start is 3"):
+        scrubber(frames, [1, 2, 3], label="alpha", alt="x", start=3)
+    with pytest.raises(ValueError, match="alt is empty"):
+        scrubber(frames, [1, 2, 3], label="alpha")

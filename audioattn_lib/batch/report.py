@@ -16,7 +16,7 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-__all__ = ["Row", "flatten", "page", "table"]
+__all__ = ["Row", "flatten", "markdown", "page", "table"]
 
 Row = dict[str, Any]
 """One line of a results table by the names of its columns."""
@@ -85,8 +85,8 @@ def page(
     -----
     Book page: batch.
     """
-    label = [*varying, *(["run"] if any("run" in row for row in rows) else [])]
-    scores = [name for name in _scores(rows) if name not in label][:_MOST_SCORES]
+    columns = _columns(rows, varying)
+    scores = [name for name in _scores(rows) if name in columns and name not in varying]
     parts = [f"<h1>{html.escape(title)}</h1>"]
     failed = list(failures)
     parts.append(
@@ -99,7 +99,7 @@ def page(
         ]
     if rows:
         shown = [name for name in links if any(row.get(name) for row in rows)]
-        parts += ["<h2>Results</h2>", _html_table(rows, [*label, *scores], shown)]
+        parts += ["<h2>Results</h2>", _html_table(rows, columns, shown)]
     if failed:
         parts.append("<h2>Failures</h2>")
         for failure in failed:
@@ -107,6 +107,19 @@ def page(
             link = f" <a href='{html.escape(str(failure['log']))}'>log</a>" if failure.get("log") else ""
             parts.append(f"<p><code>{parameters}</code>{link}</p><pre>{html.escape(str(failure['error']))}</pre>")
     return _PAGE.format(title=html.escape(title), body="\n".join(parts))
+
+
+def markdown(rows: Sequence[Row], *, varying: Sequence[str]) -> str:
+    """Rows as a table in Markdown, with the columns that :func:`page` shows.
+
+    Notes
+    -----
+    Book page: batch.
+    """
+    columns = _columns(rows, varying)
+    lines = [[name.replace("_", " ") for name in columns], ["---"] * len(columns)]
+    lines += [[_shown(row.get(name, "")).replace("|", "\\|") for name in columns] for row in rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 _PAGE = """<!doctype html>
@@ -130,6 +143,12 @@ pre {{ overflow-x: auto; padding: .8rem; background: #8882; }}
 </body>
 </html>
 """
+
+
+def _columns(rows: Sequence[Row], varying: Sequence[str]) -> list[str]:
+    """Columns that a page has room for."""
+    label = [*varying, *(["run"] if any("run" in row for row in rows) else [])]
+    return [*label, *[name for name in _scores(rows) if name not in label][:_MOST_SCORES]]
 
 
 def _scores(rows: Sequence[Row]) -> list[str]:

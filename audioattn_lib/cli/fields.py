@@ -28,20 +28,13 @@ def options_of(config: type) -> list[click.Option]:
     Notes
     -----
     An option that is not given has the value ``None``; see :func:`given`.
-
-    Book page: commands.
     """
     described = _described(config)
     return [_option(field, described.get(field.name, "")) for field in dataclasses.fields(config)]
 
 
 def given(values: dict[str, Any]) -> dict[str, Any]:
-    """Options that were given, by field.
-
-    Notes
-    -----
-    Book page: commands.
-    """
+    """Options that were given, by field."""
     return {name: value for name, value in values.items() if value is not None}
 
 

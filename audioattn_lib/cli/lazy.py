@@ -22,10 +22,6 @@ class LazyOptions(click.Command):
     ----------
     config
         Imports and gives the dataclass; called once, when the options are needed.
-
-    Notes
-    -----
-    Book page: commands.
     """
 
     def __init__(self, *arguments: Any, config: Callable[[], type], **options: Any) -> None:

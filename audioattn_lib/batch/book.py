@@ -1,0 +1,364 @@
+"""Build the book: execute the chapters that are stale, build the pages, check every one.
+
+A chapter is executed again when its key has changed: its notebook, its
+parameters, the library it can reach, the dependencies or its data. The pages
+are built again when anything they are made of has changed. A build that finds
+nothing changed only compares hashes.
+
+Book page: architecture.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Final
+
+from audioattn_lib.batch import report
+from audioattn_lib.batch.execution import Execution, NotebookError, execute, runs_shown_in
+from audioattn_lib.batch.key import file_hash, key
+from audioattn_lib.batch.notebooks import DataHash, Notebook
+from audioattn_lib.batch.pages import check_pages
+from audioattn_lib.batch.strict_yaml import read_yaml
+from audioattn_lib.errors import AudioAttnError, ConfigError
+
+__all__ = ["MODES", "BookError", "Chapter", "build_book", "chapters", "documents"]
+
+MODES: Final = ("embedded", "real")
+"""Whether chapters run on synthetic or on real recordings."""
+
+_CHAPTERS: Final = "book/chapters/"
+_RESULTS: Final = "book/_generated/{}_results"
+_TOOLS: Final = ("jupyter-book", "sphinx", "myst-nb", "myst-parser", "sphinx-book-theme", "pydata-sphinx-theme")
+_SOURCES: Final = ("book", "audioattn_lib", "benchmarks/results")
+_COLOUR: Final = re.compile(r"\x1b\[[0-9;]*m")
+_SOURCE_FILES: Final = ("*.md", "*.yml", "pyproject.toml")
+
+Echo = Callable[[str], Any]
+
+
+class BookError(AudioAttnError, RuntimeError):
+    """A book that cannot be built; the message lists what is wrong on which page."""
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """A page of the book that is an executed notebook.
+
+    Parameters
+    ----------
+    name
+        Name of the notebook and of the page.
+    source
+        The notebook without outputs.
+    parameters
+        Values that it is executed with in this book.
+    place
+        Where the table of contents expects the executed notebook.
+    work
+        Where it is executed, with its log and, after a failure, its remains.
+    key
+        Identity of the execution.
+
+    Notes
+    -----
+    Book page: architecture.
+    """
+
+    name: str
+    source: Path
+    parameters: Mapping[str, Any]
+    place: Path
+    work: Path
+    key: str
+
+    @property
+    def is_current(self) -> bool:
+        """True when the page is there and has this key."""
+        try:
+            record = json.loads(self.work.with_suffix(".json").read_text(encoding="utf-8"))
+            return bool(record["key"] == self.key and record["sha256"] == file_hash(self.place))
+        except (OSError, ValueError, KeyError, ConfigError):
+            return False
+
+    def keep(self, execution: Execution) -> None:
+        """Put the executed notebook in its place and remember its key."""
+        self.place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(execution.output, self.place)
+        record = {"key": self.key, "sha256": file_hash(self.place), "seconds": round(execution.seconds, 1)}
+        self.work.with_suffix(".json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+
+
+def documents(root: str | Path) -> list[str]:
+    """Every page in the table of contents, without ending, in order.
+
+    Raises
+    ------
+    ConfigError
+        If ``_toc.yml`` cannot be read.
+
+    Notes
+    -----
+    Book page: architecture.
+    """
+    return list(_files(read_yaml(Path(root) / "_toc.yml").data))
+
+
+def chapters(root: str | Path, mode: str, data_hash: DataHash | None = None) -> list[Chapter]:
+    """The chapters in the table of contents with what they are executed with.
+
+    ``notebooks/book.yml`` gives for each chapter the parameters in each mode:
+
+    .. code-block:: yaml
+
+        urban_sound:
+          embedded: {}
+          real: {data: esc10}
+
+    Raises
+    ------
+    ConfigError
+        If a chapter has no notebook or no entry, or a parameter is not one of
+        its notebook; the message names file and line.
+
+    Notes
+    -----
+    Book page: architecture.
+    """
+    if mode not in MODES:
+        raise ConfigError(f"mode is {mode!r}; it must be one of {', '.join(MODES)}")
+    root = Path(root)
+    settings = read_yaml(root / "notebooks" / "book.yml")
+    given = settings.data or {}
+    names = [name.removeprefix(_CHAPTERS) for name in documents(root) if name.startswith(_CHAPTERS)]
+    for name, modes in given.items():
+        if name not in names:
+            raise settings.error(f"{name!r} is no chapter in _toc.yml; chapters are {', '.join(names) or 'none'}", name)
+        if not isinstance(modes, dict) or set(modes) != set(MODES):
+            raise settings.error(f"{name} needs parameters for {' and '.join(MODES)}, {{}} for the defaults", name)
+    found = []
+    for name in names:
+        if name not in given:
+            raise settings.error(f"the chapter {name} of _toc.yml is missing; add it with its parameters")
+        source = root / "notebooks" / f"{name}.ipynb"
+        notebook, parameters = Notebook(source), given[name][mode] or {}
+        try:
+            identity = notebook.key(parameters, data_hash)
+        except ConfigError as error:
+            raise settings.error(str(error), name, mode) from None
+        place = root / f"{_CHAPTERS}{name}.ipynb"
+        work = root / "_build" / "execution" / f"{name}.ipynb"
+        found.append(Chapter(name, source, parameters, place, work, identity))
+    return found
+
+
+def build_book(
+    root: str | Path,
+    *,
+    mode: str = "embedded",
+    workers: int = 2,
+    timeout: float = 3600.0,
+    data_hash: DataHash | None = None,
+    echo: Echo = print,
+) -> Path:
+    """Execute, build and check, as far as anything has changed.
+
+    Parameters
+    ----------
+    root
+        The checkout.
+    mode
+        ``"embedded"`` runs the chapters on synthetic recordings, ``"real"`` on
+        those that ``notebooks/book.yml`` names.
+    workers
+        Chapters executed at the same time, at least 1.
+    timeout
+        Seconds that one cell may take.
+    data_hash
+        Hashes data by name, for chapters that name their data.
+    echo
+        Told what happens, line by line.
+
+    Returns
+    -------
+    Path
+        The first page.
+
+    Raises
+    ------
+    ConfigError
+        If the settings cannot be used.
+    NotebookError
+        If chapters fail; logs and what they had computed are kept in
+        ``_build/execution/``. Chapters that succeeded are not executed again.
+    BookError
+        If a page has a warning or a problem.
+
+    Notes
+    -----
+    Book page: architecture.
+    """
+    root, started = Path(root).resolve(), time.perf_counter()
+    found = chapters(root, mode, data_hash)
+    stale = [chapter for chapter in found if not chapter.is_current]
+    echo(f"Chapters: {len(found)} on {mode} recordings, {len(stale)} to execute")
+    if stale:
+        _execute_all(stale, root, min(workers, len(stale)), timeout, echo)
+    for chapter in found:
+        _write_results_page(root, chapter)
+    executed = time.perf_counter()
+
+    first = root / "_build" / "html" / "index.html"
+    state, stamp = _state_of_sources(root), root / "_build" / "book.json"
+    if first.is_file() and _read(stamp) == state:
+        echo("Pages: nothing has changed")
+    else:
+        stamp.unlink(missing_ok=True)
+        _build_pages(root, documents(root), echo)
+        stamp.parent.mkdir(exist_ok=True)
+        stamp.write_text(json.dumps(state), encoding="utf-8")
+    ended = time.perf_counter()
+    echo(f"{first} ({executed - started:.1f} s chapters, {ended - executed:.1f} s pages)")
+    return first
+
+
+def _execute_all(stale: list[Chapter], root: Path, workers: int, timeout: float, echo: Echo) -> None:
+    threads = max(1, (os.cpu_count() or 1) // workers)
+
+    def run(chapter: Chapter) -> Execution:
+        def progress(cell: int, cells: int) -> None:
+            echo(f"  {chapter.name}: cell {cell} of {cells}")
+
+        echo(f"  {chapter.name}: starts ({', '.join(f'{k}={v}' for k, v in chapter.parameters.items()) or 'defaults'})")
+        return execute(
+            chapter.source,
+            chapter.work,
+            chapter.parameters,
+            timeout=timeout,
+            threads=threads,
+            directory=root,
+            progress=progress,
+        )
+
+    failures: list[NotebookError] = []
+    with ThreadPoolExecutor(workers) as pool:
+        pending: dict[Future[Execution], Chapter] = {pool.submit(run, chapter): chapter for chapter in stale}
+        for future in as_completed(pending):
+            chapter = pending[future]
+            try:
+                execution = future.result()
+            except NotebookError as error:
+                failures.append(error)
+                echo(f"  {chapter.name}: failed")
+            else:
+                chapter.keep(execution)
+                echo(f"  {chapter.name}: done in {execution.seconds:.0f} s")
+    if failures:
+        raise NotebookError("\n".join(map(str, failures)))
+
+
+def _write_results_page(root: Path, chapter: Chapter) -> None:
+    """Every run that a chapter shows, as a page; written only when it changes, so that nothing is built in vain."""
+    runs = runs_shown_in(chapter.place)
+    varying = _varying(runs)
+    rows = [_results_row(run, varying) for run in runs]
+    name = chapter.name.replace("_", " ").capitalize()
+    lines = [
+        f"# {name}: all results",
+        "",
+        f"Every run behind {{doc}}`the chapter </{_CHAPTERS}{chapter.name}>`, as the run directories hold it. "
+        "The fields of the configuration in which runs differ come first, then the scores.",
+        "",
+        report.markdown(rows, varying=varying) if rows else "The chapter shows no runs.",
+        "",
+    ]
+    path = root / f"{_RESULTS.format(chapter.name)}.md"
+    text = "\n".join(lines)
+    if not path.is_file() or path.read_text(encoding="utf-8") != text:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+
+
+def _results_row(run: Mapping[str, Any], varying: list[str]) -> report.Row:
+    config = report.flatten(run["config"])
+    chosen = {name: config.get(name, "") for name in varying}
+    return {**chosen, "run": run["key"], **report.flatten(run["metrics"])}
+
+
+def _varying(runs: list[dict[str, Any]]) -> list[str]:
+    configs = [report.flatten(run["config"]) for run in runs]
+    names = dict.fromkeys(name for config in configs for name in config)
+    return [name for name in names if len({repr(config.get(name)) for config in configs}) > 1]
+
+
+def _build_pages(root: Path, pages: list[str], echo: Echo) -> None:
+    build = root / "_build"
+    build.mkdir(exist_ok=True)
+    html, log = build / "html", build / "book.log"
+    if {path.relative_to(html).with_suffix("").as_posix() for path in html.glob("book/**/*.html")} - set(pages):
+        shutil.rmtree(html)  # pages that are no longer in the table of contents
+    echo("Pages: building")
+    command = [
+        sys.executable,
+        "-c",
+        "from jupyter_book.cli.main import main; main()",
+        *("build", str(root), "-W", "-n", "--keep-going"),
+    ]
+    with open(log, "w", encoding="utf-8") as stream:
+        code = subprocess.run(command, stdout=stream, stderr=subprocess.STDOUT, cwd=root, check=False).returncode
+    if code:
+        problems = _problems_in(log)
+    else:
+        echo("Pages: checking")
+        problems = check_pages(html, pages)
+    if problems:
+        # Sphinx would not repeat its warnings for pages that it finds unchanged.
+        shutil.rmtree(html / ".doctrees", ignore_errors=True)
+        shutil.rmtree(build / ".doctrees", ignore_errors=True)
+        raise BookError("\n".join([f"the book has {len(problems)} problem(s); the whole log is {log}", *problems]))
+
+
+def _problems_in(log: Path) -> list[str]:
+    lines = _COLOUR.sub("", log.read_text(encoding="utf-8", errors="replace")).splitlines()
+    return [line for line in lines if "WARNING" in line or "ERROR" in line or "error:" in line.lower()] or lines[-20:]
+
+
+def _state_of_sources(root: Path) -> dict[str, str]:
+    """Hashes of everything that the pages are made of."""
+    files: dict[str, str] = {}
+    for folder in _SOURCES:
+        for path in sorted((root / folder).rglob("*")):
+            if path.is_file() and "__pycache__" not in path.parts and ".ipynb_checkpoints" not in path.parts:
+                files[path.relative_to(root).as_posix()] = file_hash(path)
+    for pattern in _SOURCE_FILES:
+        files |= {path.name: file_hash(path) for path in sorted(root.glob(pattern))}
+    return {"files": key(files), "tools": key({name: metadata.version(name) for name in _TOOLS})}
+
+
+def _read(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def _files(node: Any) -> Iterator[str]:
+    if isinstance(node, dict):
+        for name, value in node.items():
+            if name in ("root", "file"):
+                yield value
+            else:
+                yield from _files(value)
+    elif isinstance(node, list):
+        for item in node:
+            yield from _files(item)

@@ -1,0 +1,233 @@
+"""Ties the book and the library together.
+
+A docstring names the page that explains it (``Book page: urban_sound``). From
+that, the reference links to the page, and the page ends with a list of what
+the library offers on its subject. ``{library} package`` documents every public
+module of a package, ``{command-line}`` shows the help of every command.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+from docutils import nodes
+from docutils.statemachine import StringList
+from sphinx import addnodes
+from sphinx.application import Sphinx
+from sphinx.transforms import SphinxTransform
+from sphinx.util.docutils import SphinxDirective
+from sphinx.util.nodes import make_refnode
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGE = ROOT / "audioattn_lib"
+BOOK_PAGE = re.compile(r"Book page: *`{0,2}(?P<page>[\w-]+)`{0,2}")
+
+
+def pages_of_contents(toc: Path = ROOT / "_toc.yml") -> dict[str, str]:
+    """Documents of the book by the last part of their name, the name that docstrings use."""
+
+    def entries(node: Any) -> Iterator[str]:
+        if isinstance(node, dict):
+            yield from (node[name] for name in ("root", "file") if name in node)
+            for value in node.values():
+                yield from entries(value)
+        elif isinstance(node, list):
+            for item in node:
+                yield from entries(item)
+
+    content = yaml.safe_load(toc.read_text(encoding="utf-8"))
+    return {document.rpartition("/")[2]: document for document in entries(content)}
+
+
+def documented(package: Path = PACKAGE) -> Iterator[tuple[str, str, str, Path]]:
+    """Public objects whose docstrings name a page: page, dotted name, kind, file; read without importing."""
+    for path in sorted(package.rglob("*.py")):
+        parts = path.relative_to(package.parent).with_suffix("").parts
+        module = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+        tree = ast.parse(path.read_bytes())
+        found = BOOK_PAGE.search(ast.get_docstring(tree) or "")
+        of_module = found["page"] if found else None
+        if of_module is not None:
+            yield of_module, module, "mod", path
+        for node in tree.body:
+            if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and not node.name.startswith("_"):
+                found = BOOK_PAGE.search(ast.get_docstring(node) or "")
+                if found:
+                    yield (
+                        found["page"],
+                        f"{module}.{node.name}",
+                        "class" if isinstance(node, ast.ClassDef) else "func",
+                        path,
+                    )
+
+
+class LibraryOfThisPage(SphinxTransform):
+    """Ends a page with what the library offers on its subject."""
+
+    default_priority = 1
+
+    def apply(self, **_: Any) -> None:
+        pages = pages_of_contents()
+        name = self.env.docname.rpartition("/")[2]
+        if pages.get(name) != self.env.docname:
+            return
+        offered: dict[str, list[tuple[str, str]]] = {}
+        for page, target, kind, path in documented():
+            if page == name and kind != "mod":
+                offered.setdefault(target.rpartition(".")[0], []).append((target, kind))
+                self.env.note_dependency(str(path))
+        if not offered:
+            return
+        section = nodes.section(ids=["in-the-library"], names=["in-the-library"])
+        section += nodes.title("", "In the library")
+        listing = nodes.definition_list()
+        for module, members in offered.items():
+            term = nodes.term("", "", nodes.literal("", module))
+            line = nodes.paragraph()
+            for index, (target, kind) in enumerate(members):
+                reference = addnodes.pending_xref(
+                    "",
+                    nodes.literal("", target.rpartition(".")[2]),
+                    refdomain="py",
+                    reftype=kind,
+                    reftarget=target,
+                    refexplicit=True,
+                    refdoc=self.env.docname,
+                )
+                line += [nodes.Text(", "), reference] if index else [reference]
+            listing += nodes.definition_list_item("", term, nodes.definition("", line))
+        section += listing
+        top = next(iter(self.document.findall(nodes.section)), self.document)
+        top += section
+
+
+def public_modules(package: str) -> list[str]:
+    """A package and its modules, without private ones, in alphabetical order."""
+    folder = ROOT.joinpath(*package.split("."))
+    found = [package]
+    for path in sorted(folder.rglob("*.py")):
+        parts = path.relative_to(folder).with_suffix("").parts
+        parts = parts[:-1] if parts[-1] == "__init__" else parts
+        if parts and not any(part.startswith("_") for part in parts):
+            found.append(".".join((package, *parts)))
+    return found
+
+
+class Library(SphinxDirective):
+    """``{library} audioattn_lib.audio``: the reference of a package, from its docstrings."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        lines: list[str] = []
+        for module in public_modules(self.arguments[0]):
+            is_package = ROOT.joinpath(*module.split("."), "__init__.py").is_file()
+            # what a package passes on from its modules is documented there
+            only_own = ["   :ignore-module-all:"] if is_package else []
+            lines += [
+                f"## `{module}`",
+                "",
+                "```{eval-rst}",
+                f".. automodule:: {module}",
+                "   :members:",
+                *only_own,
+                "```",
+                "",
+            ]
+        return parse_markdown(self, lines)
+
+
+class CommandLine(SphinxDirective):
+    """``{command-line}``: the help of every command, read from the commands themselves."""
+
+    def run(self) -> list[nodes.Node]:
+        import click
+
+        from audioattn_lib.cli import audioattn
+
+        for path in (PACKAGE / "cli").rglob("*.py"):
+            self.env.note_dependency(str(path))
+        lines: list[str] = []
+
+        def show(command: click.Command, context: click.Context) -> None:
+            name = context.command_path
+            text = command.get_help(context)
+            lines.extend(
+                [f"({name.replace(' ', '-')})=", f"### `{name}`", "", "```text", *text.splitlines(), "```", ""]
+            )
+            if isinstance(command, click.Group):
+                for child in command.list_commands(context):
+                    found = command.get_command(context, child)
+                    if found is not None and not found.hidden:
+                        show(found, click.Context(found, info_name=child, parent=context, max_content_width=100))
+
+        show(audioattn, click.Context(audioattn, info_name="audioattn", max_content_width=100))
+        return parse_markdown(self, lines)
+
+
+def parse_markdown(directive: SphinxDirective, lines: list[str]) -> list[nodes.Node]:
+    """Nodes of generated Markdown, headings included."""
+    node = nodes.section()
+    node.document = directive.state.document
+    source = StringList(lines, source=directive.get_source_info()[0])
+    directive.state.nested_parse(source, directive.content_offset, node, match_titles=True)
+    return node.children
+
+
+def link_book_pages(app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
+    """Turn the page that a docstring names into a link."""
+    pages = pages_of_contents()
+
+    def link(found: re.Match[str]) -> str:
+        page = pages.get(found["page"])
+        return f"Book page: :doc:`/{page}`" if page else found[0]
+
+    lines[:] = [BOOK_PAGE.sub(link, line) for line in lines]
+
+
+def skip_passed_on(app: Sphinx, what: str, name: str, obj: Any, skip: bool, options: object) -> bool | None:
+    """Document what a module passes on from another where it is defined, and only there."""
+    module = app.env.temp_data.get("autodoc:module")
+    home = getattr(obj, "__module__", None)
+    elsewhere = what == "module" and module and isinstance(home, str) and home != module
+    return True if elsewhere and home.startswith("audioattn_lib") else None
+
+
+def find_passed_on(app: Sphinx, env: Any, node: addnodes.pending_xref, content: nodes.TextElement) -> Any:
+    """Lead a reference by a name that a package passes on to the place where it is documented."""
+    target = node.get("reftarget", "")
+    if node.get("refdomain") != "py" or not target.startswith("audioattn_lib."):
+        return None
+    name = target.rpartition(".")[2]
+    found = [entry for full, entry in env.domaindata["py"]["objects"].items() if full.rpartition(".")[2] == name]
+    if len(found) != 1:
+        return None
+    builder, document = app.builder, found[0].docname
+    return make_refnode(builder, node["refdoc"], document, found[0].node_id, content, target)
+
+
+def leave_out_thebe(app: Sphinx, pagename: str, template: str, context: dict[str, Any], doctree: Any) -> None:
+    """Remove scripts for running cells in the page: they would ask a server outside."""
+    files = context.get("script_files", [])
+    files[:] = [
+        f for f in files if "thebe" not in str(getattr(f, "filename", "")).lower() + str(f.attributes.get("body"))
+    ]
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Entry point of the extension."""
+    sys.path.insert(0, str(ROOT))
+    app.add_transform(LibraryOfThisPage)
+    app.add_directive("library", Library)
+    app.add_directive("command-line", CommandLine)
+    app.connect("autodoc-process-docstring", link_book_pages, priority=100)
+    app.connect("autodoc-skip-member", skip_passed_on)
+    app.connect("missing-reference", find_passed_on)
+    app.connect("html-page-context", leave_out_thebe, priority=900)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

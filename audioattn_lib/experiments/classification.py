@@ -134,10 +134,10 @@ def evidence(
     events: Sequence[Sequence[tuple[float, float]]],
     groups: NDArray[np.str_],
     seed: int = 0,
-) -> tuple[dict[str, dict[str, float]], dict[str, dict[str, list[float]]]]:
+) -> tuple[dict[str, dict[str, float]], dict[str, faithfulness.PerturbationCurve]]:
     """Where the attention of a trained network looks, and whether the network uses it.
 
-    Returns the table of :func:`~audioattn_lib.training.faithfulness.evaluate`, a dictionary a measure, and the mean
+    Returns the table of :func:`~audioattn_lib.training.faithfulness.evaluate`, a dictionary a measure, and the
     deletion and insertion curves. ``batches`` give the clips of ``record`` in its order.
     """
 
@@ -158,11 +158,4 @@ def evidence(
             curves[name].append(found)
     joined = {name: faithfulness.PerturbationCurve.concatenate(parts) for name, parts in curves.items()}
     table = faithfulness.evaluate(record, events, curves=list(joined.values()), groups=groups, seed=seed)
-    means = {
-        name: {
-            "fractions": list(curve.fractions),
-            **{order: list(getattr(curve, order).mean(axis=0)) for order in ("attention", "uniform", "random")},
-        }
-        for name, curve in joined.items()
-    }
-    return table.to_dict(orient="index"), means  # type: ignore[return-value]
+    return table.to_dict(orient="index"), joined  # type: ignore[return-value]

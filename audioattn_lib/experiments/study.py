@@ -7,15 +7,17 @@ tested once (or once a seed), so its runs are compared clip by clip.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from ..attention.record import AttentionRecord
 from ..batch import RUN_MIMETYPE
 from ..errors import ConfigError, RunError
 from ..training import statistics
+from ..training.faithfulness import PerturbationCurve
 from ..training.run_directory import Run
 
 __all__ = ["BASELINE", "Study", "choose"]
@@ -61,12 +63,15 @@ class Study:
         What each clip belongs to and must not be counted apart from: its recording or speaker.
     by
         The field in which the runs differ.
+    titles
+        What to call each value of ``by`` in pictures; itself where none is given.
     """
 
     runs: tuple[Run, ...]
     baselines: tuple[Run, ...]
     groups: Mapping[str, str]
     by: str = "attention"
+    titles: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def names(self) -> list[str]:
@@ -171,9 +176,55 @@ class Study:
                     rows.append({self.by: name, "measure": measure, **chosen.to_dict(), **clips})
         return pd.DataFrame(rows)
 
-    def records(self, fold: str | None = None) -> dict[str, Any]:
-        """The attention record of each that was compared, on one fold (by default each one's first)."""
-        return {name: self.select(name, fold).attention for name in self.names}
+    def records_of(self, clip: str) -> dict[str, AttentionRecord]:
+        """What each mechanism looked at in one clip, by title: records of one clip."""
+        records = {}
+        for name in self.names:
+            attention = self.run_of(clip, name).attention
+            records[self.titles.get(name, name)] = attention[attention.index(clip)]
+        return records
+
+    def run_of(self, clip: str, name: str) -> Run:
+        """The run with this value of ``by`` that tested this clip."""
+        for run in self._of(name):
+            if clip in run.attention.clips:
+                return run
+        raise RunError(f"no run of {name!r} tested the clip {clip!r}; example() names one that was tested")
+
+    def curves(self, name: str) -> list[PerturbationCurve]:
+        """Deletion and insertion curves of one mechanism over the test clips of all its runs."""
+        runs = [run.curves for run in self._of(name)]
+        return [PerturbationCurve.concatenate([curves[kind] for curves in runs]) for kind in ("deletion", "insertion")]
+
+    def histories(self, fold: str | None = None) -> dict[str, pd.DataFrame]:
+        """Training history of each, on one fold (by default each one's first), by title."""
+        return {self.titles.get(name, name): self.select(name, fold).history for name in self.names}
+
+    def verdict(self) -> str:
+        """What the table says, in sentences that claim no more than its intervals do."""
+        table = self.table()
+        names = [name for name in table.index if name not in (BASELINE, "chance")]
+        best = max(names, key=lambda name: table.loc[name, "score"])
+        first = table.loc[best]
+        text = [
+            f"Of {len(names)} models, **{best}** scores highest here: {first['score']:.1%} of {len(self.correct())} clips "
+            f"(95 % interval {first['low']:.1%} to {first['high']:.1%})."
+        ]
+        if self.baselines:
+            sure = table.loc[names, "p_holm"] < 0.05
+            above = table.loc[names, "difference"] > 0
+            for chosen, what in (
+                (sure & above, "reliably better than"),
+                (sure & ~above, "reliably worse than"),
+                (~sure, "not reliably different from"),
+            ):
+                group = [name for name in names if chosen[name]]
+                if group:
+                    text.append(f"{_list(group)} {'is' if len(group) == 1 else 'are'} {what} the linear baseline.")
+        rivals = [n for n in names if n != best and table.loc[n, "high"] >= table.loc[best, "score"]]
+        if rivals:
+            text.append(f"The highest score lies inside the interval of {_list(rivals)}: this does not rank them.")
+        return " ".join(text)
 
     def _of(self, name: str) -> list[Run]:
         return list(self.baselines) if name == BASELINE else [r for r in self.runs if r.config[self.by] == name]
@@ -192,3 +243,7 @@ class Study:
             RUN_MIMETYPE: [run.summary() for run in (*self.runs, *self.baselines)],
             "text/plain": f"{len(self.runs)} runs: {keys}",
         }
+
+
+def _list(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

@@ -55,7 +55,18 @@ from .corpus import Clip, load_corpus
 from .fields import require, require_choice
 from .study import Study, choose
 
-__all__ = ["ATTENTIONS", "CONTROL", "Config", "baseline", "build_model", "load_model", "prepare", "run", "study"]
+__all__ = [
+    "ATTENTIONS",
+    "CONTROL",
+    "Config",
+    "baseline",
+    "build_model",
+    "load_model",
+    "prepare",
+    "run",
+    "stages",
+    "study",
+]
 
 log = logging.getLogger("audioattn")
 
@@ -178,6 +189,20 @@ class Prepared:
     data_hash: str
     targets: Tensor
     is_multilabel: bool
+
+    def describe(self) -> str:
+        """The corpus in two sentences."""
+        table, manifest = self.manifest.table, self.manifest
+        minutes = float(np.sum(manifest.durations)) / 60
+        text = f"**{manifest.name}**: {len(manifest)} clips, {minutes:.0f} minutes, {len(manifest.classes)} classes"
+        text += f", {len(fold_names(manifest))} test folds, {len(np.unique(self.groups))} recordings."
+        if self.manifest.name == "city":
+            text += " Every sound is synthetic, made by this library, and the time of every event is known."
+        elif "event_onsets" in table:
+            text += " The times of events are known."
+        else:
+            text += " The times of events are not known, so only deletion and insertion can be measured."
+        return text
 
     @property
     def groups(self) -> NDArray[np.str_]:
@@ -309,7 +334,8 @@ def run(config: Config, root: str | Path = "runs") -> Run:
     batches = _loader(prepared, split.test, config, device)
     events = label_events(prepared.manifest, split.test)
     measured, curves = evidence(model, batches, record, events, prepared.groups[split.test], config.seed)
-    more = {"n_parameters": sum(p.numel() for p in model.parameters()), "evidence": measured, "curves": curves}
+    directory.write_curves(curves)
+    more = {"n_parameters": sum(p.numel() for p in model.parameters()), "evidence": measured}
     return _finish(directory, prepared, split.test, logits, more)
 
 
@@ -374,7 +400,8 @@ def study(
             runs.append(run(one, root))
             progress.advance(attention=one.attention, fold=one.fold)
     groups = dict(zip(prepared.manifest.ids, prepared.groups, strict=True))
-    return Study(tuple(runs), tuple(baselines), groups, by="attention")
+    titles = {name: variant.title for name, variant in VARIANTS.items()} | {CONTROL: "Mean"}
+    return Study(tuple(runs), tuple(baselines), groups, by="attention", titles=titles)
 
 
 def load_model(run: Run) -> ACRNN:
@@ -383,6 +410,27 @@ def load_model(run: Run) -> ACRNN:
     model = build_model(config, len(run.classes), prepare(config).clock)
     load_best(run.path / "checkpoint", model)
     return model.eval()
+
+
+@torch.no_grad()
+def stages(run: Run, clip: Clip) -> list[dict[str, Any]]:
+    """One clip on its way through the network: input, output of the front, and the value function that a density reads.
+
+    Each stage has ``title``, ``values`` of shape ``(times, rows)``, ``clock`` and, for the input, ``frequencies``. The
+    value function is the function itself over time, not its coefficients; discrete attention has none.
+    """
+    model = load_model(run)
+    features = torch.as_tensor(clip.features)[None]
+    hidden = model.encode(features)
+    found: list[dict[str, Any]] = [
+        {"title": "Log-mel input", "values": clip.features, "clock": clip.clock, "frequencies": clip.frequencies},
+        {"title": "Output of the front", "values": hidden[0].numpy(), "clock": clip.clock},
+    ]
+    reconstruct = getattr(model.attention, "reconstruct", None)
+    if reconstruct is not None:
+        values = reconstruct(hidden)[0].numpy()
+        found.append({"title": "Value function", "values": values, "clock": clip.clock})
+    return found
 
 
 def _resolve_fold(config: Config, prepared: Prepared) -> Config:

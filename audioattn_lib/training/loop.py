@@ -85,7 +85,7 @@ def select_device(name: str) -> torch.device:
     With several CUDA devices, ``CUDA_VISIBLE_DEVICES`` says which one is meant.
     """
     if name not in ("auto", "cpu", "cuda"):
-        raise ConfigError(f"device is {name!r}; it must be auto, cpu or cuda (CUDA_VISIBLE_DEVICES picks one of several)")
+        raise ConfigError(f"device is {name!r}; it must be auto, cpu or cuda (CUDA_VISIBLE_DEVICES picks one)")
     if name == "cuda" and not torch.cuda.is_available():
         raise ConfigError("device is 'cuda', but PyTorch sees no CUDA device here; use auto or cpu")
     return torch.device("cuda" if name == "cuda" or (name == "auto" and torch.cuda.is_available()) else "cpu")

@@ -2,7 +2,7 @@
 
 ``runs/<experiment>/<key>/`` holds ``config.json``, ``environment.json``,
 ``history.csv``, ``metrics.json``, ``predictions.csv``, ``attention.npz`` and
-``attention.csv``, ``checkpoint/``, ``tensorboard/``, ``figures/`` and
+``attention.csv``, ``curves.npz``, ``checkpoint/``, ``tensorboard/``, ``figures/`` and
 ``audio/``. Every file appears whole or not at all: it is written beside its
 place and moved there. ``metrics.json`` is written last, so its presence says
 that the run is complete. No pickles are written or read.
@@ -29,9 +29,11 @@ import pandas as pd
 
 from ..attention.record import AttentionRecord
 from ..errors import RunError
+from .faithfulness import PerturbationCurve
 
 __all__ = ["Run", "RunDirectory", "describe_environment"]
 
+_CURVE = ("fractions", "attention", "uniform", "random")
 _PACKAGES = ("torch", "torchaudio", "numpy", "scipy", "scikit-learn", "entmax", "accelerate", "soundfile", "soxr")
 
 
@@ -123,6 +125,12 @@ class RunDirectory:
         with write_atomically(self.path / name) as temporary:
             table.to_csv(temporary, index=False)
 
+    def write_curves(self, curves: Mapping[str, PerturbationCurve]) -> None:
+        """Write deletion and insertion curves by kind to ``curves.npz``."""
+        arrays = {f"{kind}_{name}": getattr(curve, name) for kind, curve in curves.items() for name in _CURVE}
+        with write_atomically(self.path / "curves.npz") as temporary:
+            np.savez_compressed(temporary, **arrays)
+
 
 @dataclass(frozen=True)
 class Run:
@@ -181,6 +189,19 @@ class Run:
         """What the model attended to in the test clips; empty for a model without attention."""
         file = self.path / "attention.npz"
         return AttentionRecord.load(file) if file.is_file() else AttentionRecord.empty()
+
+    @cached_property
+    def curves(self) -> dict[str, PerturbationCurve]:
+        """Deletion and insertion curves of the test clips by kind."""
+        file = self.path / "curves.npz"
+        try:
+            with np.load(file, allow_pickle=False) as arrays:
+                kinds = sorted({name.partition("_")[0] for name in arrays.files})
+                return {kind: PerturbationCurve(kind, *(arrays[f"{kind}_{name}"] for name in _CURVE)) for kind in kinds}
+        except FileNotFoundError:
+            raise RunError(f"{file}: missing; this run has no deletion and insertion curves") from None
+        except (ValueError, OSError, KeyError) as error:
+            raise RunError(f"{file}: not readable ({error}); delete the run directory and run again") from error
 
     @property
     def classes(self) -> list[str]:

@@ -24,7 +24,7 @@ MelScale = Literal["htk", "slaney"]
 Filters = Literal["triangle", "shared_bandwidth"]
 Norm = Literal["slaney"] | None
 Window = Literal["hann", "hamming"]
-Normalisation = Literal["mean", "mean_variance"] | None
+Normalisation = Literal["mean", "median", "mean_variance"] | None
 
 _VERSION = 1
 _FLOOR = 1e-10
@@ -155,9 +155,12 @@ class LogMel(nn.Module):
         Nothing is further than this below the loudest value of its clip, in
         decibels above 0; None keeps everything.
     normalisation
-        ``"mean"`` subtracts the mean of each band over the frames of the clip,
-        ``"mean_variance"`` also divides by the standard deviation (at least
-        1e-5 dB), None does neither.
+        What is done to each band of a clip, over its frames. ``"mean"``
+        subtracts the mean. ``"median"`` subtracts the median (the lower of the
+        two in the middle), which short events do not move, so they leave no
+        trace in the frames without them. ``"mean_variance"`` subtracts the mean
+        and divides by the standard deviation (at least 1e-5 dB). None does
+        nothing.
 
     Notes
     -----
@@ -212,7 +215,7 @@ class LogMel(nn.Module):
             ("scale", scale, ("htk", "slaney")),
             ("filters", filters, ("triangle", "shared_bandwidth")),
             ("norm", norm, (None, "slaney")),
-            ("normalisation", normalisation, (None, "mean", "mean_variance")),
+            ("normalisation", normalisation, (None, "mean", "median", "mean_variance")),
         ):
             if given_name not in allowed:
                 raise ConfigError(f"{name} is {given_name!r}; it must be one of {', '.join(map(repr, allowed))}")
@@ -370,7 +373,9 @@ class LogMel(nn.Module):
         if self.top_db is not None:
             valid = decibels if mask is None else decibels.masked_fill(~mask, -torch.inf)
             decibels = torch.maximum(decibels, valid.amax(dim=(1, 2), keepdim=True) - self.top_db)
-        if self.normalisation is not None:
+        if self.normalisation == "median":
+            decibels = decibels - self._median(decibels, n_frames, mask)
+        elif self.normalisation is not None:
             count = n_frames[:, None, None].to(decibels.dtype)
             kept = decibels if mask is None else decibels * mask
             decibels = decibels - kept.sum(dim=1, keepdim=True) / count
@@ -379,3 +384,12 @@ class LogMel(nn.Module):
                 variance = kept.square().sum(dim=1, keepdim=True) / count
                 decibels = decibels / variance.sqrt().clamp(min=1e-5)
         return decibels if mask is None else decibels * mask
+
+    @staticmethod
+    def _median(decibels: Tensor, n_frames: Tensor, mask: Tensor | None) -> Tensor:
+        """Lower median over the valid frames, ``(B, 1, n_mels)``."""
+        if mask is None:
+            return decibels.median(dim=1, keepdim=True).values
+        ordered = decibels.masked_fill(~mask, torch.inf).sort(dim=1).values
+        middle = ((n_frames - 1) // 2)[:, None, None].expand(-1, 1, decibels.shape[2])
+        return ordered.gather(1, middle)

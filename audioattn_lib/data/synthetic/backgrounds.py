@@ -21,8 +21,8 @@ __all__ = ["BACKGROUNDS", "record_background"]
 def _slow(rng: Generator, n: int, rate: float, depth: float) -> Sound:
     """A positive factor that changes ``rate`` times a second by about ``depth`` dB."""
     points = int(n / RATE * rate) + 4
-    curve = np.interp(np.linspace(1, points - 2, n), np.arange(points), rng.standard_normal(points))
-    return 10.0 ** (depth * curve / 20.0)
+    gains = 10.0 ** (depth * rng.standard_normal(points) / 20.0)
+    return np.interp(np.linspace(1, points - 2, n), np.arange(points), gains)
 
 
 def _traffic(rng: Generator, n: int) -> Sound:
@@ -63,6 +63,19 @@ def _crowd(rng: Generator, n: int) -> Sound:
     return far / far.std() + 0.4 * murmur
 
 
+def _swell(rng: Generator, sound: Sound) -> Sound:
+    """Let low, middle and high frequencies come and go, each at its own pace: nothing outdoors is stationary."""
+    spectrum = np.fft.rfft(sound)
+    octaves = np.log2(np.maximum(np.fft.rfftfreq(len(sound), 1 / RATE), 20.0))
+    low, high = np.log2(500.0), np.log2(2000.0)
+    shares = np.clip(np.stack([low + 0.5 - octaves, octaves - high + 0.5]), 0.0, 1.0)
+    bands = (shares[0], 1.0 - shares.sum(axis=0), shares[1])
+    return sum(
+        np.fft.irfft(spectrum * band, len(sound)) * _slow(rng, len(sound), rng.uniform(1.0, 2.5), rng.uniform(2.0, 5.0))
+        for band in bands
+    )
+
+
 BACKGROUNDS: Mapping[str, Callable[[Generator, int], Sound]] = MappingProxyType(
     {"traffic": _traffic, "wind": _wind, "rain": _rain, "crowd": _crowd}
 )
@@ -72,7 +85,7 @@ BACKGROUNDS: Mapping[str, Callable[[Generator, int], Sound]] = MappingProxyType(
 def record_background(kind: str, rng: Generator, seconds: float) -> Sound:
     """One recording of a kind of background, RMS 1, through a microphone of its own."""
     n = samples(seconds)
-    sound = BACKGROUNDS[kind](rng, n)
+    sound = _swell(rng, BACKGROUNDS[kind](rng, n))
     tilt, bump, centre = rng.uniform(-0.25, 0.25), rng.uniform(-4.0, 4.0), rng.uniform(300, 4000)
 
     def microphone(f: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -18,9 +18,9 @@ import os
 import shutil
 import tempfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, fields
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -39,7 +39,8 @@ __all__ = ["CityOptions", "Clip", "compose", "generate"]
 
 log = logging.getLogger("audioattn")
 
-_RECORDING = 10.0
+_BACKGROUND_RECORDINGS = 3
+"""Recordings of each kind of background in a fold."""
 _ROOM = (0.1, 0.45)
 _EVENT_DYNAMICS = 24.0
 """An event lasts as long as it is within this many dB of its loudest moment: what comes after is lost in the room."""
@@ -66,18 +67,18 @@ class CityOptions:
     classes
         Names of classes, at least 2 of ``audioattn_lib.data.synthetic.sounds.SOUNDS``.
     sources_per_fold
-        Sources of each class, and recordings of each background, in a fold; at least 1.
+        Sources of each class in a fold, at least 1.
     seed
         Another seed, another city.
     """
 
     clips_per_class: int = 40
-    n_folds: int = 4
+    n_folds: int = 5
     duration: float = 3.0
     snr: tuple[float, float] = (0.0, 15.0)
     distractor_snr: tuple[float, float] = (-3.0, 9.0)
     classes: tuple[str, ...] = tuple(SOUNDS)[:10]
-    sources_per_fold: int = 5
+    sources_per_fold: int = 4
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -212,9 +213,15 @@ def _row(name: str, clip: Clip, options: CityOptions) -> dict[str, object]:
 
 def compose(options: CityOptions) -> Iterator[Clip]:
     """The clips of a city, class by class."""
+
+    @cache
+    def background(kind: str, fold: int, recording: int) -> Sound:
+        rng = _rng(options, "background", kind, fold, recording)
+        return record_background(kind, rng, 2.5 * options.duration)
+
     for label in options.classes:
         for number in range(options.clips_per_class):
-            yield _clip(options, label, number)
+            yield _clip(options, label, number, background)
 
 
 def _rng(options: CityOptions, *names: str | int) -> Generator:
@@ -222,21 +229,15 @@ def _rng(options: CityOptions, *names: str | int) -> Generator:
     return np.random.default_rng([options.seed, *(zlib.crc32(str(name).encode()) for name in names)])
 
 
-@lru_cache(maxsize=256)
-def _background(options: CityOptions, kind: str, fold: int, take: int) -> Sound:
-    rng = _rng(options, "background", kind, fold, take)
-    return record_background(kind, rng, max(_RECORDING, 2 * options.duration))
-
-
-def _clip(options: CityOptions, label: str, number: int) -> Clip:
+def _clip(options: CityOptions, label: str, number: int, background: Callable[[str, int, int], Sound]) -> Clip:
     rng = _rng(options, "clip", label, number)
     fold = number % options.n_folds + 1
     thing = (number // options.n_folds) % options.sources_per_fold
     take = SOUNDS[label].draw(_rng(options, "source", label, fold, thing))
 
     kind = str(rng.choice(list(BACKGROUNDS)))
-    recording = int(rng.integers(options.sources_per_fold))
-    whole = _background(options, kind, fold, recording)
+    recording = int(rng.integers(_BACKGROUND_RECORDINGS))
+    whole = background(kind, fold, recording)
     n = samples(options.duration)
     first = int(rng.integers(len(whole) - n))
     mix = whole[first : first + n].copy()

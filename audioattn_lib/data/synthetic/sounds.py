@@ -50,7 +50,7 @@ def air_conditioner(source: Generator) -> Source:
     corner, hum_share = source.uniform(300, 900), source.uniform(0.5, 1.2)
 
     def take(rng: Generator) -> Sound:
-        n = samples(rng.uniform(1.0, 1.5))
+        n = samples(rng.uniform(0.5, 0.9))
         air = shaped_noise(rng, n, lambda f: 1.0 / (1.0 + (f / corner) ** 1.5))
         motor = oscillate(hum, _falling(8, 0.8), n)
         tone = oscillate(whine, [1.0], n) * 0.08
@@ -68,7 +68,7 @@ def car_horn(source: Generator) -> Source:
     def take(rng: Generator) -> Sound:
         parts, start = [], 0.0
         for _ in range(rng.integers(1, 3)):
-            n = samples(rng.uniform(0.2, 0.6))
+            n = samples(rng.uniform(0.15, 0.45))
             blown = oscillate(low, _falling(24, slope), n) + oscillate(high, _falling(24, slope), n)
             parts.append((start, fade(blown + 2.0 * resonate(blown, [(resonance, 500, 1.0)]), 0.012, 0.03)))
             start += n / RATE + rng.uniform(0.08, 0.15)
@@ -98,8 +98,8 @@ def children_playing(source: Generator) -> Source:
         parts = []
         for pitch in pitches:
             start = rng.uniform(0.0, 0.15)
-            for _ in range(rng.integers(2, 4)):
-                seconds = rng.uniform(0.13, 0.34)
+            for _ in range(rng.integers(1, 4)):
+                seconds = rng.uniform(0.12, 0.28)
                 shout = _syllable(rng, pitch * rng.uniform(0.9, 1.25), seconds, scale)
                 parts.append((start, shout * rng.uniform(0.5, 1.0)))
                 start += seconds + rng.uniform(0.02, 0.14)
@@ -135,7 +135,7 @@ def drilling(source: Generator) -> Source:
     chatter, grit = source.uniform(28, 55), source.uniform(0.5, 1.2)
 
     def take(rng: Generator) -> Sound:
-        n = samples(rng.uniform(0.6, 1.4))
+        n = samples(rng.uniform(0.45, 0.9))
         speed = motor * glide(n, [(0, 0.75), (0.12, 1.0), (1, 0.97)]) * _wobble(rng, n, 0.012)
         whirr = oscillate(speed, _falling(30, 0.6)) + 0.5 * oscillate(speed * gear, [1.0, 0.4])
         time = np.arange(n) / RATE
@@ -157,7 +157,7 @@ def engine_idling(source: Generator) -> Source:
     ]
 
     def take(rng: Generator) -> Sound:
-        n = samples(rng.uniform(1.0, 1.5))
+        n = samples(rng.uniform(0.6, 1.0))
         times = np.cumsum(rng.normal(1.0, 0.03, int(n / RATE * rate * 1.2) + 2)) / rate
         position = (times * RATE).astype(np.int64)
         position = position[position < n]
@@ -194,7 +194,7 @@ def jackhammer(source: Generator) -> Source:
     ground = source.uniform(70, 120)
 
     def take(rng: Generator) -> Sound:
-        seconds = rng.uniform(0.7, 1.4)
+        seconds = rng.uniform(0.4, 0.9)
         n = samples(seconds)
         times = np.cumsum(rng.normal(1.0, 0.04, int(seconds * rate))) / rate
         times = times[times < seconds - 0.03] - times[0]
@@ -214,11 +214,11 @@ def siren(source: Generator) -> Source:
     low = source.uniform(480, 760)
     high = low * source.uniform(1.7, 2.3)
     kind = source.integers(3)
-    pace = (source.uniform(0.7, 1.1), source.uniform(2.8, 4.2), source.uniform(1.6, 2.4))[kind]
+    pace = (source.uniform(1.0, 1.6), source.uniform(3.0, 4.5), source.uniform(2.0, 3.0))[kind]
     horn = source.uniform(1200, 2200)
 
     def take(rng: Generator) -> Sound:
-        n = samples(rng.uniform(0.8, 1.5))
+        n = samples(rng.uniform(0.5, 1.0))
         turn = (np.arange(n) / RATE * pace + rng.uniform()) % 1.0
         if kind == 2:  # hi-lo
             share = (turn < 0.5).astype(np.float64)
@@ -239,7 +239,7 @@ def street_music(source: Generator) -> Source:
     """A tune on five notes, plucked or on reeds, over a bass."""
     base = 220.0 * 2.0 ** source.uniform(0.0, 1.0)
     plucked = bool(source.integers(2))
-    slope, tempo = source.uniform(0.9, 1.6), source.uniform(4.0, 6.5)
+    slope, tempo = source.uniform(0.9, 1.6), source.uniform(5.5, 8.0)
 
     def note(pitch: float, seconds: float, gain: float) -> Sound:
         n = samples(seconds)
@@ -250,7 +250,7 @@ def street_music(source: Generator) -> Source:
         return gain * 0.5 * fade(reeds, 0.02, 0.03)
 
     def take(rng: Generator) -> Sound:
-        count = int(rng.integers(5, 9))
+        count = int(rng.integers(4, 8))
         beat = 1.0 / tempo
         degrees = np.clip(np.cumsum(rng.integers(-2, 3, count)) + 3, 0, len(_PENTATONIC) - 1)
         tune = [

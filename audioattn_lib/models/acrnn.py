@@ -16,7 +16,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypedDict
 
-import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -24,6 +23,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from ..attention.record import AttentionRecord, FrameClock
 from ..errors import ConfigError
+from .layers import MaskedBatchNorm1d, frame_mask, subtract_mean
 
 __all__ = ["ACRNN", "PRESETS", "ConvolutionBlock", "ConvolutionalFront", "MaskedBatchNorm1d", "RecurrentLayer"]
 
@@ -40,38 +40,6 @@ PRESETS: dict[str, FrontShape] = {
     "published": {"channels": (128,), "kernel_sizes": (5,), "pool_sizes": (3,)},
     "four_convolutions": {"channels": (128,) * 4, "kernel_sizes": (7, 11, 31, 51), "pool_sizes": (3,) * 4},
 }
-
-
-class MaskedBatchNorm1d(nn.BatchNorm1d):
-    r"""Batch normalisation whose statistics leave padding out.
-
-    .. math:: y = \gamma\,\frac{x - \mu}{\sqrt{\sigma^2 + \epsilon}} + \beta
-
-    with mean and variance over the valid frames of the batch in training and the
-    running estimates in evaluation. Without a mask it is ``nn.BatchNorm1d``.
-    """
-
-    def forward(  # type: ignore[override]
-        self,
-        inputs: Float[Tensor, "batch channels frames"],
-        mask: Bool[Tensor, "batch 1 frames"] | None = None,
-    ) -> Float[Tensor, "batch channels frames"]:
-        """Normalise; ``mask`` is True on valid frames."""
-        if mask is None or not self.training:
-            return super().forward(inputs)
-        x = inputs.float()
-        weight = mask.to(x.dtype)
-        count = weight.sum()
-        mean = (x * weight).sum(dim=(0, 2)) / count
-        variance = ((x - mean[:, None]) ** 2 * weight).sum(dim=(0, 2)) / count
-        if self.running_mean is not None and self.running_var is not None and self.num_batches_tracked is not None:
-            with torch.no_grad():
-                self.num_batches_tracked += 1
-                momentum = self.momentum if self.momentum is not None else 1.0 / float(self.num_batches_tracked)
-                self.running_mean.lerp_(mean, momentum)
-                self.running_var.lerp_(variance * count / (count - 1).clamp(min=1), momentum)
-        scale = torch.rsqrt(variance + self.eps) * self.weight
-        return ((x - mean[:, None]) * scale[:, None] + self.bias[:, None]).to(inputs.dtype)
 
 
 class ConvolutionBlock(nn.Module):
@@ -258,18 +226,9 @@ class ACRNN(nn.Module):
         self, features: Float[Tensor, "batch frames mels"], lengths: Int[Tensor, " batch"] | None = None
     ) -> Float[Tensor, "batch frames hidden"]:
         """The values that attention reads: one vector a frame, 0 on padding."""
-        mask = None
-        # Without padding nothing needs a mask; only on the CPU is it cheaper to look than to mask anyway.
-        if lengths is not None and not (lengths.device.type == "cpu" and bool((lengths == features.shape[1]).all())):
-            frames = torch.arange(features.shape[1], device=features.device)
-            mask = frames < lengths.to(features.device)[:, None]  # (B, T)
+        mask = frame_mask(lengths, features.shape[1], features.device)  # (B, T)
         if self.normalise:
-            if mask is None:
-                features = features - features.mean(dim=1, keepdim=True)
-            else:
-                valid = mask[..., None].to(features.dtype)
-                mean = (features * valid).sum(dim=1, keepdim=True) / valid.sum(dim=1, keepdim=True).clamp(min=1)
-                features = (features - mean) * valid
+            features = subtract_mean(features, mask)
         hidden = self.front(features, mask)
         return hidden if self.recurrent is None else self.recurrent(hidden, lengths)
 

@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: xdist already uses the cores
@@ -9,8 +11,10 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ.setdefault("JUPYTER_PLATFORM_DIRS", "1")  # jupyter_core warns about the paths of older releases
 
 import pytest
+from filelock import FileLock
 
 ROOT = Path(__file__).resolve().parents[1]
+os.environ.setdefault("AUDIOATTN_CACHE", str(ROOT / ".pytest_cache" / "audioattn"))  # not the user's
 CHROMIUM_FLAGS = (
     "--headless",
     "--no-sandbox",
@@ -78,3 +82,51 @@ def browser():
         chromium = playwright.chromium.launch(executable_path=chromium_path(), args=list(CHROMIUM_FLAGS))
         yield chromium
         chromium.close()
+
+
+def copy_checkout(root: Path, place: Path) -> Path:
+    """What the book is made of, without what an earlier build left."""
+    ignored = shutil.ignore_patterns("__pycache__", ".*", "_generated")
+    for name in ("audioattn_lib", "book", "notebooks", "benchmarks"):
+        shutil.copytree(root / name, place / name, ignore=ignored)
+    for path in (place / "book" / "chapters").glob("*.ipynb"):
+        path.unlink()
+    for path in [*root.glob("*.md"), *root.glob("*.yml"), root / "pyproject.toml"]:
+        shutil.copy(path, place)
+    return place
+
+
+def build(place: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "audioattn_lib", "book", "--mode", "smoke"]
+    return subprocess.run(command, cwd=place, capture_output=True, text=True)
+
+
+@pytest.fixture(scope="session")
+def built_book(root, tmp_path_factory):
+    """Copy of the checkout with a book of smoke size, built once for all workers of a test run."""
+    shared = tmp_path_factory.getbasetemp()
+    if shared.parent.name.startswith("pytest-"):  # with xdist, each worker has a folder inside the common one
+        shared = shared.parent
+    place = shared / "book"
+    with FileLock(f"{place}.lock"):
+        if not place.exists():
+            place.mkdir()
+            done = build(copy_checkout(root, place))
+            (place / "output.txt").write_text(done.stdout + done.stderr)
+    return place
+
+
+@pytest.fixture(scope="session")
+def smoke_notebooks(root, tmp_path_factory):
+    """Copies of all notebooks whose parameters cells hold the values for tests."""
+    import nbformat
+    from papermill.parameterize import parameterize_notebook
+
+    from audioattn_lib.batch.strict_yaml import read_yaml
+
+    folder = tmp_path_factory.mktemp("smoke") / "notebooks"
+    folder.mkdir()
+    for name, modes in read_yaml(root / "notebooks" / "book.yml").data.items():
+        notebook = nbformat.read(root / "notebooks" / f"{name}.ipynb", as_version=4)
+        nbformat.write(parameterize_notebook(notebook, modes["smoke"]), folder / f"{name}.ipynb")
+    return folder

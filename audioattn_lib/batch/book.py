@@ -34,8 +34,8 @@ from audioattn_lib.errors import AudioAttnError, ConfigError
 
 __all__ = ["MODES", "BookError", "Chapter", "build_book", "chapters", "documents"]
 
-MODES: Final = ("embedded", "real")
-"""Whether chapters run on synthetic or on real recordings."""
+MODES: Final = ("embedded", "real", "smoke")
+"""Chapters on synthetic recordings, on real ones, or on next to nothing, for tests."""
 
 _CHAPTERS: Final = "book/chapters/"
 _RESULTS: Final = "book/_generated/{}_results"
@@ -124,6 +124,7 @@ def chapters(root: str | Path, mode: str, data_hash: DataHash | None = None) -> 
         urban_sound:
           embedded: {}
           real: {data: esc10}
+          smoke: {preset: smoke}
 
     Raises
     ------
@@ -179,7 +180,7 @@ def build_book(
         The checkout.
     mode
         ``"embedded"`` runs the chapters on synthetic recordings, ``"real"`` on
-        those that ``notebooks/book.yml`` names.
+        those that ``notebooks/book.yml`` names, ``"smoke"`` in seconds.
     workers
         Chapters executed at the same time, at least 1.
     timeout
@@ -211,7 +212,7 @@ def build_book(
     root, started = Path(root).resolve(), time.perf_counter()
     found = chapters(root, mode, data_hash)
     stale = [chapter for chapter in found if not chapter.is_current]
-    echo(f"Chapters: {len(found)} on {mode} recordings, {len(stale)} to execute")
+    echo(f"Chapters: {len(found)} ({mode}), {len(stale)} to execute")
     if stale:
         _execute_all(stale, root, min(workers, len(stale)), timeout, echo)
     for chapter in found:

@@ -125,6 +125,7 @@ def execute(
         )
     parameters = Notebook(source).checked(parameters or {})
     variables = dict(os.environ) | dict(environment or {})
+    variables.pop("JPY_SESSION_NAME", None)  # set inside JupyterLab; here nobody watches
     if threads is not None:
         variables |= {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
     output.parent.mkdir(parents=True, exist_ok=True)

@@ -112,11 +112,10 @@ def run(notebook: str, parameters: tuple[tuple[str, str], ...], output: Path | N
 @click.command()
 @click.option("--workers", type=_COUNT, default=2, help="Chapters that are executed at a time.")
 @click.option(
-    "--data",
-    "mode",
-    type=click.Choice(["embedded", "real"]),
+    "--mode",
+    type=click.Choice(["embedded", "real", "smoke"]),
     show_default=False,
-    help="Synthetic or real recordings.  [default: real when AUDIOATTN_DATA is set]",
+    help="Sounds of the chapters: synthetic, real, or hardly any.  [default: real when AUDIOATTN_DATA is set]",
 )
 @click.option("--timeout", type=float, default=3600.0, help="Seconds that one cell may take.")
 def book(workers: int, mode: str | None, timeout: float) -> None:

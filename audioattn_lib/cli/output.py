@@ -20,13 +20,13 @@ _MOST_SCORES = 6
 
 
 def show_progress() -> None:
-    """Let the library's messages about its progress appear on the terminal."""
+    """Let the library's messages about its progress appear; on a terminal, its bars say the same."""
     log = logging.getLogger("audioattn")
     if not log.handlers:
         handler = logging.StreamHandler(sys.stderr)
         handler.setFormatter(logging.Formatter("%(message)s"))
         log.addHandler(handler)
-    log.setLevel(logging.INFO)
+    log.setLevel(logging.WARNING if sys.stderr.isatty() else logging.INFO)
 
 
 def show_run(run: Run) -> None:

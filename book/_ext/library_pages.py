@@ -26,7 +26,7 @@ from sphinx.util.nodes import make_refnode
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "audioattn_lib"
-BOOK_PAGE = re.compile(r"Book page: *`{0,2}(?P<page>[\w-]+)`{0,2}")
+BOOK_PAGE = re.compile(r"Book page:\s+`{0,2}(?P<page>[\w-]+)`{0,2}")
 
 
 def pages_of_contents(toc: Path = ROOT / "_toc.yml") -> dict[str, str]:
@@ -130,16 +130,9 @@ class Library(SphinxDirective):
             is_package = ROOT.joinpath(*module.split("."), "__init__.py").is_file()
             # what a package passes on from its modules is documented there
             only_own = ["   :ignore-module-all:"] if is_package else []
-            lines += [
-                f"## `{module}`",
-                "",
-                "```{eval-rst}",
-                f".. automodule:: {module}",
-                "   :members:",
-                *only_own,
-                "```",
-                "",
-            ]
+            if module != self.arguments[0]:
+                lines += [f"## `{module.removeprefix('audioattn_lib.')}`", ""]
+            lines += ["```{eval-rst}", f".. automodule:: {module}", "   :members:", *only_own, "```", ""]
         return parse_markdown(self, lines)
 
 
@@ -188,7 +181,7 @@ def link_book_pages(app: Sphinx, what: str, name: str, obj: object, options: obj
         page = pages.get(found["page"])
         return f"Book page: :doc:`/{page}`" if page else found[0]
 
-    lines[:] = [BOOK_PAGE.sub(link, line) for line in lines]
+    lines[:] = BOOK_PAGE.sub(link, "\n".join(lines)).split("\n")
 
 
 def skip_passed_on(app: Sphinx, what: str, name: str, obj: Any, skip: bool, options: object) -> bool | None:
@@ -212,12 +205,17 @@ def find_passed_on(app: Sphinx, env: Any, node: addnodes.pending_xref, content: 
     return make_refnode(builder, node["refdoc"], document, found[0].node_id, content, target)
 
 
-def leave_out_thebe(app: Sphinx, pagename: str, template: str, context: dict[str, Any], doctree: Any) -> None:
-    """Remove scripts for running cells in the page: they would ask a server outside."""
+def leave_out_thebe(app: Sphinx, doctree: nodes.document, docname: str) -> None:
+    """Remove the settings for running cells in the page, and the addresses in them: there is no server to run them."""
+    for node in list(doctree.findall(nodes.raw)):
+        if "x-thebe-config" in node.astext():
+            node.parent.remove(node)
+
+
+def leave_out_thebe_scripts(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
+    """Remove its scripts too."""
     files = context.get("script_files", [])
-    files[:] = [
-        f for f in files if "thebe" not in str(getattr(f, "filename", "")).lower() + str(f.attributes.get("body"))
-    ]
+    files[:] = [f for f in files if "thebe" not in f"{getattr(f, 'filename', '')} {f.attributes.get('body')}".lower()]
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
@@ -229,5 +227,6 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("autodoc-process-docstring", link_book_pages, priority=100)
     app.connect("autodoc-skip-member", skip_passed_on)
     app.connect("missing-reference", find_passed_on)
-    app.connect("html-page-context", leave_out_thebe, priority=900)
+    app.connect("doctree-resolved", leave_out_thebe, priority=900)
+    app.connect("html-page-context", leave_out_thebe_scripts, priority=900)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,110 @@
+"""The book builds without a warning, every page is whole, and nothing is done twice."""
+
+import json
+import re
+
+import pytest
+
+from audioattn_lib.batch.book import build_book, chapters, documents
+from audioattn_lib.batch.execution import NotebookError
+from audioattn_lib.batch.pages import check_pages
+from audioattn_lib.errors import ConfigError
+
+pytestmark = [pytest.mark.slow, pytest.mark.notebook]
+
+
+def test_the_book_builds_with_warnings_as_errors(built_book):
+    output = (built_book / "output.txt").read_text()
+    assert (built_book / "_build" / "html" / "index.html").is_file(), output
+    assert "Pages: checking" in output
+
+
+def test_every_page_is_whole(built_book):
+    assert check_pages(built_book / "_build" / "html", documents(built_book)) == []
+
+
+def test_nothing_is_done_again_when_nothing_changed(built_book):
+    said = []
+    build_book(built_book, mode="smoke", data_hash=_data_hash, echo=said.append)
+    assert re.fullmatch(r"Chapters: \d+ \(smoke\), 0 to execute", said[0])
+    assert said[1] == "Pages: nothing has changed"
+
+
+def test_a_chapter_is_stale_when_what_it_depends_on_changes(built_book):
+    def keys(mode="smoke", data_hash=_data_hash):
+        return {chapter.name: chapter.key for chapter in chapters(built_book, mode, data_hash)}
+
+    before = keys()
+    assert all(chapter.is_current for chapter in chapters(built_book, "smoke", _data_hash))
+    other = keys(data_hash=lambda name: "other recordings")
+    settings = built_book / "notebooks" / "book.yml"
+    text = settings.read_text()
+    source = next((built_book / "notebooks").glob("*.ipynb"))
+    notebook = source.read_text()
+    try:
+        content = json.loads(notebook)
+        content["cells"].append({"cell_type": "markdown", "id": "new", "metadata": {}, "source": "More."})
+        source.write_text(json.dumps(content))
+        edited = keys()
+    finally:
+        source.write_text(notebook)
+        settings.write_text(text)
+    assert edited[source.stem] != before[source.stem]
+    assert {name for name in before if edited[name] != before[name]} == {source.stem}
+    assert other != before
+    assert keys() == before
+
+
+def test_a_page_that_was_changed_by_hand_is_made_again(built_book):
+    chapter = chapters(built_book, "smoke", _data_hash)[0]
+    text = chapter.place.read_text()
+    try:
+        chapter.place.write_text(text + "\n")
+        assert not chapters(built_book, "smoke", _data_hash)[0].is_current
+    finally:
+        chapter.place.write_text(text)
+
+
+def _data_hash(name):
+    from audioattn_lib.experiments.corpus import load_corpus
+
+    return load_corpus(name).content_hash()
+
+
+@pytest.fixture
+def small_book(tmp_path):
+    """Settings of a book with one chapter."""
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "_toc.yml").write_text("format: jb-book\nroot: book/index\nchapters:\n- file: book/chapters/one\n")
+    cells = [
+        {"cell_type": "code", "id": "a", "metadata": {"tags": ["parameters"]}, "source": "n = 1  # number"},
+        {"cell_type": "code", "id": "b", "metadata": {}, "source": "1 / n"},
+    ]
+    for cell in cells:
+        cell |= {"outputs": [], "execution_count": None}
+    content = {"cells": cells, "metadata": {"kernelspec": {"name": "python3", "display_name": "x"}}}
+    (tmp_path / "notebooks" / "one.ipynb").write_text(json.dumps({**content, "nbformat": 4, "nbformat_minor": 5}))
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{}", r"book\.yml:1: the chapter one of _toc\.yml is missing"),
+        ("one: {}\n", r"book\.yml:1: one needs parameters for embedded and real and smoke"),
+        ("two: {}\n", r"book\.yml:1: 'two' is no chapter in _toc\.yml; chapters are one"),
+        ("one:\n  embedded: {}\n  real: {}\n  smoke: {m: 1}\n", r"book\.yml:4: .*no parameter 'm'"),
+    ],
+)
+def test_settings_that_cannot_be_used_are_named_with_their_line(small_book, text, message):
+    (small_book / "notebooks" / "book.yml").write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        chapters(small_book, "smoke")
+
+
+def test_a_chapter_that_fails_keeps_its_remains(small_book):
+    (small_book / "notebooks" / "book.yml").write_text("one: {embedded: {}, real: {}, smoke: {n: 0}}\n")
+    with pytest.raises(NotebookError, match=r"In \[3\]: ZeroDivisionError.*one\.failed\.ipynb"):
+        build_book(small_book, mode="smoke", echo=lambda line: None)
+    assert (small_book / "_build" / "execution" / "one.failed.ipynb").is_file()
+    assert not (small_book / "book" / "chapters" / "one.ipynb").exists()

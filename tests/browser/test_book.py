@@ -1,0 +1,76 @@
+"""The built pages in a real browser, without a network, in light and dark, on a desk and on a phone."""
+
+import functools
+import http.server
+import threading
+
+import pytest
+
+from audioattn_lib.batch.book import documents
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.notebook]
+
+
+@pytest.fixture(scope="module")
+def address(built_book):
+    """The book, served from this machine."""
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+    handler = functools.partial(Quiet, directory=built_book / "_build" / "html")
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+def visit(browser, address, document, **options):
+    """Open a page with the world outside cut off: the page, and what it asked for in vain."""
+    page = browser.new_page(**options)
+    asked, failed, errors = [], [], []
+    inside = (address, "data:", "blob:", "about:")
+    page.on("request", lambda request: asked.append(request.url) if not request.url.startswith(inside) else None)
+    page.on("response", lambda response: failed.append(response.url) if response.status >= 400 else None)
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.route(lambda url: not url.startswith(inside), lambda route: route.abort())
+    page.goto(f"{address}/{document}.html", wait_until="load")
+    return page, asked, failed, errors
+
+
+def test_no_page_needs_a_network_or_has_an_error(browser, address, built_book):
+    for document in documents(built_book):
+        page, asked, failed, errors = visit(browser, address, document)
+        assert (asked, failed, errors) == ([], [], []), document
+        page.close()
+
+
+def test_formulas_are_drawn(browser, address, built_book):
+    written = '<span class="math'
+    found = [name for name in documents(built_book) if written in (built_book / f"_build/html/{name}.html").read_text()]
+    assert found
+    page, *_ = visit(browser, address, found[0])
+    page.wait_for_selector("mjx-container", timeout=20_000)
+    page.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_pages_follow_the_theme_and_fit_a_phone(browser, address, built_book, scheme):
+    for document in documents(built_book):
+        page, *_ = visit(browser, address, document, color_scheme=scheme, viewport={"width": 390, "height": 800})
+        page.wait_for_function("document.documentElement.dataset.theme !== undefined")
+        assert page.evaluate("document.documentElement.dataset.theme") == scheme, document
+        width = page.evaluate("document.documentElement.scrollWidth")
+        assert width <= 390, f"{document} is {width} px wide on a phone of 390"
+        page.close()
+
+
+def test_search_finds_pages_without_a_server_of_its_own(browser, address, built_book):
+    page, asked, failed, errors = visit(browser, address, "search", viewport={"width": 1200, "height": 800})
+    page.goto(f"{address}/search.html?q=attention")
+    page.wait_for_selector("#search-results li", timeout=20_000)
+    assert (asked, failed, errors) == ([], [], [])
+    page.close()

@@ -1,0 +1,88 @@
+"""Every notebook in a real JupyterLab: open it, run all cells, no error."""
+
+import os
+import re
+import secrets
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import TimeoutError as BrowserTimeout
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.notebook]
+
+PROMPTS = "[...document.querySelectorAll('.jp-NotebookPanel .jp-CodeCell .jp-InputPrompt')].map(e => e.textContent)"
+ERROR = "[data-mime-type='application/vnd.jupyter.error']"
+STARTED = rf"() => {PROMPTS}.some(prompt => /[*\d]/.test(prompt))"
+ENDED = rf"""() => {{
+  const prompts = {PROMPTS};
+  return document.querySelector("{ERROR}") !== null || (prompts.length > 0 && prompts.every(p => /\d/.test(p)));
+}}"""
+
+
+@pytest.fixture(scope="module")
+def lab(root, smoke_notebooks, tmp_path_factory):
+    """JupyterLab as `make lab` starts it, in a copy of the notebooks: its address and token."""
+    recipe = re.search(
+        r"^lab:.*\n\t\$\(BIN\)/python (.*) \$\(LAB_ARGS\)$", (root / "Makefile").read_text(), re.MULTILINE
+    )
+    place = smoke_notebooks.parent
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    token = secrets.token_hex(16)
+    settings = tmp_path_factory.mktemp("jupyter")
+    more = ["--no-browser", "--allow-root", "--ip=127.0.0.1", f"--port={port}", "--ServerApp.port_retries=0"]
+    environment = os.environ | {"JUPYTER_CONFIG_DIR": str(settings), "JUPYTER_DATA_DIR": str(settings / "data")}
+    environment["JUPYTER_TOKEN"] = token
+    log = settings / "server.log"
+    with open(log, "w") as stream:
+        command = [sys.executable, *recipe[1].split(), *more]
+        server = subprocess.Popen(command, cwd=place, env=environment, stdout=stream, stderr=subprocess.STDOUT)
+    try:
+        wait_for(f"http://127.0.0.1:{port}/api/status?token={token}", server, log)
+        yield f"http://127.0.0.1:{port}", token
+    finally:
+        server.terminate()
+        try:
+            server.wait(20)
+        except subprocess.TimeoutExpired:
+            server.kill()
+            server.wait()
+
+
+def wait_for(address: str, server: subprocess.Popen, log: Path) -> None:
+    while True:
+        assert server.poll() is None, log.read_text()
+        try:
+            urllib.request.urlopen(address, timeout=5).close()
+        except (urllib.error.URLError, ConnectionError, TimeoutError):
+            time.sleep(0.3)
+        else:
+            return
+
+
+def test_all_cells_run(lab, smoke_notebooks, browser):
+    address, token = lab
+    for notebook in sorted(smoke_notebooks.glob("*.ipynb")):
+        page = browser.new_page(viewport={"width": 1400, "height": 1300})
+        page.goto(f"{address}/lab/tree/notebooks/{notebook.name}?reset&token={token}", wait_until="domcontentloaded")
+        page.wait_for_selector(".jp-NotebookPanel .jp-Cell", timeout=120_000)
+        page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status=idle]", timeout=120_000)
+        for _ in range(20):  # Lab drops what is asked before the kernel's socket is open
+            page.get_by_role("menuitem", name="Run", exact=True).click()
+            page.locator(".lm-Menu-item[data-command='runmenu:run-all']").click()
+            try:
+                page.wait_for_function(STARTED, timeout=3_000)
+                break
+            except BrowserTimeout:
+                continue
+        page.wait_for_function(ENDED, timeout=600_000)
+        errors = page.locator(ERROR).all_inner_texts()
+        assert not errors, f"{notebook.name}: {errors[0]}"
+        page.close()

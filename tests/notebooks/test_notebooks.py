@@ -1,0 +1,39 @@
+"""Every notebook runs in smoke size, cell by cell, and as a plain papermill command."""
+
+import subprocess
+import sys
+
+import pytest
+
+from audioattn_lib.batch.execution import runs_shown_in
+from audioattn_lib.batch.strict_yaml import read_yaml
+
+pytestmark = [pytest.mark.notebook, pytest.mark.slow]
+
+
+def test_every_cell_passes_nbval(smoke_notebooks):
+    options = [
+        "--nbval-lax",
+        "--nbval-cell-timeout=600",
+        "-p",
+        "no:cacheprovider",
+        "-q",
+        "--rootdir",
+        str(smoke_notebooks),
+    ]
+    command = [sys.executable, "-m", "pytest", *options, *map(str, sorted(smoke_notebooks.glob("*.ipynb")))]
+    done = subprocess.run(command, cwd=smoke_notebooks, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
+
+
+def test_papermill_runs_them_from_a_shell_and_they_show_their_runs(root, tmp_path):
+    settings = read_yaml(root / "notebooks" / "book.yml").data
+    for name, modes in settings.items():
+        parameters = [part for key, value in modes["smoke"].items() for part in ("-p", key, str(value))]
+        source, output = root / "notebooks" / f"{name}.ipynb", tmp_path / f"{name}.ipynb"
+        command = [sys.executable, "-m", "papermill", str(source), str(output), *parameters, "--cwd", str(tmp_path)]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr[-4000:]
+        shown = runs_shown_in(output)
+        assert shown
+        assert all({"experiment", "key", "path", "config", "metrics"} <= run.keys() for run in shown)

@@ -215,8 +215,10 @@ def build_book(
     echo(f"Chapters: {len(found)} ({mode}), {len(stale)} to execute")
     if stale:
         _execute_all(stale, root, min(workers, len(stale)), timeout, echo)
+    pages = documents(root)
     for chapter in found:
-        _write_results_page(root, chapter)
+        if _RESULTS.format(chapter.name) in pages:
+            _write_results_page(root, chapter)
     executed = time.perf_counter()
 
     first = root / "_build" / "html" / "index.html"
@@ -225,7 +227,7 @@ def build_book(
         echo("Pages: nothing has changed")
     else:
         stamp.unlink(missing_ok=True)
-        _build_pages(root, documents(root), echo)
+        _build_pages(root, pages, echo)
         stamp.parent.mkdir(exist_ok=True)
         stamp.write_text(json.dumps(state), encoding="utf-8")
     ended = time.perf_counter()

@@ -70,10 +70,11 @@ def _swell(rng: Generator, sound: Sound) -> Sound:
     low, high = np.log2(500.0), np.log2(2000.0)
     shares = np.clip(np.stack([low + 0.5 - octaves, octaves - high + 0.5]), 0.0, 1.0)
     bands = (shares[0], 1.0 - shares.sum(axis=0), shares[1])
-    return sum(
-        np.fft.irfft(spectrum * band, len(sound)) * _slow(rng, len(sound), rng.uniform(1.0, 2.5), rng.uniform(2.0, 5.0))
-        for band in bands
-    )
+    moving = np.zeros_like(sound)
+    for band in bands:
+        gain = _slow(rng, len(sound), rng.uniform(1.0, 2.5), rng.uniform(2.0, 5.0))
+        moving += np.fft.irfft(spectrum * band, len(sound)) * gain
+    return moving
 
 
 BACKGROUNDS: Mapping[str, Callable[[Generator, int], Sound]] = MappingProxyType(

@@ -1,0 +1,88 @@
+"""An executed notebook as one page that needs no network: to look at, to send, to keep.
+
+Book page: batch.
+"""
+
+from __future__ import annotations
+
+import os
+from importlib import metadata
+from pathlib import Path
+from typing import Final
+
+from audioattn_lib.errors import ConfigError
+
+__all__ = ["write_html"]
+
+_TEMPLATE: Final = """
+{% extends 'lab/index.html.j2' %}
+{% block html_head_js %}{% endblock %}
+{% block jupyter_widgets %}{% endblock %}
+{% block html_head_js_mermaidjs %}{% endblock %}
+{% block html_head_js_mathjax %}
+{% if resources.mathjax %}
+<script>
+window.MathJax = {tex: {inlineMath: [["$", "$"], ["\\\\(", "\\\\)"]], processEscapes: true, tags: "ams"}};
+</script>
+<script>{{ resources.mathjax }}</script>
+{% endif %}
+{% endblock %}
+"""
+"""nbconvert's page without the scripts that it asks servers for."""
+
+
+def write_html(notebook: str | Path, page: str | Path) -> Path:
+    """Write an executed notebook as an HTML page and return its path.
+
+    Parameters
+    ----------
+    notebook
+        The executed notebook.
+    page
+        File to write; its folder is made when missing. It appears whole or not at all.
+
+    Raises
+    ------
+    ConfigError
+        If the notebook cannot be read.
+
+    Notes
+    -----
+    A page with formulas holds a copy of MathJax, 2 MB. Widgets need a kernel
+    and are left out.
+
+    Book page: batch.
+    """
+    import nbformat
+    from jinja2 import DictLoader
+    from nbconvert import HTMLExporter
+
+    notebook, page = Path(notebook), Path(page)
+    try:
+        content = nbformat.read(notebook, as_version=4)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{notebook}: cannot be read as a notebook ({error})") from None
+    formulas = any(cell.cell_type == "markdown" and "$" in cell.source for cell in content.cells)
+    exporter = HTMLExporter(
+        extra_loaders=[DictLoader({"page.html.j2": _TEMPLATE})], template_file="page.html.j2", embed_images=True
+    )
+    resources = {
+        "metadata": {"name": notebook.stem, "path": str(notebook.parent)},
+        "mathjax": _mathjax() if formulas else "",
+    }
+    text, _ = exporter.from_notebook_node(content, resources=resources)
+    page.parent.mkdir(parents=True, exist_ok=True)
+    temporary = page.with_name(f".{page.name}.{os.getpid()}")
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, page)
+    return page
+
+
+def _mathjax() -> str:
+    """MathJax with its fonts in one script, from the package that the book takes it from; empty without it."""
+    try:
+        files = metadata.files("sphinx-mathjax-offline") or []
+    except metadata.PackageNotFoundError:
+        return ""
+    script = next((file for file in files if file.name == "tex-svg.js"), None)
+    return script.read_text(encoding="utf-8") if script else ""

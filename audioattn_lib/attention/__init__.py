@@ -1,1 +1,16 @@
+"""Attention: scores, maps and densities, expectations, pooling, and the record of what was attended to.
 
+========================= ======================================================================
+module                    holds
+========================= ======================================================================
+``scores``                scores of frames
+``maps``                  softmax, sparsemax and alpha-entmax, from scores to weights
+``densities``             the beta-Gaussian family, the continuous counterpart
+``expectations``          expectations of functions under these densities
+``value_function``        frames as a function of time, by ridge regression
+``encoders``              from frames to location and variance of a density
+``pooling``               attention modules, from ``(B, T, H)`` to ``(B, H)``
+``variants``              the published mechanisms by name
+``record``, ``export``    what was attended to, in seconds and hertz, and as files
+========================= ======================================================================
+"""

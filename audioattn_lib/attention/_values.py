@@ -1,0 +1,21 @@
+"""Whether values may be looked at: not inside vmap or a compiler's trace, and not for free on a device."""
+
+import torch
+from torch import Tensor
+
+__all__ = ["are_at_hand", "are_real"]
+
+
+def are_real(tensor: Tensor) -> bool:
+    """True for a tensor with storage, False for what stands for one inside a function transform or a trace."""
+    if torch.compiler.is_compiling():
+        return False
+    try:
+        return tensor.data_ptr() != 0 or tensor.numel() == 0
+    except RuntimeError:
+        return False
+
+
+def are_at_hand(tensor: Tensor) -> bool:
+    """True where looking costs nothing: real tensors on the CPU."""
+    return tensor.device.type == "cpu" and are_real(tensor)

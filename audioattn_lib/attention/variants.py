@@ -1,0 +1,98 @@
+"""The eight published mechanisms by name: four discrete maps, four continuous densities.
+
+Book page: ``urban_sound``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from types import MappingProxyType
+from typing import Any
+
+from torch import nn
+
+from ..errors import ConfigError
+from .densities import ALPHAS
+from .maps import entmax
+from .pooling import ContinuousAttention, DiscreteAttention, MeanAttention
+
+__all__ = ["VARIANTS", "Variant", "build_attention"]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One published mechanism.
+
+    Parameters
+    ----------
+    name
+        As in configurations and records.
+    title
+        As in tables and legends.
+    domain
+        ``"discrete"`` or ``"continuous"``.
+    alpha
+        Of the entropy that its weights or its density maximise.
+    """
+
+    name: str
+    title: str
+    domain: str
+    alpha: float
+
+
+VARIANTS: Mapping[str, Variant] = MappingProxyType(
+    {
+        variant.name: variant
+        for variant in (
+            Variant("softmax", "Softmax", "discrete", 1.0),
+            Variant("entmax1333", "4/3-entmax", "discrete", 4 / 3),
+            Variant("entmax15", "1.5-entmax", "discrete", 3 / 2),
+            Variant("sparsemax", "Sparsemax", "discrete", 2.0),
+            Variant("gaussian", "Gaussian density", "continuous", ALPHAS["gaussian"]),
+            Variant("triweight", "Triweight density", "continuous", ALPHAS["triweight"]),
+            Variant("biweight", "Biweight density", "continuous", ALPHAS["biweight"]),
+            Variant("parabola", "Truncated parabola", "continuous", ALPHAS["parabola"]),
+        )
+    }
+)
+"""The published mechanisms by name."""
+
+
+def build_attention(name: str, features: int, **options: Any) -> nn.Module:
+    """Make an attention by name.
+
+    Parameters
+    ----------
+    name
+        One of :data:`VARIANTS`, or ``"mean"`` for equal weights.
+    features
+        Width of the frames, at least 1.
+    **options
+        Of :class:`~audioattn_lib.attention.pooling.DiscreteAttention` or
+        :class:`~audioattn_lib.attention.pooling.ContinuousAttention`; ``"mean"``
+        has none.
+
+    Raises
+    ------
+    ConfigError
+        If the name is unknown or an option is not one of the mechanism's.
+
+    Notes
+    -----
+    Book page: ``urban_sound``.
+    """
+    if name == "mean":
+        make: Any = MeanAttention
+    elif name not in VARIANTS:
+        raise ConfigError(f"attention is {name!r}; it must be one of {', '.join((*VARIANTS, 'mean'))}")
+    elif VARIANTS[name].domain == "discrete":
+        make = partial(DiscreteAttention, features, partial(entmax, alpha=VARIANTS[name].alpha), name=name)
+    else:
+        make = partial(ContinuousAttention, features, VARIANTS[name].alpha, name=name)
+    try:
+        return make(**options)
+    except TypeError as error:
+        raise ConfigError(f"attention {name!r} and its options do not fit: {error}") from None

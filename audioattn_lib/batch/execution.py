@@ -256,13 +256,16 @@ def _papermill(
     papermill_engines.register(_ENGINE, KernelOverSockets)
     # Given as an object: papermill would expand braces in a path.
     node = nbformat.read(source, as_version=4)
+    kernel = node.metadata.get("kernelspec", {})
     papermill.execute_notebook(
-        node, _escaped(partial), parameters, engine_name=_ENGINE, progress_bar=False, kernel_name=_kernel_name(node)
+        node,
+        _escaped(partial),
+        parameters,
+        engine_name=_ENGINE,
+        progress_bar=False,
+        kernel_name=kernel.get("name") or "python3",
+        language=kernel.get("language") or "python",
     )
-
-
-def _kernel_name(node: Any) -> str:
-    return node.metadata.get("kernelspec", {}).get("name") or "python3"
 
 
 def _escaped(path: Path) -> str:

@@ -282,7 +282,7 @@ def _connect(workers: int, scheduler: str | None, cluster: str) -> Iterator[Any]
                 n_workers=workers,
                 threads_per_worker=1,
                 processes=True,
-                dashboard_address=None,  # no port to clash on
+                dashboard_address=":0",  # any free port: two sweeps do not clash
                 memory_limit=0,  # the memory is the kernels', not the workers'
                 silence_logs=50,
             )

@@ -1,0 +1,215 @@
+"""Laws of the command line: help everywhere, one clean line for a mistake, the library's own defaults."""
+
+import dataclasses
+import html
+import json
+import re
+import subprocess
+import sys
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from audioattn_lib.cli import audioattn
+from audioattn_lib.cli.fields import given, options_of
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments, code=0):
+        result = CliRunner().invoke(audioattn, list(map(str, arguments)), prog_name="audioattn")
+        assert result.exit_code == code, result.output
+        return result
+
+    return call
+
+
+def commands(group=audioattn, path=()):
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        yield (*path, name), command
+        if isinstance(command, click.Group):
+            yield from commands(command, (*path, name))
+
+
+EVERY = dict(commands())
+
+
+@pytest.mark.parametrize("path", [path for path in EVERY if path != ("bench",)], ids=" ".join)
+def test_every_command_explains_itself(run, path):
+    text = run(*path, "--help").output
+    purpose = text.split("\n\n")[1].strip()
+    assert purpose
+    assert len(purpose.splitlines()[0]) <= 80
+    assert "Example" in text
+    for parameter in EVERY[path].get_params(click.Context(EVERY[path])):
+        if isinstance(parameter, click.Option) and "--help" not in parameter.opts:
+            assert parameter.help, f"{' '.join(path)}: {parameter.name} has no help"
+
+
+def test_the_program_and_the_module_are_the_same():
+    ways = (["-m", "audioattn_lib"], ["-c", "from audioattn_lib.cli import main; main()"])
+    texts = [
+        subprocess.run([sys.executable, *way, "--help"], capture_output=True, text=True, check=True).stdout
+        for way in ways
+    ]
+    assert texts[0] == texts[1]
+    assert texts[0].startswith("Usage: audioattn ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["data", "check", "nowhere"], "no corpus 'nowhere'"),
+        (["run", "nothing.ipynb"], "nothing.ipynb: cannot be read"),
+        (["sweep", "nothing.yml"], "nothing.yml: cannot be read"),
+        (["attention", "export", "nothing"], "nothing: no such run directory"),
+        (["attention", "plot", "nothing"], "nothing: no such run directory"),
+        (["play", "nothing"], "nothing: no such run directory"),
+        (["train", "urban_sound", "--epochs", "0"], "epochs is 0; it must be at least 1"),
+        (["data", "synthesise", "city", "here", "--n-folds", "1"], "n_folds is 1; it must be at least 2"),
+    ],
+)
+def test_a_mistake_is_one_clean_line(run, arguments, message):
+    result = run(*arguments, code=2)
+    assert result.stderr.startswith("audioattn: ")
+    assert message in result.stderr
+    assert "Traceback" not in result.output + result.stderr
+
+
+def test_debug_shows_where_an_error_came_from():
+    result = CliRunner().invoke(audioattn, ["--debug", "sweep", "nothing.yml"])
+    assert result.exit_code == 1
+    assert type(result.exception).__name__ == "ConfigError"
+
+
+@dataclasses.dataclass
+class Settings:
+    """Settings.
+
+    Parameters
+    ----------
+    rate
+        Learning rate, above 0.
+    widths, names
+        Several values,
+        over two lines.
+
+    Raises
+    ------
+    ConfigError
+        Never.
+    """
+
+    rate: float = 0.5
+    widths: tuple[float, ...] = (0.1, 0.5)
+    names: tuple[str, ...] = ("a", "b")
+    fused: bool = True
+    seed: int = dataclasses.field(default=3, metadata={"help": "seed of everything"})
+
+
+def test_fields_become_options_with_their_help_and_defaults():
+    command = click.Command(
+        "train", params=options_of(Settings), callback=lambda **values: click.echo(sorted(given(values).items()))
+    )
+    text = CliRunner().invoke(command, ["--help"]).output
+    assert "Learning rate, above 0.  [default: 0.5]" in text
+    assert "Seed of everything.  [default: 3]" in text
+    assert "--fused / --no-fused" in text
+    assert " ".join(text.split()).count("Several values, over two lines. [default: 0.1,0.5]") == 1
+    assert CliRunner().invoke(command, []).output == "[]\n"
+    result = CliRunner().invoke(command, ["--no-fused", "--widths", "1, 2", "--seed", "0"])
+    assert result.output == "[('fused', False), ('seed', 0), ('widths', (1.0, 2.0))]\n"
+    assert "is not a list of float" in CliRunner().invoke(command, ["--widths", "x"]).output
+
+
+def test_every_field_of_an_experiment_is_an_option_with_help():
+    import importlib
+
+    from audioattn_lib.experiments import EXPERIMENTS
+
+    for name, module in EXPERIMENTS.items():
+        config = importlib.import_module(module).Config
+        options = {option.name: option for option in options_of(config)}
+        assert set(options) == {field.name for field in dataclasses.fields(config)}, name
+        for option in options.values():
+            assert not option.help.startswith("  [default"), f"{name}: {option.name} has no help"
+
+
+def test_corpora_are_listed(run):
+    assert run("data", "list").output.startswith("city ")
+
+
+def test_a_city_is_made_checked_and_not_overwritten(run, tmp_path):
+    small = ["--clips-per-class", 2, "--n-folds", 2, "--duration", 2, "--classes", "siren,dog_bark"]
+    result = run("data", "synthesise", "city", "mine", *small)
+    assert "mine: 4 clips" in result.output
+    assert len(list((tmp_path / "mine").rglob("*.flac"))) + len(list((tmp_path / "mine").rglob("*.wav"))) == 4
+    assert "4 clips" in run("data", "check", "mine").output
+    assert "is not empty" in run("data", "synthesise", "city", "mine", *small, code=2).stderr
+    victim = next((tmp_path / "mine").rglob("*.flac"), None) or next((tmp_path / "mine").rglob("*.wav"))
+    victim.unlink()
+    assert victim.name in run("data", "check", "mine", code=1).output
+
+
+@pytest.fixture
+def notebook(tmp_path):
+    cells = [
+        {"cell_type": "code", "metadata": {"tags": ["parameters"]}, "source": "n = 3  # n\nname = 'x'  # name"},
+        {"cell_type": "code", "metadata": {}, "source": "print(n, repr(name))"},
+    ]
+    for index, cell in enumerate(cells):
+        cell |= {"id": f"c{index}", "outputs": [], "execution_count": None}
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}
+    path = tmp_path / "small.ipynb"
+    path.write_text(json.dumps({"cells": cells, "metadata": kernel, "nbformat": 4, "nbformat_minor": 5}))
+    return path
+
+
+@pytest.mark.notebook
+def test_a_notebook_runs_with_values_of_the_kind_of_their_defaults(run, notebook, tmp_path):
+    result = run("run", notebook, "-p", "n", "4", "-p", "name", "5", "-o", "page.html")
+    assert result.output.splitlines()[-2:] == ["page.ipynb", "page.html"]
+    assert "4 '5'" in (tmp_path / "page.ipynb").read_text()
+    assert "4 '5'" in html.unescape((tmp_path / "page.html").read_text())
+    assert "must be a whole number" in run("run", notebook, "-p", "n", "x", code=2).stderr
+
+
+@pytest.mark.notebook
+def test_a_sweep_without_a_terminal_prints_a_line_a_job(run, notebook, tmp_path):
+    (tmp_path / "s.yml").write_text("notebook: small.ipynb\ngrid:\n  n: [1, 2]\n")
+    result = run("sweep", "s.yml", "--workers", "1")
+    assert "0 results of 2 jobs: " in result.output
+    lines = sorted(line.split(" (")[0] for line in result.stderr.splitlines())
+    assert lines == ["1/2 done n=1", "2/2 done n=2"]
+    assert "kept n=1" in run("sweep", "s.yml").stderr
+
+
+def test_the_table_of_a_sweep_says_what_runs_and_what_is_left(tmp_path):
+    import io
+    from types import SimpleNamespace
+
+    from rich.console import Console
+
+    from audioattn_lib.batch.sweep import Job
+    from audioattn_lib.cli.live import SweepView
+
+    screen = io.StringIO()
+    grid = SimpleNamespace(name="trial", varying=("n",))
+    jobs = [Job("a", {"n": 1}, "done", 5.0), Job("b", {"n": 2}, "running"), Job("c", {"n": 3})]
+    with SweepView(Console(file=screen, force_terminal=True, width=80)) as view:
+        view.update(grid, jobs)
+    assert "trial: 1 running, 1 done, 1 waiting; about" in re.sub(r"\x1b\[[0-9;?]*[a-z]", "", screen.getvalue())
+
+
+@pytest.mark.notebook
+def test_commands_outside_a_checkout_say_where_to_go(run, monkeypatch):
+    from audioattn_lib.cli import batch
+
+    monkeypatch.setattr(batch, "__file__", "/nowhere/audioattn_lib/cli/batch.py")
+    assert "is in no checkout of the project" in run("book", code=2).stderr
+    assert "is in no checkout of the project" in run("bench", code=2).stderr

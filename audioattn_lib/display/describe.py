@@ -64,7 +64,7 @@ def known_events(events: Events | None) -> tuple[KnownEvent, ...]:
     known = []
     for event in events or ():
         one = KnownEvent(*event) if isinstance(event, tuple) else KnownEvent(event.label, event.onset, event.offset)
-        one = KnownEvent(str(one.label), float(one.onset), float(one.offset))
+        one = KnownEvent(str(one.label).replace("_", " "), float(one.onset), float(one.offset))
         if not one.onset <= one.offset:
             raise ValueError(f"event {one.label!r} lasts from {one.onset} to {one.offset} s; onset must come first")
         known.append(one)
@@ -114,7 +114,7 @@ class Curve:
             reach = "the whole clip above zero"
         elif len(self.support) == 1:
             start, stop = self.support[0]
-            reach = f"support {start:.2f}–{stop:.2f} s"
+            reach = f"support {max(start, 0.0):.2f}–{stop:.2f} s"  # frames may begin just before the sound
         else:
             reach = f"support {self.attended:.2f} s in {len(self.support)} pieces"
         return f"mean {self.mean:.2f} s ± {self.deviation:.2f} s, {reach}"

@@ -143,12 +143,12 @@ def encode(image: Image) -> bytes:
 def themed_images(images: Mapping[str, bytes], alt: str) -> str:
     """Both renderings as ``img`` elements of which the style sheet shows one.
 
-    Without the style sheet (a notebook that is not trusted) ``hidden`` leaves
-    the light one, on a background of its own.
+    Without the style sheet (a notebook that is not trusted) only the light one
+    shows, on a background of its own.
     """
     text = html.escape(alt, quote=True)
     parts = []
-    for theme, extra in ((LIGHT, f'style="background-color:{LIGHT.page}"'), (DARK, "hidden")):
+    for theme, extra in ((LIGHT, f'style="background-color:{LIGHT.page}"'), (DARK, 'style="display:none"')):
         data = base64.b64encode(images[theme.name]).decode()
         parts.append(
             f'<img class="aa-{theme.name} dark-light" alt="{text}" {extra} src="data:image/webp;base64,{data}">'

@@ -108,7 +108,9 @@ def test_dark_and_light_differ_and_only_one_shows(features):
     shown = display.plot_spectrogram(features[0], CLOCK)
     assert shown.images["light"] != shown.images["dark"]
     html = shown.html()
-    assert re.search(r'<img class="aa-dark[^>]* hidden', html)  # without the style sheet the light one stays
+    assert re.search(
+        r'<img class="aa-dark[^>]* style="display:none"', html
+    )  # without the style sheet the light one stays
     assert "aa-light" in html
 
 

@@ -32,7 +32,7 @@ lint: $(INSTALLED) ## check style, layout and types
 	$(BIN)/mypy
 
 clean: ## remove the built book, executed chapters and caches; keeps runs/ and .venv
-	rm -rf _build book/chapters/*.ipynb book/_generated .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf _build book/chapters/*.ipynb .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 environment: $(INSTALLED) ## make or renew .venv
 

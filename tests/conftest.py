@@ -86,7 +86,7 @@ def browser():
 
 def copy_checkout(root: Path, place: Path) -> Path:
     """What the book is made of, without what an earlier build left."""
-    ignored = shutil.ignore_patterns("__pycache__", ".*", "_generated")
+    ignored = shutil.ignore_patterns("__pycache__", ".*")
     for name in ("audioattn_lib", "book", "notebooks", "benchmarks"):
         shutil.copytree(root / name, place / name, ignore=ignored)
     for path in (place / "book" / "chapters").glob("*.ipynb"):

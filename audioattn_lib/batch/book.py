@@ -18,14 +18,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
 
-from audioattn_lib.batch import report
-from audioattn_lib.batch.execution import Execution, NotebookError, execute, runs_shown_in
+from audioattn_lib.batch.execution import Execution, NotebookError, execute
 from audioattn_lib.batch.key import file_hash, key
 from audioattn_lib.batch.notebooks import DataHash, Notebook
 from audioattn_lib.batch.pages import check_pages
@@ -38,7 +37,6 @@ MODES: Final = ("embedded", "real", "smoke")
 """Chapters on synthetic recordings, on real ones, or on next to nothing, for tests."""
 
 _CHAPTERS: Final = "book/chapters/"
-_RESULTS: Final = "book/_generated/{}_results"
 _TOOLS: Final = ("jupyter-book", "sphinx", "myst-nb", "myst-parser", "sphinx-book-theme", "pydata-sphinx-theme")
 _SOURCES: Final = ("book", "audioattn_lib", "benchmarks/results")
 _COLOUR: Final = re.compile(r"\x1b\[[0-9;]*m")
@@ -69,6 +67,8 @@ class Chapter:
         Where it is executed, with its log and, after a failure, its remains.
     key
         Identity of the execution.
+    after
+        Chapters whose runs it reads, and which are executed before it.
 
     Notes
     -----
@@ -81,6 +81,7 @@ class Chapter:
     place: Path
     work: Path
     key: str
+    after: tuple[str, ...] = ()
 
     @property
     def is_current(self) -> bool:
@@ -117,7 +118,8 @@ def documents(root: str | Path) -> list[str]:
 def chapters(root: str | Path, mode: str, data_hash: DataHash | None = None) -> list[Chapter]:
     """The chapters in the table of contents with what they are executed with.
 
-    ``notebooks/book.yml`` gives for each chapter the parameters in each mode:
+    ``notebooks/book.yml`` gives for each chapter the parameters in each mode,
+    and chapters whose runs it reads back instead of making them again:
 
     .. code-block:: yaml
 
@@ -125,6 +127,10 @@ def chapters(root: str | Path, mode: str, data_hash: DataHash | None = None) -> 
           embedded: {}
           real: {data: esc10}
           smoke: {preset: smoke}
+        urban_sound_results:
+          after: [urban_sound]
+          embedded: {}
+          ...
 
     Raises
     ------
@@ -145,8 +151,15 @@ def chapters(root: str | Path, mode: str, data_hash: DataHash | None = None) -> 
     for name, modes in given.items():
         if name not in names:
             raise settings.error(f"{name!r} is no chapter in _toc.yml; chapters are {', '.join(names) or 'none'}", name)
-        if not isinstance(modes, dict) or set(modes) != set(MODES):
+        if not isinstance(modes, dict) or set(modes) - {"after"} != set(MODES):
             raise settings.error(f"{name} needs parameters for {' and '.join(MODES)}, {{}} for the defaults", name)
+        earlier = list(given)[: list(given).index(name)]
+        for index, other in enumerate(modes.get("after", [])):
+            if other not in earlier:
+                known = ", ".join(earlier) or "none"
+                raise settings.error(
+                    f"{other!r} is no chapter above {name} in this file: {known}", name, "after", index
+                )
     found = []
     for name in names:
         if name not in given:
@@ -159,7 +172,7 @@ def chapters(root: str | Path, mode: str, data_hash: DataHash | None = None) -> 
             raise settings.error(str(error), name, mode) from None
         place = root / f"{_CHAPTERS}{name}.ipynb"
         work = root / "_build" / "execution" / f"{name}.ipynb"
-        found.append(Chapter(name, source, parameters, place, work, identity))
+        found.append(Chapter(name, source, parameters, place, work, identity, tuple(given[name].get("after", ()))))
     return found
 
 
@@ -215,10 +228,6 @@ def build_book(
     echo(f"Chapters: {len(found)} ({mode}), {len(stale)} to execute")
     if stale:
         _execute_all(stale, root, min(workers, len(stale)), timeout, echo)
-    pages = documents(root)
-    for chapter in found:
-        if _RESULTS.format(chapter.name) in pages:
-            _write_results_page(root, chapter)
     executed = time.perf_counter()
 
     first = root / "_build" / "html" / "index.html"
@@ -227,7 +236,7 @@ def build_book(
         echo("Pages: nothing has changed")
     else:
         stamp.unlink(missing_ok=True)
-        _build_pages(root, pages, echo)
+        _build_pages(root, documents(root), echo)
         stamp.parent.mkdir(exist_ok=True)
         stamp.write_text(json.dumps(state), encoding="utf-8")
     ended = time.perf_counter()
@@ -253,55 +262,31 @@ def _execute_all(stale: list[Chapter], root: Path, workers: int, timeout: float,
             progress=progress,
         )
 
-    failures: list[NotebookError] = []
+    failures: list[str] = []
+    waiting = {chapter.name: chapter for chapter in stale}
+    pending: dict[Future[Execution], Chapter] = {}
     with ThreadPoolExecutor(workers) as pool:
-        pending: dict[Future[Execution], Chapter] = {pool.submit(run, chapter): chapter for chapter in stale}
-        for future in as_completed(pending):
-            chapter = pending[future]
-            try:
-                execution = future.result()
-            except NotebookError as error:
-                failures.append(error)
-                echo(f"  {chapter.name}: failed")
-            else:
-                chapter.keep(execution)
-                echo(f"  {chapter.name}: done in {execution.seconds:.0f} s")
+        while waiting or pending:
+            running = {chapter.name for chapter in pending.values()}
+            ready = [chapter for chapter in waiting.values() if not {*chapter.after} & (waiting.keys() | running)]
+            for chapter in ready:
+                pending[pool.submit(run, waiting.pop(chapter.name))] = chapter
+            for future in wait(pending, return_when=FIRST_COMPLETED).done:
+                chapter = pending.pop(future)
+                try:
+                    execution = future.result()
+                except NotebookError as error:
+                    failures.append(str(error))
+                    left = [other for other in waiting.values() if chapter.name in other.after]
+                    for other in left:  # it would make the runs that failed again, and fail too
+                        failures.append(f"{other.source}: not executed, since it reads the runs of {chapter.name}")
+                        del waiting[other.name]
+                    echo(f"  {chapter.name}: failed")
+                else:
+                    chapter.keep(execution)
+                    echo(f"  {chapter.name}: done in {execution.seconds:.0f} s")
     if failures:
-        raise NotebookError("\n".join(map(str, failures)))
-
-
-def _write_results_page(root: Path, chapter: Chapter) -> None:
-    """Every run that a chapter shows, as a page; written only when it changes, so that nothing is built in vain."""
-    runs = runs_shown_in(chapter.place)
-    varying = _varying(runs)
-    rows = [_results_row(run, varying) for run in runs]
-    name = chapter.name.replace("_", " ").capitalize()
-    lines = [
-        f"# {name}: all results",
-        "",
-        f"Every run behind {{doc}}`the chapter </{_CHAPTERS}{chapter.name}>`, as the run directories hold it. "
-        "The fields of the configuration in which runs differ come first, then the scores.",
-        "",
-        report.markdown(rows, varying=varying) if rows else "The chapter shows no runs.",
-        "",
-    ]
-    path = root / f"{_RESULTS.format(chapter.name)}.md"
-    text = "\n".join(lines)
-    if not path.is_file() or path.read_text(encoding="utf-8") != text:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-
-
-def _results_row(run: Mapping[str, Any], varying: list[str]) -> report.Row:
-    config = report.flatten(run["config"])
-    chosen = {name: config.get(name, "") for name in varying}
-    return {**chosen, "run": run["key"], **report.flatten(run["metrics"])}
-
-
-def _varying(runs: list[dict[str, Any]]) -> list[str]:
-    configs = [report.flatten(run["config"]) for run in runs]
-    names = dict.fromkeys(name for config in configs for name in config)
-    return [name for name in names if len({repr(config.get(name)) for config in configs}) > 1]
+        raise NotebookError("\n".join(failures))
 
 
 def _build_pages(root: Path, pages: list[str], echo: Echo) -> None:

@@ -16,7 +16,7 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-__all__ = ["Row", "flatten", "markdown", "page", "table"]
+__all__ = ["Row", "flatten", "page", "table"]
 
 Row = dict[str, Any]
 """One line of a results table by the names of its columns."""
@@ -107,19 +107,6 @@ def page(
             link = f" <a href='{html.escape(str(failure['log']))}'>log</a>" if failure.get("log") else ""
             parts.append(f"<p><code>{parameters}</code>{link}</p><pre>{html.escape(str(failure['error']))}</pre>")
     return _PAGE.format(title=html.escape(title), body="\n".join(parts))
-
-
-def markdown(rows: Sequence[Row], *, varying: Sequence[str]) -> str:
-    """Rows as a table in Markdown, with the columns that :func:`page` shows.
-
-    Notes
-    -----
-    Book page: batch.
-    """
-    columns = _columns(rows, varying)
-    lines = [[name.replace("_", " ") for name in columns], ["---"] * len(columns)]
-    lines += [[_shown(row.get(name, "")).replace("|", "\\|") for name in columns] for row in rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 _PAGE = """<!doctype html>

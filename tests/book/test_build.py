@@ -93,6 +93,10 @@ def small_book(tmp_path):
         ("{}", r"book\.yml:1: the chapter one of _toc\.yml is missing"),
         ("one: {}\n", r"book\.yml:1: one needs parameters for embedded and real and smoke"),
         ("two: {}\n", r"book\.yml:1: 'two' is no chapter in _toc\.yml; chapters are one"),
+        (
+            "one:\n  after: [two]\n  embedded: {}\n  real: {}\n  smoke: {}\n",
+            r"book\.yml:2: 'two' is no chapter above one",
+        ),
         ("one:\n  embedded: {}\n  real: {}\n  smoke: {m: 1}\n", r"book\.yml:4: .*no parameter 'm'"),
     ],
 )
@@ -108,3 +112,16 @@ def test_a_chapter_that_fails_keeps_its_remains(small_book):
         build_book(small_book, mode="smoke", echo=lambda line: None)
     assert (small_book / "_build" / "execution" / "one.failed.ipynb").is_file()
     assert not (small_book / "book" / "chapters" / "one.ipynb").exists()
+
+
+def test_a_chapter_that_reads_runs_waits_for_them(small_book):
+    toc = small_book / "_toc.yml"
+    toc.write_text(toc.read_text() + "- file: book/chapters/two\n")
+    text = (small_book / "notebooks" / "one.ipynb").read_text()
+    (small_book / "notebooks" / "two.ipynb").write_text(text)
+    modes = "{embedded: {}, real: {}, smoke: {n: 0}"
+    (small_book / "notebooks" / "book.yml").write_text(f"one: {modes}}}\ntwo: {modes}, after: [one]}}\n")
+    said = []
+    with pytest.raises(NotebookError, match="two.ipynb: not executed, since it reads the runs of one"):
+        build_book(small_book, mode="smoke", echo=said.append)
+    assert not any("two" in line for line in said)

@@ -10,6 +10,7 @@ Book page: ``urban_sound``.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -26,11 +27,61 @@ from .record import AttentionRecord, Density, FrameClock
 from .scores import AdditiveScorer
 from .value_function import ValueFunction
 
-__all__ = ["ContinuousAttention", "DiscreteAttention", "MeanAttention"]
+__all__ = ["Attended", "ContinuousAttention", "DiscreteAttention", "MeanAttention", "Padding"]
 
 Values = Float[Tensor, "batch frames features"]
 Context = Float[Tensor, "batch features"]
 Lengths = Int[Tensor, " batch"] | None
+
+
+class Padding:
+    """Which frames of a batch belong to its clips."""
+
+    def __init__(self, values: Tensor, lengths: Tensor | None) -> None:
+        if values.ndim != 3:
+            raise ValueError(f"values have shape {tuple(values.shape)}; they must be (batch, frames, features)")
+        batch, n_frames, _ = values.shape
+        if lengths is None:
+            self.counts = [n_frames] * batch
+            self.lengths = torch.full((batch,), n_frames, device=values.device)
+        else:
+            if lengths.shape != (batch,) or lengths.is_floating_point():
+                raise ValueError(
+                    f"lengths have shape {tuple(lengths.shape)} and dtype {lengths.dtype}; "
+                    f"they must be integers of shape ({batch},), one a clip"
+                )
+            self.counts = lengths.tolist()
+            self.lengths = lengths.to(values.device, non_blocking=True)
+        for clip, count in enumerate(self.counts):
+            if not 1 <= count <= n_frames:
+                raise ValueError(
+                    f"clip {clip} of the batch has {count} valid frames; it must have 1 to {n_frames}: "
+                    "leave out clips that are shorter than one frame"
+                )
+        self.mask: Tensor | None = None
+        if min(self.counts, default=n_frames) < n_frames:
+            self.mask = torch.arange(n_frames, device=values.device) < self.lengths[:, None]
+
+    def clear(self, values: Tensor) -> Tensor:
+        """Zeros where padding was, which might be anything, NaN included."""
+        return values if self.mask is None else values.masked_fill(~self.mask[..., None], 0.0)
+
+
+class Attended(NamedTuple):
+    """What a continuous attention found in a batch, with gradients.
+
+    ``values`` are the frames, 0 on padding; ``expectations`` those of the basis
+    functions under the density; ``read_weights`` the weight of each frame in the
+    context, with the fused part; ``weights`` the discrete ones that the density
+    comes from, if any.
+    """
+
+    values: Float[Tensor, "batch frames features"]
+    padding: Padding
+    density: BetaGaussian
+    expectations: Float[Tensor, "batch basis"]
+    read_weights: Float[Tensor, "batch frames"]
+    weights: Float[Tensor, "batch frames"] | None
 
 
 class DiscreteAttention(nn.Module):
@@ -93,7 +144,7 @@ class DiscreteAttention(nn.Module):
         ValueError
             If a clip has no valid frame, or more than there are.
         """
-        padding = _Padding(values, lengths)
+        padding = Padding(values, lengths)
         values = padding.clear(values)
         weights = self.map(self.scorer(values), mask=padding.mask)  # (B, T)
         context = _read(F.dropout(weights, self.dropout, self.training), values)
@@ -185,7 +236,13 @@ class ContinuousAttention(nn.Module):
         self, values: Values, lengths: Lengths = None, *, clock: FrameClock = FrameClock(), record: bool = False
     ) -> tuple[Context, AttentionRecord]:
         """Context of each clip, and what was attended to; as :meth:`DiscreteAttention.forward`."""
-        padding = _Padding(values, lengths)
+        attended = self.attend(values, lengths)
+        context = _read(F.dropout(attended.read_weights, self.dropout, self.training), attended.values)
+        return context, self.describe(attended, clock) if record else AttentionRecord.empty()
+
+    def attend(self, values: Values, lengths: Lengths = None) -> Attended:
+        """Where the density stands and how it reads the frames: what :meth:`forward` goes by, with gradients."""
+        padding = Padding(values, lengths)
         values = padding.clear(values)
         encoded = self.encoder(values, padding.mask, padding.lengths)
         density = BetaGaussian(encoded.location, encoded.variance, self.alpha, check=False)
@@ -196,19 +253,25 @@ class ContinuousAttention(nn.Module):
                 weights = weights + encoded.weights
             else:
                 weights = weights + softmax(self.scorer(values), mask=padding.mask)
-        context = _read(F.dropout(weights, self.dropout, self.training), values)
-        if not record:
-            return context, AttentionRecord.empty()
-        seconds = np.array(padding.counts)[:, None] * clock.period  # length of each clip
+        return Attended(values, padding, density, expectations, weights, encoded.weights)
+
+    def describe(self, attended: Attended, clock: FrameClock = FrameClock()) -> AttentionRecord:
+        """The record of what :meth:`attend` found."""
+        seconds = np.array(attended.padding.counts)[:, None] * clock.period  # length of each clip
         shape = seconds.shape
         mixture = Density(
-            location=clock.start + _host(encoded.location)[:, None] * seconds,
-            variance=_host(encoded.variance)[:, None] * seconds**2,
+            location=clock.start + _host(attended.density.location)[:, None] * seconds,
+            variance=_host(attended.density.variance)[:, None] * seconds**2,
             alpha=np.full(shape, self.alpha),
             mode_weight=np.ones(shape),
         )
-        return context, _record(
-            self.name, clock, padding, weights=encoded.weights, read_weights=weights, density=mixture
+        return _record(
+            self.name,
+            clock,
+            attended.padding,
+            weights=attended.weights,
+            read_weights=attended.read_weights,
+            density=mixture,
         )
 
 
@@ -222,7 +285,7 @@ class MeanAttention(nn.Module):
         self, values: Values, lengths: Lengths = None, *, clock: FrameClock = FrameClock(), record: bool = False
     ) -> tuple[Context, AttentionRecord]:
         """Context of each clip, and what was attended to; as :meth:`DiscreteAttention.forward`."""
-        padding = _Padding(values, lengths)
+        padding = Padding(values, lengths)
         values = padding.clear(values)
         dtype = torch.promote_types(values.dtype, torch.float32)
         weights = (1 / padding.lengths.to(dtype))[:, None].expand(values.shape[:2])
@@ -232,39 +295,6 @@ class MeanAttention(nn.Module):
         if not record:
             return context, AttentionRecord.empty()
         return context, _record("mean", clock, padding, weights=weights)
-
-
-class _Padding:
-    """Which frames of a batch belong to its clips."""
-
-    def __init__(self, values: Tensor, lengths: Tensor | None) -> None:
-        if values.ndim != 3:
-            raise ValueError(f"values have shape {tuple(values.shape)}; they must be (batch, frames, features)")
-        batch, n_frames, _ = values.shape
-        if lengths is None:
-            self.counts = [n_frames] * batch
-            self.lengths = torch.full((batch,), n_frames, device=values.device)
-        else:
-            if lengths.shape != (batch,) or lengths.is_floating_point():
-                raise ValueError(
-                    f"lengths have shape {tuple(lengths.shape)} and dtype {lengths.dtype}; "
-                    f"they must be integers of shape ({batch},), one a clip"
-                )
-            self.counts = lengths.tolist()
-            self.lengths = lengths.to(values.device, non_blocking=True)
-        for clip, count in enumerate(self.counts):
-            if not 1 <= count <= n_frames:
-                raise ValueError(
-                    f"clip {clip} of the batch has {count} valid frames; it must have 1 to {n_frames}: "
-                    "leave out clips that are shorter than one frame"
-                )
-        self.mask: Tensor | None = None
-        if min(self.counts, default=n_frames) < n_frames:
-            self.mask = torch.arange(n_frames, device=values.device) < self.lengths[:, None]
-
-    def clear(self, values: Tensor) -> Tensor:
-        """Zeros where padding was, which might be anything, NaN included."""
-        return values if self.mask is None else values.masked_fill(~self.mask[..., None], 0.0)
 
 
 def _read(weights: Tensor, values: Tensor) -> Tensor:
@@ -284,7 +314,7 @@ def _host(tensor: Tensor) -> np.ndarray:
 def _record(
     name: str,
     clock: FrameClock,
-    padding: _Padding,
+    padding: Padding,
     *,
     weights: Tensor | None,
     read_weights: Tensor | None = None,

@@ -114,6 +114,19 @@ class ValueFunction:
             self._cache.put(key, kept)
         return kept
 
+    def matrices(
+        self, lengths: Sequence[int], n_frames: int, dtype: torch.dtype, device: torch.device
+    ) -> Float[Tensor, "clips frames basis"]:
+        """The matrix of every clip of a padded batch, 0 on padding; a single one where all lengths are equal."""
+        if len(set(lengths)) == 1:
+            lengths = lengths[:1]
+            if lengths[0] == n_frames:
+                return self.matrix(n_frames, dtype, device)[None]
+        matrices = torch.zeros(len(lengths), n_frames, len(self.basis), dtype=dtype, device=device)
+        for clip, length in enumerate(lengths):
+            matrices[clip, :length] = self.matrix(length, dtype, device)
+        return matrices
+
     def expect(self, density: BetaGaussian) -> Float[Tensor, "*batch basis"]:
         """Expectation :math:`r` of the basis functions, over the clip alone when ``boundary`` is ``renormalise``."""
         return gaussian_expectation(
@@ -134,15 +147,9 @@ class ValueFunction:
         n_frames
             Frames of the padded batch.
         """
-        dtype, device = expectations.dtype, expectations.device
-        different = set(lengths)
-        if len(different) == 1:
-            (length,) = different
-            weights = expectations @ self.matrix(length, dtype, device).T
-            return torch.nn.functional.pad(weights, (0, n_frames - length)) if length < n_frames else weights
-        matrices = torch.zeros(len(lengths), n_frames, len(self.basis), dtype=dtype, device=device)
-        for clip, length in enumerate(lengths):
-            matrices[clip, :length] = self.matrix(length, dtype, device)
+        matrices = self.matrices(lengths, n_frames, expectations.dtype, expectations.device)
+        if len(matrices) == 1:
+            return expectations @ matrices[0].T
         return torch.bmm(matrices, expectations[..., None]).squeeze(-1)
 
     def reconstruct(

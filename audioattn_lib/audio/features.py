@@ -241,7 +241,8 @@ class LogMel(nn.Module):
             "top_db": None if top_db is None else float(top_db),
             "normalisation": normalisation,
         }
-        self.identity = f"LogMel/{_VERSION}({', '.join(f'{k}={v!r}' for k, v in settings.items())})"
+        self._settings = ", ".join(f"{name}={value!r}" for name, value in settings.items())
+        self.identity = f"LogMel/{_VERSION}({self._settings})"
         make_window = torch.hann_window if window == "hann" else torch.hamming_window
         weights, centres = mel_filters(
             sample_rate, n_fft, n_mels, f_min, f_max, scale=scale, filters=filters, norm=norm
@@ -306,7 +307,7 @@ class LogMel(nn.Module):
 
     def extra_repr(self) -> str:
         """The settings."""
-        return self.identity
+        return self._settings
 
     def forward(
         self, waveforms: Float[Tensor, "batch samples"], lengths: Int[Tensor, batch] | None = None

@@ -254,11 +254,7 @@ class FeatureStore:
         needed = int(self._first[-1]) * self.n_features * self._dtype.itemsize
         size = path.stat().st_size if path.exists() else 0
         if size < needed:
-            last = int(np.searchsorted(self._first * self.n_features * self._dtype.itemsize, size, side="right")) - 1
-            raise StoreError(
-                f"{path}: has {size} bytes of {needed}, the features of {self.clips[last]} and all after it are "
-                f"cut off; delete the folder {self.path} to compute them again"
-            )
+            raise _cut_off(path, self.clips, self.n_frames, self.n_features * self._dtype.itemsize, size)
         shape = (int(self._first[-1]), self.n_features)
         return np.memmap(path, dtype=self._dtype, mode="r", shape=shape)
 
@@ -277,13 +273,11 @@ class _Writer:
             if found != header:
                 raise StoreError(f"{path}: is the store of another corpus; delete the folder to compute it again")
             self.done = len(n_frames)
-            self._bytes = sum(n_frames) * header.features * np.dtype(header.dtype).itemsize
+            row = header.features * np.dtype(header.dtype).itemsize
+            self._bytes = sum(n_frames) * row
             size = (path / _FEATURES).stat().st_size if (path / _FEATURES).exists() else 0
             if size < self._bytes:
-                raise StoreError(
-                    f"{path / _FEATURES}: has {size} bytes where the journal says {self._bytes}; "
-                    f"delete the folder {path} to compute it again"
-                )
+                raise _cut_off(path / _FEATURES, header.clips, n_frames, row, size)
 
     def __enter__(self) -> None:
         features = open(self._path / _FEATURES, "ab")
@@ -350,6 +344,18 @@ def _read_journal(path: Path) -> tuple[_Header, list[int], list[int], int] | Non
             f"{path / _JOURNAL}: damaged ({error}); delete the folder {path} to compute it again"
         ) from None
     return header, n_frames, checksums, len(whole)
+
+
+def _cut_off(
+    path: Path, clips: Sequence[str], n_frames: Sequence[int] | NDArray[np.int64], row: int, size: int
+) -> StoreError:
+    """A file of features that ends before its last clip does; a frame takes ``row`` bytes."""
+    ends = np.cumsum(n_frames) * row
+    first = clips[int(np.searchsorted(ends, size, side="right"))]
+    return StoreError(
+        f"{path}: has {size} bytes of {ends[-1]}, the features of {first} and all after it are cut off; "
+        f"delete the folder {path.parent} to compute them again"
+    )
 
 
 def _identity(manifest: Manifest, extractor: Extractor, dtype: str) -> str:

@@ -131,4 +131,6 @@ def test_the_device_changes_nothing(waves):
         lambda w, n: change_speed(w, n, generator=generator())[0],
         lambda w, n: mask_features(w.reshape(3, 100, 40), n // 40, generator=generator()),
     ):
-        torch.testing.assert_close(change(waves.cuda(), lengths.cuda()).cpu(), change(waves, lengths), atol=1e-5, rtol=0)
+        torch.testing.assert_close(
+            change(waves.cuda(), lengths.cuda()).cpu(), change(waves, lengths), atol=1e-5, rtol=0
+        )

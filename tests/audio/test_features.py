@@ -184,7 +184,7 @@ def test_two_samples_are_enough():
 
 
 def test_identity_changes_with_every_setting():
-    base = dict(sample_rate=16_000, n_fft=400, hop_length=160, n_mels=80)
+    base = {"sample_rate": 16_000, "n_fft": 400, "hop_length": 160, "n_mels": 80}
     changes = [
         {},
         {"sample_rate": 22_050},

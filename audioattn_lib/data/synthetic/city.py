@@ -82,8 +82,23 @@ class CityOptions:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("snr", "distractor_snr", "classes"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
+        if isinstance(self.classes, str):  # as a command line gives them
+            object.__setattr__(self, "classes", [name.strip() for name in self.classes.split(",")])
+        for name in ("clips_per_class", "n_folds", "sources_per_fold", "seed"):
+            if not isinstance(getattr(self, name), int):
+                raise ConfigError(f"{name} is {getattr(self, name)!r}; it must be a whole number")
+        if not isinstance(self.duration, (int, float)):
+            raise ConfigError(f"duration is {self.duration!r}; it must be a number of seconds")
+        for name in ("snr", "distractor_snr"):
+            bounds = getattr(self, name)
+            numbers = isinstance(bounds, (tuple, list)) and all(isinstance(bound, (int, float)) for bound in bounds)
+            if not numbers or len(bounds) != 2 or not -60 <= bounds[0] <= bounds[1] <= 60:
+                raise ConfigError(
+                    f"{name} is {bounds!r}; it must be two levels in dB, the lower first, within -60 to 60"
+                )
+            object.__setattr__(self, name, (float(bounds[0]), float(bounds[1])))
+        object.__setattr__(self, "classes", tuple(self.classes))
+        object.__setattr__(self, "duration", float(self.duration))
         if self.n_folds < 2:
             raise ConfigError(f"n_folds is {self.n_folds}; it must be at least 2")
         if self.clips_per_class < self.n_folds:
@@ -96,10 +111,6 @@ class CityOptions:
             raise ConfigError(f"sources_per_fold is {self.sources_per_fold}; it must be at least 1")
         if self.seed < 0:
             raise ConfigError(f"seed is {self.seed}; it must be at least 0")
-        for name in ("snr", "distractor_snr"):
-            bounds = getattr(self, name)
-            if len(bounds) != 2 or not -60 <= bounds[0] <= bounds[1] <= 60:
-                raise ConfigError(f"{name} is {bounds}; it must be two levels in dB, the lower first, within -60 to 60")
         unknown = [name for name in self.classes if name not in SOUNDS]
         if unknown or len(set(self.classes)) != len(self.classes) or len(self.classes) < 2:
             raise ConfigError(

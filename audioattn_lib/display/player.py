@@ -25,7 +25,7 @@ from .assets import script_tag, style_tag
 from .describe import Curve, Events, KnownEvent, curve, known_events, sentence, title_of
 from .figure import themed_images
 from .page import page
-from .sound import compress, data_uri, gain, mono
+from .sound import TAIL, compress, data_uri, gain, mono
 from .spectrogram import checked, lanes, level_range, mel_ticks
 from .style import THEMES
 
@@ -139,6 +139,7 @@ def player(
     alt = f"{title}: {alt}" if title else alt
     settings = {
         "duration": duration,
+        "tail": TAIL,
         "mechanisms": [_mechanism(name, each, row) for (name, each), row in zip(ones.items(), curves, strict=True)],
     }
     name = html.escape(title or "Sound", quote=True)

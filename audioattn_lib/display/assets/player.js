@@ -35,6 +35,7 @@ class Player {
     this.id = `aa${++count}`;
     const settings = JSON.parse(root.dataset.player);
     this.duration = settings.duration;
+    this.tail = settings.tail;
     this.mechanisms = settings.mechanisms.map((each) => ({ ...each, gain: bytes(each.gain) }));
     this.mechanism = 0;
     this.mode = "all";
@@ -150,7 +151,7 @@ class Player {
     const source = this.root.querySelector("audio").src;
     const decoded = await context.decodeAudioData(bytes(source.slice(source.indexOf(",") + 1)).buffer);
     // Browsers that ignore the encoder's header leave its delay at the start.
-    const excess = Math.round((decoded.duration - this.duration) * decoded.sampleRate);
+    const excess = Math.round((decoded.duration - this.duration - this.tail) * decoded.sampleRate);
     const skip = excess > 0.01 * decoded.sampleRate ? Math.min(excess, Math.round(0.0691 * decoded.sampleRate)) : 0;
     const length = Math.min(decoded.length - skip, Math.round(this.duration * decoded.sampleRate));
     this.whole = context.createBuffer(1, length, decoded.sampleRate);

@@ -3,7 +3,7 @@
 The book's reader switches between a light and a dark page at will, so each
 picture is rendered once for either and a few lines of CSS show the right one.
 Compared with one picture in middling greys this keeps full contrast in both;
-as WebP the two together are smaller than one PNG.
+as WebP of few colours the two together are smaller than the one PNG that Matplotlib writes.
 """
 
 from __future__ import annotations

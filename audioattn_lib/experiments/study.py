@@ -207,7 +207,7 @@ class Study:
         best = max(names, key=lambda name: table.loc[name, "score"])
         first = table.loc[best]
         text = [
-            f"Of {len(names)} models, **{best}** scores highest here: {first['score']:.1%} of {len(self.correct())} clips "
+            f"Of {len(names)} models, **{best}** scores highest: {first['score']:.1%} of {len(self.correct())} clips "
             f"(95 % interval {first['low']:.1%} to {first['high']:.1%})."
         ]
         if self.baselines:

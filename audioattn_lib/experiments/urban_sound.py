@@ -171,7 +171,7 @@ class Config:
     @classmethod
     def default(cls, **changes: Any) -> Config:
         """About ten seconds a model on two CPU cores: what the book shows when nothing else is there."""
-        return cls(**{"epochs": 20, "cycle_steps": 60, "monitor": "loss", **changes})
+        return cls(**{"epochs": 15, "max_rate": 3e-3, "cycle_steps": 52, "monitor": "loss", **changes})
 
     @classmethod
     def paper(cls, **changes: Any) -> Config:

@@ -22,7 +22,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
 from audioattn_lib.batch import RUN_MIMETYPE
 from audioattn_lib.batch.notebooks import Notebook
@@ -136,7 +136,16 @@ def execute(
         try:
             with open(log, "w", encoding="utf-8") as stream, _runtime_directory() as runtime:
                 run = functools.partial(
-                    _papermill, source, partial, parameters, timeout, variables, directory, runtime, stream, progress
+                    _papermill,
+                    source,
+                    partial,
+                    parameters,
+                    runtime=runtime,
+                    variables=variables,
+                    directory=os.getcwd() if directory is None else os.fspath(directory),
+                    cell_timeout=timeout,
+                    log=stream,
+                    progress=progress,
                 )
                 _in_own_loop(run)
             break
@@ -211,26 +220,32 @@ def _in_own_loop(run: Callable[[], None]) -> None:
     result.result()
 
 
-def _papermill(
-    source: Path,
-    partial: Path,
-    parameters: dict[str, Any],
-    timeout: float,
-    variables: dict[str, str],
-    directory: str | Path | None,
-    runtime: Path,
-    log: Any,
-    progress: Progress | None,
-) -> None:
-    import nbformat
-    import papermill
+@functools.cache
+def _register_engine() -> None:
+    """Teach papermill to run a notebook in a kernel that talks over sockets in ``runtime``.
+
+    Everything about one execution is given with it: executions in other
+    threads use the same engine.
+    """
     from papermill.clientwrap import PapermillNotebookClient
     from papermill.engines import NBClientEngine, papermill_engines
     from traitlets.config import Config
 
     class KernelOverSockets(NBClientEngine):
         @classmethod
-        def execute_managed_notebook(cls, nb_man: Any, kernel_name: str, **options: Any) -> None:
+        def execute_managed_notebook(
+            cls,
+            nb_man: Any,
+            kernel_name: str,
+            *,
+            runtime: Path,
+            variables: Mapping[str, str],
+            directory: str,
+            cell_timeout: float,
+            log: IO[str],
+            progress: Progress | None,
+            **_: Any,
+        ) -> None:
             code = [i for i, cell in enumerate(nb_man.nb.cells) if cell.cell_type == "code"]
 
             def on_cell_start(cell: Any, cell_index: int) -> None:
@@ -244,16 +259,22 @@ def _papermill(
                 nb_man,
                 config=config,
                 kernel_name=kernel_name,
-                timeout=max(1, round(timeout)),
+                timeout=max(1, round(cell_timeout)),
                 startup_timeout=_START_TIMEOUT,
                 stdout_file=log,
                 stderr_file=log,
                 on_cell_start=on_cell_start,
             )
-            folder = os.getcwd() if directory is None else os.fspath(directory)
-            client.execute(env=variables, cwd=folder, stdout=log, stderr=log)
+            client.execute(env=dict(variables), cwd=directory, stdout=log, stderr=log)
 
     papermill_engines.register(_ENGINE, KernelOverSockets)
+
+
+def _papermill(source: Path, partial: Path, parameters: dict[str, Any], **settings: Any) -> None:
+    import nbformat
+    import papermill
+
+    _register_engine()
     # Given as an object: papermill would expand braces in a path.
     node = nbformat.read(source, as_version=4)
     kernel = node.metadata.get("kernelspec", {})
@@ -265,6 +286,7 @@ def _papermill(
         progress_bar=False,
         kernel_name=kernel.get("name") or "python3",
         language=kernel.get("language") or "python",
+        **settings,
     )
 
 

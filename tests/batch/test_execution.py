@@ -68,11 +68,11 @@ def test_a_kernel_that_dies_says_so_and_is_not_run_again(notebook, tmp_path):
 def test_a_kernel_that_dies_before_it_starts_is_started_again(notebook, tmp_path, monkeypatch):
     real, calls = execution._papermill, []
 
-    def flaky(*arguments):
+    def flaky(*arguments, **settings):
         calls.append(1)
         if len(calls) == 1:
             raise RuntimeError("Kernel died before replying to kernel_info")
-        real(*arguments)
+        real(*arguments, **settings)
 
     monkeypatch.setattr(execution, "_papermill", flaky)
     execute(notebook("1"), tmp_path / "out.ipynb")
@@ -88,9 +88,17 @@ def test_parallel_executions_do_not_meet(notebook, tmp_path):
 
     def one(name):
         (tmp_path / name).mkdir()
-        done = execute(path, tmp_path / name / "out.ipynb", {"name": name}, directory=tmp_path / name)
-        if outputs(done.output) != f"{name} {tmp_path / name}\n":
-            failures.append(outputs(done.output))
+        seen = []
+        done = execute(
+            path,
+            tmp_path / name / "out.ipynb",
+            {"name": name},
+            directory=tmp_path / name,
+            progress=lambda cell, cells: seen.append(cell),
+        )
+        expected = f"{name} {tmp_path / name}\n"
+        if (outputs(done.output), done.log.read_text().strip() + "\n", seen) != (expected, expected, [1, 2, 3]):
+            failures.append((outputs(done.output), done.log.read_text(), seen))
 
     threads = [threading.Thread(target=one, args=(name,)) for name in "abc"]
     for thread in threads:

@@ -105,7 +105,7 @@ def build(place: Path) -> subprocess.CompletedProcess[str]:
 def built_book(root, tmp_path_factory):
     """Copy of the checkout with a book of smoke size, built once for all workers of a test run."""
     shared = tmp_path_factory.getbasetemp()
-    if shared.parent.name.startswith("pytest-"):  # with xdist, each worker has a folder inside the common one
+    if "PYTEST_XDIST_WORKER" in os.environ:  # each worker has a folder inside the common one
         shared = shared.parent
     place = shared / "book"
     with FileLock(f"{place}.lock"):

@@ -334,7 +334,8 @@ class _CompactExpectation(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
         location, variance, centres, widths, nodes, powers, by_location, by_variance = ctx.saved_tensors
         if torch.is_grad_enabled():  # a gradient of this gradient is wanted: derivatives that know their inputs
-            _, by_location, by_variance = _with_gradient(location, variance, centres, widths, nodes, powers, ctx.shape)
+            inputs = (location, variance, centres, widths, nodes, powers)
+            by_location, by_variance = _with_gradient(*inputs, ctx.shape)[1:]
         return (gradient * by_location).sum(-1), (gradient * by_variance).sum(-1), *[None] * 5
 
     @staticmethod

@@ -292,7 +292,7 @@ def _newton(z: Tensor, k: float) -> Tensor:
 
 def _newton_far(z: Tensor, k: float | Tensor) -> Tensor:
     """Newton on the norm for large k or one k a row, in terms of tau + 1, which keeps its digits there."""
-    patient, tolerance = are_at_hand(z), 1e-15 if z.dtype == torch.float64 else 1e-8
+    patient, tolerance = are_at_hand(z), 1e-14 if z.dtype == torch.float64 else 3e-6
     shift = torch.zeros_like(z[..., :1])
     for _ in range(100 if patient else 16):
         log_u = torch.log1p((z - shift).clamp(min=-1))
@@ -302,7 +302,7 @@ def _newton_far(z: Tensor, k: float | Tensor) -> Tensor:
         step = -torch.expm1(-torch.log(total) / k) * total / slope
         step = torch.where(slope > 0, step, 0.0)
         shift = shift + step
-        if patient and bool((step <= tolerance).all()):
+        if patient and bool((step * k <= tolerance).all()):
             break
     p = torch.exp(torch.log1p((z - shift).clamp(min=-1)) * k)
     return p / p.sum(-1, keepdim=True).clamp(min=1e-30)
@@ -381,7 +381,8 @@ class _EntmaxLearned(torch.autograd.Function):
 
     @staticmethod
     def forward(x: Tensor, top: Tensor, alpha: Tensor) -> Tensor:
-        excess = (alpha - 1).clamp(min=1e-6).to(x.dtype)
+        # from here to softmax nothing changes in the weights, but for exactly 1 there is no k
+        excess = (alpha - 1).clamp(min=1e-14 if x.dtype == torch.float64 else 1e-7).to(x.dtype)
         z = (x - top.clamp(min=-1e38)) * excess
         p = _newton_far(z, 1 / excess.clamp(max=1))
         if are_at_hand(excess) and not bool((excess > 1).any()):

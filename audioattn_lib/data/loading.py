@@ -28,6 +28,8 @@ __all__ = ["Batch", "BatchLoader"]
 RESIDENT_BYTES = {"cuda": 4 << 30, "cpu": 1 << 30}
 """Largest corpus, padded, that is kept whole on a device."""
 
+_PART = 256
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -134,12 +136,13 @@ class BatchLoader:
         return self._cut(chunks) if self._resident is not None else self._read(chunks)
 
     def _move_all(self) -> tuple[Tensor, Tensor, Tensor]:
-        # One clip at a time into one block: the corpus is never held twice.
+        # A part at a time into one block: the corpus is never held twice.
         rows = self.indices.numpy()
         lengths = torch.from_numpy(self.store.n_frames[rows])
         features = torch.zeros(len(rows), int(lengths.max()), self.store.n_features, device=self.device)
-        for position, row in enumerate(rows):
-            features[position, : int(lengths[position])] = self.store[int(row)].to(self.device)
+        for first in range(0, len(rows), _PART):
+            part, _ = self.store.batch(rows[first : first + _PART])
+            features[first : first + len(part), : part.shape[1]] = part.to(self.device)
         return features, lengths.to(self.device), self.targets[self.indices].to(self.device)
 
     def _cut(self, chunks: Sequence[Tensor]) -> Iterator[Batch]:

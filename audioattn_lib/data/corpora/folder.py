@@ -5,6 +5,7 @@ Book page: ``your_sounds``.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -43,9 +44,15 @@ def load(path: str | Path, *, group: str | None = None) -> Manifest:
     path = Path(path)
     if path.is_file() or (path / _TABLE).is_file():
         return Manifest.read(path, group=group)
+    folders = _class_folders(path)
+    if folders and all(re.fullmatch(r"fold[ _-]?\d+", folder.name, re.IGNORECASE) for folder in folders):
+        raise ManifestError(
+            f"{path}: {', '.join(folder.name for folder in folders[:3])} ... look like folds, not classes; add a table "
+            "(UrbanSound8K has metadata/UrbanSound8K.csv)"
+        )
     rows = [
         {"file_name": file.relative_to(path).as_posix(), "label": folder.name}
-        for folder in _class_folders(path)
+        for folder in folders
         for file in sorted(folder.rglob("*"))
         if file.suffix.lower() in EXTENSIONS and not file.name.startswith(".")
     ]

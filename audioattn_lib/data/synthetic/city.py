@@ -5,7 +5,14 @@ stretch of one background recording, with unlabelled sounds (clicks, beeps,
 thumps) around and over them. Sources and background recordings belong to one
 fold each, so folds share neither. The same options give the same samples.
 
-It is synthetic, and every page that plays it says so.
+It is synthetic, and every page that plays it says so. Measured on the default
+city (400 clips, 5 folds): events fill 27 % of a clip; librosa's onset detector
+finds an onset within 50 ms of 90 % of the events (99 % at 15 to 20 dB, without
+distractors); a logistic regression on mean and standard deviation of the
+log-mel reaches 57 %, and 79 % when it is told which frames are events, with
+chance at 10 %. It takes street music for an air conditioner most often (11 of
+40 clips), finds a gun shot in 14 and a car horn in 16 of 40, and a jackhammer
+in 36. Clips have an RMS of -37 to -18 dB full scale.
 
 Book page: ``data``.
 """

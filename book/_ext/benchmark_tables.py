@@ -1,0 +1,94 @@
+"""``{benchmark-tables}``: the latest committed results of ``benchmarks/``, as tables.
+
+Numbers on the page are those of the JSON files and no others; the page is
+built again when a file changes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from docutils import nodes
+from docutils.statemachine import StringList
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+
+RESULTS = Path(__file__).resolve().parents[2] / "benchmarks" / "results"
+UNITS = (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6))
+TITLES = {"cpu": "On a processor", "cuda": "On a CUDA device"}
+
+
+class BenchmarkTables(SphinxDirective):
+    """A section a device, a part a module, a table a case."""
+
+    def run(self) -> list[nodes.Node]:
+        self.env.note_dependency(str(RESULTS))
+        lines: list[str] = []
+        for path in sorted(RESULTS.glob("*.json")):
+            self.env.note_dependency(str(path))
+            lines += _device(path.stem, json.loads(path.read_text(encoding="utf-8")))
+        if not lines:
+            lines = ["No results are committed yet. `make bench` writes them."]
+        node = nodes.section()
+        node.document = self.state.document
+        source = StringList(lines, source=self.get_source_info()[0])
+        self.state.nested_parse(source, self.content_offset, node, match_titles=True)
+        return list(node.children)
+
+
+def _device(name: str, modules: Mapping[str, Any]) -> Iterator[str]:
+    yield from (f"## {TITLES.get(name, name)}", "")
+    for module, entry in sorted(modules.items()):
+        yield from (f"### {module.replace('_', ' ').capitalize()}", "", _made_with(entry), "")
+        for result in entry["results"]:
+            yield from _case(result)
+
+
+def _made_with(entry: Mapping[str, Any]) -> str:
+    versions = ", ".join(f"{package} {version}" for package, version in entry["versions"].items())
+    return (
+        f"Measured on {entry['date']} on {entry['device']} ({entry['cores']} cores, {entry['threads']} threads) with "
+        f"Python {entry['python']}, {versions}."
+    )
+
+
+def _case(result: Mapping[str, Any]) -> Iterator[str]:
+    reference = result["reference"]
+    judged: dict[str, list[str]] = {}
+    for target in result["targets"]:
+        mark = "reached" if target["met"] else "**missed**"
+        judged.setdefault(target["candidate"], []).append(f"at most {_quantity(target)}: {mark}")
+    yield from (f"**{_plain(result['case'])}**", "")
+    yield from ("| candidate | median | lowest to highest | of the reference | asked for |", "|---|---|---|---|---|")
+    for name, measured in result["candidates"].items():
+        shown = f"{_plain(name)} (reference)" if name == reference else _plain(name)
+        asked = "; ".join(judged.get(name, []))
+        if measured.get("megabytes") is not None:
+            yield f"| {shown} | {measured['megabytes']:.1f} MB | | | {asked} |"
+        else:
+            median, low, high = (_time(measured[key]) for key in ("median", "minimum", "maximum"))
+            yield f"| {shown} | {median} | {low} to {high} | {measured['ratio']:.2f} × | {asked} |"
+    yield ""
+
+
+def _quantity(target: Mapping[str, Any]) -> str:
+    limit = target["limit"]
+    return {"ratio": f"{limit:g} ×", "megabytes": f"{limit:g} MB"}.get(target["quantity"]) or _time(limit)
+
+
+def _time(seconds: float) -> str:
+    unit, scale = next(((u, s) for u, s in UNITS if seconds >= s), UNITS[-1])
+    return f"{seconds / scale:.3g} {unit}"
+
+
+def _plain(text: str) -> str:
+    return text.replace("|", "\\|").replace("*", "\\*").replace("_", "\\_")
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Entry point of the extension."""
+    app.add_directive("benchmark-tables", BenchmarkTables)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -91,7 +91,7 @@ class GaussianBasis:
                 f"n_basis is {n_basis} for {len(widths)} widths; it must be a multiple of their number, above 0"
             )
         n = n_basis // len(widths)
-        centres = torch.linspace(0, 1, n, dtype=torch.float64).tolist() if n > 1 else [0.5]
+        centres = torch.linspace(0, 1, n, dtype=torch.float64, device="cpu").tolist() if n > 1 else [0.5]
         return cls([c for c in centres for _ in widths], list(widths) * n)
 
     def __len__(self) -> int:

@@ -1,0 +1,295 @@
+r"""Statistics pooling: what the values of a clip are like where attention looks.
+
+Both poolings turn values ``(B, T, C)`` into the mean and the standard deviation
+of every channel, ``(B, 2C)``, and both let a frame know the whole clip: it is
+joined by the mean and the deviation over all frames before anything is scored.
+
+Sources: Okabe et al., *Attentive statistics pooling for deep speaker
+embedding*, Interspeech 2018; Desplanques et al., *ECAPA-TDNN*, Interspeech
+2020, section 3.1. Book page: ``urban_sound``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..attention.maps import entmax, softmax
+from ..attention.pooling import ContinuousAttention
+from ..attention.record import AttentionRecord, FrameClock
+from ..attention.value_variance import coefficient_variance, value_variance
+from ..attention.variants import VARIANTS
+from ..errors import ConfigError
+from .layers import MaskedBatchNorm1d, at_least_float32, frame_mask, masked_mean
+
+__all__ = [
+    "VARIANCES",
+    "ContextLinear",
+    "ContinuousStatisticsPooling",
+    "DiscreteStatisticsPooling",
+    "MeanStatisticsPooling",
+    "build_pooling",
+]
+
+VARIANCES = ("variance", "published")
+"""What a continuous pooling takes for the variance of its values: that of the value function, or the published one."""
+
+_LEAST_VARIANCE = 1e-12
+"""The slope of a square root has no bound below; the deviation of a single frame is the root of this."""
+
+Statistics = Float[Tensor, "batch statistics"]
+
+
+def _deviation(variance: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """Square root of a variance, with gradient 0 where there is none."""
+    return variance.clamp(min=_LEAST_VARIANCE).sqrt()
+
+
+class ContextLinear(nn.Linear):
+    r"""A linear map of each frame joined with the mean and the deviation of its clip, :math:`W [x_t; \mu; \sigma] + b`.
+
+    The joined frames are never built: what they share is mapped once a clip.
+
+    Parameters
+    ----------
+    features
+        Channels of a frame; the map has three times as many columns.
+    out_features
+        Rows of the map.
+    """
+
+    def __init__(self, features: int, out_features: int) -> None:
+        super().__init__(3 * features, out_features)
+
+    def forward(  # type: ignore[override]
+        self, values: Float[Tensor, "batch frames channels"], mask: Bool[Tensor, "batch frames"] | None
+    ) -> Float[Tensor, "batch frames out"]:
+        """Map the frames; padded frames of the result are those of frames of zeros."""
+        channels = values.shape[2]
+        shared = torch.cat(_statistics(values, mask), dim=2)  # (B, 1, 2C)
+        shared = F.linear(shared, self.weight[:, channels:], self.bias)
+        return F.linear(values, self.weight[:, :channels]) + shared
+
+
+class DiscreteStatisticsPooling(nn.Module):
+    r"""Mean and deviation of each channel under its own weights over the frames.
+
+    .. math::
+
+       e_{t,c} = v_c^\top \tanh(\mathrm{norm}(\mathrm{relu}(W[x_t; \mu; \sigma] + b))) + k_c,
+       \qquad \tilde\mu_c = \sum_t p_{t,c}\,x_{t,c},
+       \qquad \tilde\sigma_c^2 = \sum_t p_{t,c}\,(x_{t,c} - \tilde\mu_c)^2
+
+    with :math:`p_{\cdot,c}` the map of the scores :math:`e_{\cdot,c}`.
+
+    Parameters
+    ----------
+    channels
+        Width :math:`C` of the values, at least 1.
+    weights
+        The map: called as ``weights(scores, dim=..., mask=...)``, as those of
+        :mod:`audioattn_lib.attention.maps` are.
+    hidden_size
+        Rows of :math:`W`, at least 1; ``attention_channels`` in the published settings.
+    dropout
+        Share of the weights that are dropped in training, in [0, 1); 0 as published.
+    name
+        Of the mechanism, for the record.
+
+    Notes
+    -----
+    Source: Desplanques et al., Interspeech 2020, section 3.1. Book page:
+    ``urban_sound``.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        weights: Callable[..., Tensor] = softmax,
+        *,
+        hidden_size: int = 128,
+        dropout: float = 0.0,
+        name: str = "softmax",
+    ) -> None:
+        super().__init__()
+        for option, value in (("channels", channels), ("hidden_size", hidden_size)):
+            if value < 1:
+                raise ConfigError(f"{option} is {value}; it must be at least 1")
+        if not 0 <= dropout < 1:
+            raise ConfigError(f"dropout is {dropout}; it must be in [0, 1)")
+        self.hidden = ContextLinear(channels, hidden_size)
+        self.norm = MaskedBatchNorm1d(hidden_size)
+        self.vectors = nn.Conv1d(hidden_size, channels, 1)
+        self.weights = weights
+        self.dropout = dropout
+        self.name = name
+
+    def forward(
+        self,
+        values: Float[Tensor, "batch frames channels"],
+        lengths: Int[Tensor, " batch"] | None = None,
+        *,
+        clock: FrameClock = FrameClock(),
+        record: bool = False,
+    ) -> tuple[Statistics, AttentionRecord]:
+        """Means, then deviations; the weights in the record are those of the channels on average."""
+        mask = frame_mask(lengths, values.shape[1], values.device)  # (B, T)
+        valid = None if mask is None else mask[:, None]  # (B, 1, T)
+        if mask is not None:
+            values = values.masked_fill(~mask[..., None], 0.0)
+        hidden = F.relu(self.hidden(values, mask)).transpose(1, 2)  # (B, A, T)
+        scores = self.vectors(torch.tanh(self.norm(hidden, valid)))  # (B, C, T)
+        weights = self.weights(at_least_float32(scores), dim=2, mask=valid)
+        kept = F.dropout(weights, self.dropout, self.training)
+        x = at_least_float32(values).transpose(1, 2)
+        mean = (kept * x).sum(2, keepdim=True)  # (B, C, 1)
+        variance = (kept * (x - mean).square()).sum(2)
+        statistics = torch.cat([mean.squeeze(2), _deviation(variance)], dim=1)  # (B, 2C)
+        if not record:
+            return statistics, AttentionRecord.empty()
+        return statistics, _record(self.name, weights.detach().mean(1), lengths, clock)
+
+
+class ContinuousStatisticsPooling(nn.Module):
+    r"""Mean and deviation of a function of time under a density.
+
+    The values are made of frames that know their clip, :math:`W[x_t; \mu; \sigma] + b`
+    of width :math:`C`; a continuous attention reads their mean; the deviation is
+    that of their value function :math:`V` under the same density :math:`p`.
+
+    Parameters
+    ----------
+    channels
+        Width :math:`C` of the values, at least 1.
+    attention
+        Places the density and reads the mean; made for width :math:`C`.
+    variant
+        ``"variance"`` takes :math:`\mathrm{Var}_p[V]`. ``"published"`` takes
+        :math:`(B - c)^2 r` instead, which treats the coefficients of the value
+        function as if they were its values.
+
+    Notes
+    -----
+    When the attention is fused, the discrete context joins the mean alone: it
+    shifts where the values lie, not how they vary under the density. Source: the
+    code released with Martins et al., JMLR 2022. Book page: ``urban_sound``.
+    """
+
+    def __init__(self, channels: int, attention: ContinuousAttention, *, variant: str = "variance") -> None:
+        super().__init__()
+        if channels < 1:
+            raise ConfigError(f"channels is {channels}; it must be at least 1")
+        if variant not in VARIANCES:
+            raise ConfigError(f"variant is {variant!r}; it must be one of {', '.join(VARIANCES)}")
+        self.values = ContextLinear(channels, channels)
+        self.attention = attention
+        self.variant = variant
+
+    def forward(
+        self,
+        values: Float[Tensor, "batch frames channels"],
+        lengths: Int[Tensor, " batch"] | None = None,
+        *,
+        clock: FrameClock = FrameClock(),
+        record: bool = False,
+    ) -> tuple[Statistics, AttentionRecord]:
+        """Means, then deviations; the record is that of the attention."""
+        mask = frame_mask(lengths, values.shape[1], values.device)  # (B, T)
+        if mask is not None:
+            values = values.masked_fill(~mask[..., None], 0.0)
+        values = at_least_float32(self.values(values, mask))  # (B, T, C)
+        # Weights of either sign that sum to 1 and squares of small differences: no place for half precision.
+        with torch.autocast(values.device.type, enabled=False):
+            attended = self.attention.attend(values, lengths)
+            weights = F.dropout(attended.read_weights, self.attention.dropout, self.training)
+            mean = (weights[:, None] @ attended.values).squeeze(1)  # (B, C)
+            function, counts = self.attention.value_function, attended.padding.counts
+            if self.variant == "variance":
+                variance = value_variance(function, attended.density, attended.values, counts)
+            else:
+                variance = coefficient_variance(function, attended.expectations, attended.values, counts)
+        statistics = torch.cat([mean, _deviation(variance)], dim=1)  # (B, 2C)
+        return statistics, self.attention.describe(attended, clock) if record else AttentionRecord.empty()
+
+
+class MeanStatisticsPooling(nn.Module):
+    """Mean and deviation over all frames alike: what an attention must beat. It has no parameters."""
+
+    def forward(
+        self,
+        values: Float[Tensor, "batch frames channels"],
+        lengths: Int[Tensor, " batch"] | None = None,
+        *,
+        clock: FrameClock = FrameClock(),
+        record: bool = False,
+    ) -> tuple[Statistics, AttentionRecord]:
+        """Means, then deviations; the record holds equal weights."""
+        mask = frame_mask(lengths, values.shape[1], values.device)  # (B, T)
+        statistics = torch.cat(_statistics(values, mask), dim=2).squeeze(1)
+        if not record:
+            return statistics, AttentionRecord.empty()
+        valid = torch.ones(values.shape[:2], device=values.device) if mask is None else mask.float()
+        return statistics, _record("mean", valid / valid.sum(1, keepdim=True).clamp(min=1), lengths, clock)
+
+
+def build_pooling(name: str, channels: int, **options: Any) -> nn.Module:
+    """Make a statistics pooling by the name of its attention.
+
+    Parameters
+    ----------
+    name
+        One of :data:`~audioattn_lib.attention.variants.VARIANTS`, or ``"mean"``
+        for equal weights.
+    channels
+        Width of the values, at least 1; the statistics have twice as many.
+    **options
+        Discrete: those of :class:`DiscreteStatisticsPooling`. Continuous:
+        ``variant``, and those of
+        :class:`~audioattn_lib.attention.pooling.ContinuousAttention`. ``"mean"``
+        has none.
+
+    Raises
+    ------
+    ConfigError
+        If the name is unknown, or an option is not one of its own or impossible.
+
+    Notes
+    -----
+    Book page: ``urban_sound``.
+    """
+    if name == "mean":
+        make: Any = MeanStatisticsPooling
+    elif name not in VARIANTS:
+        raise ConfigError(f"attention is {name!r}; it must be one of {', '.join((*VARIANTS, 'mean'))}")
+    elif VARIANTS[name].domain == "discrete":
+        make = partial(DiscreteStatisticsPooling, channels, partial(entmax, alpha=VARIANTS[name].alpha), name=name)
+    else:
+        make = partial(_continuous, name, channels)
+    try:
+        return make(**options)
+    except TypeError as error:
+        raise ConfigError(f"attention {name!r} and its options do not fit: {error}") from None
+
+
+def _continuous(name: str, channels: int, variant: str = "variance", **options: Any) -> ContinuousStatisticsPooling:
+    attention = ContinuousAttention(channels, VARIANTS[name].alpha, name=name, **options)
+    return ContinuousStatisticsPooling(channels, attention, variant=variant)
+
+
+def _statistics(values: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Mean and deviation over the valid frames, ``(B, 1, C)`` each."""
+    valid = None if mask is None else mask[..., None]
+    mean = masked_mean(values, valid, dim=1)
+    return mean, _deviation(masked_mean((at_least_float32(values) - mean).square(), valid, dim=1))
+
+
+def _record(name: str, weights: Tensor, lengths: Tensor | None, clock: FrameClock) -> AttentionRecord:
+    clips, frames = weights.shape
+    count = torch.full((clips,), frames) if lengths is None else lengths
+    return AttentionRecord(name, clock, n_frames=count.cpu().numpy(), weights=weights.float().cpu().numpy()[:, None])

@@ -43,6 +43,11 @@ class Clip:
     events: tuple[Event, ...]
 
     @property
+    def title(self) -> str:
+        """The label for people: several classes joined by commas, underscores as spaces."""
+        return self.label.replace(";", ", ").replace("_", " ")
+
+    @property
     def picture(self) -> dict[str, Any]:
         """Keyword arguments of the plot functions: features, clock, frequencies and events."""
         return {"features": self.features, "clock": self.clock, "frequencies": self.frequencies, "events": self.events}

@@ -85,6 +85,10 @@ class Study:
                 return run
         raise RunError(f"no run with {self.by} {name!r} (fold {fold or 'any'}); there are {', '.join(self.names)}")
 
+    def prefer(self, name: str) -> str:
+        """``name`` where it was compared, and otherwise what was compared last."""
+        return name if name in self.names else self.names[-1]
+
     def example(self, fold: str | None = None) -> str:
         """A clip to show: of those that most mechanisms predict right, the one that the mean of them is surest of.
 
@@ -219,11 +223,14 @@ class Study:
                 (~sure, "not reliably different from"),
             ):
                 group = [name for name in names if chosen[name]]
-                if group:
+                if len(group) == len(names) and len(names) > 1:
+                    text.append(f"All of them are {what} the linear baseline.")
+                elif group:
                     text.append(f"{_list(group)} {'is' if len(group) == 1 else 'are'} {what} the linear baseline.")
         rivals = [n for n in names if n != best and table.loc[n, "high"] >= table.loc[best, "score"]]
         if rivals:
-            text.append(f"The highest score lies inside the interval of {_list(rivals)}: this does not rank them.")
+            others = f"{len(rivals)} others" if len(rivals) > 4 else _list(rivals)
+            text.append(f"The highest score lies inside the interval of {others}, so it does not rank them.")
         return " ".join(text)
 
     def _of(self, name: str) -> list[Run]:

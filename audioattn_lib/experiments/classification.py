@@ -48,12 +48,12 @@ def classification_loss(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor
 
 
 def validate(network: nn.Module, batches: _Batches) -> dict[str, float]:
-    """Mean loss and share of clips that are not entirely right."""
+    """Mean loss, and the shares of clips that are entirely right and that are not."""
     loss, correct, clips = 0.0, 0.0, 0
     for batch in batches.epoch(0):
         value, right = classification_loss(network(batch.features, batch.lengths)[0], batch.targets)
         loss, correct, clips = loss + float(value) * len(batch), correct + float(right), clips + len(batch)
-    return {"loss": loss / clips, "error": 1.0 - correct / clips}
+    return {"loss": loss / clips, "accuracy": correct / clips, "error": 1.0 - correct / clips}
 
 
 @torch.no_grad()

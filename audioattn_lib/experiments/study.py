@@ -200,9 +200,13 @@ class Study:
         runs = [run.curves for run in self._of(name)]
         return [PerturbationCurve.concatenate([curves[kind] for curves in runs]) for kind in ("deletion", "insertion")]
 
-    def histories(self, fold: str | None = None) -> dict[str, pd.DataFrame]:
-        """Training history of each, on one fold (by default each one's first), by title."""
-        return {self.titles.get(name, name): self.select(name, fold).history for name in self.names}
+    def histories(self, names: Sequence[str] = (), fold: str | None = None) -> dict[str, pd.DataFrame]:
+        """Training history by title, on one fold (by default each one's first), of those of ``names`` that were compared.
+
+        Without names, and where none of them was compared, it is all.
+        """
+        chosen = [name for name in names if name in self.names] or self.names
+        return {self.titles.get(name, name): self.select(name, fold).history for name in chosen}
 
     def verdict(self) -> str:
         """What the table says, in sentences that claim no more than its intervals do."""

@@ -158,7 +158,7 @@ def execute(
                 print(error, file=stream)
             raise NotebookError(_explain(source, error, timeout, failed, log)) from error
     content = json.loads(partial.read_text(encoding="utf-8"))
-    _strip_times(content)
+    _tidy(content)
     partial.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     os.replace(partial, output)
     failed.unlink(missing_ok=True)
@@ -329,9 +329,15 @@ def _explain(source: Path, error: Exception, timeout: float, failed: Path, log: 
     return f"{source}: {type(error).__name__}: {error} ({remains})"
 
 
-def _strip_times(content: dict[str, Any]) -> None:
-    """Remove what differs between two executions with the same result."""
+def _tidy(content: dict[str, Any]) -> None:
+    """Remove times, in which two executions with the same result differ, and show parameters as the author wants."""
     content["metadata"].pop("papermill", None)
+    shown: list[str] = []
     for cell in content["cells"]:
         for name in ("papermill", "execution"):
             cell["metadata"].pop(name, None)
+        tags = cell["metadata"].get("tags", [])
+        if "parameters" in tags:
+            shown = [tag for tag in tags if tag.startswith(("remove-", "hide-"))]
+        elif "injected-parameters" in tags:
+            tags.extend(shown)

@@ -126,3 +126,12 @@ def test_runs_are_read_from_what_the_notebook_shows(notebook, tmp_path):
     done = execute(path, tmp_path / "out.ipynb")
     assert [found["key"] for found in runs_shown_in(done.output)] == ["k", "l"]
     assert runs_shown_in(done.output)[0] == run
+
+
+def test_injected_parameters_are_hidden_where_the_parameters_are(notebook, tmp_path):
+    path = notebook("1")
+    content = json.loads(path.read_text())
+    content["cells"][1]["metadata"]["tags"].append("remove-input")
+    path.write_text(json.dumps(content))
+    cells = json.loads(execute(path, tmp_path / "out.ipynb", {"n": 4}).output.read_text())["cells"]
+    assert cells[2]["metadata"]["tags"] == ["injected-parameters", "remove-input"]

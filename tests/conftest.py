@@ -119,14 +119,13 @@ def built_book(root, tmp_path_factory):
 @pytest.fixture(scope="session")
 def smoke_notebooks(root, tmp_path_factory):
     """Copies of all notebooks whose parameters cells hold the values for tests."""
-    import nbformat
-    from papermill.parameterize import parameterize_notebook
+    import papermill
 
     from audioattn_lib.batch.strict_yaml import read_yaml
 
     folder = tmp_path_factory.mktemp("smoke") / "notebooks"
     folder.mkdir()
     for name, modes in read_yaml(root / "notebooks" / "book.yml").data.items():
-        notebook = nbformat.read(root / "notebooks" / f"{name}.ipynb", as_version=4)
-        nbformat.write(parameterize_notebook(notebook, modes["smoke"]), folder / f"{name}.ipynb")
+        source, copy = root / "notebooks" / f"{name}.ipynb", folder / f"{name}.ipynb"
+        papermill.execute_notebook(source, copy, modes["smoke"], prepare_only=True, progress_bar=False)
     return folder

@@ -30,7 +30,7 @@ _SCORES = ("accuracy", "unweighted_average_recall", "macro_f1", "mean_average_pr
 _EVIDENCE = ("value", "uniform", "random", "swapped", "gain", "gain_low", "gain_high")
 
 
-def choose(wanted: str | Iterable[str], choices: Sequence[str], what: str) -> list[str]:
+def choose(wanted: str | int | Iterable[str], choices: Sequence[str], what: str) -> list[str]:
     """Names out of ``choices``: ``"all"``, one name, several joined by commas, or a list.
 
     Raises
@@ -38,6 +38,8 @@ def choose(wanted: str | Iterable[str], choices: Sequence[str], what: str) -> li
     ConfigError
         When a name is none of the choices, or none is left.
     """
+    if isinstance(wanted, int):  # papermill makes a number of `-p folds 1`
+        wanted = str(wanted)
     if isinstance(wanted, str):
         names = list(choices) if wanted == "all" else [name.strip() for name in wanted.split(",") if name.strip()]
     else:

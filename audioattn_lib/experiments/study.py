@@ -203,7 +203,7 @@ class Study:
         return [PerturbationCurve.concatenate([curves[kind] for curves in runs]) for kind in ("deletion", "insertion")]
 
     def histories(self, names: Sequence[str] = (), fold: str | None = None) -> dict[str, pd.DataFrame]:
-        """Training history by title, on one fold (by default each one's first), of those of ``names`` that were compared.
+        """Training history by title, on one fold (by default each one's first), of ``names`` that were compared.
 
         Without names, and where none of them was compared, it is all.
         """

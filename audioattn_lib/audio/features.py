@@ -28,6 +28,7 @@ Normalisation = Literal["mean", "median", "mean_variance"] | None
 
 _VERSION = 1
 _FLOOR = 1e-10
+_CACHED_SAMPLES = 1 << 18
 # Slaney's scale: linear below 1 kHz (3 mels in 200 Hz), logarithmic above (27 mels in a factor of 6.4).
 _SLANEY_LINEAR = 200.0 / 3.0
 _SLANEY_BREAK_HZ = 1000.0
@@ -361,10 +362,18 @@ class LogMel(nn.Module):
     def _power(self, x: Tensor) -> Tensor:
         """Power in each mel band, ``(B, T, n_mels)``."""
         half = self.n_fft // 2
-        padded = nn.functional.pad(x, (half, self.n_fft - half))
-        frames = padded.unfold(1, self.n_fft, self.hop_length)[:, : x.shape[1] // self.hop_length + 1]
-        spectrum = torch.fft.rfft(frames * self.window.to(x.dtype))
-        return spectrum.abs().square() @ self.weights.to(x.dtype)
+        window = self.window.to(x.dtype)
+        # Real and imaginary parts lie side by side, so each row of weights serves twice: no sum of squares is stored.
+        weights = self.weights.to(x.dtype).repeat_interleave(2, dim=0)
+        # On a CPU, what does not fit the cache costs more than the transform; a GPU wants everything at once.
+        clips = max(1, _CACHED_SAMPLES // x.shape[1]) if x.device.type == "cpu" else len(x)
+        parts = []
+        for part in x.split(clips):
+            padded = nn.functional.pad(part, (half, self.n_fft - half))
+            frames = padded.unfold(1, self.n_fft, self.hop_length)[:, : x.shape[1] // self.hop_length + 1]
+            spectrum = torch.view_as_real(torch.fft.rfft(frames * window)).flatten(-2)
+            parts.append(spectrum.square() @ weights)
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     def _decibels(self, power: Tensor) -> Tensor:
         return 10.0 * torch.log10(power.clamp(min=_FLOOR))

@@ -5,6 +5,7 @@ module                    holds
 ========================= ======================================================================
 ``scores``                scores of frames
 ``maps``                  softmax, sparsemax and alpha-entmax, from scores to weights
+``thresholds``            the solver of alpha-entmax
 ``densities``             the beta-Gaussian family, the continuous counterpart
 ``expectations``          expectations of functions under these densities
 ``value_function``        frames as a function of time, by ridge regression

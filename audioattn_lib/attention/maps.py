@@ -12,14 +12,9 @@ whose solution is :math:`p_i = [(\alpha-1)x_i - \tau]_+^{1/(\alpha-1)}` with the
 threshold :math:`\tau` that makes the weights sum to 1: softmax for
 :math:`\alpha = 1`, sparsemax for 2.
 
-The threshold is the root of :math:`\lVert [z-\tau]_+ \rVert_k - 1` with
-:math:`z = (\alpha-1)(x - \max x)` and :math:`k = 1/(\alpha-1)`. A norm of the
-positive part is convex and decreasing in :math:`\tau`, so Newton's method from
-the left climbs to the root and never passes it; and because the norm is
-homogeneous, it is nearly linear: a handful of steps reach the precision of the
-dtype, fewer the closer :math:`\alpha` is to 1. (On :math:`\sum_i [z_i-\tau]_+^k - 1`
-itself Newton needs twice as many.) For :math:`\alpha > 2` the norm is not
-convex and the bracket is halved instead.
+The threshold comes from :mod:`audioattn_lib.attention.thresholds`, the gradient
+from the weights alone: with :math:`s = p^{2-\alpha}` on the support and 0 off it,
+the Jacobian is :math:`\mathrm{diag}(s) - s s^\top / \sum_i s_i`.
 
 Every map takes any ``dim``, a boolean ``mask`` (True takes part), scores of
 minus infinity (weight 0) and half precision (steps in float32). Rows with
@@ -42,6 +37,7 @@ from torch import Tensor, nn
 
 from ..errors import ConfigError
 from ._values import are_at_hand
+from .thresholds import solve, solve_rows
 
 __all__ = ["Entmax", "Entmax15", "Softmax", "Sparsemax", "entmax", "entmax15", "softmax", "sparsemax"]
 
@@ -147,7 +143,7 @@ def entmax(
         exponent = _align_alpha(alpha, scores, dim).to(torch.promote_types(x.dtype, alpha.dtype))
         weights = _EntmaxLearned.apply(x, top, exponent)
     else:
-        weights = _Entmax.apply(x, top, float(alpha))
+        weights = _Entmax.apply(x, top, float(alpha), x.requires_grad)[0]
     return weights.movedim(-1, dim).to(scores.dtype)
 
 
@@ -242,102 +238,17 @@ def _align_alpha(alpha: Tensor, scores: Tensor, dim: int) -> Tensor:
     return alpha
 
 
-# Rows of so many scores fit a core's cache together with what the steps make of them
-_BLOCK = 1 << 17
-
-
-def _weights(x: Tensor, top: Tensor, alpha: float) -> Tensor:
-    """Entmax along the last dimension, a few rows at a time where that keeps them in the cache."""
-    if x.numel() <= 2 * _BLOCK or not are_at_hand(x):
-        return _solve(x, top, alpha)
-    n = x.shape[-1]
-    rows = max(1, _BLOCK // n)
-    blocks = zip(x.reshape(-1, n).split(rows), top.reshape(-1, 1).split(rows), strict=True)
-    return torch.cat([_solve(block, largest, alpha) for block, largest in blocks]).reshape(x.shape)
-
-
-def _solve(x: Tensor, top: Tensor, alpha: float) -> Tensor:
-    k = 1 / (alpha - 1)
-    if abs(k - round(k)) < 1e-9 * k:
-        k = float(round(k))
-    top = torch.clamp(top, min=-1e38)  # a row without scores stays at -inf, and becomes 0
-    z = (x - top).mul_(alpha - 1)
-    if k < 1:
-        return _bisect(z.double(), k).to(x.dtype)
-    return _newton_far(z, k) if k > 16 else _newton(z, k)
-
-
-def _newton(z: Tensor, k: float) -> Tensor:
-    """Newton on the norm, for moderate k: nothing is formed per score but the sums that a step needs."""
-    patient, tolerance = are_at_hand(z), _tolerance(z, k)
-    tau = z.new_full((), -1.0)
-    for _ in range(100 if patient else 16 if k == 1 else 8):
-        u = (z - tau).relu_()
-        if k == 1:
-            step = (u.sum(-1, keepdim=True) - 1) / u.sign_().sum(-1, keepdim=True).clamp(min=1)
-        elif k == 2:
-            norm = torch.linalg.vector_norm(u, dim=-1, keepdim=True)
-            step = norm * (norm - 1) / u.sum(-1, keepdim=True).clamp(min=1e-30)
-        else:
-            slope = u * u if k == 3 else torch.where(u > 0, u ** (k - 1), 0.0)
-            total = u.mul_(slope).sum(-1, keepdim=True)
-            step = (total - total ** (1 - 1 / k)) / slope.sum(-1, keepdim=True).clamp(min=1e-30)
-        tau = tau + step
-        if patient and bool((step <= tolerance).all()):
-            break
-    u = (z - tau).relu_()
-    p = u if k == 1 else u * u if k == 2 else u * u * u if k == 3 else u**k
-    return p / p.sum(-1, keepdim=True).clamp(min=1e-30)
-
-
-def _newton_far(z: Tensor, k: float | Tensor) -> Tensor:
-    """Newton on the norm for large k or one k a row, in terms of tau + 1, which keeps its digits there."""
-    patient, tolerance = are_at_hand(z), 1e-14 if z.dtype == torch.float64 else 3e-6
-    shift = torch.zeros_like(z[..., :1])
-    for _ in range(100 if patient else 16):
-        log_u = torch.log1p((z - shift).clamp(min=-1))
-        total = torch.exp(log_u * k).sum(-1, keepdim=True)
-        # at k = 1 the power 0 of 0 is to count as 0
-        slope = torch.where(log_u > -math.inf, torch.exp(log_u * (k - 1)), 0.0).sum(-1, keepdim=True)
-        step = -torch.expm1(-torch.log(total) / k) * total / slope
-        step = torch.where(slope > 0, step, 0.0)
-        shift = shift + step
-        if patient and bool((step * k <= tolerance).all()):
-            break
-    p = torch.exp(torch.log1p((z - shift).clamp(min=-1)) * k)
-    return p / p.sum(-1, keepdim=True).clamp(min=1e-30)
-
-
-def _tolerance(z: Tensor, k: float) -> float:
-    """The step after which another would change nothing; from k = 2 on each is about the square of the last."""
-    precise = z.dtype == torch.float64
-    if k < 2:
-        return 1e-15 if precise else 1e-7
-    return 1e-8 if precise else 1e-4
-
-
-def _bisect(z: Tensor, k: float | Tensor) -> Tensor:
-    """Halve the bracket of the threshold, in float64: for k below 1 the weights are steep at 0."""
-    low, high = torch.full_like(z[..., :1], -1.0), torch.zeros_like(z[..., :1])
-    for _ in range(60):
-        middle = (low + high) / 2
-        heavy = ((z - middle).clamp(min=0) ** k).sum(-1, keepdim=True) >= 1
-        low, high = torch.where(heavy, middle, low), torch.where(heavy, high, middle)
-    p = (z - low).clamp(min=0) ** k
-    return p / p.sum(-1, keepdim=True).clamp(min=1e-300)
-
-
 def _curvature(p: Tensor, exponent: float | Tensor) -> Tensor:
     """p^(2 - alpha) on the support and 0 off it; its derivative too is 0 off it."""
     inside = p > 0
     return torch.where(inside, torch.where(inside, p, 1.0) ** (2 - exponent), 0.0)
 
 
-def _slopes(p: Tensor, alpha: float) -> Tensor:
+def _slopes(p: Tensor, kept: Tensor, alpha: float) -> Tensor:
     """The same for one alpha, faster where no gradient of it is wanted."""
     if torch.is_grad_enabled() or alpha > 2:
         return _curvature(p, alpha)
-    return p.sign() if alpha == 2 else p.sqrt() if alpha == 1.5 else p ** (2 - alpha)
+    return p.sign() if alpha == 2 else kept if kept.numel() else p ** (2 - alpha)
 
 
 def _vector_jacobian(gradient: Tensor, s: Tensor) -> Tensor:
@@ -349,29 +260,30 @@ def _vector_jacobian(gradient: Tensor, s: Tensor) -> Tensor:
 
 
 class _Entmax(torch.autograd.Function):
-    """Alpha-entmax of the last dimension for one alpha above 1."""
+    """Alpha-entmax of the last dimension for one alpha above 1, and what its solver leaves for the gradient."""
 
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(x: Tensor, top: Tensor, alpha: float) -> Tensor:
-        return _weights(x, top, alpha)
+    def forward(x: Tensor, top: Tensor, alpha: float, differentiate: bool) -> tuple[Tensor, Tensor]:
+        return solve(x, top, alpha, slopes=differentiate)
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, float], output: Tensor) -> None:
-        ctx.save_for_backward(output)
-        ctx.save_for_forward(output)
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, float, bool], output: tuple[Tensor, Tensor]) -> None:
+        ctx.mark_non_differentiable(output[1])
+        ctx.save_for_backward(*output)
+        ctx.save_for_forward(*output)
         ctx.alpha = inputs[2]
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
-        (p,) = ctx.saved_tensors
-        return _vector_jacobian(gradient, _slopes(p, ctx.alpha)), None, None
+    def backward(ctx: Any, gradient: Tensor, _: Tensor) -> tuple[Tensor, None, None, None]:
+        p, kept = ctx.saved_tensors
+        return _vector_jacobian(gradient, _slopes(p, kept, ctx.alpha)), None, None, None
 
     @staticmethod
-    def jvp(ctx: Any, change: Tensor, *_: None) -> Tensor:
-        (p,) = ctx.saved_tensors
-        return _vector_jacobian(change, _slopes(p, ctx.alpha))
+    def jvp(ctx: Any, change: Tensor, *_: None) -> tuple[Tensor, None]:
+        p, kept = ctx.saved_tensors
+        return _vector_jacobian(change, _slopes(p, kept, ctx.alpha)), None
 
 
 class _EntmaxLearned(torch.autograd.Function):
@@ -381,13 +293,7 @@ class _EntmaxLearned(torch.autograd.Function):
 
     @staticmethod
     def forward(x: Tensor, top: Tensor, alpha: Tensor) -> Tensor:
-        # from here to softmax nothing changes in the weights, but for exactly 1 there is no k
-        excess = (alpha - 1).clamp(min=1e-14 if x.dtype == torch.float64 else 1e-7).to(x.dtype)
-        z = (x - top.clamp(min=-1e38)) * excess
-        p = _newton_far(z, 1 / excess.clamp(max=1))
-        if are_at_hand(excess) and not bool((excess > 1).any()):
-            return p
-        return torch.where(excess > 1, _bisect(z.double(), 1 / excess.double()).to(x.dtype), p)
+        return solve_rows(x, top, alpha)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor], output: Tensor) -> None:

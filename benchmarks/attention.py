@@ -1,0 +1,172 @@
+"""Cost of attention: maps, expectations, whole modules, their construction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import entmax as package
+import torch
+from torch import Tensor
+
+from audioattn_lib.attention.densities import BetaGaussian, log_constant
+from audioattn_lib.attention.expectations import GaussianBasis, gaussian_expectation
+from audioattn_lib.attention.maps import entmax
+from audioattn_lib.attention.value_function import ValueFunction
+from audioattn_lib.attention.variants import VARIANTS, build_attention
+
+from .harness import Case, Target, peak_memory
+
+Work = dict[str, Callable[[], object]]
+
+ALPHAS = {"4/3": 4 / 3, "3/2": 1.5, "2": 2.0, "1.7": 1.7}
+SIZES = ((16, 50), (512, 400), (64, 32000), (4, 8, 512, 512))
+CONTINUOUS = [name for name, variant in VARIANTS.items() if variant.domain == "continuous"]
+
+
+def cases(device: str) -> list[Case]:
+    """Everything that this module measures."""
+    targets = device == "cpu"
+    found = [
+        Case(
+            "attention module, forward and backward, 32 x 401 x 128, 128 basis functions",
+            partial(modules, device, None),
+            "softmax",
+            [Target(name, "ratio", 1.25) for name in CONTINUOUS],
+            seconds=8,
+        ),
+        Case(
+            "attention module, forward and backward, 32 clips of 50 to 401 frames x 128",
+            partial(modules, device, (50, 401)),
+            "softmax",
+            seconds=6,
+        ),
+        Case(
+            "expectation of 128 Gaussian basis functions under 16 densities, forward and backward",
+            partial(expectations, device),
+            "triweight, trapezoid of 1000 points",
+            [Target("triweight", "seconds", 5e-4)] if targets else [],
+        ),
+        Case(
+            "construction of the attention module",
+            construction,
+            "softmax",
+            [Target(name, "seconds", 0.1) for name in CONTINUOUS],
+        ),
+        Case(
+            "memory of the construction of the attention module",
+            construction_memory,
+            "softmax",
+            [Target("triweight", "megabytes", 50)],
+        ),
+        Case("matrix of the value function for a new length", value_functions, "length 401"),
+    ]
+    for size in SIZES:
+        goal = targets and size in ((512, 400), (4, 8, 512, 512))
+        name = " x ".join(map(str, size))
+        for backward in (False, True):
+            found.append(
+                Case(
+                    f"map of scores {name}, forward{' and backward' if backward else ''}",
+                    partial(maps, device, size, backward),
+                    "softmax",
+                    [Target(f"entmax {a}", "ratio", 6 if backward else 8) for a in ("4/3", "3/2", "2")] if goal else [],
+                    seconds=4,
+                )
+            )
+    return found
+
+
+def modules(device: str, lengths: tuple[int, int] | None) -> Work:
+    """All mechanisms of one size on the same frames."""
+    torch.manual_seed(0)
+    frames = torch.randn(32, 401, 128, device=device, requires_grad=True)
+    count = None if lengths is None else torch.randint(lengths[0], lengths[1] + 1, (32,))
+    gradient = torch.randn(32, 128, device=device)
+
+    def work(name: str) -> Callable[[], object]:
+        attention = build_attention(name, 128).to(device)
+
+        def step() -> None:
+            attention(frames, count)[0].backward(gradient)
+            frames.grad = None
+            attention.zero_grad()
+
+        return step
+
+    return {name: work(name) for name in VARIANTS}
+
+
+def expectations(device: str) -> Work:
+    """Quadrature in a window against what general-purpose code does."""
+    torch.manual_seed(0)
+    location = torch.rand(16, device=device, requires_grad=True)
+    variance = (torch.rand(16, device=device) * 0.08 + 1e-3).requires_grad_()
+    basis = GaussianBasis.grid(128)
+    gradient = torch.randn(16, 128, device=device)
+
+    def ours(alpha: float) -> None:
+        density = BetaGaussian(location, variance, alpha, check=False)
+        gaussian_expectation(density, basis).backward(gradient)
+        location.grad = variance.grad = None
+
+    u = torch.linspace(-1, 1, 1000, device=device)
+    constant = log_constant(torch.tensor(3.0)).exp().item()
+
+    def trapezoid() -> None:
+        half_width = 3 * variance.sqrt()
+        points = location[:, None] + half_width[:, None] * u
+        values = torch.trapezoid(constant * ((1 - u**2) ** 3)[:, None] * basis(points), u, dim=1)
+        values.backward(gradient)
+        location.grad = variance.grad = None
+
+    names = {name: VARIANTS[name].alpha for name in CONTINUOUS} | {"alpha 1.7": 1.7, "alpha 3": 3.0}
+    work: Work = {name: partial(ours, alpha) for name, alpha in names.items()}
+    return work | {"triweight, trapezoid of 1000 points": trapezoid}
+
+
+def construction() -> Work:
+    """Modules of the published size."""
+    return {name: partial(build_attention, name, 128) for name in ("softmax", *CONTINUOUS)}
+
+
+def construction_memory() -> Work:
+    """What an interpreter grows by when it makes a module."""
+    setup = (
+        "import torch\nfrom audioattn_lib.attention.variants import build_attention\n"
+        "torch.nn.Linear(128, 128)(torch.zeros(1, 128))"
+    )
+    return {
+        name: partial(peak_memory, setup, f"kept = build_attention({name!r}, 128)") for name in ("softmax", "triweight")
+    }
+
+
+def value_functions() -> Work:
+    """A regression of each length, never kept."""
+    function = ValueFunction(GaussianBasis.grid(128), cache_bytes=0)
+    return {f"length {n}": partial(function.matrix, n) for n in (50, 401, 3000)}
+
+
+def maps(device: str, size: tuple[int, ...], backward: bool) -> Work:
+    """Ours against softmax of torch and the entmax package."""
+    torch.manual_seed(0)
+    scores = torch.randn(size, device=device, requires_grad=backward)
+    gradient = torch.randn(size, device=device)
+
+    def run(map: Callable[[Tensor], Tensor]) -> Callable[[], object]:
+        def step() -> None:
+            weights = map(scores)
+            if backward:
+                weights.backward(gradient)
+                scores.grad = None
+
+        return step
+
+    work: Work = {"softmax": run(partial(torch.softmax, dim=-1))}
+    work |= {f"entmax {name}": run(partial(entmax, alpha=alpha)) for name, alpha in ALPHAS.items()}
+    work |= {
+        "package: bisection 4/3": run(partial(package.entmax_bisect, alpha=4 / 3, dim=-1)),
+        "package: entmax15": run(partial(package.entmax15, dim=-1)),
+        "package: sparsemax": run(partial(package.sparsemax, dim=-1)),
+    }
+    return work

@@ -82,18 +82,17 @@ class MaskedBatchNorm1d(nn.BatchNorm1d):
             mask = torch.ones_like(inputs[:, :1], dtype=torch.bool)
         per_channel = (1, -1, *[1] * (inputs.ndim - 2))
         others = [d for d in range(inputs.ndim) if d != 1]
-        count = mask.sum()
+        count = mask.sum().clamp(min=1)
         enough = count > 1  # stays on the device: nothing waits for the answer
         x = at_least_float32(inputs)
-        mean = x.masked_fill(~mask, 0.0).sum(others) / count.clamp(min=1)
+        mean = x.masked_fill(~mask, 0.0).sum(others) / count
         mean = torch.where(enough, mean, self.running_mean)
         centred = (x - mean.view(per_channel)).masked_fill(~mask, 0.0)
-        variance = centred.square().sum(others) / count.clamp(min=1)
+        variance = centred.square().sum(others) / count
         variance = torch.where(enough, variance, self.running_var)
         with torch.no_grad():
-            step = self.rate * enough.to(self.running_mean.dtype)
             self.num_batches_tracked += enough
-            self.running_mean.add_((mean - self.running_mean) * step)
-            self.running_var.add_((variance * (count / (count - 1).clamp(min=1)) - self.running_var) * step)
+            self.running_mean.add_((mean - self.running_mean) * self.rate)
+            self.running_var.add_((variance * (count / (count - 1).clamp(min=1)) - self.running_var) * self.rate)
         scale = torch.rsqrt(variance + self.eps) * self.weight
         return (centred * scale.view(per_channel) + self.bias.view(per_channel)).to(inputs.dtype)

@@ -142,12 +142,15 @@ def test_padding_and_batch_order_change_nothing(attention, options):
     torch.testing.assert_close(turned.flip(0), together, atol=1e-9, rtol=1e-9)
 
 
+@pytest.mark.parametrize("normalise", [True, False])
 @pytest.mark.parametrize(("attention", "options"), POOLINGS)
-def test_what_padding_holds_changes_nothing_in_training(attention, options):
+def test_neither_what_padding_holds_nor_how_much_there_is_changes_training(attention, options, normalise):
     results = []
-    for filling in (0.0, float("nan")):
+    for filling, margin in ((0.0, 0), (float("nan"), 7)):
         model = network(attention, **options).double().train()
-        logits, _ = model(*clips(filling=filling))
+        model.normalise = normalise
+        x, lengths = clips(filling=filling)
+        logits, _ = model(F.pad(x, (0, 0, 0, margin), value=filling), lengths)
         model.classifier.loss(logits, torch.tensor([0, 1, 2])).backward()
         results.append((logits, *(p.grad for p in model.parameters()), *model.buffers()))
     for first, second in zip(*results, strict=True):

@@ -98,6 +98,13 @@ def test_summed_residuals_add_no_parameters_and_change_the_result():
     assert not torch.allclose(*outputs)
 
 
+def test_padding_that_is_not_a_number_leaves_gradients_finite():
+    layers = FrameLayers(4, (8, 8, 8), (1, 3, 1), (1, 2, 1), scale=2, bottleneck=3).double()
+    x, mask = batch(filling=float("nan"))
+    layers(x.transpose(1, 2), mask[:, 0])[mask[:, 0]].sum().backward()
+    assert all(p.grad.isfinite().all() for p in layers.parameters())
+
+
 def test_impossible_options_are_named():
     with pytest.raises(ConfigError, match="kernel_size is 4"):
         TDNNBlock(3, 3, 4)

@@ -9,6 +9,7 @@ module of a package, ``{command-line}`` shows the help of every command.
 from __future__ import annotations
 
 import ast
+import importlib
 import re
 import sys
 from collections.abc import Iterator
@@ -193,16 +194,24 @@ def skip_passed_on(app: Sphinx, what: str, name: str, obj: Any, skip: bool, opti
 
 
 def find_passed_on(app: Sphinx, env: Any, node: addnodes.pending_xref, content: nodes.TextElement) -> Any:
-    """Lead a reference by a name that a package passes on to the place where it is documented."""
+    """Lead a name that a package passes on to where it is documented; leave one that is not documented as text.
+
+    A name that does not exist stays an error.
+    """
     target = node.get("reftarget", "")
     if node.get("refdomain") != "py" or not target.startswith("audioattn_lib."):
         return None
-    name = target.rpartition(".")[2]
+    module, _, name = target.rpartition(".")
+    try:
+        known = hasattr(importlib.import_module(module), name)
+    except ImportError:
+        return None
+    if not known:
+        return None
     found = [entry for full, entry in env.domaindata["py"]["objects"].items() if full.rpartition(".")[2] == name]
     if len(found) != 1:
-        return None
-    builder, document = app.builder, found[0].docname
-    return make_refnode(builder, node["refdoc"], document, found[0].node_id, content, target)
+        return content
+    return make_refnode(app.builder, node["refdoc"], found[0].docname, found[0].node_id, content, target)
 
 
 def leave_out_thebe(app: Sphinx, doctree: nodes.document, docname: str) -> None:

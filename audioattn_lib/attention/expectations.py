@@ -33,7 +33,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -367,7 +366,6 @@ def _under_gaussian(
     return result * (torch.special.ndtr(high) - torch.special.ndtr(low))
 
 
-@lru_cache(maxsize=256)
 def _constant(k: float) -> float:
     return math.exp(math.lgamma(k + 1.5) - math.lgamma(k + 1)) / math.sqrt(math.pi)
 

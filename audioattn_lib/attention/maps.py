@@ -272,18 +272,12 @@ class _Entmax(torch.autograd.Function):
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, float, bool], output: tuple[Tensor, Tensor]) -> None:
         ctx.mark_non_differentiable(output[1])
         ctx.save_for_backward(*output)
-        ctx.save_for_forward(*output)
         ctx.alpha = inputs[2]
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor, _: Tensor) -> tuple[Tensor, None, None, None]:
         p, kept = ctx.saved_tensors
         return _vector_jacobian(gradient, _slopes(p, kept, ctx.alpha)), None, None, None
-
-    @staticmethod
-    def jvp(ctx: Any, change: Tensor, *_: None) -> tuple[Tensor, None]:
-        p, kept = ctx.saved_tensors
-        return _vector_jacobian(change, _slopes(p, kept, ctx.alpha)), None
 
 
 class _EntmaxLearned(torch.autograd.Function):

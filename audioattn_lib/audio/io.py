@@ -171,7 +171,7 @@ def write(path: str | Path, samples: NDArray[Any], sample_rate: int) -> None:
     ------
     AudioError
         When there are no samples, some are not finite, or the format is
-        unknown.
+        unknown or has no such rate or number of channels.
 
     Notes
     -----
@@ -188,14 +188,18 @@ def write(path: str | Path, samples: NDArray[Any], sample_rate: int) -> None:
     if container not in soundfile.available_formats():
         known = ", ".join(EXTENSIONS)
         raise AudioError(f"{path}: no sound format is called {path.suffix!r}; use one of {known}")
+    # Encoded in memory: libsndfile itself would not say that a disk is full.
+    encoded = io.BytesIO()
+    try:
+        soundfile.write(encoded, samples, sample_rate, format=container)
+    except soundfile.LibsndfileError as error:
+        raise AudioError(f"{path}: cannot be written ({error}); check sample rate and channels") from None
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=path.suffix)
-    os.close(handle)
     try:
-        soundfile.write(name, samples, sample_rate, format=container)
+        with os.fdopen(handle, "wb") as file:
+            file.write(encoded.getbuffer())
         os.replace(name, path)
-    except soundfile.LibsndfileError as error:
-        raise AudioError(f"{path}: cannot be written ({error}); check sample rate, channels and free space") from None
     finally:
         Path(name).unlink(missing_ok=True)
 

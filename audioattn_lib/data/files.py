@@ -14,7 +14,7 @@ from typing import Any
 
 from ..errors import AudioAttnError
 
-__all__ = ["StoreError", "cache_directory", "disk_is_full", "exclusive", "read_json", "write_json"]
+__all__ = ["StoreError", "cache_directory", "exclusive", "explain_storage", "read_json", "write_json"]
 
 log = logging.getLogger("audioattn")
 
@@ -32,22 +32,30 @@ def cache_directory() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "audioattn"
 
 
-def disk_is_full(error: OSError) -> bool:
-    """True when an operation failed for want of space."""
-    return error.errno in (errno.ENOSPC, errno.EDQUOT)
+def explain_storage(path: Path, error: OSError, kept: str) -> StoreError | None:
+    """The error of a folder that is full or must not be written; None for any other cause.
+
+    ``kept`` says what is not lost.
+    """
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return StoreError(f"{path}: the disk is full; {kept}. Free some space and run again, or choose another folder")
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return StoreError(f"{path}: cannot be written ({error.strerror}); name a folder that can be in AUDIOATTN_CACHE")
+    return None
 
 
 @contextlib.contextmanager
-def exclusive(path: Path) -> Iterator[None]:
-    """Hold the lock file ``path`` while the block runs; other processes wait.
+def exclusive(path: Path) -> Iterator[bool]:
+    """Hold the lock file ``path`` while the block runs; other processes wait. Gives whether it is held.
 
-    The operating system frees the lock of a killed process. Where it has no
-    such locks (Windows), nothing is held.
+    The operating system frees the lock of a killed process. Where there are no
+    such locks (Windows, some network file systems), nothing is held: two
+    processes then do the same work, and the first result counts.
     """
     try:
         import fcntl
     except ImportError:
-        yield
+        yield False
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "a") as file:
@@ -56,7 +64,11 @@ def exclusive(path: Path) -> Iterator[None]:
         except BlockingIOError:
             log.info("waiting for another process that works on %s", path.parent)
             fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+        except OSError as error:
+            log.info("%s cannot be locked (%s)", path, error.strerror)
+            yield False
+            return
+        yield True
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -29,7 +29,7 @@ from torch import Tensor
 
 from ..batch.key import source_hash
 from ..errors import ConfigError
-from .files import StoreError, disk_is_full, exclusive
+from .files import StoreError, exclusive, explain_storage
 from .manifest import Manifest
 from .progress import progress_bar
 
@@ -162,11 +162,8 @@ class FeatureStore:
                             writer.append(features.cpu().numpy(), n_frames.cpu().numpy())
                             bar.advance(len(lengths))
         except OSError as error:
-            if disk_is_full(error):
-                raise StoreError(
-                    f"{path}: the disk is full; the features computed so far are kept. "
-                    "Free some space and run again, or choose another folder"
-                ) from error
+            if (told := explain_storage(path, error, "the features computed so far are kept")) is not None:
+                raise told from error
             raise
         return cls.open(path)
 

@@ -230,7 +230,7 @@ def test_a_full_disk_says_so_and_leaves_nothing(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(city.io, "write", full)
-    with pytest.raises(StoreError, match="the disk is full; free some space"):
+    with pytest.raises(StoreError, match="the disk is full; nothing half-made is left"):
         generate(CityOptions(**SMALL), tmp_path)
     assert not [path for path in (tmp_path / "corpora").iterdir() if path.is_dir()]
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from ..manifest import Manifest
-from ..synthetic.city import CityOptions, generate
 
 __all__ = ["DESCRIPTION", "load"]
 
@@ -23,4 +22,6 @@ def load(*, cache: str | Path | None = None, **options: Any) -> Manifest:
     -----
     Book page: ``data``.
     """
+    from ..synthetic.city import CityOptions, generate  # its signal processing takes a second to import
+
     return Manifest.read(generate(CityOptions.parse(**options), cache), name="city")

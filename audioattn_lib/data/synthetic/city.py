@@ -36,7 +36,7 @@ from numpy.random import Generator
 from ...audio import io
 from ...batch.key import key, source_hash
 from ...errors import ConfigError
-from ..files import StoreError, cache_directory, disk_is_full, exclusive
+from ..files import cache_directory, exclusive, explain_storage
 from ..progress import progress_bar
 from .acoustics import RATE, Sound, a_weighted_level, reverberate, samples
 from .backgrounds import BACKGROUNDS, record_background
@@ -163,7 +163,7 @@ def generate(options: CityOptions, cache: str | Path | None = None, *, progress:
     Raises
     ------
     StoreError
-        When the disk is full.
+        When the disk is full or the cache cannot be written.
 
     Notes
     -----
@@ -176,17 +176,19 @@ def generate(options: CityOptions, cache: str | Path | None = None, *, progress:
         return target
     work: Path | None = None
     try:
-        with exclusive(parent / f".city-{name}.lock"):
+        with exclusive(parent / f".city-{name}.lock") as held:
             if target.is_dir():
                 return target
-            for left in parent.glob(f".city-{name}-*"):  # of processes that were killed: this one holds the lock
+            for left in parent.glob(f".city-{name}-*") if held else ():  # what killed processes left
                 shutil.rmtree(left, ignore_errors=True)
             work = Path(tempfile.mkdtemp(prefix=f".city-{name}-", dir=parent))
             _write(options, work, progress)
             os.replace(work, target)
     except OSError as error:
-        if disk_is_full(error):
-            raise StoreError(f"{parent}: the disk is full; free some space or choose another cache folder") from error
+        if target.is_dir():  # another process was first, where folders cannot be locked
+            return target
+        if (told := explain_storage(parent, error, "nothing half-made is left")) is not None:
+            raise told from error
         raise
     finally:
         if work is not None:

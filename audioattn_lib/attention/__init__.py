@@ -9,6 +9,7 @@ module                    holds
 ``densities``             the beta-Gaussian family, the continuous counterpart
 ``expectations``          expectations of functions under these densities
 ``value_function``        frames as a function of time, by ridge regression
+``value_variance``        how much that function varies under a density
 ``encoders``              from frames to location and variance of a density
 ``pooling``               attention modules, from ``(B, T, H)`` to ``(B, H)``
 ``variants``              the published mechanisms by name

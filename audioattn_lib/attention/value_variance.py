@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import lru_cache
 
 import torch
 from jaxtyping import Float
@@ -117,10 +116,15 @@ def coefficient_variance(
     return (weights @ (coefficients - context).square()).squeeze(1)
 
 
-@lru_cache(maxsize=32)
+_rules_kept: dict[float, tuple[Constants, Constants]] = {}
+
+
 def _rules(narrowest: float) -> tuple[Constants, Constants]:
     """Rules for the clip and for either side of it: a function is smoother where no frames are."""
-    return tuple(Constants(*gauss_legendre(math.ceil(n / narrowest))) for n in (3.2, 2.4))  # type: ignore[return-value]
+    if narrowest not in _rules_kept:
+        clip, side = (Constants(*gauss_legendre(math.ceil(n / narrowest))) for n in (3.2, 2.4))
+        _rules_kept[narrowest] = clip, side
+    return _rules_kept[narrowest]
 
 
 def _nodes(density: BetaGaussian, value_function: ValueFunction) -> tuple[Tensor, Tensor]:

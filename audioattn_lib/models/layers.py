@@ -17,8 +17,11 @@ __all__ = ["MaskedBatchNorm1d", "at_least_float32", "frame_mask", "masked_mean",
 
 def frame_mask(lengths: Int[Tensor, " batch"] | None, n_frames: int, device: torch.device) -> Tensor | None:
     """``(B, T)``, True on the frames below each length; None where nothing is padded."""
+    if lengths is None:
+        return None
     # Without padding nothing needs a mask; only on the CPU is it cheaper to look than to mask anyway.
-    if lengths is None or (lengths.device.type == "cpu" and bool((lengths >= n_frames).all())):
+    looks = lengths.device.type == "cpu" and not torch.compiler.is_compiling()
+    if looks and bool((lengths >= n_frames).all()):
         return None
     return torch.arange(n_frames, device=device) < lengths.to(device)[:, None]
 

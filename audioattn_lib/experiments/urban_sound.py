@@ -35,7 +35,7 @@ from ..data.manifest import Manifest
 from ..data.splits import fold_names, split_clips
 from ..data.store import FeatureStore
 from ..errors import ConfigError
-from ..models.acrnn import ACRNN, PRESETS
+from ..models.acrnn import ACRNN, NORMALISATIONS, PRESETS, CorpusNormalisation
 from ..training.baseline import linear_baseline, summary_features
 from ..training.checkpoint import load_best
 from ..training.loop import TrainingSettings, fit, select_device
@@ -90,6 +90,9 @@ class Config:
     seed: int = field(default=0, metadata={"help": "seed of weights, batches and dropout, from 0"})
     sample_rate: int = field(default=16000, metadata={"help": "hertz; sounds are resampled on loading"})
     n_mels: int = field(default=80, metadata={"help": "mel bands"})
+    normalise: str = field(
+        default="clip", metadata={"help": "features: mean of the clip removed (clip, published), corpus, or none"}
+    )
     model: str = field(default="published", metadata={"help": "one convolution (published), or four_convolutions"})
     recurrent: str = field(default="none", metadata={"help": "none (as published), gru or lstm"})
     recurrent_size: int = field(default=128, metadata={"help": "units of the recurrent layer, for each direction"})
@@ -123,6 +126,7 @@ class Config:
             "attention": (*ATTENTIONS, CONTROL),
             "protocol": ("nested", "published"),
             "model": tuple(PRESETS),
+            "normalise": tuple(NORMALISATIONS),
             "recurrent": ("none", "gru", "lstm"),
             "encoder": ("moments", "convolution", "last_state"),
             "positions": ("centres", "published"),
@@ -171,7 +175,9 @@ class Config:
     @classmethod
     def default(cls, **changes: Any) -> Config:
         """About ten seconds a model on two CPU cores: what the book shows when nothing else is there."""
-        return cls(**{"epochs": 15, "max_rate": 3e-3, "cycle_steps": 52, "monitor": "loss", **changes})
+        return cls(
+            **{"epochs": 15, "batch_size": 16, "max_rate": 3e-3, "cycle_steps": 98, "monitor": "loss", **changes}
+        )
 
     @classmethod
     def paper(cls, **changes: Any) -> Config:
@@ -288,6 +294,7 @@ def build_model(config: Config, n_classes: int, clock: FrameClock) -> ACRNN:
         recurrent=config.recurrent,
         recurrent_size=config.recurrent_size,
         bidirectional=config.bidirectional,
+        normalise=config.normalise,
     )
 
 
@@ -314,6 +321,8 @@ def run(config: Config, root: str | Path = "runs") -> Run:
     split = split_clips(prepared.manifest, config.fold, config.protocol, config.seed)
     torch.manual_seed(config.seed)
     model = build_model(config, len(prepared.manifest.classes), prepared.clock)
+    if isinstance(model.normalisation, CorpusNormalisation):
+        model.normalisation.fit(torch.cat([prepared.store[int(i)] for i in split.train]))
     valid = _loader(prepared, split.valid, config, device)
     fit(
         model,

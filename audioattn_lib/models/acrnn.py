@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypedDict
 
+import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -25,7 +26,17 @@ from ..attention.record import AttentionRecord, FrameClock
 from ..errors import ConfigError
 from .layers import MaskedBatchNorm1d, frame_mask, subtract_mean
 
-__all__ = ["ACRNN", "PRESETS", "ConvolutionBlock", "ConvolutionalFront", "MaskedBatchNorm1d", "RecurrentLayer"]
+__all__ = [
+    "ACRNN",
+    "NORMALISATIONS",
+    "PRESETS",
+    "ClipNormalisation",
+    "ConvolutionBlock",
+    "ConvolutionalFront",
+    "CorpusNormalisation",
+    "MaskedBatchNorm1d",
+    "RecurrentLayer",
+]
 
 
 class FrontShape(TypedDict):
@@ -40,6 +51,48 @@ PRESETS: dict[str, FrontShape] = {
     "published": {"channels": (128,), "kernel_sizes": (5,), "pool_sizes": (3,)},
     "four_convolutions": {"channels": (128,) * 4, "kernel_sizes": (7, 11, 31, 51), "pool_sizes": (3,) * 4},
 }
+
+
+class ClipNormalisation(nn.Module):
+    """Subtract from each clip the mean of its valid frames, as published.
+
+    What does not change during a clip is gone: its level, and the spectrum of a steady sound.
+    """
+
+    def forward(
+        self, features: Float[Tensor, "batch frames mels"], mask: Bool[Tensor, "batch frames"] | None
+    ) -> Float[Tensor, "batch frames mels"]:
+        """Centre each clip; padding becomes 0."""
+        return subtract_mean(features, mask)
+
+
+class CorpusNormalisation(nn.Module):
+    """Subtract from each band its mean over the training clips and divide by its deviation.
+
+    Steady sounds keep their spectrum. :meth:`fit` sets the two numbers of each
+    band; they belong to the weights and are saved with them.
+    """
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, n_features: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(n_features))
+        self.register_buffer("deviation", torch.ones(n_features))
+
+    @torch.no_grad()
+    def fit(self, frames: Float[Tensor, "frames mels"]) -> None:
+        """Take mean and deviation (at least 1e-5) over all frames of the training clips."""
+        self.mean.copy_(frames.mean(dim=0))
+        self.deviation.copy_(frames.std(dim=0, correction=0).clamp(min=1e-5))
+
+    def forward(
+        self, features: Float[Tensor, "batch frames mels"], mask: Bool[Tensor, "batch frames"] | None
+    ) -> Float[Tensor, "batch frames mels"]:
+        """Standardise each band; padding becomes 0."""
+        standard = (features - self.mean) / self.deviation
+        return standard if mask is None else standard * mask[..., None]
 
 
 class ConvolutionBlock(nn.Module):
@@ -148,6 +201,13 @@ class RecurrentLayer(nn.Module):
         return pad_packed_sequence(self.layer(packed)[0], batch_first=True, total_length=inputs.shape[1])[0]
 
 
+NORMALISATIONS: dict[str, Callable[[int], nn.Module | None]] = {
+    "clip": lambda n_features: ClipNormalisation(),
+    "corpus": CorpusNormalisation,
+    "none": lambda n_features: None,
+}
+
+
 class ACRNN(nn.Module):
     r"""Front, optional recurrence, any attention of this library, and a linear classifier.
 
@@ -161,8 +221,9 @@ class ACRNN(nn.Module):
         From ``(B, H)`` to ``(B, classes)``.
     recurrent
         From ``(B, T, C)`` and lengths to ``(B, T, H)``; none by default, as published.
-    normalise
-        Subtract from each clip the mean of its valid frames first, as published.
+    normalisation
+        From features and mask to features; :class:`ClipNormalisation` as published, :class:`CorpusNormalisation`, or
+        none.
     clock
         Time of the frames, for the record.
 
@@ -181,7 +242,7 @@ class ACRNN(nn.Module):
         classifier: nn.Module,
         *,
         recurrent: RecurrentLayer | None = None,
-        normalise: bool = True,
+        normalisation: nn.Module | None = None,
         clock: FrameClock = FrameClock(),
     ) -> None:
         super().__init__()
@@ -189,7 +250,7 @@ class ACRNN(nn.Module):
         self.recurrent = recurrent
         self.attention = attention
         self.classifier = classifier
-        self.normalise = normalise
+        self.normalisation = normalisation
         self.clock = clock
 
     @classmethod
@@ -205,30 +266,41 @@ class ACRNN(nn.Module):
         recurrent: str = "none",
         recurrent_size: int = 128,
         bidirectional: bool = False,
-        normalise: bool = True,
+        normalise: str = "clip",
     ) -> ACRNN:
         """A published configuration: ``"published"`` or ``"four_convolutions"``, see :data:`PRESETS`.
 
         ``attention`` is given the width of its values and makes the module;
-        ``recurrent`` is ``"none"``, ``"gru"`` or ``"lstm"``.
+        ``recurrent`` is ``"none"``, ``"gru"`` or ``"lstm"``; ``normalise`` is
+        ``"clip"`` (published), ``"corpus"`` (then fit ``normalisation`` to the
+        training clips) or ``"none"``.
         """
         if name not in PRESETS:
             raise ConfigError(f"model is {name!r}; it must be one of {', '.join(PRESETS)}")
+        if normalise not in NORMALISATIONS:
+            raise ConfigError(f"normalise is {normalise!r}; it must be one of {', '.join(NORMALISATIONS)}")
         front = ConvolutionalFront(n_mels, **PRESETS[name], dropout=dropout)
         width, layer = front.out_features, None
         if recurrent != "none":
             layer = RecurrentLayer(width, recurrent_size, recurrent, bidirectional=bidirectional)
             width = layer.out_features
         classifier = nn.Linear(width, n_classes)
-        return cls(front, attention(width), classifier, recurrent=layer, normalise=normalise, clock=clock)
+        return cls(
+            front,
+            attention(width),
+            classifier,
+            recurrent=layer,
+            normalisation=NORMALISATIONS[normalise](n_mels),
+            clock=clock,
+        )
 
     def encode(
         self, features: Float[Tensor, "batch frames mels"], lengths: Int[Tensor, " batch"] | None = None
     ) -> Float[Tensor, "batch frames hidden"]:
         """The values that attention reads: one vector a frame, 0 on padding."""
         mask = frame_mask(lengths, features.shape[1], features.device)  # (B, T)
-        if self.normalise:
-            features = subtract_mean(features, mask)
+        if self.normalisation is not None:
+            features = self.normalisation(features, mask)
         hidden = self.front(features, mask)
         return hidden if self.recurrent is None else self.recurrent(hidden, lengths)
 

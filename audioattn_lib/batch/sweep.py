@@ -15,7 +15,9 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -192,12 +194,10 @@ def _run_all(
 
     source, here = grid.notebook.path.resolve(), os.getcwd()
     futures = {}
-    for job in waiting:
+    for index, job in enumerate(waiting):
         output = done / f"{job.key}.ipynb"
-        future = client.submit(
-            _run_job, source, output, dict(job.parameters), timeout, threads, gpus, here, key=job.key, pure=False
-        )
-        futures[job.key] = future
+        arguments = (source, output, dict(job.parameters), timeout, threads, gpus, here)
+        futures[job.key] = client.submit(_run_job, *arguments, key=job.key, pure=False, priority=-index)
     open_jobs = {job.key: job for job in waiting}
     while open_jobs:
         with suppress(TimeoutError):
@@ -278,14 +278,15 @@ def _connect(workers: int, scheduler: str | None, cluster: str) -> Iterator[Any]
         return
     with dask.config.set(settings):
         if cluster == "local":
-            made: Any = distributed.LocalCluster(
-                n_workers=workers,
-                threads_per_worker=1,
-                processes=True,
-                dashboard_address=":0",  # any free port: two sweeps do not clash
-                memory_limit=0,  # the memory is the kernels', not the workers'
-                silence_logs=50,
-            )
+            with _interrupts_ignored():
+                made: Any = distributed.LocalCluster(
+                    n_workers=workers,
+                    threads_per_worker=1,
+                    processes=True,
+                    dashboard_address=":0",  # any free port: two sweeps do not clash
+                    memory_limit=0,  # the memory is the kernels', not the workers'
+                    silence_logs=50,
+                )
         else:
             try:
                 import dask_jobqueue
@@ -295,6 +296,19 @@ def _connect(workers: int, scheduler: str | None, cluster: str) -> Iterator[Any]
             made.scale(jobs=workers)
         with made, distributed.Client(made) as client:
             yield client
+
+
+@contextmanager
+def _interrupts_ignored() -> Iterator[None]:
+    """Processes started inside leave Ctrl-C to this one, which ends them in order."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _write_results(grid: Grid, jobs: list[Job], folder: Path) -> SweepResult:

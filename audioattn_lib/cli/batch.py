@@ -45,8 +45,12 @@ def sweep(file: Path, output: Path, **options: Any) -> None:
     from audioattn_lib.batch.sweep import sweep as run_sweep
     from audioattn_lib.cli.live import SweepView
 
-    with SweepView() as view:
-        result = run_sweep(file, output, data_hash=_data_hash, watch=view.update, **options)
+    try:
+        with SweepView() as view:
+            result = run_sweep(file, output, data_hash=_data_hash, watch=view.update, **options)
+    except KeyboardInterrupt:
+        click.echo("\nInterrupted. What is done is kept; start the sweep again to continue.", err=True)
+        raise
     click.echo(f"{len(result.rows)} results of {len(result.jobs)} jobs: {result.table}, {result.page}")
     for job in result.failures:
         click.echo(f"failed: {dict(job.parameters)}\n  {job.error}", err=True)

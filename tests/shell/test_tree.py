@@ -9,6 +9,7 @@ import subprocess
 import pytest
 
 from audioattn_lib.batch.book import documents
+from audioattn_lib.batch.grid import Grid
 from audioattn_lib.batch.notebooks import Notebook
 from audioattn_lib.batch.strict_yaml import read_yaml
 
@@ -74,6 +75,13 @@ def test_notebooks_have_parameters_that_are_explained(notebooks):
 def test_every_notebook_is_a_chapter_with_parameters(root, notebooks):
     chapters = {name.rpartition("/")[2] for name in documents(root) if name.startswith("book/chapters/")}
     assert {path.stem for path in notebooks} == chapters == set(read_yaml(root / "notebooks" / "book.yml").data)
+
+
+def test_every_sweep_fits_its_notebook(root):
+    sweeps = sorted((root / "notebooks" / "sweeps").glob("*.yml"))
+    assert sweeps
+    for path in sweeps:
+        assert len(Grid.read(path).jobs) > 1
 
 
 def test_settings_have_no_key_twice(root):

@@ -236,8 +236,13 @@ class ContinuousAttention(nn.Module):
         self, values: Values, lengths: Lengths = None, *, clock: FrameClock = FrameClock(), record: bool = False
     ) -> tuple[Context, AttentionRecord]:
         """Context of each clip, and what was attended to; as :meth:`DiscreteAttention.forward`."""
-        attended = self.attend(values, lengths)
+        device, dtype = values.device.type, values.dtype
+        # Autocast would read in half precision, where weights that cancel in part are wrong by several percent.
+        precise = values.float() if torch.is_autocast_enabled(device) and dtype != torch.float64 else values
+        with torch.autocast(device, enabled=False):
+            attended = self.attend(precise, lengths)
         context = _read(F.dropout(attended.read_weights, self.dropout, self.training), attended.values)
+        context = context.to(dtype)
         return context, self.describe(attended, clock) if record else AttentionRecord.empty()
 
     def attend(self, values: Values, lengths: Lengths = None) -> Attended:

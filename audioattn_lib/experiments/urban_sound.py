@@ -91,7 +91,7 @@ class Config:
     sample_rate: int = field(default=16000, metadata={"help": "hertz; sounds are resampled on loading"})
     n_mels: int = field(default=80, metadata={"help": "mel bands"})
     normalise: str = field(
-        default="clip", metadata={"help": "features: mean of the clip removed (clip, published), corpus, or none"}
+        default="clip", metadata={"help": "level of bands: clip (published, its mean removed), median, corpus or none"}
     )
     model: str = field(default="published", metadata={"help": "one convolution (published), or four_convolutions"})
     recurrent: str = field(default="none", metadata={"help": "none (as published), gru or lstm"})
@@ -99,7 +99,7 @@ class Config:
     bidirectional: bool = field(default=False, metadata={"help": "run the recurrent layer both ways"})
     dropout: float = field(default=0.15, metadata={"help": "after each convolution, in [0, 1)"})
     attention_size: int = field(default=128, metadata={"help": "width of the additive scorer"})
-    attention_dropout: float = field(default=0.0, metadata={"help": "on discrete weights, in [0, 1)"})
+    attention_dropout: float = field(default=0.0, metadata={"help": "on the weights of the frames, in [0, 1)"})
     fused: bool = field(default=True, metadata={"help": "continuous: add the context of the softmax weights"})
     encoder: str = field(default="moments", metadata={"help": "continuous: moments, convolution or last_state"})
     positions: str = field(default="centres", metadata={"help": "continuous: frame centres, or published"})

@@ -35,6 +35,7 @@ __all__ = [
     "ConvolutionalFront",
     "CorpusNormalisation",
     "MaskedBatchNorm1d",
+    "MedianNormalisation",
     "RecurrentLayer",
 ]
 
@@ -64,6 +65,25 @@ class ClipNormalisation(nn.Module):
     ) -> Float[Tensor, "batch frames mels"]:
         """Centre each clip; padding becomes 0."""
         return subtract_mean(features, mask)
+
+
+class MedianNormalisation(nn.Module):
+    """Subtract from each band of a clip its median over the valid frames: the background, where events are short.
+
+    The mean of a clip holds part of its events, so subtracting it writes their
+    negative into every other frame; the median of a band does not notice
+    events that fill less than half of the clip.
+    """
+
+    def forward(
+        self, features: Float[Tensor, "batch frames mels"], mask: Bool[Tensor, "batch frames"] | None
+    ) -> Float[Tensor, "batch frames mels"]:
+        """Centre each clip; padding becomes 0."""
+        if mask is None:
+            return features - features.median(dim=1, keepdim=True).values
+        padding = ~mask[..., None]
+        median = features.masked_fill(padding, float("nan")).nanmedian(dim=1, keepdim=True).values
+        return (features - median).masked_fill(padding, 0.0)
 
 
 class CorpusNormalisation(nn.Module):
@@ -203,6 +223,7 @@ class RecurrentLayer(nn.Module):
 
 NORMALISATIONS: dict[str, Callable[[int], nn.Module | None]] = {
     "clip": lambda n_features: ClipNormalisation(),
+    "median": lambda n_features: MedianNormalisation(),
     "corpus": CorpusNormalisation,
     "none": lambda n_features: None,
 }
@@ -272,7 +293,7 @@ class ACRNN(nn.Module):
 
         ``attention`` is given the width of its values and makes the module;
         ``recurrent`` is ``"none"``, ``"gru"`` or ``"lstm"``; ``normalise`` is
-        ``"clip"`` (published), ``"corpus"`` (then fit ``normalisation`` to the
+        ``"clip"`` (published), ``"median"``, ``"corpus"`` (then fit ``normalisation`` to the
         training clips) or ``"none"``.
         """
         if name not in PRESETS:

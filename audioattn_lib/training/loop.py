@@ -28,6 +28,10 @@ __all__ = ["TrainingSettings", "fit", "select_device"]
 
 log = logging.getLogger("audioattn")
 
+# Weights of a trained softmax reach numbers so small that a CPU handles them a hundred times slower; they count as 0.
+# Here, and not in the loop, because threads take this over from the one that starts them.
+torch.set_flush_denormal(True)
+
 
 class Batches(Protocol):
     """Batches of an epoch, the same for the same number, from any batch on."""

@@ -19,9 +19,9 @@ def test_the_published_preset_has_the_published_size():
 
 
 @pytest.mark.parametrize("attention", [*VARIANTS, "mean"])
-@pytest.mark.parametrize("recurrent", ["none", "gru"])
-def test_padding_and_batch_order_change_nothing(attention, recurrent):
-    model = network(attention, recurrent=recurrent, bidirectional=True).double().eval()
+@pytest.mark.parametrize(("recurrent", "normalise"), [("none", "clip"), ("gru", "median"), ("none", "corpus")])
+def test_padding_and_batch_order_change_nothing(attention, recurrent, normalise):
+    model = network(attention, recurrent=recurrent, bidirectional=True, normalise=normalise).double().eval()
     features = torch.randn(3, 40, 80, dtype=torch.float64)
     lengths = torch.tensor([40, 1, 23])
     together, _ = model(features, lengths)
@@ -63,6 +63,27 @@ def test_batch_statistics_without_padding_are_those_of_torch():
     torch.testing.assert_close(ours.running_var, theirs.running_var)
 
 
+def test_corpus_normalisation_standardises_what_it_was_fitted_to():
+    model = network(normalise="corpus")
+    frames = torch.randn(500, 80) * 3 + 7
+    model.normalisation.fit(frames)
+    standard = model.normalisation(frames[None], None)[0]
+    torch.testing.assert_close(standard.mean(dim=0), torch.zeros(80), atol=1e-4, rtol=0)
+    torch.testing.assert_close(standard.std(dim=0, correction=0), torch.ones(80), atol=1e-4, rtol=0)
+    assert "normalisation.mean" in model.state_dict()
+
+
+@pytest.mark.parametrize("attention", VARIANTS)
+def test_bfloat16_weights_are_those_of_float32(attention):
+    module = build_attention(attention, 16).eval()
+    values = torch.randn(2, 50, 16).bfloat16()
+    _, precise = module(values.float(), record=True)
+    with torch.autocast("cpu", torch.bfloat16):
+        _, record = module(values, record=True)
+    weights = "weights" if VARIANTS[attention].domain == "discrete" else "read_weights"
+    assert abs(getattr(record, weights) - getattr(precise, weights)).max() < 2e-2 * abs(getattr(precise, weights)).max()
+
+
 def test_gradients_reach_every_parameter():
     model = network("biweight", recurrent="lstm")
     model(torch.randn(2, 20, 80))[0].square().sum().backward()
@@ -72,6 +93,8 @@ def test_gradients_reach_every_parameter():
 def test_impossible_options_are_named():
     with pytest.raises(ConfigError, match="published, four_convolutions"):
         ACRNN.preset("five", 80, 10, lambda width: build_attention("softmax", width))
+    with pytest.raises(ConfigError, match="clip, median, corpus, none"):
+        network(normalise="batch")
     with pytest.raises(ConfigError, match="kernel_size is 4"):
         ConvolutionBlock(3, 3, kernel_size=4)
     with pytest.raises(ConfigError, match="gru, lstm"):

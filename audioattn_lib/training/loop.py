@@ -12,6 +12,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -27,10 +28,6 @@ from .run_directory import RunDirectory
 __all__ = ["TrainingSettings", "fit", "select_device"]
 
 log = logging.getLogger("audioattn")
-
-# Weights of a trained softmax reach numbers so small that a CPU handles them a hundred times slower; they count as 0.
-# Here, and not in the loop, because threads take this over from the one that starts them.
-torch.set_flush_denormal(True)
 
 
 class Batches(Protocol):
@@ -137,7 +134,7 @@ def fit(
     board = _board(directory, settings)
     saved = time.monotonic()
 
-    with Progress("training", settings.epochs, done=position.epoch) as progress:
+    with _tiny_numbers_are_zero(), Progress("training", settings.epochs, done=position.epoch) as progress:
         while position.epoch < settings.epochs and not _is_stale(position, settings):
             started = time.monotonic()
             rate = learning_rate(position.step)
@@ -183,6 +180,16 @@ def fit(
     load_best(checkpoints, bare)
     bare.eval()
     return pd.DataFrame(position.history)
+
+
+@contextmanager
+def _tiny_numbers_are_zero() -> Iterator[None]:
+    """Flush denormal numbers: trained softmax weights reach them, and a CPU is many times slower with them."""
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)
 
 
 def _accelerator(settings: TrainingSettings, device: torch.device) -> Any:

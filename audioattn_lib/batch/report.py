@@ -16,7 +16,7 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-__all__ = ["Row", "flatten", "page", "table"]
+__all__ = ["Row", "flatten", "page", "table", "varying"]
 
 Row = dict[str, Any]
 """One line of a results table by the names of its columns."""
@@ -39,6 +39,22 @@ def flatten(scores: Mapping[str, Any], prefix: str = "") -> Row:
         elif value is None or isinstance(value, (bool, int, float, str)):
             flat[prefix + name] = value
     return flat
+
+
+def varying(configs: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Names of the fields that tell flat configurations apart, in the order in which they stand.
+
+    A field does when two configurations that have it differ in it, or when
+    only the smaller part of them has it, as that of a baseline.
+
+    Notes
+    -----
+    Book page: batch.
+    """
+    configs = list(configs)
+    names = dict.fromkeys(name for config in configs for name in config)
+    values = {name: [repr(config[name]) for config in configs if name in config] for name in names}
+    return [name for name, found in values.items() if len(set(found)) > 1 or 2 * len(found) < len(configs)]
 
 
 def table(rows: Sequence[Row]) -> str:
@@ -139,13 +155,13 @@ def _columns(rows: Sequence[Row], varying: Sequence[str]) -> list[str]:
 
 
 def _scores(rows: Sequence[Row]) -> list[str]:
-    """Columns of scores at the top level, those that are numbers in some row."""
+    """Columns of scores at the top level: not counts, and not those of single classes."""
     names = dict.fromkeys(name for row in rows for name in row)
-    return [name for name in names if "." not in name and any(_is_number(row.get(name)) for row in rows)]
+    return [name for name in names if "." not in name and any(_is_score(row.get(name)) for row in rows)]
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+def _is_score(value: object) -> bool:
+    return isinstance(value, float) and math.isfinite(value)
 
 
 def _means(rows: Sequence[Row], by: str, scores: Sequence[str]) -> str:
@@ -156,7 +172,7 @@ def _means(rows: Sequence[Row], by: str, scores: Sequence[str]) -> str:
     for name, members in groups.items():
         line: Row = {by: name, "runs": len(members)}
         for score in scores:
-            values = [row[score] for row in members if _is_number(row.get(score))]
+            values = [row[score] for row in members if _is_score(row.get(score))]
             if values:
                 spread = f" ± {statistics.stdev(values):.3g}" if len(values) > 1 else ""
                 line[score] = f"{statistics.fmean(values):.4g}{spread}"
@@ -178,6 +194,8 @@ def _html_table(rows: Sequence[Row], columns: Sequence[str], links: Sequence[str
 
 
 def _shown(value: object) -> str:
+    if value is None or value == "":
+        return "–"
     if isinstance(value, float):
         return f"{value:.4g}"
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -312,29 +312,29 @@ def _interrupts_ignored() -> Iterator[None]:
 
 
 def _write_results(grid: Grid, jobs: list[Job], folder: Path) -> SweepResult:
-    rows: list[report.Row] = []
+    runs: dict[str, tuple[dict[str, Any], Job]] = {}
     for job in jobs:
-        if job.status not in ("done", "kept"):
-            continue
-        chosen = {name: job.parameters[name] for name in grid.varying if name in job.parameters}
+        if job.status in ("done", "kept"):
+            for run in runs_shown_in(folder / "jobs" / f"{job.key}.ipynb"):
+                # several jobs may show the same run, a baseline for instance
+                runs.setdefault(f"{run['experiment']}/{run['key']}", (run, job))
+    configs = {name: report.flatten(run["config"]) for name, (run, _) in runs.items()}
+    varying = report.varying(configs.values())
+    rows: list[report.Row] = []
+    for name, (run, job) in runs.items():
+        config = configs[name]
+        chosen = {field: config.get(field, "") for field in varying}
         files = {"notebook": f"jobs/{job.key}.ipynb", "log": f"jobs/{job.key}.log"}
-        for run in runs_shown_in(folder / files["notebook"]):
-            name = {"run": f"{run['experiment']}/{run['key']}"}
-            own = {k: v for k, v in report.flatten(run["config"]).items() if k not in chosen}
-            scores = report.flatten(run["metrics"])
-            rows.append({**chosen, **name, **scores, **files, **{f"config.{k}": v for k, v in own.items()}})
-    failures = [
-        {
-            "parameters": {k: job.parameters.get(k) for k in grid.varying},
-            "error": job.error,
-            "log": f"jobs/{job.key}.log",
-        }
-        for job in jobs
-        if job.status == "failed"
-    ]
+        fixed = {f"config.{field}": value for field, value in config.items() if field not in varying}
+        rows.append({**chosen, "run": name, **report.flatten(run["metrics"]), **files, **fixed})
+    failures = []
+    for job in jobs:
+        if job.status == "failed":
+            chosen = {name: job.parameters.get(name) for name in grid.varying}
+            failures.append({"parameters": chosen, "error": job.error, "log": f"jobs/{job.key}.log"})
     table, page = folder / "results.csv", folder / "index.html"
     _replace(table, report.table(rows))
-    _replace(page, report.page(f"Sweep {grid.name}", rows, varying=grid.varying, failures=failures))
+    _replace(page, report.page(f"Sweep {grid.name}", rows, varying=varying, failures=failures))
     return SweepResult(tuple(jobs), tuple(rows), table, page)
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from audioattn_lib.batch import RUN_MIMETYPE
 from audioattn_lib.batch import sweep as module
-from audioattn_lib.batch.report import flatten, page, table
+from audioattn_lib.batch.report import flatten, page, table, varying
 from audioattn_lib.batch.sweep import sweep
 from audioattn_lib.errors import ConfigError
 
@@ -20,7 +20,8 @@ import os
 print("on", os.environ.get("CUDA_VISIBLE_DEVICES"))
 metrics = {{"accuracy": n / 10, "evidence": {{"hits": n}}, "confusion": [[n]]}}
 run = {{"experiment": "e", "key": f"k{{n}}", "path": "p", "config": {{"n": n, "width": 2}}, "metrics": metrics}}
-display({{{RUN_MIMETYPE!r}: [run], "text/plain": ""}}, raw=True)
+baseline = {{"experiment": "e", "key": "base", "path": "p", "config": {{"width": 2}}, "metrics": {{"accuracy": 0.05}}}}
+display({{{RUN_MIMETYPE!r}: [run, baseline], "text/plain": ""}}, raw=True)
 """
 
 
@@ -46,6 +47,7 @@ def test_a_sweep_keeps_what_is_done_and_what_failed(file, tmp_path, monkeypatch)
     rows = list(csv.DictReader(result.table.read_text().splitlines()))
     assert [(row["n"], row["run"], row["accuracy"], row["evidence.hits"]) for row in rows] == [
         ("1", "e/k1", "0.1", "1"),
+        ("", "e/base", "0.05", ""),
         ("2", "e/k2", "0.2", "2"),
     ]
     assert rows[0]["config.width"] == "2"
@@ -100,6 +102,13 @@ def test_scores_are_flattened_and_tables_have_every_column():
     assert flatten({"a": 1, "b": {"c": 0.5, "d": {"e": None}}, "f": [1]}) == {"a": 1, "b.c": 0.5, "b.d.e": None}
     assert table([{"a": 1}, {"b": "x,y"}]) == 'a,b\n1,\n,"x,y"\n'
     assert table([]) == "\n"
+
+
+def test_fields_that_tell_runs_apart_are_those_that_differ_or_are_rare():
+    runs = [{"attention": name, "epochs": 20, "data": "city"} for name in ("softmax", "sparsemax", "softmax")]
+    baseline = {"baseline": "linear", "data": "city"}
+    assert varying([*runs, baseline]) == ["attention", "baseline"]
+    assert varying(runs[::2]) == []
 
 
 def test_a_page_escapes_what_it_shows():

@@ -159,3 +159,12 @@ def test_where_the_package_lies_does_not_matter(tmp_path, monkeypatch):
     shutil.copytree(Path(audioattn_lib.__file__).parent, copy)
     monkeypatch.setattr(module, "_PACKAGE", copy)
     assert source_hash("audioattn_lib.attention.record") == before
+
+
+def test_an_experiment_does_not_depend_on_pictures_or_commands():
+    from audioattn_lib.experiments import EXPERIMENTS
+
+    for name in EXPERIMENTS.values():
+        packages = {path.split("/")[0] for path in library_closure(name)}
+        assert {"experiments", "models", "training", "data", "attention", "audio"} <= packages
+        assert not {"display", "cli"} & packages

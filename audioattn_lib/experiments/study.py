@@ -80,6 +80,11 @@ class Study:
         """What was compared, in the order of the runs."""
         return list(dict.fromkeys(str(run.config[self.by]) for run in self.runs))
 
+    @property
+    def score_title(self) -> str:
+        """What the column ``score`` of the table is: accuracy, or all labels right where a clip may have several."""
+        return "All labels right" if "mean_average_precision" in self.runs[0].metrics else "Accuracy"
+
     def select(self, name: str, fold: str | None = None) -> Run:
         """The first run with this value of ``by`` (and on this fold)."""
         for run in self.runs:
@@ -92,12 +97,13 @@ class Study:
         return name if name in self.names else self.names[-1]
 
     def example(self, fold: str | None = None) -> str:
-        """A clip to show: of those that most mechanisms predict right, the one that the mean of them is surest of.
+        """A clip to show: of those with a label that most mechanisms predict right, the one they are surest of.
 
         A rule, so that nobody picks. ``fold`` limits it to clips of one test fold.
         """
         runs = [run for run in self.runs if fold in (None, run.config["fold"])]
         tables = pd.concat([run.predictions for run in runs])
+        tables = tables[tables["label"] != ""] if (tables["label"] != "").any() else tables
         right = (tables["label"] == tables["predicted"]).groupby(tables["clip"], sort=False).mean()
         loss = tables["loss"].groupby(tables["clip"], sort=False).mean()
         return str(loss[right == right.max()].idxmin())

@@ -29,7 +29,7 @@ from ..attention.record import FrameClock
 from ..attention.variants import VARIANTS, build_attention
 from ..audio.features import LogMel
 from ..batch.key import dependency_hash, key, source_hash
-from ..data.files import cache_directory
+from ..data.files import cache_directory, exclusive
 from ..data.loading import BatchLoader
 from ..data.manifest import Manifest
 from ..data.splits import fold_names, split_clips
@@ -316,8 +316,12 @@ def run(config: Config, root: str | Path = "runs") -> Run:
     prepared = prepare(config)
     config = _resolve_fold(config, prepared)
     directory, device = _open(dataclasses.asdict(config), prepared, config, root)
-    if directory.is_complete:
-        return Run.load(directory.path)
+    # Two processes may want the same run: the second waits, and reads what the first made.
+    with exclusive(directory.path / ".lock"):
+        return Run.load(directory.path) if directory.is_complete else _train(config, prepared, directory, device)
+
+
+def _train(config: Config, prepared: Prepared, directory: RunDirectory, device: torch.device) -> Run:
     split = split_clips(prepared.manifest, config.fold, config.protocol, config.seed)
     torch.manual_seed(config.seed)
     model = build_model(config, len(prepared.manifest.classes), prepared.clock)

@@ -245,9 +245,7 @@ def build_book(
 
 
 def _execute_all(stale: list[Chapter], root: Path, workers: int, timeout: float, echo: Echo) -> None:
-    threads = max(1, (os.cpu_count() or 1) // workers)
-
-    def run(chapter: Chapter) -> Execution:
+    def run(chapter: Chapter, threads: int) -> Execution:
         def progress(cell: int, cells: int) -> None:
             echo(f"  {chapter.name}: cell {cell} of {cells}")
 
@@ -269,8 +267,10 @@ def _execute_all(stale: list[Chapter], root: Path, workers: int, timeout: float,
         while waiting or pending:
             running = {chapter.name for chapter in pending.values()}
             ready = [chapter for chapter in waiting.values() if not {*chapter.after} & (waiting.keys() | running)]
+            # A chapter that nothing runs beside has all cores.
+            threads = max(1, (os.cpu_count() or 1) // min(workers, len(ready) + len(pending) or 1))
             for chapter in ready:
-                pending[pool.submit(run, waiting.pop(chapter.name))] = chapter
+                pending[pool.submit(run, waiting.pop(chapter.name), threads)] = chapter
             for future in wait(pending, return_when=FIRST_COMPLETED).done:
                 chapter = pending.pop(future)
                 try:

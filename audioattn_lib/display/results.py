@@ -297,7 +297,7 @@ def plot_evidence(
     table: pd.DataFrame,
     *,
     title: str = "",
-    caption: str = "Dots: the mechanism. Ticks: uniform attention. Circles: random attention.",
+    caption: str = "Dots: the mechanism. Ticks: uniform attention. Circles: moved at random. Crosses: of another clip.",
 ) -> Figure:
     """Where each mechanism looks and whether its network uses it, beside uniform and random attention.
 
@@ -306,7 +306,8 @@ def plot_evidence(
     table
         One row a mechanism and measure: its first column names the mechanism,
         ``measure`` the measure, ``value``, ``uniform`` and ``random`` are in
-        [0, 1]; such as ``Study.evidence_table()`` returns.
+        [0, 1], and so is ``swapped`` where there is such a column; such as
+        ``Study.evidence_table()`` returns.
     title, caption
         Text above and below the picture.
 
@@ -331,6 +332,8 @@ def plot_evidence(
             ax.hlines(place, rows["uniform"], rows["value"], color=theme.attention, lw=1.2, alpha=0.55)
             ax.plot(rows["uniform"], place, "|", color=theme.ink, ms=9, mew=1.4)
             ax.plot(rows["random"], place, "o", mfc="none", color=theme.chance, ms=4.5)
+            if "swapped" in rows:
+                ax.plot(rows["swapped"], place, "x", color=theme.ink, ms=4.5)
             ax.plot(rows["value"], place, "o", color=theme.attention, ms=5.5, clip_on=False)
             ax.set_title(MEASURES.get(measure, measure.replace("_", " ")), fontsize=8, fontweight="normal")
             ax.set_xlim(left=0)

@@ -25,7 +25,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..attention import export
+from ..attention.pooling import ContinuousAttention
 from ..attention.record import FrameClock
+from ..attention.value_function import frame_centres
 from ..attention.variants import VARIANTS, build_attention
 from ..audio.features import LogMel
 from ..batch.key import dependency_hash, key, source_hash
@@ -439,9 +441,9 @@ def stages(run: Run, clip: Clip) -> list[dict[str, Any]]:
         {"title": "Log-mel input", "values": clip.features, "clock": clip.clock, "frequencies": clip.frequencies},
         {"title": "Output of the front", "values": hidden[0].numpy(), "clock": clip.clock},
     ]
-    reconstruct = getattr(model.attention, "reconstruct", None)
-    if reconstruct is not None:
-        values = reconstruct(hidden)[0].numpy()
+    if isinstance(model.attention, ContinuousAttention):
+        centres = frame_centres(len(hidden[0]))
+        values = model.attention.value_function.reconstruct(hidden[0], centres).numpy()
         found.append({"title": "Value function", "values": values, "clock": clip.clock})
     return found
 

@@ -146,6 +146,16 @@ def test_a_corpus_that_is_not_there_is_named(tmp_path):
         urban_sound.run(Config(data=str(tmp_path / "nowhere")), tmp_path)
 
 
+def test_a_density_shows_the_function_that_it_reads(study):
+    run = study[0].select("triweight")
+    clip = urban_sound.prepare(Config(**run.config)).clip(run.predictions["clip"].iloc[0])
+    entry, front, value = urban_sound.stages(run, clip)
+    assert [stage["title"] for stage in (entry, front, value)][-1] == "Value function"
+    assert value["values"].shape == front["values"].shape
+    assert np.isfinite(value["values"]).all()
+    assert len(urban_sound.stages(study[0].select("sparsemax"), clip)) == 2
+
+
 def test_every_field_is_explained():
     assert all(field.metadata.get("help") for field in dataclasses.fields(Config))
 

@@ -15,6 +15,9 @@ from filelock import FileLock
 
 ROOT = Path(__file__).resolve().parents[1]
 os.environ.setdefault("AUDIOATTN_CACHE", str(ROOT / ".pytest_cache" / "audioattn"))  # not the user's
+# Two processes that compile librosa's functions at once leave a cache on disk that crashes every later one.
+_worker = os.environ.get("PYTEST_XDIST_WORKER", "alone")
+os.environ["NUMBA_CACHE_DIR"] = str(ROOT / ".pytest_cache" / f"numba-{_worker}")
 CHROMIUM_FLAGS = (
     "--headless",
     "--no-sandbox",

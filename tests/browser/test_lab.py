@@ -73,7 +73,7 @@ def close_dialogs(page) -> None:
         text = dialog.inner_text()
         assert "died" not in text, text
         print("Lab asks:", text)
-        dialog.locator("button.jp-mod-accept").click()
+        dialog.locator("button.jp-mod-accept").click(timeout=5_000)
 
 
 def test_all_cells_run(lab, smoke_notebooks, browser):
@@ -84,14 +84,14 @@ def test_all_cells_run(lab, smoke_notebooks, browser):
         page.wait_for_selector(".jp-NotebookPanel .jp-Cell", timeout=120_000)
         page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status=idle]", timeout=120_000)
         for _ in range(20):  # Lab drops what is asked before the kernel's socket is open
-            close_dialogs(page)
-            page.get_by_role("menuitem", name="Run", exact=True).click()
-            page.locator(".lm-Menu-item[data-command='runmenu:run-all']").click()
-            try:
+            try:  # a dialog may close by itself, or stand in the way of the menu
+                close_dialogs(page)
+                page.get_by_role("menuitem", name="Run", exact=True).click(timeout=5_000)
+                page.locator(".lm-Menu-item[data-command='runmenu:run-all']").click(timeout=5_000)
                 page.wait_for_function(STARTED, timeout=3_000)
                 break
             except BrowserTimeout:
-                continue
+                page.keyboard.press("Escape")
         page.wait_for_function(ENDED, timeout=600_000)
         errors = page.locator(ERROR).all_inner_texts()
         assert not errors, f"{notebook.name}: {errors[0]}"

@@ -25,6 +25,9 @@ import torch
 
 __all__ = ["Case", "Measured", "Result", "Target", "compare", "environment", "peak_memory", "table", "write"]
 
+PAUSE = 0.05
+"""Seconds of rest before each timing."""
+
 QUANTITIES = {"ratio": "x", "seconds": "s", "megabytes": "MB"}
 
 
@@ -122,6 +125,9 @@ def compare(case: Case, device: str = "cpu", *, max_turns: int = 400) -> Result:
     while timed and turn < max_turns and (turn < 3 or time.perf_counter() < end):
         # start with another candidate each turn: what ran before leaves the caches in another state
         for name in timed[turn % len(timed) :] + timed[: turn % len(timed)]:
+            # each library has threads of its own, which spin for a while after their work, on cores the next one wants
+            time.sleep(PAUSE)
+            candidates[name]()
             seconds[name].append(_time(candidates[name], loops[name], device))
         turn += 1
     measured = {}

@@ -83,7 +83,8 @@ class Report:
         """Raise a ``ManifestError`` with the table of findings when there is an error."""
         if not self.passed:
             raise ManifestError(
-                f"{self}\nMend these, or have the rows left out (skip bad clips), which says what it left out"
+                f"{self}\nMend these, or leave the rows out with --skip-bad-clips (in the settings of a notebook: "
+                "skip_bad_clips, true), which says what it left out"
             )
 
     @cached_property

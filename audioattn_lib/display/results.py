@@ -54,8 +54,8 @@ def plot_results(
     Parameters
     ----------
     table
-        One row a system with the columns ``score``, ``low`` and ``high``, in
-        [0, 1], such as ``Study.table()`` returns.
+        One row a system with the columns ``score``, ``low`` and ``high`` (NaN
+        for none), in [0, 1], such as ``Study.table()`` returns.
     references
         Rows that are not systems under study: baselines and chance. Those the table lacks are passed over.
     label
@@ -97,7 +97,7 @@ def plot_results(
         return figure
 
     told = "; ".join(
-        f"{mechanism_title(name)} {score:.1%} ({low:.1%} to {high:.1%})"
+        f"{mechanism_title(name)} {score:.1%}" + ("" if np.isnan(low) else f" ({low:.1%} to {high:.1%})")
         for name, (score, low, high) in zip(names, scores, strict=True)
     )
     return render(draw, f"{title or label} with 95 % intervals: {told}.", caption)

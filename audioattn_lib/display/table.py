@@ -20,7 +20,6 @@ __all__ = ["Table", "results_table"]
 HEADINGS = {
     "unweighted_average_recall": "UAR",
     "macro_f1": "Macro F1",
-    "mean_average_precision": "mAP",
     "macro_auc": "Macro AUC",
 }
 
@@ -64,8 +63,8 @@ def results_table(
     Parameters
     ----------
     table
-        One row a system with the columns ``score``, ``low`` and ``high`` in
-        [0, 1], such as ``Study.table()`` returns. Shown too where they exist:
+        One row a system with the columns ``score``, ``low`` and ``high`` (NaN
+        for none) in [0, 1], such as ``Study.table()`` returns. Shown too where they exist:
         ``difference``, ``difference_low``, ``difference_high`` (to the
         baseline, in points) with ``p_holm``.
     references
@@ -99,17 +98,19 @@ def results_table(
         row = table.loc[name]
         score, low, high = (float(row[column]) for column in ("score", "low", "high"))
         shown = mechanism_title(str(name))
+        between = "" if math.isnan(low) else f" <small>{100 * low:.1f}–{100 * high:.1f}</small>"
         kind = ' class="aa-reference"' if str(name) in references else ' class="aa-best"' if score == best else ""
         cells = [
             f'<th scope="row">{html.escape(shown)}</th>',
-            f"<td><b>{100 * score:.1f} %</b> <small>{100 * low:.1f}–{100 * high:.1f}</small></td>",
+            f"<td><b>{100 * score:.1f} %</b>{between}</td>",
             f"<td>{_whisker(score, low, high, chance)}</td>",
         ]
         if compared:
             cells.append(f"<td>{_difference(row)}</td>")
         cells.extend(f"<td>{_share(float(row[column]))}</td>" for column in further)
         rows.append(f"<tr{kind}>{''.join(cells)}</tr>")
-        lines.append(f"{shown}: {100 * score:.1f} % ({100 * low:.1f} to {100 * high:.1f})")
+        known = "" if math.isnan(low) else f" ({100 * low:.1f} to {100 * high:.1f})"
+        lines.append(f"{shown}: {100 * score:.1f} %{known}")
     # The picture of the interval repeats its numbers, so its column has no heading.
     head = "".join(f'<th scope="col">{html.escape(each)}</th>' if each else "<td></td>" for each in heads)
     about = f"<caption>{html.escape(caption)}</caption>" if caption else ""
@@ -122,10 +123,10 @@ def results_table(
 
 def _whisker(score: float, low: float, high: float, chance: float | None) -> str:
     line = "" if chance is None else f'<path class="aa-chance" d="M{100 * chance:.1f} 0V16"/>'
+    interval = "" if math.isnan(low) else f'<path class="aa-interval" d="M{100 * low:.1f} 8H{100 * high:.1f}"/>'
     return (
         '<svg viewBox="-4 0 108 16" width="108" height="16" aria-hidden="true">'
-        f'<path class="aa-scale" d="M0 8H100"/>{line}'
-        f'<path class="aa-interval" d="M{100 * low:.1f} 8H{100 * high:.1f}"/>'
+        f'<path class="aa-scale" d="M0 8H100"/>{line}{interval}'
         f'<circle cx="{100 * score:.1f}" cy="8" r="4"/></svg>'
     )
 

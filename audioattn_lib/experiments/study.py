@@ -16,7 +16,7 @@ import pandas as pd
 from ..attention.record import AttentionRecord
 from ..batch import RUN_MIMETYPE
 from ..errors import ConfigError, RunError
-from ..training import statistics
+from ..training import ranking, statistics
 from ..training.faithfulness import PerturbationCurve
 from ..training.run_directory import Run
 
@@ -25,7 +25,7 @@ __all__ = ["BASELINE", "Study", "choose"]
 BASELINE = "linear"
 """Row of the linear baseline in every table."""
 
-_SCORES = ("accuracy", "unweighted_average_recall", "macro_f1", "mean_average_precision", "macro_auc")
+_SCORES = ("unweighted_average_recall", "macro_f1", "macro_auc")
 
 _EVIDENCE = ("value", "uniform", "random", "swapped", "gain", "gain_low", "gain_high")
 
@@ -82,8 +82,13 @@ class Study:
 
     @property
     def score_title(self) -> str:
-        """What the column ``score`` of the table is: accuracy, or all labels right where a clip may have several."""
-        return "All labels right" if "mean_average_precision" in self.runs[0].metrics else "Accuracy"
+        """What the column ``score`` is: accuracy, or mean average precision where a clip may have several labels."""
+        return "Mean average precision" if self.is_multilabel else "Accuracy"
+
+    @property
+    def is_multilabel(self) -> bool:
+        """True where a clip may have several labels."""
+        return "mean_average_precision" in self.runs[0].metrics
 
     def select(self, name: str, fold: str | None = None) -> Run:
         """The first run with this value of ``by`` (and on this fold)."""
@@ -125,42 +130,84 @@ class Study:
     def table(self) -> pd.DataFrame:
         """The results: one row for each compared, then the linear baseline and chance.
 
-        Columns: ``runs``, ``score`` (share of clips predicted right) with its
-        95 % interval ``low`` to ``high`` over groups, ``deviation`` over runs,
-        the other scores as means over runs, and ``difference`` to the linear
-        baseline with its interval and the p-value of a paired test, corrected
-        for the number of comparisons (Holm).
+        Columns: ``runs``, ``score`` (share of clips predicted right; mean
+        average precision over all clips where a clip may have several labels)
+        with its 95 % interval ``low`` to ``high`` over groups, ``deviation``
+        over runs, the other scores as means over runs, and ``difference`` to
+        the linear baseline with its interval and the p-value of a paired test,
+        corrected for the number of comparisons (Holm).
         """
         correct = self.correct()
-        groups = np.array([self.groups[clip] for clip in correct.index])
-        against = statistics.compare_to_reference(correct, BASELINE, groups=groups) if self.baselines else None
+        clips = list(correct.index)
+        groups = np.array([self.groups[clip] for clip in clips])
+        found = self._ranked(clips, groups) if self.is_multilabel else self._counted(correct, groups)
         rows: dict[str, dict[str, Any]] = {}
-        for name in correct:
-            runs = self._of(str(name))
-            interval = statistics.bootstrap_interval(correct[name].to_numpy(), groups=groups)
-            shares = [float((run.predictions["label"] == run.predictions["predicted"]).mean()) for run in runs]
-            row: dict[str, Any] = {"runs": len(runs), "score": interval.estimate}
-            row |= {"low": interval.low, "high": interval.high}
+        for name in map(str, correct):
+            runs = self._of(name)
+            shares = [_score(run) for run in runs]
+            row: dict[str, Any] = {"runs": len(runs), **found[name]}
             row["deviation"] = float(np.std(shares, ddof=1)) if len(shares) > 1 else np.nan
-            for score in _SCORES[1:]:
+            if self.is_multilabel:
+                row["all_labels_right"] = float(correct[name].mean())
+            for score in _SCORES:
                 values = [run.metrics[score] for run in runs if run.metrics.get(score) is not None]
                 if values:
                     row[score] = float(np.mean(values))
+            rows[name] = row
+        rows["chance"] = self._chance(clips)
+        return pd.DataFrame.from_dict(rows, orient="index").rename_axis(self.by)
+
+    def _counted(self, correct: pd.DataFrame, groups: Any) -> dict[str, dict[str, float]]:
+        """Share of clips predicted right with its interval, and the difference to the baseline."""
+        against = statistics.compare_to_reference(correct, BASELINE, groups=groups) if self.baselines else None
+        rows = {}
+        for name in correct:
+            interval = statistics.bootstrap_interval(correct[name].to_numpy(), groups=groups)
+            row = {"score": interval.estimate, "low": interval.low, "high": interval.high}
             if against is not None and name != BASELINE:
                 found = against.loc[name]
                 row |= {"difference": found["difference"], "difference_low": found["low"]}
                 row |= {"difference_high": found["high"], "p_holm": found["p_holm"]}
             rows[str(name)] = row
-        rows["chance"] = self._chance(list(correct.index))
-        return pd.DataFrame.from_dict(rows, orient="index").rename_axis(self.by)
+        return rows
+
+    def _ranked(self, clips: list[str], groups: Any) -> dict[str, dict[str, float]]:
+        """The same by mean average precision, the probabilities of all folds taken together."""
+        names = [*self.names, *([BASELINE] if self.baselines else [])]
+        classes = self.runs[0].classes
+        labels = self._labels().loc[clips].str.split(";")
+        targets = np.array([[name in label for name in classes] for label in labels], dtype=np.float64)
+        scores = {name: self._probabilities(name, clips, classes) for name in names}
+        rows, p_values = {}, {}
+        for name in names:
+            interval = ranking.mean_average_precision_interval(targets, scores[name], groups=groups)
+            rows[name] = {"score": interval.estimate, "low": interval.low, "high": interval.high}
+            if self.baselines and name != BASELINE:
+                found = ranking.compare_average_precision(targets, scores[name], scores[BASELINE], groups=groups)
+                rows[name] |= {"difference": found.difference.estimate, "difference_low": found.difference.low}
+                rows[name] |= {"difference_high": found.difference.high}
+                p_values[name] = found.p_value
+        for name, p in zip(p_values, statistics.holm(list(p_values.values())) if p_values else (), strict=True):
+            rows[name]["p_holm"] = float(p)
+        return rows
+
+    def _probabilities(self, name: str, clips: list[str], classes: Sequence[str]) -> Any:
+        """Probability of every class for each clip, one array a seed: ``(seeds, clips, classes)``."""
+        columns = [f"probability_{label}" for label in classes]
+        seeds: dict[Any, list[pd.DataFrame]] = {}
+        for run in self._of(name):
+            seeds.setdefault(run.config.get("seed"), []).append(run.predictions)
+        return np.stack(
+            [pd.concat(tables).set_index("clip").loc[clips, columns].to_numpy(np.float64) for tables in seeds.values()]
+        )
 
     def fold_table(self) -> pd.DataFrame:
-        """Share of clips predicted right: a row for each compared and the baseline, a column a fold."""
+        """The score of each fold alone: a row for each compared and the baseline, a column a fold."""
         rows = [
             {
                 self.by: run.config.get(self.by, BASELINE),
                 "fold": str(run.config["fold"]),
-                "score": float((run.predictions["label"] == run.predictions["predicted"]).mean()),
+                "score": _score(run),
             }
             for run in (*self.runs, *self.baselines)
         ]
@@ -223,7 +270,9 @@ class Study:
         best = max(names, key=lambda name: table.loc[name, "score"])
         first = table.loc[best]
         text = [
-            f"Of {len(names)} models, **{best}** scores highest: {first['score']:.1%} of {len(self.correct())} clips "
+            f"Of {len(names)} models, **{best}** scores highest: "
+            f"{'mean average precision ' if self.is_multilabel else ''}{first['score']:.1%} "
+            f"{'over' if self.is_multilabel else 'of'} {len(self.correct())} clips "
             f"(95 % interval {first['low']:.1%} to {first['high']:.1%})."
         ]
         if self.baselines:
@@ -245,13 +294,23 @@ class Study:
             text.append(f"The highest score lies inside the interval of {others}, so it does not rank them.")
         return " ".join(text)
 
+    def _labels(self) -> pd.Series:
+        """Label of every tested clip."""
+        return pd.concat([run.predictions for run in self.runs]).drop_duplicates("clip").set_index("clip")["label"]
+
     def _of(self, name: str) -> list[Run]:
         return list(self.baselines) if name == BASELINE else [r for r in self.runs if r.config[self.by] == name]
 
     def _chance(self, clips: list[str]) -> dict[str, Any]:
-        """What guessing the most frequent class of the tested clips would score: generous to chance."""
-        labels = pd.concat([run.predictions for run in self.runs]).drop_duplicates("clip").set_index("clip")["label"]
-        codes = pd.factorize(labels.loc[clips])[0]
+        """Of guessing the most frequent class of the tested clips, which is generous to chance; or of a random order.
+
+        Clips in random order have for each label an average precision of about the share of clips with it.
+        """
+        labels = self._labels().loc[clips]
+        if self.is_multilabel:
+            shares = labels.str.get_dummies(";").mean()
+            return {"runs": 0, "score": float(shares.mean()), "low": np.nan, "high": np.nan}
+        codes = pd.factorize(labels)[0]
         majority = statistics.chance_level(codes).majority
         return {"runs": 0, "score": majority.estimate, "low": majority.low, "high": majority.high}
 
@@ -262,6 +321,13 @@ class Study:
             RUN_MIMETYPE: [run.summary() for run in (*self.runs, *self.baselines)],
             "text/plain": f"{len(self.runs)} runs: {keys}",
         }
+
+
+def _score(run: Run) -> float:
+    """Accuracy of one run, or its mean average precision."""
+    if "mean_average_precision" in run.metrics:
+        return float(run.metrics["mean_average_precision"] or np.nan)
+    return float((run.predictions["label"] == run.predictions["predicted"]).mean())
 
 
 def _list(names: Sequence[str]) -> str:

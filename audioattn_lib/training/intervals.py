@@ -124,7 +124,7 @@ def bootstrap_interval(
         by_group = _indicator(index, n_groups) @ sums  # (groups, sums)
         estimate = float(finish(np.asarray(by_group.sum(axis=0)).reshape(1, -1))[0])
         resampled = np.concatenate(
-            [finish((by_group.T @ counts.T).T) for counts in _resamples(generator, n_groups, n_resamples)]
+            [finish((by_group.T @ counts.T).T) for counts in draw_counts(generator, n_groups, n_resamples)]
         )
     unit = "clips" if groups is None else f"{n_groups} group{'s' * (n_groups > 1)}"
     method = f"percentile bootstrap over {unit}"
@@ -211,9 +211,15 @@ def _additive(arrays: list[Array], statistic: str) -> tuple[Any, Callable[[Any],
     return _indicator(labels * n + predictions, n * n).T.tocsr(), finish
 
 
-def _resamples(generator: np.random.Generator, n_groups: int, n_resamples: int) -> Iterator[Array]:
-    """How often each group is drawn in each resample: arrays of shape ``(some, groups)``."""
-    for rows in chunks(n_resamples, n_groups):
+def draw_counts(
+    generator: np.random.Generator, n_groups: int, n_resamples: int, width: int | None = None
+) -> Iterator[Array]:
+    """How often each group is drawn in each resample: arrays of shape ``(some, groups)``.
+
+    ``width`` is what is made of each resample, in numbers, where that is more than one a group.
+    """
+    _require_resamples(n_resamples)
+    for rows in chunks(n_resamples, width or n_groups):
         drawn = generator.integers(0, n_groups, (rows, n_groups)) + n_groups * np.arange(rows)[:, None]
         yield np.bincount(drawn.ravel(), minlength=rows * n_groups).reshape(rows, n_groups).astype(np.float64)
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ..attention.export import moments
 from ..attention.record import AttentionRecord
 
-__all__ = ["Curve", "KnownEvent", "curve", "known_events", "mechanism_title", "sentence", "title_of"]
+__all__ = ["Curve", "KnownEvent", "curve", "known_events", "mechanism_title", "sentence", "title_of", "value_name"]
 
 
 class KnownEvent(NamedTuple):
@@ -57,6 +57,11 @@ def title_of(record: AttentionRecord) -> str:
 def mechanism_title(name: str) -> str:
     """A readable name of a mechanism, baseline or reference that a configuration names so."""
     return _TITLES.get(name, name.replace("_", " ")[:1].upper() + name.replace("_", " ")[1:])
+
+
+def value_name(value: object) -> str:
+    """What a slider shows at a value: a number without needless digits, anything else as text."""
+    return f"{value:.4g}" if isinstance(value, (int, float, np.number)) else str(value)
 
 
 def known_events(events: Events | None) -> tuple[KnownEvent, ...]:

@@ -12,6 +12,7 @@ import base64
 import html
 import io
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,7 @@ from numpy.typing import NDArray
 
 from ..attention.record import AttentionRecord, FrameClock
 from .assets import script_tag, style_tag
-from .describe import Curve, Events, KnownEvent, curve, known_events, sentence, title_of
+from .describe import Curve, Events, KnownEvent, curve, known_events, sentence, title_of, value_name
 from .figure import themed_images
 from .page import page
 from .sound import TAIL, compress, data_uri, gain, mono
@@ -35,6 +36,8 @@ LOUDNESS = (
     "The sound keeps its level in every mode. “Only attended” multiplies it by the attention divided by its peak, "
     "a gain between 0 and 1; “The rest” by one minus that gain."
 )
+DENSITY_POINTS = 500  # of a curve
+SLIDER_POINTS = 120  # of each of very many
 CURVE_HEIGHT = 86.0  # of 100: the peak of a curve stays below the upper edge
 
 
@@ -87,6 +90,9 @@ def player(
     clock: FrameClock,
     frequencies: NDArray[Any] | None = None,
     events: Events | None = None,
+    sliders: Mapping[str, Sequence[object]] | None = None,
+    start: int = 0,
+    readings: Sequence[str] | None = None,
     title: str = "",
     caption: str = "",
 ) -> Player:
@@ -112,13 +118,21 @@ def player(
         Centre of each band in hertz, rising, shape ``(bands,)``.
     events
         Known events, in seconds.
+    sliders
+        Choose among the records with sliders instead of buttons: the values of each slider by what it changes, with
+        its unit. The records are every combination in order, the last slider changing fastest.
+    start
+        The record shown first, from 0.
+    readings
+        What to say of each record below the picture; its moments and support when not given.
     title, caption
         Text above and below the player.
 
     Raises
     ------
     ValueError
-        When both ``record`` and ``records`` are given, a shape is wrong, or the sound is too long for a page.
+        When both ``record`` and ``records`` are given, the number of sliders' combinations or of readings is not that
+        of the records, a shape is wrong, or the sound is too long for a page.
 
     Notes
     -----
@@ -134,13 +148,22 @@ def player(
     features, frequencies = checked(features, frequencies)
     known = known_events(events)
     ones = {name: each[clip] for name, each in shown.items()}
-    curves = [curve(each, title=name) for name, each in ones.items()]
-    alt = sentence((0.0, duration), frequencies, curves, known)
+    curves = [
+        curve(each, title=name, points=SLIDER_POINTS if sliders else DENSITY_POINTS) for name, each in ones.items()
+    ]
+    texts = [_reading(row) for row in curves] if readings is None else list(readings)
+    _check_choice(len(curves), sliders, start, len(texts))
+    alt = sentence((0.0, duration), frequencies, curves[start : start + 1] if sliders else curves, known)
     alt = f"{title}: {alt}" if title else alt
     settings = {
         "duration": duration,
         "tail": TAIL,
-        "mechanisms": [_mechanism(name, each, row) for (name, each), row in zip(ones.items(), curves, strict=True)],
+        "start": start,
+        "sliders": [
+            {"label": label, "values": [value_name(value) for value in values]}
+            for label, values in (sliders or {}).items()
+        ],
+        "mechanisms": [_mechanism(name, each, text) for (name, each), text in zip(ones.items(), texts, strict=True)],
     }
     name = html.escape(title or "Sound", quote=True)
     parts = [
@@ -152,12 +175,15 @@ def player(
         _hertz(frequencies),
         '<div class="aa-plot"><div class="aa-screen">',
         _picture(features, clock, duration, alt),
-        "".join(_layer(each, number, frequencies, duration) for number, each in enumerate(ones.values())),
-        _curves(curves, duration),
+        "".join(
+            _layer(each, number, frequencies, duration, shown=number == start)
+            for number, each in enumerate(ones.values())
+        ),
+        _curves(curves, duration, start),
         "</div></div>",
         _seconds(duration),
         "</div>",
-        f'<div class="aa-reading">{html.escape(_reading(curves[0]))}</div>' if curves else "",
+        f'<div class="aa-reading">{html.escape(texts[start])}</div>' if curves else "",
         f'<audio controls preload="metadata" aria-label="{name}" '
         f'src="{data_uri(compress(sound, sample_rate), "audio/mpeg")}"></audio>',
         f"<figcaption>{html.escape(caption)}" if caption or curves else "",
@@ -168,11 +194,25 @@ def player(
     return Player("".join(parts), title, alt)
 
 
-def _mechanism(name: str, record: AttentionRecord, row: Curve) -> dict[str, object]:
+def _check_choice(n_records: int, sliders: Mapping[str, Sequence[object]] | None, start: int, n_readings: int) -> None:
+    if sliders is not None:
+        combinations = math.prod(len(values) for values in sliders.values())
+        if not sliders or combinations != n_records:
+            raise ValueError(
+                f"sliders have {combinations} combinations of values for {n_records} records; "
+                "give one record for each combination, the last slider changing fastest"
+            )
+    if n_readings != n_records:
+        raise ValueError(f"{n_readings} readings for {n_records} records; give one for each")
+    if not 0 <= start < max(n_records, 1):
+        raise ValueError(f"start is {start}; it must be from 0 to {max(n_records, 1) - 1}")
+
+
+def _mechanism(name: str, record: AttentionRecord, reading: str) -> dict[str, object]:
     levels = np.rint(gain(record) * 255).astype(np.uint8)
     return {
         "title": name,
-        "reading": _reading(row),
+        "reading": reading,
         "gain": base64.b64encode(levels.tobytes()).decode(),
         "period": record.clock.period,
         "start": record.clock.start,
@@ -191,7 +231,9 @@ def _picture(features: NDArray[Any], clock: FrameClock, duration: float, alt: st
     return f'<div class="aa-picture" style="{_place(edges[0], edges[-1], duration)}">{themed_images(images, alt)}</div>'
 
 
-def _layer(record: AttentionRecord, number: int, frequencies: NDArray[Any] | None, duration: float) -> str:
+def _layer(
+    record: AttentionRecord, number: int, frequencies: NDArray[Any] | None, duration: float, *, shown: bool
+) -> str:
     """Attention over time and frequency, averaged over layers and heads, to lay over the picture."""
     if record.maps is None:
         return ""
@@ -202,7 +244,7 @@ def _layer(record: AttentionRecord, number: int, frequencies: NDArray[Any] | Non
     share = values[::-1] / max(float(values.max()), 1e-12)
     images = {theme.name: _webp(theme.overlay(share)) for theme in THEMES}
     edges = record.clock.edges(values.shape[1])
-    hidden = "" if number == 0 else " hidden"
+    hidden = "" if shown else " hidden"
     return (
         f'<div class="aa-picture aa-layer" data-mechanism="{number}"{hidden} '
         f'style="{_place(edges[0], edges[-1], duration)}">{themed_images(images, "")}</div>'
@@ -218,16 +260,16 @@ def _webp(colours: NDArray[Any]) -> bytes:
     return buffer.getvalue()
 
 
-def _curves(curves: Sequence[Curve], duration: float) -> str:
+def _curves(curves: Sequence[Curve], duration: float, start: int) -> str:
     groups = []
     for number, row in enumerate(curves):
         bars = "".join(
-            f'<rect x="{_x(start, duration)}" y="96" width="{max(_x(stop, duration) - _x(start, duration), 1):.1f}" '
+            f'<rect x="{_x(left, duration)}" y="96" width="{max(_x(right, duration) - _x(left, duration), 1):.1f}" '
             'height="4"/>'
-            for start, stop in row.support
+            for left, right in row.support
         )
         mean = _x(row.mean, duration)
-        hidden = "" if number == 0 else " hidden"
+        hidden = "" if number == start else " hidden"
         groups.append(
             f'<g data-mechanism="{number}"{hidden}><path class="aa-line" d="{_path(row, duration)}"/>'
             f'<g class="aa-support">{bars}</g><path class="aa-mean" d="M{mean} 93V100"/></g>'

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .assets import script_tag, style_tag
+from .describe import value_name
 from .figure import Figure, themed_images
 from .page import page
 from .style import THEMES
@@ -93,7 +94,7 @@ def scrubber(
         raise ValueError(f"{len(frames)} frames and {len(values)} values; give a value for each of at least one frame")
     if not 0 <= start < len(frames):
         raise ValueError(f"start is {start}; it must be from 0 to {len(frames) - 1}")
-    names = [f"{value:g}" if isinstance(value, (int, float, np.number)) else str(value) for value in values]
+    names = [value_name(value) for value in values]
     cells = []
     for number, (frame, name) in enumerate(zip(frames, names, strict=True)):
         current = " aa-current" if number == start else ""

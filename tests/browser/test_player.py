@@ -42,6 +42,16 @@ def pages(tmp_path_factory):
     frames = [np.full((20, 30, 3), 60 * i, dtype=np.uint8) for i in range(4)]
     slider = scrubber(frames, [1, 2, 3, 4], label="alpha", alt="A grey field", start=1)
     folder = tmp_path_factory.mktemp("pages")
+    places = {
+        f"{place}, {width}": _record(
+            "density", density=Density(*(np.array([[v]]) for v in (place, width**2, 2.0, 1.0)))
+        )
+        for place in (1.0, 2.0)
+        for width in (0.1, 0.2, 0.3)
+    }
+    sliders = {"Location (s)": [1, 2], "Width (s)": [0.1, 0.2, 0.3]}
+    grid = player(sound, RATE, records=places, sliders=sliders, start=4, title="A grid", **options)
+    (folder / "grid.html").write_text(whole_page(grid.html(), "Grid"))
     (folder / "page.html").write_text(whole_page(first.html() + second.html() + slider.html(), "Players"))
     return folder
 
@@ -51,13 +61,13 @@ def opened(browser, pages):
     """Opens the page and fails on any request beyond it and on any error of a script."""
     contexts, problems = [], []
 
-    def open_page(**options):
+    def open_page(name="page.html", **options):
         context = browser.new_context(**options)
         contexts.append(context)
         tab = context.new_page()
         tab.on("pageerror", lambda error: problems.append(str(error)))
         tab.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
-        address = (pages / "page.html").as_uri()
+        address = (pages / name).as_uri()
 
         def judge(route):
             if route.request.url == address:
@@ -304,3 +314,23 @@ def test_scrubber_shows_the_frame_of_its_slider(opened):
     assert tab.locator(".aa-scrub output").inner_text() == "4"
     assert tab.locator(".aa-frame:visible").count() == 1
     assert tab.locator(".aa-frame").nth(3).is_visible()
+
+
+def test_sliders_choose_a_curve_by_place_and_width(opened):
+    tab = opened("grid.html")
+    shown = tab.locator(".aa-curves g[data-mechanism]:not([hidden])")
+    assert shown.first.get_attribute("data-mechanism") == "4"
+    place, width = tab.get_by_role("slider", name="Location").first, tab.get_by_role("slider", name="Width").first
+    assert (place.get_attribute("aria-valuetext"), width.get_attribute("aria-valuetext")) == ("2", "0.2")
+    width.focus()
+    tab.keyboard.press("ArrowRight")
+    assert shown.first.get_attribute("data-mechanism") == "5"
+    assert "mean 2.00 s ± 0.30 s" in tab.locator(".aa-reading").inner_text()
+    place.focus()
+    tab.keyboard.press("ArrowLeft")
+    assert shown.first.get_attribute("data-mechanism") == "2"
+    assert tab.locator(".aa-mechanisms").count() == 0
+    tab.get_by_role("button", name="Play").click()
+    _wait_until(tab, "player.whole")
+    assert _levels(tab, (1.0, 1.2))["attended"] > 0
+    assert _levels(tab, (2.0, 2.2))["attended"] == 0

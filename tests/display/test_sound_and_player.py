@@ -125,6 +125,26 @@ def test_four_seconds_with_eight_mechanisms_fit_a_page():
     assert len(shown.html()) < 200_000
 
 
+def test_sliders_choose_among_a_grid_of_records(sound, features):
+    """Every combination is a curve; the one shown first is also what remains without script."""
+    records = {f"{width}, {place}": make_record("parabola") for width in (0.1, 0.2) for place in (1, 2, 3)}
+    said = [f"reading {i}" for i in range(6)]
+    sliders = {"Width (s)": [0.1, 0.2], "Location (s)": [1, 2.5, 1 / 3]}
+    shown = _player(sound, features, records=records, sliders=sliders, start=4, readings=said)
+    settings = json.loads(htmllib.unescape(re.search(r'data-player="([^"]*)"', shown.markup)[1]))
+    assert settings["start"] == 4
+    assert settings["sliders"][1] == {"label": "Location (s)", "values": ["1", "2.5", "0.3333"]}
+    assert [each["reading"] for each in settings["mechanisms"]] == said
+    assert re.findall(r'<g data-mechanism="(\d)" hidden>', shown.markup) == list("01235")
+    assert '<div class="aa-reading">reading 4</div>' in shown.markup
+    with pytest.raises(ValueError, match="sliders have 2 combinations of values for 6 records"):
+        _player(sound, features, records=records, sliders={"Width": [1, 2]})
+    with pytest.raises(ValueError, match="1 readings for 6 records"):
+        _player(sound, features, records=records, sliders=sliders, readings=["one"])
+    with pytest.raises(ValueError, match="start is 6"):
+        _player(sound, features, records=records, sliders=sliders, start=6)
+
+
 def test_one_record_or_several(sound, features):
     record = make_record("softmax")
     with pytest.raises(ValueError, match="both given"):

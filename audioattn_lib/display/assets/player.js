@@ -37,7 +37,8 @@ class Player {
     this.duration = settings.duration;
     this.tail = settings.tail;
     this.mechanisms = settings.mechanisms.map((each) => ({ ...each, gain: bytes(each.gain) }));
-    this.mechanism = 0;
+    this.sliders = settings.sliders;
+    this.mechanism = settings.start;
     this.mode = "all";
     this.offset = 0;
     this.playing = false;
@@ -79,8 +80,10 @@ class Player {
       show.append(box, "Show attention");
       controls.append(show);
     }
-    if (this.mechanisms.length > 1) {
-      const choice = this.group("Attention mechanism", this.mechanisms.map((each, i) => [String(i), each.title, each.title]), "0", (key) => this.choose(Number(key)));
+    if (this.sliders.length) {
+      root.querySelector(".aa-stage").before(this.slide());
+    } else if (this.mechanisms.length > 1) {
+      const choice = this.group("Attention mechanism", this.mechanisms.map((each, i) => [String(i), each.title, each.title]), String(this.mechanism), (key) => this.choose(Number(key)));
       choice.classList.add("aa-mechanisms");
       root.querySelector(".aa-stage").before(choice);
     }
@@ -88,6 +91,40 @@ class Player {
     this.listen();
     root.classList.remove("aa-waiting");
     root.classList.add("aa-awake");
+  }
+
+  // A slider for each thing that changes; together their places number a mechanism, the last one fastest.
+  slide() {
+    const box = element("div", "aa-scrub");
+    let left = this.mechanism;
+    const places = this.sliders.map(({ values }, i) => {
+      const below = this.sliders.slice(i + 1).reduce((product, later) => product * later.values.length, 1);
+      const place = Math.floor(left / below);
+      left %= below;
+      return { place, below };
+    });
+    this.sliders.forEach(({ label, values }, i) => {
+      const text = element("label");
+      const name = element("span");
+      const slider = element("input", "", { type: "range", min: 0, max: values.length - 1, step: 1 });
+      const output = element("output");
+      name.textContent = label;
+      slider.value = places[i].place;
+      const tell = () => {
+        output.textContent = values[places[i].place];
+        slider.setAttribute("aria-valuetext", values[places[i].place]);
+      };
+      slider.addEventListener("input", () => {
+        places[i].place = Number(slider.value);
+        tell();
+        this.choose(places.reduce((sum, { place, below }) => sum + place * below, 0));
+      });
+      slider.addEventListener("keydown", (event) => event.stopPropagation());
+      tell();
+      text.append(name, slider, output);
+      box.append(text);
+    });
+    return box;
   }
 
   group(label, choices, first, chosen) {
@@ -162,7 +199,7 @@ class Player {
   parts() {
     if (!this.mechanisms.length) return [this.whole];
     const mechanism = this.mechanisms[this.mechanism];
-    if (!mechanism.parts) {
+    if (this.split?.mechanism !== mechanism) {
       const { length, sampleRate } = this.whole;
       const whole = this.whole.getChannelData(0);
       const attended = new Float32Array(length);
@@ -171,13 +208,15 @@ class Player {
         attended[i] = whole[i] * this.gainAt(i / sampleRate);
         rest[i] = whole[i] - attended[i];
       }
-      mechanism.parts = [attended, rest].map((samples) => {
+      const parts = [attended, rest].map((samples) => {
         const buffer = context.createBuffer(1, length, sampleRate);
         buffer.copyToChannel(samples, 0);
         return buffer;
       });
+      // Only the last: a grid of sliders has too many to keep.
+      this.split = { mechanism, parts };
     }
-    return mechanism.parts;
+    return this.split.parts;
   }
 
   mix() {

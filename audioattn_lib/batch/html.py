@@ -6,6 +6,7 @@ Book page: batch.
 from __future__ import annotations
 
 import os
+import re
 from importlib import metadata
 from pathlib import Path
 from typing import Final
@@ -29,6 +30,14 @@ window.MathJax = {tex: {inlineMath: [["$", "$"], ["\\\\(", "\\\\)"]], processEsc
 {% endblock %}
 """
 """nbconvert's page without the scripts that it asks servers for."""
+
+
+_HIDDEN: Final = {
+    "remove_cell_tags": {"remove-cell"},
+    "remove_input_tags": {"remove-input", "hide-input"},
+    "remove_all_outputs_tags": {"remove-output"},
+}
+"""What the tags of Jupyter Book leave out."""
 
 
 def write_html(notebook: str | Path, page: str | Path) -> Path:
@@ -56,15 +65,22 @@ def write_html(notebook: str | Path, page: str | Path) -> Path:
     import nbformat
     from jinja2 import DictLoader
     from nbconvert import HTMLExporter
+    from traitlets.config import Config
 
     notebook, page = Path(notebook), Path(page)
     try:
         content = nbformat.read(notebook, as_version=4)
     except (OSError, ValueError) as error:
         raise ConfigError(f"{notebook}: cannot be read as a notebook ({error})") from None
+    for cell in content.cells:
+        if cell.cell_type == "markdown":
+            cell.source = _without_book(cell.source)
     formulas = any(cell.cell_type == "markdown" and "$" in cell.source for cell in content.cells)
     exporter = HTMLExporter(
-        extra_loaders=[DictLoader({"page.html.j2": _TEMPLATE})], template_file="page.html.j2", embed_images=True
+        config=Config({"TagRemovePreprocessor": {"enabled": True, **_HIDDEN}}),
+        extra_loaders=[DictLoader({"page.html.j2": _TEMPLATE})],
+        template_file="page.html.j2",
+        embed_images=True,
     )
     resources = {
         "metadata": {"name": notebook.stem, "path": str(notebook.parent)},
@@ -76,6 +92,33 @@ def write_html(notebook: str | Path, page: str | Path) -> Path:
     temporary.write_text(text, encoding="utf-8")
     os.replace(temporary, page)
     return page
+
+
+def _without_book(source: str) -> str:
+    """Markdown without what only a book resolves: labels, roles, citations; boxes become boxes of HTML."""
+    source = re.sub(r"^\([\w-]+\)=\n", "", source, flags=re.MULTILINE)
+    source = re.sub(r"\{footcite:\w+\}`([^`]*)`", lambda found: _citations(found[1]), source)
+    source = re.sub(r"\{[\w:-]+\}`([^`<]*?)\s*(?:<[^`]*>)?`", r"\1", source)
+    return re.sub(r"^(```+|:::+)\{(\w+)\} *(.*)\n((?:.*\n)*?)\1 *$", _box, source, flags=re.MULTILINE)
+
+
+def _citations(keys: str) -> str:
+    """Author and year out of keys such as ``martins2022sparse``."""
+    found = (re.match(r"([a-z]+)(\d{4})", key.strip()) for key in keys.split(","))
+    return "; ".join(f"{match[1].capitalize()} {match[2]}" for match in found if match)
+
+
+def _box(found: re.Match[str]) -> str:
+    kind, title, body = found[2], found[3], found[4]
+    if kind not in ("admonition", "note", "tip", "warning", "important", "hint", "dropdown"):
+        return ""
+    lines = body.splitlines()
+    options = [line for line in lines if re.match(r":\w+:", line)]
+    text = "\n".join(line for line in lines if line not in options).strip()
+    title = title or kind.capitalize()
+    if kind == "dropdown" or any("dropdown" in line for line in options):
+        return f"<details><summary>{title}</summary>\n\n{text}\n\n</details>"
+    return f"> **{title}**\n>\n" + "\n".join(f"> {line}" for line in text.splitlines())
 
 
 def _mathjax() -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import click
@@ -16,7 +16,7 @@ import click
 __all__ = ["given", "options_of"]
 
 
-def options_of(config: type) -> list[click.Option]:
+def options_of(config: type, presets: Mapping[str, Any] | None = None) -> list[click.Option]:
     """One option for each field of a dataclass.
 
     Parameters
@@ -24,13 +24,21 @@ def options_of(config: type) -> list[click.Option]:
     config
         A dataclass whose fields have plain defaults. The help of a field is
         its metadata ``help``, or its entry in the docstring of the class.
+    presets
+        Instances of it by name, from which an option may start: the help then
+        gives the value in each where they differ. The first is the default.
 
     Notes
     -----
     An option that is not given has the value ``None``; see :func:`given`.
     """
     described = _described(config)
-    return [_option(field, described.get(field.name, "")) for field in dataclasses.fields(config)]
+    return [
+        _option(
+            field, described.get(field.name, ""), {name: getattr(p, field.name) for name, p in (presets or {}).items()}
+        )
+        for field in dataclasses.fields(config)
+    ]
 
 
 def given(values: dict[str, Any]) -> dict[str, Any]:
@@ -38,11 +46,13 @@ def given(values: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _option(field: dataclasses.Field[Any], described: str) -> click.Option:
+def _option(field: dataclasses.Field[Any], described: str, presets: Mapping[str, Any]) -> click.Option:
     text = str(field.metadata.get("help", described)).rstrip(".")
     default = field.default
     name = field.name.replace("_", "-")
-    shown = ",".join(map(str, default)) if isinstance(default, tuple) else default
+    values = {preset: _shown(value) for preset, value in presets.items()} or {"default": _shown(default)}
+    first, *others = values.items()
+    shown = "; ".join([first[1], *(f"{preset} {value}" for preset, value in others if value != first[1])])
     text = f"{text[:1].upper()}{text[1:]}.  [default: {shown}]"
     if isinstance(default, bool):
         return click.Option([f"--{name}/--no-{name}", field.name], default=None, show_default=False, help=text)
@@ -50,6 +60,10 @@ def _option(field: dataclasses.Field[Any], described: str) -> click.Option:
     if isinstance(default, tuple):
         kind = _List(type(default[0]) if default else str)
     return click.Option([f"--{name}", field.name], type=kind, default=None, show_default=False, help=text)
+
+
+def _shown(value: object) -> str:
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 class _List(click.ParamType):

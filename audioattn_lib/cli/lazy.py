@@ -5,7 +5,7 @@ Book page: commands.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import click
@@ -22,16 +22,23 @@ class LazyOptions(click.Command):
     ----------
     config
         Imports and gives the dataclass; called once, when the options are needed.
+    presets
+        Names of its presets, the default first, where it has a method ``preset``.
     """
 
-    def __init__(self, *arguments: Any, config: Callable[[], type], **options: Any) -> None:
+    def __init__(
+        self, *arguments: Any, config: Callable[[], type], presets: Sequence[str] = (), **options: Any
+    ) -> None:
         super().__init__(*arguments, **options)
         self._config = config
+        self._presets = presets
         self._complete = False
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
         """Its own parameters, then the fields."""
         if not self._complete:
-            self.params = [*self.params, *options_of(self._config())]
+            config: Any = self._config()
+            presets = {name: config.preset(name) for name in self._presets}
+            self.params = [*self.params, *options_of(config, presets)]
             self._complete = True
         return super().get_params(ctx)

@@ -65,6 +65,7 @@ def _command(name: str, module: str) -> click.Command:
     command = LazyOptions(
         name,
         config=config,
+        presets=("default", "smoke", "paper"),
         callback=_documented(run, name),
         help=run.__doc__,
         short_help=f"Experiment of the chapter {name}.",

@@ -213,3 +213,8 @@ def test_commands_outside_a_checkout_say_where_to_go(run, monkeypatch):
     monkeypatch.setattr(batch, "__file__", "/nowhere/audioattn_lib/cli/batch.py")
     assert "is in no checkout of the project" in run("book", code=2).stderr
     assert "is in no checkout of the project" in run("bench", code=2).stderr
+
+
+def test_help_shows_what_a_preset_changes(run):
+    text = " ".join(run("train", "urban_sound", "--help").output.split())
+    assert "[default: 15; smoke 1; paper 20]" in text

@@ -7,6 +7,8 @@ dark pages, has alternative text, and needs no network.
 
 from .attention import compare_attention, plot_attention
 from .figure import Figure
+from .lines import plot_lines
+from .maps import plot_simplex, plot_threshold
 from .panels import Panel, plot_panels
 from .player import Player, player
 from .results import plot_confusion, plot_evidence, plot_faithfulness, plot_results, plot_training
@@ -30,9 +32,12 @@ __all__ = [
     "plot_confusion",
     "plot_evidence",
     "plot_faithfulness",
+    "plot_lines",
     "plot_panels",
     "plot_results",
+    "plot_simplex",
     "plot_spectrogram",
+    "plot_threshold",
     "plot_training",
     "results_table",
     "scrubber",

@@ -60,6 +60,19 @@ def _calls(features):
         "plot_confusion": lambda title: display.plot_confusion(np.eye(3, dtype=int), ["a", title, "c"]),
         "plot_faithfulness": lambda title: display.plot_faithfulness([_perturbation("deletion")], title=title),
         "plot_evidence": lambda title: display.plot_evidence(_evidence(), title=title),
+        "plot_simplex": lambda title: display.plot_simplex((1.0, 2.0), names=[title, "sparsemax"], title=title),
+        "plot_threshold": lambda title: display.plot_threshold(np.linspace(-2, 2, 50), 1.5, steps=[-0.9], title=title),
+        "plot_lines": lambda title: display.plot_lines(
+            {title: (CLOCK.centres(9), np.arange(9)), "Zero": (CLOCK.centres(9), np.zeros(9))},
+            points={"Measured": (CLOCK.centres(9), np.arange(9))},
+            references=["Zero"],
+            filled=[title],
+            events=[(title, 0.02, 0.05)],
+            x_label=title,
+            y_label=title,
+            alt="A line that rises, and one that does not.",
+            title=title,
+        ),
     }
 
 
@@ -205,6 +218,38 @@ def test_bad_input_is_named(features):
         display.plot_confusion(np.eye(3), ["a", "b"])
     with pytest.raises(ValueError, match="score, low, high"):
         display.plot_results(pd.DataFrame({"score": [1.0]}))
+
+
+def test_bad_lines_and_maps_are_named():
+    words = {"x_label": "x", "y_label": "y", "alt": "Nothing to see"}
+    with pytest.raises(ValueError, match="lines is empty"):
+        display.plot_lines({}, **words)
+    with pytest.raises(ValueError, match=r"'one'.*\(3,\).*\(4,\)"):
+        display.plot_lines({"one": (np.arange(3), np.arange(4))}, **words)
+    with pytest.raises(ValueError, match="2 alphas and 1 names"):
+        display.plot_simplex((1.0, 2.0), names=["softmax"])
+    with pytest.raises(ValueError, match="alpha is 1"):
+        display.plot_threshold(np.arange(3.0), 1)
+    with pytest.raises(ValueError, match=r"\(2, 3\)"):
+        display.plot_threshold(np.zeros((2, 3)), 2)
+
+
+def test_the_simplex_is_where_the_words_say():
+    """Sparsemax projects onto the triangle: from inside it scores become weights unchanged, from far out a corner."""
+    from audioattn_lib.display.maps import _CORNERS, _weights
+
+    inside = np.array([[0.0, 0.0], [0.1, -0.05]])
+    np.testing.assert_allclose(_weights(inside, 2.0) @ _CORNERS, inside, atol=1e-12)
+    np.testing.assert_allclose(_weights(3 * _CORNERS, 2.0), np.eye(3), atol=1e-12)
+    words = display.plot_simplex().alt
+    assert "alpha = 1: no weight is zero on 100 %" in words
+
+
+def test_the_threshold_is_where_the_words_say():
+    scores = np.array([0.0, 1.0, 1.5, -3.0])  # sparsemax of 1 and 1.5 alone: 0.25 and 0.75
+    shown = display.plot_threshold(scores, 2.0)
+    assert "threshold -0.750 for alpha 2" in shown.alt
+    assert "2 are above zero, the largest is 0.750" in shown.alt
 
 
 def test_silence_and_constant_features_are_drawn():

@@ -11,7 +11,6 @@ Book page: architecture.
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -24,7 +23,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
 
-from audioattn_lib.batch.execution import Execution, NotebookError, execute
+from audioattn_lib.batch.execution import Execution, NotebookError, count_cores, execute
 from audioattn_lib.batch.key import file_hash, key
 from audioattn_lib.batch.notebooks import DataHash, Notebook
 from audioattn_lib.batch.pages import check_pages
@@ -268,7 +267,7 @@ def _execute_all(stale: list[Chapter], root: Path, workers: int, timeout: float,
             running = {chapter.name for chapter in pending.values()}
             ready = [chapter for chapter in waiting.values() if not {*chapter.after} & (waiting.keys() | running)]
             # A chapter that nothing runs beside has all cores.
-            threads = max(1, (os.cpu_count() or 1) // min(workers, len(ready) + len(pending) or 1))
+            threads = max(1, count_cores() // min(workers, len(ready) + len(pending) or 1))
             for chapter in ready:
                 pending[pool.submit(run, waiting.pop(chapter.name), threads)] = chapter
             for future in wait(pending, return_when=FIRST_COMPLETED).done:

@@ -28,7 +28,7 @@ from audioattn_lib.batch import RUN_MIMETYPE
 from audioattn_lib.batch.notebooks import Notebook
 from audioattn_lib.errors import AudioAttnError, ConfigError
 
-__all__ = ["Execution", "NotebookError", "execute", "runs_shown_in"]
+__all__ = ["Execution", "NotebookError", "count_cores", "execute", "runs_shown_in"]
 
 _ENGINE: Final = "audioattn"
 _LONGEST_SOCKET: Final = 90
@@ -341,3 +341,8 @@ def _tidy(content: dict[str, Any]) -> None:
             shown = [tag for tag in tags if tag.startswith(("remove-", "hide-"))]
         elif "injected-parameters" in tags:
             tags.extend(shown)
+
+
+def count_cores() -> int:
+    """Processor cores that this process may use; in a container that can be fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

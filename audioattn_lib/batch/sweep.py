@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from audioattn_lib.batch import report
-from audioattn_lib.batch.execution import execute, runs_shown_in
+from audioattn_lib.batch.execution import count_cores, execute, runs_shown_in
 from audioattn_lib.batch.grid import Grid
 from audioattn_lib.batch.notebooks import DataHash
 from audioattn_lib.errors import AudioAttnError, ConfigError
@@ -171,9 +171,9 @@ def sweep(
         look()
         if waiting:
             gpus = _count_gpus() if scheduler is None and cluster == "local" else 0
-            count = workers or min(len(waiting), gpus or _count_cores())
+            count = workers or min(len(waiting), gpus or count_cores())
             with _connect(count, scheduler, cluster) as client:
-                threads = max(1, _count_cores() // count) if scheduler is None and cluster == "local" else None
+                threads = max(1, count_cores() // count) if scheduler is None and cluster == "local" else None
                 _run_all(client, grid, waiting, done, timeout, threads, gpus, look)
     finally:  # also when interrupted: what is done is shown
         result = _write_results(grid, jobs, folder)
@@ -349,12 +349,6 @@ def _seconds(record: Path) -> float:
         return float(json.loads(record.read_text(encoding="utf-8"))["seconds"])
     except (OSError, ValueError, KeyError):
         return 0.0
-
-
-def _count_cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _count_gpus() -> int:

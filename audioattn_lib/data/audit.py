@@ -20,7 +20,7 @@ import numpy as np
 
 from ..errors import ManifestError
 from .inspection import Inspection
-from .manifest import EVENT_COLUMNS, Manifest, parse_number, split_list
+from .manifest import EVENT_COLUMNS, UNKNOWN, Manifest, parse_number, split_list
 
 __all__ = ["Problem", "Report", "audit"]
 
@@ -206,7 +206,7 @@ def _check_values(manifest: Manifest) -> Iterator[Problem]:
         if column not in table:
             continue
         for row, text in enumerate(table[column]):
-            if text and parse_number(text) is None:
+            if text and parse_number(text) is None and not (column == "label" and text == UNKNOWN):
                 message = f"{manifest.where(row)}: {column} is {text!r}; it must be a number"
                 yield Problem("not a number", message, (row,))
     given = [column for column in EVENT_COLUMNS if column in table]

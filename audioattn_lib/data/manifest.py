@@ -4,7 +4,7 @@
 column                                holds
 ===================================== =====================================================
 ``file_name``                         path relative to the table (the AudioFolder convention)
-``label``                             class, several classes ``a;b``, or a number
+``label``                             class, several classes ``a;b``, a number, or ``?``: unknown
 ``fold`` or ``split``                 which clips are trained and tested together
 ``group``                             speaker, recording or source: must not cross splits
 ``domain``                            device or source
@@ -49,6 +49,9 @@ SEPARATOR = ";"
 NO_LABEL = ("", "none")
 """What a clip without any class is labelled in a table with several classes a clip."""
 
+UNKNOWN = "?"
+"""Label of a clip that can be predicted and not be scored."""
+
 _SOURCE_COLUMNS = ("source_clip",)
 """Columns that are taken as ``group`` when there is none: one recording must never be on both sides."""
 
@@ -77,6 +80,8 @@ class Manifest:
         File the table came from, for messages.
     lines
         Line of ``source`` that each row stands on; counted from 2 when empty.
+    numeric
+        Labels are numbers even if all of them are whole; by default they are looked at, see :attr:`kind`.
 
     Raises
     ------
@@ -93,6 +98,7 @@ class Manifest:
     name: str
     source: Path | None = None
     lines: tuple[int, ...] = field(default=(), repr=False)
+    numeric: bool = False
 
     def __post_init__(self) -> None:
         table = self.table.reset_index(drop=True).fillna("").astype(str)
@@ -193,9 +199,11 @@ class Manifest:
 
         Several classes a clip where any label holds ``;``; numbers where most
         labels are numbers and one of them is no whole one (digits 0 to 9 are
-        classes); else one class a clip.
+        classes) or the corpus says so; else one class a clip. Labels ``?`` do not count.
         """
-        labels = list(self.table["label"])
+        labels = [label for label in self.table["label"] if label != UNKNOWN]
+        if self.numeric:
+            return "number"
         if any(SEPARATOR in label for label in labels):
             return "multilabel"
         numbers = [value for value in map(parse_number, labels) if value is not None]
@@ -236,8 +244,20 @@ class Manifest:
         return targets
 
     def label_values(self) -> NDArray[np.float64]:
-        """Labels as numbers, shape ``(n,)``; a label that is none is an error that names its line."""
-        return np.array([self._number("label", row) for row in range(len(self))])
+        """Labels as numbers, NaN where they are ``?``, shape ``(n,)``.
+
+        Raises
+        ------
+        ManifestError
+            When a label is neither; the message names its line.
+        """
+        known = self.has_label
+        return np.array([self._number("label", row) if known[row] else math.nan for row in range(len(self))])
+
+    @property
+    def has_label(self) -> NDArray[np.bool_]:
+        """Whether the label of each clip is known, that is not ``?``, shape ``(n,)``."""
+        return (self.table["label"] != UNKNOWN).to_numpy(dtype=bool)
 
     def bounds(self, row: int) -> tuple[float, float | None]:
         """Begin and end of a clip in its file in seconds; an end of None is the end of the file."""

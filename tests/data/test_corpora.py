@@ -142,9 +142,9 @@ def test_names_are_looked_for_where_the_variable_says(corpus, monkeypatch):
     monkeypatch.setenv("AUDIOATTN_DATA", str(root.parent))
     assert corpora.load("corpus").root == root
     listed = corpora.available().set_index("name")
-    assert {"city", "corpus"} <= set(listed.index)
+    assert {"city", "voices", "accents", "corpus"} <= set(listed.index)
     assert listed.loc["corpus", "where"] == str(root)
-    with pytest.raises(ConfigError, match=r"no corpus 'copus': .*city, corpus; nor is it in .*AUDIOATTN_DATA"):
+    with pytest.raises(ConfigError, match=r"no corpus 'copus': .*accents, corpus; nor is it in .*AUDIOATTN_DATA"):
         corpora.load("copus")
 
 
@@ -166,3 +166,71 @@ def test_real_corpora_by_name(data_root, monkeypatch):
     manifest = corpora.load("esc10")
     assert len(manifest) == 320
     assert list(manifest.table["group"]) == list(manifest.table["source_clip"])
+
+
+@pytest.fixture
+def sleepiness(tmp_path):
+    root = tmp_path / "SLEEP"
+    rows = []
+    for i, split in enumerate(("train", "train", "devel", "test", "test")):
+        name = f"{split}_{i:04d}.wav"
+        io.write(root / "wav" / name, noise(i, 0.7), 16_000)
+        rows.append({"file_name": name, "label": (3, 9, 1, "?", "?")[i]})
+    write_table(root / "lab" / "labels.csv", rows)
+    return root
+
+
+def test_sleepiness(sleepiness):
+    manifest = corpora.load(sleepiness)
+    assert manifest.name == "sleepiness"
+    assert manifest.kind == "number", "though all labels are whole"
+    assert list(manifest.table["split"]) == ["train", "train", "devel", "test", "test"]
+    assert manifest.ids[2] == "wav/devel_0002.wav"
+    np.testing.assert_array_equal(manifest.label_values(), [3, 9, 1, np.nan, np.nan])
+    assert list(manifest.has_label) == [True, True, True, False, False]
+    report = manifest.check(sample_rate=16_000)
+    assert not report.problems, str(report)
+    assert manifest.subset([0, 4]).kind == "number"
+
+
+def test_sleepiness_with_its_held_back_labels(sleepiness):
+    told = (sleepiness / "lab" / "labels.csv").read_text().replace("?", "5")
+    (sleepiness / "lab" / "labels_confidential.csv").write_text(told)
+    assert corpora.load(sleepiness).has_label.all()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (
+            ("devel_0002.wav,1", "devel_0002.wav,10"),
+            r"labels\.csv:4: label is '10'; it must be a whole number from 1 to 9",
+        ),
+        (("devel_0002.wav,1", "devel_0002.wav,1.5"), "label is '1.5'"),
+        (("devel_0002.wav,1", "devel_0002.wav,tired"), "label is 'tired'"),
+        (("devel_0002.wav", "dev_0002.wav"), r"labels\.csv:4: file_name is 'dev_0002.wav'; it must begin with train_"),
+        (("file_name", "file"), "no column file_name; Continuous Sleepiness has file_name, label"),
+    ],
+)
+def test_sleepiness_that_is_not_what_it_should_be(sleepiness, wrong, message):
+    source = sleepiness / "lab" / "labels.csv"
+    source.write_text(source.read_text().replace(*wrong))
+    with pytest.raises(ManifestError, match=message):
+        corpora.load(sleepiness)
+
+
+def test_sleepiness_has_no_options(sleepiness):
+    with pytest.raises(ConfigError, match="ComParE 2019 Continuous Sleepiness has no such option"):
+        corpora.load(sleepiness, subset="train")
+
+
+@pytest.mark.data
+def test_a_table_with_numbers_as_labels(data_root):
+    manifest = corpora.load(data_root / "emodb_rate", group="speaker")
+    assert manifest.kind == "number"
+    labels = manifest.label_values()
+    assert np.isfinite(labels).all()
+    assert 2 < labels.min() < labels.max() < 10, "syllables a second"
+    report = manifest.check(sample_rate=16_000)
+    assert report.passed, str(report)
+    assert (manifest.table.groupby("group")["split"].nunique() == 1).all()

@@ -19,7 +19,7 @@ import pandas as pd
 
 from ...errors import ConfigError, ManifestError
 from ..manifest import Manifest
-from . import city, esc, folder, urbansound8k
+from . import accents, city, esc, folder, sleepiness, urbansound8k, voices
 
 __all__ = ["DATA_VARIABLE", "LAYOUTS", "SYNTHETIC", "Layout", "available", "load"]
 
@@ -56,12 +56,20 @@ LAYOUTS: Mapping[str, Layout] = MappingProxyType(
             urbansound8k.load,
         ),
         "esc": Layout("ESC-50 and ESC-10", "50 or 10 everyday sounds in 5 folds (Piczak, 2015)", esc.matches, esc.load),
+        "sleepiness": Layout(
+            "ComParE 2019 Continuous Sleepiness",
+            "sleepiness from 1 to 9 in three splits (Schuller et al., 2019)",
+            sleepiness.matches,
+            sleepiness.load,
+        ),
         "folder": Layout("Folder of sounds", "a metadata.csv, or a folder for each class", folder.matches, folder.load),
     }
 )
 """Layouts in the order in which they are tried."""
 
-SYNTHETIC: Mapping[str, Callable[..., Manifest]] = MappingProxyType({"city": city.load})
+SYNTHETIC: Mapping[str, Callable[..., Manifest]] = MappingProxyType(
+    {"city": city.load, "voices": voices.load, "accents": accents.load}
+)
 """Corpora that the library makes itself, by name."""
 
 
@@ -71,15 +79,15 @@ def load(name_or_path: str | Path, cache: str | Path | None = None, **options: A
     Parameters
     ----------
     name_or_path
-        ``"city"``, which is made on first use; or the path of a folder or
-        table; or the name of a folder in the folder that the environment
-        variable ``AUDIOATTN_DATA`` names.
+        ``"city"``, ``"voices"`` or ``"accents"``, which are made on first use;
+        or the path of a folder or table; or the name of a folder in the folder
+        that the environment variable ``AUDIOATTN_DATA`` names.
     cache
         Where corpora that are made are kept; the cache of the library by default.
     options
         Options of the corpus: of ``city`` those of
-        :class:`~audioattn_lib.data.synthetic.city.CityOptions`, of a folder
-        ``group``, of ESC ``subset``.
+        :class:`~audioattn_lib.data.synthetic.city.CityOptions`, of ``voices``
+        and ``accents`` likewise, of a folder ``group``, of ESC ``subset``.
 
     Raises
     ------
@@ -115,7 +123,10 @@ def available() -> pd.DataFrame:
     -----
     Book page: ``data``.
     """
-    rows = [{"name": "city", "description": city.DESCRIPTION, "where": "made on first use"}]
+    rows = [
+        {"name": name, "description": module.DESCRIPTION, "where": "made on first use"}
+        for name, module in (("city", city), ("voices", voices), ("accents", accents))
+    ]
     root = os.environ.get(DATA_VARIABLE)
     if root and Path(root).is_dir():
         for path in sorted(Path(root).iterdir()):

@@ -19,14 +19,9 @@ Book page: ``data``.
 
 from __future__ import annotations
 
-import csv
 import logging
-import os
-import shutil
-import tempfile
-import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -34,12 +29,11 @@ import numpy as np
 from numpy.random import Generator
 
 from ...audio import io
-from ...batch.key import key, source_hash
 from ...errors import ConfigError
-from ..files import cache_directory, exclusive, explain_storage
 from ..progress import progress_bar
 from .acoustics import RATE, Sound, a_weighted_level, reverberate, samples
 from .backgrounds import BACKGROUNDS, record_background
+from .corpus import join, make_once, parse_options, random_numbers, write_rows
 from .sounds import DISTRACTORS, SOUNDS
 
 __all__ = ["CityOptions", "Clip", "compose", "generate"]
@@ -127,11 +121,7 @@ class CityOptions:
     @classmethod
     def parse(cls, **options: object) -> CityOptions:
         """Options from keyword arguments; an unknown one is an error that lists what there is."""
-        known = [field.name for field in fields(cls)]
-        unknown = [name for name in options if name not in known]
-        if unknown:
-            raise ConfigError(f"city has no option {', '.join(unknown)}; it has {', '.join(known)}")
-        return cls(**options)  # type: ignore[arg-type]
+        return parse_options(cls, "city", options)
 
 
 @dataclass(frozen=True)
@@ -169,31 +159,7 @@ def generate(options: CityOptions, cache: str | Path | None = None, *, progress:
     -----
     Book page: ``data``.
     """
-    parent = (Path(cache) if cache is not None else cache_directory()) / "corpora"
-    name = key({"options": asdict(options), "source": source_hash(__name__)})
-    target = parent / f"city-{name}"
-    if target.is_dir():
-        return target
-    work: Path | None = None
-    try:
-        with exclusive(parent / f".city-{name}.lock") as held:
-            if target.is_dir():
-                return target
-            for left in parent.glob(f".city-{name}-*") if held else ():  # what killed processes left
-                shutil.rmtree(left, ignore_errors=True)
-            work = Path(tempfile.mkdtemp(prefix=f".city-{name}-", dir=parent))
-            _write(options, work, progress)
-            os.replace(work, target)
-    except OSError as error:
-        if target.is_dir():  # another process was first, where folders cannot be locked
-            return target
-        if (told := explain_storage(parent, error, "nothing half-made is left")) is not None:
-            raise told from error
-        raise
-    finally:
-        if work is not None:
-            shutil.rmtree(work, ignore_errors=True)
-    return target
+    return make_once("city", options, __name__, cache, lambda folder: _write(options, folder, progress))
 
 
 def _write(options: CityOptions, folder: Path, progress: bool) -> None:
@@ -207,10 +173,7 @@ def _write(options: CityOptions, folder: Path, progress: bool) -> None:
             io.write(folder / name, clip.samples, RATE)
             rows.append(_row(name, clip, options))
             bar.advance()
-    with open(folder / "metadata.csv", "w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    write_rows(folder, rows)
 
 
 def _row(name: str, clip: Clip, options: CityOptions) -> dict[str, object]:
@@ -222,8 +185,8 @@ def _row(name: str, clip: Clip, options: CityOptions) -> dict[str, object]:
     }
     for prefix, events in (("event", clip.events), ("distractor", clip.distractors)):
         row[f"{prefix}_labels"] = ";".join(event[0] for event in events)
-        row[f"{prefix}_onsets"] = ";".join(f"{event[1]:.3f}" for event in events)
-        row[f"{prefix}_offsets"] = ";".join(f"{event[2]:.3f}" for event in events)
+        row[f"{prefix}_onsets"] = join([event[1] for event in events])
+        row[f"{prefix}_offsets"] = join([event[2] for event in events])
     row["snr_db"] = f"{clip.snr:.1f}"
     row["background"] = clip.background
     row["background_source"] = clip.background_source
@@ -236,7 +199,7 @@ def compose(options: CityOptions) -> Iterator[Clip]:
 
     @cache
     def background(kind: str, fold: int, recording: int) -> Sound:
-        rng = _rng(options, "background", kind, fold, recording)
+        rng = random_numbers(options.seed, "background", kind, fold, recording)
         return record_background(kind, rng, 2.5 * options.duration)
 
     for label in options.classes:
@@ -244,16 +207,11 @@ def compose(options: CityOptions) -> Iterator[Clip]:
             yield _clip(options, label, number, background)
 
 
-def _rng(options: CityOptions, *names: str | int) -> Generator:
-    """Independent random numbers for everything that has a name."""
-    return np.random.default_rng([options.seed, *(zlib.crc32(str(name).encode()) for name in names)])
-
-
 def _clip(options: CityOptions, label: str, number: int, background: Callable[[str, int, int], Sound]) -> Clip:
-    rng = _rng(options, "clip", label, number)
+    rng = random_numbers(options.seed, "clip", label, number)
     fold = number % options.n_folds + 1
     thing = (number // options.n_folds) % options.sources_per_fold
-    take = SOUNDS[label].draw(_rng(options, "source", label, fold, thing))
+    take = SOUNDS[label].draw(random_numbers(options.seed, "source", label, fold, thing))
 
     kind = str(rng.choice(list(BACKGROUNDS)))
     recording = int(rng.integers(_BACKGROUND_RECORDINGS))

@@ -1,0 +1,130 @@
+"""What all synthetic corpora share: options by name, random numbers by name, folders that appear whole or not at all.
+
+Book page: ``data``.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import shutil
+import tempfile
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.random import Generator
+
+from ...batch.key import key, source_hash
+from ...errors import ConfigError
+from ..files import cache_directory, exclusive, explain_storage
+
+__all__ = ["join", "make_once", "parse_options", "random_numbers", "require_range", "require_whole", "write_rows"]
+
+Options = TypeVar("Options")
+
+
+def parse_options(kind: type[Options], corpus: str, options: dict[str, Any]) -> Options:
+    """The dataclass ``kind`` from keyword arguments; an unknown one is an error that lists what there is."""
+    known = [field.name for field in fields(kind)]  # type: ignore[arg-type]
+    unknown = [name for name in options if name not in known]
+    if unknown:
+        raise ConfigError(f"{corpus} has no option {', '.join(unknown)}; it has {', '.join(known)}")
+    return kind(**options)
+
+
+def require_whole(options: object, **least: int) -> None:
+    """Each named field is a whole number of at least the given value, or an error says so."""
+    for name, lowest in least.items():
+        value = getattr(options, name)
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise ConfigError(f"{name} is {value!r}; it must be a whole number")
+        if value < lowest:
+            raise ConfigError(f"{name} is {value}; it must be at least {lowest}")
+
+
+def require_range(options: object, name: str, lowest: float, highest: float, unit: str) -> None:
+    """The field is two numbers, the lower first, within the given bounds; it becomes a tuple of floats."""
+    bounds = getattr(options, name)
+    numbers = isinstance(bounds, (tuple, list)) and all(isinstance(bound, (int, float)) for bound in bounds)
+    if not numbers or len(bounds) != 2 or not lowest <= bounds[0] <= bounds[1] <= highest:
+        raise ConfigError(
+            f"{name} is {bounds!r}; it must be two {unit}, the lower first, within {lowest:g} to {highest:g}"
+        )
+    object.__setattr__(options, name, (float(bounds[0]), float(bounds[1])))
+
+
+def random_numbers(seed: int, *names: str | int) -> Generator:
+    """Independent random numbers for everything that has a name."""
+    return np.random.default_rng([seed, *(zlib.crc32(str(name).encode()) for name in names)])
+
+
+def make_once(corpus: str, options: Any, module: str, cache: str | Path | None, write: Callable[[Path], None]) -> Path:
+    """Folder of a synthetic corpus: found where it was made before, or made by ``write(folder)``.
+
+    The folder appears whole or not at all; a killed process leaves nothing
+    that looks like a corpus.
+
+    Parameters
+    ----------
+    corpus
+        Name of the corpus, the beginning of the name of its folder.
+    options
+        Dataclass of its options; other options, another folder.
+    module
+        Module whose source makes it; other source, another folder.
+    cache
+        Where corpora are kept; the cache of the library by default.
+    write
+        Fills an empty folder.
+
+    Raises
+    ------
+    StoreError
+        When the disk is full or the cache cannot be written.
+
+    Notes
+    -----
+    Book page: ``data``.
+    """
+    parent = (Path(cache) if cache is not None else cache_directory()) / "corpora"
+    name = key({"options": asdict(options), "source": source_hash(module)})
+    target = parent / f"{corpus}-{name}"
+    if target.is_dir():
+        return target
+    work: Path | None = None
+    try:
+        with exclusive(parent / f".{corpus}-{name}.lock") as held:
+            if target.is_dir():
+                return target
+            for left in parent.glob(f".{corpus}-{name}-*") if held else ():  # what killed processes left
+                shutil.rmtree(left, ignore_errors=True)
+            work = Path(tempfile.mkdtemp(prefix=f".{corpus}-{name}-", dir=parent))
+            write(work)
+            os.replace(work, target)
+    except OSError as error:
+        if target.is_dir():  # another process was first, where folders cannot be locked
+            return target
+        if (told := explain_storage(parent, error, "nothing half-made is left")) is not None:
+            raise told from error
+        raise
+    finally:
+        if work is not None:
+            shutil.rmtree(work, ignore_errors=True)
+    return target
+
+
+def write_rows(folder: Path, rows: Sequence[dict[str, object]]) -> None:
+    """Write ``metadata.csv`` with a row for each clip."""
+    with open(folder / "metadata.csv", "w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def join(values: Sequence[float]) -> str:
+    """Seconds as one value of a table, to the millisecond."""
+    return ";".join(f"{value:.3f}" for value in values)

@@ -21,9 +21,9 @@ alpha  name               half-width in standard deviations discrete relative
 2      truncated parabola :math:`\sqrt 5`                   sparsemax
 ====== ================== ================================= =================
 
-The family is parametrised by location and variance (or half-width), never by
-the score's :math:`\sigma^2 = (a/R)^{\alpha+1}`, which underflows for narrow
-densities.
+The parameters are location and variance. The half-width and the score's
+:math:`\sigma^2 = (a/R)^{\alpha+1}`, which underflows for narrow densities, are other
+ways to say the variance.
 
 Source: Martins et al., *Sparse continuous distributions and Fenchel-Young
 losses*, JMLR 2022, sections 4 and 5. Book page: ``from_weights_to_densities``.
@@ -32,28 +32,34 @@ losses*, JMLR 2022, sections 4 and 5. Book page: ``from_weights_to_densities``.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.distributions import Distribution, constraints
 
 from ..errors import ConfigError
-from .quadrature import Constants, gauss_legendre
+from . import _beta_gaussian as family
+from ._beta_gaussian import log_constant
+from ._beta_integral import lower_mass, quantile
 
-__all__ = ["ALPHAS", "BetaGaussian", "biweight", "gaussian", "parabola", "triweight"]
+__all__ = ["ALPHAS", "BetaGaussian", "Interval", "biweight", "gaussian", "log_constant", "parabola", "triweight"]
 
 ALPHAS: dict[str, float] = {"gaussian": 1.0, "triweight": 4 / 3, "biweight": 3 / 2, "parabola": 2.0}
 """The :math:`\\alpha` of the densities that have names."""
 
-# exp(-c^2/2) is below 1e-16 from here on: what lies beyond does not show in float64
-_FAR = 8.6
 
-_v, _weight = gauss_legendre(48)
-# s = end + length * v^4 makes a fractional power at the end of the support smooth; v in [0, 1]
-_CDF_RULE = Constants(((1 + _v) / 2) ** 4, 2 * ((1 + _v) / 2) ** 3 * _weight)
+class Interval(constraints.interval):
+    """A constraint of torch that also unpacks into its ends, ``low, high = density.support``."""
+
+    def __iter__(self) -> Iterator[Tensor]:
+        yield self.lower_bound
+        yield self.upper_bound
 
 
-class BetaGaussian:
+class BetaGaussian(Distribution):
     r"""A batch of beta-Gaussian densities on the line.
 
     Parameters
@@ -72,9 +78,19 @@ class BetaGaussian:
 
     Notes
     -----
-    Source: Martins et al., JMLR 2022, section 4. Book page:
-    ``from_weights_to_densities``.
+    A :class:`torch.distributions.Distribution`, with the density itself
+    (:meth:`pdf`), the half-width and the Tsallis entropy besides. Source: Martins
+    et al., JMLR 2022, section 4. Book page: ``from_weights_to_densities``.
     """
+
+    arg_constraints = {  # noqa: RUF012
+        "location": constraints.real,
+        "variance": constraints.positive,
+        "alpha": constraints.greater_than_eq(1),
+    }
+    has_rsample = True
+    _validate_args = False  # the constructor's own check names what is wrong
+    _event_shape = torch.Size()
 
     def __init__(
         self,
@@ -84,17 +100,13 @@ class BetaGaussian:
         *,
         check: bool = True,
     ) -> None:
-        self.location = location
-        self.variance = variance
+        # Distribution's own constructor would cost as much as a small expectation
+        self.location, self._variance = _broadcast(location, variance, alpha)
         self.alpha = alpha
         if check:
-            _check(location, "location", "finite", torch.isfinite)
-            _check(variance, "variance", "above 0 and finite", lambda v: (v > 0) & torch.isfinite(v))
-        if not isinstance(alpha, Tensor):
-            if not 1 <= alpha < math.inf:
-                raise ConfigError(f"alpha is {alpha}; it must be a finite number, at least 1 (1 is the Gaussian)")
-        elif check:
-            _check(alpha, "alpha", "finite and at least 1", lambda a: (a >= 1) & torch.isfinite(a))
+            family.check_values(location, "location", "finite", torch.isfinite)
+            family.check_values(variance, "variance", "above 0 and finite", lambda v: (v > 0) & torch.isfinite(v))
+        family.check_alpha(alpha, check)
 
     @classmethod
     def from_half_width(
@@ -110,23 +122,65 @@ class BetaGaussian:
         The variance is :math:`a^2 / (2k+3)`.
         """
         if check:
-            _check(half_width, "half_width", "above 0 and finite", lambda a: (a > 0) & torch.isfinite(a))
+            family.check_values(half_width, "half_width", "above 0 and finite", lambda a: (a > 0) & torch.isfinite(a))
             if isinstance(alpha, Tensor):
-                _check(alpha, "alpha", "finite and above 1", lambda a: (a > 1) & torch.isfinite(a))
+                family.check_values(alpha, "alpha", "finite and above 1", lambda a: (a > 1) & torch.isfinite(a))
         if not isinstance(alpha, Tensor) and not 1 < alpha < math.inf:
             raise ConfigError(f"alpha is {alpha}; only densities with alpha above 1 have a half-width")
         variance = half_width**2 * ((alpha - 1) / (3 * alpha - 1))  # 2k + 3 = (3 alpha - 1) / (alpha - 1)
         return cls(location, variance, alpha, check=False)
 
+    @classmethod
+    def from_scale(
+        cls,
+        location: Float[Tensor, "*batch"],
+        scale: Float[Tensor, "*batch"],
+        alpha: float | Float[Tensor, "*batch"] = 2.0,
+        *,
+        check: bool = True,
+    ) -> BetaGaussian:
+        r"""The densities of the scores :math:`-(t-\mu)^2 / 2\sigma^2`, ``scale`` being :math:`\sigma^2`.
+
+        Their half-width is :math:`R\,(\sigma^2)^{1/(\alpha+1)}` with :math:`R` of
+        Martins et al., JMLR 2022, section 5; under :math:`\alpha=1` the scale is the
+        variance.
+        """
+        if check:
+            family.check_values(scale, "scale", "above 0 and finite", lambda s: (s > 0) & torch.isfinite(s))
+        family.check_alpha(alpha, check)
+        log_scale = scale.double().log()
+
+        def compact(k: Tensor) -> Tensor:
+            return (family.log_variance_ratio(k, 1, log_scale) + log_scale).exp()
+
+        variance = family.by_alpha(alpha, compact, lambda: scale.double(), scale.device)
+        return cls(location, variance.to(scale.dtype), alpha, check=check)
+
     def __repr__(self) -> str:
         alpha = tuple(self.alpha.shape) if isinstance(self.alpha, Tensor) else self.alpha
         return f"BetaGaussian(alpha={alpha}, batch_shape={tuple(self.batch_shape)})"
 
+    def expand(self, batch_shape: Any, _instance: Any = None) -> BetaGaussian:
+        """The same densities over a larger batch, without a copy."""
+        shape = torch.Size(batch_shape)
+        return BetaGaussian(self.location.expand(shape), self._variance.expand(shape), self.alpha, check=False)
+
+    def double(self) -> BetaGaussian:
+        """The same densities in float64."""
+        alpha = self.alpha.double() if isinstance(self.alpha, Tensor) else self.alpha
+        return BetaGaussian(self.location.double(), self.variance.double(), alpha, check=False)
+
     @property
     def batch_shape(self) -> torch.Size:
         """Shape of the batch of densities."""
-        alpha = self.alpha.shape if isinstance(self.alpha, Tensor) else ()
-        return torch.broadcast_shapes(self.location.shape, self.variance.shape, alpha)
+        return self.location.shape
+
+    _batch_shape = batch_shape  # what methods inherited from torch look at
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of what the methods return."""
+        return torch.promote_types(self.location.dtype, self._variance.dtype)
 
     @property
     def mean(self) -> Float[Tensor, "*batch"]:
@@ -134,9 +188,14 @@ class BetaGaussian:
         return self.location
 
     @property
-    def stddev(self) -> Float[Tensor, "*batch"]:
-        """Square root of the variance."""
-        return self.variance.sqrt()
+    def mode(self) -> Float[Tensor, "*batch"]:
+        """The location."""
+        return self.location
+
+    @property
+    def variance(self) -> Float[Tensor, "*batch"]:
+        """The variance."""
+        return self._variance
 
     @property
     def half_width(self) -> Float[Tensor, "*batch"]:
@@ -149,14 +208,24 @@ class BetaGaussian:
         return torch.where(self.alpha > 1, ((3 * excess + 2) / excess * self.variance).sqrt(), math.inf)
 
     @property
-    def support(self) -> tuple[Float[Tensor, "*batch"], Float[Tensor, "*batch"]]:
-        """Ends of the interval outside which the density is exactly 0."""
+    def scale(self) -> Float[Tensor, "*batch"]:
+        r"""The score's :math:`\sigma^2 = (a/R)^{\alpha+1}`; 0 where that underflows."""
+        log_variance = self.variance.double().log()
+
+        def compact(k: Tensor) -> Tensor:
+            return (family.log_scale_ratio(k, 1, log_variance) + log_variance).exp()
+
+        return family.by_alpha(self.alpha, compact, lambda: self.variance.double(), log_variance.device).to(self.dtype)
+
+    @property
+    def support(self) -> Interval:
+        """The interval outside which the density is exactly 0: a constraint of torch that unpacks into its ends."""
         a = self.half_width
-        return self.location - a, self.location + a
+        return Interval(self.location - a, self.location + a)
 
     def log_prob(self, value: Float[Tensor, "*points"]) -> Float[Tensor, "*points"]:
         """Logarithm of the density at points that broadcast with the batch; -inf, with gradient 0, off the support."""
-        return self._select(self._log_compact, self._log_gaussian, value)
+        return self._choose(self._log_compact, self._log_gaussian, value)
 
     def pdf(self, value: Float[Tensor, "*points"]) -> Float[Tensor, "*points"]:
         """The density, in one over the unit of the location, at points that broadcast with the batch."""
@@ -169,39 +238,78 @@ class BetaGaussian:
         :math:`I_{(1+u)/2}(k+1, k+1)` of :math:`u = (t-\mu)/a`, by quadrature in
         float64, to 1e-13.
         """
-        return self._select(self._cdf_compact, self._cdf_gaussian, value)
+        return self._choose(self._cdf_compact, self._cdf_gaussian, value)
+
+    def icdf(self, value: Float[Tensor, "*points"]) -> Float[Tensor, "*points"]:
+        r"""Quantiles: the point below which the mass is ``value``, in [0, 1]; NaN outside.
+
+        In float64 the mass below is right to 1e-12. The ends of the support stand at 0
+        and 1, where the gradient with respect to ``value``, infinite, is taken as 0;
+        elsewhere gradients of both orders are those of the implicit function.
+        """
+        return self._choose(self._icdf_compact, self._icdf_gaussian, value)
 
     def tsallis_entropy(self) -> Float[Tensor, "*batch"]:
         r"""Tsallis entropy :math:`H_\alpha = (1 - \int p^\alpha) / (\alpha(\alpha-1))`; Shannon's for :math:`\alpha=1`.
 
         .. math:: \int p^\alpha = \Bigl(\frac{C_k}{a}\Bigr)^{\alpha-1} \frac{2k+2}{2k+3}
         """
+        return self._entropy(family.tsallis_entropy)
 
-        def compact(_: Tensor, k: Tensor) -> Tensor:
-            a = ((2 * k + 3) * self.variance).sqrt()
-            log_integral = (log_constant(k) - a.log()) / k - torch.log1p(1 / (2 * k + 2))
-            return -torch.expm1(log_integral) * k**2 / (k + 1)
+    def entropy(self) -> Float[Tensor, "*batch"]:
+        r"""Differential entropy of Shannon, :math:`-E[\log p]` in nats, as of every distribution of torch.
 
-        def normal(_: Tensor) -> Tensor:
-            return 0.5 * torch.log(2 * math.pi * math.e * self.variance)
+        The entropy that the family maximises is :meth:`tsallis_entropy`.
+        """
+        return self._entropy(family.shannon_entropy)
 
-        return self._select(compact, normal, self.location)
+    def rsample(
+        self, sample_shape: Any = (), generator: torch.Generator | None = None
+    ) -> Float[Tensor, "*sample *batch"]:
+        r"""Points :math:`\mu + a u` that carry gradients.
 
-    def _select(self, compact, normal, value):  # type: ignore[no-untyped-def]
-        """The formula for alpha above 1, the Gaussian's, or each where it holds."""
-        alpha = self.alpha
-        if not isinstance(alpha, Tensor):
-            if alpha == 1:
-                return normal(value)
-            return compact(value, torch.full((), 1 / (alpha - 1), dtype=torch.float64, device=value.device)).to(
-                torch.promote_types(value.dtype, self.variance.dtype)
-            )
-        k = 1 / torch.where(alpha > 1, alpha - 1, 1.0).double()
-        inside, bell = compact(value, k), normal(value)
-        return torch.where(alpha > 1, inside.to(bell.dtype), bell)
+        With respect to location and variance they are exact. With respect to a tensor
+        ``alpha`` they are as good as torch's of gamma variables, about 1e-3.
+        """
+        shape = (*torch.Size(sample_shape), *self.batch_shape)
+
+        def draw(k: Tensor) -> Tensor:
+            u, z = (x.squeeze(-1) for x in family.sample_ball(k, 1, shape, generator))
+            u = u * family.squared_radius(k, 1).sqrt()
+            return torch.where(self.alpha > 1, u, z) if isinstance(self.alpha, Tensor) else u
+
+        device = self.location.device
+        if isinstance(self.alpha, Tensor) or self.alpha > 1:
+            standard = draw(family.exponent(self.alpha, device))
+        else:
+            standard = torch.randn(shape, dtype=torch.float64, device=device, generator=generator)
+        return (self.location + self.variance.double().sqrt() * standard).to(self.dtype)
+
+    def sample(
+        self, sample_shape: Any = (), generator: torch.Generator | None = None
+    ) -> Float[Tensor, "*sample *batch"]:
+        """Points without gradients."""
+        with torch.no_grad():
+            return self.rsample(sample_shape, generator)
+
+    def _choose(self, compact, normal, value):  # type: ignore[no-untyped-def]
+        """The formula for alpha above 1, the Gaussian's, or each where it holds, at points."""
+        result = family.by_alpha(self.alpha, lambda k: compact(value, k), lambda: normal(value), value.device)
+        return result.to(torch.promote_types(value.dtype, self.dtype))
+
+    def _entropy(self, compact):  # type: ignore[no-untyped-def]
+        variance = self.variance.double()
+
+        def bounded(k: Tensor) -> Tensor:
+            return compact(k, 1, 0.5 * (family.squared_radius(k, 1) * variance).log())
+
+        def normal() -> Tensor:
+            return 0.5 * torch.log(2 * math.pi * math.e * variance)
+
+        return family.by_alpha(self.alpha, bounded, normal, variance.device).to(self.dtype)
 
     def _standardise(self, value: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
-        a = ((2 * k + 3) * self.variance.double()).sqrt()
+        a = (family.squared_radius(k, 1) * self.variance.double()).sqrt()
         return (value.double() - self.location.double()) / a, a
 
     def _log_compact(self, value: Tensor, k: Tensor) -> Tensor:
@@ -219,16 +327,18 @@ class BetaGaussian:
 
     def _cdf_compact(self, value: Tensor, k: Tensor) -> Tensor:
         u, _ = self._standardise(value, k)
-        u = u.clamp(-1, 1)
-        low = -(_FAR / (2 * k).sqrt()).clamp(max=1)  # (1-s^2)^k <= exp(-k s^2) is nothing below
-        below = -u.abs()
-        nodes, weights = _CDF_RULE.on(u.device)
-        length = (below - low).clamp(min=0)
-        s = low[..., None] + length[..., None] * nodes
-        inside = s > -1
-        density = torch.where(inside, torch.exp(k[..., None] * torch.log1p(-(torch.where(inside, s, 0.0) ** 2))), 0.0)
-        tail = length * (density @ weights) * torch.exp(log_constant(k))
+        tail = lower_mass(1 - u.clamp(-1, 1).abs(), k)
         return torch.where(u <= 0, tail, 1 - tail)
+
+    def _icdf_gaussian(self, value: Tensor) -> Tensor:
+        inside = (value > 0) & (value < 1)
+        point = self.location + self.variance.sqrt() * torch.special.ndtri(torch.where(inside, value, 0.5))
+        ends = torch.where(value == 0, -math.inf, torch.where(value == 1, math.inf, math.nan))
+        return torch.where(inside, point, ends.to(point.dtype))
+
+    def _icdf_compact(self, value: Tensor, k: Tensor) -> Tensor:
+        a = (family.squared_radius(k, 1) * self.variance.double()).sqrt()
+        return self.location.double() + a * quantile(value.double(), k)
 
 
 def gaussian(location: Float[Tensor, "*batch"], variance: Float[Tensor, "*batch"]) -> BetaGaussian:
@@ -251,12 +361,16 @@ def parabola(location: Float[Tensor, "*batch"], variance: Float[Tensor, "*batch"
     return BetaGaussian(location, variance, ALPHAS["parabola"])
 
 
-def log_constant(k: Tensor) -> Tensor:
-    r"""Logarithm of the constant :math:`C_k` of the densities."""
-    return torch.lgamma(k + 1.5) - torch.lgamma(k + 1) - 0.5 * math.log(math.pi)
-
-
-def _check(value: Tensor, name: str, allowed: str, holds) -> None:  # type: ignore[no-untyped-def]
-    good = holds(value.detach())
-    if not bool(good.all()):
-        raise ConfigError(f"{name} holds {value.detach()[~good].flatten()[0].item()}; every value must be {allowed}")
+def _broadcast(location: Tensor, variance: Tensor, alpha: float | Tensor) -> tuple[Tensor, Tensor]:
+    """Location and variance in the shape of the batch."""
+    shapes = [location.shape, variance.shape, *([alpha.shape] if isinstance(alpha, Tensor) else [])]
+    if all(shape == shapes[0] for shape in shapes):
+        return location, variance
+    try:
+        shape = torch.broadcast_shapes(*shapes)
+    except RuntimeError:
+        listed = ", ".join(
+            f"{name} {tuple(s)}" for name, s in zip(("location", "variance", "alpha"), shapes, strict=False)
+        )
+        raise ConfigError(f"the shapes do not broadcast: {listed}; give each one or the same shape") from None
+    return location.expand(shape), variance.expand(shape)

@@ -42,6 +42,7 @@ from torch import Tensor
 
 from ..errors import ConfigError
 from .densities import BetaGaussian, log_constant
+from .mixtures import Mixture
 from .quadrature import Constants, gauss_gegenbauer, gauss_hermite, gauss_legendre
 
 __all__ = ["GaussianBasis", "expectation", "gaussian_expectation"]
@@ -118,15 +119,15 @@ class GaussianBasis:
 
 
 def gaussian_expectation(
-    density: BetaGaussian, basis: GaussianBasis, *, interval: tuple[float, float] | None = None
+    density: BetaGaussian | Mixture, basis: GaussianBasis, *, interval: tuple[float, float] | None = None
 ) -> Float[Tensor, "*batch basis"]:
     r"""Expectation of every basis function, :math:`E_p[\psi_j(t)]`.
 
     Parameters
     ----------
     density
-        A batch of densities; ``alpha`` may be a number or a tensor, with or
-        without a gradient.
+        A batch of densities, or of mixtures of them; ``alpha`` may be a number or a
+        tensor, with or without a gradient.
     basis
         The Gaussian basis functions.
     interval
@@ -144,37 +145,43 @@ def gaussian_expectation(
     Source: Martins et al., JMLR 2022, section 6. Book page:
     ``from_weights_to_densities``.
     """
-    dtype = torch.promote_types(density.location.dtype, density.variance.dtype)
-    location, variance = torch.broadcast_tensors(density.location, density.variance)
-    location, variance = location.double(), variance.double()
+    if isinstance(density, Mixture):
+        each = _on_line(density._line(), basis, interval)
+        result = (density.weights.double()[..., None] * each).sum(-2)
+    else:
+        result = _on_line(density, basis, interval)
+    if interval is not None:
+        wide = density.double()
+        low, high = (torch.tensor(end, dtype=torch.float64, device=result.device) for end in interval)
+        result = result / (wide.cdf(high) - wide.cdf(low))[..., None]
+    return result.to(density.dtype)
+
+
+def _on_line(density: BetaGaussian, basis: GaussianBasis, interval: tuple[float, float] | None) -> Tensor:
+    """The integrals over the line, or over the interval, in float64."""
+    location, variance = density.location.double(), density.variance.double()
     alpha, device = density.alpha, location.device
     if not isinstance(alpha, Tensor) and alpha == 1:
-        result = _under_gaussian(location, variance, basis, interval)
+        return _under_gaussian(location, variance, basis, interval)
+    k: float | Tensor
+    if isinstance(alpha, Tensor):
+        k = (1 / torch.where(alpha > 1, alpha - 1, 1.0).double())[..., None]
     else:
-        k: float | Tensor
-        if isinstance(alpha, Tensor):
-            k = (1 / torch.where(alpha > 1, alpha - 1, 1.0).double())[..., None]
-        else:
-            k = _nearest_integer(1 / (alpha - 1))
-        rule = _choose_rule(k, dtype == torch.float64)
-        nodes, weights, powers = rule.tensors.on(device)
-        points = (location, variance, *basis.parameters(device), nodes)
-        if isinstance(k, float) and interval is None and not torch.compiler.is_compiling():
-            result = _CompactExpectation.apply(*points, powers, (k, rule.cutoff))[0]
-        else:
-            lines = _integrand(*points, k, rule.cutoff, interval)
-            result = (lines.value @ weights) * lines.scale
-        if isinstance(alpha, Tensor):
-            result = torch.where((alpha > 1)[..., None], result, _under_gaussian(location, variance, basis, interval))
-    if interval is not None:
-        low, high = (torch.full_like(location, end) for end in interval)
-        wide = BetaGaussian(location, variance, alpha, check=False)
-        result = result / (wide.cdf(high) - wide.cdf(low))[..., None]
-    return result.to(dtype)
+        k = nearest_integer(1 / (alpha - 1))
+    rule = choose_rule(k, density.dtype == torch.float64)
+    nodes, weights, powers = rule.tensors.on(device)
+    points = (location, variance, *basis.parameters(device), nodes)
+    if isinstance(k, float) and interval is None and not torch.compiler.is_compiling():
+        return _CompactExpectation.apply(*points, powers, (k, rule.cutoff))[0]
+    lines = _integrand(*points, k, rule.cutoff, interval)
+    result = (lines.value @ weights) * lines.scale
+    if isinstance(alpha, Tensor):
+        result = torch.where((alpha > 1)[..., None], result, _under_gaussian(location, variance, basis, interval))
+    return result
 
 
 def expectation(
-    psi: Callable[[Float[Tensor, "*batch nodes"]], Tensor], density: BetaGaussian, n_nodes: int = 24
+    psi: Callable[[Float[Tensor, "*batch nodes"]], Tensor], density: BetaGaussian | Mixture, n_nodes: int = 24
 ) -> Tensor:
     r"""Expectation of any smooth function, :math:`E_p[\psi(t)]`, by Gauss quadrature.
 
@@ -187,7 +194,7 @@ def expectation(
     psi
         From points ``(*batch, nodes)`` to values ``(*batch, nodes, *features)``.
     density
-        A batch of densities whose ``alpha`` is a number.
+        A batch of densities, or of mixtures of them, whose ``alpha`` is a number.
     n_nodes
         At least 1. With :math:`a/w` the half-width over the scale on which
         ``psi`` changes, 24 nodes give 1e-12 up to a ratio of 4.
@@ -201,16 +208,18 @@ def expectation(
     -----
     Source: Golub and Welsch, 1969. Book page: ``from_weights_to_densities``.
     """
+    if isinstance(density, Mixture):
+        return density.average(expectation(psi, density._line(), n_nodes))
     if isinstance(density.alpha, Tensor):
         raise ConfigError("alpha is a tensor; quadrature of any function needs one number for the whole batch")
     if n_nodes < 1:
         raise ConfigError(f"n_nodes is {n_nodes}; it must be at least 1")
-    location, variance = torch.broadcast_tensors(density.location, density.variance)
+    location, variance = density.location, density.variance
     if density.alpha == 1:
         rule = gauss_hermite(n_nodes)
         scale = variance.sqrt()
     else:
-        rule = gauss_gegenbauer(_nearest_integer(1 / (density.alpha - 1)), n_nodes)
+        rule = gauss_gegenbauer(nearest_integer(1 / (density.alpha - 1)), n_nodes)
         scale = density.half_width.expand(location.shape)
     u, weight = (torch.tensor(array, device=location.device) for array in rule)
     values = psi(location[..., None] + scale[..., None] * u.to(location.dtype))
@@ -236,7 +245,7 @@ _FRACTIONAL = (_Rule.make(30, 1, 6.0), _Rule.make(72, 1, 8.0))
 _ROOT = (_Rule.make(40, 2, 6.0), _Rule.make(112, 2, 8.0))
 
 
-def _choose_rule(k: float | Tensor, precise: bool) -> _Rule:
+def choose_rule(k: float | Tensor, precise: bool) -> _Rule:
     if isinstance(k, Tensor) or k < 1:
         return _ROOT[precise]
     return _POLYNOMIAL[precise] if k in (1, 2, 3) else _FRACTIONAL[precise]
@@ -370,6 +379,6 @@ def _constant(k: float) -> float:
     return math.exp(math.lgamma(k + 1.5) - math.lgamma(k + 1)) / math.sqrt(math.pi)
 
 
-def _nearest_integer(k: float) -> float:
+def nearest_integer(k: float) -> float:
     """The whole number that k is but for rounding, so that 4/3 means k = 3."""
     return float(round(k)) if abs(k - round(k)) <= 1e-9 * k and k < 1e6 else k

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from ._values import are_real
 
-__all__ = ["Constants", "gauss_gegenbauer", "gauss_hermite", "gauss_legendre"]
+__all__ = ["Constants", "ball_rule", "gauss_gegenbauer", "gauss_hermite", "gauss_legendre"]
 
 Array = NDArray[np.float64]
 
@@ -72,6 +72,34 @@ def gauss_gegenbauer(k: float, n_nodes: int) -> tuple[Array, Array]:
 def gauss_hermite(n_nodes: int) -> tuple[Array, Array]:
     r"""Nodes and weights of :math:`\int \mathcal{N}(u; 0, 1) f(u)\,du`, exact as above."""
     return _golub_welsch(np.sqrt(np.arange(1, n_nodes, dtype=np.float64)))
+
+
+@lru_cache(maxsize=64)
+def ball_rule(n: int, k: float, n_nodes: int) -> tuple[Array, Array]:
+    r"""Nodes ``(nodes, n)`` and weights of :math:`\int_{|u|\le1} (1-|u|^2)^k f(u)\,du`, the weights scaled to sum 1.
+
+    A conical product of Gauss-Gegenbauer rules: coordinate :math:`i` is
+    :math:`y_i \sqrt{(1-y_1^2) \cdots (1-y_{i-1}^2)}`. Infinite ``k`` stands for normal
+    variables on all of space.
+
+    Parameters
+    ----------
+    n
+        Number of dimensions, at least 1.
+    k
+        Above -1/2, or infinite.
+    n_nodes
+        Along each axis, at least 1; exact for polynomials up to degree
+        ``2 * n_nodes - 1``.
+    """
+    places, weights, rho = np.zeros((1, 0)), np.ones(1), np.ones(1)
+    for i in range(n):
+        rule = gauss_hermite(n_nodes) if k == np.inf else gauss_gegenbauer(k + (n - 1 - i) / 2, n_nodes)
+        y, weight = rule
+        places = np.concatenate([np.repeat(places, n_nodes, axis=0), np.outer(rho, y).reshape(-1, 1)], axis=1)
+        weights = np.outer(weights, weight).ravel()
+        rho = np.outer(rho, np.ones_like(y) if k == np.inf else np.sqrt(1 - y**2)).ravel()
+    return places, weights
 
 
 def gauss_legendre(n_nodes: int, flatness: int = 0) -> tuple[Array, Array]:

@@ -1,0 +1,300 @@
+r"""Expectations under elliptical densities in several dimensions.
+
+With :math:`x = \mu + r L u`, :math:`u` in the unit ball, the expectation of a Gaussian
+basis function is
+
+.. math:: E_p[\psi] = C_{n,k} \int_{|u| \le 1} (1-|u|^2)^k\, \psi(\mu + r L u)\, du .
+
+Because :math:`(1-|u|^2)^k \le e^{-k|u|^2}`, the integrand lies below a Gaussian of
+precision :math:`P = 2kI + r^2 L^\top W^{-1} L`, :math:`W` the squared widths of the basis
+function. As on the line, Gauss-Legendre nodes are laid where this Gaussian and the
+ball have something in common: along the first coordinate in the window of its
+marginal, along each further one in that of its conditional. All coordinates but the
+last are taken as sines, :math:`u_1 = \sin\theta`, which makes the boundary of the ball
+smooth. The same number of nodes then does for the narrowest and the widest
+density and basis function.
+
+The nodes are constants in :math:`u`: the family is of location and scale, so
+:math:`\partial_\mu E = E[\nabla\psi]` and :math:`\partial_{L} E = r\,E[\nabla\psi\,u^\top]`
+come from the same nodes. Under a Gaussian
+:math:`E = \mathcal{N}(m; \mu, \Sigma + W)`.
+
+Source: Martins et al., *Sparse continuous distributions and Fenchel-Young losses*,
+JMLR 2022, section 6 (for the expectations; the quadrature is ours). Book page:
+``from_weights_to_densities``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..errors import ConfigError
+from . import _beta_gaussian as family
+from .bases import MultivariateGaussianBasis
+from .elliptical import MultivariateBetaGaussian
+from .expectations import choose_rule, nearest_integer
+from .mixtures import Mixture
+from .quadrature import Constants, ball_rule, gauss_legendre
+
+__all__ = ["multivariate_expectation", "multivariate_gaussian_expectation"]
+
+# Pairs of a density and a basis function, times nodes, that are evaluated at once
+_CHUNK = 2**19
+
+# For every coordinate but the last: for float32 and below, for float64
+_ANGLES = tuple(Constants(*gauss_legendre(n)) for n in (24, 48))
+
+
+def multivariate_gaussian_expectation(
+    density: MultivariateBetaGaussian | Mixture, basis: MultivariateGaussianBasis
+) -> Float[Tensor, "*batch basis"]:
+    r"""Expectation of every Gaussian basis function, :math:`E_p[\psi_j(x)]`.
+
+    Parameters
+    ----------
+    density
+        A batch of densities, or of mixtures of them, of as many dimensions as the
+        basis; ``alpha`` may be a number or a tensor, with or without a gradient.
+    basis
+        The basis functions.
+
+    Returns
+    -------
+    expectations
+        In the dtype of the location. Differentiable twice with respect to
+        location, covariance, weights and a tensor ``alpha``.
+
+    Notes
+    -----
+    Nodes, and time, are as many as ``480`` (float32) in two dimensions for a pair of
+    a density and a function, and to the power of the dimensions in more. Source:
+    Martins et al., JMLR 2022, section 6. Book page: ``from_weights_to_densities``.
+    """
+    if isinstance(density, Mixture):
+        return density.average(multivariate_gaussian_expectation(density._several(), basis))
+    if density.n != basis.n:
+        raise ConfigError(f"the density has {density.n} dimensions and the basis {basis.n}; give both as many")
+    n, alpha, dtype, batch = density.n, density.alpha, density.dtype, tuple(density.batch_shape)
+    location = density.location.double().expand(*batch, n).reshape(-1, n)
+    factor = density.cholesky.double().expand(*batch, n, n).reshape(-1, n, n)
+    centres, widths = basis.parameters(location.device)
+    precise = dtype == torch.float64
+    if not isinstance(alpha, Tensor) and alpha == 1:
+        result = _under_gaussian(location, factor, centres, widths)
+    elif not isinstance(alpha, Tensor):
+        k = nearest_integer(1 / (alpha - 1))
+        radius = math.sqrt(n + 2 * k + 2)
+        if torch.compiler.is_compiling():
+            result = _plain(location, radius * factor, centres, widths, k, precise)
+        else:
+            result = _BallExpectation.apply(location, radius * factor, centres, widths, (k, precise))[0]
+    else:
+        each_alpha = alpha.expand(batch).reshape(-1)
+        powers = family.exponent(each_alpha, location.device)
+        scaled = family.squared_radius(powers, n).sqrt()[:, None, None] * factor
+        inside = _plain(location, scaled, centres, widths, powers, precise)
+        result = torch.where((each_alpha > 1)[:, None], inside, _under_gaussian(location, factor, centres, widths))
+    return result.reshape(*batch, len(basis)).to(dtype)
+
+
+def multivariate_expectation(
+    psi: Callable[[Float[Tensor, "*batch nodes n"]], Tensor],
+    density: MultivariateBetaGaussian | Mixture,
+    n_nodes: int = 24,
+) -> Tensor:
+    r"""Expectation of any smooth function, :math:`E_p[\psi(x)]`, by a product of Gauss rules.
+
+    Exact for polynomials up to degree ``2 * n_nodes - 1``; differentiable as often
+    as ``psi`` is.
+
+    Parameters
+    ----------
+    psi
+        From points ``(*batch, nodes, n)`` to values ``(*batch, nodes, *features)``.
+    density
+        A batch of densities, or of mixtures of them, whose ``alpha`` is a number.
+    n_nodes
+        At least 1, along each axis: ``n_nodes ** n`` points in all.
+
+    Returns
+    -------
+    values
+        Shape ``(*batch, *features)``.
+
+    Notes
+    -----
+    Source: Stroud, *Approximate Calculation of Multiple Integrals*, 1971, chapter
+    2. Book page: ``from_weights_to_densities``.
+    """
+    if isinstance(density, Mixture):
+        return density.average(multivariate_expectation(psi, density._several(), n_nodes))
+    if isinstance(density.alpha, Tensor):
+        raise ConfigError("alpha is a tensor; quadrature of any function needs one number for the whole batch")
+    if n_nodes < 1:
+        raise ConfigError(f"n_nodes is {n_nodes}; it must be at least 1")
+    n, shape = density.n, density.batch_shape
+    k = math.inf if density.alpha == 1 else nearest_integer(1 / (density.alpha - 1))
+    u, weight = (torch.tensor(array, device=density.location.device) for array in ball_rule(n, k, n_nodes))
+    radius = 1.0 if k == math.inf else math.sqrt(n + 2 * k + 2)
+    points = density.location[..., None, :] + (radius * u.to(density.dtype)) @ density.cholesky.mT
+    values = psi(points.expand(*shape, *u.shape))
+    return torch.tensordot(weight.to(values.dtype), values.movedim(len(shape), 0), dims=1)
+
+
+def _plain(
+    location: Tensor, scaled: Tensor, centres: Tensor, widths: Tensor, k: float | Tensor, precise: bool
+) -> Tensor:
+    """Expectations ``(densities, basis)`` with gradients through every node; ``scaled`` is :math:`rL`."""
+    pieces = []
+    for mu, a, m, w, power in _pieces(location, scaled, centres, widths, k, precise):
+        pieces.append(_integrand(mu, a, m, w, power, precise)[1].sum(-1))
+    return torch.cat(pieces).reshape(len(location), len(centres))
+
+
+class _BallExpectation(torch.autograd.Function):
+    """The expectations with their derivatives beside them; the backward pass is two sums."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(
+        location: Tensor, scaled: Tensor, centres: Tensor, widths: Tensor, shape: tuple[float, bool]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        k, precise = shape
+        results: list[list[Tensor]] = [[], [], []]
+        for mu, a, m, w, power in _pieces(location, scaled, centres, widths, k, precise):
+            u, value = _integrand(mu, a, m, w, power, precise)
+            m0 = value.sum(-1)
+            weighted = value[..., None] * u
+            m1 = weighted.sum(-2)
+            m2 = weighted.mT @ u
+            # the gradient of psi at x is -(x - m) psi / w^2
+            apart, squared = mu - m, w**2
+            by_location = -(apart * m0[..., None] + (a @ m1[..., None]).squeeze(-1)) / squared
+            by_scaled = -(apart[..., None] * m1[..., None, :] + a @ m2) / squared[..., None]
+            for kept, part in zip(results, (m0, by_location, by_scaled), strict=True):
+                kept.append(part)
+        n = location.shape[-1]
+        pairs = (len(location), len(centres))
+        m0, by_location, by_scaled = (torch.cat(parts) for parts in results)
+        return m0.reshape(pairs), by_location.reshape(*pairs, n), by_scaled.reshape(*pairs, n, n)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
+        *tensors, shape = inputs
+        ctx.mark_non_differentiable(*output[1:])
+        ctx.save_for_backward(*tensors, *output[1:])
+        ctx.shape = shape
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
+        location, scaled, centres, widths, by_location, by_scaled = ctx.saved_tensors
+        if torch.is_grad_enabled():  # a gradient of this gradient is wanted: derivatives that know their inputs
+            inputs = [x if x.requires_grad else x.detach().requires_grad_() for x in (location, scaled)]
+            result = _plain(inputs[0], inputs[1], centres, widths, *ctx.shape)
+            by_inputs = torch.autograd.grad(result, inputs, gradient, create_graph=True)
+            return (*by_inputs, None, None, None)
+        return (
+            (gradient[..., None] * by_location).sum(1),
+            (gradient[..., None, None] * by_scaled).sum(1),
+            None,
+            None,
+            None,
+        )
+
+
+def _pieces(
+    location: Tensor, scaled: Tensor, centres: Tensor, widths: Tensor, k: float | Tensor, precise: bool
+) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor, float | Tensor]]:
+    """Pairs of a density and a basis function, a bounded number at once."""
+    n_functions, n, device = len(centres), location.shape[-1], location.device
+    n_angles, n_last = (len(rule.on(device)[0]) for rule in (_ANGLES[precise], choose_rule(k, precise).tensors))
+    size = max(1, _CHUNK // (n_angles ** (n - 1) * n_last))
+    for chunk in torch.arange(len(location) * n_functions, device=device).split(size):
+        i, j = chunk // n_functions, chunk % n_functions
+        yield location[i], scaled[i], centres[j], widths[j], k[i] if isinstance(k, Tensor) else k
+
+
+def _integrand(
+    location: Tensor, scaled: Tensor, centres: Tensor, widths: Tensor, k: float | Tensor, precise: bool
+) -> tuple[Tensor, Tensor]:
+    """Nodes u, ``(pairs, nodes, n)``, and what is to be summed over them, ``(pairs, nodes)``."""
+    n = location.shape[-1]
+    with torch.no_grad():
+        u, rest, length = _place(location, scaled, centres, widths, k, precise)
+    z = (location - centres)[:, None] + u @ scaled.mT
+    z = z / widths[:, None]
+    if isinstance(k, Tensor):
+        log = k[:, None] * rest.log() + family.log_constant(k, n)[:, None]
+    else:
+        log = k * rest.log() + family.log_constant(torch.tensor(k, dtype=torch.float64), n)
+    constant = (widths * math.sqrt(2 * math.pi)).prod(-1)
+    return u, torch.exp(log - 0.5 * z.square().sum(-1)) * (length / constant[:, None])
+
+
+def _place(
+    location: Tensor, scaled: Tensor, centres: Tensor, widths: Tensor, k: float | Tensor, precise: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Nodes u in the ball, ``1 - |u|^2`` and the volume that each node stands for."""
+    n = location.shape[-1]
+    rule = choose_rule(k, precise)
+    pull = scaled.mT / widths[:, None] ** 2
+    axes, spread = _principal_axes(pull @ scaled)
+    tension = spread + (2 * k[:, None] if isinstance(k, Tensor) else 2 * k)
+    aim = (axes.mT @ (pull @ (centres - location)[..., None])).squeeze(-1) / tension
+    reach = rule.cutoff / tension.sqrt()
+    rho = torch.ones(len(location), 1, dtype=torch.float64, device=location.device)
+    length = torch.ones_like(rho)
+    found: list[Tensor] = []
+    for i in range(n):
+        last = i == n - 1
+        low = ((aim - reach)[:, i, None] / rho).clamp(-1, 1)
+        high = ((aim + reach)[:, i, None] / rho).clamp(-1, 1)
+        y, weight = (rule.tensors if last else _ANGLES[precise]).on(location.device)[:2]
+        if not last:
+            low, high = low.asin(), high.asin()
+        half = (high - low) / 2
+        position = ((high + low) / 2)[..., None] + half[..., None] * y  # (pairs, nodes so far, new nodes)
+        volume = half[..., None] * weight * (length * rho)[..., None]
+        found = [x[..., None].expand(position.shape).flatten(1) for x in found]
+        if last:
+            inside = 1 - position.square().clamp(max=1 - 1e-15)  # rounding may put the outermost node on the end
+            rest = (rho.square()[..., None] * inside).flatten(1)
+            found.append((rho[..., None] * position).flatten(1))
+        else:
+            cosine = position.cos().clamp(min=1e-15)
+            found.append((rho[..., None] * position.sin()).flatten(1))
+            rho = (rho[..., None] * cosine).flatten(1)
+            volume = volume * cosine
+        length = volume.flatten(1)
+    return torch.stack(found, -1) @ axes.mT, rest, length
+
+
+def _principal_axes(matrix: Tensor) -> tuple[Tensor, Tensor]:
+    """Eigenvectors, in columns, and eigenvalues of symmetric matrices, the largest first."""
+    if matrix.shape[-1] != 2:
+        values, vectors = torch.linalg.eigh(matrix)
+        return vectors.flip(-1), values.flip(-1).clamp(min=0)
+    p, q, s = matrix[..., 0, 0], matrix[..., 0, 1], matrix[..., 1, 1]
+    angle = 0.5 * torch.atan2(2 * q, p - s)
+    c, d = angle.cos(), angle.sin()
+    axes = torch.stack([torch.stack([c, -d], -1), torch.stack([d, c], -1)], -2)
+    apart = torch.hypot((p - s) / 2, q)
+    middle = (p + s) / 2
+    return axes, torch.stack([middle + apart, (middle - apart).clamp(min=0)], -1)
+
+
+def _under_gaussian(location: Tensor, factor: Tensor, centres: Tensor, widths: Tensor) -> Tensor:
+    """Basis functions against Gaussians."""
+    total = (factor @ factor.mT)[:, None] + torch.diag_embed(widths**2)
+    joint = torch.linalg.cholesky_ex(total)[0]
+    apart = (centres - location[:, None])[..., None]
+    z = torch.linalg.solve_triangular(joint, apart, upper=False).squeeze(-1)
+    half_log_det = joint.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+    return torch.exp(-0.5 * z.square().sum(-1) - half_log_det) * (2 * math.pi) ** (-0.5 * location.shape[-1])

@@ -36,6 +36,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from ..errors import ConfigError
+from ._compiled import compiled_power, entmax_gradient, entmax_weights
 from ._values import are_at_hand
 from .thresholds import solve, solve_rows
 
@@ -136,6 +137,9 @@ def entmax(
         if alpha == 1:
             return softmax(scores, dim, mask)
     x = _prepare(scores, dim, mask)
+    differentiate = x.requires_grad and torch.is_grad_enabled()
+    if not isinstance(alpha, Tensor) and (k := compiled_power(alpha, x)):
+        return _EntmaxCompiled.apply(x, alpha, k, dim, differentiate).to(scores.dtype)
     top = x.detach().amax(dim, keepdim=True)
     _refuse_non_finite(top, x)
     x, top = x.movedim(dim, -1), top.movedim(dim, -1)
@@ -143,7 +147,7 @@ def entmax(
         exponent = _align_alpha(alpha, scores, dim).to(torch.promote_types(x.dtype, alpha.dtype))
         weights = _EntmaxLearned.apply(x, top, exponent)
     else:
-        weights = _Entmax.apply(x, top, float(alpha), x.requires_grad)[0]
+        weights = _Entmax.apply(x, top, float(alpha), differentiate)[0]
     return weights.movedim(-1, dim).to(scores.dtype)
 
 
@@ -278,6 +282,31 @@ class _Entmax(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor, _: Tensor) -> tuple[Tensor, None, None, None]:
         p, kept = ctx.saved_tensors
         return _vector_jacobian(gradient, _slopes(p, kept, ctx.alpha)), None, None, None
+
+
+class _EntmaxCompiled(torch.autograd.Function):
+    """The same along any dimension by loops over rows; without the rules of vmap, whose bookkeeping takes longer."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, alpha: float, k: int, dim: int, differentiate: bool) -> Tensor:
+        solved = entmax_weights(x.movedim(dim, -1), k, slopes=differentiate)
+        if solved is None:
+            _refuse_non_finite(x.amax(dim, keepdim=True), x)
+            raise AssertionError("loops refused scores that are finite")
+        weights, slopes = solved
+        weights = weights.movedim(-1, dim).contiguous()
+        ctx.save_for_backward(weights, slopes)
+        ctx.alpha, ctx.dim = alpha, dim
+        return weights
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None, None]:
+        p, slopes = ctx.saved_tensors
+        p, gradient = p.movedim(ctx.dim, -1), gradient.movedim(ctx.dim, -1)
+        by_scores = entmax_gradient(gradient, p, slopes)
+        if by_scores is None:
+            by_scores = _vector_jacobian(gradient, _slopes(p, slopes, ctx.alpha))
+        return by_scores.movedim(-1, ctx.dim), None, None, None, None
 
 
 class _EntmaxLearned(torch.autograd.Function):

@@ -1,0 +1,129 @@
+"""Compiled loops give what PyTorch gives, and are not missed where they are not to be had."""
+
+import math
+import subprocess
+import sys
+
+import pytest
+import torch
+from torch.autograd import gradcheck, gradgradcheck
+
+from audioattn_lib.attention import _compiled
+from audioattn_lib.attention.maps import entmax
+
+ALPHA = [4 / 3, 1.5, 2.0]
+
+
+@pytest.fixture
+def by_pytorch(monkeypatch):
+    """Run a function without the loops."""
+
+    def run(function, *arguments, **options):
+        with monkeypatch.context() as patch:
+            patch.setattr(_compiled, "_kernels", lambda: None)
+            return function(*arguments, **options)
+
+    return run
+
+
+def with_gradient(x, alpha, dim, mask):
+    x = x.detach().requires_grad_()
+    p = entmax(x, alpha, dim, mask)
+    (p * torch.arange(1.0, p.numel() + 1).reshape(p.shape).cos()).sum().backward()
+    return p.detach(), x.grad
+
+
+def scores_of_all_kinds():
+    generator = torch.Generator().manual_seed(3)
+    plain = torch.randn(3, 7, 40, generator=generator)
+    yield plain, None
+    yield 30 * plain, torch.rand(3, 7, 40, generator=generator) > 0.5
+    yield plain + 1e4, torch.zeros(3, 7, 40, dtype=torch.bool)
+    yield plain.masked_fill(torch.rand(3, 7, 40, generator=generator) > 0.1, -math.inf), None
+    yield torch.zeros(2, 300, 3), None
+    yield plain[..., :1], None
+    yield torch.randn(2, 6000, 2, generator=generator), None
+    yield plain.transpose(0, 2)[::2], None
+    yield plain[:, :1].expand(3, 5, 40), None
+    yield torch.randn(0, 5, 4), None
+
+
+@pytest.mark.parametrize("dim", [0, 1, 2, -2])
+@pytest.mark.parametrize("alpha", ALPHA)
+@pytest.mark.parametrize(("dtype", "budget"), [(torch.float32, 2e-6), (torch.float64, 1e-13)])
+def test_loops_equal_pytorch(alpha, dim, dtype, budget, by_pytorch):
+    for scores, mask in scores_of_all_kinds():
+        x = scores.to(dtype)
+        if x.shape[dim] == 0:
+            continue
+        ours, expected = with_gradient(x, alpha, dim, mask), by_pytorch(with_gradient, x, alpha, dim, mask)
+        assert _compiled.compiled_power(alpha, x)
+        for one, other in zip(ours, expected, strict=True):
+            torch.testing.assert_close(one, other, atol=budget, rtol=1e-5 if dtype == torch.float32 else 1e-12)
+        assert ours[0].is_contiguous()
+
+
+@pytest.mark.parametrize("alpha", ALPHA)
+def test_non_finite_scores_are_named_in_the_layout_given(alpha):
+    x = torch.zeros(2, 5, 3)
+    for bad in (math.nan, math.inf):
+        x[1, 4, 2] = bad
+        with pytest.raises(ValueError, match=r"1 values that are NaN or \+inf, the first at \(1, 4, 2\)"):
+            entmax(x, alpha, 1)
+        x[1, 4, 1] = -math.inf
+        with pytest.raises(ValueError, match=r"the first at \(1, 4, 2\)"):
+            entmax(x, alpha, -1)
+
+
+@pytest.mark.parametrize("alpha", ALPHA)
+def test_gradients_where_memory_is_not_in_order(alpha):
+    base = torch.randn(3, 4, 2, dtype=torch.float64).requires_grad_()
+    for view in (lambda x: x.transpose(0, 1), lambda x: x[:, ::2], lambda x: x[..., :1].expand(3, 4, 2) + 0 * x):
+        assert gradcheck(lambda x, view=view: entmax(view(x), alpha, 1), base)
+        assert gradgradcheck(lambda x, view=view: entmax(view(x), alpha, 1), base)
+
+
+def test_a_batch_of_gradients_at_once():
+    x = torch.randn(3, 4, dtype=torch.float64)
+    for alpha in ALPHA:
+        one = torch.autograd.functional.jacobian(lambda x, alpha=alpha: entmax(x, alpha), x)
+        many = torch.autograd.functional.jacobian(lambda x, alpha=alpha: entmax(x, alpha), x, vectorize=True)
+        torch.testing.assert_close(one, many)
+
+
+def test_other_powers_and_devices_are_left_to_pytorch():
+    x = torch.randn(2, 3)
+    assert [_compiled.compiled_power(alpha, x) for alpha in (*ALPHA, 1.25, 1.7, 3.0, 1.0001)] == [3, 2, 1] + [None] * 4
+    assert _compiled.compiled_power(1.5, torch.empty(2, 3, device="meta")) is None
+
+
+FRESH = """
+import sys
+import torch, audioattn_lib, audioattn_lib.attention.maps as maps
+assert "numba" not in sys.modules, "numba was imported before it was needed"
+{before}
+p = maps.entmax(torch.tensor([[0.0, 1.0, -9.0]]), 1.5)
+assert abs(p.sum().item() - 1) < 1e-6 and p[0, 2] == 0
+from audioattn_lib.attention import _compiled
+assert (_compiled._kernels() is not None) is {compiled}
+"""
+
+NOWHERE = """
+from numba.core.dispatcher import Dispatcher
+def fail(self): raise RuntimeError("cannot cache function")
+Dispatcher.enable_caching = fail
+"""
+
+
+@pytest.mark.parametrize(
+    ("before", "compiled"),
+    [
+        ("", True),
+        ("sys.modules['numba'] = None", False),
+        ("import os; os.environ['NUMBA_DISABLE_JIT'] = '1'", False),
+        (NOWHERE, True),
+    ],
+    ids=["as installed", "without numba", "numba switched off", "nowhere to keep the compiled loops"],
+)
+def test_numba_is_imported_when_needed_and_may_be_missing(before, compiled, tmp_path):
+    subprocess.run([sys.executable, "-c", FRESH.format(before=before, compiled=compiled)], check=True, cwd=tmp_path)

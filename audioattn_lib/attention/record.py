@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from scipy import special
 
 from ..errors import RunError
+from .regions import Regions
 
 __all__ = ["AttentionRecord", "Density", "FrameClock", "merge_spans"]
 
@@ -142,8 +143,9 @@ class Density:
         return np.where(compact, u, 0.0), k, compact
 
 
-_BATCHED = ("n_frames", "weights", "head_weights", "read_weights", "maps", "segments")
-_DENSITY = ("location", "variance", "alpha", "mode_weight")
+_BATCHED = ("n_frames", "weights", "head_weights", "read_weights", "maps", "alignment", "segments")
+# Fields that are one object for all clips, of arrays with a row a clip
+_OBJECTS: dict[str, type[Density | Regions]] = {"density": Density, "regions": Regions}
 
 
 @dataclass(frozen=True)
@@ -178,6 +180,13 @@ class AttentionRecord:
         ``(clips, layers, heads, frequencies, frames)``.
     frequencies
         Centre of each row of ``maps`` in hertz, shape ``(frequencies,)``.
+    regions
+        Continuous attention densities over time and frequency, whose mass in
+        every cell ``maps`` holds.
+    alignment
+        Where each frame that a decoder made looked: row ``i`` holds the weights
+        of the frames that were encoded, with sum 1, for frame ``i`` that was
+        made, 0 on padding; shape ``(clips, frames made, frames)``.
     segments
         Replayed segments as start and end in seconds, in the order of the
         playbacks, NaN where a clip has fewer; shape ``(clips, playbacks, 2)``.
@@ -193,11 +202,13 @@ class AttentionRecord:
     density: Density | None = None
     maps: Array | None = None
     frequencies: Array | None = None
+    regions: Regions | None = None
+    alignment: Array | None = None
     segments: Array | None = None
 
     def __post_init__(self) -> None:
         if self.n_frames is None:
-            given = [name for name in (*_BATCHED, "density") if getattr(self, name) is not None]
+            given = [name for name in (*_BATCHED, *_OBJECTS) if getattr(self, name) is not None]
             if given:
                 raise ValueError(f"a record with {', '.join(given)} needs n_frames too")
             return
@@ -214,6 +225,7 @@ class AttentionRecord:
             ("head_weights", 2),
             ("read_weights", 2),
             ("maps", 5),
+            ("alignment", 3),
             ("segments", 3),
         ):
             value = getattr(self, name)
@@ -221,8 +233,10 @@ class AttentionRecord:
                 raise ValueError(
                     f"{name} has shape {value.shape}; it needs {dimensions} axes, the first of {len(count)}"
                 )
-        if self.density is not None and len(self.density.location) != len(count):
-            raise ValueError(f"density describes {len(self.density.location)} clips, the record {len(count)}")
+        for name in _OBJECTS:
+            value = getattr(self, name)
+            if value is not None and len(value.location) != len(count):
+                raise ValueError(f"{name} describes {len(value.location)} clips, the record {len(count)}")
 
     @classmethod
     def empty(cls) -> AttentionRecord:
@@ -248,8 +262,9 @@ class AttentionRecord:
         changes: dict[str, Any] = {
             name: None if getattr(self, name) is None else getattr(self, name)[chosen] for name in _BATCHED
         }
-        if self.density is not None:
-            changes["density"] = Density(*(getattr(self.density, name)[chosen] for name in _DENSITY))
+        for name, made in _OBJECTS.items():
+            if getattr(self, name) is not None:
+                changes[name] = made(*(array[chosen] for array in vars(getattr(self, name)).values()))
         return dataclasses.replace(self, clips=tuple(self.clips[i] for i in chosen), **changes)
 
     def named(self, clips: Iterable[str]) -> AttentionRecord:
@@ -291,6 +306,8 @@ class AttentionRecord:
             mass = share @ heads
         elif self.maps is not None:
             mass = self.maps[clip, ..., :n].astype(np.float64).sum(axis=(0, 1, 2))
+        elif self.alignment is not None:
+            mass = self.alignment[clip, :, :n].astype(np.float64).sum(axis=0)
         elif self.segments is not None:
             centres = self.frame_times(clip)
             bounds = self.segments[clip]
@@ -336,10 +353,10 @@ class AttentionRecord:
         for name in _BATCHED:
             parts = [getattr(r, name) for r in records]
             joined[name] = None if parts[0] is None else _pad_and_join(parts, np.nan if name == "segments" else 0)
-        if first.density is not None:
-            joined["density"] = Density(
-                *(np.concatenate([getattr(r.density, name) for r in records]) for name in _DENSITY)
-            )
+        for name, made in _OBJECTS.items():
+            if getattr(first, name) is not None:
+                fields = zip(*(vars(getattr(r, name)).values() for r in records), strict=True)
+                joined[name] = made(*map(np.concatenate, fields))
         return dataclasses.replace(first, clips=tuple(c for r in records for c in r.clips), **joined)
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
@@ -352,8 +369,9 @@ class AttentionRecord:
         for name in (*_BATCHED, "frequencies"):
             if getattr(self, name) is not None:
                 arrays[name] = getattr(self, name)
-        if self.density is not None:
-            arrays |= {f"density_{name}": getattr(self.density, name) for name in _DENSITY}
+        for name in _OBJECTS:
+            if getattr(self, name) is not None:
+                arrays |= {f"{name}_{field}": array for field, array in vars(getattr(self, name)).items()}
         return arrays
 
     @classmethod
@@ -367,8 +385,9 @@ class AttentionRecord:
         except Exception as error:  # numpy and zipfile raise a dozen kinds for a damaged archive
             raise RunError(f"{path}: not a readable attention file ({error}); export it again") from error
         fields: dict[str, Any] = {name: arrays.get(name) for name in (*_BATCHED, "frequencies")}
-        if "density_location" in arrays:
-            fields["density"] = Density(*(arrays[f"density_{name}"] for name in _DENSITY))
+        for name, made in _OBJECTS.items():
+            if f"{name}_location" in arrays:
+                fields[name] = made(*(arrays[f"{name}_{field.name}"] for field in dataclasses.fields(made)))
         period, start = arrays["clock"]
         clips = tuple(str(clip) for clip in arrays["clips"])
         return cls(str(arrays["mechanism"]), FrameClock(float(period), float(start)), clips, **fields)

@@ -17,9 +17,12 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse, special
 
+from .correlations import from_sums, of_ranks
+
 __all__ = ["Interval", "bootstrap_interval", "mean_interval", "wilson_interval"]
 
 Array = NDArray[np.float64]
+_OF_NUMBERS = ("rmse", "mean_absolute_error", "pearson", "concordance")
 _CHUNK = 4_000_000  # numbers drawn at a time: bounds memory at about 100 MB
 
 
@@ -72,12 +75,15 @@ def bootstrap_interval(
     ----------
     values
         One number a clip, shape ``(clips,)``; or a pair ``(labels,
-        predictions)`` of whole numbers at least 0 (for ``"rmse"``, of numbers).
+        predictions)`` of whole numbers at least 0 (for scores of regression, of numbers).
     statistic
         ``"mean"`` of numbers; ``"accuracy"``, ``"error"``,
-        ``"unweighted_average_recall"``, ``"macro_f1"`` or ``"rmse"`` of a pair,
-        as in :mod:`~audioattn_lib.training.metrics`; these are computed for
-        all resamples at once. Or a function of the resampled array (of both
+        ``"unweighted_average_recall"``, ``"macro_f1"``, or, of numbers,
+        ``"rmse"``, ``"mean_absolute_error"``, ``"pearson"``,
+        ``"concordance"`` or ``"spearman"`` of a pair, as in
+        :mod:`~audioattn_lib.training.metrics`, where a correlation of
+        something constant counts as 0; these are computed for all resamples at
+        once. Or a function of the resampled array (of both
         arrays, for a pair), called once for each resample.
     groups
         Recording, speaker or source of each clip; by default every clip is its
@@ -102,6 +108,28 @@ def bootstrap_interval(
     has no width: use :func:`wilson_interval` there. Book page: ``urban_sound``.
     """
     require_level(level)
+    estimate, resampled, n_groups = bootstrap(values, statistic, groups=groups, n_resamples=n_resamples, seed=seed)
+    unit = "clips" if groups is None else f"{n_groups} group{'s' * (n_groups > 1)}"
+    method = f"percentile bootstrap over {unit}"
+    if n_groups == 1:
+        return Interval(np.nan, np.nan, level, method, estimate)
+    low, high = np.quantile(resampled, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(float(low), float(high), level, method, estimate)
+
+
+def bootstrap(
+    values: ArrayLike | tuple[ArrayLike, ArrayLike],
+    statistic: str | Callable[..., float],
+    *,
+    groups: ArrayLike | None,
+    n_resamples: int,
+    seed: int,
+) -> tuple[float, Array, int]:
+    """A statistic of the data and of each resample, and the number of groups; see :func:`bootstrap_interval`.
+
+    The same seed draws the same clips for every statistic of one kind, so
+    resamples of two systems can be compared.
+    """
     _require_resamples(n_resamples)
     arrays = (
         [numbers(name, v) for name, v in zip(("labels", "predictions"), values, strict=True)]
@@ -114,24 +142,22 @@ def bootstrap_interval(
     generator = np.random.default_rng(seed)
     if callable(statistic):
         members = np.split(np.argsort(index, kind="stable"), np.cumsum(np.bincount(index))[:-1])
-        estimate = float(statistic(*arrays))
         resampled = np.empty(n_resamples)
         for i in range(n_resamples):
             chosen = np.concatenate([members[g] for g in generator.integers(0, n_groups, n_groups)])
             resampled[i] = statistic(*(a[chosen] for a in arrays))
-    else:
-        sums, finish = _additive(arrays, statistic)
-        by_group = _indicator(index, n_groups) @ sums  # (groups, sums)
-        estimate = float(finish(np.asarray(by_group.sum(axis=0)).reshape(1, -1))[0])
-        resampled = np.concatenate(
-            [finish((by_group.T @ counts.T).T) for counts in draw_counts(generator, n_groups, n_resamples)]
-        )
-    unit = "clips" if groups is None else f"{n_groups} group{'s' * (n_groups > 1)}"
-    method = f"percentile bootstrap over {unit}"
-    if n_groups == 1:
-        return Interval(np.nan, np.nan, level, method, estimate)
-    low, high = np.quantile(resampled, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(float(low), float(high), level, method, estimate)
+        return float(statistic(*arrays)), resampled, n_groups
+    if statistic == "spearman" and len(arrays) == 2:
+        labels, predictions = arrays
+        estimate = of_ranks(labels, predictions, np.ones((1, len(labels))))
+        drawn = draw_counts(generator, n_groups, n_resamples, max(n_groups, len(labels)))
+        resampled = np.concatenate([of_ranks(labels, predictions, counts[:, index]) for counts in drawn])
+        return float(estimate[0]), resampled, n_groups
+    sums, finish = _additive(arrays, statistic)
+    by_group = _indicator(index, n_groups) @ sums  # (groups, sums)
+    estimate = finish(np.asarray(by_group.sum(axis=0)).reshape(1, -1))
+    drawn = draw_counts(generator, n_groups, n_resamples)
+    return float(estimate[0]), np.concatenate([finish((by_group.T @ counts.T).T) for counts in drawn]), n_groups
 
 
 def mean_interval(values: ArrayLike, level: float = 0.95) -> Interval:
@@ -186,12 +212,19 @@ def wilson_interval(correct: int, total: int, level: float = 0.95) -> Interval:
 
 def _additive(arrays: list[Array], statistic: str) -> tuple[Any, Callable[[Any], Array]]:
     """Sums over clips that a statistic is a function of, shape ``(clips, sums)``, and that function."""
-    pair = {"accuracy", "error", "unweighted_average_recall", "macro_f1", "rmse"}
+    pair = {"accuracy", "error", "unweighted_average_recall", "macro_f1", "spearman", *_OF_NUMBERS}
     if statistic not in ({"mean"} if len(arrays) == 1 else pair):
         allowed = "'mean' or a function" if len(arrays) == 1 else f"{', '.join(sorted(pair))} or a function"
         raise ValueError(f"statistic is {statistic!r}; for {len(arrays)} array(s) give {allowed}")
-    if statistic in ("mean", "rmse"):
-        value = arrays[0] if statistic == "mean" else (arrays[0] - arrays[1]) ** 2
+    if statistic in ("pearson", "concordance"):
+        # Sums of numbers that lie far from 0 lose digits; something constant becomes exactly 0.
+        x, y = (array - (array.mean() if np.ptp(array) else array[0]) for array in arrays)
+        sums = np.stack([np.ones_like(x), x, y, x * x, y * y, x * y], axis=1)
+        apart = float(arrays[0].mean() - arrays[1].mean())
+        return sums, lambda s: from_sums(s, apart if statistic == "concordance" else None)
+    if statistic in ("mean", "rmse", "mean_absolute_error"):
+        change = arrays[0] if statistic == "mean" else arrays[0] - arrays[1]
+        value = {"mean": change, "rmse": change**2, "mean_absolute_error": np.abs(change)}[statistic]
         root = np.sqrt if statistic == "rmse" else np.asarray
         return np.stack([value, np.ones_like(value)], axis=1), lambda s: root(s[:, 0] / s[:, 1])
     labels, predictions = class_indices("labels", arrays[0]), class_indices("predictions", arrays[1])

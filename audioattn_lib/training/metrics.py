@@ -135,7 +135,7 @@ def multilabel_metrics(targets: ArrayLike, probabilities: ArrayLike, classes: Se
 
 
 def regression_metrics(targets: ArrayLike, predictions: ArrayLike) -> dict[str, Any]:
-    """Scores of predicted numbers.
+    r"""Scores of predicted numbers.
 
     Parameters
     ----------
@@ -145,14 +145,21 @@ def regression_metrics(targets: ArrayLike, predictions: ArrayLike) -> dict[str, 
     Returns
     -------
     dict
-        ``clips``; ``spearman``, the rank correlation from -1 to 1, ``None``
-        when either side is constant; ``rmse`` and ``mean_absolute_error`` in
-        the unit of the targets.
+        ``clips``; ``spearman``, the rank correlation, and ``pearson``, the
+        linear one, from -1 to 1, ``None`` when either side is constant;
+        ``concordance``, which also asks for the right mean and spread,
+        :math:`2 s_{yp} / (s_y^2 + s_p^2 + (\bar y - \bar p)^2)`, ``None`` when
+        both sides are the same constant; ``rmse`` and ``mean_absolute_error``
+        in the unit of the targets.
 
     Raises
     ------
     ValueError
         When an argument is empty, of another length or not finite; the message names it.
+
+    Notes
+    -----
+    Lin, *A concordance correlation coefficient to evaluate reproducibility*, Biometrics 1989.
     """
     from scipy import stats
     from sklearn import metrics
@@ -161,9 +168,12 @@ def regression_metrics(targets: ArrayLike, predictions: ArrayLike) -> dict[str, 
     if y.ndim != 1 or y.shape != p.shape:
         raise ValueError(f"targets has shape {y.shape} and predictions {p.shape}; both need (clips,)")
     constant = np.ptp(y) == 0 or np.ptp(p) == 0
+    spread = float(y.var() + p.var() + (y.mean() - p.mean()) ** 2)
     return {
         "clips": len(y),
         "spearman": None if constant else float(stats.spearmanr(y, p).statistic),
+        "pearson": None if constant else float(np.corrcoef(y, p)[0, 1]),
+        "concordance": 2.0 * float(np.mean((y - y.mean()) * (p - p.mean()))) / spread if spread else None,
         "rmse": float(metrics.root_mean_squared_error(y, p)),
         "mean_absolute_error": float(metrics.mean_absolute_error(y, p)),
     }

@@ -143,6 +143,8 @@ class TestRegression:
         assert scores == {
             "clips": 3,
             "spearman": pytest.approx(1.0),
+            "pearson": pytest.approx(2 * math.sqrt(3 / 13)),
+            "concordance": pytest.approx(2 / 3),
             "rmse": pytest.approx(math.sqrt(4 / 3)),
             "mean_absolute_error": pytest.approx(2 / 3),
         }

@@ -101,7 +101,7 @@ class TestBootstrap:
             (([0, 1], [0]), {"statistic": "accuracy"}, "2 labels for 1 predictions"),
             (([0, -1], [0, 1]), {"statistic": "macro_f1"}, "labels holds something other than whole numbers"),
             ([0.0, 1.0], {"statistic": "accuracy"}, "give 'mean' or a function"),
-            (([0], [0]), {"statistic": "mean"}, "accuracy, error, macro_f1, rmse, unweighted_average_recall"),
+            (([0], [0]), {"statistic": "mean"}, "accuracy, concordance, error, macro_f1"),
             ([0.0, 1.0], {"groups": ["a"]}, "1 groups for 2 clips"),
             ([0.0, 1.0], {"groups": ["a", None]}, "row 1 of groups is missing"),
             ([0.0, 1.0], {"level": 95}, "level is 95"),

@@ -1,0 +1,189 @@
+"""Numbers predicted from features of a clip.
+
+The protocol is that of the ComParE challenges: features are scaled to [0, 1] by
+the training clips, the complexity is chosen on the development clips, and the
+model is fitted again on both with a scaling of its own. Development clips then
+train too, so their own score is optimistic and only the test score counts.
+
+Book page: ``data``.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .correlations import of_ranks
+from .intervals import numbers
+from .metrics import to_array
+
+__all__ = ["COMPLEXITIES", "REGRESSORS", "Regression", "fit_regression"]
+
+Array = NDArray[np.float64]
+Regressor = Literal["linear_svr", "ridge", "rbf_svr"]
+REGRESSORS: tuple[Regressor, ...] = ("linear_svr", "ridge", "rbf_svr")
+
+COMPLEXITIES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+"""Published grid: how dear an error is compared with a large weight."""
+
+
+@dataclass(frozen=True)
+class Regression:
+    """What a regression predicted, and how it came about.
+
+    Attributes
+    ----------
+    model
+        One of ``REGRESSORS``.
+    complexity
+        The one chosen on the development clips.
+    validation
+        Spearman's correlation on the development clips by complexity; 0 where predictions are constant.
+    converged
+        Whether the solver reached its tolerance, by complexity.
+    refit_converged
+        The same of the final fit on training and development clips.
+    devel_predictions
+        Of the development clips by the model that was fitted on the training clips alone, shape ``(devel,)``.
+    predictions
+        Of the test clips, shape ``(test,)``.
+    notes
+        What a reader of the scores should know, one sentence each.
+    """
+
+    model: str
+    complexity: float
+    validation: dict[float, float]
+    converged: dict[float, bool]
+    refit_converged: bool
+    devel_predictions: Array
+    predictions: Array
+    notes: tuple[str, ...]
+
+
+def fit_regression(
+    train_x: ArrayLike,
+    train_y: ArrayLike,
+    devel_x: ArrayLike,
+    devel_y: ArrayLike,
+    test_x: ArrayLike,
+    *,
+    model: Regressor = "linear_svr",
+    complexities: Sequence[float] = COMPLEXITIES,
+    max_iter: int = 1000,
+    seed: int = 0,
+) -> Regression:
+    r"""Fit on the training clips, choose the complexity on the development clips, fit on both, predict the test clips.
+
+    ``linear_svr`` minimises :math:`\tfrac12 \|w\|^2 + C \sum_i |y_i - w^\top x_i - b|`
+    by coordinate descent, as published; ``ridge`` has the squared error,
+    :math:`\|w\|^2 + C \sum_i (y_i - w^\top x_i - b)^2`; ``rbf_svr`` is a support
+    vector regression with a Gaussian kernel and a tolerance of 0.1.
+
+    Parameters
+    ----------
+    train_x, devel_x, test_x
+        Features, shape ``(clips, features)``.
+    train_y, devel_y
+        Finite numbers, shape ``(clips,)``. Leave clips without a label out.
+    model
+        One of ``REGRESSORS``.
+    complexities
+        Values of C to try, each above 0. Of equally good ones the smallest is taken.
+    max_iter
+        Passes over the clips at most; ``ridge`` is solved directly and needs none. The published 1000 is often
+        not enough; whether it was is said in ``converged``.
+    seed
+        Of the order in which clips are visited.
+
+    Raises
+    ------
+    ValueError
+        When an argument is empty, of another shape, not finite or out of range; the message names it.
+
+    Notes
+    -----
+    Scaling to [0, 1] is fitted on the training clips, and anew on training and
+    development clips for the final fit. Schuller et al., *The INTERSPEECH 2019
+    computational paralinguistics challenge*, 2019. Book page: ``data``.
+    """
+    if model not in REGRESSORS:
+        raise ValueError(f"model is {model!r}; it must be one of {', '.join(REGRESSORS)}")
+    if not complexities or min(complexities) <= 0:
+        raise ValueError(f"complexities is {complexities}; give at least one number, each above 0")
+    if max_iter < 1:
+        raise ValueError(f"max_iter is {max_iter}; it must be at least 1")
+    train, devel, test = (
+        _matrix(name, x) for name, x in (("train_x", train_x), ("devel_x", devel_x), ("test_x", test_x))
+    )
+    for name, x in (("devel_x", devel), ("test_x", test)):
+        if x.shape[1] != train.shape[1]:
+            raise ValueError(f"{name} has {x.shape[1]} columns and train_x {train.shape[1]}; both need the same")
+    y, y_devel = numbers("train_y", train_y), numbers("devel_y", devel_y)
+    for name, target, x in (("train_y", y, train), ("devel_y", y_devel, devel)):
+        if len(target) != len(x):
+            raise ValueError(f"{name} has {len(target)} values for {len(x)} clips; give one a clip")
+
+    validation: dict[float, float] = {}
+    converged: dict[float, bool] = {}
+    outputs: dict[float, Array] = {}
+    for c in sorted(complexities):
+        predict, converged[c] = _fit(model, c, train, y, max_iter, seed)
+        outputs[c] = predict(devel)
+        validation[c] = _spearman(y_devel, outputs[c])
+    best = max(validation, key=lambda c: validation[c])  # the first, so the smallest, of equals
+    predict, refit = _fit(model, best, np.concatenate([train, devel]), np.concatenate([y, y_devel]), max_iter, seed)
+    predictions = predict(test)
+    notes = []
+    late = [f"{c:g}" for c, done in converged.items() if not done]
+    if late:
+        notes.append(f"the solver stopped after {max_iter} passes, before it converged, for C of {', '.join(late)}")
+    if not refit:
+        notes.append(f"the final fit stopped after {max_iter} passes, before it converged")
+    if np.ptp(predictions) == 0:
+        notes.append("all test clips are predicted alike: the features told the model nothing")
+    return Regression(model, best, validation, converged, refit, outputs[best], predictions, tuple(notes))
+
+
+def _fit(model: str, c: float, x: Array, y: Array, max_iter: int, seed: int) -> tuple[Callable[[Array], Array], bool]:
+    """A function that predicts, with its own scaling, and whether the solver converged."""
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import Ridge
+    from sklearn.preprocessing import MinMaxScaler
+    from sklearn.svm import SVR, LinearSVR
+
+    scaler = MinMaxScaler().fit(x)
+    if model == "linear_svr":
+        estimator: Any = LinearSVR(epsilon=0.0, C=c, max_iter=max_iter, random_state=seed)
+    elif model == "ridge":
+        estimator = Ridge(alpha=1.0 / c)
+    else:
+        estimator = SVR(C=c, max_iter=max_iter * len(y))  # libsvm counts single steps
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        estimator.fit(scaler.transform(x), y)
+    stopped = [w for w in caught if issubclass(w.category, ConvergenceWarning)]
+    for warning in caught:
+        if warning not in stopped:
+            warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+
+    def predict(new: Array) -> Array:
+        return np.asarray(estimator.predict(scaler.transform(new)), dtype=np.float64)
+
+    return predict, not stopped
+
+
+def _spearman(y: Array, p: Array) -> float:
+    return float(of_ranks(y, p, np.ones((1, len(y))))[0])
+
+
+def _matrix(name: str, values: ArrayLike) -> Array:
+    x = to_array(name, values)
+    if x.ndim != 2:
+        raise ValueError(f"{name} has shape {x.shape}; it must be (clips, features)")
+    return x

@@ -88,7 +88,7 @@ def plot_lines(
         for event in known:
             ax.axvspan(event.onset, event.offset, color=theme.event, alpha=0.13, lw=0, zorder=0)
         for name, (x, y) in dots.items():
-            ax.plot(x, y, ".", color=theme.chance, ms=3, alpha=0.7, label=name, zorder=1)
+            ax.plot(x, y, ".", color=theme.chance, ms=3.5, alpha=0.8, label=name, zorder=1)
         draw_lines(ax, curves, theme, references, filled)
         if logarithmic:
             ax.set_yscale("log")

@@ -114,7 +114,7 @@ def scrubber(
 
 def _images(frame: Figure | NDArray[np.uint8], alt: str) -> str:
     if isinstance(frame, Figure):
-        return themed_images(frame.images, frame.alt)
+        return f'<div class="aa-scroll">{themed_images(frame.images, frame.alt)}</div>'
     if not alt:
         raise ValueError("alt is empty; say in words what the images show")
     from PIL import Image

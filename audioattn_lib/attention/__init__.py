@@ -6,6 +6,8 @@ module                    holds
 ``scores``                scores of frames
 ``maps``                  softmax, sparsemax and alpha-entmax, from scores to weights
 ``thresholds``            the solver of alpha-entmax
+``learned``               alpha-entmax that learns its alpha, one a head
+``losses``                their Fenchel-Young losses
 ``densities``             the beta-Gaussian family, the continuous counterpart
 ``expectations``          expectations of functions under these densities
 ``value_function``        frames as a function of time, by ridge regression

@@ -35,9 +35,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from ..errors import ConfigError
+from ._checks import align_alpha, check_alpha, prepare, refuse_non_finite
 from ._compiled import compiled_power, entmax_gradient, entmax_weights
-from ._values import are_at_hand
 from .thresholds import solve, solve_rows
 
 __all__ = ["Entmax", "Entmax15", "Softmax", "Sparsemax", "entmax", "entmax15", "softmax", "sparsemax"]
@@ -72,9 +71,9 @@ def softmax(scores: Float[Tensor, "*shape"], dim: int = -1, mask: Mask = None) -
     -----
     Book page: ``from_softmax_to_sparsemax``.
     """
-    x = _prepare(scores, dim, mask)
+    x = prepare(scores, dim, mask)
     top = x.detach().amax(dim, keepdim=True)
-    _refuse_non_finite(top, x)
+    refuse_non_finite(top, x)
     empty = top == -math.inf
     return torch.softmax(x.masked_fill(empty, 0.0), dim).masked_fill(empty, 0.0).to(scores.dtype)
 
@@ -132,19 +131,18 @@ def entmax(
     ``from_softmax_to_sparsemax``.
     """
     if not isinstance(alpha, Tensor):
-        if not 1 <= alpha < math.inf:
-            raise ConfigError(f"alpha is {alpha}; it must be a finite number, at least 1 (1 is softmax)")
+        check_alpha(alpha)
         if alpha == 1:
             return softmax(scores, dim, mask)
-    x = _prepare(scores, dim, mask)
+    x = prepare(scores, dim, mask)
     differentiate = x.requires_grad and torch.is_grad_enabled()
     if not isinstance(alpha, Tensor) and (k := compiled_power(alpha, x)):
         return _EntmaxCompiled.apply(x, alpha, k, dim, differentiate).to(scores.dtype)
     top = x.detach().amax(dim, keepdim=True)
-    _refuse_non_finite(top, x)
+    refuse_non_finite(top, x)
     x, top = x.movedim(dim, -1), top.movedim(dim, -1)
     if isinstance(alpha, Tensor):
-        exponent = _align_alpha(alpha, scores, dim).to(torch.promote_types(x.dtype, alpha.dtype))
+        exponent = align_alpha(alpha, scores, dim).to(torch.promote_types(x.dtype, alpha.dtype))
         weights = _EntmaxLearned.apply(x, top, exponent)
     else:
         weights = _Entmax.apply(x, top, float(alpha), differentiate)[0]
@@ -168,8 +166,7 @@ class Entmax(nn.Module):
 
     def __init__(self, alpha: float = 1.5, dim: int = -1) -> None:
         super().__init__()
-        if not 1 <= alpha < math.inf:
-            raise ConfigError(f"alpha is {alpha}; it must be a finite number, at least 1 (1 is softmax)")
+        check_alpha(alpha)
         self.alpha = alpha
         self.dim = dim
 
@@ -194,52 +191,6 @@ class Entmax15(Entmax):
 
     def __init__(self, dim: int = -1) -> None:
         super().__init__(1.5, dim)
-
-
-def _prepare(scores: Tensor, dim: int, mask: Tensor | None) -> Tensor:
-    """The scores in at least float32, minus infinity where they take no part."""
-    if not scores.is_floating_point():
-        raise ValueError(f"scores have dtype {scores.dtype}; they must be floating point")
-    if not -scores.ndim <= dim < scores.ndim:
-        raise ValueError(f"dim is {dim}; for scores of shape {tuple(scores.shape)} it must be in [-{scores.ndim}, ...)")
-    if scores.shape[dim] == 0:
-        raise ValueError(f"scores of shape {tuple(scores.shape)} are empty along dim {dim}; give at least one score")
-    x = scores.to(torch.promote_types(scores.dtype, torch.float32))
-    if mask is None:
-        return x
-    if mask.dtype != torch.bool:
-        raise ValueError(f"mask has dtype {mask.dtype}; it must be bool, True where a score takes part")
-    try:
-        return torch.where(mask, x, -math.inf)
-    except RuntimeError:
-        raise ValueError(
-            f"mask has shape {tuple(mask.shape)}, scores {tuple(scores.shape)}; the mask must broadcast with the scores"
-        ) from None
-
-
-def _refuse_non_finite(top: Tensor, x: Tensor) -> None:
-    """Raise for a row whose largest score is NaN or plus infinity, where asking does not hold up a device."""
-    if are_at_hand(top) and not bool((top < math.inf).all()):
-        bad = ~(x < math.inf)
-        places = [tuple(place) for place in bad.nonzero()[:5].tolist()]
-        raise ValueError(
-            f"scores hold {int(bad.sum())} values that are NaN or +inf, the first at {', '.join(map(str, places))}; "
-            "they must be finite or -inf: mask what is missing, or look for what diverged"
-        )
-
-
-def _align_alpha(alpha: Tensor, scores: Tensor, dim: int) -> Tensor:
-    """Alpha with the axes of the scores, ``dim`` moved to the end and of size 1."""
-    if alpha.ndim > scores.ndim:
-        raise ValueError(f"alpha has shape {tuple(alpha.shape)}, more axes than the scores {tuple(scores.shape)}")
-    alpha = alpha.reshape((1,) * (scores.ndim - alpha.ndim) + tuple(alpha.shape)).movedim(dim, -1)
-    if alpha.shape[-1] != 1:
-        raise ValueError(f"alpha varies along dim {dim}; it must be one number a row, of size 1 there")
-    if are_at_hand(alpha):
-        bad = alpha.detach()[~((alpha >= 1) & (alpha < math.inf))]
-        if len(bad):
-            raise ConfigError(f"alpha holds {bad[0].item()}; every value must be finite and at least 1")
-    return alpha
 
 
 def _curvature(p: Tensor, exponent: float | Tensor) -> Tensor:
@@ -291,7 +242,7 @@ class _EntmaxCompiled(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, alpha: float, k: int, dim: int, differentiate: bool) -> Tensor:
         solved = entmax_weights(x.movedim(dim, -1), k, slopes=differentiate)
         if solved is None:
-            _refuse_non_finite(x.amax(dim, keepdim=True), x)
+            refuse_non_finite(x.amax(dim, keepdim=True), x)
             raise AssertionError("loops refused scores that are finite")
         weights, slopes = solved
         weights = weights.movedim(-1, dim).contiguous()

@@ -1,0 +1,461 @@
+r"""Multi-head attention pooling: each head reads its own slice of the frames, with its own weights.
+
+A frame :math:`h_t \in R^D` is cut into :math:`H` slices :math:`h_{t,j} \in R^{D/H}`.
+Every head has a query :math:`q_j`, and
+
+.. math::
+
+   p_{\cdot,j} = \mathrm{map}_t\Bigl(\frac{h_{t,j}^\top q_j}{s}\Bigr), \qquad
+   c_j = \sum_t p_{t,j}\, h_{t,j}.
+
+Multi-head attention returns :math:`[c_1, \dots, c_H]`. *Double* multi-head
+attention attends once more, to the heads: with a query :math:`v`,
+:math:`b = \mathrm{map}_j(c_j^\top v)` and :math:`c = \sum_j b_j c_j \in R^{D/H}`.
+
+Scores and read are one product each, whose gradients are written in the layout
+of the frames: no head computes what another one needs.
+
+Sources: India, Safari and Hernando, *Self multi-head attention for speaker
+recognition*, Interspeech 2019; the same, *Double multi-head attention for
+speaker verification*, ICASSP 2021; several queries a head: Zhao et al.,
+*Multi-query multi-head attention pooling and inter-topK penalty for speaker
+verification*, ICASSP 2022. Book page: ``accents``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from ..errors import ConfigError
+from .densities import BetaGaussian
+from .encoders import MIN_VARIANCE, frame_positions, weighted_moments
+from .expectations import GaussianBasis
+from .maps import entmax, softmax
+from .pooling import Padding
+from .record import AttentionRecord, Density, FrameClock
+from .value_function import ValueFunction
+from .variants import VARIANTS
+
+__all__ = ["SCALES", "DoubleMultiHeadPooling", "HeadDropout", "MultiHeadPooling"]
+
+SCALES = ("dim", "heads")
+"""What scores are divided by: the square root of a head's width, or of the number of heads."""
+
+_BLOCK = 1 << 18
+"""Numbers that are worked on at once on a CPU."""
+
+Values = Float[Tensor, "batch frames features"]
+Lengths = Int[Tensor, " batch"] | None
+
+
+class _Looked(NamedTuple):
+    """Where the heads looked: discrete weights, what the frames are read with, and the density if there is one."""
+
+    weights: Float[Tensor, "batch heads frames"]
+    read_weights: Float[Tensor, "batch heads frames"]
+    density: BetaGaussian | None
+
+
+class MultiHeadPooling(nn.Module):
+    r"""Multi-head attention pooling; with one head, self attention pooling.
+
+    Parameters
+    ----------
+    features
+        Width :math:`D` of the frames, at least 1.
+    heads
+        :math:`H`, at least 1, a divisor of ``features``.
+    attention
+        One of :data:`~audioattn_lib.attention.variants.VARIANTS`: a map in place
+        of softmax, or a density whose location and variance are the moments of
+        the head's softmax weights.
+    scale
+        Divisor of the scores: ``"dim"``, :math:`\sqrt{D/H}`, or ``"heads"``,
+        :math:`\sqrt H` as in the published code (nothing for one head).
+    n_queries
+        Queries of each head, at least 1; every one reads a context of its own.
+    n_basis
+        Gaussian basis functions of a density's value function, at least 1.
+    name
+        The mechanism's name in the record.
+
+    Attributes
+    ----------
+    out_features
+        Width of the context, ``n_queries * features``.
+
+    Raises
+    ------
+    ConfigError
+        If a number is below 1, ``heads`` is no divisor, or a name is unknown.
+
+    Notes
+    -----
+    The record holds ``weights`` of every head (query after query), and for a
+    density ``density`` with a mode for each. Parameters start Xavier-normal, as
+    published. Source: India et al., Interspeech 2019, section 3. Book page:
+    ``accents``.
+    """
+
+    def __init__(
+        self,
+        features: int,
+        heads: int = 1,
+        *,
+        attention: str = "softmax",
+        scale: str = "dim",
+        n_queries: int = 1,
+        n_basis: int = 64,
+        name: str = "multi_head",
+    ) -> None:
+        super().__init__()
+        for option, value in (("features", features), ("heads", heads), ("n_queries", n_queries)):
+            if value < 1:
+                raise ConfigError(f"{option} is {value}; it must be at least 1")
+        if features % heads:
+            raise ConfigError(
+                f"heads is {heads}; it must divide the {features} features of a frame, so that each head has as many"
+            )
+        if attention not in VARIANTS:
+            raise ConfigError(f"attention is {attention!r}; it must be one of {', '.join(VARIANTS)}")
+        if scale not in SCALES:
+            raise ConfigError(f"scale is {scale!r}; it must be one of {', '.join(SCALES)}")
+        self.heads = heads
+        self.attention = VARIANTS[attention]
+        self.scale = 1 / math.sqrt(features // heads if scale == "dim" else heads)
+        self.name = name
+        self.queries = nn.Parameter(torch.empty(n_queries, heads, features // heads))
+        for queries in self.queries.data:
+            nn.init.xavier_normal_(queries)
+        self.value_function = ValueFunction(GaussianBasis.grid(n_basis)) if self._is_continuous else None
+        self.out_features = n_queries * features
+
+    @property
+    def _is_continuous(self) -> bool:
+        return self.attention.domain == "continuous"
+
+    def forward(
+        self, values: Values, lengths: Lengths = None, *, clock: FrameClock = FrameClock(), record: bool = False
+    ) -> tuple[Float[Tensor, "batch context"], AttentionRecord]:
+        """Context of each clip, and what was attended to.
+
+        Parameters
+        ----------
+        values
+            The frames; what padding holds does not matter.
+        lengths
+            Valid frames of each clip, in [1, T]; all by default.
+        clock
+            Time of the frames, for the record.
+        record
+            Ask for the record.
+
+        Raises
+        ------
+        ValueError
+            If a clip has no valid frame, or more than there are.
+        """
+        padding = Padding(values, lengths)
+        contexts, looked = self.read(values, padding)  # (B, Q * H, d)
+        context = contexts.flatten(1)
+        return context, self.describe(looked, padding, clock) if record else AttentionRecord.empty()
+
+    def read(self, values: Values, padding: Padding) -> tuple[Float[Tensor, "batch heads width"], _Looked]:
+        """The context of every head, and where it looked, with gradients."""
+        with torch.autocast(values.device.type, enabled=False):
+            slices = padding.clear(values).unflatten(2, (self.heads, -1))  # (B, T, H, d)
+            found = [self._read(slices, queries.to(values.dtype), padding) for queries in self.queries]
+        if len(found) == 1:
+            return found[0]
+        contexts, looked = zip(*found, strict=True)
+        return torch.cat(contexts, dim=1), _join(looked)
+
+    def describe(
+        self, looked: _Looked, padding: Padding, clock: FrameClock, head_weights: Tensor | None = None
+    ) -> AttentionRecord:
+        """The record of what :meth:`read` found."""
+        weights, shares = _host(looked.weights), None if head_weights is None else _host(head_weights)
+        density = None
+        if looked.density is not None:
+            seconds = np.array(padding.counts)[:, None] * clock.period  # length of each clip
+            location = _host(looked.density.location).astype(np.float64)
+            density = Density(
+                location=clock.start + location * seconds,
+                variance=_host(looked.density.variance).astype(np.float64) * seconds**2,
+                alpha=np.full(location.shape, self.attention.alpha),
+                mode_weight=np.full(location.shape, 1 / location.shape[1]) if shares is None else shares,
+            )
+        return AttentionRecord(
+            mechanism=self.name,
+            clock=clock,
+            n_frames=np.array(padding.counts, dtype=np.int64),
+            weights=weights,
+            head_weights=shares,
+            density=density,
+        )
+
+    def _read(
+        self, slices: Float[Tensor, "batch frames heads width"], queries: Float[Tensor, "heads width"], padding: Padding
+    ) -> tuple[Tensor, _Looked]:
+        scores, slices = _HeadScores.apply(slices, queries)
+        scores = scores.to(torch.promote_types(scores.dtype, torch.float32)) * self.scale  # (B, H, T)
+        mask = None if padding.mask is None else padding.mask[:, None]
+        looked = self._place(scores, mask, padding) if self._is_continuous else self._weigh(scores, mask)
+        return _HeadRead.apply(slices, looked.read_weights.to(slices.dtype)), looked
+
+    def _weigh(self, scores: Tensor, mask: Tensor | None) -> _Looked:
+        weights = entmax(scores, self.attention.alpha, mask=mask)
+        return _Looked(weights, weights, None)
+
+    def _place(self, scores: Tensor, mask: Tensor | None, padding: Padding) -> _Looked:
+        """A density for each head and clip, and the weights with which it reads the frames."""
+        assert self.value_function is not None
+        weights = softmax(scores, mask=mask)
+        batch, heads, frames = weights.shape
+        positions = frame_positions(padding.lengths, frames, dtype=weights.dtype)
+        if mask is not None:
+            positions = positions.masked_fill(~mask[:, 0], 0.0)
+        flat = weights.flatten(0, 1)  # (B * H, T)
+        location, variance = weighted_moments(flat, positions.repeat_interleave(heads, dim=0))
+        density = BetaGaussian(location, variance.clamp(min=MIN_VARIANCE), self.attention.alpha, check=False)
+        counts = [count for count in padding.counts for _ in range(heads)]
+        read_weights = self.value_function.read_weights(self.value_function.expect(density), counts, frames)
+        shown = BetaGaussian(
+            density.location.view(batch, heads), density.variance.view(batch, heads), self.attention.alpha, check=False
+        )
+        return _Looked(weights, read_weights.view(batch, heads, frames), shown)
+
+    def extra_repr(self) -> str:
+        """Show the options."""
+        queries, heads, width = self.queries.shape
+        return f"{heads * width}, heads={heads}, attention={self.attention.name!r}, n_queries={queries}"
+
+
+class HeadDropout(nn.Module):
+    r"""Choose heads to leave out in training, each with the same probability, and never all of them.
+
+    Each head is dropped with probability :math:`p` exactly: as many as a binomial
+    number conditioned on being below :math:`H`, whose rate is such that the mean
+    is :math:`pH`, and any set of that size is as likely.
+
+    Parameters
+    ----------
+    heads
+        :math:`H`, at least 1.
+    probability
+        :math:`p`, from 0 to below :math:`(H-1)/H`.
+
+    Notes
+    -----
+    The published code asks for ``mask_prob`` and drops with
+    ``1 / int(1 / mask_prob)``: a third for 0.3, and at times every head. Book page:
+    ``accents``.
+    """
+
+    cumulative: Tensor
+
+    def __init__(self, heads: int, probability: float) -> None:
+        super().__init__()
+        if not 0 <= probability < max((heads - 1) / heads, 1e-12):
+            below = "0" if heads == 1 else f"in [0, {(heads - 1) / heads:.4g})"
+            raise ConfigError(
+                f"head_dropout is {probability}; with {heads} head{'s' * (heads > 1)} it must be {below}, "
+                "since one head has to stay"
+            )
+        self.probability = probability
+        self.register_buffer("cumulative", torch.as_tensor(_dropped_heads(heads, probability)), persistent=False)
+
+    def forward(self, batch: int) -> Bool[Tensor, "batch heads"] | None:
+        """True where a head stays; None where all do."""
+        if not self.training or not self.probability:
+            return None
+        device = self.cumulative.device
+        count = torch.searchsorted(self.cumulative, torch.rand(batch, device=device, dtype=torch.float64), right=True)
+        rank = torch.rand(batch, len(self.cumulative), device=device).argsort(dim=1).argsort(dim=1)
+        return rank >= count[:, None].clamp(max=len(self.cumulative) - 1)
+
+    def extra_repr(self) -> str:
+        """Show the options."""
+        return f"heads={len(self.cumulative)}, probability={self.probability:g}"
+
+
+class DoubleMultiHeadPooling(nn.Module):
+    r"""Double multi-head attention pooling: attention over frames in each head, then over the heads.
+
+    Parameters
+    ----------
+    features, heads, attention, scale, n_basis
+        As :class:`MultiHeadPooling`. Heads are weighted by the same map, by
+        softmax where frames are read by a density.
+    head_dropout
+        Probability with which a head is left out in training; see :class:`HeadDropout`.
+    name
+        The mechanism's name in the record.
+
+    Attributes
+    ----------
+    out_features
+        Width of the context, ``features // heads``.
+
+    Raises
+    ------
+    ConfigError
+        As :class:`MultiHeadPooling`, or if ``head_dropout`` is out of range.
+
+    Notes
+    -----
+    The record holds ``weights`` of every head and ``head_weights``. Source:
+    India, Safari and Hernando, ICASSP 2021, section 3. Book page: ``accents``.
+    """
+
+    def __init__(
+        self,
+        features: int,
+        heads: int = 32,
+        *,
+        attention: str = "softmax",
+        scale: str = "dim",
+        head_dropout: float = 0.3,
+        n_basis: int = 64,
+        name: str = "double_multi_head",
+    ) -> None:
+        super().__init__()
+        self.frames = MultiHeadPooling(features, heads, attention=attention, scale=scale, n_basis=n_basis, name=name)
+        variant = VARIANTS[attention]
+        self.map: Callable[..., Tensor] = (
+            partial(entmax, alpha=variant.alpha) if variant.domain == "discrete" else softmax
+        )
+        self.query = nn.Parameter(torch.empty(features // heads, 1))
+        nn.init.xavier_normal_(self.query)
+        self.dropout = HeadDropout(heads, head_dropout)
+        self.out_features = features // heads
+
+    def forward(
+        self, values: Values, lengths: Lengths = None, *, clock: FrameClock = FrameClock(), record: bool = False
+    ) -> tuple[Float[Tensor, "batch context"], AttentionRecord]:
+        """Context of each clip, and what was attended to; as :meth:`MultiHeadPooling.forward`."""
+        padding = Padding(values, lengths)
+        contexts, looked = self.frames.read(values, padding)  # (B, H, d)
+        with torch.autocast(values.device.type, enabled=False):
+            scores = (contexts @ self.query.to(contexts.dtype)).squeeze(2)
+            scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
+            head_weights = self.map(scores, mask=self.dropout(len(values)))  # (B, H)
+            context = torch.bmm(head_weights[:, None].to(contexts.dtype), contexts).squeeze(1)  # (B, d)
+        if not record:
+            return context, AttentionRecord.empty()
+        return context, self.frames.describe(looked, padding, clock, head_weights)
+
+
+class _HeadScores(torch.autograd.Function):
+    """Products of slices and queries, ``(B, T, H, d), (H, d) -> (B, H, T)``, and the slices for who reads them.
+
+    What comes back for the slices is the gradient of the read alone: both parts are summed where the first one lies,
+    since a second array of the size of the frames costs as much as the whole forward pass.
+    """
+
+    @staticmethod
+    def forward(slices: Tensor, queries: Tensor) -> tuple[Tensor, Tensor]:
+        return _dot(slices, queries.expand(len(slices), -1, -1)), slices.view_as(slices)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: tuple[Tensor, Tensor]) -> None:
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor, by_read: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        slices, queries = ctx.saved_tensors
+        by_slices = by_queries = None
+        if ctx.needs_input_grad[0]:
+            add = torch.addcmul if torch.is_grad_enabled() else Tensor.addcmul_
+            by_slices = add(by_read, _by_frame(gradient), queries)
+        if ctx.needs_input_grad[1]:
+            by_queries = _weighted_sum(slices, gradient).sum(0)
+        return by_slices, by_queries
+
+
+class _HeadRead(torch.autograd.Function):
+    """Weighted sums of slices, ``(B, T, H, d), (B, H, T) -> (B, H, d)``."""
+
+    @staticmethod
+    def forward(slices: Tensor, weights: Tensor) -> Tensor:
+        return _weighted_sum(slices, weights)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        slices, weights = ctx.saved_tensors
+        by_slices = _by_frame(weights) * gradient[:, None] if ctx.needs_input_grad[0] else None
+        by_weights = _dot(slices, gradient) if ctx.needs_input_grad[1] else None
+        return by_slices, by_weights
+
+
+def _by_frame(weights: Tensor) -> Tensor:
+    """``(B, H, T) -> (B, T, H, 1)`` in that order of memory, which a product with frames takes over."""
+    return weights.transpose(1, 2).contiguous()[..., None]
+
+
+def _weighted_sum(slices: Tensor, weights: Tensor) -> Tensor:
+    """Sum over the frames, ``(B, H, d)``."""
+    if slices.device.type != "cpu":
+        return torch.einsum("bht,bthd->bhd", weights, slices)
+    return torch.cat([(x * w).sum(1) for x, w in zip(*_blocks(slices, _by_frame(weights)), strict=True)])
+
+
+def _dot(slices: Tensor, vectors: Tensor) -> Tensor:
+    """Product of each slice with the vector of its clip and head, ``(B, H, T)``."""
+    if slices.device.type != "cpu":
+        return torch.einsum("bthd,bhd->bht", slices, vectors)
+    products = [(x * v).sum(-1) for x, v in zip(*_blocks(slices, vectors[:, None]), strict=True)]
+    return torch.cat(products).transpose(1, 2)
+
+
+def _blocks(slices: Tensor, *others: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """Clips in blocks that a processor's cache holds, where a product and its sum meet without going to memory."""
+    size = max(1, _BLOCK // max(1, slices[0].numel()))
+    return (tensor.split(size) for tensor in (slices, *others))
+
+
+def _dropped_heads(heads: int, probability: float) -> np.ndarray:
+    """Cumulative probability of dropping 0, 1, ... ``heads - 1`` heads, with mean ``probability * heads``."""
+    from scipy import optimize, stats
+
+    counts = np.arange(heads)
+
+    def shares(rate: float) -> np.ndarray:
+        each = stats.binom.pmf(counts, heads, rate)
+        return each / each.sum()
+
+    if not probability:
+        return np.ones(heads)
+    rate = optimize.brentq(lambda rate: shares(rate) @ counts - probability * heads, 0.0, 1 - 1e-9, xtol=1e-14)
+    return np.cumsum(shares(float(rate)))
+
+
+def _join(looked: tuple[_Looked, ...]) -> _Looked:
+    densities = [one.density for one in looked if one.density is not None]
+    joined = None
+    if densities:
+        location, variance = (
+            torch.cat([getattr(one, name) for one in densities], dim=1) for name in ("location", "variance")
+        )
+        joined = BetaGaussian(location, variance, densities[0].alpha, check=False)
+    return _Looked(
+        torch.cat([one.weights for one in looked], dim=1),
+        torch.cat([one.read_weights for one in looked], dim=1),
+        joined,
+    )
+
+
+def _host(tensor: Tensor) -> np.ndarray:
+    return tensor.detach().float().cpu().numpy()

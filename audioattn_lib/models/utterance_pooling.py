@@ -1,0 +1,122 @@
+"""Poolings of an utterance by name: from frames of any number to one vector.
+
+All of them have one interface, ``context, record = pooling(values, lengths)``
+with values ``(B, T, D)``, and say the width of their context, ``out_features``.
+
+Sources: statistics: Snyder et al., *X-vectors: robust DNN embeddings for
+speaker recognition*, ICASSP 2018; attentive statistics: Okabe et al.,
+Interspeech 2018; the others: :mod:`audioattn_lib.attention.multi_head_pooling`.
+Book page: ``accents``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from torch import nn
+
+from ..attention.multi_head_pooling import DoubleMultiHeadPooling, MultiHeadPooling
+from ..attention.pooling import MeanAttention
+from ..attention.variants import VARIANTS
+from ..errors import ConfigError
+from .pooling import MeanStatisticsPooling, build_pooling
+
+__all__ = ["POOLINGS", "Pooling", "build_utterance_pooling"]
+
+
+@dataclass(frozen=True)
+class Pooling:
+    """One way to pool an utterance.
+
+    Parameters
+    ----------
+    name, title
+        As in configurations and records; as in tables and legends.
+    attends
+        True where a map or a density gives frames their weights.
+    has_heads
+        True where there are several heads.
+    """
+
+    name: str
+    title: str
+    attends: bool = True
+    has_heads: bool = False
+
+
+POOLINGS: Mapping[str, Pooling] = MappingProxyType(
+    {
+        pooling.name: pooling
+        for pooling in (
+            Pooling("mean", "Mean", attends=False),
+            Pooling("statistics", "Statistics", attends=False),
+            Pooling("self_attention", "Self attention"),
+            Pooling("attentive_statistics", "Attentive statistics"),
+            Pooling("multi_head", "Multi-head (MHA)", has_heads=True),
+            Pooling("multi_query", "Multi-query multi-head", has_heads=True),
+            Pooling("double_multi_head", "Double multi-head (DMHA)", has_heads=True),
+        )
+    }
+)
+"""Every pooling by name."""
+
+_HIDDEN_SIZE = 128
+
+
+def build_utterance_pooling(
+    name: str,
+    features: int,
+    *,
+    heads: int = 32,
+    attention: str = "softmax",
+    scale: str = "dim",
+    head_dropout: float = 0.3,
+    n_queries: int = 2,
+) -> tuple[nn.Module, int]:
+    """Make a pooling by name, and say how wide its context is.
+
+    Parameters
+    ----------
+    name
+        One of :data:`POOLINGS`.
+    features
+        Width of the frames, at least 1.
+    heads, scale, head_dropout, n_queries
+        Of the poolings that have them; see :mod:`~audioattn_lib.attention.multi_head_pooling`.
+    attention
+        The map or the density of those that attend, one of
+        :data:`~audioattn_lib.attention.variants.VARIANTS`.
+
+    Raises
+    ------
+    ConfigError
+        If a name is unknown or an option is out of range.
+
+    Notes
+    -----
+    Book page: ``accents``.
+    """
+    if name not in POOLINGS:
+        raise ConfigError(f"pooling is {name!r}; it must be one of {', '.join(POOLINGS)}")
+    if attention not in VARIANTS:
+        raise ConfigError(f"attention is {attention!r}; it must be one of {', '.join(VARIANTS)}")
+    if name == "mean":
+        return MeanAttention(), features
+    if name == "statistics":
+        return MeanStatisticsPooling(), 2 * features
+    if name == "attentive_statistics":
+        return build_pooling(attention, features, hidden_size=min(_HIDDEN_SIZE, features)), 2 * features
+    pooling: MultiHeadPooling | DoubleMultiHeadPooling
+    if name == "double_multi_head":
+        pooling = DoubleMultiHeadPooling(
+            features, heads, attention=attention, scale=scale, head_dropout=head_dropout, name=name
+        )
+    elif name == "self_attention":
+        # one head divides by one: the published self attention has no divisor
+        pooling = MultiHeadPooling(features, attention=attention, scale="heads", name=name)
+    else:
+        queries = n_queries if name == "multi_query" else 1
+        pooling = MultiHeadPooling(features, heads, attention=attention, scale=scale, n_queries=queries, name=name)
+    return pooling, pooling.out_features

@@ -7,6 +7,7 @@ module                    holds
 ``maps``                  softmax, sparsemax and alpha-entmax, from scores to weights
 ``thresholds``            the solver of alpha-entmax
 ``learned``               alpha-entmax that learns its alpha, one a head
+``adasplash``             alpha-entmax on CUDA by the kernels of another package, on request
 ``losses``                their Fenchel-Young losses
 ``densities``             the beta-Gaussian family, the continuous counterpart
 ``expectations``          expectations of functions under these densities

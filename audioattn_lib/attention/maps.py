@@ -193,7 +193,7 @@ class Entmax15(Entmax):
         super().__init__(1.5, dim)
 
 
-def _curvature(p: Tensor, exponent: float | Tensor) -> Tensor:
+def curvature(p: Tensor, exponent: float | Tensor) -> Tensor:
     """p^(2 - alpha) on the support and 0 off it; its derivative too is 0 off it."""
     inside = p > 0
     return torch.where(inside, torch.where(inside, p, 1.0) ** (2 - exponent), 0.0)
@@ -202,11 +202,11 @@ def _curvature(p: Tensor, exponent: float | Tensor) -> Tensor:
 def _slopes(p: Tensor, kept: Tensor, alpha: float) -> Tensor:
     """The same for one alpha, faster where no gradient of it is wanted."""
     if torch.is_grad_enabled() or alpha > 2:
-        return _curvature(p, alpha)
+        return curvature(p, alpha)
     return p.sign() if alpha == 2 else kept if kept.numel() else p ** (2 - alpha)
 
 
-def _vector_jacobian(gradient: Tensor, s: Tensor) -> Tensor:
+def vector_jacobian(gradient: Tensor, s: Tensor) -> Tensor:
     r"""Product of a vector with :math:`\mathrm{diag}(s) - s s^\top / \sum s`."""
     weighted = s * gradient
     # a row without weights has nothing to divide
@@ -232,7 +232,7 @@ class _Entmax(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor, _: Tensor) -> tuple[Tensor, None, None, None]:
         p, kept = ctx.saved_tensors
-        return _vector_jacobian(gradient, _slopes(p, kept, ctx.alpha)), None, None, None
+        return vector_jacobian(gradient, _slopes(p, kept, ctx.alpha)), None, None, None
 
 
 class _EntmaxCompiled(torch.autograd.Function):
@@ -256,7 +256,7 @@ class _EntmaxCompiled(torch.autograd.Function):
         p, gradient = p.movedim(ctx.dim, -1), gradient.movedim(ctx.dim, -1)
         by_scores = entmax_gradient(gradient, p, slopes)
         if by_scores is None:
-            by_scores = _vector_jacobian(gradient, _slopes(p, slopes, ctx.alpha))
+            by_scores = vector_jacobian(gradient, _slopes(p, slopes, ctx.alpha))
         return by_scores.movedim(-1, ctx.dim), None, None, None, None
 
 
@@ -276,12 +276,12 @@ class _EntmaxLearned(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, Tensor]:
         p, alpha = ctx.saved_tensors
-        by_scores = _vector_jacobian(gradient, _curvature(p, alpha))
+        by_scores = vector_jacobian(gradient, curvature(p, alpha))
         # steps in float64: close to alpha = 1 two terms in 1/(alpha-1)^2 nearly cancel
         q, excess = p.double(), (alpha.double() - 1).clamp(min=1e-4)
         inside = q > 0
         entropy = -torch.where(inside, q * torch.log(torch.where(inside, q, 1.0)), 0.0)
-        t = _curvature(q, 1 + excess)
+        t = curvature(q, 1 + excess)
         total = t.sum(-1, keepdim=True)
         share = t / torch.where(total > 0, total, 1.0)
         slope = (q - share) / excess**2 + (entropy - share * entropy.sum(-1, keepdim=True)) / excess

@@ -46,12 +46,18 @@ class TrainingSettings:
     ----------
     epochs
         Passes over the training clips, at least 1.
-    monitor
-        Score that picks the best epoch; lower is better.
+    monitor, maximise
+        Score that picks the best epoch; lower is better, or higher where ``maximise``.
     gradient_clip
         Largest norm of the gradient, above 0.
     patience
         Epochs without a better score after which training stops; None never stops.
+    plateau_patience, plateau_factor
+        After so many epochs without a better score, and every so many more, the learning rate is multiplied by the
+        factor, above 0 and at most 1; None never does.
+    accumulation
+        Batches that make one optimiser step, at least 1. Each of their clips counts alike; the last step of an epoch
+        has the batches that are left.
     precision
         ``"float32"``, ``"bfloat16"`` (autocast) or ``"auto"``: bfloat16 on CUDA, float32 elsewhere.
     compile_model
@@ -64,8 +70,12 @@ class TrainingSettings:
 
     epochs: int
     monitor: str = "loss"
+    maximise: bool = False
     gradient_clip: float = 5.0
     patience: int | None = None
+    plateau_patience: int | None = None
+    plateau_factor: float = 0.5
+    accumulation: int = 1
     precision: str = "auto"
     compile_model: bool = False
     checkpoint_seconds: float = 60.0
@@ -74,6 +84,12 @@ class TrainingSettings:
     def __post_init__(self) -> None:
         if self.epochs < 1:
             raise ConfigError(f"epochs is {self.epochs}; it must be at least 1")
+        for name in ("accumulation", "plateau_patience"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigError(f"{name} is {value}; it must be at least 1")
+        if not 0 < self.plateau_factor <= 1:
+            raise ConfigError(f"plateau_factor is {self.plateau_factor}; it must be above 0 and at most 1")
         if not self.gradient_clip > 0:
             raise ConfigError(f"gradient_clip is {self.gradient_clip}; it must be above 0")
         if self.precision not in ("auto", "float32", "bfloat16"):
@@ -104,19 +120,23 @@ def fit(
     *,
     device: torch.device,
     describe: Callable[[Any], str] = lambda batch: "a batch",
+    illustrate: Callable[[nn.Module], Mapping[str, Tensor]] | None = None,
 ) -> pd.DataFrame:
     """Train to the last epoch, keep the best weights in ``model``, return the history.
 
     Parameters
     ----------
     learning_rate
-        Learning rate of each optimiser step, counted from 0.
+        Learning rate of each optimiser step, counted from 0, before what plateaus take off it.
     loss
         From model and batch to the mean loss and the number of correct clips (0 where that has no meaning).
     evaluate
         From the model to scores, one of them ``settings.monitor``; called after every epoch, without gradient.
     describe
         Names what is in a batch, for errors.
+    illustrate
+        From the model to pictures by name, grey levels in [0, 1] of shape ``(rows, columns)``, for TensorBoard;
+        called after every epoch, without gradient.
 
     Raises
     ------
@@ -137,10 +157,12 @@ def fit(
     with _tiny_numbers_are_zero(), Progress("training", settings.epochs, done=position.epoch) as progress:
         while position.epoch < settings.epochs and not _is_stale(position, settings):
             started = time.monotonic()
-            rate = learning_rate(position.step)
+            share = _plateau_share(position, settings)
+            rate = learning_rate(position.step) * share
             model.train()
+            clips = 0  # of the running step
             for batch in train.epoch(position.epoch, start=position.batch):
-                rate = learning_rate(position.step)
+                rate = learning_rate(position.step) * share
                 for group in optimizer.param_groups:
                     group["lr"] = rate
                 with accelerator.autocast():
@@ -150,11 +172,20 @@ def fit(
                         f"the loss is {value.item()} at epoch {position.epoch}, batch {position.batch}, in "
                         f"{describe(batch)}; check these clips, or lower the learning rate ({rate:.2g})"
                     )
-                accelerator.backward(value)
+                accelerator.backward(value if settings.accumulation == 1 else value * len(batch))
+                clips += len(batch)
+                _count(position, len(batch), value, correct)
+                if position.batch % settings.accumulation and position.batch < len(train):
+                    continue
+                if settings.accumulation > 1:
+                    _divide_gradients(model, clips)
+                clips = 0
                 accelerator.clip_grad_norm_(model.parameters(), settings.gradient_clip)
                 optimizer.step()
                 optimizer.zero_grad()
-                _count(position, len(batch), value, correct)
+                position.step += 1
+                if board:
+                    board.add_scalar("step_loss", float(value.detach()), position.step)
                 if time.monotonic() - saved > settings.checkpoint_seconds:
                     save_checkpoint(checkpoints, bare, optimizer, position)
                     saved = time.monotonic()
@@ -163,11 +194,16 @@ def fit(
             with torch.no_grad(), accelerator.autocast():
                 scores = evaluate(bare)
             row = _close_epoch(position, scores, rate, time.monotonic() - started)
-            if _improved(position, scores, settings.monitor):
+            if _improved(position, scores, settings):
                 save_best(checkpoints, bare)
             directory.write_table("history.csv", pd.DataFrame(position.history))
             for name, number in row.items() if board else ():
                 board.add_scalar(name, number, int(row["epoch"]))
+            if board and illustrate is not None:
+                with torch.no_grad():
+                    pictures = illustrate(bare)
+                for name, picture in pictures.items():
+                    board.add_image(name, picture.float().cpu().numpy(), int(row["epoch"]), dataformats="HW")
             last = position.epoch == settings.epochs or _is_stale(position, settings)
             if last or time.monotonic() - saved > settings.checkpoint_seconds:
                 save_checkpoint(checkpoints, bare, optimizer, position)
@@ -218,7 +254,6 @@ def _board(directory: RunDirectory, settings: TrainingSettings) -> Any:
 
 def _count(position: Position, clips: int, value: Tensor, correct: Tensor) -> None:
     position.batch += 1
-    position.step += 1
     for name, number in (("clips", clips), ("loss", float(value.detach()) * clips), ("correct", float(correct))):
         position.sums[name] = position.sums.get(name, 0.0) + number
 
@@ -242,15 +277,42 @@ def _close_epoch(position: Position, scores: Mapping[str, float], rate: float, s
     return row
 
 
-def _improved(position: Position, scores: Mapping[str, float], monitor: str) -> bool:
-    if monitor not in scores:
-        raise ConfigError(f"monitor is {monitor!r}; there are {', '.join(scores)}")
-    score = float(scores[monitor])
-    if math.isfinite(score) and (position.best_score is None or score < position.best_score):
+def _divide_gradients(model: nn.Module, clips: int) -> None:
+    """From sums over the clips of a step to their mean."""
+    gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+    torch._foreach_div_(gradients, float(clips))
+
+
+def _improved(position: Position, scores: Mapping[str, float], settings: TrainingSettings) -> bool:
+    if settings.monitor not in scores:
+        raise ConfigError(f"monitor is {settings.monitor!r}; there are {', '.join(scores)}")
+    score = float(scores[settings.monitor])
+    if _is_better(score, position.best_score, settings):
         position.best_score, position.best_epoch, position.stale_epochs = score, position.epoch - 1, 0
         return True
     position.stale_epochs += 1
     return False
+
+
+def _is_better(score: float, best: float | None, settings: TrainingSettings) -> bool:
+    if not math.isfinite(score):
+        return False
+    return best is None or (score > best if settings.maximise else score < best)
+
+
+def _plateau_share(position: Position, settings: TrainingSettings) -> float:
+    """What plateaus have left of the learning rate, from the history alone: a resumed run needs nothing more."""
+    if settings.plateau_patience is None:
+        return 1.0
+    best, stale, reductions = None, 0, 0
+    for row in position.history:
+        score = row[f"valid_{settings.monitor}"]
+        if _is_better(score, best, settings):
+            best, stale = score, 0
+        else:
+            stale += 1
+            reductions += stale % settings.plateau_patience == 0
+    return settings.plateau_factor**reductions
 
 
 def _is_stale(position: Position, settings: TrainingSettings) -> bool:

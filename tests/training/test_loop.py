@@ -88,6 +88,76 @@ def test_a_killed_run_resumes_to_the_same_weights(tmp_path, kill_at):
     pd.testing.assert_frame_equal(history.drop(columns=timings), resumed_history.drop(columns=timings))
 
 
+@pytest.mark.parametrize("kill_at", [1, 6, 8])
+def test_a_killed_run_that_accumulates_resumes_to_the_same_weights(tmp_path, kill_at):
+    options = {"accumulation": 2, "plateau_patience": 1}
+    whole, _ = train(tmp_path / "whole", **options)
+    with pytest.raises(Killed):
+        train(tmp_path / "killed", kill_at=kill_at, **options)
+    resumed, _ = train(tmp_path / "killed", **options)
+    for name, tensor in whole.state_dict().items():
+        assert torch.equal(tensor, resumed.state_dict()[name]), name
+
+
+def test_small_batches_together_are_one_large_batch(tmp_path):
+    class Parts:
+        """The same clips in batches of one size, or of another; the last is smaller."""
+
+        def __init__(self, size):
+            self.size = size
+
+        def __len__(self):
+            return -(-20 // self.size)
+
+        def epoch(self, number, start=0):
+            inputs = torch.randn(20, 6, generator=torch.Generator().manual_seed(number))
+            for part in inputs.split(self.size)[start:]:
+                yield Batch(part, (part[:, 0] > 0).long())
+
+    def weights(size, accumulation):
+        torch.manual_seed(0)
+        model = nn.Linear(6, 2)
+        history = fit(
+            model,
+            torch.optim.SGD(model.parameters()),
+            lambda step: 0.1,
+            Parts(size),
+            loss,
+            lambda network: {"loss": 1.0},
+            TrainingSettings(2, tensorboard=False, accumulation=accumulation),
+            RunDirectory(tmp_path / f"{size}_{accumulation}"),
+            device=torch.device("cpu"),
+        )
+        return load_best_and_last(tmp_path / f"{size}_{accumulation}"), history
+
+    def load_best_and_last(path):
+        from safetensors.torch import load_file
+
+        return load_file(next((path / "checkpoint").glob("last-*.safetensors")))["model/weight"]
+
+    large, small = weights(12, 1), weights(6, 2)
+    torch.testing.assert_close(large[0], small[0])
+    assert large[1]["step"].tolist() == small[1]["step"].tolist() == [2, 4]
+    torch.testing.assert_close(weights(20, 1)[0], weights(6, 4)[0])
+
+
+def test_a_plateau_lowers_the_learning_rate_and_a_higher_score_may_be_better(tmp_path):
+    scores = iter([0.5, 0.6, 0.6, 0.4, 0.7, 0.1, 0.1])
+    torch.manual_seed(0)
+    history = fit(
+        model := nn.Linear(6, 2),
+        torch.optim.SGD(model.parameters()),
+        lambda step: 0.1,
+        Batches(),
+        loss,
+        lambda network: {"share": next(scores)},
+        TrainingSettings(7, "share", maximise=True, plateau_patience=2, tensorboard=False),
+        RunDirectory(tmp_path),
+        device=torch.device("cpu"),
+    )
+    assert history["learning_rate"].tolist() == pytest.approx([0.1, 0.1, 0.1, 0.1, 0.05, 0.05, 0.05])
+
+
 def test_a_loss_that_is_not_finite_names_the_clips(tmp_path):
     with pytest.raises(RunError, match="epoch 1, batch 2, in rain.wav, dog.wav"):
         train(tmp_path, batches=Batches(poison=(1, 2)))
@@ -123,7 +193,17 @@ def test_a_device_that_is_not_there_is_an_error():
             select_device("cuda")
 
 
-@pytest.mark.parametrize("change", [{"epochs": 0}, {"gradient_clip": 0.0}, {"precision": "float8"}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"epochs": 0},
+        {"gradient_clip": 0.0},
+        {"precision": "float8"},
+        {"accumulation": 0},
+        {"plateau_patience": 0},
+        {"plateau_factor": 1.5},
+    ],
+)
 def test_impossible_settings_are_named(change):
     with pytest.raises(ConfigError, match=next(iter(change))):
         TrainingSettings(**{"epochs": 1, **change})

@@ -55,7 +55,11 @@ def align_alpha(alpha: Tensor, scores: Tensor, dim: int) -> Tensor:
     """Alpha with the axes of the scores, ``dim`` moved to the end and of size 1."""
     if alpha.ndim > scores.ndim:
         raise ValueError(f"alpha has shape {tuple(alpha.shape)}, more axes than the scores {tuple(scores.shape)}")
-    alpha = alpha.reshape((1,) * (scores.ndim - alpha.ndim) + tuple(alpha.shape)).movedim(dim, -1)
+    given = tuple(alpha.shape)
+    alpha = alpha.reshape((1,) * (scores.ndim - alpha.ndim) + given)
+    if any(size not in (1, n) for size, n in zip(alpha.shape, scores.shape, strict=True)):
+        raise ValueError(f"alpha has shape {given}; it must broadcast with the scores, {tuple(scores.shape)}")
+    alpha = alpha.movedim(dim, -1)
     if alpha.shape[-1] != 1:
         raise ValueError(f"alpha varies along dim {dim}; it must be one number a row, of size 1 there")
     if are_at_hand(alpha):

@@ -8,13 +8,13 @@ import json
 import logging
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from ..errors import AudioAttnError
 
-__all__ = ["StoreError", "cache_directory", "exclusive", "explain_storage", "read_json", "write_json"]
+__all__ = ["StoreError", "cache_directory", "exclusive", "explain_storage", "read_json", "write_json", "write_whole"]
 
 log = logging.getLogger("audioattn")
 
@@ -71,16 +71,25 @@ def exclusive(path: Path) -> Iterator[bool]:
         yield True
 
 
-def write_json(path: Path, content: Any) -> None:
-    """Write JSON beside ``path`` and move it there."""
+def write_whole(path: Path, write: Callable[[Path], None]) -> None:
+    """Let ``write`` fill a file beside ``path`` and move it there: whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".json")
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=path.suffix)
+    os.close(handle)
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(content, file)
+        write(Path(name))
         os.replace(name, path)
     finally:
         Path(name).unlink(missing_ok=True)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON beside ``path`` and move it there."""
+
+    def write(beside: Path) -> None:
+        beside.write_text(json.dumps(content), encoding="utf-8")
+
+    write_whole(path, write)
 
 
 def read_json(path: Path) -> Any:

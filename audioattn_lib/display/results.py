@@ -297,7 +297,7 @@ def plot_evidence(
     table: pd.DataFrame,
     *,
     title: str = "",
-    caption: str = "Dots: the mechanism. Ticks: uniform attention. Circles: moved at random. Crosses: of another clip.",
+    caption: str | None = None,
 ) -> Figure:
     """Where each mechanism looks and whether its network uses it, beside uniform and random attention.
 
@@ -309,13 +309,17 @@ def plot_evidence(
         [0, 1], and so is ``swapped`` where there is such a column; such as
         ``Study.evidence_table()`` returns.
     title, caption
-        Text above and below the picture.
+        Text above and below the picture; by default the latter explains the signs.
 
     Notes
     -----
     Book page: ``urban_sound``.
     """
     require(table, ("measure", "value", "uniform", "random"))
+    swaps = "swapped" in table and bool(table["swapped"].notna().any())
+    if caption is None:
+        caption = "Dots: the mechanism. Ticks: uniform attention. Circles: moved at random."
+        caption += " Crosses: of another clip." if swaps else ""
     by = table.columns[0]
     names = list(dict.fromkeys(table[by].astype(str)))
     measures = [name for name in MEASURES if name in set(table["measure"])]
@@ -332,7 +336,7 @@ def plot_evidence(
             ax.hlines(place, rows["uniform"], rows["value"], color=theme.attention, lw=1.2, alpha=0.55)
             ax.plot(rows["uniform"], place, "|", color=theme.ink, ms=9, mew=1.4)
             ax.plot(rows["random"], place, "o", mfc="none", color=theme.chance, ms=4.5)
-            if "swapped" in rows:
+            if swaps:
                 ax.plot(rows["swapped"], place, "x", color=theme.ink, ms=4.5)
             ax.plot(rows["value"], place, "o", color=theme.attention, ms=5.5, clip_on=False)
             ax.set_title(MEASURES.get(measure, measure.replace("_", " ")), fontsize=8, fontweight="normal")

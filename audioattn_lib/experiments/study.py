@@ -269,30 +269,39 @@ class Study:
         names = [name for name in table.index if name not in (BASELINE, "chance")]
         best = max(names, key=lambda name: table.loc[name, "score"])
         first = table.loc[best]
+        score = f"{first['score']:.1%} of {len(self.correct())} clips"
+        if self.is_multilabel:
+            score = f"mean average precision {first['score']:.1%} over {len(self.correct())} clips"
         text = [
-            f"Of {len(names)} models, **{best}** scores highest: "
-            f"{'mean average precision ' if self.is_multilabel else ''}{first['score']:.1%} "
-            f"{'over' if self.is_multilabel else 'of'} {len(self.correct())} clips "
+            f"Of {len(names)} models, **{self._title(best)}** scores highest: {score} "
             f"(95 % interval {first['low']:.1%} to {first['high']:.1%})."
         ]
         if self.baselines:
             sure = table.loc[names, "p_holm"] < 0.05
             above = table.loc[names, "difference"] > 0
-            for chosen, what in (
-                (sure & above, "reliably better than"),
-                (sure & ~above, "reliably worse than"),
-                (~sure, "not reliably different from"),
-            ):
-                group = [name for name in names if chosen[name]]
+            groups = {
+                "reliably better than": sure & above,
+                "reliably worse than": sure & ~above,
+                "not reliably different from": ~sure,
+            }
+            # the largest group last: where it is large it is "the others"
+            for what, chosen in sorted(groups.items(), key=lambda item: int(item[1].sum())):
+                group = [self._title(name) for name in names if chosen[name]]
+                verb = "is" if len(group) == 1 else "are"
                 if len(group) == len(names) and len(names) > 1:
                     text.append(f"All of them are {what} the linear baseline.")
+                elif len(group) > 4:
+                    text.append(f"The other {len(group)} are {what} the linear baseline.")
                 elif group:
-                    text.append(f"{_list(group)} {'is' if len(group) == 1 else 'are'} {what} the linear baseline.")
-        rivals = [n for n in names if n != best and table.loc[n, "high"] >= table.loc[best, "score"]]
+                    text.append(f"{_list(group)} {verb} {what} the linear baseline.")
+        rivals = [self._title(n) for n in names if n != best and table.loc[n, "high"] >= table.loc[best, "score"]]
         if rivals:
             others = f"{len(rivals)} others" if len(rivals) > 4 else _list(rivals)
             text.append(f"The highest score lies inside the interval of {others}, so it does not rank them.")
         return " ".join(text)
+
+    def _title(self, name: str) -> str:
+        return self.titles.get(name, name)
 
     def _labels(self) -> pd.Series:
         """Label of every tested clip."""

@@ -19,13 +19,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..errors import ConfigError
+from ._batches import Padding, check_dropout, host, read, to_record
 from .densities import BetaGaussian
 from .encoders import ENCODERS, ConvolutionEncoder, LastStateEncoder, MomentsEncoder
 from .expectations import GaussianBasis
 from .maps import softmax
+from .mixtures import Mixture
 from .record import AttentionRecord, Density, FrameClock
 from .scores import AdditiveScorer
 from .value_function import ValueFunction
+from .value_variance import deviation, value_variance
 
 __all__ = ["Attended", "ContinuousAttention", "DiscreteAttention", "MeanAttention", "Padding"]
 
@@ -34,51 +37,18 @@ Context = Float[Tensor, "batch features"]
 Lengths = Int[Tensor, " batch"] | None
 
 
-class Padding:
-    """Which frames of a batch belong to its clips."""
-
-    def __init__(self, values: Tensor, lengths: Tensor | None) -> None:
-        if values.ndim != 3:
-            raise ValueError(f"values have shape {tuple(values.shape)}; they must be (batch, frames, features)")
-        batch, n_frames, _ = values.shape
-        if lengths is None:
-            self.counts = [n_frames] * batch
-            self.lengths = torch.full((batch,), n_frames, device=values.device)
-        else:
-            if lengths.shape != (batch,) or lengths.is_floating_point():
-                raise ValueError(
-                    f"lengths have shape {tuple(lengths.shape)} and dtype {lengths.dtype}; "
-                    f"they must be integers of shape ({batch},), one a clip"
-                )
-            self.counts = lengths.tolist()
-            self.lengths = lengths.to(values.device, non_blocking=True)
-        for clip, count in enumerate(self.counts):
-            if not 1 <= count <= n_frames:
-                raise ValueError(
-                    f"clip {clip} of the batch has {count} valid frames; it must have 1 to {n_frames}: "
-                    "leave out clips that are shorter than one frame"
-                )
-        self.mask: Tensor | None = None
-        if min(self.counts, default=n_frames) < n_frames:
-            self.mask = torch.arange(n_frames, device=values.device) < self.lengths[:, None]
-
-    def clear(self, values: Tensor) -> Tensor:
-        """Zeros where padding was, which might be anything, NaN included."""
-        return values if self.mask is None else values.masked_fill(~self.mask[..., None], 0.0)
-
-
 class Attended(NamedTuple):
     """What a continuous attention found in a batch, with gradients.
 
     ``values`` are the frames, 0 on padding; ``expectations`` those of the basis
-    functions under the density; ``read_weights`` the weight of each frame in the
+    functions under the density, a mixture even of one mode; ``read_weights`` the weight of each frame in the
     context, with the fused part; ``weights`` the discrete ones that the density
     comes from, if any.
     """
 
     values: Float[Tensor, "batch frames features"]
     padding: Padding
-    density: BetaGaussian
+    density: Mixture
     expectations: Float[Tensor, "batch basis"]
     read_weights: Float[Tensor, "batch frames"]
     weights: Float[Tensor, "batch frames"] | None
@@ -101,6 +71,11 @@ class DiscreteAttention(nn.Module):
     name
         The mechanism's name in the record.
 
+    Attributes
+    ----------
+    out_features
+        Width of the context, :math:`H`.
+
     Notes
     -----
     The record holds ``weights`` (before dropout). Source: Martins et al., JMLR
@@ -119,7 +94,8 @@ class DiscreteAttention(nn.Module):
         super().__init__()
         self.scorer = AdditiveScorer(features, hidden_size)
         self.map = map
-        self.dropout = _check_dropout(dropout)
+        self.out_features = features
+        self.dropout = check_dropout(dropout)
         self.name = name
 
     def forward(
@@ -147,10 +123,10 @@ class DiscreteAttention(nn.Module):
         padding = Padding(values, lengths)
         values = padding.clear(values)
         weights = self.map(self.scorer(values), mask=padding.mask)  # (B, T)
-        context = _read(F.dropout(weights, self.dropout, self.training), values)
+        context = read(F.dropout(weights, self.dropout, self.training), values)
         if not record:
             return context, AttentionRecord.empty()
-        return context, _record(self.name, clock, padding, weights=weights)
+        return context, to_record(self.name, clock, padding, weights=weights)
 
 
 class ContinuousAttention(nn.Module):
@@ -158,7 +134,8 @@ class ContinuousAttention(nn.Module):
 
     An encoder places the density, a ridge regression makes the frames a
     function, and the expectation is read as a weight for every frame:
-    :math:`c = \sum_t (G r)_t h_t`, plus :math:`\sum_t p_t h_t` when fused.
+    :math:`c = \sum_t (G r)_t h_t`, plus :math:`\sum_t p_t h_t` when fused. With
+    several modes :math:`p = \sum_m \pi_m p_m`, and :math:`r` is the sum over them.
 
     Parameters
     ----------
@@ -166,7 +143,12 @@ class ContinuousAttention(nn.Module):
         Width :math:`H` of the frames, at least 1.
     alpha
         Which density, at least 1: 1 Gaussian, 4/3 triweight, 3/2 biweight, 2
-        truncated parabola; any number.
+        truncated parabola; any number. Where it is learned, its start, in (1, 2).
+    learn_alpha
+        Learn :math:`\alpha = 1 + \sigma(a)` with a parameter :math:`a`, as
+        :class:`~audioattn_lib.attention.learned.LearnedEntmax` does.
+    modes
+        Of the mixture, at least 1, as published.
     hidden_size
         Of the additive scorer or of the convolution, at least 1.
     dropout
@@ -185,21 +167,37 @@ class ContinuousAttention(nn.Module):
         Gaussian basis functions, on the scale of the clip.
     penalty
         Of the ridge regression, above 0.
+    with_deviation
+        Give the deviation :math:`\sqrt{\mathrm{Var}_p[V]}` of the function beside
+        the context, ``(B, 2H)``; the fused part shifts the context alone.
     name
         The mechanism's name in the record.
+
+    Attributes
+    ----------
+    out_features
+        Width of the output, :math:`H` or :math:`2H`.
 
     Notes
     -----
     The record holds ``density``, ``read_weights`` (with the fused part, before
-    dropout) and, for the moments encoder, ``weights``. Source: Martins et al.,
-    JMLR 2022, section 6 and audio experiments. Book page: ``urban_sound``.
+    dropout) and, for the moments encoder, ``weights``. Sources: Martins et al.,
+    JMLR 2022, section 6 and audio experiments; for several modes Farinhas et al.,
+    *Multimodal continuous visual attention mechanisms*, ICCV workshops 2021; for
+    the deviation Okabe et al., *Attentive statistics pooling*, Interspeech 2018;
+    for the range of a learned :math:`\alpha` Correia et al., *Adaptively sparse
+    transformers*, EMNLP 2019. Book page: ``urban_sound``.
     """
+
+    raw_alpha: nn.Parameter | None
 
     def __init__(
         self,
         features: int,
         alpha: float = 2.0,
         *,
+        learn_alpha: bool = False,
+        modes: int = 1,
         hidden_size: int = 128,
         dropout: float = 0.0,
         fused: bool = True,
@@ -209,6 +207,7 @@ class ContinuousAttention(nn.Module):
         n_basis: int = 128,
         widths: Sequence[float] = (0.1, 0.5),
         penalty: float = 0.1,
+        with_deviation: bool = False,
         name: str = "continuous",
     ) -> None:
         super().__init__()
@@ -216,33 +215,52 @@ class ContinuousAttention(nn.Module):
             raise ConfigError(f"encoder is {encoder!r}; it must be one of {', '.join(ENCODERS)}")
         if not 1 <= alpha < float("inf"):
             raise ConfigError(f"alpha is {alpha}; it must be a finite number, at least 1 (1 is the Gaussian)")
+        if learn_alpha and not 1 < alpha < 2:
+            raise ConfigError(
+                f"alpha is {alpha} and learn_alpha is set; what is learned stays between 1 and 2, "
+                "so start inside, at 1.5 for example"
+            )
         self.encoder: nn.Module
         if encoder == "moments":
-            self.encoder = MomentsEncoder(features, hidden_size, positions=positions)
+            self.encoder = MomentsEncoder(features, hidden_size, modes=modes, positions=positions)
         elif positions != "centres":
             raise ConfigError(f"positions is {positions!r}, which only the moments encoder has; leave it at 'centres'")
         elif encoder == "convolution":
-            self.encoder = ConvolutionEncoder(features, hidden_size)
+            self.encoder = ConvolutionEncoder(features, hidden_size, modes=modes)
         else:
-            self.encoder = LastStateEncoder(features)
-        self.alpha = alpha
+            self.encoder = LastStateEncoder(features, modes=modes)
+        start = torch.logit(torch.tensor(alpha - 1.0)) if learn_alpha else None
+        self.register_parameter("raw_alpha", None if start is None else nn.Parameter(start))
+        self.fixed_alpha = float(alpha)
         self.fused = fused
         self.scorer = AdditiveScorer(features, hidden_size, scaled=True) if fused and encoder != "moments" else None
         self.value_function = ValueFunction(GaussianBasis.grid(n_basis, widths), penalty, boundary)
-        self.dropout = _check_dropout(dropout)
+        self.dropout = check_dropout(dropout)
+        self.with_deviation = with_deviation
+        self.out_features = 2 * features if with_deviation else features
         self.name = name
+
+    @property
+    def alpha(self) -> float | Float[Tensor, ""]:
+        """Of the density: a number, or a tensor with a gradient where it is learned."""
+        if self.raw_alpha is None:
+            return self.fixed_alpha
+        return 1 + torch.sigmoid(self.raw_alpha.to(torch.promote_types(self.raw_alpha.dtype, torch.float32)))
 
     def forward(
         self, values: Values, lengths: Lengths = None, *, clock: FrameClock = FrameClock(), record: bool = False
     ) -> tuple[Context, AttentionRecord]:
-        """Context of each clip, and what was attended to; as :meth:`DiscreteAttention.forward`."""
+        """Context of each clip, its deviation where wanted, and the record; as :meth:`DiscreteAttention.forward`."""
         device, dtype = values.device.type, values.dtype
         # Autocast would read in half precision, where weights that cancel in part are wrong by several percent.
         precise = values.float() if torch.is_autocast_enabled(device) and dtype != torch.float64 else values
         with torch.autocast(device, enabled=False):
             attended = self.attend(precise, lengths)
-        context = _read(F.dropout(attended.read_weights, self.dropout, self.training), attended.values)
+            deviations = deviation(self.variance(attended)).to(dtype) if self.with_deviation else None
+        context = read(F.dropout(attended.read_weights, self.dropout, self.training), attended.values)
         context = context.to(dtype)
+        if deviations is not None:
+            context = torch.cat([context, deviations], dim=1)
         return context, self.describe(attended, clock) if record else AttentionRecord.empty()
 
     def attend(self, values: Values, lengths: Lengths = None) -> Attended:
@@ -250,7 +268,8 @@ class ContinuousAttention(nn.Module):
         padding = Padding(values, lengths)
         values = padding.clear(values)
         encoded = self.encoder(values, padding.mask, padding.lengths)
-        density = BetaGaussian(encoded.location, encoded.variance, self.alpha, check=False)
+        modes = BetaGaussian(encoded.location, encoded.variance, self.alpha, check=False)  # (B, modes)
+        density = Mixture(encoded.mode_weights, modes, check=False)
         expectations = self.value_function.expect(density)  # (B, basis)
         weights = self.value_function.read_weights(expectations, padding.counts, values.shape[1])  # (B, T)
         if self.fused:
@@ -260,17 +279,22 @@ class ContinuousAttention(nn.Module):
                 weights = weights + softmax(self.scorer(values), mask=padding.mask)
         return Attended(values, padding, density, expectations, weights, encoded.weights)
 
+    def variance(self, attended: Attended) -> Context:
+        """Variance of the value function under the density that :meth:`attend` found, at least 0."""
+        return value_variance(self.value_function, attended.density, attended.values, attended.padding.counts)
+
     def describe(self, attended: Attended, clock: FrameClock = FrameClock()) -> AttentionRecord:
         """The record of what :meth:`attend` found."""
         seconds = np.array(attended.padding.counts)[:, None] * clock.period  # length of each clip
-        shape = seconds.shape
+        modes = attended.density.components
+        location = host(modes.location)
         mixture = Density(
-            location=clock.start + _host(attended.density.location)[:, None] * seconds,
-            variance=_host(attended.density.variance)[:, None] * seconds**2,
-            alpha=np.full(shape, self.alpha),
-            mode_weight=np.ones(shape),
+            location=clock.start + location * seconds,
+            variance=host(modes.variance) * seconds**2,
+            alpha=np.full(location.shape, host(torch.as_tensor(modes.alpha))),
+            mode_weight=host(attended.density.weights),
         )
-        return _record(
+        return to_record(
             self.name,
             clock,
             attended.padding,
@@ -296,40 +320,7 @@ class MeanAttention(nn.Module):
         weights = (1 / padding.lengths.to(dtype))[:, None].expand(values.shape[:2])
         if padding.mask is not None:
             weights = weights * padding.mask
-        context = _read(weights, values)
+        context = read(weights, values)
         if not record:
             return context, AttentionRecord.empty()
-        return context, _record("mean", clock, padding, weights=weights)
-
-
-def _read(weights: Tensor, values: Tensor) -> Tensor:
-    return torch.bmm(weights[:, None].to(values.dtype), values).squeeze(1)
-
-
-def _check_dropout(dropout: float) -> float:
-    if not 0 <= dropout < 1:
-        raise ConfigError(f"dropout is {dropout}; it must be in [0, 1)")
-    return dropout
-
-
-def _host(tensor: Tensor) -> np.ndarray:
-    return tensor.detach().double().cpu().numpy()
-
-
-def _record(
-    name: str,
-    clock: FrameClock,
-    padding: Padding,
-    *,
-    weights: Tensor | None,
-    read_weights: Tensor | None = None,
-    density: Density | None = None,
-) -> AttentionRecord:
-    return AttentionRecord(
-        mechanism=name,
-        clock=clock,
-        n_frames=np.array(padding.counts, dtype=np.int64),
-        weights=None if weights is None else weights.detach().float().cpu().numpy()[:, None],
-        read_weights=None if read_weights is None else read_weights.detach().float().cpu().numpy(),
-        density=density,
-    )
+        return context, to_record("mean", clock, padding, weights=weights)

@@ -46,8 +46,8 @@ class AdditiveScorer(nn.Module):
         self.vector = nn.Linear(hidden_size, 1, bias=False)
         self.scale = 1 / math.sqrt(features) if scaled else 1.0
 
-    def forward(self, values: Float[Tensor, "batch frames features"]) -> Float[Tensor, "batch frames"]:
-        """Score of every frame, in at least float32."""
+    def forward(self, values: Float[Tensor, "batch *places features"]) -> Float[Tensor, batch * places]:
+        """Score of every frame, or of what else has a place, in at least float32."""
         scores = self.vector(torch.tanh(self.hidden(values))).squeeze(-1)
         scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
         return scores if self.scale == 1 else scores * self.scale

@@ -31,7 +31,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -41,8 +41,9 @@ from torch import Tensor
 from ..errors import ConfigError
 from .densities import BetaGaussian
 from .expectations import GaussianBasis, gaussian_expectation
+from .mixtures import Mixture
 
-__all__ = ["BOUNDARIES", "ValueFunction", "frame_centres"]
+__all__ = ["BOUNDARIES", "Cache", "ValueFunction", "design", "frame_centres"]
 
 BOUNDARIES = ("zero", "reflect", "renormalise")
 """What a value function does outside the clip."""
@@ -96,7 +97,7 @@ class ValueFunction:
         self.basis = basis
         self.penalty = penalty
         self.boundary = boundary
-        self._cache = _Cache(cache_bytes)
+        self._cache = Cache(cache_bytes)
 
     def __repr__(self) -> str:
         return f"ValueFunction({self.basis!r}, penalty={self.penalty:g}, boundary={self.boundary!r})"
@@ -127,7 +128,7 @@ class ValueFunction:
             matrices[clip, :length] = self.matrix(length, dtype, device)
         return matrices
 
-    def expect(self, density: BetaGaussian) -> Float[Tensor, "*batch basis"]:
+    def expect(self, density: BetaGaussian | Mixture) -> Float[Tensor, "*batch basis"]:
         """Expectation :math:`r` of the basis functions, over the clip alone when ``boundary`` is ``renormalise``."""
         return gaussian_expectation(
             density, self.basis, interval=(0.0, 1.0) if self.boundary == "renormalise" else None
@@ -162,29 +163,45 @@ class ValueFunction:
 
     def _regress(self, n_frames: int) -> Tensor:
         """Solve for G in float64 on the host, the points in chunks."""
-        margin = 0 if self.boundary == "renormalise" else n_frames // 2
-        points = (torch.arange(-margin, n_frames + margin, dtype=torch.float64) + 0.5) / n_frames
-        gram = self.penalty * torch.eye(len(self.basis), dtype=torch.float64)
-        for chunk in points.split(_CHUNK):
-            psi = self.basis(chunk)
-            gram += psi.T @ psi
-        factor = torch.linalg.cholesky(gram)
-        rows = []
+        gram, rows = design(self.basis, n_frames, self.boundary)
+        factor = torch.linalg.cholesky(gram + self.penalty * torch.eye(len(self.basis), dtype=torch.float64))
+        return torch.cat([torch.cholesky_solve(psi.T, factor).T for psi in rows])
+
+
+def design(basis: GaussianBasis, n_frames: int, boundary: str) -> tuple[Tensor, Iterator[Tensor]]:
+    r"""The two sides of the regression of a clip, in float64 on the host.
+
+    Returns
+    -------
+    gram
+        :math:`F F^\top`, ``(basis, basis)``.
+    rows
+        :math:`F_c^\top`, ``(frames, basis)``, in chunks of frames.
+    """
+    margin = 0 if boundary == "renormalise" else n_frames // 2
+    points = (torch.arange(-margin, n_frames + margin, dtype=torch.float64) + 0.5) / n_frames
+    gram = torch.zeros(len(basis), len(basis), dtype=torch.float64)
+    for chunk in points.split(_CHUNK):
+        psi = basis(chunk)
+        gram += psi.T @ psi
+
+    def rows() -> Iterator[Tensor]:
         for start in range(0, n_frames, _CHUNK):
             centre = torch.arange(start, min(start + _CHUNK, n_frames))
-            psi = self.basis((centre + 0.5).double() / n_frames)
-            if self.boundary == "reflect":
+            psi = basis((centre + 0.5).double() / n_frames)
+            if boundary == "reflect":
                 # frame t stands again at -1-t and at 2L-1-t, where the margin reaches that far
                 for mirrored, inside in (
                     (-1 - centre, centre < margin),
                     (2 * n_frames - 1 - centre, centre >= n_frames - margin),
                 ):
-                    psi = psi + inside[:, None] * self.basis((mirrored + 0.5).double() / n_frames)
-            rows.append(torch.cholesky_solve(psi.T, factor).T)
-        return torch.cat(rows)
+                    psi = psi + inside[:, None] * basis((mirrored + 0.5).double() / n_frames)
+            yield psi
+
+    return gram, rows()
 
 
-class _Cache:
+class Cache:
     """Tensors by key, the least recently used dropped when they take too much memory; copies start empty."""
 
     def __init__(self, max_bytes: int) -> None:
@@ -214,4 +231,4 @@ class _Cache:
         return len(self._kept)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _Cache, (self.max_bytes,)
+        return Cache, (self.max_bytes,)

@@ -28,10 +28,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from .densities import BetaGaussian
+from .mixtures import Mixture
 from .quadrature import Constants, gauss_legendre
 from .value_function import ValueFunction
 
-__all__ = ["coefficient_variance", "value_variance"]
+__all__ = ["coefficient_variance", "deviation", "value_variance"]
+
+_LEAST_VARIANCE = 1e-12
 
 # Standard deviations either side that are looked at where the support is wider; 2e-9 of a Gaussian is beyond
 _REACH = 6.0
@@ -39,7 +42,7 @@ _REACH = 6.0
 
 def value_variance(
     value_function: ValueFunction,
-    density: BetaGaussian,
+    density: BetaGaussian | Mixture,
     values: Float[Tensor, "batch frames features"],
     lengths: Sequence[int],
 ) -> Float[Tensor, "batch features"]:
@@ -51,7 +54,8 @@ def value_variance(
         Fits the values; where its ``boundary`` is ``"renormalise"``, the density
         counts inside the clip alone.
     density
-        One a clip, in clip lengths; it must reach into the clip.
+        One a clip, in clip lengths, of one mode or several; it must reach into the
+        clip.
     values
         The frames, 0 on padding.
     lengths
@@ -71,13 +75,24 @@ def value_variance(
     continuous attention mechanisms*, NeurIPS 2020, section 3.2. Book page:
     ``from_weights_to_densities``.
     """
-    times, share = _nodes(density, value_function)  # (B, N), float64
+    if isinstance(density, Mixture):
+        assert isinstance(density.components, BetaGaussian)
+        times, mass = _nodes(density.components, value_function)  # (B, modes, N), float64
+        times, mass = times.flatten(-2), (density.weights.double()[..., None] * mass).flatten(-2)
+    else:
+        times, mass = _nodes(density, value_function)  # (B, N)
+    share = mass / mass.sum(-1, keepdim=True)
     psi = value_function.basis(times)  # (B, N, basis)
     matrices = value_function.matrices(lengths, values.shape[1], psi.dtype, psi.device)
     weights = psi @ matrices.mT  # (B, N, T)
     weights = weights - share[:, None] @ weights
     deviations = weights.to(values.dtype) @ values  # (B, N, H)
     return (share[..., None].to(values.dtype) * deviations.square()).sum(1)
+
+
+def deviation(variance: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """Square root of a variance, of gradient 0 below 1e-12: the slope of a square root has no bound there."""
+    return variance.clamp(min=_LEAST_VARIANCE).sqrt()
 
 
 def coefficient_variance(
@@ -128,7 +143,7 @@ def _rules(narrowest: float) -> tuple[Constants, Constants]:
 
 
 def _nodes(density: BetaGaussian, value_function: ValueFunction) -> tuple[Tensor, Tensor]:
-    """Places in the reach of the density and the share of its mass that each stands for, ``(B, N)`` each."""
+    """Places in the reach of the density and the mass that each stands for, of one more axis than the density."""
     location, variance = (x.double()[..., None] for x in torch.broadcast_tensors(density.location, density.variance))
     alpha = density.alpha[..., None] if isinstance(density.alpha, Tensor) else density.alpha
     wide = BetaGaussian(location, variance, alpha, check=False)
@@ -148,5 +163,4 @@ def _nodes(density: BetaGaussian, value_function: ValueFunction) -> tuple[Tensor
         times.append(start + radius * (1 + y))
         lengths.append(radius * weight)
     places = torch.cat(times, dim=-1)
-    mass = torch.cat(lengths, dim=-1) * wide.pdf(places)
-    return places, mass / mass.sum(-1, keepdim=True)
+    return places, torch.cat(lengths, dim=-1) * wide.pdf(places)

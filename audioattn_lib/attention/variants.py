@@ -15,6 +15,7 @@ from torch import nn
 
 from ..errors import ConfigError
 from .densities import ALPHAS
+from .heads import MultiHeadAttention
 from .maps import entmax
 from .pooling import ContinuousAttention, DiscreteAttention, MeanAttention
 
@@ -61,7 +62,7 @@ VARIANTS: Mapping[str, Variant] = MappingProxyType(
 """The published mechanisms by name."""
 
 
-def build_attention(name: str, features: int, **options: Any) -> nn.Module:
+def build_attention(name: str, features: int, *, heads: int = 1, **options: Any) -> nn.Module:
     """Make an attention by name.
 
     Parameters
@@ -70,6 +71,9 @@ def build_attention(name: str, features: int, **options: Any) -> nn.Module:
         One of :data:`VARIANTS`, or ``"mean"`` for equal weights.
     features
         Width of the frames, at least 1.
+    heads
+        At least 1. Several attend each to an equal share of the features, as
+        :class:`~audioattn_lib.attention.heads.MultiHeadAttention`.
     **options
         Of :class:`~audioattn_lib.attention.pooling.DiscreteAttention` or
         :class:`~audioattn_lib.attention.pooling.ContinuousAttention`; ``"mean"``
@@ -78,12 +82,19 @@ def build_attention(name: str, features: int, **options: Any) -> nn.Module:
     Raises
     ------
     ConfigError
-        If the name is unknown or an option is not one of the mechanism's.
+        If the name is unknown, the features do not split into the heads, or an
+        option is not one of the mechanism's.
 
     Notes
     -----
     Book page: ``urban_sound``.
     """
+    if heads < 1 or features % heads:
+        raise ConfigError(f"heads is {heads} for {features} features; it must be at least 1 and divide their number")
+    if heads > 1 and name != "mean":
+        return MultiHeadAttention([build_attention(name, features // heads, **options) for _ in range(heads)])
+    if heads > 1:
+        raise ConfigError(f"heads is {heads}, which equal weights do not have; leave it at 1")
     if name == "mean":
         make: Any = MeanAttention
     elif name not in VARIANTS:

@@ -23,7 +23,7 @@ from torch.nn import functional as F
 from ..attention.maps import entmax, softmax
 from ..attention.pooling import ContinuousAttention
 from ..attention.record import AttentionRecord, FrameClock
-from ..attention.value_variance import coefficient_variance, value_variance
+from ..attention.value_variance import coefficient_variance, deviation
 from ..attention.variants import VARIANTS
 from ..errors import ConfigError
 from .layers import MaskedBatchNorm1d, at_least_float32, frame_mask, masked_mean
@@ -40,15 +40,7 @@ __all__ = [
 VARIANCES = ("variance", "published")
 """What a continuous pooling takes for the variance of its values: that of the value function, or the published one."""
 
-_LEAST_VARIANCE = 1e-12
-"""The slope of a square root has no bound below; the deviation of a single frame is the root of this."""
-
 Statistics = Float[Tensor, "batch statistics"]
-
-
-def _deviation(variance: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    """Square root of a variance, with gradient 0 where there is none."""
-    return variance.clamp(min=_LEAST_VARIANCE).sqrt()
 
 
 class ContextLinear(nn.Linear):
@@ -150,7 +142,7 @@ class DiscreteStatisticsPooling(nn.Module):
         x = at_least_float32(values).transpose(1, 2)
         mean = (kept * x).sum(2, keepdim=True)  # (B, C, 1)
         variance = (kept * (x - mean).square()).sum(2)
-        statistics = torch.cat([mean.squeeze(2), _deviation(variance)], dim=1)  # (B, 2C)
+        statistics = torch.cat([mean.squeeze(2), deviation(variance)], dim=1)  # (B, 2C)
         if not record:
             return statistics, AttentionRecord.empty()
         return statistics, _record(self.name, weights.detach().mean(1), lengths, clock)
@@ -209,12 +201,13 @@ class ContinuousStatisticsPooling(nn.Module):
             attended = self.attention.attend(values, lengths)
             weights = F.dropout(attended.read_weights, self.attention.dropout, self.training)
             mean = (weights[:, None] @ attended.values).squeeze(1)  # (B, C)
-            function, counts = self.attention.value_function, attended.padding.counts
             if self.variant == "variance":
-                variance = value_variance(function, attended.density, attended.values, counts)
+                variance = self.attention.variance(attended)
             else:
-                variance = coefficient_variance(function, attended.expectations, attended.values, counts)
-        statistics = torch.cat([mean, _deviation(variance)], dim=1)  # (B, 2C)
+                variance = coefficient_variance(
+                    self.attention.value_function, attended.expectations, attended.values, attended.padding.counts
+                )
+        statistics = torch.cat([mean, deviation(variance)], dim=1)  # (B, 2C)
         return statistics, self.attention.describe(attended, clock) if record else AttentionRecord.empty()
 
 
@@ -286,7 +279,7 @@ def _statistics(values: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
     """Mean and deviation over the valid frames, ``(B, 1, C)`` each."""
     valid = None if mask is None else mask[..., None]
     mean = masked_mean(values, valid, dim=1)
-    return mean, _deviation(masked_mean((at_least_float32(values) - mean).square(), valid, dim=1))
+    return mean, deviation(masked_mean((at_least_float32(values) - mean).square(), valid, dim=1))
 
 
 def _record(name: str, weights: Tensor, lengths: Tensor | None, clock: FrameClock) -> AttentionRecord:

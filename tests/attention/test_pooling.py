@@ -28,6 +28,10 @@ def modules():
         yield "gaussian", {"boundary": boundary}
         yield "biweight", {"boundary": boundary}
     yield "parabola", {"positions": "published"}
+    yield "parabola", {"modes": 3}
+    yield "gaussian", {"modes": 2, "boundary": "renormalise", "fused": False}
+    yield "triweight", {"modes": 2, "encoder": "convolution"}
+    yield "biweight", {"modes": 2, "encoder": "last_state", "learn_alpha": True}
 
 
 EVERY = pytest.mark.parametrize(("name", "options"), list(modules()), ids=str)
@@ -205,6 +209,11 @@ def test_the_published_modules_have_the_published_parameters():
         parameters = dict(build_attention(name, 128).named_parameters())
         assert sum(p.numel() for p in parameters.values()) == 16_640
         assert all(p.abs().max() <= 128**-0.5 for p in parameters.values())
+    assert list(ContinuousAttention(8, modes=1).state_dict()) == [
+        "encoder.scorer.hidden.weight",
+        "encoder.scorer.hidden.bias",
+        "encoder.scorer.vector.weight",
+    ]
 
 
 def test_clips_without_frames_are_named():
@@ -238,4 +247,8 @@ def test_what_cannot_be_is_named():
         build_attention("softmax", 5, hidden_size=0)
     with pytest.raises(ConfigError, match=r"alpha is 0\.5"):
         ContinuousAttention(5, 0.5)
+    with pytest.raises(ConfigError, match=r"alpha is 2\.0 and learn_alpha is set; .* between 1 and 2"):
+        ContinuousAttention(5, 2.0, learn_alpha=True)
+    with pytest.raises(ConfigError, match="modes is 0; it must be at least 1"):
+        ContinuousAttention(5, modes=0)
     assert BetaGaussian(torch.zeros(1), torch.ones(1)).alpha == 2

@@ -1,0 +1,137 @@
+r"""Densities over time and frequency as a record keeps them: ellipses in seconds and rows.
+
+Book page: ``from_weights_to_densities``.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import special
+
+__all__ = ["Regions"]
+
+Array = NDArray[np.floating[Any]]
+
+# Standard deviations at which the outline of a Gaussian is drawn; 86 % of its mass is inside
+_OUTLINE = 2.0
+
+# Narrowest deviation that a map shows, in cells, and the most points along a side of a cell that look for it
+_FINEST, _POINTS = 1 / 8, 8
+
+
+@dataclass(frozen=True)
+class Regions:
+    r"""Elliptical beta-Gaussian densities over time and frequency, one mixture a clip.
+
+    A mode with :math:`\alpha > 1`, location :math:`\mu` and covariance :math:`\Sigma` has
+    the density
+
+    .. math:: p(x) = \frac{k+1}{\pi r^2 \sqrt{|\Sigma|}}
+       \Bigl[1 - \tfrac1{r^2} (x-\mu)^\top \Sigma^{-1} (x-\mu)\Bigr]_+^{k},
+       \qquad k = \frac1{\alpha-1}, \qquad r^2 = 2k + 4,
+
+    and one with :math:`\alpha = 1` is the Gaussian of the same covariance.
+
+    Parameters
+    ----------
+    location
+        Seconds and row, shape ``(clips, modes, 2)``. Row ``i`` of a map reaches from
+        ``i - 1/2`` to ``i + 1/2``; rows and not hertz, because in hertz an ellipse over
+        mel bands is none.
+    covariance
+        In square seconds, seconds times rows and square rows, positive definite,
+        shape ``(clips, modes, 2, 2)``.
+    alpha
+        At least 1, shape ``(clips, modes)``.
+    mode_weight
+        Share of each mode, at least 0, rows sum to 1; shape ``(clips, modes)``.
+
+    Notes
+    -----
+    Source: Martins et al., *Sparse continuous distributions and Fenchel-Young
+    losses*, JMLR 2022, section 5. Book page: ``from_weights_to_densities``.
+    """
+
+    location: Array
+    covariance: Array
+    alpha: Array
+    mode_weight: Array
+
+    def __post_init__(self) -> None:
+        modes = np.asarray(self.alpha).shape
+        shapes = {"location": (*modes, 2), "covariance": (*modes, 2, 2), "alpha": modes, "mode_weight": modes}
+        for name, shape in shapes.items():
+            value = np.asarray(getattr(self, name), dtype=np.float64)
+            if value.shape != shape or len(modes) != 2:
+                raise ValueError(
+                    f"{name} has shape {value.shape}; with alpha of shape (clips, modes), {modes}, it must be {shape}"
+                )
+            object.__setattr__(self, name, value)
+        determinant = np.linalg.det(self.covariance)
+        if np.any(determinant <= 0) or np.any(self.covariance[..., 0, 0] <= 0):
+            raise ValueError(f"covariance has the determinant {determinant.min()}; it must be positive definite")
+        if np.any(self.alpha < 1):
+            raise ValueError(f"alpha holds {self.alpha.min()}; every alpha must be at least 1")
+
+    @property
+    def radius(self) -> Array:
+        r"""Mahalanobis radius :math:`r` of each support, shape ``(clips, modes)``; infinite for a Gaussian."""
+        with np.errstate(divide="ignore"):
+            return np.sqrt(4.0 + 2.0 / (self.alpha - 1.0))
+
+    def outline(self, clip: int = 0, mode: int = 0, points: int = 100) -> Array:
+        """The border of a support, or for a Gaussian the ellipse of two deviations, as seconds and rows."""
+        angle = np.linspace(0, 2 * np.pi, points)
+        radius = self.radius[clip, mode]
+        circle = (_OUTLINE if math.isinf(radius) else radius) * np.stack([np.cos(angle), np.sin(angle)])
+        border: Array = self.location[clip, mode] + (np.linalg.cholesky(self.covariance[clip, mode]) @ circle).T
+        return border
+
+    def cells(self, clip: int, edges: Array, n_rows: int) -> Array:
+        """Mass of the density of one clip in each cell, shape ``(n_rows, frames)``.
+
+        What lies outside is missing from the sum. A density narrower than an eighth
+        of a cell is shown as one of that width.
+
+        Parameters
+        ----------
+        clip
+            Which clip.
+        edges
+            Borders of the frames in seconds, evenly apart, shape ``(frames + 1,)``.
+        n_rows
+            Rows of the map, at least 1.
+        """
+        period, n_frames = float(edges[1] - edges[0]), len(edges) - 1
+        total = np.zeros((n_rows, n_frames))
+        modes = zip(*(x[clip] for x in (self.location, self.covariance, self.alpha, self.mode_weight)), strict=True)
+        for location, covariance, alpha, share in modes:
+            # in cells; what is narrower than a map can show is made as wide as that
+            scale = np.array([period, 1.0])
+            place = (location - np.array([edges[0], -0.5])) / scale
+            spread = covariance / np.outer(scale, scale) + _FINEST**2 * np.eye(2)
+            fine = [min(_POINTS, math.ceil(1 / math.sqrt(spread[axis, axis]))) for axis in (0, 1)]
+            time, row = (
+                (np.arange(n * m) + 0.5) / m - centre
+                for n, m, centre in zip((n_frames, n_rows), fine, place, strict=True)
+            )
+            density = _pdf(time, row[:, None], spread, float(alpha))
+            total += share * density.reshape(n_rows, fine[1], n_frames, fine[0]).mean(axis=(1, 3))
+        return total
+
+
+def _pdf(x: Array, y: Array, covariance: Array, alpha: float) -> Array:
+    determinant = float(np.linalg.det(covariance))
+    squared = (covariance[1, 1] * x**2 - 2 * covariance[0, 1] * x * y + covariance[0, 0] * y**2) / determinant
+    if alpha == 1:
+        gaussian: Array = np.exp(-0.5 * squared) / (2 * np.pi * math.sqrt(determinant))
+        return gaussian
+    k = 1 / (alpha - 1)
+    radius = 2 * k + 4
+    inside: Array = np.exp(special.xlog1py(k, -np.minimum(squared / radius, 1.0)))
+    return inside * (k + 1) / (np.pi * radius * math.sqrt(determinant))

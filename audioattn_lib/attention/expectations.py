@@ -41,6 +41,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..errors import ConfigError
+from ._compiled_expectations import expectations_with_derivatives
 from .densities import BetaGaussian, log_constant
 from .mixtures import Mixture
 from .quadrature import Constants, gauss_gegenbauer, gauss_hermite, gauss_legendre
@@ -158,22 +159,25 @@ def gaussian_expectation(
 
 
 def _on_line(density: BetaGaussian, basis: GaussianBasis, interval: tuple[float, float] | None) -> Tensor:
-    """The integrals over the line, or over the interval, in float64."""
-    location, variance = density.location.double(), density.variance.double()
-    alpha, device = density.alpha, location.device
+    """The integrals over the line, or over the interval, in float64 but where they need no further step."""
+    alpha, device = density.alpha, density.location.device
     if not isinstance(alpha, Tensor) and alpha == 1:
-        return _under_gaussian(location, variance, basis, interval)
+        return _under_gaussian(density.location.double(), density.variance.double(), basis, interval)
     k: float | Tensor
     if isinstance(alpha, Tensor):
         k = (1 / torch.where(alpha > 1, alpha - 1, 1.0).double())[..., None]
     else:
         k = nearest_integer(1 / (alpha - 1))
     rule = choose_rule(k, density.dtype == torch.float64)
-    nodes, weights, powers = rule.tensors.on(device)
-    points = (location, variance, *basis.parameters(device), nodes)
+    centres, widths = basis.parameters(device)
+    tensors = rule.tensors.on(device)
     if isinstance(k, float) and interval is None and not torch.compiler.is_compiling():
-        return _CompactExpectation.apply(*points, powers, (k, rule.cutoff))[0]
-    lines = _integrand(*points, k, rule.cutoff, interval)
+        return _CompactExpectation.apply(
+            density.location, density.variance, centres, widths, *tensors, (k, rule.cutoff)
+        )[0]
+    location, variance = density.location.double(), density.variance.double()
+    nodes, weights, _ = tensors
+    lines = _integrand(location, variance, centres, widths, nodes, k, rule.cutoff, interval)
     result = (lines.value @ weights) * lines.scale
     if isinstance(alpha, Tensor):
         result = torch.where((alpha > 1)[..., None], result, _under_gaussian(location, variance, basis, interval))
@@ -240,13 +244,13 @@ class _Rule(NamedTuple):
 
 # (1-u^2)^k is a polynomial for the k of the named densities; otherwise its power at the ends is fractional.
 # The first of each pair is for float32 and below, the second for float64.
-_POLYNOMIAL = (_Rule.make(20, 0, 6.0), _Rule.make(40, 0, 8.0))
-_FRACTIONAL = (_Rule.make(30, 1, 6.0), _Rule.make(72, 1, 8.0))
+_POLYNOMIAL = (_Rule.make(18, 0, 5.5), _Rule.make(40, 0, 8.0))
+_FRACTIONAL = (_Rule.make(32, 1, 6.0), _Rule.make(72, 1, 8.0))
 _ROOT = (_Rule.make(40, 2, 6.0), _Rule.make(112, 2, 8.0))
 
 
 def choose_rule(k: float | Tensor, precise: bool) -> _Rule:
-    if isinstance(k, Tensor) or k < 1:
+    if isinstance(k, Tensor) or k < 0.5:
         return _ROOT[precise]
     return _POLYNOMIAL[precise] if k in (1, 2, 3) else _FRACTIONAL[precise]
 
@@ -325,36 +329,44 @@ class _CompactExpectation(torch.autograd.Function):
         centres: Tensor,
         widths: Tensor,
         nodes: Tensor,
+        weights: Tensor,
         powers: Tensor,
         shape: Shape,
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        return _with_gradient(location, variance, centres, widths, nodes, powers, shape)
+    ) -> tuple[Tensor, Tensor]:
+        dtype = torch.promote_types(location.dtype, variance.dtype)
+        found = expectations_with_derivatives(location, variance, centres, widths, (nodes, weights), *shape)
+        if found is None:
+            found = torch.stack(
+                _with_gradient(location.double(), variance.double(), centres, widths, nodes, powers, shape)
+            )
+        return found[0].to(dtype, copy=True), found[1:].clone()  # forward mode wants no views
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
-        *tensors, shape = inputs
-        ctx.mark_non_differentiable(*output[1:])
-        ctx.save_for_backward(*tensors, *output[1:])
-        ctx.save_for_forward(*output[1:])
-        ctx.shape = shape
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+        location, variance, centres, widths, nodes, _, powers, ctx.shape = inputs
+        ctx.mark_non_differentiable(output[1])
+        ctx.save_for_backward(location, variance, centres, widths, nodes, powers, output[1])
+        ctx.save_for_forward(output[1])
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
-        location, variance, centres, widths, nodes, powers, by_location, by_variance = ctx.saved_tensors
+    def backward(ctx: Any, gradient: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+        location, variance, centres, widths, nodes, powers, derivatives = ctx.saved_tensors
         if torch.is_grad_enabled():  # a gradient of this gradient is wanted: derivatives that know their inputs
-            inputs = (location, variance, centres, widths, nodes, powers)
-            by_location, by_variance = _with_gradient(*inputs, ctx.shape)[1:]
-        return (gradient * by_location).sum(-1), (gradient * by_variance).sum(-1), *[None] * 5
+            inputs = (location.double(), variance.double(), centres, widths, nodes, powers)
+            derivatives = torch.stack(_with_gradient(*inputs, ctx.shape)[1:])
+        by_location, by_variance = (gradient * derivatives).sum(-1).unbind(0)
+        return by_location.to(location.dtype), by_variance.to(variance.dtype), *[None] * 6
 
     @staticmethod
     def jvp(ctx: Any, location: Tensor | None, variance: Tensor | None, *_: Any) -> tuple[Tensor | None, ...]:
-        by_location, by_variance = ctx.saved_tensors
+        by_location, by_variance = ctx.saved_tensors[0].unbind(0)
         change = torch.zeros_like(by_location)
+        given = [x.dtype for x in (location, variance) if x is not None]
         if location is not None:
             change = change + location[..., None] * by_location
         if variance is not None:
             change = change + variance[..., None] * by_variance
-        return change, None, None
+        return change.to(given[0]), None
 
 
 def _under_gaussian(

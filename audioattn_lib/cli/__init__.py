@@ -12,7 +12,7 @@ from typing import IO, Any
 import click
 
 from audioattn_lib import __version__
-from audioattn_lib.cli import attention, batch, data, train
+from audioattn_lib.cli import attention, batch, data, features, train
 from audioattn_lib.errors import AudioAttnError
 
 __all__ = ["audioattn", "main"]
@@ -58,6 +58,7 @@ def audioattn(debug: bool) -> None:
 for _command in (
     data.data,
     train.train,
+    features.features,
     batch.sweep,
     batch.run,
     attention.attention,

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from audioattn_lib.cli.lazy import LazyOptions
+
+if TYPE_CHECKING:
+    from audioattn_lib.data.manifest import Manifest
 
 __all__ = ["data"]
 
@@ -87,6 +90,18 @@ def _city_options() -> type:
     return CityOptions
 
 
+def _voices_options() -> type:
+    from audioattn_lib.data.synthetic.voices import VoicesOptions
+
+    return VoicesOptions
+
+
+def _accents_options() -> type:
+    from audioattn_lib.data.synthetic.accents import AccentsOptions
+
+    return AccentsOptions
+
+
 @synthesise.command(cls=LazyOptions, config=_city_options)
 @click.argument("directory", type=click.Path(path_type=Path, file_okay=False))
 def city(directory: Path, **options: Any) -> None:
@@ -99,12 +114,53 @@ def city(directory: Path, **options: Any) -> None:
     Example:
       audioattn data synthesise city my_city --clips-per-class 8 --snr 0,10
     """
+    manifest = _synthesise("city", directory, options)
+    click.echo(f"{directory}: {len(manifest)} clips of {', '.join(manifest.classes)}")
+
+
+@synthesise.command(cls=LazyOptions, config=_voices_options)
+@click.argument("directory", type=click.Path(path_type=Path, file_okay=False))
+def voices(directory: Path, **options: Any) -> None:
+    """Voices that are more or less tired, and how tired.
+
+    Writes audio/ and metadata.csv to DIRECTORY, which must not exist or be
+    empty. Splits share no speaker. The same options give the same sounds.
+
+    \b
+    Example:
+      audioattn data synthesise voices my_voices --speakers 16 --duration 2,3
+    """
+    manifest = _synthesise("voices", directory, options)
+    labels = manifest.label_values()
+    speakers = manifest.table["group"].nunique()
+    click.echo(f"{directory}: {len(manifest)} clips of {speakers} speakers, {labels.min():g} to {labels.max():g}")
+
+
+@synthesise.command(cls=LazyOptions, config=_accents_options)
+@click.argument("directory", type=click.Path(path_type=Path, file_okay=False))
+def accents(directory: Path, **options: Any) -> None:
+    """Voices of many speakers with invented accents.
+
+    Writes audio/ and metadata.csv to DIRECTORY, which must not exist or be
+    empty. Folds share no speaker. The same options give the same sounds.
+
+    \b
+    Example:
+      audioattn data synthesise accents my_accents --speakers-per-accent 8
+    """
+    manifest = _synthesise("accents", directory, options)
+    speakers = manifest.table["group"].nunique()
+    click.echo(f"{directory}: {len(manifest)} clips of {speakers} speakers of {', '.join(manifest.classes)}")
+
+
+def _synthesise(corpus: str, directory: Path, options: dict[str, Any]) -> Manifest:
+    """Make a corpus, or find it made, and copy it to a new folder."""
     from audioattn_lib.cli.fields import given
     from audioattn_lib.data.corpora import load
     from audioattn_lib.errors import ConfigError
 
     if directory.exists() and any(directory.iterdir()):
         raise ConfigError(f"{directory} is not empty; name a folder that does not exist yet")
-    manifest = load("city", **given(options))
+    manifest = load(corpus, **given(options))
     shutil.copytree(manifest.root, directory, dirs_exist_ok=True)
-    click.echo(f"{directory}: {len(manifest)} clips of {', '.join(manifest.classes)}")
+    return manifest

@@ -1,0 +1,133 @@
+"""``audioattn features``: tables of features between programs.
+
+Book page: commands.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from audioattn_lib.data.feature_table import FeatureTable
+
+__all__ = ["features"]
+
+_FILE = click.Path(path_type=Path, dir_okay=False)
+
+
+@click.group(no_args_is_help=True)
+def features() -> None:
+    """Look at tables of features, convert and join them.
+
+    A table is a .csv, .arff or .nc file with a row for each clip: those that
+    this program writes, those that auDeep exports, and the feature files of
+    the ComParE challenges, with or without a header.
+
+    \b
+    Examples:
+      audioattn features inspect runs/sleepiness/<key>/features.csv
+      audioattn features convert features.csv features.arff --layout audeep
+      audioattn features fuse fused.csv attention.csv plain.csv
+    """
+
+
+@features.command()
+@click.argument("table", type=_FILE)
+def inspect(table: Path) -> None:
+    """Show what a table holds: clips, splits, labels, features.
+
+    \b
+    Example:
+      audioattn features inspect features.csv
+    """
+    from audioattn_lib.data.table_files import read_features
+
+    click.echo(_describe(table, read_features(table)))
+
+
+@features.command()
+@click.argument("source", type=_FILE)
+@click.argument("target", type=_FILE)
+@click.option(
+    "--layout",
+    type=click.Choice(["table", "audeep", "published"]),
+    default="table",
+    help="table loses nothing; audeep: its columns; published: CSV without a header, names and features.",
+)
+@click.option("--labels-last", is_flag=True, show_default=False, help="Write labels behind the features.")
+@click.option("--split", show_default=False, help="Write the clips of one split only: train, devel, test.")
+def convert(source: Path, target: Path, layout: str, labels_last: bool, split: str | None) -> None:
+    """Write a table in another format: .csv, .arff or .nc.
+
+    The suffix of TARGET says the format.
+
+    \b
+    Examples:
+      audioattn features convert features.csv features.nc
+      audioattn features convert features.csv train.arff --layout audeep --split train
+      audioattn features convert features.csv train.csv --layout published --split train
+    """
+    from audioattn_lib.data.table_files import read_features, write_features
+
+    table = read_features(source)
+    if split is not None:
+        table = table.of_split(split)
+    write_features(table, target, layout=layout, labels_last=labels_last)  # type: ignore[arg-type]
+    click.echo(_describe(target, table))
+
+
+@features.command()
+@click.argument("target", type=_FILE)
+@click.argument("tables", type=_FILE, nargs=-1, required=True)
+def fuse(target: Path, tables: tuple[Path, ...]) -> None:
+    """Join the features of several tables, clip by clip.
+
+    Clips are found by name, in any order; one that a table lacks is an error
+    that names it. A feature is called by the name of its file and its own.
+
+    \b
+    Example:
+      audioattn features fuse fused.csv attention.csv plain.csv
+    """
+    from audioattn_lib.data.feature_table import fuse as join
+    from audioattn_lib.data.table_files import read_features, write_features
+    from audioattn_lib.errors import ConfigError
+
+    names = [path.stem for path in tables]
+    if len(set(names)) < len(names):  # such as features.csv of several runs
+        names = [f"{path.parent.name}_{path.stem}" for path in tables]
+    if len(set(names)) < len(names):
+        raise ConfigError(f"tables are called {', '.join(names)}; features are named by their files, so rename one")
+    read = {name: read_features(path) for name, path in zip(names, tables, strict=True)}
+    fused = join(read)
+    write_features(fused, target)
+    widths = " + ".join(str(table.width) for table in read.values())
+    click.echo(f"{_describe(target, fused)}\n{widths} = {fused.width} features")
+
+
+def _describe(path: Path, table: FeatureTable) -> str:
+    """Some lines about a table."""
+    from collections import Counter
+
+    import numpy as np
+
+    lines = [f"{path}: {len(table)} rows of {table.width} features"]
+    clips = len(set(table.ids))
+    if clips < len(table):
+        lines.append(f"clips      {clips}, in several pieces each")
+    splits = Counter(table.splits)
+    if set(splits) != {""}:
+        lines.append("splits     " + ", ".join(f"{name or 'none'} {count}" for name, count in splits.items()))
+    known = np.isfinite(table.values)
+    if known.any():
+        low, high = table.values[known].min(), table.values[known].max()
+        lines.append(f"labels     {known.sum()} known, from {low:g} to {high:g}")
+    groups = len(set(table.groups) - {""})
+    if groups:
+        lines.append(f"groups     {groups}")
+    shown = ", ".join(table.names[:3]) + (f" ... {table.names[-1]}" if table.width > 3 else "")
+    lines.append(f"features   {shown}; from {table.features.min():.4g} to {table.features.max():.4g}")
+    return "\n".join(lines)

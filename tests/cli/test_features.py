@@ -1,0 +1,112 @@
+"""Tables of features by the command line: what goes in comes out, joined by name."""
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from audioattn_lib.audio import io
+from audioattn_lib.cli import audioattn
+from audioattn_lib.data.feature_table import FeatureTable
+from audioattn_lib.data.table_files import read_features, write_features
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments, code=0):
+        result = CliRunner().invoke(audioattn, list(map(str, arguments)), prog_name="audioattn")
+        assert result.exit_code == code, result.output
+        return result
+
+    return call
+
+
+@pytest.fixture
+def table():
+    return FeatureTable(
+        ("a.wav", "b.wav", "c.wav"),
+        np.arange(12.0).reshape(3, 4),
+        labels=("1", "", "9"),
+        values=np.array([1, np.nan, 9]),
+        splits=("train", "devel", "test"),
+        groups=("x", "y", "z"),
+    )
+
+
+def test_inspect(run, table):
+    write_features(table, "t.csv")
+    said = run("features", "inspect", "t.csv").output
+    assert "t.csv: 3 rows of 4 features" in said
+    assert "train 1, devel 1, test 1" in said
+    assert "2 known, from 1 to 9" in said
+    assert "groups     3" in said
+    assert "feature_0, feature_1, feature_2 ... feature_3; from 0 to 11" in said
+
+
+def test_convert_there_and_back(run, table):
+    write_features(table, "t.csv")
+    run("features", "convert", "t.csv", "t.nc")
+    run("features", "convert", "t.nc", "t.arff", "--labels-last")
+    run("features", "convert", "t.arff", "again.csv")
+    with open("t.csv") as first, open("again.csv") as second:
+        assert first.read() == second.read()
+
+
+def test_convert_one_split_in_the_published_layout(run, table):
+    write_features(table, "t.csv")
+    run("features", "convert", "t.csv", "t.train.csv", "--layout", "published", "--split", "train")
+    with open("t.train.csv") as file:
+        assert file.read() == "a.wav,0.0,1.0,2.0,3.0\n"
+
+
+def test_fuse_joins_by_name_and_says_the_width(run, table):
+    write_features(table, "attention.csv")
+    write_features(table.take([2, 0, 1]), "plain.arff")
+    said = run("features", "fuse", "fused.csv", "attention.csv", "plain.arff").output
+    assert "4 + 4 = 8 features" in said
+    fused = read_features("fused.csv")
+    assert fused.ids == table.ids
+    np.testing.assert_array_equal(fused.features, np.concatenate([table.features] * 2, axis=1))
+    assert fused.names[0] == "attention.feature_0"
+    assert fused.names[-1] == "plain.feature_3"
+
+
+def test_tables_of_runs_are_called_by_their_folders(run, table, tmp_path):
+    for name in ("first", "second"):
+        write_features(table, tmp_path / name / "features.csv")
+    run("features", "fuse", "fused.csv", "first/features.csv", "second/features.csv")
+    assert read_features("fused.csv").names[4] == "second_features.feature_0"
+
+
+def test_mistakes_are_one_clean_line(run, table):
+    write_features(table, "t.csv")
+    write_features(table.take([0, 2]), "short.csv")
+    for arguments, message in (
+        (["inspect", "nothing.csv"], "nothing.csv: no such file"),
+        (["convert", "t.csv", "t.xls"], "a feature table is one of .csv, .arff, .nc"),
+        (["convert", "t.csv", "u.csv", "--split", "valid"], "no clip is in split 'valid'"),
+        (["fuse", "fused.csv", "t.csv", "short.csv"], "1 clips of t are not in short: b.wav"),
+        (["fuse", "fused.csv", "t.csv", "t.csv"], "rename one"),
+    ):
+        result = run("features", *arguments, code=2)
+        assert result.stderr.startswith("audioattn: ")
+        assert message in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("corpus", "options", "said"),
+    [
+        ("voices", ["--speakers", 8, "--clips-per-speaker", 1, "--duration", "1,1.2"], "8 clips of 8 speakers, "),
+        (
+            "accents",
+            ["--accents", "coast,hills", "--speakers-per-accent", 2, "--n-folds", 2, "--clips-per-speaker", 1],
+            "4 clips of 4 speakers of coast, hills",
+        ),
+    ],
+)
+def test_voices_are_written_as_files(run, tmp_path, monkeypatch, corpus, options, said):
+    monkeypatch.setenv("AUDIOATTN_CACHE", str(tmp_path / "cache"))
+    assert said in run("data", "synthesise", corpus, "here", *options).output
+    assert io.info(next((tmp_path / "here" / "audio").iterdir())).sample_rate == 16_000
+    assert "nothing found" in run("data", "check", "here").output

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ..errors import ConfigError, ManifestError
 from .manifest import Manifest, parse_number
 
-__all__ = ["Split", "fold_names", "split_clips"]
+__all__ = ["Split", "check_groups", "fold_names", "split_clips"]
 
 _VALIDATION = ("valid", "validation", "val", "dev", "devel", "development")
 _FOLDS = 5
@@ -86,6 +86,32 @@ def split_clips(manifest: Manifest, fold: str, protocol: str = "nested", seed: i
         if not len(part):
             raise ManifestError(f"{manifest.name}: no {name} clip is left with test fold {fold!r}; check its columns")
     return Split(train, valid, test)
+
+
+def check_groups(manifest: Manifest) -> None:
+    """Raise unless every class has clips of at least two groups, so that one can be tested on another.
+
+    Raises
+    ------
+    ManifestError
+        Naming the classes that one speaker (or recording) alone has.
+
+    Notes
+    -----
+    Book page: ``data``.
+    """
+    if "group" not in manifest.table:
+        return
+    counts = manifest.table.groupby("label")["group"].nunique()
+    alone = [
+        f"{name} ({manifest.table.loc[manifest.table['label'] == name, 'group'].iloc[0]})"
+        for name in counts.index[counts < 2]
+    ]
+    if alone:
+        raise ManifestError(
+            f"{manifest.name}: one group alone has class {', '.join(alone[:5])}, so a network that knows the group "
+            "knows the class; leave the class out, or let groups stand on both sides (a closed set) and say so"
+        )
 
 
 def _assignment(manifest: Manifest) -> list[str]:

@@ -19,7 +19,7 @@ import pandas as pd
 
 from ...errors import ConfigError, ManifestError
 from ..manifest import Manifest
-from . import accents, city, esc, folder, sleepiness, urbansound8k, voices
+from . import accents, city, common_voice, esc, folder, label_lists, sleepiness, urbansound8k, voices, voxceleb
 
 __all__ = ["DATA_VARIABLE", "LAYOUTS", "SYNTHETIC", "Layout", "available", "load"]
 
@@ -62,6 +62,13 @@ LAYOUTS: Mapping[str, Layout] = MappingProxyType(
             sleepiness.matches,
             sleepiness.load,
         ),
+        "common_voice": Layout(
+            "Common Voice", "accents of one language (Ardila et al., 2020)", common_voice.matches, common_voice.load
+        ),
+        "voxceleb": Layout("VoxCeleb", "speakers by video (Nagrani et al., 2017)", voxceleb.matches, voxceleb.load),
+        "label_lists": Layout(
+            "Lists of labels", "path class -1 on every line (India et al., 2021)", label_lists.matches, label_lists.load
+        ),
         "folder": Layout("Folder of sounds", "a metadata.csv, or a folder for each class", folder.matches, folder.load),
     }
 )
@@ -87,7 +94,7 @@ def load(name_or_path: str | Path, cache: str | Path | None = None, **options: A
     options
         Options of the corpus: of ``city`` those of
         :class:`~audioattn_lib.data.synthetic.city.CityOptions`, of ``voices``
-        and ``accents`` likewise, of a folder ``group``, of ESC ``subset``.
+        and ``accents`` likewise, of a folder ``group``, of ESC ``subset``, of Common Voice ``accents``.
 
     Raises
     ------

@@ -37,20 +37,22 @@ def _kept_on_disk(function: Callable[..., Any]) -> Callable[..., Any]:
         return njit(**_OPTIONS)(function)
 
 
-@intrinsic
-def _to_bits(typingctx, x):  # type: ignore[no-untyped-def]
+def _as_integer(typingctx, x):  # type: ignore[no-untyped-def]
     def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
         return builder.bitcast(arguments[0], ir.IntType(64))
 
     return types.int64(types.float64), codegen
 
 
-@intrinsic
-def _from_bits(typingctx, x):  # type: ignore[no-untyped-def]
+def _as_double(typingctx, x):  # type: ignore[no-untyped-def]
     def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
         return builder.bitcast(arguments[0], ir.DoubleType())
 
     return types.float64(types.int64), codegen
+
+
+_to_bits: Any = intrinsic(_as_integer)
+_from_bits: Any = intrinsic(_as_double)
 
 
 @njit(**_OPTIONS)

@@ -1,4 +1,8 @@
-r"""Basis functions for values over a plane or in space.
+r"""Basis functions beside the Gaussians on the line: powers, waves, any function, Gaussians in several dimensions.
+
+All are called with points and return the values of all functions there, know their
+number by ``len``, and are immutable. Their expectations are those of
+:func:`~audioattn_lib.attention.basis_expectations.basis_expectation`.
 
 Book page: ``from_weights_to_densities``.
 """
@@ -7,7 +11,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -17,7 +21,125 @@ from torch import Tensor
 from ..errors import ConfigError
 from .quadrature import Constants
 
-__all__ = ["MultivariateGaussianBasis"]
+__all__ = ["FunctionBasis", "MultivariateGaussianBasis", "PowerBasis", "WaveBasis"]
+
+
+class PowerBasis:
+    r"""The powers :math:`1, t, \dots, t^d`, whose expectations are the raw moments.
+
+    Parameters
+    ----------
+    degree
+        :math:`d`, at least 0; there are :math:`d + 1` functions.
+
+    Notes
+    -----
+    Book page: ``from_weights_to_densities``.
+    """
+
+    def __init__(self, degree: int) -> None:
+        if degree < 0:
+            raise ConfigError(f"degree is {degree}; it must be at least 0")
+        self.degree = degree
+
+    def __len__(self) -> int:
+        return self.degree + 1
+
+    def __eq__(self, other: object) -> bool:
+        return self.degree == other.degree if isinstance(other, PowerBasis) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(("powers", self.degree))
+
+    def __repr__(self) -> str:
+        return f"PowerBasis({self.degree})"
+
+    def __call__(self, t: Float[Tensor, "*points"]) -> Float[Tensor, "*points basis"]:
+        """Value of every function at every point."""
+        return torch.stack([t**i for i in range(len(self))], dim=-1)
+
+
+class WaveBasis:
+    r"""The waves :math:`\cos \omega_j t` of all frequencies, then :math:`\sin \omega_j t` of all.
+
+    Parameters
+    ----------
+    frequencies
+        :math:`\omega_j`, angular, in one over the unit of t; finite.
+
+    Notes
+    -----
+    Source: Martins et al., *Sparse and continuous attention mechanisms*, NeurIPS
+    2020, whose code has such functions. Book page: ``from_weights_to_densities``.
+    """
+
+    def __init__(self, frequencies: Sequence[float]) -> None:
+        self.frequencies = tuple(float(f) for f in frequencies)
+        if not self.frequencies:
+            raise ConfigError("frequencies is empty; give at least 1")
+        bad = [f for f in self.frequencies if not math.isfinite(f)]
+        if bad:
+            raise ConfigError(f"frequencies holds {bad[0]}; every one must be finite")
+        self._tensors = Constants(self.frequencies)
+
+    def __len__(self) -> int:
+        return 2 * len(self.frequencies)
+
+    def __eq__(self, other: object) -> bool:
+        return self.frequencies == other.frequencies if isinstance(other, WaveBasis) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(("waves", self.frequencies))
+
+    def __repr__(self) -> str:
+        return f"WaveBasis({len(self)} functions)"
+
+    def __call__(self, t: Float[Tensor, "*points"]) -> Float[Tensor, "*points basis"]:
+        """Value of every function at every point."""
+        phase = t.double()[..., None] * self._tensors.on(t.device)[0]
+        return torch.cat([phase.cos(), phase.sin()], dim=-1).to(t.dtype)
+
+
+class FunctionBasis:
+    """Functions of the user's.
+
+    Parameters
+    ----------
+    function
+        From points ``(*points)`` to values ``(*points, basis)``; differentiable
+        where gradients are wanted.
+    n_basis
+        Number of functions, at least 1.
+    n_nodes
+        Of the quadrature, at least 1. 128 serve functions that change on a scale of
+        a fortieth of the half-width or more.
+
+    Notes
+    -----
+    Book page: ``from_weights_to_densities``.
+    """
+
+    def __init__(self, function: Callable[[Tensor], Tensor], n_basis: int, n_nodes: int = 128) -> None:
+        for name, value in (("n_basis", n_basis), ("n_nodes", n_nodes)):
+            if value < 1:
+                raise ConfigError(f"{name} is {value}; it must be at least 1")
+        self.function, self.n_basis, self.n_nodes = function, n_basis, n_nodes
+
+    def __len__(self) -> int:
+        return self.n_basis
+
+    def __repr__(self) -> str:
+        return f"FunctionBasis({self.n_basis} functions)"
+
+    def __call__(self, t: Float[Tensor, "*points"]) -> Float[Tensor, "*points basis"]:
+        """Value of every function at every point."""
+        values = self.function(t)
+        if values.shape != (*t.shape, self.n_basis):
+            raise ConfigError(
+                f"function returned the shape {tuple(values.shape)} for points of shape {tuple(t.shape)}; "
+                f"it must be {(*t.shape, self.n_basis)}, n_basis last"
+            )
+        return values
 
 
 class MultivariateGaussianBasis:

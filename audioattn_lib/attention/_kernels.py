@@ -37,20 +37,15 @@ def _kept_on_disk(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @njit(**_OPTIONS)
-def _weights(x, p, slopes, k, tolerance):  # type: ignore[no-untyped-def]
-    """Fill the weights, and p^(2 - alpha) if there is room; False for a score that is NaN or plus infinity."""
+def _weights(x, tops, p, slopes, k, tolerance):  # type: ignore[no-untyped-def]
+    """Fill the weights, and p^(2 - alpha) if there is room; False for a row whose largest is NaN or plus infinity."""
     number = x.dtype.type
     zero, one, size = number(0), number(1), number(k)
     rows, n = x.shape
     keep = slopes.shape[0] > 0
     for r in range(rows):
-        row, u = x[r], p[r]
-        top, allowed = row[0], 0
-        for i in range(n):
-            value = row[i]
-            top = value if value > top else top
-            allowed += value < np.inf
-        if allowed < n:
+        row, u, top = x[r], p[r], tops[r]
+        if not top < np.inf:
             return False
         if top == -np.inf:
             u[:] = zero
@@ -151,13 +146,13 @@ def _gradient(gradient, p, slopes, by_scores):  # type: ignore[no-untyped-def]
 
 
 @_kept_on_disk
-def _weights_32(x, p, slopes, k, tolerance):  # type: ignore[no-untyped-def]
-    return _weights(x, p, slopes, k, np.float32(tolerance))
+def _weights_32(x, tops, p, slopes, k, tolerance):  # type: ignore[no-untyped-def]
+    return _weights(x, tops, p, slopes, k, np.float32(tolerance))
 
 
 @_kept_on_disk
-def _weights_64(x, p, slopes, k, tolerance):  # type: ignore[no-untyped-def]
-    return _weights(x, p, slopes, k, tolerance)
+def _weights_64(x, tops, p, slopes, k, tolerance):  # type: ignore[no-untyped-def]
+    return _weights(x, tops, p, slopes, k, tolerance)
 
 
 @_kept_on_disk

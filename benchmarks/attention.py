@@ -1,17 +1,14 @@
-"""Cost of attention: maps, expectations, whole modules, their construction."""
+"""Cost of attention: expectations, whole modules, their construction."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
 
-import entmax as package
 import torch
-from torch import Tensor
 
 from audioattn_lib.attention.densities import BetaGaussian, log_constant
 from audioattn_lib.attention.expectations import GaussianBasis, gaussian_expectation
-from audioattn_lib.attention.maps import entmax
 from audioattn_lib.attention.value_function import ValueFunction
 from audioattn_lib.attention.variants import VARIANTS, build_attention
 
@@ -19,15 +16,13 @@ from .harness import Case, Target, peak_memory
 
 Work = dict[str, Callable[[], object]]
 
-ALPHAS = {"4/3": 4 / 3, "3/2": 1.5, "2": 2.0, "1.7": 1.7}
-SIZES = ((16, 50), (512, 400), (64, 32000), (4, 8, 512, 512))
 CONTINUOUS = [name for name, variant in VARIANTS.items() if variant.domain == "continuous"]
 
 
 def cases(device: str) -> list[Case]:
     """Everything that this module measures."""
     targets = device == "cpu"
-    found = [
+    return [
         Case(
             "attention module, forward and backward, 32 x 401 x 128, 128 basis functions",
             partial(modules, device, None),
@@ -61,20 +56,6 @@ def cases(device: str) -> list[Case]:
         ),
         Case("matrix of the value function for a new length", value_functions, "length 401"),
     ]
-    for size in SIZES:
-        goal = targets and size in ((512, 400), (4, 8, 512, 512))
-        name = " x ".join(map(str, size))
-        for backward in (False, True):
-            found.append(
-                Case(
-                    f"map of scores {name}, forward{' and backward' if backward else ''}",
-                    partial(maps, device, size, backward),
-                    "softmax",
-                    [Target(f"entmax {a}", "ratio", 6 if backward else 8) for a in ("4/3", "3/2", "2")] if goal else [],
-                    seconds=4,
-                )
-            )
-    return found
 
 
 def modules(device: str, lengths: tuple[int, int] | None) -> Work:
@@ -145,28 +126,3 @@ def value_functions() -> Work:
     """A regression of each length, never kept."""
     function = ValueFunction(GaussianBasis.grid(128), cache_bytes=0)
     return {f"length {n}": partial(function.matrix, n) for n in (50, 401, 3000)}
-
-
-def maps(device: str, size: tuple[int, ...], backward: bool) -> Work:
-    """Ours against softmax of torch and the entmax package."""
-    torch.manual_seed(0)
-    scores = torch.randn(size, device=device, requires_grad=backward)
-    gradient = torch.randn(size, device=device)
-
-    def run(map: Callable[[Tensor], Tensor]) -> Callable[[], object]:
-        def step() -> None:
-            weights = map(scores)
-            if backward:
-                weights.backward(gradient)
-                scores.grad = None
-
-        return step
-
-    work: Work = {"softmax": run(partial(torch.softmax, dim=-1))}
-    work |= {f"entmax {name}": run(partial(entmax, alpha=alpha)) for name, alpha in ALPHAS.items()}
-    work |= {
-        "package: bisection 4/3": run(partial(package.entmax_bisect, alpha=4 / 3, dim=-1)),
-        "package: entmax15": run(partial(package.entmax15, dim=-1)),
-        "package: sparsemax": run(partial(package.sparsemax, dim=-1)),
-    }
-    return work

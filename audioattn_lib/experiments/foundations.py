@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..attention.densities import BetaGaussian
+from ..attention.mixtures import Mixture
 from ..attention.record import AttentionRecord, Density, FrameClock
 from ..audio.features import LogMel
 from ..data.manifest import Manifest
@@ -116,8 +117,7 @@ class Example:
         name: str,
         *,
         weights: Float[Tensor, " frames"] | None = None,
-        density: BetaGaussian | None = None,
-        mode_weights: Float[Tensor, " modes"] | None = None,
+        density: BetaGaussian | Mixture | None = None,
         read_weights: Float[Tensor, " frames"] | None = None,
         maps: Float[Tensor, "bands frames"] | None = None,
     ) -> AttentionRecord:
@@ -130,15 +130,12 @@ class Example:
         weights
             One a frame, of sum 1.
         density
-            On the scale of the clip, which lasts from 0 to 1: one, or the modes of a mixture, ``(modes,)``.
-        mode_weights
-            Of the modes, of sum 1; equal when not given.
+            On the scale of the clip, which lasts from 0 to 1; of one clip, so without a batch.
         read_weights
             What each frame enters the context with.
         maps
             Attention over mel bands and frames.
         """
-        modes = None if density is None else self._seconds(density, mode_weights)
         return AttentionRecord(
             mechanism=name,
             clock=self.clip.clock,
@@ -146,20 +143,22 @@ class Example:
             n_frames=np.array([self.n_frames]),
             weights=None if weights is None else _host(weights)[None, None],
             read_weights=None if read_weights is None else _host(read_weights)[None],
-            density=modes,
+            density=None if density is None else self._seconds(density),
             maps=None if maps is None else _host(maps)[None, None, None],
             frequencies=None if maps is None else self.clip.frequencies,
         )
 
-    def _seconds(self, density: BetaGaussian, mode_weights: Tensor | None) -> Density:
-        location = np.atleast_1d(_host(density.location))[None]
-        alpha = density.alpha if isinstance(density.alpha, Tensor) else torch.tensor(density.alpha)
-        share = np.full(location.shape, 1 / location.size) if mode_weights is None else _host(mode_weights)[None]
+    def _seconds(self, density: BetaGaussian | Mixture) -> Density:
+        """The density of the record: on the axis of seconds, its modes in a row."""
+        mixture = density if isinstance(density, Mixture) else Mixture(torch.ones(1), density.expand((1,)))
+        modes = mixture.components
+        assert isinstance(modes, BetaGaussian), "a record holds densities over time"
+        shape = (1, mixture.modes)
         return Density(
-            location=self.clip.clock.start + location * self.duration,
-            variance=np.broadcast_to(_host(density.variance), location.shape) * self.duration**2,
-            alpha=np.broadcast_to(_host(alpha), location.shape),
-            mode_weight=share,
+            location=self.clip.clock.start + np.broadcast_to(_host(modes.location), shape) * self.duration,
+            variance=np.broadcast_to(_host(modes.variance), shape) * self.duration**2,
+            alpha=np.broadcast_to(_host(torch.as_tensor(modes.alpha)), shape),
+            mode_weight=np.broadcast_to(_host(mixture.weights), shape),
         )
 
     def sparsity(self, record: AttentionRecord) -> Sparsity:

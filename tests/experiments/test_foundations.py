@@ -8,6 +8,7 @@ import torch
 
 from audioattn_lib.attention.densities import BetaGaussian
 from audioattn_lib.attention.maps import softmax, sparsemax
+from audioattn_lib.attention.mixtures import Mixture
 from audioattn_lib.errors import ConfigError
 from audioattn_lib.experiments import foundations
 
@@ -100,6 +101,14 @@ def test_densities_on_the_scale_of_the_clip_become_seconds(sound):
     assert density.location.shape == (1, 1)
     assert density.location[0, 0] == pytest.approx(sound.duration / 2 - 0.005)
     assert density.variance[0, 0] == pytest.approx((sound.duration / 10) ** 2)
+
+
+def test_the_modes_of_a_mixture_stand_in_a_row(sound):
+    modes = BetaGaussian(torch.tensor([0.25, 0.75]), torch.tensor([0.01, 0.02]), 1.5)
+    density = sound.record("two", density=Mixture(torch.tensor([0.3, 0.7]), modes)).density
+    np.testing.assert_allclose(density.location, [[0.25 * 3.01 - 0.005, 0.75 * 3.01 - 0.005]], rtol=1e-6)
+    np.testing.assert_allclose(density.mode_weight, [[0.3, 0.7]], rtol=1e-6)
+    np.testing.assert_allclose(density.alpha, [[1.5, 1.5]])
 
 
 @pytest.mark.data

@@ -1,6 +1,6 @@
 """Correlations of many resamples at once.
 
-Book page: ``data``.
+Book page: ``sleepiness``.
 """
 
 from __future__ import annotations

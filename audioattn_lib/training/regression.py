@@ -5,7 +5,7 @@ the training clips, the complexity is chosen on the development clips, and the
 model is fitted again on both with a scaling of its own. Development clips then
 train too, so their own score is optimistic and only the test score counts.
 
-Book page: ``data``.
+Book page: ``sleepiness``.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ def fit_regression(
     -----
     Scaling to [0, 1] is fitted on the training clips, and anew on training and
     development clips for the final fit. Schuller et al., *The INTERSPEECH 2019
-    computational paralinguistics challenge*, 2019. Book page: ``data``.
+    computational paralinguistics challenge*, 2019. Book page: ``sleepiness``.
     """
     if model not in REGRESSORS:
         raise ValueError(f"model is {model!r}; it must be one of {', '.join(REGRESSORS)}")

@@ -1,6 +1,6 @@
 """How well numbers are predicted: scores with intervals, a test against chance, comparisons of systems.
 
-Book page: ``data``.
+Book page: ``sleepiness``.
 """
 
 from __future__ import annotations
@@ -38,6 +38,8 @@ Array = NDArray[np.float64]
 
 SCORES = ("spearman", "pearson", "concordance", "mean_absolute_error")
 """Scores with intervals: three correlations from -1 to 1, and an error in the unit of the labels."""
+
+_FEW = 10
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,7 @@ def score_regression(
         The scores of :func:`~audioattn_lib.training.metrics.regression_metrics`,
         where a correlation with something constant is 0; ``intervals``, the
         bootstrap interval of each as a dictionary; ``permutation``, the test of
-        Spearman's correlation; ``note``, ``""`` unless something is constant.
+        Spearman's correlation; ``note``, ``""`` unless something is constant or groups are few.
 
     Raises
     ------
@@ -117,19 +119,24 @@ def score_regression(
 
     Notes
     -----
-    Book page: ``data``.
+    Book page: ``sleepiness``.
     """
     y, p = _pair(labels, predictions)
     scores = regression_metrics(y, p)
-    note = ""
-    for name, values in (("predictions", p), ("labels", y)):
-        if np.ptp(values) == 0:
-            note = f"all {name} are {values[0]:g}: correlations are undefined and count as 0"
+    notes = [
+        f"all {name} are {values[0]:g}: correlations are undefined and count as 0"
+        for name, values in (("predictions", p), ("labels", y))
+        if np.ptp(values) == 0
+    ]
+    _, n_groups = group_index(groups, len(y))
+    if n_groups < _FEW:
+        unit = "clips" if groups is None else "groups"
+        notes.append(f"only {n_groups} {unit}: intervals over so few are too narrow")
     scores |= {name: 0.0 for name in SCORES if scores[name] is None}
     given: dict[str, Any] = {"groups": groups, "n_resamples": n_resamples, "level": level, "seed": seed}
     intervals = {name: bootstrap_interval((y, p), name, **given).to_dict() for name in SCORES}
     test = permutation_test(y, p, groups=groups, n_permutations=n_resamples, level=level, seed=seed)
-    return scores | {"intervals": intervals, "permutation": asdict(test), "note": note}
+    return scores | {"intervals": intervals, "permutation": asdict(test), "note": "; ".join(notes)}
 
 
 def permutation_test(
@@ -252,7 +259,7 @@ def compare_regressions(
 
     Notes
     -----
-    Book page: ``data``.
+    Book page: ``sleepiness``.
     """
     if statistic not in SCORES:
         raise ValueError(f"statistic is {statistic!r}; it must be one of {', '.join(SCORES)}")

@@ -172,16 +172,22 @@ def test_constant_predictions_far_from_zero_correlate_with_nothing():
 def test_scores_of_predictions():
     _, y = problem()
     p = y[2] + 0.5 * np.random.default_rng(1).standard_normal(40)
-    scores = score_regression(y[2], p, groups=np.repeat(np.arange(8), 5))
+    scores = score_regression(y[2], p, groups=np.repeat(np.arange(10), 4))
     assert scores["spearman"] == pytest.approx(stats.spearmanr(y[2], p).statistic)
     assert scores["pearson"] == pytest.approx(np.corrcoef(y[2], p)[0, 1])
     assert scores["concordance"] < scores["pearson"]
     for name in SCORES:
         assert scores["intervals"][name]["low"] < scores[name] < scores["intervals"][name]["high"]
-        assert "8 groups" in scores["intervals"][name]["method"]
+        assert "10 groups" in scores["intervals"][name]["method"]
     assert scores["permutation"]["p_value"] < 0.01
     assert scores["permutation"]["low"] < 0 < scores["permutation"]["high"]
     assert scores["note"] == ""
+
+
+def test_few_speakers_are_remarked_on():
+    _, y = problem()
+    scores = score_regression(y[2], y[2], groups=np.repeat([0, 1], 20), n_resamples=100)
+    assert scores["note"] == "only 2 groups: intervals over so few are too narrow"
 
 
 def test_concordance_by_hand():

@@ -7,7 +7,10 @@ of pitch, tract length and timbre, so neither the height nor the colour of a
 voice tells its accent. The accents are invented and stand for no place.
 Speakers are in one fold each. The same options give the same samples.
 
-It is synthetic, and every page that plays it says so.
+It is synthetic, and every page that plays it says so. Measured on the default
+accents (480 clips, 4 folds): a logistic regression on mean and standard
+deviation of the log-mel reaches about 50 %, one on the numbers that describe
+the speaker 13 %, with chance at 20 %.
 
 Book page: ``data``.
 """

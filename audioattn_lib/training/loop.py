@@ -46,7 +46,7 @@ class TrainingSettings:
     ----------
     epochs
         Passes over the training clips, at least 1.
-    monitor, maximise
+    monitor
         Score that picks the best epoch; lower is better, or higher where ``maximise``.
     gradient_clip
         Largest norm of the gradient, above 0.
@@ -70,16 +70,16 @@ class TrainingSettings:
 
     epochs: int
     monitor: str = "loss"
-    maximise: bool = False
     gradient_clip: float = 5.0
     patience: int | None = None
-    plateau_patience: int | None = None
-    plateau_factor: float = 0.5
-    accumulation: int = 1
     precision: str = "auto"
     compile_model: bool = False
     checkpoint_seconds: float = 60.0
     tensorboard: bool = True
+    maximise: bool = False
+    plateau_patience: int | None = None
+    plateau_factor: float = 0.5
+    accumulation: int = 1
 
     def __post_init__(self) -> None:
         if self.epochs < 1:

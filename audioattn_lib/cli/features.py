@@ -5,8 +5,9 @@ Book page: commands.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -20,7 +21,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 
 @click.group(no_args_is_help=True)
 def features() -> None:
-    """Look at tables of features, convert and join them.
+    """Look at tables of features, convert, join and use them.
 
     A table is a .csv, .arff or .nc file with a row for each clip: those that
     this program writes, those that auDeep exports, and the feature files of
@@ -31,6 +32,7 @@ def features() -> None:
       audioattn features inspect runs/sleepiness/<key>/features.csv
       audioattn features convert features.csv features.arff --layout audeep
       audioattn features fuse fused.csv attention.csv plain.csv
+      audioattn features regress fused.csv
     """
 
 
@@ -106,6 +108,62 @@ def fuse(target: Path, tables: tuple[Path, ...]) -> None:
     write_features(fused, target)
     widths = " + ".join(str(table.width) for table in read.values())
     click.echo(f"{_describe(target, fused)}\n{widths} = {fused.width} features")
+
+
+@features.command()
+@click.argument("tables", type=_FILE, nargs=-1, required=True)
+@click.option("--data", "corpus", show_default=False, help="Corpus whose labels, splits and groups are used.")
+@click.option(
+    "--model", type=click.Choice(["linear_svr", "ridge", "rbf_svr"]), default="linear_svr", help="Regression."
+)
+@click.option("--max-iter", type=click.IntRange(1), default=1000, help="Passes of the solver at most.")
+@click.option("--seed", type=click.IntRange(0), default=0, help="Order in which the solver visits clips.")
+@click.option("-o", "--output", type=_FILE, show_default=False, help="Write predictions to this .csv file.")
+def regress(
+    tables: tuple[Path, ...], corpus: str | None, model: str, max_iter: int, seed: int, output: Path | None
+) -> None:
+    """Predict numbers from features, and score the test clips.
+
+    Fits on the clips of split train, chooses the complexity on devel, fits
+    again on both and predicts test. Several TABLES with other clips, such as
+    one for each split, are put under one another.
+
+    \b
+    Examples:
+      audioattn features regress fused.csv -o predictions.csv
+      audioattn features regress train.csv devel.csv test.csv --data path/to/SLEEP
+    """
+    from audioattn_lib.data.feature_table import stack
+    from audioattn_lib.data.table_files import read_features
+    from audioattn_lib.experiments.corpus import load_corpus
+    from audioattn_lib.experiments.feature_regression import regress_features
+
+    table = stack({str(path): read_features(path) for path in tables})
+    if corpus is not None:
+        table = table.described_by(load_corpus(corpus))
+    predictions, metrics = regress_features(table, model=model, max_iter=max_iter, seed=seed)  # type: ignore[arg-type]
+    if output is not None:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        predictions.to_csv(output, index=False, lineterminator="\n")
+    click.echo("\n".join(_scores(metrics)))
+
+
+def _scores(metrics: dict[str, Any]) -> Iterator[str]:
+    """Lines about a regression."""
+    yield f"{metrics['n_features']} features, complexity {metrics['complexity']:g}"
+    yield f"devel      spearman {metrics['devel_spearman']:.3f} (rounded {metrics['devel_spearman_rounded']:.3f})"
+    if "spearman" in metrics:
+        for name in metrics["intervals"]:
+            found = metrics["intervals"][name]
+            yield f"test       {name} {found['estimate']:.3f} [{found['low']:.3f}, {found['high']:.3f}]"
+        yield f"           spearman of rounded predictions {metrics['spearman_rounded']:.3f}"
+        yield f"           p of spearman {metrics['permutation']['p_value']:.2g}"
+        yield f"chance     mean_absolute_error {metrics['chance']['mean_absolute_error']:.3f}"
+    else:
+        yield "test       no clip has a label, so nothing is scored"
+    for note in (*metrics["notes"], metrics.get("note", "")):
+        if note:
+            yield f"note       {note}"
 
 
 def _describe(path: Path, table: FeatureTable) -> str:

@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..errors import AudioAttnError
 from .manifest import UNKNOWN, Manifest, parse_number
 
-__all__ = ["RESERVED", "FeatureTable", "FeatureTableError", "fuse"]
+__all__ = ["RESERVED", "FeatureTable", "FeatureTableError", "fuse", "stack"]
 
 RESERVED = ("filename", "chunk_nr", "label_nominal", "label_numeric", "split", "group", "cv_folds")
 """Names of columns that are no features: those of auDeep, and what its tables leave out."""
@@ -138,6 +138,29 @@ class FeatureTable:
             tuple(table["split"]) if "split" in table else (),
             tuple(table["group"]) if "group" in table else (),
         )
+
+    def described_by(self, manifest: Manifest) -> FeatureTable:
+        """The table with labels, splits and groups of a corpus, in place of its own.
+
+        Parameters
+        ----------
+        manifest
+            The corpus. Clips are found by their identifier or, as in the feature files of the challenges, by the name
+            of their file without its folder.
+
+        Raises
+        ------
+        FeatureTableError
+            When the corpus lacks a clip of the table; the message names it.
+        """
+        rows = {name.rpartition("/")[2]: row for row, name in enumerate(manifest.ids)}
+        rows |= {name: row for row, name in enumerate(manifest.ids)}
+        missing = [name for name in self.ids if name not in rows]
+        if missing:
+            raise FeatureTableError(f"{len(missing)} clips are not in {manifest.name}: {_some(missing)}")
+        corpus = FeatureTable.from_manifest(manifest, np.zeros((len(manifest), 1)))
+        found = corpus.take([rows[name] for name in self.ids])
+        return replace(self, labels=found.labels, values=found.values, splits=found.splits, groups=found.groups)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -262,6 +285,44 @@ def fuse(tables: Mapping[str, FeatureTable]) -> FeatureTable:
         splits=splits,
         groups=groups,
     )
+
+
+def stack(tables: Mapping[str, FeatureTable]) -> FeatureTable:
+    """Put the clips of several tables of the same features under one another.
+
+    Parameters
+    ----------
+    tables
+        By name, at least one, with the same names of features.
+
+    Raises
+    ------
+    FeatureTableError
+        When features differ or a clip stands in two tables; the message names them.
+
+    Notes
+    -----
+    Book page: ``data``.
+    """
+    if not tables:
+        raise FeatureTableError("there is nothing to stack; give at least one table")
+    (first_name, first), *_ = tables.items()
+    for name, table in tables.items():
+        if table.names != first.names or table.folds.shape[1] != first.folds.shape[1]:
+            raise FeatureTableError(
+                f"{name} has {table.width} features, {first_name} {first.width}, or they have other names; "
+                "only tables of the same features can be stacked"
+            )
+
+    def joined(column: str) -> NDArray[np.generic]:
+        return np.concatenate([getattr(table, column) for table in tables.values()])
+
+    texts = {
+        column: tuple(text for table in tables.values() for text in getattr(table, column))
+        for column in ("ids", "labels", "splits", "groups")
+    }
+    numbers = {column: joined(column) for column in ("features", "values", "chunks", "folds")}
+    return replace(first, **texts, **numbers)  # type: ignore[arg-type]
 
 
 def _agree(column: str, first: FeatureTable, found: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:

@@ -80,7 +80,7 @@ def read_netcdf(path: Path) -> FeatureTable:
         magic = raw.read(8)
     if magic.startswith(b"\x89HDF"):
         raise FeatureTableError(
-            f"{path}: netCDF-4, which is HDF5 and is not read here; export it as CSV or ARFF (audeep export) and read that"
+            f"{path}: netCDF-4, which is HDF5 and is not read here; export it as CSV or ARFF with `audeep export`"
         )
     try:
         with warnings.catch_warnings():

@@ -110,3 +110,26 @@ def test_voices_are_written_as_files(run, tmp_path, monkeypatch, corpus, options
     assert said in run("data", "synthesise", corpus, "here", *options).output
     assert io.info(next((tmp_path / "here" / "audio").iterdir())).sample_rate == 16_000
     assert "nothing found" in run("data", "check", "here").output
+
+
+def test_regress_with_the_labels_of_a_corpus(run, tmp_path):
+    """A table for each split, without labels, as the published code writes them."""
+    rng = np.random.default_rng(0)
+    rows, values = ["file_name,label"], rng.integers(1, 10, 90)
+    for i, value in enumerate(values):
+        rows.append(f"{('train', 'devel', 'test')[i % 3]}_{i:04d}.wav,{value}")
+    (tmp_path / "SLEEP" / "wav").mkdir(parents=True)
+    (tmp_path / "SLEEP" / "lab").mkdir()
+    (tmp_path / "SLEEP" / "lab" / "labels.csv").write_text("\n".join(rows))
+    for part in range(3):
+        ids = tuple(row.split(",")[0] for row in rows[1:][part::3])
+        features = values[part::3, None] + rng.standard_normal((30, 4))
+        write_features(FeatureTable(ids, features), f"{part}.csv", layout="published")
+    said = run("features", "regress", "0.csv", "1.csv", "2.csv", "--data", "SLEEP", "-o", "predictions.csv").output
+    assert "4 features, complexity" in said
+    assert "test       spearman 0." in said
+    assert "chance     mean_absolute_error" in said
+    with open("predictions.csv") as file:
+        assert file.readline() == "clip,split,label,predicted,rounded\n"
+        assert len(file.readlines()) == 60
+    assert "no clip is in split 'train'" in run("features", "regress", "0.csv", code=2).stderr

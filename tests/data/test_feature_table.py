@@ -175,7 +175,7 @@ def test_files_that_cannot_be_used_are_named(tmp_path, name, content, message):
 
 def test_an_hdf5_file_says_what_to_do(tmp_path):
     (tmp_path / "t.nc").write_bytes(b"\x89HDF\r\n\x1a\n")
-    with pytest.raises(FeatureTableError, match="netCDF-4, which is HDF5 and is not read here; export it as CSV or ARFF"):
+    with pytest.raises(FeatureTableError, match="netCDF-4, which is HDF5 and is not read here; export"):
         read_features(tmp_path / "t.nc")
 
 

@@ -48,12 +48,17 @@ def classification_loss(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor
 
 
 def validate(network: nn.Module, batches: _Batches) -> dict[str, float]:
-    """Mean loss, and the shares of clips that are entirely right and that are not."""
+    """Mean loss, the shares of clips that are entirely right and that are not, and macro F1 with one class a clip."""
     loss, correct, clips = 0.0, 0.0, 0
+    pairs = []
     for batch in batches.epoch(0):
-        value, right = classification_loss(network(batch.features, batch.lengths)[0], batch.targets)
+        logits = network(batch.features, batch.lengths)[0]
+        value, right = classification_loss(logits, batch.targets)
         loss, correct, clips = loss + float(value) * len(batch), correct + float(right), clips + len(batch)
-    return {"loss": loss / clips, "accuracy": correct / clips, "error": 1.0 - correct / clips}
+        if batch.targets.ndim == 1:
+            pairs.append(torch.stack([batch.targets, logits.argmax(dim=1)]).cpu())
+    scores = {"loss": loss / clips, "accuracy": correct / clips, "error": 1.0 - correct / clips}
+    return scores | ({"macro_f1": metrics.macro_f1(*torch.cat(pairs, dim=1).numpy())} if pairs else {})
 
 
 @torch.no_grad()
@@ -69,13 +74,20 @@ def predict(network: nn.Module, batches: _Batches) -> tuple[Tensor, AttentionRec
 
 
 def predictions_table(
-    manifest: Manifest, rows: NDArray[np.int64], logits: Tensor, targets: Tensor, *, split: str = "test"
+    manifest: Manifest,
+    rows: NDArray[np.int64],
+    logits: Tensor,
+    targets: Tensor,
+    *,
+    split: str = "test",
+    classes: Sequence[str] | None = None,
 ) -> pd.DataFrame:
     """``predictions.csv``: a row a clip with label, prediction, loss and the probability of every class.
 
-    Several classes a clip are joined by ``;``; the predicted ones have probability above one half.
+    Several classes a clip are joined by ``;``; the predicted ones have probability above one half. ``classes`` are
+    those of the columns of ``logits``, all of the manifest by default.
     """
-    classes = manifest.classes
+    classes = manifest.classes if classes is None else classes
     if targets.ndim == 1:
         probabilities = logits.softmax(dim=1)
         losses = F.cross_entropy(logits, targets, reduction="none")

@@ -1,8 +1,9 @@
-"""A corpus and its options as one text, as configurations and command lines hold it."""
+"""A corpus and its options as one text, as configurations and command lines hold it; and a corpus made ready."""
 
 from __future__ import annotations
 
 import ast
+import logging
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,11 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..attention.record import FrameClock
+from ..audio.features import LogMel
+from ..audio.magnitude_mel import MagnitudeMel
 from ..data.corpora import load
 from ..data.manifest import Event, Manifest
+from ..data.store import FeatureStore
 from ..errors import ConfigError
 
-__all__ = ["Clip", "load_corpus", "parse_corpus"]
+__all__ = ["Clip", "PreparedCorpus", "checked", "load_checked", "load_corpus", "parse_corpus"]
+
+log = logging.getLogger("audioattn")
 
 
 @dataclass(frozen=True)
@@ -82,3 +88,72 @@ def load_corpus(text: str) -> Manifest:
     """The corpus that ``text`` names, see :func:`parse_corpus`."""
     name, options = parse_corpus(text)
     return load(name, **options)
+
+
+def load_checked(text: str, *, skip_bad_clips: bool = False) -> Manifest:
+    """The corpus that ``text`` names, without fault: an error lists what is wrong, or the log what was left out.
+
+    Raises
+    ------
+    ManifestError
+        When the check finds an error, unless clips with one are skipped.
+    """
+    return checked(load_corpus(text), skip_bad_clips=skip_bad_clips)
+
+
+def checked(manifest: Manifest, *, skip_bad_clips: bool = False) -> Manifest:
+    """A manifest without fault, as :func:`load_checked`."""
+    report = manifest.check()
+    if report.passed or not skip_bad_clips:
+        report.raise_if_failed()
+        return manifest
+    log.warning("%s", report)
+    return report.skippable
+
+
+@dataclass(frozen=True)
+class PreparedCorpus:
+    """A corpus ready for training: its table and its features.
+
+    Parameters
+    ----------
+    manifest
+        The clips.
+    store
+        Features of every clip, in decibels, as pictures show them.
+    front_end
+        What made them.
+    data_hash
+        Hash of the content of the corpus.
+    """
+
+    manifest: Manifest
+    store: FeatureStore
+    front_end: LogMel | MagnitudeMel
+    data_hash: str
+
+    @property
+    def groups(self) -> NDArray[np.str_]:
+        """What must not be counted twice, for each clip: its recording or speaker, or the clip itself."""
+        table = self.manifest.table
+        return np.asarray(table["group"] if "group" in table else table["file_name"], dtype=np.str_)
+
+    @property
+    def clock(self) -> FrameClock:
+        """Time of the feature frames."""
+        return FrameClock(*self.front_end.clock)
+
+    def clip(self, name: str) -> Clip:
+        """One clip by its identifier, with everything a picture or a player needs."""
+        row = self.manifest.ids.index(name)
+        samples, rate = self.manifest.read_audio(row, self.front_end.sample_rate)
+        return Clip(
+            name,
+            self.manifest.table["label"].iloc[row],
+            samples,
+            rate,
+            self.store[row].numpy(),
+            self.clock,
+            self.front_end.frequencies.cpu().numpy(),
+            tuple(self.manifest.events(row)),
+        )

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from ..errors import ConfigError
 
-__all__ = ["require", "require_choice"]
+__all__ = ["make_preset", "require", "require_choice"]
+
+C = TypeVar("C")
 
 
 def require(config: Any, name: str, holds: bool, what: str) -> None:
@@ -19,3 +22,20 @@ def require(config: Any, name: str, holds: bool, what: str) -> None:
 def require_choice(config: Any, name: str, choices: Sequence[str]) -> None:
     """Raise a :class:`ConfigError` that lists the choices unless the field is one of them."""
     require(config, name, getattr(config, name) in choices, f"one of {', '.join(choices)}")
+
+
+def make_preset(config: type[C], presets: Mapping[str, Callable[..., C]], name: str, changes: Mapping[str, Any]) -> C:
+    """The preset called ``name`` with some fields changed; a change to ``None`` is none.
+
+    Raises
+    ------
+    ConfigError
+        When there is no such preset or no such field; the message lists what there is.
+    """
+    if name not in presets:
+        raise ConfigError(f"preset is {name!r}; it must be one of {', '.join(presets)}")
+    known = [field.name for field in dataclasses.fields(config)]  # type: ignore[arg-type]
+    unknown = sorted(changes.keys() - set(known))
+    if unknown:
+        raise ConfigError(f"no field is called {', '.join(unknown)}; there are {', '.join(known)}")
+    return presets[name](**{field: value for field, value in changes.items() if value is not None})

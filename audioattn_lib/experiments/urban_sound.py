@@ -30,19 +30,16 @@ from ..attention.record import FrameClock
 from ..attention.value_function import frame_centres
 from ..attention.variants import VARIANTS, build_attention
 from ..audio.features import LogMel
-from ..batch.key import dependency_hash, key, source_hash
 from ..data.files import cache_directory, exclusive
 from ..data.loading import BatchLoader
-from ..data.manifest import Manifest
 from ..data.splits import fold_names, split_clips
 from ..data.store import FeatureStore
-from ..errors import ConfigError
 from ..models.acrnn import ACRNN, NORMALISATIONS, PRESETS, CorpusNormalisation
 from ..training.baseline import linear_baseline, summary_features
 from ..training.checkpoint import load_best
 from ..training.loop import TrainingSettings, fit, select_device
 from ..training.progress import Progress
-from ..training.run_directory import Run, RunDirectory, describe_environment
+from ..training.run_directory import Run, RunDirectory
 from ..training.schedules import Triangular
 from .classification import (
     classification_loss,
@@ -53,8 +50,9 @@ from .classification import (
     score_predictions,
     validate,
 )
-from .corpus import Clip, load_corpus
-from .fields import require, require_choice
+from .corpus import Clip, PreparedCorpus, load_checked
+from .directories import open_directory
+from .fields import make_preset, require, require_choice
 from .study import Study, choose
 
 __all__ = [
@@ -159,14 +157,7 @@ class Config:
 
         A corpus of ``None`` is the one of the preset.
         """
-        presets = {"smoke": cls.smoke, "default": cls.default, "paper": cls.paper}
-        if name not in presets:
-            raise ConfigError(f"preset is {name!r}; it must be one of {', '.join(presets)}")
-        unknown = changes.keys() - {f.name for f in dataclasses.fields(cls)}
-        if unknown:
-            known = ", ".join(f.name for f in dataclasses.fields(cls))
-            raise ConfigError(f"no field is called {', '.join(sorted(unknown))}; there are {known}")
-        return presets[name](**{k: v for k, v in changes.items() if v is not None})
+        return make_preset(cls, {"smoke": cls.smoke, "default": cls.default, "paper": cls.paper}, name, changes)
 
     @classmethod
     def smoke(cls, **changes: Any) -> Config:
@@ -188,13 +179,9 @@ class Config:
 
 
 @dataclass(frozen=True)
-class Prepared:
+class Prepared(PreparedCorpus):
     """A corpus ready for training."""
 
-    manifest: Manifest
-    store: FeatureStore
-    front_end: LogMel
-    data_hash: str
     targets: Tensor
     is_multilabel: bool
 
@@ -212,32 +199,6 @@ class Prepared:
             text += " The times of events are not known, so only deletion and insertion can be measured."
         return text
 
-    @property
-    def groups(self) -> NDArray[np.str_]:
-        """What must not be counted twice, for each clip: its recording, or the clip itself."""
-        table = self.manifest.table
-        return np.asarray(table["group"] if "group" in table else table["file_name"], dtype=np.str_)
-
-    def clip(self, name: str) -> Clip:
-        """One clip by its identifier, with everything a picture or a player needs."""
-        row = self.manifest.ids.index(name)
-        samples, rate = self.manifest.read_audio(row, self.front_end.sample_rate)
-        return Clip(
-            name,
-            self.manifest.table["label"].iloc[row],
-            samples,
-            rate,
-            self.store[row].numpy(),
-            self.clock,
-            self.front_end.frequencies.numpy(),
-            tuple(self.manifest.events(row)),
-        )
-
-    @property
-    def clock(self) -> FrameClock:
-        """Time of the feature frames."""
-        return FrameClock(*self.front_end.clock)
-
 
 def prepare(config: Config) -> Prepared:
     """Load and check the corpus, and compute its features once; both are kept for the next call."""
@@ -246,13 +207,7 @@ def prepare(config: Config) -> Prepared:
 
 @lru_cache(maxsize=4)
 def _prepare(data: str, sample_rate: int, n_mels: int, skip_bad_clips: bool, device: str) -> Prepared:
-    manifest = load_corpus(data)
-    report = manifest.check()
-    if skip_bad_clips and not report.passed:
-        manifest = report.skippable
-        log.warning("%s", report)
-    else:
-        report.raise_if_failed()
+    manifest = load_checked(data, skip_bad_clips=skip_bad_clips)
     # The model subtracts each clip's mean itself: the baseline needs what that removes.
     front_end = LogMel(
         sample_rate,
@@ -457,17 +412,7 @@ def _open(
 ) -> tuple[RunDirectory, torch.device]:
     """The directory of the run with these settings, with what it is written down, and its device."""
     device = select_device(config.device)
-    identity = {
-        "settings": dict(settings),
-        "source": source_hash(__name__),
-        "dependencies": dependency_hash(),
-        "data": prepared.data_hash,
-    }
-    directory = RunDirectory(Path(root) / NAME / key(identity))
-    if not directory.is_complete:
-        directory.write_json("config.json", settings)
-        directory.write_json("environment.json", describe_environment(str(device), prepared.data_hash))
-    return directory, device
+    return open_directory(__name__, NAME, settings, prepared.data_hash, str(device), root), device
 
 
 def _loader(

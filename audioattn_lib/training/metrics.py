@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["classification_metrics", "multilabel_metrics", "regression_metrics"]
+__all__ = ["classification_metrics", "macro_f1", "multilabel_metrics", "regression_metrics"]
 
 _SUM_TOLERANCE = 0.02  # probabilities computed in bfloat16 add up to 1 within this
 
@@ -78,12 +78,24 @@ def classification_metrics(labels: ArrayLike, probabilities: ArrayLike, classes:
         "unweighted_average_recall": float(
             metrics.recall_score(y, predicted, labels=occurring, average="macro", zero_division=0.0)
         ),
-        "macro_f1": float(metrics.f1_score(y, predicted, average="macro", zero_division=0.0)),
+        "macro_f1": macro_f1(y, predicted),
         "per_class_accuracy": {
             name: float(confusion[i, i] / count[i]) if count[i] else None for i, name in enumerate(classes)
         },
         "confusion_matrix": confusion.tolist(),
     }
+
+
+def macro_f1(labels: NDArray[np.int64], predictions: NDArray[np.int64]) -> float:
+    """Mean of :math:`F_1` over the classes that occur among labels or predictions, whole numbers ``(clips,)``.
+
+    Notes
+    -----
+    Book page: ``accents``.
+    """
+    from sklearn import metrics
+
+    return float(metrics.f1_score(labels, predictions, average="macro", zero_division=0.0))
 
 
 def multilabel_metrics(targets: ArrayLike, probabilities: ArrayLike, classes: Sequence[str]) -> dict[str, Any]:

@@ -1,0 +1,45 @@
+"""The directory of a run, found by what the run is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..batch.key import dependency_hash, key, source_hash
+from ..training.run_directory import RunDirectory, describe_environment
+
+__all__ = ["open_directory"]
+
+
+def open_directory(
+    module: str, name: str, settings: Mapping[str, Any], data_hash: str, device: str, root: str | Path
+) -> RunDirectory:
+    """The directory of the run with these settings, with what it is written down.
+
+    Parameters
+    ----------
+    module
+        Of the experiment: its source, and what that imports, are part of the run's identity.
+    name
+        Of the experiment: the run lies in ``<root>/<name>/<key>/``.
+    settings
+        All that the run is a function of, beside source, dependencies and data.
+    data_hash
+        Of the content of the corpus.
+    device
+        What it runs on, for the record; no part of the identity.
+    root
+        Directory of all runs.
+    """
+    identity = {
+        "settings": dict(settings),
+        "source": source_hash(module),
+        "dependencies": dependency_hash(),
+        "data": data_hash,
+    }
+    directory = RunDirectory(Path(root) / name / key(identity))
+    if not directory.is_complete:
+        directory.write_json("config.json", settings)
+        directory.write_json("environment.json", describe_environment(device, data_hash))
+    return directory

@@ -37,6 +37,8 @@ __all__ = [
 
 Alpha = float | Tensor
 
+_LARGEST = 1e10
+
 
 def check_values(value: Tensor, name: str, allowed: str, holds: Callable[[Tensor], Tensor]) -> None:
     """Raise an error that names the first value for which ``holds`` is false."""
@@ -56,10 +58,13 @@ def check_alpha(alpha: Alpha, check: bool) -> None:
 
 
 def exponent(alpha: Alpha, device: torch.device) -> Tensor:
-    """The power :math:`k = 1/(\\alpha-1)` in float64; 1 where a tensor holds the Gaussian's alpha."""
+    """The power :math:`k = 1/(\\alpha-1)` in float64; 1 where a tensor holds the Gaussian's alpha.
+
+    It stays below a bound from which on the density is the Gaussian to ten digits.
+    """
     if isinstance(alpha, Tensor):
-        return 1 / torch.where(alpha > 1, alpha - 1, 1.0).double()
-    return torch.full((), 1 / (alpha - 1), dtype=torch.float64, device=device)
+        return 1 / torch.where(alpha > 1, alpha - 1, 1.0).double().clamp(min=1 / _LARGEST)
+    return torch.full((), min(1 / (alpha - 1), _LARGEST), dtype=torch.float64, device=device)
 
 
 def by_alpha(

@@ -32,7 +32,15 @@ def lower_mass(s: Tensor, k: Tensor) -> Tensor:
 
 
 def _log_density(s: Tensor, k: Tensor) -> Tensor:
-    return k * torch.log(s * (2 - s)) + log_constant(k)
+    return k * _log_base(s) + log_constant(k)
+
+
+def _log_base(s: Tensor) -> Tensor:
+    """Logarithm of 1 - u^2 with s = 1 - |u|, exact where either is small."""
+    near = s < 0.5
+    return torch.where(
+        near, torch.log(torch.where(near, s * (2 - s), 1.0)), torch.log1p(-(torch.where(near, 0.0, 1 - s) ** 2))
+    )
 
 
 def _ratio(s: Tensor, k: Tensor) -> Tensor:
@@ -42,7 +50,7 @@ def _ratio(s: Tensor, k: Tensor) -> Tensor:
     nodes, weights = _RULE.on(s.device)
     length = s - start
     w = start[..., None] + length[..., None] * nodes
-    relative = torch.exp(k[..., None] * (torch.log(w * (2 - w)) - torch.log(s * (2 - s))[..., None]))
+    relative = torch.exp(k[..., None] * (_log_base(w) - _log_base(s)[..., None]))
     return length * (relative @ weights)
 
 

@@ -94,18 +94,20 @@ def _exp_single(x):  # type: ignore[no-untyped-def]
 
 
 @njit(**_OPTIONS)
-def _split(x):  # type: ignore[no-untyped-def]
-    """Exponent e and t = (m - 1) / (m + 1) of x = m 2^e, with m between the square roots of 1/2 and 2."""
-    bits = _to_bits(x)
+def _split(q):  # type: ignore[no-untyped-def]
+    """Exponent e and t = (m - 1) / (m + 1) of 1 - q = m 2^e, with m between the square roots of 1/2 and 2."""
+    bits = _to_bits(max(1 - q, 1e-15))  # rounding may put the outermost node on the end
     e = np.int32((bits - 0x3FE6A09E667F3BCD) >> 52)
     m = _from_bits(bits - (np.int64(e) << 52))
-    return e, (m - 1) / (m + 1)
+    # small q is known better than 1 - q, which matters when k is large
+    above, below = (-q, 2 - q) if e == 0 else (m - 1, m + 1)
+    return e, above / below
 
 
 @njit(**_OPTIONS)
-def _log(x):  # type: ignore[no-untyped-def]
-    """Logarithm of a normal number above 0, to 1e-15."""
-    e, t = _split(x)
+def _log_one_minus(q):  # type: ignore[no-untyped-def]
+    """Logarithm of 1 - q for q in [0, 1), to 1e-15 of itself."""
+    e, t = _split(q)
     s = t * t
     p = 1 / 19.0
     p = p * s + 1 / 17.0
@@ -120,9 +122,9 @@ def _log(x):  # type: ignore[no-untyped-def]
 
 
 @njit(**_OPTIONS)
-def _log_single(x):  # type: ignore[no-untyped-def]
+def _log_one_minus_single(q):  # type: ignore[no-untyped-def]
     """The same to 3e-9 of itself."""
-    e, t = _split(x)
+    e, t = _split(q)
     s = t * t
     p = 1 / 9.0
     p = p * s + 1 / 7.0
@@ -158,8 +160,7 @@ def _fractional(u0, ur, z0, zr, nodes, weights, k):  # type: ignore[no-untyped-d
     for i in range(len(nodes)):
         y = nodes[i]
         u, z = u0 + ur * y, z0 + zr * y
-        base = max(1 - u * u, 1e-15)  # rounding may put the outermost node on the end
-        value = weights[i] * _exp(k * _log(base) - 0.5 * z * z)
+        value = weights[i] * _exp(k * _log_one_minus(u * u) - 0.5 * z * z)
         m0 += value
         m1 += value * y
         m2 += value * (y * y)
@@ -173,8 +174,7 @@ def _fractional_single(u0, ur, z0, zr, nodes, weights, k):  # type: ignore[no-un
     for i in range(len(nodes)):
         y = nodes[i]
         u, z = u0 + ur * y, z0 + zr * y
-        base = max(1 - u * u, 1e-15)
-        value = weights[i] * _exp_single(k * _log_single(base) - 0.5 * z * z)
+        value = weights[i] * _exp_single(k * _log_one_minus_single(u * u) - 0.5 * z * z)
         m0 += value
         m1 += value * y
         m2 += value * (y * y)

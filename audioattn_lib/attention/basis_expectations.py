@@ -73,14 +73,19 @@ def basis_expectation(
         return gaussian_expectation(density, basis, interval=interval)
     if interval is not None and not interval[0] < interval[1]:
         raise ConfigError(f"interval is {interval}; it must be a lower end below an upper one")
-    if isinstance(density, Mixture):
-        each = _on_line(density._line().double(), basis, interval)
-        share = density.weights.double()
-        if interval is not None:  # each was renormalised on its own
-            share = share * _mass(density._line().double(), interval)
-            share = share / share.sum(-1, keepdim=True)
-        return (share[..., None] * each).sum(-2).to(density.dtype)
-    return _on_line(density.double(), basis, interval).to(density.dtype)
+    wide = density.double()
+    if interval is None and isinstance(basis, PowerBasis):
+        if isinstance(wide, Mixture):
+            return wide.average(_moments(wide._line(), basis.degree)).to(density.dtype)
+        return _moments(wide, basis.degree).to(density.dtype)
+    components = wide._line() if isinstance(wide, Mixture) else wide
+    places, mass = _places(components, _n_nodes(basis), interval)
+    if interval is None:
+        mass = mass / mass.sum(-1, keepdim=True)
+    total, result = mass.sum(-1), (mass[..., None] * basis(places)).sum(-2)
+    if isinstance(wide, Mixture):
+        total, result = wide.average(total), wide.average(result)
+    return (result / total[..., None]).to(density.dtype)
 
 
 def density_nodes(
@@ -106,10 +111,15 @@ def density_nodes(
     """
     if n_nodes < 1:
         raise ConfigError(f"n_nodes is {n_nodes}; it must be at least 1")
-    wide = density.double()
-    alpha = wide.alpha[..., None] if isinstance(wide.alpha, Tensor) else wide.alpha
-    location, variance = wide.location[..., None], wide.variance[..., None]
-    reach = torch.minimum(wide.half_width, _REACH * wide.stddev)[..., None]
+    places, mass = _places(density.double(), n_nodes, interval)
+    return places, mass / mass.sum(-1, keepdim=True)
+
+
+def _places(density: BetaGaussian, n_nodes: int, interval: tuple[float, float] | None) -> tuple[Tensor, Tensor]:
+    """Nodes in what the support and the interval have in common, and the mass there but for rounding."""
+    alpha = density.alpha[..., None] if isinstance(density.alpha, Tensor) else density.alpha
+    location, variance = density.location[..., None], density.variance[..., None]
+    reach = torch.minimum(density.half_width, _REACH * density.stddev)[..., None]
     y, weight = _rule(n_nodes).on(location.device)
     if interval is None:
         length, places = reach, location + reach * y
@@ -117,20 +127,13 @@ def density_nodes(
         low, high = (location - reach).clamp(*interval), (location + reach).clamp(*interval)
         length = (high - low) / 2
         places = (low + high) / 2 + length * y
-    mass = BetaGaussian(location, variance, alpha, check=False).pdf(places) * weight * length
-    return places, mass / mass.sum(-1, keepdim=True)
+    return places, BetaGaussian(location, variance, alpha, check=False).pdf(places) * weight * length
 
 
-def _on_line(density: BetaGaussian, basis: Basis, interval: tuple[float, float] | None) -> Tensor:
-    if isinstance(basis, PowerBasis) and interval is None:
-        return _moments(density, basis.degree)
-    n_nodes = 128
-    if isinstance(basis, WaveBasis):
-        n_nodes += math.ceil(2 * _WIDEST * max(abs(f) for f in basis.frequencies))
-    elif isinstance(basis, FunctionBasis):
-        n_nodes = basis.n_nodes
-    places, mass = density_nodes(density, n_nodes, interval=interval)
-    return (mass[..., None] * basis(places)).sum(-2)
+def _n_nodes(basis: PowerBasis | WaveBasis | FunctionBasis) -> int:
+    if isinstance(basis, FunctionBasis):
+        return basis.n_nodes
+    return 128 + (math.ceil(2 * _WIDEST * max(map(abs, basis.frequencies))) if isinstance(basis, WaveBasis) else 0)
 
 
 def _moments(density: BetaGaussian, degree: int) -> Tensor:
@@ -148,11 +151,6 @@ def _moments(density: BetaGaussian, degree: int) -> Tensor:
         for n in range(degree + 1)
     ]
     return torch.stack([moment.to(density.location) for moment in raw], dim=-1)
-
-
-def _mass(density: BetaGaussian, interval: tuple[float, float]) -> Tensor:
-    low, high = (torch.tensor(end, dtype=torch.float64, device=density.location.device) for end in interval)
-    return density.cdf(high) - density.cdf(low)
 
 
 @lru_cache(maxsize=32)

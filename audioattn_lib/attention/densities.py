@@ -314,10 +314,10 @@ class BetaGaussian(Distribution):
 
     def _log_compact(self, value: Tensor, k: Tensor) -> Tensor:
         u, a = self._standardise(value, k)
-        inside = u.abs() < 1
+        outside = u.abs() >= 1  # and not its opposite, for which NaN would be off the support
         # the gradient of a masked branch must be finite too: 0 * inf is not 0
-        log = k * torch.log1p(-(torch.where(inside, u, 0.0) ** 2)) + log_constant(k) - a.log()
-        return torch.where(inside, log, -math.inf)
+        log = k * torch.log1p(-(torch.where(outside, 0.0, u) ** 2)) + log_constant(k) - a.log()
+        return torch.where(outside, -math.inf, log)
 
     def _log_gaussian(self, value: Tensor) -> Tensor:
         return -0.5 * ((value - self.location) ** 2 / self.variance + torch.log(2 * math.pi * self.variance))

@@ -265,10 +265,10 @@ class MultivariateBetaGaussian(Distribution):
         def compact(k: Tensor) -> Tensor:
             radius = family.squared_radius(k, n)
             share = squared / radius
-            inside = share < 1
+            outside = share >= 1  # and not its opposite, for which NaN would be off the support
             # the gradient of a masked branch must be finite too: 0 * inf is not 0
-            log = k * torch.log1p(-torch.where(inside, share, 0.0)) + family.log_constant(k, n)
-            return torch.where(inside, log - 0.5 * (n * radius.log() + log_det), -math.inf)
+            log = k * torch.log1p(-torch.where(outside, 0.0, share)) + family.log_constant(k, n)
+            return torch.where(outside, -math.inf, log - 0.5 * (n * radius.log() + log_det))
 
         def normal() -> Tensor:
             return -0.5 * (squared + log_det + n * math.log(2 * math.pi))

@@ -164,3 +164,54 @@ def test_what_cannot_be_is_named():
         GaussianBasis([0.0, 1.0], [1.0])
     with pytest.raises(ConfigError, match="n_nodes is 0"):
         expectation(torch.cos, BetaGaussian(one, one), 0)
+
+
+@pytest.mark.parametrize("alpha", [4 / 3, 3 / 2, 2.0, 1.0001, 1.7, 3.0, 5.0])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_compiled_loops_and_pytorch_say_the_same(alpha, dtype, monkeypatch):
+    torch.manual_seed(0)
+    basis = GaussianBasis.grid(12, (0.03, 0.5))
+    location = torch.rand(4, 3, dtype=dtype, requires_grad=True)
+    variance = torch.logspace(-6, -1, 12, dtype=dtype).reshape(4, 3).requires_grad_()
+
+    def run():
+        result = gaussian_expectation(BetaGaussian(location, variance, alpha), basis)
+        return result, *torch.autograd.grad(result.sin().sum(), (location, variance))
+
+    ours = run()
+    monkeypatch.setattr("audioattn_lib.attention._compiled_expectations._loops", lambda: None)
+    tolerance = 1e-11 if dtype == torch.float64 else 2e-6
+    for one, other in zip(ours, run(), strict=True):
+        torch.testing.assert_close(one, other, atol=tolerance, rtol=10 * tolerance)
+
+
+def test_compiled_loops_take_any_layout():
+    basis = GaussianBasis.grid(6)
+    location, variance = torch.rand(3, 4).T, torch.rand(4, 1).expand(4, 3) + 0.1
+    ours = gaussian_expectation(BetaGaussian(location, variance), basis)
+    torch.testing.assert_close(
+        ours, gaussian_expectation(BetaGaussian(location.contiguous(), variance.contiguous()), basis)
+    )
+    assert gaussian_expectation(BetaGaussian(location[:0], variance[:0]), basis).shape == (0, 3, 6)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("alpha", [1.0, 3 / 2, 1.7])
+def test_compiled_graphs_say_the_same(alpha):
+    basis = GaussianBasis.grid(6)
+    location, variance = torch.rand(5, dtype=torch.float64), torch.rand(5, dtype=torch.float64) + 0.01
+
+    def f(location, variance):
+        return gaussian_expectation(BetaGaussian(location, variance, alpha, check=False), basis)
+
+    torch.testing.assert_close(torch.compile(f)(location, variance), f(location, variance))
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("alpha", [1.0, 3 / 2, 1.7])
+def test_cuda_says_the_same(alpha):
+    basis = GaussianBasis.grid(6)
+    location, variance = torch.rand(5, dtype=torch.float64), torch.rand(5, dtype=torch.float64) + 0.01
+    there = gaussian_expectation(BetaGaussian(location.cuda(), variance.cuda(), alpha), basis)
+    torch.testing.assert_close(there.cpu(), gaussian_expectation(BetaGaussian(location, variance, alpha), basis))

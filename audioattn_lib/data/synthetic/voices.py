@@ -3,10 +3,11 @@
 Each clip has a tiredness from 1 (wide awake) to 9 (fighting sleep), the range
 of the Karolinska sleepiness scale (Åkerstedt and Gillberg, *Subjective and
 objective sleepiness in the active individual*, 1990). Speech rate, pauses,
-pitch range, breathiness and precision follow it, in the directions that
-studies of sleepy speech report (Krajewski et al., *Applying multiple
-classifiers and non-linear dynamics features for detecting sleepiness from
-speech*, Neurocomputing 2012); how far is our choice. Every speaker has habits
+pitch range, breathiness and precision follow it. Slower speech and longer
+pauses are what Vogel, Fletcher and Maruff measured (*Acoustic analysis of the
+effects of sustained wakefulness on speech*, JASA 2010); the other directions
+are common belief, on which measurements disagree, and all amounts are ours.
+Every speaker has habits
 of their own and responds to tiredness more or less, and chance does the rest,
 so no single cue tells. Speakers are in one split each. The same options give
 the same samples.

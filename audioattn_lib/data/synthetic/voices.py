@@ -7,10 +7,9 @@ pitch range, breathiness and precision follow it. Slower speech and longer
 pauses are what Vogel, Fletcher and Maruff measured (*Acoustic analysis of the
 effects of sustained wakefulness on speech*, JASA 2010); the other directions
 are common belief, on which measurements disagree, and all amounts are ours.
-Every speaker has habits
-of their own and responds to tiredness more or less, and chance does the rest,
-so no single cue tells. Speakers are in one split each. The same options give
-the same samples.
+Every speaker has habits of their own and responds to tiredness more or less,
+and chance does the rest, so no single cue tells. Speakers are in one split
+each. The same options give the same samples.
 
 It is synthetic, and every page that plays it says so. Measured on the default
 voices (384 clips, 32 speakers): Spearman's correlation with tiredness is -0.62

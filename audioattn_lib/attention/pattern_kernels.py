@@ -18,7 +18,7 @@ Book page: ``attention_patterns``.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Any
@@ -38,12 +38,10 @@ KERNELS = ("auto", "blocks", "masked", "flex")
 
 Heads = Float[Tensor, "batch heads tokens features"]
 
-_SHORT = 32
-"""Runs of fewer patches with one range, on average, are joined to blocks with a mask."""
 _QUERIES = 256
-"""Queries of such a block: a fused kernel on a CPU wants about that many at once."""
-_WORTH = 0.6
-"""Blocks of their own pay where they need less than this share of all pairs: each copies its keys."""
+"""Queries of a block where ranges overlap: a fused kernel on a CPU wants about that many at once."""
+_WORTH = 0.8
+"""Such blocks pay where they need less than this share of all pairs: each copies its keys."""
 
 
 @dataclass(frozen=True)
@@ -165,11 +163,11 @@ class AttentionPlan:
     def blocks(self) -> tuple[Block, ...]:
         """What is attended to together, in the order of the queries.
 
-        Runs of patches with one range need no mask. Ranges that differ from
-        patch to patch are taken in blocks of queries, masked where they differ.
+        Groups need no mask. Where ranges overlap, queries are taken in blocks
+        and masked where their ranges differ.
         """
         ranges, counts = self._runs
-        if self._is_partition or len(counts) * _SHORT <= len(self.positions):
+        if self._is_partition:
             ends = counts.cumsum(0)
             found = zip((ends - counts).tolist(), ends.tolist(), *ranges.tolist(), strict=True)
             return tuple(Block(*one) for one in found)
@@ -229,40 +227,31 @@ class AttentionPlan:
 
     def _run_blocks(self, query: Heads, key: Heads, value: Heads) -> Heads:
         g = self.n_global
-        seen = None if self.valid is None else self.valid[:, None, None]
-        parts = [_attend(query[:, :, :g], key, value, seen)]
         blocks = self.blocks
-        sizes = {(b.last - b.first, b.stop - b.start) for b in blocks}
-        if self._is_partition and len(blocks) > 1 and len(sizes) == 1:
-            parts.append(self._run_equal(query, key, value, len(blocks)))
-        else:
-            for block in blocks:
-                keys, values = (_with_global(x, g, block.start, block.stop) for x in (key, value))
-                mask = None
-                if block.mask is not None:
-                    mask = F.pad(block.mask, (g, 0), value=True)
-                if self.valid is not None:
-                    valid = torch.cat([self.valid[:, :g], self.valid[:, g + block.start : g + block.stop]], dim=1)
-                    mask = valid[:, None, None] if mask is None else mask & valid[:, None, None]
-                parts.append(_attend(query[:, :, g + block.first : g + block.last], keys, values, mask))
-        return torch.cat(parts, dim=2)
+        seen = None if self.valid is None else self.valid[:, None, None]
+        # Splitting once is cheaper than slicing: the gradients of the parts are joined, not added up over all tokens.
+        queries = query.split([g, *(block.last - block.first for block in blocks)], dim=2)
+        parts = [_attend(queries[0], key, value, seen)]
+        for block, own, keys, values in zip(
+            blocks, queries[1:], self._keys_of_blocks(key), self._keys_of_blocks(value), strict=True
+        ):
+            mask = None if block.mask is None else F.pad(block.mask, (g, 0), value=True)
+            if self.valid is not None:
+                valid = torch.cat([self.valid[:, :g], self.valid[:, g + block.start : g + block.stop]], dim=1)
+                mask = valid[:, None, None] if mask is None else mask & valid[:, None, None]
+            parts.append(_attend(own, keys, values, mask))
+        # The fused kernel leaves the heads of a token side by side, as the projection that follows wants them.
+        return torch.cat([part.transpose(1, 2) for part in parts], dim=1).transpose(1, 2)
 
-    def _run_equal(self, query: Heads, key: Heads, value: Heads, count: int) -> Heads:
-        """Groups of one size as heads of one call: small calls waste what a fused kernel gains."""
+    def _keys_of_blocks(self, x: Tensor) -> Iterator[Tensor]:
+        """For each block the global tokens and its keys."""
         g = self.n_global
-        batch, heads, _, d = query.shape
-
-        def grouped(x: Tensor) -> Tensor:
-            own = x[:, :, g:].unflatten(2, (count, -1))  # (B, heads, count, size, d)
-            shared = x[:, :, None, :g].expand(-1, -1, count, -1, -1)
-            return torch.cat([shared, own], dim=3).flatten(0, 1)  # (B * heads, count, g + size, d)
-
-        mask = None
-        if self.valid is not None:
-            own = self.valid[:, g:].unflatten(1, (count, -1))
-            mask = F.pad(own, (g, 0), value=True)[:, None].expand(-1, heads, -1, -1).flatten(0, 1)[:, :, None]
-        queries = query[:, :, g:].unflatten(2, (count, -1)).flatten(0, 1)
-        return _attend(queries, grouped(key), grouped(value), mask).view(batch, heads, -1, d)
+        if self._is_partition:
+            shared, *own = x.split([g, *(block.stop - block.start for block in self.blocks)], dim=2)
+            yield from (torch.cat([shared, one], dim=2) for one in own)
+        else:
+            for block in self.blocks:
+                yield torch.cat([x[:, :, :g], x[:, :, g + block.start : g + block.stop]], dim=2)
 
     def _run_flex(self, query: Heads, key: Heads, value: Heads) -> Heads:
         return _flex(query.device.type == "cuda")(query, key, value, block_mask=self._block_mask)
@@ -298,13 +287,6 @@ class AttentionPlan:
             g = self.n_global
             self._bias[dtype] = F.pad(price, (g, 0, g, 0)).to(self.device, dtype)
         return self._bias[dtype]
-
-
-def _with_global(x: Tensor, g: int, start: int, stop: int) -> Tensor:
-    """Global tokens and the patches ``[start, stop)``; no copy where they are neighbours."""
-    if start == 0:
-        return x[:, :, : g + stop]
-    return torch.cat([x[:, :, :g], x[:, :, g + start : g + stop]], dim=2)
 
 
 def _attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:

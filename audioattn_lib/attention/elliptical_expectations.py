@@ -44,8 +44,10 @@ from .quadrature import Constants, ball_rule, gauss_legendre
 
 __all__ = ["multivariate_expectation", "multivariate_gaussian_expectation"]
 
-# Pairs of a density and a basis function, times nodes, that are evaluated at once
-_CHUNK = 2**19
+# Pairs of a density and a basis function, times nodes, that are evaluated at once: what a core's cache holds, and
+# what keeps another device busy
+_CHUNK = {"cpu": 2**15}
+_LARGE_CHUNK = 2**22
 
 # For every coordinate but the last: for float32 and below, for float64
 _ANGLES = tuple(Constants(*gauss_legendre(n)) for n in (24, 48))
@@ -72,9 +74,13 @@ def multivariate_gaussian_expectation(
 
     Notes
     -----
-    Nodes, and time, are as many as ``480`` (float32) in two dimensions for a pair of
-    a density and a function, and to the power of the dimensions in more. Source:
-    Martins et al., JMLR 2022, section 6. Book page: ``from_weights_to_densities``.
+    On the plane the error, relative to the peak of the basis function, stays below
+    2e-12 in float64 (2e-11 for alpha above 3) and 3e-6 in float32, for half-widths
+    from 1e-3 to 1.5, widths from 0.05 to 0.5 and correlations of any strength that
+    was tried. Time and memory are linear in pairs of a density and a basis
+    function, each of which takes some 400 nodes in float32, and 24 times more for
+    every further dimension. Source: Martins et al., JMLR 2022, section 6. Book page:
+    ``from_weights_to_densities``.
     """
     if isinstance(density, Mixture):
         return density.average(multivariate_gaussian_expectation(density._several(), basis))
@@ -171,9 +177,9 @@ class _BallExpectation(torch.autograd.Function):
         for mu, a, m, w, power in _pieces(location, scaled, centres, widths, k, precise):
             u, value = _integrand(mu, a, m, w, power, precise)
             m0 = value.sum(-1)
-            weighted = value[..., None] * u
-            m1 = weighted.sum(-2)
-            m2 = weighted.mT @ u
+            weighted = [value * x for x in u]
+            m1 = torch.stack([x.sum(-1) for x in weighted], -1)
+            m2 = torch.stack([torch.stack([(x * y).sum(-1) for y in u], -1) for x in weighted], -2)
             # the gradient of psi at x is -(x - m) psi / w^2
             apart, squared = mu - m, w**2
             by_location = -(apart * m0[..., None] + (a @ m1[..., None]).squeeze(-1)) / squared
@@ -215,7 +221,7 @@ def _pieces(
     """Pairs of a density and a basis function, a bounded number at once."""
     n_functions, n, device = len(centres), location.shape[-1], location.device
     n_angles, n_last = (len(rule.on(device)[0]) for rule in (_ANGLES[precise], choose_rule(k, precise).tensors))
-    size = max(1, _CHUNK // (n_angles ** (n - 1) * n_last))
+    size = max(1, _CHUNK.get(device.type, _LARGE_CHUNK) // (n_angles ** (n - 1) * n_last))
     for chunk in torch.arange(len(location) * n_functions, device=device).split(size):
         i, j = chunk // n_functions, chunk % n_functions
         yield location[i], scaled[i], centres[j], widths[j], k[i] if isinstance(k, Tensor) else k
@@ -223,25 +229,28 @@ def _pieces(
 
 def _integrand(
     location: Tensor, scaled: Tensor, centres: Tensor, widths: Tensor, k: float | Tensor, precise: bool
-) -> tuple[Tensor, Tensor]:
-    """Nodes u, ``(pairs, nodes, n)``, and what is to be summed over them, ``(pairs, nodes)``."""
+) -> tuple[list[Tensor], Tensor]:
+    """Coordinates u of the nodes, ``(pairs, nodes)`` each, and what is to be summed over them."""
     n = location.shape[-1]
     with torch.no_grad():
         u, rest, length = _place(location, scaled, centres, widths, k, precise)
-    z = (location - centres)[:, None] + u @ scaled.mT
-    z = z / widths[:, None]
+    start, slope = (location - centres) / widths, scaled / widths[..., None]
+    distance = torch.zeros_like(rest)
+    for i in range(n):
+        z = start[:, i, None] + sum(slope[:, i, j, None] * u[j] for j in range(n))
+        distance = distance + z * z
     if isinstance(k, Tensor):
         log = k[:, None] * rest.log() + family.log_constant(k, n)[:, None]
     else:
         log = k * rest.log() + family.log_constant(torch.tensor(k, dtype=torch.float64), n)
     constant = (widths * math.sqrt(2 * math.pi)).prod(-1)
-    return u, torch.exp(log - 0.5 * z.square().sum(-1)) * (length / constant[:, None])
+    return u, torch.exp(log - 0.5 * distance) * (length / constant[:, None])
 
 
 def _place(
     location: Tensor, scaled: Tensor, centres: Tensor, widths: Tensor, k: float | Tensor, precise: bool
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Nodes u in the ball, ``1 - |u|^2`` and the volume that each node stands for."""
+) -> tuple[list[Tensor], Tensor, Tensor]:
+    """Coordinates u of nodes in the ball, ``1 - |u|^2`` and the volume that each node stands for."""
     n = location.shape[-1]
     rule = choose_rule(k, precise)
     pull = scaled.mT / widths[:, None] ** 2
@@ -273,7 +282,8 @@ def _place(
             rho = (rho[..., None] * cosine).flatten(1)
             volume = volume * cosine
         length = volume.flatten(1)
-    return torch.stack(found, -1) @ axes.mT, rest, length
+    turned = [sum((axes[:, i, j, None] * found[j] for j in range(n)), torch.zeros_like(rest)) for i in range(n)]
+    return turned, rest, length
 
 
 def _principal_axes(matrix: Tensor) -> tuple[Tensor, Tensor]:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import torch
+from torch import Tensor, nn
 
 from audioattn_lib.attention.densities import BetaGaussian, log_constant
 from audioattn_lib.attention.expectations import GaussianBasis, gaussian_expectation
+from audioattn_lib.attention.time_frequency import TimeFrequencyAttention
 from audioattn_lib.attention.value_function import ValueFunction
 from audioattn_lib.attention.variants import VARIANTS, build_attention
 
@@ -34,6 +37,18 @@ def cases(device: str) -> list[Case]:
             "attention module, forward and backward, 32 clips of 50 to 401 frames x 128",
             partial(modules, device, (50, 401)),
             "softmax",
+            seconds=6,
+        ),
+        Case(
+            "continuous attention with options, forward and backward, 32 x 401 x 128",
+            partial(options, device),
+            "parabola",
+            seconds=6,
+        ),
+        Case(
+            "attention over time and frequency, forward and backward, 8 clips x 16 features",
+            partial(planes, device),
+            "100 x 40 cells",
             seconds=6,
         ),
         Case(
@@ -63,19 +78,46 @@ def modules(device: str, lengths: tuple[int, int] | None) -> Work:
     torch.manual_seed(0)
     frames = torch.randn(32, 401, 128, device=device, requires_grad=True)
     count = None if lengths is None else torch.randint(lengths[0], lengths[1] + 1, (32,))
-    gradient = torch.randn(32, 128, device=device)
+    return {name: _step(build_attention(name, 128).to(device), frames, count) for name in VARIANTS}
 
-    def work(name: str) -> Callable[[], object]:
-        attention = build_attention(name, 128).to(device)
 
-        def step() -> None:
-            attention(frames, count)[0].backward(gradient)
-            frames.grad = None
-            attention.zero_grad()
+def options(device: str) -> Work:
+    """What modes, heads, a learned alpha and the deviation cost."""
+    torch.manual_seed(0)
+    frames = torch.randn(32, 401, 128, device=device, requires_grad=True)
+    chosen: dict[str, tuple[str, dict[str, Any]]] = {
+        "parabola": ("parabola", {}),
+        **{f"parabola, {n} modes": ("parabola", {"modes": n}) for n in (2, 4, 8)},
+        **{f"{name}, {n} heads": (name, {"heads": n}) for name in ("softmax", "parabola") for n in (2, 4, 8)},
+        "biweight, learned alpha": ("biweight", {"learn_alpha": True}),
+        "parabola, deviation": ("parabola", {"with_deviation": True}),
+    }
+    return {
+        title: _step(build_attention(name, 128, **given).to(device), frames) for title, (name, given) in chosen.items()
+    }
 
-        return step
 
-    return {name: work(name) for name in VARIANTS}
+def planes(device: str) -> Work:
+    """Attention over time and frequency, with more cells and more modes."""
+    work: Work = {}
+    for frames, bands, modes in ((100, 40, 1), (400, 40, 1), (400, 80, 1), (400, 80, 2)):
+        torch.manual_seed(0)
+        cells = torch.randn(8, frames, bands, 16, device=device, requires_grad=True)
+        title = f"{frames} x {bands} cells" + (f", {modes} modes" if modes > 1 else "")
+        work[title] = _step(TimeFrequencyAttention(16, modes=modes).to(device), cells)
+    return work
+
+
+def _step(attention: nn.Module, values: Tensor, lengths: Tensor | None = None) -> Callable[[], object]:
+    """A pass and its gradient."""
+    gradient = torch.randn_like(attention(values, lengths)[0])
+
+    def step() -> None:
+        attention(values, lengths)[0].backward(gradient)
+        values.grad = None
+        attention.zero_grad()
+
+    return step
 
 
 def expectations(device: str) -> Work:

@@ -46,7 +46,7 @@ def share_out(
     weights
         At least 0, rows of sum 1; 0 where there is nothing.
     places
-        Coordinates of what is weighted, finite everywhere.
+        Coordinates of what is weighted, on a line or in a plane, finite everywhere.
     spacing
         Extent of a place along each axis, above 0. A mode is taken to be no narrower
         than a place is, so that none settles on a single one for ever.
@@ -75,11 +75,10 @@ def share_out(
         mass = mass.clamp(min=_LEAST_MASS)
         mean = first / mass
         covariance = (second / mass).unflatten(-1, (n, n)) - mean[..., :, None] * mean[..., None, :] + floor
-        factor = torch.linalg.cholesky_ex(covariance)[0]
-        precision = torch.cholesky_inverse(factor)
+        adjugate, determinant = _adjugate(covariance)
+        precision = adjugate / determinant[..., None]
         slope = (precision @ mean[..., None]).squeeze(-1)
-        log_deviations = factor.diagonal(dim1=-2, dim2=-1).log().sum(-1, keepdim=True)
-        height = mass.log() - log_deviations - 0.5 * (slope * mean).sum(-1, keepdim=True)
+        height = mass.log() - 0.5 * (determinant.log() + (slope * mean).sum(-1, keepdim=True))
         scores = torch.cat([height, slope, -0.5 * precision.flatten(-2)], dim=-1) @ statistics.mT
         parts = torch.softmax(scores, dim=1) * p[:, None]
     return parts
@@ -91,6 +90,14 @@ def normalise(
     """The weights of the places in each mode, rows of sum 1, and the share of each mode; of a mode of none, zeros."""
     mass = parts.sum(-1)
     return parts / mass.clamp(min=_LEAST_MASS)[..., None], mass / mass.sum(-1, keepdim=True)
+
+
+def _adjugate(matrix: Tensor) -> tuple[Tensor, Tensor]:
+    """Adjugate and determinant ``(..., 1)`` of matrices of 1 or 2 rows, for which an inverse of torch is slow."""
+    if matrix.shape[-1] == 1:
+        return torch.ones_like(matrix), matrix[..., 0]
+    a, b, c, d = matrix.flatten(-2).split(1, dim=-1)
+    return torch.cat([d, -b, -c, a], dim=-1).unflatten(-1, (2, 2)), a * d - b * c
 
 
 def _slices(p: Tensor, x: Tensor, modes: int) -> Tensor:

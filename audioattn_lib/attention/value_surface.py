@@ -19,8 +19,7 @@ larger than the plane or than the bases: time and memory grow with the number of
 cells, and no matrix over all pairs of cells exists.
 
 Source: Martins et al., *Sparse and continuous attention mechanisms*, NeurIPS 2020,
-section 3.2 and the appendix on two dimensions, for the regression; solving it by
-axes is ours. Book page: ``from_weights_to_densities``.
+section 3.2, for the regression; solving it by axes is ours. Book page: ``from_weights_to_densities``.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..attention.record import AttentionRecord, FrameClock
+from ..attention.regions import Regions
 from .describe import Curve, Events, KnownEvent, curve, known_events, sentence, title_of
 from .figure import Figure, render
 from .spectrogram import LANE, WIDTH, checked, draw_events, draw_spectrogram, lanes
@@ -39,7 +40,8 @@ def plot_attention(
     A density is drawn as a curve in 1/s with its support and mean marked;
     weights of frames as bars on the same axis (weight divided by the length of
     a frame, so the two compare), one row a head; time-frequency maps as a layer
-    over the spectrogram, one panel a layer and head; replayed segments as
+    over the spectrogram, one panel a layer and head, with the border of a
+    density's support (of a Gaussian, two deviations) around its centre; replayed segments as
     numbered spans. A grey line over a density is the weight with which each
     frame really enters the context, where the record has it.
 
@@ -281,6 +283,8 @@ def _plot_maps(
                     extent=(edges[0], edges[-1], -0.5, len(values) - 0.5),
                     interpolation="bilinear",
                 )
+                if record.regions is not None:
+                    _draw_regions(ax, record.regions, (record.frequencies, frequencies), theme)
                 ax.label_outer()
                 if layers * heads > 1:
                     ax.set_title(f"Layer {layer + 1}, head {head + 1}", fontsize=8, fontweight="normal")
@@ -293,6 +297,23 @@ def _plot_maps(
 
     alt = sentence(record.span(), frequencies, [curve(record, title=title)], events)
     return render(draw, f"{alt} Time-frequency maps of {layers} layers and {heads} heads.", caption)
+
+
+def _draw_regions(
+    ax: Axes, regions: Regions, rows: tuple[NDArray[Any] | None, NDArray[Any] | None], theme: Theme
+) -> None:
+    """The border of every mode of one clip and its centre; ``rows`` are the frequencies of the map and of the axes."""
+    given, wanted = rows
+    limits = ax.axis()
+    for mode, share in enumerate(regions.mode_weight[0]):
+        if share > 0:
+            points = np.concatenate([regions.outline(mode=mode), regions.location[:1, mode]])
+            time, row = points.T
+            if given is not None and wanted is not None and not np.array_equal(given, wanted):
+                row = np.interp(np.interp(row, np.arange(len(given)), given), wanted, np.arange(len(wanted)))
+            ax.plot(time[:-1], row[:-1], color=theme.attention, lw=1.2, alpha=0.4 + 0.6 * float(share))
+            ax.plot(time[-1], row[-1], marker="+", ms=6, color=theme.attention)
+    ax.axis(limits)
 
 
 def _resample_rows(

@@ -5,6 +5,7 @@ import re
 import numpy as np
 
 from audioattn_lib.attention.record import AttentionRecord, Density, FrameClock
+from audioattn_lib.attention.regions import Regions
 
 SAMPLE_RATE = 16000
 FRAMES = 101
@@ -22,6 +23,13 @@ def make_record(kind: str, clips: int = 2) -> AttentionRecord:
     sparse = np.clip(weights - weights.max() / 3, 0, None)
     sparse /= sparse.sum(-1, keepdims=True)
     column = np.ones((clips, 1))
+    regions = Regions(
+        np.array([[[0.3, 5.0], [0.7, 14.0]]]).repeat(clips, 0),
+        np.array([[[[0.003, 0.05], [0.05, 3.0]], [[0.002, 0.0], [0.0, 1.0]]]]).repeat(clips, 0),
+        np.array([[1.5, 1.0]]).repeat(clips, 0),
+        np.array([[0.7, 0.3]]).repeat(clips, 0),
+    )
+    ellipses = np.stack([regions.cells(clip, CLOCK.edges(FRAMES), 20) for clip in range(clips)])[:, None, None]
     fields: dict[str, object] = {
         "softmax": {"weights": weights},
         "sparsemax": {"weights": sparse},
@@ -47,12 +55,13 @@ def make_record(kind: str, clips: int = 2) -> AttentionRecord:
             "maps": np.random.default_rng(0).random((clips, 2, 2, 20, FRAMES)),
             "frequencies": np.geomspace(100, 7500, 20),
         },
+        "regions": {"maps": ellipses, "regions": regions, "frequencies": np.geomspace(100, 7500, 20)},
         "playback": {"segments": np.array([[[0.6, 0.8], [0.1, 0.2], [np.nan, np.nan]]]).repeat(clips, 0)},
     }[kind]
     return AttentionRecord(kind, CLOCK, names, n_frames, **fields)
 
 
-KINDS = ("softmax", "sparsemax", "heads", "gaussian", "triweight", "parabola", "mixture", "maps", "playback")
+KINDS = ("softmax", "sparsemax", "heads", "gaussian", "triweight", "parabola", "mixture", "maps", "regions", "playback")
 
 EVENTS = [("dog bark", 0.3, 0.5), ("siren", 0.45, 0.9)]
 HOSTILE = '"><script>alert(1)</script><img src="https://example.org/x.png">$\\frac{$'

@@ -75,9 +75,9 @@ def multivariate_gaussian_expectation(
     Notes
     -----
     On the plane the error, relative to the peak of the basis function, stays below
-    2e-12 in float64 (2e-11 for alpha above 3) and 3e-6 in float32, for half-widths
-    from 1e-3 to 1.5, widths from 0.05 to 0.5 and correlations of any strength that
-    was tried. Time and memory are linear in pairs of a density and a basis
+    1e-10 in float64 (1e-12 for alpha 4/3, 3/2 and 2) and 3e-6 in float32, for
+    half-widths from 1e-3 to 1.5, widths from 0.03 to 0.5 and correlations up to
+    0.999. Time and memory are linear in pairs of a density and a basis
     function, each of which takes some 400 nodes in float32, and 24 times more for
     every further dimension. Source: Martins et al., JMLR 2022, section 6. Book page:
     ``from_weights_to_densities``.

@@ -46,7 +46,7 @@ def entmax_weights(x: Tensor, k: int, *, slopes: bool) -> tuple[Tensor, Tensor] 
     # from one step to the next the distance is squared
     tolerance = k * (1e-15 if x.dtype == torch.float64 else 1e-7) ** (1 / min(k, 2))
     scores = rows.numpy()
-    if not kernels.WEIGHTS[scores.dtype](scores, rows.amax(-1).numpy(), p.numpy(), slope.numpy(), k, tolerance):
+    if not kernels.WEIGHTS[scores.dtype](scores, p.numpy(), slope.numpy(), k, tolerance):
         return None
     return p.view(x.shape), slope.view(x.shape) if slope.numel() else slope
 
@@ -78,7 +78,7 @@ def _kernels() -> ModuleType | None:
         from . import _kernels as kernels
 
         one = torch.zeros(1, 1).numpy()
-        kernels.WEIGHTS[one.dtype](one, one[0], one.copy(), one.copy(), 1, 1e-7)
+        kernels.WEIGHTS[one.dtype](one, one.copy(), one.copy(), 1, 1e-7)
         kernels.GRADIENTS[one.dtype](one, one, one, one.copy())
     # whatever keeps a compiler of somebody else's from working, the weights are to be had without it
     except Exception:

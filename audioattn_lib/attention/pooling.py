@@ -177,6 +177,8 @@ class ContinuousAttention(nn.Module):
     ----------
     out_features
         Width of the output, :math:`H` or :math:`2H`.
+    value_function
+        The regression; one of another basis may be put in its place.
 
     Notes
     -----

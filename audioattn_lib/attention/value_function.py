@@ -1,4 +1,4 @@
-r"""Frames as a function of time, by ridge regression on Gaussian basis functions.
+r"""Frames as a function of time, by ridge regression on basis functions, Gaussian ones as published.
 
 The value function of a clip of :math:`L` frames with values
 :math:`h_t \in R^H` at :math:`(t + \frac12)/L` is :math:`V(t) = B\psi(t)` with
@@ -39,8 +39,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..errors import ConfigError
+from .basis_expectations import Basis, basis_expectation
 from .densities import BetaGaussian
-from .expectations import GaussianBasis, gaussian_expectation
 from .mixtures import Mixture
 
 __all__ = ["BOUNDARIES", "Cache", "ValueFunction", "design", "frame_centres"]
@@ -67,7 +67,8 @@ class ValueFunction:
     Parameters
     ----------
     basis
-        The Gaussian basis functions, on the scale of the clip.
+        The basis functions, on the scale of the clip: Gaussians as published, powers,
+        waves or any others of :mod:`~audioattn_lib.attention.bases`.
     penalty
         :math:`\lambda`, above 0.
     boundary
@@ -84,7 +85,7 @@ class ValueFunction:
 
     def __init__(
         self,
-        basis: GaussianBasis,
+        basis: Basis,
         penalty: float = 0.1,
         boundary: str = "zero",
         *,
@@ -130,9 +131,7 @@ class ValueFunction:
 
     def expect(self, density: BetaGaussian | Mixture) -> Float[Tensor, "*batch basis"]:
         """Expectation :math:`r` of the basis functions, over the clip alone when ``boundary`` is ``renormalise``."""
-        return gaussian_expectation(
-            density, self.basis, interval=(0.0, 1.0) if self.boundary == "renormalise" else None
-        )
+        return basis_expectation(density, self.basis, interval=(0.0, 1.0) if self.boundary == "renormalise" else None)
 
     def read_weights(
         self, expectations: Float[Tensor, "batch basis"], lengths: Sequence[int], n_frames: int
@@ -168,7 +167,7 @@ class ValueFunction:
         return torch.cat([torch.cholesky_solve(psi.T, factor).T for psi in rows])
 
 
-def design(basis: GaussianBasis, n_frames: int, boundary: str) -> tuple[Tensor, Iterator[Tensor]]:
+def design(basis: Basis, n_frames: int, boundary: str) -> tuple[Tensor, Iterator[Tensor]]:
     r"""The two sides of the regression of a clip, in float64 on the host.
 
     Returns

@@ -27,7 +27,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from .bases import WaveBasis
+from .basis_expectations import Basis
 from .densities import BetaGaussian
+from .expectations import GaussianBasis
 from .mixtures import Mixture
 from .quadrature import Constants, gauss_legendre
 from .value_function import ValueFunction
@@ -38,6 +41,9 @@ _LEAST_VARIANCE = 1e-12
 
 # Standard deviations either side that are looked at where the support is wider; 2e-9 of a Gaussian is beyond
 _REACH = 6.0
+
+# What functions without a width are taken to need: as many nodes as Gaussians of this one
+_UNKNOWN = 0.03
 
 
 def value_variance(
@@ -142,6 +148,15 @@ def _rules(narrowest: float) -> tuple[Constants, Constants]:
     return _rules_kept[narrowest]
 
 
+def _finest(basis: Basis) -> float:
+    """The width of a Gaussian that changes as fast as the fastest function of a basis does."""
+    if isinstance(basis, GaussianBasis):
+        return min(basis.widths)
+    if isinstance(basis, WaveBasis):
+        return 1 / max(4.0, *map(abs, basis.frequencies))
+    return _UNKNOWN
+
+
 def _nodes(density: BetaGaussian, value_function: ValueFunction) -> tuple[Tensor, Tensor]:
     """Places in the reach of the density and the mass that each stands for, of one more axis than the density."""
     location, variance = (x.double()[..., None] for x in torch.broadcast_tensors(density.location, density.variance))
@@ -149,7 +164,7 @@ def _nodes(density: BetaGaussian, value_function: ValueFunction) -> tuple[Tensor
     wide = BetaGaussian(location, variance, alpha, check=False)
     reach = torch.minimum(wide.half_width, _REACH * variance.sqrt())
     low, high = location - reach, location + reach
-    inside, outside = _rules(min(value_function.basis.widths))
+    inside, outside = _rules(_finest(value_function.basis))
     panels = [(low.clamp(0, 1), high.clamp(0, 1), inside)]
     if value_function.boundary != "renormalise":
         panels += [

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from audioattn_lib.attention.bases import FunctionBasis, PowerBasis, WaveBasis
 from audioattn_lib.attention.clustering import normalise, share_out
 from audioattn_lib.attention.densities import BetaGaussian
 from audioattn_lib.attention.expectations import GaussianBasis
@@ -212,3 +213,27 @@ def test_two_modes_find_two_events():
     places = np.sort(records[2].density.location, axis=1).mean(0)
     assert abs(places[0] - 6.5) < 3
     assert abs(places[1] - 33.5) < 3
+
+
+@pytest.mark.parametrize(
+    "basis",
+    [PowerBasis(3), WaveBasis([3.0, 10.0, 25.0]), FunctionBasis(lambda t: torch.stack([t.sin(), t.exp()], -1), 2)],
+    ids=repr,
+)
+@pytest.mark.parametrize("boundary", ["zero", "renormalise"])
+def test_the_value_function_takes_any_basis(basis, boundary):
+    attention, h = make(modes=2, fused=False), values(2, 20, 5)
+    attention.value_function = ValueFunction(basis, 0.1, boundary)
+    attended = attention.attend(h)
+    t = torch.linspace(-0.5, 1.5, 200_001, dtype=torch.float64)
+    t = t[(t >= 0) & (t <= 1)] if boundary == "renormalise" else t
+    for clip in range(2):
+        line = BetaGaussian(
+            attended.density.components.location[clip], attended.density.components.variance[clip], attention.alpha
+        )
+        p = Mixture(attended.density.weights[clip], line, check=False).pdf(t)
+        p = p / p.sum()
+        v = attention.value_function.reconstruct(h[clip], t)
+        torch.testing.assert_close(attention(h)[0][clip], p @ v, rtol=1e-4, atol=1e-5)
+        expected = p @ (v - p @ v) ** 2
+        torch.testing.assert_close(attention.variance(attended)[clip], expected, rtol=1e-3, atol=1e-8)

@@ -68,6 +68,28 @@ def test_pages_follow_the_theme_and_fit_a_phone(browser, address, built_book, sc
         page.close()
 
 
+@pytest.mark.parametrize("name", ["from_softmax_to_sparsemax", "from_weights_to_densities"])
+def test_sliders_of_a_page_need_no_kernel(browser, address, built_book, name):
+    page, asked, failed, errors = visit(browser, address, f"book/chapters/{name}")
+    sliders = page.locator(".aa-scrub input")
+    assert sliders.count() >= 2
+    for slider in sliders.all():
+        shown = slider.locator("xpath=ancestor::figure").locator(".aa-reading, .aa-current img")
+        slider.focus()
+        page.keyboard.press("Home")
+        before = slider.get_attribute("aria-valuetext"), shown.first.evaluate("e => e.textContent + e.alt")
+        page.keyboard.press("End")
+        after = slider.get_attribute("aria-valuetext"), shown.first.evaluate("e => e.textContent + e.alt")
+        assert before[0] != after[0]
+        assert before[1] != after[1]
+    solution = page.locator("article details").first
+    assert not solution.locator("pre").first.is_visible()
+    solution.locator("summary").click()
+    assert solution.locator("pre").first.is_visible()
+    assert (asked, failed, errors) == ([], [], [])
+    page.close()
+
+
 def test_search_finds_pages_without_a_server_of_its_own(browser, address, built_book):
     page, asked, failed, errors = visit(browser, address, "search", viewport={"width": 1200, "height": 800})
     page.goto(f"{address}/search.html?q=attention")

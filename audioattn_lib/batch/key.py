@@ -257,6 +257,13 @@ def _resources(folder: Path) -> Iterator[Path]:
 
 def _imports(path: Path, name: str) -> list[str]:
     """Dotted names that a module may import, wherever in it the import stands."""
+    state = path.stat()
+    return _imports_of_state(path, name, state.st_mtime_ns, state.st_size)
+
+
+@lru_cache(maxsize=4096)
+def _imports_of_state(path: Path, name: str, modified: int, size: int) -> list[str]:
+    """Imports of a source file; ``modified`` and ``size`` make an edited file another entry of the cache."""
     return imported_names(_syntax(path), name if path.name == "__init__.py" else name.rpartition(".")[0])
 
 

@@ -6,5 +6,8 @@ from collections.abc import Mapping
 
 __all__ = ["EXPERIMENTS"]
 
-EXPERIMENTS: Mapping[str, str] = {"urban_sound": "audioattn_lib.experiments.urban_sound"}
+EXPERIMENTS: Mapping[str, str] = {
+    "urban_sound": "audioattn_lib.experiments.urban_sound",
+    "sleepiness": "audioattn_lib.experiments.sleepiness",
+}
 """Module of each experiment by the name of its notebook."""

@@ -13,6 +13,7 @@ import pandas as pd
 
 from ..data.feature_table import FeatureTable, FeatureTableError
 from ..data.manifest import UNKNOWN
+from ..training.metrics import regression_metrics
 from ..training.regression import Regressor, fit_regression
 from ..training.regression_scores import chance_regression, score_regression, to_label_range
 
@@ -93,11 +94,11 @@ def regress_features(
             continue
         truth, groups = part.values[rows], np.array(part.groups)[rows] if all(part.groups) else None
         rounded = predictions.loc[predictions["split"] == name, "rounded"].to_numpy()[rows]
-        scores = score_regression(truth, predicted[rows], groups=groups)
-        coarse = score_regression(truth, rounded, groups=groups)["spearman"]
+        fine, coarse = (regression_metrics(truth, p)["spearman"] or 0.0 for p in (predicted[rows], rounded))
         if name == "devel":
-            metrics |= {"devel_spearman": scores["spearman"], "devel_spearman_rounded": coarse}
+            metrics |= {"devel_spearman": fine, "devel_spearman_rounded": coarse}
         else:
+            scores = score_regression(truth, predicted[rows], groups=groups)
             metrics |= scores | {"spearman_rounded": coarse, "chance": chance_regression(truth, labels)}
     return predictions, metrics | {
         "n_features": table.width,

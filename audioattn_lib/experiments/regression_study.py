@@ -1,0 +1,204 @@
+"""Several systems that predict a number, compared on the same clips: correlations, intervals, paired differences.
+
+A study knows runs and what each was a run of; it trains nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ..attention.record import AttentionRecord
+from ..batch import RUN_MIMETYPE
+from ..data.manifest import UNKNOWN
+from ..errors import RunError
+from ..training.regression_scores import compare_regressions
+from ..training.run_directory import Run
+from ..training.statistics import Comparison, holm
+from .study import BASELINE
+
+__all__ = ["FUSION", "RegressionStudy"]
+
+FUSION = "fusion"
+"""System that reads the features of all networks side by side."""
+
+_MEANS = ("devel_spearman", "spearman_rounded", "pearson", "concordance", "mean_absolute_error", "n_features")
+
+
+@dataclass(frozen=True)
+class RegressionStudy:
+    """Systems over seeds, and a linear baseline.
+
+    Parameters
+    ----------
+    runs
+        Regressions to compare, each with ``system`` and ``seed`` in its configuration.
+    baseline
+        The linear baseline.
+    encoders
+        Runs of the autoencoders that they read.
+    groups
+        Speaker or recording of each clip.
+    titles
+        What to call each system; itself where none is given.
+    """
+
+    runs: tuple[Run, ...]
+    baseline: Run
+    encoders: tuple[Run, ...]
+    groups: Mapping[str, str]
+    titles: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def names(self) -> list[str]:
+        """Systems that were compared, in the order of the runs."""
+        return list(dict.fromkeys(str(run.config["system"]) for run in self.runs))
+
+    def select(self, name: str) -> Run:
+        """The first regression of a system, or the baseline."""
+        for run in (*self.runs, self.baseline):
+            if run.config["system"] == name:
+                return run
+        raise RunError(f"no run of the system {name!r}; there are {', '.join((*self.names, BASELINE))}")
+
+    def encoder(self, name: str) -> Run:
+        """The first autoencoder with this network."""
+        for run in self.encoders:
+            if run.config["network"] == name:
+                return run
+        known = ", ".join(dict.fromkeys(str(run.config["network"]) for run in self.encoders))
+        raise RunError(f"no autoencoder {name!r}; there are {known}")
+
+    @property
+    def attending(self) -> list[str]:
+        """Networks whose alignments were kept, in the order of the runs."""
+        return list(dict.fromkeys(str(r.config["network"]) for r in self.encoders if not r.attention.is_empty))
+
+    def records_of(self, clip: str) -> dict[str, AttentionRecord]:
+        """Alignment of one clip by title of the network, the first seed of each."""
+        found = {}
+        for name in self.attending:
+            attention = self.encoder(name).attention
+            found[self.titles.get(name, name)] = attention[attention.index(clip)]
+        return found
+
+    def example(self) -> str:
+        """A clip to show: of the test clips whose alignments were kept, the one with the median loss.
+
+        A rule, so that nobody picks.
+        """
+        first = self.encoder((self.attending or [str(self.encoders[0].config["network"])])[0])
+        losses = first.predictions.set_index("clip")["loss"]
+        kept = list(first.attention.clips) or list(first.predictions.query("split == 'test'")["clip"])
+        return str(losses.loc[kept].sort_values().index[(len(kept) - 1) // 2])
+
+    def predictions(self, name: str) -> pd.DataFrame:
+        """Labelled test clips of a system: ``label`` and ``predicted`` as numbers, by clip; means over seeds."""
+        tables = [_scored(run) for run in self._of(name)]
+        joined = pd.concat(tables)
+        return joined.groupby(level=0, sort=False).mean().loc[tables[0].index]
+
+    def table(self) -> pd.DataFrame:
+        """The results: a row for each system, then the linear baseline and chance.
+
+        Columns: ``runs``; ``score``, Spearman's correlation on the test clips, and its 95 % interval ``low`` to
+        ``high`` over groups, both means over seeds (an interval is that of one run, not narrower for having
+        several); ``deviation`` over seeds; the other scores as means over seeds; ``difference`` to the linear
+        baseline with its interval and the p-value of a paired permutation test, the largest over seeds, corrected for
+        the number of systems (Holm). Chance gives every clip the median label: its interval is where correlations
+        lie when predictions go to the wrong clips.
+        """
+        rows = {name: self._row(self._of(name)) for name in (*self.names, BASELINE)}
+        against = {name: self.compare(name) for name in self.names}
+        corrected = holm([max(one.p_value for one in found) for found in against.values()])
+        for (name, found), p in zip(against.items(), corrected, strict=True):
+            rows[name] |= {
+                "difference": float(np.mean([one.difference.estimate for one in found])),
+                "difference_low": float(np.mean([one.difference.low for one in found])),
+                "difference_high": float(np.mean([one.difference.high for one in found])),
+                "p_holm": float(p),
+            }
+        chance = self.baseline.metrics["chance"]
+        permuted = [run.metrics["permutation"] for run in self.runs]
+        rows["chance"] = {
+            "runs": 0,
+            "score": 0.0,
+            "low": float(np.mean([one["low"] for one in permuted])),
+            "high": float(np.mean([one["high"] for one in permuted])),
+            **{name: chance[name] for name in ("pearson", "concordance", "mean_absolute_error")},
+        }
+        return pd.DataFrame.from_dict(rows, orient="index").rename_axis("system")
+
+    def compare(self, name: str, other: str = BASELINE, statistic: str = "spearman") -> list[Comparison]:
+        """Two systems on the same clips, a comparison a seed."""
+        others = self._of(other)
+        found = []
+        for number, run in enumerate(self._of(name)):
+            a, b = _scored(run), _scored(others[number % len(others)])
+            if set(a.index) != set(b.index):
+                missing = sorted(set(a.index) ^ set(b.index))
+                raise RunError(f"{name} and {other} were tested on different clips, such as {', '.join(missing[:5])}")
+            b = b.loc[a.index]
+            groups = [self.groups[str(clip)] for clip in a.index]
+            found.append(
+                compare_regressions(a["label"], a["predicted"], b["predicted"], statistic=statistic, groups=groups)
+            )
+        return found
+
+    def verdict(self) -> str:
+        """What the table says, in sentences that claim no more than its intervals do."""
+        table = self.table()
+        first = table.loc[self.names].sort_values("score", ascending=False).iloc[0]
+        text = [
+            f"Of {len(self.names)} systems, **{self.titles.get(str(first.name), first.name)}** scores highest: a rank "
+            f"correlation of {first['score']:.2f} (95 % interval {first['low']:.2f} to {first['high']:.2f})."
+        ]
+        for name in self.names:
+            row = table.loc[name]
+            sure, above = row["p_holm"] < 0.05, row["difference"] > 0
+            what = "not reliably different from" if not sure else "reliably above" if above else "reliably below"
+            text.append(
+                f"{self.titles.get(name, name)} is {what} the linear baseline "
+                f"({row['difference']:+.2f}, {row['difference_low']:+.2f} to {row['difference_high']:+.2f})."
+            )
+        return " ".join(text)
+
+    def histories(self) -> dict[str, pd.DataFrame]:
+        """Training history of the first autoencoder of each network, by title."""
+        found: dict[str, pd.DataFrame] = {}
+        for run in self.encoders:
+            found.setdefault(self.titles.get(run.config["network"], run.config["network"]), run.history)
+        return found
+
+    def _of(self, name: str) -> list[Run]:
+        return [self.baseline] if name == BASELINE else [run for run in self.runs if run.config["system"] == name]
+
+    @staticmethod
+    def _row(runs: list[Run]) -> dict[str, Any]:
+        scores = [float(run.metrics["spearman"]) for run in runs]
+        intervals = [run.metrics["intervals"]["spearman"] for run in runs]
+        row: dict[str, Any] = {"runs": len(runs), "score": float(np.mean(scores))}
+        row |= {end: float(np.mean([interval[end] for interval in intervals])) for end in ("low", "high")}
+        row["deviation"] = float(np.std(scores, ddof=1)) if len(scores) > 1 else np.nan
+        return row | {name: float(np.mean([run.metrics[name] for run in runs])) for name in _MEANS}
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
+        """What a notebook leaves behind for a sweep to collect: every run's configuration and scores."""
+        runs = (*self.runs, self.baseline, *self.encoders)
+        return {
+            RUN_MIMETYPE: [run.summary() for run in runs],
+            "text/plain": f"{len(runs)} runs: {', '.join(run.key for run in runs)}",
+        }
+
+
+def _scored(run: Run) -> pd.DataFrame:
+    """Labelled test clips of a run by clip: ``label`` and ``predicted`` as numbers."""
+    table = run.predictions
+    chosen = table[(table["split"] == "test") & (table["label"] != UNKNOWN)]
+    if not len(chosen):
+        raise RunError(f"{run.path}: no test clip has a label, so there is nothing to compare")
+    return chosen.set_index("clip")[["label", "predicted"]].astype(float)

@@ -1,0 +1,134 @@
+"""Spectrograms of a corpus whose labels are numbers, in decibels with their whole range.
+
+What a network sees of that range is a threshold: one transform serves all of
+them, see :class:`audioattn_lib.audio.scaling.DecibelScaling`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..audio.features import LogMel, Window
+from ..audio.scaling import DecibelScaling
+from ..data.feature_table import FeatureTable
+from ..data.files import cache_directory
+from ..data.manifest import Manifest
+from ..data.splits import Split, split_clips
+from ..data.store import FeatureStore, StoredType
+from ..errors import ManifestError
+from ..training.loop import select_device
+from .corpus import PreparedCorpus, load_checked
+
+__all__ = ["Prepared", "prepare_spectrograms"]
+
+log = logging.getLogger("audioattn")
+
+
+@dataclass(frozen=True)
+class Prepared(PreparedCorpus):
+    """A corpus ready for training: clips, their spectrograms in decibels, and which of them train and test.
+
+    Parameters
+    ----------
+    split
+        Rows of the clips that train, develop and test.
+    values
+        Label of each clip as a number, NaN where unknown.
+    """
+
+    split: Split
+    values: NDArray[np.float64]
+
+    def describe(self) -> str:
+        """The corpus in two sentences."""
+        manifest, known = self.manifest, self.values[self.manifest.has_label]
+        minutes = float(np.sum(manifest.durations)) / 60
+        counts = f"{len(self.split.train)} train, {len(self.split.valid)} develop, {len(self.split.test)} test"
+        text = f"**{manifest.name}**: {len(manifest)} clips, {minutes:.0f} minutes ({counts}), "
+        text += f"{len(np.unique(self.groups))} speakers, labels from {known.min():g} to {known.max():g}."
+        if manifest.name == "voices":
+            text += " Every voice is synthetic, made by this library, and how tired it is is known."
+        return text
+
+    @property
+    def parts(self) -> dict[str, NDArray[np.int64]]:
+        """Rows of the clips by the name of their part."""
+        return {"train": self.split.train, "devel": self.split.valid, "test": self.split.test}
+
+    def scaling(self, threshold: float, level: str) -> DecibelScaling:
+        """From decibels to [-1, 1]; the level of a ``"corpus"`` is that of its training clips, else of each clip."""
+        if level == "clip":
+            return DecibelScaling(threshold)
+        return DecibelScaling(threshold, max(float(self.store[int(row)].max()) for row in self.split.train))
+
+    def table(self, features: NDArray[np.float32]) -> FeatureTable:
+        """Features of all clips, in the order of the manifest, with names, labels and parts."""
+        splits = np.full(len(self.manifest), "", dtype=object)
+        for name, rows in self.parts.items():
+            splits[rows] = name
+        table = FeatureTable.from_manifest(self.manifest, features)
+        return dataclasses.replace(table, splits=tuple(splits))
+
+
+@lru_cache(maxsize=4)
+def prepare_spectrograms(
+    data: str,
+    *,
+    sample_rate: int,
+    n_fft: int,
+    hop_length: int,
+    n_mels: int,
+    window: Window,
+    stored: StoredType,
+    skip_bad_clips: bool,
+    device: str,
+) -> Prepared:
+    """Load and check a corpus with numbers as labels, and compute its spectrograms once.
+
+    Parameters
+    ----------
+    data
+        Corpus and options as one text.
+    sample_rate, n_fft, hop_length, n_mels, window
+        Of the transform; its bands are triangles on Slaney's scale, its decibels keep their whole range.
+    stored
+        Numbers on disk, ``"float32"`` or ``"float16"``.
+    skip_bad_clips
+        Leave clips out that fail the check or do not fill a window.
+    device
+        Where to compute.
+
+    Raises
+    ------
+    ManifestError
+        When clips are shorter than one window, labels are no numbers, or speakers cross parts; it names them.
+    """
+    manifest = load_checked(data, skip_bad_clips=skip_bad_clips)
+    manifest = _long_enough(manifest, n_fft / sample_rate, skip_bad_clips)
+    values = manifest.label_values()
+    front_end = LogMel(
+        sample_rate, n_fft, None, hop_length, n_mels, window=window, scale="slaney", norm="slaney", top_db=None
+    )
+    folder = cache_directory() / "features"
+    store = FeatureStore.build(manifest, front_end, folder, device=select_device(device), dtype=stored)
+    split = split_clips(manifest, "first")
+    return Prepared(manifest, store, front_end, manifest.content_hash(), split, values)
+
+
+def _long_enough(manifest: Manifest, seconds: float, skip: bool) -> Manifest:
+    """The clips that fill a window; shorter ones are an error, or left out."""
+    short = np.flatnonzero(manifest.durations < seconds)
+    if not len(short):
+        return manifest
+    names = ", ".join(manifest.ids[row] for row in short[:5]) + (" ..." if len(short) > 5 else "")
+    told = f"{len(short)} clips are shorter than one window of {seconds:.3g} s: {names}"
+    if not skip:
+        raise ManifestError(f"{manifest.name}: {told}. Leave them out with skip_bad_clips, or lower n_fft")
+    log.warning("%s: %s; they are left out", manifest.name, told)
+    return manifest.subset(np.setdiff1d(np.arange(len(manifest)), short))

@@ -237,3 +237,15 @@ def test_the_value_function_takes_any_basis(basis, boundary):
         torch.testing.assert_close(attention(h)[0][clip], p @ v, rtol=1e-4, atol=1e-5)
         expected = p @ (v - p @ v) ** 2
         torch.testing.assert_close(attention.variance(attended)[clip], expected, rtol=1e-3, atol=1e-8)
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize(
+    "options", [{"modes": 3}, {"modes": 2, "with_deviation": True}, {"learn_alpha": True}], ids=str
+)
+def test_cuda_says_the_same(options):
+    attention, h, lengths = make(1.5, **options), values(4, 50, 5), torch.tensor([50, 7, 1, 30])
+    here = attention(h, lengths)[0]
+    there, record = attention.cuda()(h.cuda(), lengths, record=True)
+    torch.testing.assert_close(there.cpu(), here)
+    assert record.density.location.shape == (4, options.get("modes", 1))

@@ -263,3 +263,13 @@ def test_what_cannot_be_is_named():
         Regions(np.zeros((1, 1, 2)), np.zeros((1, 1, 2, 2)), np.ones((1, 1)), np.ones((1, 1)))
     with pytest.raises(ValueError, match=r"location has shape \(1, 1\)"):
         Regions(np.zeros((1, 1)), np.eye(2)[None, None], np.ones((1, 1)), np.ones((1, 1)))
+
+
+@pytest.mark.cuda
+@EVERY
+def test_cuda_says_the_same(options):
+    attention, h = make(**options), cells(4, 9, 6, 3)
+    here = attention(h, LENGTHS)[0]
+    there, record = attention.cuda()(h.cuda(), LENGTHS, record=True)
+    torch.testing.assert_close(there.cpu(), here)
+    assert record.maps.shape == (4, 1, 1, 6, 9)

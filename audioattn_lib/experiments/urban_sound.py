@@ -103,6 +103,7 @@ class Config:
     fused: bool = field(default=True, metadata={"help": "continuous: add the context of the softmax weights"})
     encoder: str = field(default="moments", metadata={"help": "continuous: moments, convolution or last_state"})
     positions: str = field(default="centres", metadata={"help": "continuous: frame centres, or published"})
+    modes: int = field(default=1, metadata={"help": "continuous: densities a clip, a mixture for several"})
     boundary: str = field(default="zero", metadata={"help": "continuous: zero (published), reflect or renormalise"})
     n_basis: int = field(default=128, metadata={"help": "continuous: Gaussian basis functions"})
     basis_widths: tuple[float, ...] = field(
@@ -139,7 +140,16 @@ class Config:
             require_choice(self, name, values)
         object.__setattr__(self, "fold", str(self.fold))
         object.__setattr__(self, "basis_widths", tuple(float(width) for width in self.basis_widths))
-        for name in ("n_mels", "recurrent_size", "attention_size", "n_basis", "epochs", "batch_size", "cycle_steps"):
+        for name in (
+            "n_mels",
+            "recurrent_size",
+            "attention_size",
+            "modes",
+            "n_basis",
+            "epochs",
+            "batch_size",
+            "cycle_steps",
+        ):
             require(self, name, getattr(self, name) >= 1, "at least 1")
         require(self, "sample_rate", self.sample_rate >= 1000, "at least 1000 hertz")
         require(self, "seed", self.seed >= 0, "at least 0")
@@ -234,6 +244,7 @@ def build_model(config: Config, n_classes: int, clock: FrameClock) -> ACRNN:
                 "fused": config.fused,
                 "encoder": config.encoder,
                 "positions": config.positions,
+                "modes": config.modes,
                 "boundary": config.boundary,
                 "n_basis": config.n_basis,
                 "widths": config.basis_widths,

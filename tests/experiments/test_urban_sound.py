@@ -163,3 +163,9 @@ def test_every_field_is_explained():
 def test_a_run_reloads_without_training(study):
     run = study[0].select("sparsemax")
     assert Run.load(run.path).metrics == run.metrics
+
+
+def test_a_density_may_have_several_modes(tmp_path):
+    run = urban_sound.run(Config.smoke(attention="biweight", fold="1", modes=2), tmp_path)
+    assert run.attention.density.location.shape[1] == 2
+    np.testing.assert_allclose(run.attention.density.mode_weight.sum(axis=1), 1)

@@ -74,18 +74,26 @@ class EmbeddingLayers(nn.Module):
         Width of the pooled context :math:`c`, at least 1.
     embedding_size
         Width of :math:`e`, at least 1; 400 as published.
+    normalise_context
+        Normalise :math:`c` over the batch first. What utterances have in common
+        is far larger than what tells them apart, and a small corpus does not
+        learn to subtract it. The published code makes such a layer and never
+        uses it.
     """
 
-    def __init__(self, features: int, embedding_size: int = 400) -> None:
+    def __init__(self, features: int, embedding_size: int = 400, *, normalise_context: bool = False) -> None:
         super().__init__()
         if embedding_size < 1:
             raise ConfigError(f"embedding_size is {embedding_size}; it must be at least 1")
+        self.context_norm = MaskedBatchNorm1d(features) if normalise_context else None
         self.first = nn.Linear(features, embedding_size)
         self.second = nn.Linear(embedding_size, embedding_size)
         self.norm = MaskedBatchNorm1d(embedding_size)
 
     def forward(self, context: Float[Tensor, "batch context"]) -> Float[Tensor, "batch embedding"]:
         """Embeddings in at least float32."""
+        if self.context_norm is not None:
+            context = self.context_norm(context)
         return self.norm(at_least_float32(F.relu(self.second(F.relu(self.first(context))))))
 
 

@@ -61,6 +61,7 @@ class VGG(nn.Module):
 
     Notes
     -----
+    Weights start He-normal; the published code leaves them to the framework.
     Book page: ``accents``.
     """
 
@@ -80,6 +81,11 @@ class VGG(nn.Module):
         self.blocks = nn.ModuleList(
             nn.Sequential(nn.Conv2d(i, o, 3, padding=1), nn.Conv2d(o, o, 3, padding=1)) for i, o in pairwise(widths)
         )
+        for convolution in self.modules():
+            if isinstance(convolution, nn.Conv2d):
+                # what goes through eight layers without normalisation would otherwise fade to their biases
+                nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu")
+                nn.init.zeros_(convolution.bias)  # type: ignore[arg-type]
         self.n_blocks = n_blocks
         self.reduction = 2**n_blocks
         self.out_features = channels * int(halved(n_mels, n_blocks))

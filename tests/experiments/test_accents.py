@@ -1,0 +1,231 @@
+"""Laws of the accents experiment, on a few synthetic speakers."""
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from audioattn_lib.data import corpora
+from audioattn_lib.data.manifest import Manifest
+from audioattn_lib.errors import ConfigError, ManifestError, RunError
+from audioattn_lib.experiments import accents
+from audioattn_lib.experiments.accents import Config
+from audioattn_lib.experiments.verification import (
+    detection_curves,
+    embedding_map,
+    load_embeddings,
+    verification_table,
+)
+from audioattn_lib.training.checkpoint import load_best
+from audioattn_lib.training.verification import equal_error_rate, make_trials, score_trials
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    return tmp_path_factory.mktemp("runs")
+
+
+@pytest.fixture(scope="module")
+def study(root):
+    return accents.study(Config.smoke(), "mean, double_multi_head", "1", root)
+
+
+def test_a_run_leaves_everything_behind(study):
+    run = study.select("double_multi_head")
+    files = {path.name for path in run.path.iterdir()}
+    assert {
+        "config.json",
+        "metrics.json",
+        "predictions.csv",
+        "attention.npz",
+        "embeddings.npz",
+        "embeddings.csv",
+    } <= files
+    assert run.metrics["closed_set"] is False
+    assert set(run.history) >= {"valid_macro_f1", "valid_error", "valid_loss"}
+
+
+def test_the_record_has_heads_in_the_time_of_the_network(study):
+    run = study.select("double_multi_head")
+    attention = run.attention
+    assert list(attention.clips) == list(run.predictions["clip"])
+    assert attention.head_weights.shape == (10, 2)
+    np.testing.assert_allclose(attention.head_weights.sum(1), 1, atol=1e-5)
+    assert attention.clock.period == pytest.approx(0.16)
+    start, stop = attention.span(0)
+    assert 1.0 <= stop - start <= 1.5
+
+
+def test_the_trained_model_embeds_what_the_run_kept(study):
+    run = study.select("double_multi_head")
+    kept, prepared, config = load_embeddings(run), accents.prepare(Config(**run.config)), Config(**run.config)
+    rows = [prepared.manifest.ids.index(name) for name in kept["clips"]]
+    loader = accents._whole(prepared, np.array(rows[:3]), config, torch.device("cpu"))
+    _, embeddings, _ = accents.embed(accents.load_model(run), loader)
+    np.testing.assert_allclose(embeddings.numpy(), kept["embeddings"][:3], atol=1e-4)
+    table = pd.read_csv(run.path / "embeddings.csv")
+    assert list(table["clip"]) == list(kept["clips"])
+    np.testing.assert_allclose(table.iloc[:, 3:].to_numpy(), kept["embeddings"], atol=1e-4)
+
+
+def test_every_result_stands_beside_chance_and_the_linear_baseline(study):
+    table = study.table()
+    assert list(table.index) == ["mean", "double_multi_head", "linear", "chance"]
+    trials = verification_table(study)
+    assert list(trials.index) == ["Mean", "Double multi-head (DMHA)", "linear", "chance"]
+    assert trials.loc["chance", "equal_error_rate"] == 0.5
+    rates = trials["equal_error_rate"].iloc[:3]
+    assert ((trials["low"].iloc[:3] <= rates) & (rates <= trials["high"].iloc[:3])).all()
+
+
+def test_trials_are_those_of_the_embeddings(study):
+    run = study.select("mean")
+    kept = load_embeddings(run)
+    trials = make_trials(kept["speakers"], most=5000)
+    rate = equal_error_rate(score_trials(kept["embeddings"], trials), trials.is_same)
+    assert rate == pytest.approx(run.metrics["verification"]["equal_error_rate"], abs=1e-6)
+    curve = detection_curves(study)["Mean"]
+    crossing = np.argmin(np.abs(curve.miss - curve.false_alarm))
+    assert curve.miss[crossing] == pytest.approx(rate, abs=0.2)
+
+
+@pytest.mark.parametrize("method", ["pca", "tsne"])
+def test_a_map_has_a_place_for_every_clip(study, method):
+    run = study.select("mean")
+    places = embedding_map(run, method)
+    assert list(places.columns) == ["clip", "label", "speaker", "x", "y"]
+    assert list(places["clip"]) == list(run.predictions["clip"])
+    assert np.isfinite(places[["x", "y"]].to_numpy()).all()
+    with pytest.raises(ValueError, match="method is 'umap'"):
+        embedding_map(run, "umap")
+
+
+def test_the_same_run_is_read_back_and_an_unfinished_one_continued(study, root):
+    before = study.select("mean")
+    stamp = (before.path / "metrics.json").stat().st_mtime_ns
+    again = accents.run(Config.smoke(pooling="mean", fold="1"), root)
+    assert (again.key, (again.path / "metrics.json").stat().st_mtime_ns) == (before.key, stamp)
+    (before.path / "metrics.json").unlink()
+    assert accents.run(Config.smoke(pooling="mean", fold="1"), root).metrics == before.metrics
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"loss": "softmax", "attention": "triweight", "features": "published", "normalisation": "cmvn"},
+        {"loss": "am_softmax", "annealing": True, "accumulation": 2, "optimizer": "sgd", "mask": True, "window": 0.0},
+        {"loss": "focal", "pooling": "attentive_statistics", "balanced": True, "clips_per_speaker": 1},
+        {"loss": "aam_softmax", "front_end": "resnet34", "channels": 2, "schedule": "cosine", "epochs": 2},
+    ],
+    ids=lambda changes: changes["loss"],
+)
+def test_every_option_trains(changes, tmp_path):
+    run = accents.run(Config.smoke(**changes), tmp_path)
+    assert np.isfinite(run.history["train_loss"]).all()
+
+
+def test_an_unknown_class_is_rejected_and_never_trained(root):
+    run = accents.run(Config.smoke(pooling="mean", unknown="hills"), root)
+    assert run.classes == ["coast", "island", "plain", "river"]
+    assert "hills" not in set(run.predictions["label"])
+    rejection = run.metrics["rejection"]
+    assert (rejection["known"], rejection["unknown"]) == (8, 2)
+    assert 0 <= rejection["unknown_rejected"] <= 1
+    with pytest.raises(ConfigError, match="unknown is 'hill'; it must be one of coast, hills"):
+        accents.prepare(Config.smoke(unknown="hill"))
+
+
+def test_a_checkpoint_of_another_number_of_classes_is_named(study):
+    run = study.select("mean")
+    other = accents.build_model(Config(**run.config), 3, accents.prepare(Config(**run.config)).clock)
+    with pytest.raises(RunError, match=r"classifier\.weight is \(5, 8\), the model has \(3, 8\)"):
+        load_best(run.path / "checkpoint", other)
+
+
+def test_the_published_normalisation_leaves_quiet_bands_alone():
+    features = torch.tensor([[[1.0, 0.001], [3.0, 0.002], [5.0, 0.0]]])
+    found = accents.normalise(features, torch.tensor([2]), "cmvn")
+    torch.testing.assert_close(found, torch.tensor([[[-1.0, -0.0005], [1.0, 0.0005], [0.0, 0.0]]]))
+    assert torch.equal(accents.normalise(features, torch.tensor([2]), "none"), features)
+
+
+@pytest.fixture
+def a_corpus(monkeypatch):
+    """The smoke corpus with another table."""
+    whole = corpora.load(*["accents"], speakers_per_accent=3, clips_per_speaker=2, n_folds=3, duration=(1.0, 1.2))
+
+    def change(**columns):
+        table = whole.table.assign(**columns)
+        monkeypatch.setattr(accents, "load_corpus", lambda data: Manifest(whole.root, table, "changed"))
+        accents._prepare.cache_clear()
+        return Config.smoke()
+
+    yield change
+    accents._prepare.cache_clear()
+
+
+def test_speakers_on_both_sides_and_classes_of_one_speaker_are_errors(a_corpus):
+    config = a_corpus(group="anna")
+    with pytest.raises(ManifestError, match="group anna is in fold"):
+        accents.prepare(config)
+    assert "closed set" in accents.prepare(dataclasses.replace(config, closed_set=True)).describe()
+    config = a_corpus(label=["alone"] * 2 + ["many"] * 28)
+    with pytest.raises(ManifestError, match=r"one group alone has class alone \(coast-000\)"):
+        accents.prepare(config)
+    with pytest.raises(ManifestError, match="no column 'tongue' to predict"):
+        accents.prepare(dataclasses.replace(config, target="tongue"))
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("pooling", "max"),
+        ("attention", "sharpmax"),
+        ("front_end", "vgg5l"),
+        ("heads", 0),
+        ("head_dropout", 1.0),
+        ("margin", 3.0),
+        ("scale", 0.0),
+        ("window", -1.0),
+        ("loss", "hinge"),
+        ("optimizer", "lion"),
+        ("monitor", "f2"),
+        ("accumulation", 0),
+        ("features", "mfcc"),
+    ],
+)
+def test_impossible_values_name_their_field(field, value):
+    with pytest.raises(ConfigError, match=field):
+        Config(**{field: value})
+
+
+def test_presets():
+    paper = Config.preset("paper")
+    assert (paper.front_end, paper.channels, paper.heads, paper.embedding_size) == ("vgg4l", 1024, 32, 400)
+    assert (paper.window, paper.patience, paper.margin, paper.scale) == (3.5, 25, 0.4, 30.0)
+    accent = Config.preset("accent")
+    assert (accent.window, accent.patience) == (0.2, 50)
+    with pytest.raises(ConfigError, match="preset is 'huge'"):
+        Config.preset("huge")
+    with pytest.raises(ConfigError, match="no field is called head"):
+        Config.preset("smoke", head=3)
+
+
+@pytest.mark.data
+@pytest.mark.parametrize(
+    ("data", "changes", "n_classes", "n_speakers"),
+    [
+        ("fsdd", {"target": "accent", "closed_set": True, "sample_rate": 8000}, 4, 6),
+        ("fsdd", {"target": "speaker", "closed_set": True, "sample_rate": 8000}, 6, 6),
+        ("frisian_accent", {}, 4, 30),
+    ],
+)
+def test_real_recordings_load(data, changes, n_classes, n_speakers):
+    prepared = accents.prepare(Config(data=data, n_mels=40, **changes))
+    assert len(prepared.classes) == n_classes
+    assert len(np.unique(prepared.speakers)) == n_speakers
+    split = prepared.split(Config(data=data, n_mels=40, **changes))
+    shared = set(prepared.speakers[split.train]) & set(prepared.speakers[split.test])
+    assert bool(shared) == changes.get("closed_set", False)

@@ -6,11 +6,13 @@ dark pages, has alternative text, and needs no network.
 """
 
 from .attention import compare_attention, plot_attention
+from .feature_map import FeatureMap, feature_map, principal_axes
 from .figure import Figure
 from .lines import plot_lines
 from .maps import plot_simplex, plot_threshold
 from .panels import Panel, plot_panels
 from .player import Player, player
+from .regression import plot_alignment, plot_correlations, plot_predictions
 from .results import plot_confusion, plot_evidence, plot_faithfulness, plot_results, plot_training
 from .scrubber import Scrubber, scrubber
 from .spectrogram import plot_spectrogram
@@ -19,6 +21,7 @@ from .widgets import AttentionExplorer, explore, is_interactive
 
 __all__ = [
     "AttentionExplorer",
+    "FeatureMap",
     "Figure",
     "Panel",
     "Player",
@@ -26,19 +29,24 @@ __all__ = [
     "Table",
     "compare_attention",
     "explore",
+    "feature_map",
     "is_interactive",
     "player",
+    "plot_alignment",
     "plot_attention",
     "plot_confusion",
+    "plot_correlations",
     "plot_evidence",
     "plot_faithfulness",
     "plot_lines",
     "plot_panels",
+    "plot_predictions",
     "plot_results",
     "plot_simplex",
     "plot_spectrogram",
     "plot_threshold",
     "plot_training",
+    "principal_axes",
     "results_table",
     "scrubber",
 ]

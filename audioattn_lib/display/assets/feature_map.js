@@ -1,0 +1,48 @@
+// Points of a map that play: one sound at a time.
+(() => {
+"use strict";
+if (window.audioattnMap) { window.audioattnMap.wake(); return; }
+
+const build = (root) => {
+  const sounds = JSON.parse(root.dataset.sounds);
+  const output = root.querySelector("output");
+  const audio = new Audio();
+  let current = null;
+  const stop = () => {
+    audio.pause();
+    if (current) current.classList.remove("aa-playing");
+    current = null;
+  };
+  const choose = (point) => {
+    const again = point === current;
+    stop();
+    output.textContent = point.getAttribute("aria-label");
+    if (again) return;
+    current = point;
+    point.classList.add("aa-playing");
+    audio.src = sounds[point.dataset.sound];
+    audio.play().catch(stop);
+  };
+  audio.addEventListener("ended", stop);
+  for (const point of root.querySelectorAll(".aa-heard")) {
+    point.addEventListener("click", () => choose(point));
+    point.addEventListener("keydown", (event) => {
+      if (event.key !== "Enter" && event.key !== " ") return;
+      event.preventDefault();
+      event.stopPropagation();
+      choose(point);
+    });
+  }
+  root.classList.remove("aa-map-waiting");
+};
+
+const waiting = document.getElementsByClassName("aa-map-waiting");
+const wake = () => {
+  // A page that is still being parsed may hold half a map; this element comes after the points.
+  for (const root of [...waiting]) if (root.querySelector("output")) build(root);
+};
+window.audioattnMap = { wake };
+wake();
+document.addEventListener("DOMContentLoaded", wake);
+new MutationObserver(() => { if (waiting.length) wake(); }).observe(document.documentElement, { childList: true, subtree: true });
+})();

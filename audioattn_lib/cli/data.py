@@ -102,6 +102,12 @@ def _accents_options() -> type:
     return AccentsOptions
 
 
+def _needles_options() -> type:
+    from audioattn_lib.data.synthetic.needles import NeedlesOptions
+
+    return NeedlesOptions
+
+
 @synthesise.command(cls=LazyOptions, config=_city_options)
 @click.argument("directory", type=click.Path(path_type=Path, file_okay=False))
 def city(directory: Path, **options: Any) -> None:
@@ -151,6 +157,22 @@ def accents(directory: Path, **options: Any) -> None:
     manifest = _synthesise("accents", directory, options)
     speakers = manifest.table["group"].nunique()
     click.echo(f"{directory}: {len(manifest)} clips of {speakers} speakers of {', '.join(manifest.classes)}")
+
+
+@synthesise.command(cls=LazyOptions, config=_needles_options)
+@click.argument("directory", type=click.Path(path_type=Path, file_okay=False))
+def needles(directory: Path, **options: Any) -> None:
+    """Long clips with short events that only a finer hop tells apart.
+
+    Writes audio/ and metadata.csv to DIRECTORY, which must not exist or be
+    empty. Splits share no background. The same options give the same sounds.
+
+    \b
+    Example:
+      audioattn data synthesise needles my_needles --clips-per-class 20 --events 1,3
+    """
+    manifest = _synthesise("needles", directory, options)
+    click.echo(f"{directory}: {len(manifest)} clips of {', '.join(manifest.classes)}")
 
 
 def _synthesise(corpus: str, directory: Path, options: dict[str, Any]) -> Manifest:

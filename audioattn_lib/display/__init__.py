@@ -6,8 +6,10 @@ dark pages, has alternative text, and needs no network.
 """
 
 from .attention import compare_attention, plot_attention
+from .detection import plot_detection
 from .feature_map import FeatureMap, feature_map, principal_axes
 from .figure import Figure
+from .heads import head_player, plot_heads, split_heads
 from .lines import plot_lines
 from .maps import plot_simplex, plot_threshold
 from .panels import Panel, plot_panels
@@ -30,14 +32,17 @@ __all__ = [
     "compare_attention",
     "explore",
     "feature_map",
+    "head_player",
     "is_interactive",
     "player",
     "plot_alignment",
     "plot_attention",
     "plot_confusion",
     "plot_correlations",
+    "plot_detection",
     "plot_evidence",
     "plot_faithfulness",
+    "plot_heads",
     "plot_lines",
     "plot_panels",
     "plot_predictions",
@@ -49,4 +54,5 @@ __all__ = [
     "principal_axes",
     "results_table",
     "scrubber",
+    "split_heads",
 ]

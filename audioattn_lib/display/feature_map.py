@@ -100,14 +100,14 @@ def feature_map(
     axes: tuple[str, str] = ("", ""),
     caption: str = "",
 ) -> FeatureMap:
-    """A map of clips, coloured by a number; those with a sound are larger and play when chosen.
+    """A map of clips, coloured by a number or a class; those with a sound are larger and play when chosen.
 
     Parameters
     ----------
     points
         Place of each clip, shape ``(clips, 2)``.
     values
-        Number of each clip, which colours it.
+        Number of each clip, which colours it; or the name of its class.
     names
         Name of each clip.
     sounds
@@ -128,7 +128,11 @@ def feature_map(
     -----
     Book page: ``sleepiness``.
     """
-    xy, numbers = np.asarray(points, dtype=np.float64), np.asarray(values, dtype=np.float64)
+    given = np.asarray(values)
+    kinds = sorted(set(given.tolist())) if given.dtype.kind in "UO" else []
+    told_values = [str(value) if kinds else f"{value:.3g}" for value in given.tolist()]
+    numbers = np.array([kinds.index(value) for value in given.tolist()] if kinds else given, dtype=np.float64)
+    xy = np.asarray(points, dtype=np.float64)
     if xy.shape != (len(names), 2) or numbers.shape != (len(names),) or not len(names):
         raise ValueError(
             f"points has shape {xy.shape} and values {numbers.shape} for {len(names)} names; "
@@ -141,26 +145,30 @@ def feature_map(
     low, span = xy.min(axis=0), np.where(np.ptp(xy, axis=0) > 0, np.ptp(xy, axis=0), 1.0)
     place = _MARGIN + (xy - low) / span * (np.array(_SIZE) - 2 * _MARGIN)
     share = (numbers - numbers.min()) / (np.ptp(numbers) or 1.0)
+    styles = [
+        _kind(int(number)) if kinds else f"--aa-share:{100 * part:.0f}%"
+        for number, part in zip(numbers, share, strict=True)
+    ]
     circles = []
     for i in np.argsort([name in sounds for name in names], kind="stable"):
-        told = html.escape(f"{names[i]}, {label} {numbers[i]:.3g}", quote=True)
+        told = html.escape(f"{names[i]}, {label} {told_values[i]}", quote=True)
         heard = names[i] in sounds
         chosen = f' class="aa-heard" data-sound="{i}" tabindex="0" role="button" aria-label="{told}"' if heard else ""
         circles.append(
             f'<circle cx="{place[i, 0]:.1f}" cy="{height - place[i, 1]:.1f}" r="{7 if heard else 3.5}" '
-            f'style="--aa-share:{100 * share[i]:.0f}%"{chosen}><title>{told}</title></circle>'
+            f'style="{styles[i]}"{chosen}><title>{told}</title></circle>'
         )
     clips = {str(i): data_uri(compress(*sounds[name]), "audio/mpeg") for i, name in enumerate(names) if name in sounds}
     settings = html.escape(json.dumps(clips), quote=True)
     alt = html.escape(
         f"Map of {len(names)} clips by {axes[0] or 'the first axis'} and {axes[1] or 'the second axis'}, coloured by "
-        f"{label} from {numbers.min():.3g} to {numbers.max():.3g}.",
+        f"{label} {', '.join(kinds) if kinds else f'from {numbers.min():.3g} to {numbers.max():.3g}'}.",
         quote=True,
     )
-    scale = (
-        f'<div class="aa-map-scale"><span>{html.escape(label)} {numbers.min():.3g}</span><i></i>'
-        f'<span>{numbers.max():.3g}</span><output aria-live="polite"></output></div>'
-    )
+    key = f"<span>{html.escape(label)} {numbers.min():.3g}</span><i></i><span>{numbers.max():.3g}</span>"
+    if kinds:
+        key = "".join(f'<span><b style="{_kind(i)}"></b>{html.escape(kind)}</span>' for i, kind in enumerate(kinds))
+    scale = f'<div class="aa-map-scale">{key}<output aria-live="polite"></output></div>'
     below = f"<figcaption>{html.escape(caption)}</figcaption>" if caption else ""
     titles = "".join(f'<span class="aa-axis-{c}">{html.escape(t)}</span>' for c, t in zip("xy", axes, strict=True) if t)
     markup = (
@@ -169,3 +177,8 @@ def feature_map(
         f'aria-label="{alt}">{"".join(circles)}</svg></div>{scale}{below}</figure>'
     )
     return FeatureMap(markup, f"Map of {len(names)} clips by {label}")
+
+
+def _kind(number: int) -> str:
+    """Colour of a class: one of six, then lighter ones of the same."""
+    return f"--aa-kind:var(--aa-kind-{number % 6});--aa-part:{100 - 45 * (number // 6 % 2)}%"

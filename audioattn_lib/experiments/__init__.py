@@ -9,5 +9,7 @@ __all__ = ["EXPERIMENTS"]
 EXPERIMENTS: Mapping[str, str] = {
     "urban_sound": "audioattn_lib.experiments.urban_sound",
     "sleepiness": "audioattn_lib.experiments.sleepiness",
+    "scenes_and_instruments": "audioattn_lib.experiments.scenes_and_instruments",
+    "accents": "audioattn_lib.experiments.accents",
 }
 """Module of each experiment by the name of its notebook."""

@@ -218,6 +218,11 @@ class Prepared(PreparedCorpus):
             text += " Speakers of the test are heard in training too: a closed set."
         return text
 
+    def sounds(self, names: Iterable[str]) -> dict[str, tuple[NDArray[np.float32], int]]:
+        """Samples and rate of some clips by their name."""
+        rows = {name: self.manifest.ids.index(name) for name in names}
+        return {name: self.manifest.read_audio(row, self.front_end.sample_rate) for name, row in rows.items()}
+
     def split(self, config: Config) -> Split:
         """Rows that train, choose the epoch and test; of classes that are known."""
         split = split_clips(self.manifest, config.fold, config.protocol, config.seed)
@@ -277,6 +282,8 @@ def _aim(manifest: Manifest, target: str, closed_set: bool) -> Manifest:
     if target not in table:
         raise ManifestError(f"{manifest.name}: no column {target!r} to predict; it has {', '.join(table)}")
     table = table.assign(label=table[target])
+    if "vowel_labels" in table and "event_labels" not in table:
+        table = table.assign(**{f"event_{part}": table[f"vowel_{part}"] for part in ("labels", "onsets", "offsets")})
     if closed_set:
         table = table.drop(columns=[name for name in ("group",) if name in table])
     elif "group" not in table and "speaker" in table:

@@ -24,8 +24,11 @@ module                      holds
 ``encoders``                from frames to location and variance of a density, or of its modes
 ``pooling``                 attention modules, from ``(B, T, H)`` to ``(B, H)``
 ``heads``                   several of them side by side, each over its own features
+``multi_head_pooling``      heads with queries of their own, and attention to the heads
 ``time_frequency``          attention over a plane, from ``(B, T, F, C)`` to ``(B, C)``
 ``variants``                the published mechanisms by name
+``slots``                   slot attention: slots that compete for frames
+``segments``                from saliency to parts of a clip, to listen to again
 ``regions``                 densities over time and frequency, as records keep them
 ``record``, ``export``      what was attended to, in seconds and hertz, and as files
 =========================== ==========================================================================

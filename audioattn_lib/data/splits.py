@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ..errors import ConfigError, ManifestError
 from .manifest import Manifest, parse_number
 
-__all__ = ["Split", "check_groups", "fold_names", "split_clips"]
+__all__ = ["Split", "check_groups", "fold_names", "leave_domain_out", "split_clips"]
 
 _VALIDATION = ("valid", "validation", "val", "dev", "devel", "development")
 _FOLDS = 5
@@ -86,6 +86,38 @@ def split_clips(manifest: Manifest, fold: str, protocol: str = "nested", seed: i
         if not len(part):
             raise ManifestError(f"{manifest.name}: no {name} clip is left with test fold {fold!r}; check its columns")
     return Split(train, valid, test)
+
+
+def leave_domain_out(manifest: Manifest, domain: str, seed: int = 0) -> Split:
+    """Test on one domain, train on the others, validate on a fifth of their groups.
+
+    Clips of a group that also has clips in the tested domain (one place recorded by
+    several devices) are in none of the three but the test. Columns ``fold``
+    and ``split`` are not looked at.
+
+    Raises
+    ------
+    ManifestError
+        When the corpus has no column ``domain``, not that domain, or no other.
+
+    Notes
+    -----
+    Book page: ``data``.
+    """
+    if "domain" not in manifest.table:
+        raise ManifestError(f"{manifest.name}: no column domain; leaving a domain out needs one (device, source, city)")
+    domains = np.asarray(manifest.table["domain"], dtype=np.str_)
+    if domain not in domains:
+        raise ConfigError(f"domain is {domain!r}; {manifest.name} has {', '.join(sorted(set(domains)))}")
+    test = np.flatnonzero(domains == domain)
+    rest = np.flatnonzero(domains != domain)
+    if "group" in manifest.table:
+        groups = np.asarray(manifest.table["group"], dtype=np.str_)
+        rest = rest[~np.isin(groups[rest], groups[test])]
+    if not len(rest):
+        raise ManifestError(f"{manifest.name}: nothing is left to train on without domain {domain!r}")
+    valid = _grouped_share(manifest, rest, seed)
+    return Split(np.setdiff1d(rest, valid), valid, test)
 
 
 def check_groups(manifest: Manifest) -> None:

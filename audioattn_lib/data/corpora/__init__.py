@@ -19,7 +19,22 @@ import pandas as pd
 
 from ...errors import ConfigError, ManifestError
 from ..manifest import Manifest
-from . import accents, city, common_voice, esc, folder, label_lists, sleepiness, urbansound8k, voices, voxceleb
+from . import (
+    accents,
+    city,
+    common_voice,
+    esc,
+    folder,
+    label_lists,
+    needles,
+    nsynth,
+    orchestra,
+    sleepiness,
+    tau_urban,
+    urbansound8k,
+    voices,
+    voxceleb,
+)
 
 __all__ = ["DATA_VARIABLE", "LAYOUTS", "SYNTHETIC", "Layout", "available", "load"]
 
@@ -66,6 +81,13 @@ LAYOUTS: Mapping[str, Layout] = MappingProxyType(
             "Common Voice", "accents of one language (Ardila et al., 2020)", common_voice.matches, common_voice.load
         ),
         "voxceleb": Layout("VoxCeleb", "speakers by video (Nagrani et al., 2017)", voxceleb.matches, voxceleb.load),
+        "tau_urban": Layout(
+            "TAU Urban Acoustic Scenes 2020 Mobile",
+            "10 scenes by seen and unseen devices (Heittola et al., 2020)",
+            tau_urban.matches,
+            tau_urban.load,
+        ),
+        "nsynth": Layout("NSynth", "notes of 10 families, by source (Engel et al., 2017)", nsynth.matches, nsynth.load),
         "label_lists": Layout(
             "Lists of labels", "path class -1 on every line (India et al., 2021)", label_lists.matches, label_lists.load
         ),
@@ -75,7 +97,13 @@ LAYOUTS: Mapping[str, Layout] = MappingProxyType(
 """Layouts in the order in which they are tried."""
 
 SYNTHETIC: Mapping[str, Callable[..., Manifest]] = MappingProxyType(
-    {"city": city.load, "voices": voices.load, "accents": accents.load}
+    {
+        "city": city.load,
+        "voices": voices.load,
+        "accents": accents.load,
+        "needles": needles.load,
+        "orchestra": orchestra.load,
+    }
 )
 """Corpora that the library makes itself, by name."""
 
@@ -86,15 +114,15 @@ def load(name_or_path: str | Path, cache: str | Path | None = None, **options: A
     Parameters
     ----------
     name_or_path
-        ``"city"``, ``"voices"`` or ``"accents"``, which are made on first use;
-        or the path of a folder or table; or the name of a folder in the folder
+        ``"city"``, ``"voices"``, ``"accents"``, ``"needles"`` or ``"orchestra"``,
+        which are made on first use; or the path of a folder or table; or the name of a folder in the folder
         that the environment variable ``AUDIOATTN_DATA`` names.
     cache
         Where corpora that are made are kept; the cache of the library by default.
     options
         Options of the corpus: of ``city`` those of
-        :class:`~audioattn_lib.data.synthetic.city.CityOptions`, of ``voices``
-        and ``accents`` likewise, of a folder ``group``, of ESC ``subset``, of Common Voice ``accents``.
+        :class:`~audioattn_lib.data.synthetic.city.CityOptions`, of the
+        others likewise, of a folder ``group``, of ESC ``subset``, of Common Voice ``accents``.
 
     Raises
     ------
@@ -132,7 +160,13 @@ def available() -> pd.DataFrame:
     """
     rows = [
         {"name": name, "description": module.DESCRIPTION, "where": "made on first use"}
-        for name, module in (("city", city), ("voices", voices), ("accents", accents))
+        for name, module in (
+            ("city", city),
+            ("voices", voices),
+            ("accents", accents),
+            ("needles", needles),
+            ("orchestra", orchestra),
+        )
     ]
     root = os.environ.get(DATA_VARIABLE)
     if root and Path(root).is_dir():

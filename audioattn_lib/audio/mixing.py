@@ -1,0 +1,164 @@
+"""Augmentation that mixes clips, or what devices leave in them, in batch on the device.
+
+Every function draws from the ``torch.Generator`` it is given and from nothing
+else, as those of :mod:`.augmentation`.
+
+Book page: ``data``.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from ..errors import ConfigError
+from .features import frame_mask
+
+__all__ = ["Mixed", "apply_impulse_responses", "mix_band_statistics", "mix_clips"]
+
+_SMALLEST = 1e-5
+
+
+class Mixed(NamedTuple):
+    """Mixed features, with whom each clip was mixed, and its own share."""
+
+    features: Float[Tensor, "batch frames bands"]
+    partner: Int[Tensor, " batch"]
+    share: Float[Tensor, " batch"]
+
+
+def mix_clips(
+    features: Float[Tensor, "batch frames bands"], alpha: float = 0.3, *, generator: torch.Generator
+) -> Mixed:
+    r"""Mix each clip with another of the batch: :math:`\lambda x_i + (1 - \lambda) x_j`.
+
+    :math:`\lambda \sim \mathrm{Beta}(\alpha, \alpha)` for each clip, or one minus
+    it where that is more, so that a clip stays mostly itself. The loss is
+    mixed likewise: :math:`\lambda` times that of the clip's own label and
+    :math:`1 - \lambda` times that of its partner's.
+
+    Parameters
+    ----------
+    features
+        Padding mixes as it is; give clips of one length, or masked losses.
+    alpha
+        Above 0; the larger, the more even.
+    generator
+        Source of chance.
+
+    Notes
+    -----
+    Zhang et al., *mixup: Beyond empirical risk minimization*, ICLR 2018; on
+    spectrograms with the larger share first as in Koutini et al., Interspeech
+    2022. Book page: ``data``.
+    """
+    share = _beta(len(features), alpha, generator)
+    share = torch.maximum(share, 1 - share).to(features)
+    partner = torch.randperm(len(features), generator=generator, device=generator.device).to(features.device)
+    weight = share[:, None, None]
+    return Mixed(weight * features + (1 - weight) * features[partner], partner, share)
+
+
+def mix_band_statistics(
+    features: Float[Tensor, "batch frames bands"],
+    lengths: Int[Tensor, batch] | None = None,
+    alpha: float = 0.3,
+    probability: float = 0.7,
+    *,
+    generator: torch.Generator,
+) -> Float[Tensor, "batch frames bands"]:
+    r"""Give each clip, in part, the mean and deviation that another clip has in each band (Freq-MixStyle).
+
+    .. math:: y = \frac{x - \mu_i}{\sigma_i}\,\bigl(\lambda \sigma_i + (1 - \lambda) \sigma_j\bigr)
+       + \lambda \mu_i + (1 - \lambda) \mu_j
+
+    with mean and deviation of each band over the valid frames, and
+    :math:`\lambda \sim \mathrm{Beta}(\alpha, \alpha)`. Labels stay: what a device
+    does to bands is mixed, not the sound.
+
+    Parameters
+    ----------
+    features, lengths
+        Features and the valid frames of each clip; None: all are valid.
+    alpha
+        Above 0.
+    probability
+        Share of the batches that are changed, in [0, 1].
+    generator
+        Source of chance.
+
+    Notes
+    -----
+    Zhou et al., *Domain generalization with MixStyle*, ICLR 2021, over the
+    frequency axis as in Schmid et al., *Knowledge distillation from
+    transformers for low-complexity acoustic scene classification*, DCASE 2022.
+    Book page: ``data``.
+    """
+    if not 0 <= probability <= 1:
+        raise ConfigError(f"probability is {probability}; it must be in [0, 1]")
+    share = _beta(len(features), alpha, generator).to(features)[:, None, None]
+    partner = torch.randperm(len(features), generator=generator, device=generator.device).to(features.device)
+    if torch.rand((), generator=generator, device=generator.device) >= probability:
+        return features
+    frames = features.shape[1]
+    count = (
+        torch.full((len(features),), frames, device=features.device) if lengths is None else lengths.to(features.device)
+    )
+    valid = frame_mask(count, frames)[..., None]
+    n = count[:, None, None].to(features.dtype)
+    mean = (features * valid).sum(dim=1, keepdim=True) / n
+    deviation = (((features - mean) * valid).square().sum(dim=1, keepdim=True) / n).sqrt().clamp(min=_SMALLEST)
+    new_mean = share * mean + (1 - share) * mean[partner]
+    new_deviation = share * deviation + (1 - share) * deviation[partner]
+    return torch.where(valid, (features - mean) / deviation * new_deviation + new_mean, features)
+
+
+def apply_impulse_responses(
+    waveforms: Float[Tensor, "batch samples"],
+    responses: Float[Tensor, "devices taps"],
+    probability: float = 0.5,
+    *,
+    generator: torch.Generator,
+) -> Float[Tensor, "batch samples"]:
+    r"""Record clips with other devices: convolve with an impulse response drawn evenly, :math:`y = x * h_d`.
+
+    Parameters
+    ----------
+    waveforms
+        Clips; padding of zeros takes up the tail of the response, what is
+        longer is cut off.
+    responses
+        One impulse response a device, padded with zeros. Their levels are kept.
+    probability
+        Share of the clips that are changed, in [0, 1].
+    generator
+        Source of chance.
+
+    Notes
+    -----
+    Morocutti et al., *Device-robust acoustic scene classification via impulse
+    response augmentation*, EUSIPCO 2023. Book page: ``data``.
+    """
+    if not 0 <= probability <= 1:
+        raise ConfigError(f"probability is {probability}; it must be in [0, 1]")
+    if responses.ndim != 2 or not responses.numel():
+        raise ValueError(f"responses have shape {tuple(responses.shape)}; they must be (devices, taps)")
+    batch, samples = waveforms.shape
+    device = torch.randint(len(responses), (batch,), generator=generator, device=generator.device)
+    chosen = torch.rand(batch, generator=generator, device=generator.device) < probability
+    taps = responses.to(waveforms)[device.to(waveforms.device)]
+    size = samples + taps.shape[1] - 1
+    changed = torch.fft.irfft(torch.fft.rfft(waveforms, size) * torch.fft.rfft(taps, size), size)[:, :samples]
+    return torch.where(chosen.to(waveforms.device)[:, None], changed, waveforms)
+
+
+def _beta(count: int, alpha: float, generator: torch.Generator) -> Tensor:
+    """Draws from Beta(alpha, alpha), from this generator: torch's own sampler takes none."""
+    if not alpha > 0:
+        raise ConfigError(f"alpha is {alpha}; it must be above 0")
+    seed = int(torch.randint(2**31, (), generator=generator, device=generator.device))
+    return torch.from_numpy(np.random.default_rng(seed).beta(alpha, alpha, count))

@@ -1,0 +1,132 @@
+r"""Slot attention: a few slots compete for the frames of a clip.
+
+Softmax over the slots makes them compete: what one takes, the others lack. Here
+there are two, and the first one is what is *salient*, the second the
+*background*; the share that the salient slot has of a frame is its saliency,
+in (0, 1), and larger means more worth listening to again.
+
+Source: Locatello et al., *Object-centric learning with slot attention*,
+NeurIPS 2020. Book page: ``architecture``.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from ..errors import ConfigError
+from ._batches import Padding
+
+__all__ = ["BACKGROUND", "SALIENT", "SlotAttention"]
+
+SALIENT, BACKGROUND = 0, 1
+"""Which slot is which, where there are two."""
+
+_EPSILON = 1e-8
+
+
+class SlotAttention(nn.Module):
+    r"""Slots that compete for frames, refined a few times.
+
+    .. math:: A = \mathrm{softmax}_{\text{slots}}\bigl(q(\mathrm{LN}(s))\,k(\mathrm{LN}(x))^\top / \sqrt D\bigr), \quad
+       u = \bar A\, v(\mathrm{LN}(x)), \quad
+       s \leftarrow \mathrm{GRU}(u, s), \quad s \leftarrow s + \mathrm{MLP}(\mathrm{LN}(s))
+
+    with :math:`\bar A` the attention :math:`A`, in which the shares of a frame
+    sum to 1, divided by what each slot has of the whole clip.
+
+    Parameters
+    ----------
+    features
+        Width :math:`D` of frames and slots, at least 1.
+    n_slots
+        At least 2.
+    iterations
+        At least 1; 3 as published.
+
+    Notes
+    -----
+    The first slots are learnt means, one a slot. In training they are drawn
+    around them with a learnt deviation, as published; in evaluation they are
+    the means, so the same clip always gives the same slots. Softmax runs in at
+    least float32. Nothing depends on other clips of the batch. Locatello et
+    al., NeurIPS 2020, algorithm 1. Book page: ``architecture``.
+    """
+
+    def __init__(self, features: int, n_slots: int = 2, iterations: int = 3) -> None:
+        super().__init__()
+        for name, value, lowest in (("features", features, 1), ("n_slots", n_slots, 2), ("iterations", iterations, 1)):
+            if value < lowest:
+                raise ConfigError(f"{name} is {value}; it must be at least {lowest}")
+        self.iterations = iterations
+        self.means = nn.Parameter(torch.randn(n_slots, features) * features**-0.5)
+        self.log_deviations = nn.Parameter(torch.full((n_slots, features), -3.0))
+        self.frame_norm, self.slot_norm, self.mlp_norm = (nn.LayerNorm(features) for _ in range(3))
+        self.query, self.key, self.value = (nn.Linear(features, features, bias=False) for _ in range(3))
+        self.cell = nn.GRUCell(features, features)
+        self.mlp = nn.Sequential(nn.Linear(features, features), nn.ReLU(), nn.Linear(features, features))
+
+    def start(self, batch: int) -> Float[Tensor, "batch slots features"]:
+        """Slots that have heard nothing yet."""
+        means = self.means.expand(batch, -1, -1)
+        if not self.training:
+            return means
+        return means + self.log_deviations.exp() * torch.randn_like(means)
+
+    def forward(
+        self,
+        values: Float[Tensor, "batch frames features"],
+        lengths: Int[Tensor, " batch"] | None = None,
+        slots: Float[Tensor, "batch slots features"] | None = None,
+    ) -> tuple[Float[Tensor, "batch slots features"], Float[Tensor, "batch slots frames"]]:
+        """Slots that have heard the frames, and how they share them out.
+
+        Parameters
+        ----------
+        values
+            The frames; what padding holds does not matter.
+        lengths
+            Valid frames of each clip, in [1, T]; all by default.
+        slots
+            To begin with; :meth:`start` by default.
+
+        Returns
+        -------
+        slots : Tensor
+            Shape ``(B, slots, D)``.
+        shares : Tensor
+            In (0, 1), those of a valid frame sum to 1, 0 on padding; shape ``(B, slots, T)``.
+
+        Raises
+        ------
+        ValueError
+            When a clip has no valid frame, or more than there are.
+        """
+        padding = Padding(values, lengths)
+        frames = self.frame_norm(padding.clear(values))
+        heard = self.value(frames)
+        slots = self.start(len(values)) if slots is None else slots
+        for _ in range(self.iterations):
+            shares = self._share(slots, frames, padding.mask)
+            weights = shares / (shares.sum(dim=2, keepdim=True) + _EPSILON)
+            update = torch.bmm(weights.to(heard.dtype), heard)  # (B, slots, D)
+            slots = self.cell(update.flatten(0, 1), slots.flatten(0, 1).to(update.dtype)).view_as(update)
+            slots = slots + self.mlp(self.mlp_norm(slots))
+        return slots, self._share(slots, frames, padding.mask)
+
+    def share(
+        self,
+        slots: Float[Tensor, "batch slots features"],
+        values: Float[Tensor, "batch frames features"],
+        lengths: Int[Tensor, " batch"] | None = None,
+    ) -> Float[Tensor, "batch slots frames"]:
+        """How slots as they are share out frames, which they may have met or not."""
+        padding = Padding(values, lengths)
+        return self._share(slots, self.frame_norm(padding.clear(values)), padding.mask)
+
+    def _share(self, slots: Tensor, frames: Tensor, mask: Tensor | None) -> Tensor:
+        scores = torch.bmm(self.query(self.slot_norm(slots)), self.key(frames).transpose(1, 2))
+        scores = scores.to(torch.promote_types(scores.dtype, torch.float32)) / frames.shape[2] ** 0.5
+        shares = scores.softmax(dim=1)
+        return shares if mask is None else shares * mask[:, None]

@@ -45,6 +45,10 @@ _TITLES = {
     "triweight": "Triweight",
     "biweight": "Biweight",
     "parabola": "Truncated parabola",
+    "self_attention": "Self attention",
+    "multi_head": "Multi-head",
+    "multi_query": "Multi-query multi-head",
+    "double_multi_head": "Double multi-head",
     "linear": "Linear baseline",
 }
 

@@ -66,7 +66,7 @@ def plot_heads(
     frequencies: NDArray[Any] | None = None,
     events: Events | None = None,
     title: str = "",
-    caption: str = "Each row is a head, the heaviest first; its bar is its weight, its darkness where it looks.",
+    caption: str = "Each row is a head, the heaviest first; the bar is its weight, the shade says where it looks.",
 ) -> Figure:
     """The spectrogram, below it the frame weights of every head, and beside these the weight of the head.
 

@@ -56,6 +56,7 @@ def results_table(
     references: Sequence[str] = REFERENCES,
     label: str = "Accuracy",
     scores: Sequence[str] = ("unweighted_average_recall",),
+    lower_is_better: bool = False,
     caption: str = "",
 ) -> Table:
     """Results of a study: score and interval of each system, baseline and chance set apart.
@@ -73,6 +74,8 @@ def results_table(
         Name of the score.
     scores
         Further columns in [0, 1] to show; those the table lacks are passed over.
+    lower_is_better
+        The score is an error: the lowest is set in bold.
     caption
         Text above the table.
 
@@ -92,7 +95,7 @@ def results_table(
     ]
     chance = float(table.loc["chance", "score"]) if "chance" in table.index else None
     systems = [name for name in table.index if str(name) not in references]
-    best = max((float(table.loc[name, "score"]) for name in systems), default=math.nan)
+    best = (min if lower_is_better else max)((float(table.loc[name, "score"]) for name in systems), default=math.nan)
     rows, lines = [], []
     for name in [*systems, *(name for name in references if name in table.index)]:
         row = table.loc[name]

@@ -58,7 +58,7 @@ from .corpus import PreparedCorpus, checked, load_corpus
 from .directories import open_directory
 from .fields import make_preset, require, require_choice
 from .study import Study, choose
-from .verification import save_embeddings, verify
+from .verification import list_trials, save_embeddings, verify
 
 __all__ = ["Config", "Prepared", "baseline", "build_model", "load_model", "prepare", "run", "study"]
 
@@ -78,6 +78,9 @@ class Config:
         default=False, metadata={"help": "allow the same speakers in training and test, and say so in the results"}
     )
     unknown: str = field(default="", metadata={"help": "a class that training never hears and that must be rejected"})
+    trials: str = field(
+        default="", metadata={"help": "list of VoxCeleb trials, or clients,impostors; empty: all pairs of test clips"}
+    )
     pooling: str = field(default="double_multi_head", metadata={"help": "pooling of the frames of an utterance"})
     attention: str = field(default="softmax", metadata={"help": "map or density of poolings that attend"})
     heads: int = field(default=32, metadata={"help": "heads of the poolings that have them"})
@@ -381,7 +384,7 @@ def _train(config: Config, prepared: Prepared, directory: RunDirectory, device: 
         more["rejection"] = _reject(
             embed(model, valid)[0], logits, prepared.targets[split.test], embed(model, others)[0]
         )
-    return _finish(directory, prepared, split.test, logits, embeddings.numpy(), config.seed, more)
+    return _finish(directory, prepared, split.test, logits, embeddings.numpy(), config, more)
 
 
 def _schedule(config: Config, steps: int) -> Schedule:
@@ -424,7 +427,7 @@ def baseline(config: Config, root: str | Path = "runs") -> Run:
     """
     prepared = prepare(config)
     config = _resolve_fold(config, prepared)
-    shared = (*_CORPUS, "fold", "protocol", "seed", "batch_size")
+    shared = (*_CORPUS, "trials", "fold", "protocol", "seed", "batch_size")
     settings = {"baseline": "linear", **{name: getattr(config, name) for name in shared}}
     directory, device = _open(settings, prepared, config, root)
     if directory.is_complete:
@@ -446,7 +449,7 @@ def baseline(config: Config, root: str | Path = "runs") -> Run:
     logits = torch.as_tensor(fitted.probabilities).clamp(min=1e-12).log().float()
     deviation = np.maximum(inputs[0].std(axis=0), 1e-6)
     return _finish(
-        directory, prepared, split.test, logits, (inputs[2] - inputs[0].mean(axis=0)) / deviation, config.seed, {}
+        directory, prepared, split.test, logits, (inputs[2] - inputs[0].mean(axis=0)) / deviation, config, {}
     )
 
 
@@ -573,7 +576,7 @@ def _finish(
     rows: NDArray[np.int64],
     logits: Tensor,
     embeddings: NDArray[np.floating[Any]],
-    seed: int,
+    config: Config,
     more: Mapping[str, Any],
 ) -> Run:
     """Write embeddings and predictions, then scores: the scores last, for they say that the run is done."""
@@ -584,8 +587,8 @@ def _finish(
     table = predictions_table(prepared.manifest, rows, logits, targets, classes=prepared.classes)
     directory.write_table("predictions.csv", table)
     scores = score_predictions(prepared.classes, logits, targets, speakers)
+    verified = verify(embeddings, list_trials(config.trials, clips, speakers, config.seed), config.seed)
     directory.write_json(
-        "metrics.json",
-        {**scores, "verification": verify(embeddings, speakers, seed), "closed_set": prepared.closed_set, **more},
+        "metrics.json", {**scores, "verification": verified, "closed_set": prepared.closed_set, **more}
     )
     return Run.load(directory.path)

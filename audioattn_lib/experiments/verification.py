@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ..errors import RunError
+from ..data.lists import read_trials, read_voxceleb_trials
+from ..errors import ManifestError, RunError
 from ..training.run_directory import Run, RunDirectory, write_atomically
 from ..training.verification import (
     DetectionCurve,
@@ -24,6 +27,7 @@ __all__ = [
     "EMBEDDINGS",
     "detection_curves",
     "embedding_map",
+    "list_trials",
     "load_embeddings",
     "save_embeddings",
     "verification_table",
@@ -72,17 +76,60 @@ def load_embeddings(run: Run) -> dict[str, NDArray[Any]]:
         return {name: file[name] for name in file.files}
 
 
-def verify(embeddings: NDArray[np.floating[Any]], speakers: NDArray[Any], seed: int = 0) -> dict[str, Any] | None:
-    """Scores of the trials of test clips, see :func:`~audioattn_lib.training.verification.verification_metrics`.
+def list_trials(listed: str, clips: Sequence[str], speakers: NDArray[Any], seed: int = 0) -> Trials | None:
+    """The trials of some clips: those of a list, or all pairs.
 
-    None where no speaker has two clips, or there is one alone.
+    Parameters
+    ----------
+    listed
+        A list of VoxCeleb trials; or the lists of clients and impostors, joined
+        by a comma; or nothing, for all pairs (at most 5,000 of either kind).
+    clips, speakers
+        Name and speaker of each clip. Names in lists may leave out a folder in
+        front and the extension.
+    seed
+        Draws from too many pairs.
+
+    Returns
+    -------
+    Trials or None
+        None where no list is given and no speaker has two clips, or there is one alone.
+
+    Raises
+    ------
+    ManifestError
+        When a list names a clip that is not among the tested ones, or has one kind of trial only.
     """
-    trials = _trials(speakers, seed)
+    if not listed:
+        names, counts = np.unique(speakers, return_counts=True)
+        return make_trials(speakers, most=N_TRIALS, seed=seed) if len(names) > 1 and counts.max() > 1 else None
+    files = [name.strip() for name in listed.split(",")]
+    pairs, is_same = read_trials(*files) if len(files) == 2 else read_voxceleb_trials(listed)
+    if is_same.all() or not is_same.any():
+        raise ManifestError(f"{listed}: has trials of one kind only; give pairs of one speaker and pairs of two")
+    position: dict[str, int] = {}
+    for row, clip in enumerate(clips):
+        parts = PurePosixPath(clip).with_suffix("").parts
+        for first in range(len(parts)):
+            position.setdefault("/".join(parts[first:]), row)
+    wanted = [[str(PurePosixPath(name).with_suffix("")) for name in pair] for pair in pairs]
+    missing = sorted({name for pair in wanted for name in pair} - position.keys())
+    if missing:
+        raise ManifestError(
+            f"{listed}: {len(missing)} clips are not among the {len(clips)} tested ones: {', '.join(missing[:5])}; "
+            "test on the split that the list is of"
+        )
+    rows = np.array([[position[name] for name in pair] for pair in wanted], dtype=np.int64)
+    return Trials(rows[:, 0], rows[:, 1], is_same, np.asarray(speakers, dtype=np.str_))
+
+
+def verify(embeddings: NDArray[np.floating[Any]], trials: Trials | None, seed: int = 0) -> dict[str, Any] | None:
+    """Scores of trials of test clips, see :func:`~audioattn_lib.training.verification.verification_metrics`."""
     return None if trials is None else verification_metrics(score_trials(embeddings, trials), trials, seed=seed)
 
 
 def verification_table(study: Study) -> pd.DataFrame:
-    """Equal error rate and detection cost of each compared, of the linear baseline, and by chance.
+    """Equal error rate (``score``, ``low``, ``high``) and detection cost of each compared, of the baseline, by chance.
 
     Means over runs, with the intervals over speakers that the runs' own average to.
     """
@@ -91,16 +138,16 @@ def verification_table(study: Study) -> pd.DataFrame:
         found = [run.metrics["verification"] for run in _runs(study, name) if run.metrics.get("verification")]
         if found:
             intervals = [one["intervals"]["equal_error_rate"] for one in found]
-            rows[study.titles.get(name, name)] = {
+            rows[name] = {
                 "runs": len(found),
-                "equal_error_rate": float(np.mean([one["equal_error_rate"] for one in found])),
+                "score": float(np.mean([one["equal_error_rate"] for one in found])),
                 "low": float(np.mean([interval["low"] for interval in intervals])),
                 "high": float(np.mean([interval["high"] for interval in intervals])),
                 "min_detection_cost": float(np.mean([one["min_detection_cost"] for one in found])),
                 "trials": sum(one["trials"] for one in found),
                 "speakers": sum(one["speakers"] for one in found),
             }
-    rows["chance"] = {"runs": 0, "equal_error_rate": 0.5, "low": np.nan, "high": np.nan, "min_detection_cost": 1.0}
+    rows["chance"] = {"runs": 0, "score": 0.5, "low": np.nan, "high": np.nan, "min_detection_cost": 1.0}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis(study.by)
 
 
@@ -110,7 +157,7 @@ def detection_curves(study: Study) -> dict[str, DetectionCurve]:
     for name in (*study.names, BASELINE):
         for run in _runs(study, name)[:1]:
             kept = load_embeddings(run)
-            trials = _trials(kept["speakers"], int(run.config["seed"]))
+            trials = list_trials(run.config["trials"], list(kept["clips"]), kept["speakers"], int(run.config["seed"]))
             if trials is not None:
                 scores = score_trials(kept["embeddings"], trials)
                 curves[study.titles.get(name, name)] = detection_curve(scores, trials.is_same)
@@ -146,11 +193,6 @@ def embedding_map(run: Run, method: str = "tsne", seed: int = 0) -> pd.DataFrame
         raise ValueError(f"method is {method!r}; it must be tsne or pca")
     columns = {"clip": kept["clips"], "label": kept["labels"], "speaker": kept["speakers"]}
     return pd.DataFrame({**columns, "x": plane[:, 0], "y": plane[:, 1]})
-
-
-def _trials(speakers: NDArray[Any], seed: int) -> Trials | None:
-    names, counts = np.unique(speakers, return_counts=True)
-    return make_trials(speakers, most=N_TRIALS, seed=seed) if len(names) > 1 and counts.max() > 1 else None
 
 
 def _runs(study: Study, name: str) -> list[Run]:

@@ -54,9 +54,9 @@ POOLINGS: Mapping[str, Pooling] = MappingProxyType(
             Pooling("statistics", "Statistics", attends=False),
             Pooling("self_attention", "Self attention"),
             Pooling("attentive_statistics", "Attentive statistics"),
-            Pooling("multi_head", "Multi-head (MHA)", has_heads=True),
+            Pooling("multi_head", "Multi-head", has_heads=True),
             Pooling("multi_query", "Multi-query multi-head", has_heads=True),
-            Pooling("double_multi_head", "Double multi-head (DMHA)", has_heads=True),
+            Pooling("double_multi_head", "Double multi-head", has_heads=True),
         )
     }
 )

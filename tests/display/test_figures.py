@@ -39,6 +39,10 @@ def _perturbation(kind):
     )
 
 
+def _detection():
+    return types.SimpleNamespace(miss=np.linspace(0, 1, 9), false_alarm=np.linspace(1, 0, 9) ** 2)
+
+
 def _evidence():
     rows = [("softmax", "pointing_game"), ("triweight", "pointing_game"), ("softmax", "deletion_area")]
     return pd.DataFrame([{"attention": a, "measure": m, "value": 0.5, "uniform": 0.3, "random": 0.3} for a, m in rows])
@@ -62,6 +66,8 @@ def _calls(features):
         "plot_evidence": lambda title: display.plot_evidence(_evidence(), title=title),
         "plot_simplex": lambda title: display.plot_simplex((1.0, 2.0), names=[title, "sparsemax"], title=title),
         "plot_threshold": lambda title: display.plot_threshold(np.linspace(-2, 2, 50), 1.5, steps=[-0.9], title=title),
+        "plot_heads": lambda title: display.plot_heads(make_record("heads"), 1, clock=CLOCK, title=title, **shown),
+        "plot_detection": lambda title: display.plot_detection({title: _detection(), "linear": _detection()}),
         "plot_lines": lambda title: display.plot_lines(
             {title: (CLOCK.centres(9), np.arange(9)), "Zero": (CLOCK.centres(9), np.zeros(9))},
             points={"Measured": (CLOCK.centres(9), np.arange(9))},

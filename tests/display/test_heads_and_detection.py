@@ -3,6 +3,7 @@
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from audioattn_lib import display
@@ -84,3 +85,13 @@ def test_a_map_of_classes_has_a_legend():
     assert html.count("<b style=") == 7
     assert "accent d" in html
     assert "from" not in made.markup.split("</svg>")[0].split("aria-label")[1][:90]
+
+
+def test_the_lowest_error_is_the_best():
+    table = pd.DataFrame({"score": [0.3, 0.2], "low": [0.2, 0.1], "high": [0.4, 0.3]}, index=["mean", "self_attention"])
+    found = {
+        lower: display.results_table(table, label="Equal error rate", lower_is_better=lower).markup.split("aa-best")[1]
+        for lower in (True, False)
+    }
+    assert found[True].index("Self attention") < 60
+    assert found[False].index("Mean") < 60

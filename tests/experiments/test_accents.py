@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from audioattn_lib.data import corpora
+from audioattn_lib.data.lists import write_trials
 from audioattn_lib.data.manifest import Manifest
 from audioattn_lib.errors import ConfigError, ManifestError, RunError
 from audioattn_lib.experiments import accents
@@ -15,6 +16,7 @@ from audioattn_lib.experiments.accents import Config
 from audioattn_lib.experiments.verification import (
     detection_curves,
     embedding_map,
+    list_trials,
     load_embeddings,
     verification_table,
 )
@@ -74,9 +76,9 @@ def test_every_result_stands_beside_chance_and_the_linear_baseline(study):
     table = study.table()
     assert list(table.index) == ["mean", "double_multi_head", "linear", "chance"]
     trials = verification_table(study)
-    assert list(trials.index) == ["Mean", "Double multi-head (DMHA)", "linear", "chance"]
-    assert trials.loc["chance", "equal_error_rate"] == 0.5
-    rates = trials["equal_error_rate"].iloc[:3]
+    assert list(trials.index) == ["mean", "double_multi_head", "linear", "chance"]
+    assert trials.loc["chance", "score"] == 0.5
+    rates = trials["score"].iloc[:3]
     assert ((trials["low"].iloc[:3] <= rates) & (rates <= trials["high"].iloc[:3])).all()
 
 
@@ -89,6 +91,25 @@ def test_trials_are_those_of_the_embeddings(study):
     curve = detection_curves(study)["Mean"]
     crossing = np.argmin(np.abs(curve.miss - curve.false_alarm))
     assert curve.miss[crossing] == pytest.approx(rate, abs=0.2)
+
+
+def test_trials_may_come_from_lists(study, tmp_path):
+    kept = load_embeddings(study.select("mean"))
+    clips, speakers = list(kept["clips"]), kept["speakers"]
+    short = [name.removeprefix("audio/").removesuffix(".flac") for name in clips]
+    write_trials(tmp_path / "c", tmp_path / "i", [(clips[0], clips[1]), (short[0], short[2])], [True, False])
+    trials = list_trials(f"{tmp_path / 'c'}, {tmp_path / 'i'}", clips, speakers)
+    assert (trials.first.tolist(), trials.second.tolist()) == ([0, 0], [1, 2])
+    assert trials.is_same.tolist() == [True, False]
+    (tmp_path / "v").write_text(f"1 {short[0]} {short[1]}\n0 {short[0]} somebody\n")
+    with pytest.raises(ManifestError, match="1 clips are not among the 10 tested ones: somebody"):
+        list_trials(str(tmp_path / "v"), clips, speakers)
+    (tmp_path / "v").write_text(f"1 {short[0]} {short[1]}\n")
+    with pytest.raises(ManifestError, match="one kind only"):
+        list_trials(str(tmp_path / "v"), clips, speakers)
+    (tmp_path / "v").write_text(f"1 {short[0]} {short[1]}\n0 {short[0]} {short[2]}\n")
+    config = Config.smoke(pooling="mean", fold="1", trials=str(tmp_path / "v"))
+    assert accents.run(config, tmp_path).metrics["verification"]["trials"] == 2
 
 
 @pytest.mark.parametrize("method", ["pca", "tsne"])

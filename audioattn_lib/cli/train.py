@@ -70,7 +70,10 @@ def _command(name: str, module: str) -> click.Command:
         help=run.__doc__,
         short_help=f"Experiment of the chapter {name}.",
         params=[
-            click.Option(["--preset"], type=click.Choice(_PRESETS), default="default", help="Settings to start from."),
+            # Not a choice of these: an experiment may have more, and names them when it has no such preset.
+            click.Option(
+                ["--preset"], default="default", help=f"Settings to start from: {', '.join(_PRESETS)} or other."
+            ),
             click.Option(["--runs"], type=click.Path(path_type=Path), default=Path("runs"), help="Folder of all runs."),
         ],
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -79,7 +80,11 @@ def plot_correlations(
 
 
 def plot_predictions(
-    systems: Mapping[str, pd.DataFrame], *, label: str = "Label", scores: Mapping[str, float] | None = None
+    systems: Mapping[str, pd.DataFrame],
+    *,
+    label: str = "Label",
+    scores: Mapping[str, float] | None = None,
+    titles: Mapping[str, str] | None = None,
 ) -> Figure:
     """Predicted numbers over true ones, a panel a system, with the line where both are equal.
 
@@ -91,6 +96,8 @@ def plot_predictions(
         What is predicted.
     scores
         A correlation to write beside the name of a system.
+    titles
+        What to call a system; by default its name.
 
     Notes
     -----
@@ -100,6 +107,7 @@ def plot_predictions(
         raise ValueError("systems is empty; give the predictions of at least one system")
     for table in systems.values():
         require(table, ("label", "predicted"))
+    named = {name: (titles or {}).get(name, mechanism_title(name)) for name in systems}
     truth = np.concatenate([table["label"].to_numpy(dtype=float) for table in systems.values()])
     low, high = float(truth.min()), float(truth.max())
     edge = 0.04 * (high - low)
@@ -113,8 +121,8 @@ def plot_predictions(
             ax.plot([low, high], [low, high], color=theme.chance, lw=0.9, ls=(0, (4, 3)))
             x, y = (table[column].to_numpy(dtype=float) for column in ("label", "predicted"))
             ax.plot(x, y, "o", ms=3.5, mew=0, alpha=0.7, color=theme.attention)
-            beside = f" ({scores[name]:.2f})" if scores and name in scores else ""
-            ax.set_title(f"{mechanism_title(name)}{beside}")
+            beside = f"\n{scores[name]:.2f}" if scores and name in scores else ""
+            ax.set_title("\n".join(textwrap.wrap(named[name], 66 // len(systems))) + beside)
             ax.set_xlabel(label)
             ax.set_xlim(low - edge, high + edge)
             ax.grid(alpha=0.5)
@@ -124,7 +132,7 @@ def plot_predictions(
     parts = []
     for name, table in systems.items():
         spread = table["predicted"].to_numpy(dtype=float)
-        parts.append(f"{mechanism_title(name)} predicts {spread.min():.1f} to {spread.max():.1f}")
+        parts.append(f"{named[name]} predicts {spread.min():.1f} to {spread.max():.1f}")
     return render(draw, f"Predictions over the truth, {label} from {low:.1f} to {high:.1f}: {'; '.join(parts)}.")
 
 

@@ -26,6 +26,15 @@ __all__ = ["FUSION", "RegressionStudy"]
 FUSION = "fusion"
 """System that reads the features of all networks side by side."""
 
+_COLUMNS = {
+    "deviation": "over seeds ±",
+    "devel_spearman": "on devel",
+    "spearman_rounded": "rounded",
+    "pearson": "Pearson",
+    "concordance": "CCC",
+    "mean_absolute_error": "mean error",
+}
+_REFERENCES = {FUSION: "Fusion", BASELINE: "Linear baseline", "chance": "Chance"}
 _MEANS = ("devel_spearman", "spearman_rounded", "pearson", "concordance", "mean_absolute_error", "n_features")
 
 
@@ -58,6 +67,10 @@ class RegressionStudy:
         """Systems that were compared, in the order of the runs."""
         return list(dict.fromkeys(str(run.config["system"]) for run in self.runs))
 
+    def title(self, name: str) -> str:
+        """What to call a system, the baseline or chance."""
+        return self.titles.get(name, _REFERENCES.get(name, name))
+
     def select(self, name: str) -> Run:
         """The first regression of a system, or the baseline."""
         for run in (*self.runs, self.baseline):
@@ -70,8 +83,12 @@ class RegressionStudy:
         for run in self.encoders:
             if run.config["network"] == name:
                 return run
-        known = ", ".join(dict.fromkeys(str(run.config["network"]) for run in self.encoders))
-        raise RunError(f"no autoencoder {name!r}; there are {known}")
+        raise RunError(f"no autoencoder {name!r}; there are {', '.join(self.networks)}")
+
+    @property
+    def networks(self) -> list[str]:
+        """Networks that were trained, in the order of the runs."""
+        return list(dict.fromkeys(str(run.config["network"]) for run in self.encoders))
 
     @property
     def attending(self) -> list[str]:
@@ -83,7 +100,7 @@ class RegressionStudy:
         found = {}
         for name in self.attending:
             attention = self.encoder(name).attention
-            found[self.titles.get(name, name)] = attention[attention.index(clip)]
+            found[self.title(name)] = attention[attention.index(clip)]
         return found
 
     def example(self) -> str:
@@ -91,7 +108,7 @@ class RegressionStudy:
 
         A rule, so that nobody picks.
         """
-        first = self.encoder((self.attending or [str(self.encoders[0].config["network"])])[0])
+        first = self.encoder((self.attending or self.networks)[0])
         losses = first.predictions.set_index("clip")["loss"]
         kept = list(first.attention.clips) or list(first.predictions.query("split == 'test'")["clip"])
         return str(losses.loc[kept].sort_values().index[(len(kept) - 1) // 2])
@@ -133,6 +150,22 @@ class RegressionStudy:
         }
         return pd.DataFrame.from_dict(rows, orient="index").rename_axis("system")
 
+    def summary(self) -> pd.DataFrame:
+        """The table for people: a row a system by title, numbers as text, intervals in brackets."""
+        rows = {}
+        for name, row in self.table().iterrows():
+            shown = {"Spearman": _interval(row["score"], row["low"], row["high"])}
+            for column, title in _COLUMNS.items():
+                shown[title] = "" if pd.isna(row[column]) else _two_digits(row[column])
+            known = not pd.isna(row["difference"])
+            between = _interval(row["difference"], row["difference_low"], row["difference_high"], "+")
+            shown["against linear"] = between if known else ""
+            shown["p (Holm)"] = f"{row['p_holm']:.2g}" if known else ""
+            shown["features"] = "" if pd.isna(row["n_features"]) else f"{row['n_features']:.0f}"
+            rows[self.title(str(name))] = shown
+        table = pd.DataFrame.from_dict(rows, orient="index")
+        return table.loc[:, (table != "").any()]
+
     def compare(self, name: str, other: str = BASELINE, statistic: str = "spearman") -> list[Comparison]:
         """Two systems on the same clips, a comparison a seed."""
         others = self._of(other)
@@ -153,16 +186,17 @@ class RegressionStudy:
         """What the table says, in sentences that claim no more than its intervals do."""
         table = self.table()
         first = table.loc[self.names].sort_values("score", ascending=False).iloc[0]
+        best = str(first.name)
         text = [
-            f"Of {len(self.names)} systems, **{self.titles.get(str(first.name), first.name)}** scores highest: a rank "
-            f"correlation of {first['score']:.2f} (95 % interval {first['low']:.2f} to {first['high']:.2f})."
+            f"Of {len(self.names)} systems, **{self.title(best)}** scores highest: "
+            f"a rank correlation of {first['score']:.2f} (95 % interval {first['low']:.2f} to {first['high']:.2f})."
         ]
         for name in self.names:
             row = table.loc[name]
             sure, above = row["p_holm"] < 0.05, row["difference"] > 0
             what = "not reliably different from" if not sure else "reliably above" if above else "reliably below"
             text.append(
-                f"{self.titles.get(name, name)} is {what} the linear baseline "
+                f"{self.title(name)} is {what} the linear baseline "
                 f"({row['difference']:+.2f}, {row['difference_low']:+.2f} to {row['difference_high']:+.2f})."
             )
         return " ".join(text)
@@ -171,7 +205,7 @@ class RegressionStudy:
         """Training history of the first autoencoder of each network, by title."""
         found: dict[str, pd.DataFrame] = {}
         for run in self.encoders:
-            found.setdefault(self.titles.get(run.config["network"], run.config["network"]), run.history)
+            found.setdefault(self.title(run.config["network"]), run.history)
         return found
 
     def _of(self, name: str) -> list[Run]:
@@ -193,6 +227,14 @@ class RegressionStudy:
             RUN_MIMETYPE: [run.summary() for run in runs],
             "text/plain": f"{len(runs)} runs: {', '.join(run.key for run in runs)}",
         }
+
+
+def _interval(value: float, low: float, high: float, sign: str = "") -> str:
+    return f"{_two_digits(value, sign)} [{_two_digits(low, sign)}, {_two_digits(high, sign)}]"
+
+
+def _two_digits(value: float, sign: str = "") -> str:
+    return f"{round(value, 2) + 0.0:{sign}.2f}"  # no minus before a zero
 
 
 def _scored(run: Run) -> pd.DataFrame:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -66,6 +67,14 @@ class Prepared(PreparedCorpus):
         if level == "clip":
             return DecibelScaling(threshold)
         return DecibelScaling(threshold, max(float(self.store[int(row)].max()) for row in self.split.train))
+
+    def sounds(self, names: Sequence[str], count: int = 16) -> dict[str, tuple[NDArray[np.float32], int]]:
+        """Samples and rate of some of these clips, evenly spaced along their labels."""
+        place = {name: row for row, name in enumerate(self.manifest.ids)}
+        known = [name for name in names if np.isfinite(self.values[place[name]])]
+        ordered = sorted(known, key=lambda name: float(self.values[place[name]]))
+        chosen = np.unique(np.linspace(0, len(ordered) - 1, min(count, len(ordered))).round().astype(int))
+        return {ordered[i]: self.manifest.read_audio(place[ordered[i]], self.front_end.sample_rate) for i in chosen}
 
     def table(self, features: NDArray[np.float32]) -> FeatureTable:
         """Features of all clips, in the order of the manifest, with names, labels and parts."""

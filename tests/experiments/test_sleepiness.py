@@ -320,3 +320,20 @@ def test_features_can_be_read_elsewhere(study, tmp_path):
     back = read_features(tmp_path / "features.arff")
     np.testing.assert_allclose(back.features, table.features)
     assert back.ids == table.ids
+
+
+def test_the_summary_is_the_table_in_words(study):
+    summary = study.summary()
+    assert list(summary.index) == ["Attention", "No attention, dense feature", "Fusion", "Linear baseline", "Chance"]
+    assert summary.loc["Chance", "Spearman"].startswith("0.00 [-0.")
+    assert (summary.loc["Fusion"] != "").all()
+
+
+def test_sounds_to_hear_are_spread_over_the_labels():
+    prepared = sleepiness.prepare(Config.smoke())
+    heard = prepared.sounds(prepared.manifest.ids, 5)
+    labels = [prepared.values[prepared.manifest.ids.index(name)] for name in heard]
+    assert len(labels) == 5
+    assert labels == sorted(labels)
+    assert (labels[0], labels[-1]) == (prepared.values.min(), prepared.values.max())
+    assert all(rate == 16000 for _, rate in heard.values())

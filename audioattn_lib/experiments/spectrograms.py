@@ -52,7 +52,9 @@ class Prepared(PreparedCorpus):
         minutes = float(np.sum(manifest.durations)) / 60
         counts = f"{len(self.split.train)} train, {len(self.split.valid)} develop, {len(self.split.test)} test"
         text = f"**{manifest.name}**: {len(manifest)} clips, {minutes:.0f} minutes ({counts}), "
-        text += f"{len(np.unique(self.groups))} speakers, labels from {known.min():g} to {known.max():g}."
+        if "group" in manifest.table:
+            text += f"{len(np.unique(self.groups))} speakers, "
+        text += f"labels from {known.min():g} to {known.max():g}."
         if manifest.name == "voices":
             text += " Every voice is synthetic, made by this library, and how tired it is is known."
         return text

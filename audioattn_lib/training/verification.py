@@ -37,6 +37,8 @@ __all__ = [
 
 Array = NDArray[np.float64]
 _MOST_DIFFERENT = 20_000
+_MOST_LISTED = 4_000_000
+"""Pairs that are listed before some are chosen; of more, some are drawn."""
 
 
 @dataclass(frozen=True)
@@ -105,21 +107,33 @@ def make_trials(speakers: Sequence[str] | NDArray[Any], *, most: int = _MOST_DIF
     if most < 1:
         raise ValueError(f"most is {most}; it must be at least 1")
     names = np.asarray(speakers, dtype=np.str_)
-    first, second = np.triu_indices(len(names), k=1)
-    same = names[first] == names[second]
-    if not same.any() or same.all():
-        what = "one speaker" if not same.any() else "two speakers"
+    found, codes, counts = np.unique(names, return_inverse=True, return_counts=True)
+    if len(found) < 2 or counts.max() < 2:
+        what = "one speaker" if len(found) > 1 else "two speakers"
         raise ValueError(
-            f"{len(names)} utterances of {len(np.unique(names))} speakers have no pair of {what}; verification needs "
+            f"{len(names)} utterances of {len(found)} speakers have no pair of {what}; verification needs "
             "at least two speakers, one of them with two utterances"
         )
     generator = np.random.default_rng(seed)
-    chosen = []
-    for wanted in (same, ~same):
-        rows = np.flatnonzero(wanted)
-        chosen.append(np.sort(generator.choice(rows, most, replace=False)) if len(rows) > most else rows)
-    rows = np.concatenate(chosen)
-    return Trials(first[rows].astype(np.int64), second[rows].astype(np.int64), same[rows], names)
+    members = np.split(np.argsort(codes, kind="stable"), np.cumsum(counts)[:-1])
+    same = np.concatenate([rows[np.stack(np.triu_indices(len(rows), k=1), axis=1)] for rows in members])
+    if len(same) > most:
+        same = same[np.sort(generator.choice(len(same), most, replace=False))]
+    different = _different_pairs(codes, most, generator)
+    pairs = np.concatenate([same, different]).astype(np.int64)
+    return Trials(pairs[:, 0], pairs[:, 1], np.arange(len(pairs)) < len(same), names)
+
+
+def _different_pairs(codes: NDArray[np.int64], most: int, generator: np.random.Generator) -> NDArray[np.int64]:
+    """Pairs of utterances of two speakers: all, or ``most`` drawn; never all of them in memory for a large corpus."""
+    n = len(codes)
+    if n * (n - 1) // 2 <= _MOST_LISTED:
+        pairs = np.stack(np.triu_indices(n, k=1), axis=1)
+        pairs = pairs[codes[pairs[:, 0]] != codes[pairs[:, 1]]]
+        return pairs[np.sort(generator.choice(len(pairs), most, replace=False))] if len(pairs) > most else pairs
+    drawn = np.sort(generator.integers(0, n, (4 * most, 2)), axis=1)
+    drawn = np.unique(drawn[codes[drawn[:, 0]] != codes[drawn[:, 1]]], axis=0)
+    return drawn[np.sort(generator.choice(len(drawn), min(most, len(drawn)), replace=False))]
 
 
 def score_trials(embeddings: ArrayLike, trials: Trials) -> Array:

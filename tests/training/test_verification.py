@@ -80,6 +80,10 @@ def test_trials_are_all_pairs_or_a_drawn_share():
     assert (fewer.is_same.sum(), (~fewer.is_same).sum()) == (20, 20)
     again = make_trials(speakers * 10, most=20, seed=1)
     assert (again.first == fewer.first).all()
+    large = make_trials(np.arange(6000) // 2, most=50)
+    assert (large.is_same.sum(), (~large.is_same).sum()) == (50, 50)
+    assert ((large.speakers[large.first] == large.speakers[large.second]) == large.is_same).all()
+    assert len({*zip(large.first, large.second, strict=True)}) == 100
     with pytest.raises(ValueError, match="3 utterances of 3 speakers have no pair of one speaker"):
         make_trials(["a", "b", "c"])
     with pytest.raises(ValueError, match="no pair of two speakers"):

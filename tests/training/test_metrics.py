@@ -10,7 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from audioattn_lib.training.metrics import classification_metrics, multilabel_metrics, regression_metrics
+from audioattn_lib.training.metrics import (
+    classification_metrics,
+    d_prime,
+    multilabel_metrics,
+    regression_metrics,
+    top_k_accuracy,
+)
 
 ABC = ["a", "b", "c"]
 
@@ -120,12 +126,14 @@ class TestMultilabel:
         assert scores["per_class_auc"] == {"a": 0.5, "b": None, "c": None}
         assert scores["mean_average_precision"] == pytest.approx((5 / 6 + 1) / 2)
         assert scores["macro_auc"] == 0.5
+        assert scores["d_prime"] == 0.0
 
     @given(hnp.arrays(np.int64, (12, 3), elements=st.integers(0, 1)))
     def test_truth_scores_one_and_only_ranks_count(self, targets: np.ndarray) -> None:
         scores = multilabel_metrics(targets, 0.2 + 0.6 * targets, ABC)
         assert scores["mean_average_precision"] in (None, 1.0)
         assert scores["macro_auc"] in (None, 1.0)
+        assert scores["d_prime"] is None
         assert scores == multilabel_metrics(targets, (0.2 + 0.6 * targets) ** 2, ABC)
 
     @pytest.mark.parametrize(
@@ -135,6 +143,45 @@ class TestMultilabel:
     def test_bad_targets_are_named(self, targets: list[list[int]], says: str) -> None:
         with pytest.raises(ValueError, match=says):
             multilabel_metrics(targets, [[0.1, 0.2, 0.3]], ABC)
+
+
+class TestDPrime:
+    def test_it_is_the_distance_of_two_bells(self) -> None:
+        generator = np.random.default_rng(0)
+        negative, positive = generator.standard_normal((2, 4000))
+        area = float(np.mean(positive[:, None] + 1.5 > negative))
+        assert d_prime(area) == pytest.approx(1.5, abs=0.1)
+
+    def test_guessing_is_no_distance_and_the_other_side_is_negative(self) -> None:
+        assert d_prime(0.5) == 0
+        assert d_prime(0.3) == pytest.approx(-d_prime(0.7))
+        assert d_prime(1.0) == math.inf
+
+    def test_a_number_that_is_no_area_is_refused(self) -> None:
+        with pytest.raises(ValueError, match="area is 1.2; an area under a ROC curve lies from 0 to 1"):
+            d_prime(1.2)
+
+
+class TestTopK:
+    def test_by_hand(self) -> None:
+        scores = [[0.5, 0.3, 0.2], [0.1, 0.2, 0.7], [0.1, 0.6, 0.3]]
+        assert [top_k_accuracy([1, 2, 0], scores, k) for k in (1, 2, 3)] == pytest.approx([1 / 3, 2 / 3, 1])
+
+    def test_the_first_is_accuracy_without_ties(self) -> None:
+        generator = np.random.default_rng(0)
+        p, y = generator.dirichlet(np.ones(3), size=50), generator.integers(0, 3, 50)
+        assert top_k_accuracy(y, p, 1) == pytest.approx(classification_metrics(y, p, ABC)["accuracy"])
+
+    def test_a_constant_score_guesses(self) -> None:
+        assert top_k_accuracy([0, 4, 9], np.zeros((3, 10)), 5) == pytest.approx(0.5)
+
+    @pytest.mark.parametrize(
+        ("k", "labels", "says"),
+        [(0, [0], "k is 0; it must be from 1 to the 3 classes"), (1, [3], "row 0 of labels is 3")],
+    )
+    def test_bad_input_is_named(self, k: int, labels: list[int], says: str) -> None:
+        with pytest.raises(ValueError, match=says):
+            top_k_accuracy(labels, [[0.1, 0.2, 0.7]], k)
 
 
 class TestRegression:

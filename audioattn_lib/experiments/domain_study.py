@@ -3,7 +3,7 @@
 It trains nothing. Every network of every seed tests the same clips, so two of
 them are compared clip by clip.
 
-Book page: ``attention_patterns``.
+Book page: ``scenes_and_instruments``.
 """
 
 from __future__ import annotations
@@ -117,6 +117,60 @@ class DomainStudy:
             rows.append({"pattern": "chance", "centring": "", "test": test, "runs": 0, "score": level.estimate})
         return pd.DataFrame(rows)
 
+    def example(self, pattern: str, centring: str) -> tuple[Run, str]:
+        """A run to look into and a clip to show: of the clips that it predicts right, the one it is surest of.
+
+        A rule, so that nobody picks.
+        """
+        run = self.of(pattern, centring)[0]
+        kept = set(run.attention.clips)
+        table = run.predictions[run.predictions["clip"].isin(kept)]
+        right = table[table["label"] == table["predicted"]]
+        chosen = right if len(right) else table
+        return run, str(chosen.loc[chosen["loss"].idxmin(), "clip"])
+
+    def scores(self, test: str) -> pd.DataFrame:
+        """One test set for a table or a picture: a row a pattern and centring by title, references last.
+
+        Columns ``runs``, ``score``, ``low``, ``high`` and ``deviation``; the rows :meth:`references` are no patterns.
+        """
+        table = self.table()
+        rows = {}
+        for row in table[table["test"] == test].to_dict(orient="records"):
+            rows[self._row_name(row["pattern"], row["centring"])] = row
+        names = sorted(rows, key=lambda name: name in self.references)  # keeps the order otherwise
+        found = pd.DataFrame.from_dict({name: rows[name] for name in names}, orient="index")
+        return found[["runs", "score", "low", "high", "deviation"]].rename_axis("model")
+
+    @property
+    def references(self) -> list[str]:
+        """Rows of :meth:`scores` that are no patterns: the baseline with each centring, and chance."""
+        return [*(self._row_name(BASELINE, centring) for centring in self.centrings), "chance"]
+
+    def differences(self, test: str) -> pd.DataFrame:
+        """What each pattern gains over dense attention with the same centring, and centring over none, in points.
+
+        Text for a table: difference, 95 % interval and corrected p-value.
+        """
+        table = self.table()
+        rows: dict[str, dict[str, str]] = {}
+        for row in table[(table["test"] == test) & table["difference"].notna()].to_dict(orient="records"):
+            centring = "no centring" if row["centring"] == "none" else f"centring: {row['centring']}"
+            rows.setdefault(self.title(row["pattern"]), {})[f"over dense, {centring}"] = _points(row, row["p_holm"])
+        if len(self.centrings) > 1 and "none" in self.centrings:
+            for centring in (name for name in self.centrings if name != "none"):
+                effect = self.effect_of_centring("none", centring)
+                for row in effect[effect["test"] == test].to_dict(orient="records"):
+                    title = self.title(row["pattern"])
+                    rows.setdefault(title, {})[f"centring {centring} over none"] = _points(row, row["p_value"])
+        return pd.DataFrame.from_dict(rows, orient="index").fillna("")
+
+    def _row_name(self, pattern: str, centring: str) -> str:
+        if pattern == "chance":
+            return pattern
+        name = BASELINE if pattern == BASELINE else self.title(pattern)
+        return name if centring == "none" else f"{name}, centred ({centring})"
+
     def effect_of_centring(self, without: str = "none", by: str = "clip") -> pd.DataFrame:
         """What centring changes: a row a pattern and test set with the paired difference, its interval and p-value."""
         rows = []
@@ -200,3 +254,8 @@ class DomainStudy:
             RUN_MIMETYPE: [run.summary() for run in (*self.runs, *self.baselines)],
             "text/plain": f"{len(self.runs)} runs: {keys}",
         }
+
+
+def _points(row: Mapping[str, Any], p: float) -> str:
+    low, high = 100 * row["difference_low"], 100 * row["difference_high"]
+    return f"{100 * row['difference']:+.1f} ({low:+.1f} to {high:+.1f}), p = {p:.3f}"

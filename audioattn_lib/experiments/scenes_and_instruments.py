@@ -6,7 +6,7 @@ compares patterns of attention with and without centring of the bands, over
 seeds, beside a linear baseline and chance. The best epoch is chosen on the
 development set, whose domains are those of training.
 
-Book page: ``attention_patterns``.
+Book page: ``scenes_and_instruments``.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from torch.nn import functional as F
 
 from ..attention import export
 from ..attention.patterns import parse_patterns
+from ..attention.record import AttentionRecord
 from ..audio.augmentation import mask_features
 from ..audio.features import LogMel
 from ..audio.mixing import mix_band_statistics, mix_clips
@@ -50,13 +51,24 @@ from ..training.progress import Progress
 from ..training.run_directory import Run, RunDirectory
 from ..training.schedules import Cosine, Schedule
 from .classification import classification_loss, predict, predictions_table, score_predictions, validate
-from .corpus import PreparedCorpus, load_checked
+from .corpus import Clip, PreparedCorpus, load_checked
 from .directories import open_directory
 from .domain_study import DomainStudy
 from .fields import make_preset, require, require_choice
 from .study import choose
 
-__all__ = ["PATTERNS", "Config", "Prepared", "baseline", "build_model", "load_model", "prepare", "run", "study"]
+__all__ = [
+    "PATTERNS",
+    "Config",
+    "Prepared",
+    "attention_layers",
+    "baseline",
+    "build_model",
+    "load_model",
+    "prepare",
+    "run",
+    "study",
+]
 
 log = logging.getLogger("audioattn")
 
@@ -432,6 +444,34 @@ def load_model(run: Run) -> Scaled:
     found = model.current if isinstance(model, AveragedModel) else model
     assert isinstance(found, Scaled)
     return found.eval()
+
+
+@torch.no_grad()
+def attention_layers(run: Run, clip: Clip) -> tuple[dict[str, AttentionRecord], dict[str, list[str]]]:
+    """What the global tokens read of one clip, layer by layer: a record for each combination of two sliders.
+
+    The second slider is a head, the mean of all, or the roll-out through all layers up to this one. Returns the
+    records by name and the values of the sliders, as :func:`audioattn_lib.display.player` takes them.
+    """
+    network = load_model(run)
+    features = network.scale(torch.as_tensor(clip.features)[None])
+    model = network.network
+    if not isinstance(model, FrequencyTransformer):
+        raise ConfigError(f"{CNN} attends to nothing; choose a run of a transformer")
+    read, rolled = model(features, record=True)[1], model.rollout(features)
+    assert read.maps is not None
+    assert rolled.maps is not None
+    depth, heads = read.maps.shape[1:3]
+    ways = ["roll-out", "all heads", *(f"head {head + 1}" for head in range(heads))]
+    records = {}
+    for layer in range(depth):
+        own = read.maps[:, layer : layer + 1]
+        parts = [rolled.maps[:, layer : layer + 1], own.mean(axis=2, keepdims=True)]
+        parts += [own[:, :, head : head + 1] for head in range(heads)]
+        for way, maps in zip(ways, parts, strict=True):
+            name = f"layer {layer + 1}, {way}"
+            records[name] = dataclasses.replace(read, mechanism=name, maps=maps)
+    return records, {"Layer": [str(layer + 1) for layer in range(depth)], "What": ways}
 
 
 def _averaged(scaled: nn.Module, config: Config, steps: int) -> nn.Module:

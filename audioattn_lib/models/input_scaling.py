@@ -4,7 +4,7 @@ Devices differ by gains of bands, which in decibels are constants added to
 each band of a clip: taking each band's mean out of each clip takes them out,
 and with them all else that stays the same during a clip.
 
-Book page: ``attention_patterns``.
+Book page: ``scenes_and_instruments``.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class BandScaling(nn.Module):
     :meth:`fit` sets the numbers, which are saved with the weights. Source of
     the clip-wise ones: Primus and Widmer, *On frequency-wise
     normalizations for better recording device generalization in audio
-    spectrogram transformers*, EUSIPCO 2023. Book page: ``attention_patterns``.
+    spectrogram transformers*, EUSIPCO 2023. Book page: ``scenes_and_instruments``.
     """
 
     mean: Tensor
@@ -88,7 +88,10 @@ class BandScaling(nn.Module):
 
 
 class Scaled(nn.Module):
-    """A network behind a scaling of its input, with the signature of all models. Book page: ``attention_patterns``."""
+    """A network behind a scaling of its input, with the signature of all models.
+
+    Book page: ``scenes_and_instruments``.
+    """
 
     def __init__(self, scaling: BandScaling, network: nn.Module) -> None:
         super().__init__()

@@ -65,7 +65,7 @@ class Shape:
 
 PRESETS: Mapping[str, Shape] = MappingProxyType(
     {
-        "tiny": Shape(48, 3, 3, (8, 8), (8, 8)),
+        "tiny": Shape(48, 2, 3, (8, 8), (8, 8)),
         "small": Shape(128, 6, 4, (16, 16), (10, 10)),
         "published": Shape(768, 12, 12),
     }

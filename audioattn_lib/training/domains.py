@@ -1,6 +1,6 @@
 """Accuracy in and out of the domains that training has seen, and of the worst one.
 
-Book page: ``attention_patterns``.
+Book page: ``scenes_and_instruments``.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def domain_scores(
 
     Notes
     -----
-    Book page: ``attention_patterns``.
+    Book page: ``scenes_and_instruments``.
     """
     right = np.asarray(correct, dtype=np.float64)
     names, is_seen = np.asarray(domains, dtype=np.str_), np.asarray(seen, dtype=bool)

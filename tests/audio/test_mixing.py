@@ -43,9 +43,7 @@ def test_band_statistics_lie_between_those_of_two_clips():
         low, high = torch.aminmax(torch.stack([x[i].mean(0), x[partner[i]].mean(0)]), dim=0)
         assert ((y[i].mean(0) >= low - 1e-3) & (y[i].mean(0) <= high + 1e-3)).all()
         a, b = x[i] - x[i].mean(0), y[i] - y[i].mean(0)
-        torch.testing.assert_close(
-            a / a.norm(dim=0), b / b.norm(dim=0), atol=1e-4, rtol=1e-4
-        )
+        torch.testing.assert_close(a / a.norm(dim=0), b / b.norm(dim=0), atol=1e-4, rtol=1e-4)
 
 
 def test_padding_has_no_part_in_band_statistics():

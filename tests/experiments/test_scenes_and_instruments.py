@@ -45,13 +45,43 @@ def test_a_run_holds_predictions_scores_and_maps(study):
     assert sorted(set(run.predictions["split"])) == TESTS
     assert set(run.metrics["tests"]) >= set(TESTS)
     assert set(run.metrics["domains"]) >= {"a", "d", "seen", "unseen", "worst"}
-    assert run.attention.maps.shape[1:] == (3, 3, 8, 6)
+    assert run.attention.maps.shape[1:] == (2, 3, 8, 6)
     assert set(run.attention.clips) <= set(run.predictions["clip"])
     assert len(run.attention.frequencies) == 8
-    with pytest.raises(
-        RunError, match="no run with pattern 'high_low' .* there are dense, per_row_2"
-    ):
+    with pytest.raises(RunError, match="no run with pattern 'high_low' .* there are dense, per_row_2"):
         study[0].of("high_low", "none")
+
+
+def test_tables_for_people(study):
+    runs = study[0]
+    scores = runs.scores("test_unseen_device")
+    assert list(scores.index) == [
+        "Dense",
+        "Groups of 2 rows",
+        "Dense, centred (clip)",
+        "Groups of 2 rows, centred (clip)",
+        "linear",
+        "linear, centred (clip)",
+        "chance",
+    ]
+    assert list(scores.index[-3:]) == runs.references
+    assert set(runs.differences("test_seen")) == {
+        "over dense, no centring",
+        "over dense, centring: clip",
+        "centring clip over none",
+    }
+
+
+def test_one_clip_layer_by_layer(study):
+    run, name = study[0].example("dense", "none")
+    clip = experiment.prepare(Config(**run.config)).clip(name)
+    records, sliders = experiment.attention_layers(run, clip)
+    assert sliders == {"Layer": ["1", "2"], "What": ["roll-out", "all heads", "head 1", "head 2", "head 3"]}
+    assert list(records)[:2] == ["layer 1, roll-out", "layer 1, all heads"]
+    assert len(records) == 10
+    whole = run.attention[run.attention.index(name)].maps
+    np.testing.assert_allclose(records["layer 2, head 3"].maps[0, 0, 0], whole[0, 1, 2], atol=1e-5)
+    np.testing.assert_allclose(records["layer 2, all heads"].maps[0, 0, 0], whole[0, 1].mean(0), atol=1e-5)
 
 
 def test_the_same_run_is_read_back(study):
@@ -87,7 +117,7 @@ def test_the_best_epoch_is_chosen_on_domains_that_training_has(study):
         {"average": "ema", "mixstyle": 0.5, "time_mask": 10, "frequency_mask": 8, "schedule": "ramp"},
         {"size": "mid_level_split"},
         {"pattern": "high_low_branch_v2", "patchout": 3, "held_out": "c", "schedule": "published_ramp"},
-        {"n_global": 4, "centring": "clip_scaled", "schedule": "published_cosine", "pattern": "dense,per_row,high_low"},
+        {"n_global": 4, "centring": "clip_scaled", "schedule": "published_cosine", "pattern": "dense,per_row"},
     ],
     ids=str,
 )
@@ -110,7 +140,7 @@ def test_every_option_trains_and_is_read_back(changes, tmp_path):
     ("changes", "message"),
     [
         ({"pattern": "pre_row"}, "the attention pattern is 'pre_row'; it must be one of dense"),
-        ({"pattern": "dense,dense"}, "names 2 patterns"),
+        ({"pattern": "dense,dense,dense"}, "names 3 patterns"),
         ({"centring": "mean"}, "centring is 'mean'; it must be one of none, corpus, clip, clip_scaled"),
         ({"size": "huge"}, "size is 'huge'"),
         ({"size": "mid_level_split", "pattern": "per_row"}, "pattern is 'per_row'; it must be 'dense' for mid_level"),

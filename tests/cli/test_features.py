@@ -103,9 +103,10 @@ def test_mistakes_are_one_clean_line(run, table):
             ["--accents", "coast,hills", "--speakers-per-accent", 2, "--n-folds", 2, "--clips-per-speaker", 1],
             "4 clips of 4 speakers of coast, hills",
         ),
+        ("needles", ["--clips-per-class", 5, "--duration", 4], "20 clips of flutter_19, flutter_31, flutter_44, "),
     ],
 )
-def test_voices_are_written_as_files(run, tmp_path, monkeypatch, corpus, options, said):
+def test_synthetic_corpora_are_written_as_files(run, tmp_path, monkeypatch, corpus, options, said):
     monkeypatch.setenv("AUDIOATTN_CACHE", str(tmp_path / "cache"))
     assert said in run("data", "synthesise", corpus, "here", *options).output
     assert io.info(next((tmp_path / "here" / "audio").iterdir())).sample_rate == 16_000

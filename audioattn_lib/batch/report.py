@@ -167,7 +167,8 @@ def _is_score(value: object) -> bool:
 def _means(rows: Sequence[Row], by: str, scores: Sequence[str]) -> str:
     groups: dict[str, list[Row]] = {}
     for row in rows:
-        groups.setdefault(_shown(row.get(by, "")), []).append(row)
+        # a baseline has nothing of what is varied; it has a name
+        groups.setdefault(_shown(row.get(by) or row.get("baseline", "")), []).append(row)
     lines = []
     for name, members in groups.items():
         line: Row = {by: name, "runs": len(members)}

@@ -152,3 +152,10 @@ def test_a_killed_sweep_loses_nothing_that_was_done(notebook, tmp_path, monkeypa
     (tmp_path / "go").touch()
     assert [job.status for job in sweep(file, "out", workers=1).jobs] == ["kept", "done"]
     assert not (tmp_path / "started1").exists()
+
+
+def test_a_baseline_is_called_by_its_name():
+    rows = [{"attention": name, "fold": fold, "score": 0.5} for name in ("softmax", "mean") for fold in ("1", "2")]
+    rows += [{"baseline": "linear", "fold": fold, "score": 0.25} for fold in ("1", "2")]
+    text = page("a sweep", rows, varying=["attention", "fold"])
+    assert "<tr><td>linear</td><td>2</td><td>0.25 ± 0</td></tr>" in text

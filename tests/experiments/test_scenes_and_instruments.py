@@ -159,6 +159,16 @@ def test_unknown_domains_are_named():
         experiment.prepare(Config.smoke(held_out="z"))
 
 
+@pytest.mark.data
+def test_real_instruments_with_unseen_ones(data_root, tmp_path):
+    config = Config(data=str(data_root / "instr_dg"), epochs=1)
+    prepared = experiment.prepare(config)
+    assert set(prepared.tests) - {""} == {"test_unseen_instrument", "test_unseen_source"}
+    assert set(prepared.domains[prepared.split.train]) == {"philharmonia"}
+    run = experiment.run(config, tmp_path)
+    assert run.metrics["domains"]["unseen"]["clips"] == (prepared.tests == "test_unseen_source").sum()
+
+
 class TestBandScaling:
     def clips(self):
         generator = torch.Generator().manual_seed(0)

@@ -25,7 +25,7 @@ verification*, ICASSP 2022. Book page: ``accents``.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -35,6 +35,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from ..errors import ConfigError
+from ._compiled_heads import head_gradient, head_loops_apply, head_scores, head_sums
 from .densities import BetaGaussian
 from .encoders import MIN_VARIANCE, frame_positions, weighted_moments
 from .expectations import GaussianBasis
@@ -48,9 +49,6 @@ __all__ = ["SCALES", "DoubleMultiHeadPooling", "HeadDropout", "MultiHeadPooling"
 
 SCALES = ("dim", "heads")
 """What scores are divided by: the square root of a head's width, or of the number of heads."""
-
-_BLOCK = 1 << 18
-"""Numbers that are worked on at once on a CPU."""
 
 Values = Float[Tensor, "batch frames features"]
 Lengths = Int[Tensor, " batch"] | None
@@ -205,11 +203,12 @@ class MultiHeadPooling(nn.Module):
     def _read(
         self, slices: Float[Tensor, "batch frames heads width"], queries: Float[Tensor, "heads width"], padding: Padding
     ) -> tuple[Tensor, _Looked]:
-        scores, slices = _HeadScores.apply(slices, queries)
+        read = _Read()
+        scores, slices = _HeadScores.apply(slices, queries, read)
         scores = scores.to(torch.promote_types(scores.dtype, torch.float32)) * self.scale  # (B, H, T)
         mask = None if padding.mask is None else padding.mask[:, None]
         looked = self._place(scores, mask, padding) if self._is_continuous else self._weigh(scores, mask)
-        return _HeadRead.apply(slices, looked.read_weights.to(slices.dtype)), looked
+        return _HeadRead.apply(slices, looked.read_weights.to(slices.dtype), read), looked
 
     def _weigh(self, scores: Tensor, mask: Tensor | None) -> _Looked:
         weights = entmax(scores, self.attention.alpha, mask=mask)
@@ -354,50 +353,73 @@ class DoubleMultiHeadPooling(nn.Module):
         return context, self.frames.describe(looked, padding, clock, head_weights)
 
 
-class _HeadScores(torch.autograd.Function):
-    """Products of slices and queries, ``(B, T, H, d), (H, d) -> (B, H, T)``, and the slices for who reads them.
+class _Read:
+    """What one read leaves for the gradient of the scores, so that both are written at once.
 
-    What comes back for the slices is the gradient of the read alone: both parts are summed where the first one lies,
-    since a second array of the size of the frames costs as much as the whole forward pass.
+    An array as large as the frames costs as much as the whole forward pass: one is enough.
     """
 
+    def __init__(self) -> None:
+        self.weights: Tensor | None = None
+        self.gradient: Tensor | None = None
+
+
+class _HeadScores(torch.autograd.Function):
+    """Products of slices and queries, ``(B, T, H, d), (H, d) -> (B, H, T)``, and the slices for who reads them."""
+
     @staticmethod
-    def forward(slices: Tensor, queries: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(slices: Tensor, queries: Tensor, read: _Read) -> tuple[Tensor, Tensor]:
         return _dot(slices, queries.expand(len(slices), -1, -1)), slices.view_as(slices)
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: tuple[Tensor, Tensor]) -> None:
-        ctx.save_for_backward(*inputs)
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, _Read], output: tuple[Tensor, Tensor]) -> None:
+        ctx.save_for_backward(*inputs[:2])
+        ctx.read = inputs[2]
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor, by_read: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    def backward(ctx: Any, gradient: Tensor, by_read: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         slices, queries = ctx.saved_tensors
+        weights, by_context = ctx.read.weights, ctx.read.gradient
+        ctx.read.weights = ctx.read.gradient = None
         by_slices = by_queries = None
         if ctx.needs_input_grad[0]:
-            add = torch.addcmul if torch.is_grad_enabled() else Tensor.addcmul_
-            by_slices = add(by_read, _by_frame(gradient), queries)
+            if weights is not None and by_context is not None:
+                by_slices = head_gradient(weights, by_context, gradient, queries.expand(len(slices), -1, -1))
+                assert by_slices is not None
+                if any(by_read.stride()):  # more than the zeros that stand for the read: others used these slices too
+                    by_slices = by_slices + by_read
+            else:
+                by_slices = torch.addcmul(by_read, _by_frame(gradient), queries)
         if ctx.needs_input_grad[1]:
             by_queries = _weighted_sum(slices, gradient).sum(0)
-        return by_slices, by_queries
+        return by_slices, by_queries, None
 
 
 class _HeadRead(torch.autograd.Function):
     """Weighted sums of slices, ``(B, T, H, d), (B, H, T) -> (B, H, d)``."""
 
     @staticmethod
-    def forward(slices: Tensor, weights: Tensor) -> Tensor:
+    def forward(slices: Tensor, weights: Tensor, read: _Read) -> Tensor:
         return _weighted_sum(slices, weights)
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
-        ctx.save_for_backward(*inputs)
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, _Read], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs[:2])
+        ctx.read = inputs[2]
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         slices, weights = ctx.saved_tensors
-        by_slices = _by_frame(weights) * gradient[:, None] if ctx.needs_input_grad[0] else None
+        by_slices = None
+        if ctx.needs_input_grad[0]:
+            if head_loops_apply(weights, gradient):
+                # left to the gradient of the scores, to which these slices belong alone
+                ctx.read.weights, ctx.read.gradient = weights, gradient
+                by_slices = gradient.new_zeros(()).expand(slices.shape)
+            else:
+                by_slices = _by_frame(weights) * gradient[:, None]
         by_weights = _dot(slices, gradient) if ctx.needs_input_grad[1] else None
-        return by_slices, by_weights
+        return by_slices, by_weights, None
 
 
 def _by_frame(weights: Tensor) -> Tensor:
@@ -407,23 +429,14 @@ def _by_frame(weights: Tensor) -> Tensor:
 
 def _weighted_sum(slices: Tensor, weights: Tensor) -> Tensor:
     """Sum over the frames, ``(B, H, d)``."""
-    if slices.device.type != "cpu":
-        return torch.einsum("bht,bthd->bhd", weights, slices)
-    return torch.cat([(x * w).sum(1) for x, w in zip(*_blocks(slices, _by_frame(weights)), strict=True)])
+    found = head_sums(slices, weights)
+    return torch.einsum("bht,bthd->bhd", weights, slices) if found is None else found
 
 
 def _dot(slices: Tensor, vectors: Tensor) -> Tensor:
     """Product of each slice with the vector of its clip and head, ``(B, H, T)``."""
-    if slices.device.type != "cpu":
-        return torch.einsum("bthd,bhd->bht", slices, vectors)
-    products = [(x * v).sum(-1) for x, v in zip(*_blocks(slices, vectors[:, None]), strict=True)]
-    return torch.cat(products).transpose(1, 2)
-
-
-def _blocks(slices: Tensor, *others: Tensor) -> Iterator[tuple[Tensor, ...]]:
-    """Clips in blocks that a processor's cache holds, where a product and its sum meet without going to memory."""
-    size = max(1, _BLOCK // max(1, slices[0].numel()))
-    return (tensor.split(size) for tensor in (slices, *others))
+    found = head_scores(slices, vectors)
+    return torch.einsum("bthd,bhd->bht", slices, vectors) if found is None else found
 
 
 def _dropped_heads(heads: int, probability: float) -> np.ndarray:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from audioattn_lib.attention import _compiled_heads
 from audioattn_lib.attention.maps import softmax
 from audioattn_lib.attention.multi_head_pooling import DoubleMultiHeadPooling, HeadDropout, MultiHeadPooling
 from audioattn_lib.attention.record import FrameClock
@@ -112,6 +113,26 @@ def test_one_einsum_a_step_is_the_formula():
     torch.testing.assert_close(pooling(h)[0], sum(b[:, j, None] * contexts[j] for j in range(3)))
     by_heads = make(DoubleMultiHeadPooling, {"heads": 3, "scale": "heads"})
     assert by_heads.frames.scale == pytest.approx(3**-0.5)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_the_compiled_loops_give_what_torch_gives(monkeypatch, threads):
+    def gradients(dtype=torch.float32):
+        torch.manual_seed(0)
+        pooling = DoubleMultiHeadPooling(64, 4, head_dropout=0.0).to(dtype)
+        h = values(40, 500, 64).to(dtype).requires_grad_()  # enough to be shared out among threads
+        context = pooling(h, torch.arange(461, 501))[0]
+        context.sum().backward()
+        return [context.detach(), h.grad, *(p.grad for p in pooling.parameters())]
+
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    if _compiled_heads._kernels() is None:
+        pytest.skip("numba does not compile here")
+    compiled, exact = gradients(), gradients(torch.float64)
+    monkeypatch.setattr(_compiled_heads, "_kernels", lambda: None)
+    for ours, theirs, wanted in zip(compiled, gradients(), exact, strict=True):
+        torch.testing.assert_close(ours.double(), wanted, atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)
 
 
 def test_one_head_is_self_attention():

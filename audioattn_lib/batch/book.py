@@ -114,7 +114,9 @@ def documents(root: str | Path) -> list[str]:
     return list(_files(read_yaml(Path(root) / "_toc.yml").data))
 
 
-def chapters(root: str | Path, mode: str, data_hash: DataHash | None = None) -> list[Chapter]:
+def chapters(
+    root: str | Path, mode: str, data_hash: DataHash | None = None, has_data: Callable[[str], bool] | None = None
+) -> list[Chapter]:
     """The chapters in the table of contents with what they are executed with.
 
     ``notebooks/book.yml`` gives for each chapter the parameters in each mode,
@@ -130,6 +132,9 @@ def chapters(root: str | Path, mode: str, data_hash: DataHash | None = None) -> 
           after: [urban_sound]
           embedded: {}
           ...
+
+    Where ``has_data`` says that a chapter's real recordings are not there, it
+    has the embedded parameters.
 
     Raises
     ------
@@ -165,6 +170,8 @@ def chapters(root: str | Path, mode: str, data_hash: DataHash | None = None) -> 
             raise settings.error(f"the chapter {name} of _toc.yml is missing; add it with its parameters")
         source = root / "notebooks" / f"{name}.ipynb"
         notebook, parameters = Notebook(source), given[name][mode] or {}
+        if mode == "real" and has_data and "data" in parameters and not has_data(parameters["data"]):
+            parameters = given[name]["embedded"] or {}
         try:
             identity = notebook.key(parameters, data_hash)
         except ConfigError as error:
@@ -182,6 +189,7 @@ def build_book(
     workers: int = 2,
     timeout: float = 3600.0,
     data_hash: DataHash | None = None,
+    has_data: Callable[[str], bool] | None = None,
     echo: Echo = print,
 ) -> Path:
     """Execute, build and check, as far as anything has changed.
@@ -199,6 +207,8 @@ def build_book(
         Seconds that one cell may take.
     data_hash
         Hashes data by name, for chapters that name their data.
+    has_data
+        Whether real recordings are there, by name; by default all are.
     echo
         Told what happens, line by line.
 
@@ -222,7 +232,7 @@ def build_book(
     Book page: architecture.
     """
     root, started = Path(root).resolve(), time.perf_counter()
-    found = chapters(root, mode, data_hash)
+    found = chapters(root, mode, data_hash, has_data)
     stale = [chapter for chapter in found if not chapter.is_current]
     echo(f"Chapters: {len(found)} ({mode}), {len(stale)} to execute")
     if stale:

@@ -5,6 +5,7 @@ Book page: commands.
 
 from __future__ import annotations
 
+import functools
 import os
 import subprocess
 import sys
@@ -126,7 +127,8 @@ def book(workers: int, mode: str | None, timeout: float) -> None:
     """Build the book: execute what is stale, build, check every page.
 
     Only what depends on a change is done again. Everything lies in _build/;
-    the book starts at _build/html/index.html.
+    the book starts at _build/html/index.html. With AUDIOATTN_DATA, a folder of
+    corpora, the chapters whose corpus lies there use real recordings.
 
     \b
     Examples:
@@ -136,7 +138,15 @@ def book(workers: int, mode: str | None, timeout: float) -> None:
     from audioattn_lib.batch.book import build_book
 
     mode = mode or ("real" if os.environ.get("AUDIOATTN_DATA") else "embedded")
-    build_book(checkout(), mode=mode, workers=workers, timeout=timeout, data_hash=_data_hash, echo=click.echo)
+    build_book(
+        checkout(),
+        mode=mode,
+        workers=workers,
+        timeout=timeout,
+        data_hash=_data_hash,
+        has_data=_has_data,
+        echo=click.echo,
+    )
 
 
 @click.command(context_settings={"ignore_unknown_options": True, "help_option_names": []})
@@ -165,6 +175,18 @@ def checkout() -> Path:
         if (folder / "_toc.yml").is_file() and (folder / "notebooks").is_dir():
             return folder
     raise ConfigError(f"{here} is in no checkout of the project (a folder with _toc.yml and notebooks/); go to one")
+
+
+def _has_data(name: str) -> bool:
+    return _is_there(os.environ.get("AUDIOATTN_DATA", ""), name.partition("?")[0])
+
+
+@functools.cache
+def _is_there(folder: str, corpus: str) -> bool:
+    found = bool(folder) and (Path(folder) / corpus).is_dir()
+    if not found:
+        click.echo(f"{corpus} is not in {folder or 'AUDIOATTN_DATA'}: its chapter has synthetic sound")
+    return found
 
 
 def _data_hash(name: str) -> str:

@@ -55,6 +55,16 @@ def test_a_chapter_is_stale_when_what_it_depends_on_changes(built_book):
     assert keys() == before
 
 
+def test_a_chapter_whose_recordings_are_not_there_has_synthetic_sound(root):
+    def parameters(mode, has_data):
+        return {chapter.name: chapter.parameters for chapter in chapters(root, mode, lambda name: name, has_data)}
+
+    assert parameters("real", lambda name: False) == parameters("embedded", None)
+    some = parameters("real", lambda name: name == "esc10")
+    assert some["urban_sound"]["data"] == "esc10"
+    assert some["accents"] == parameters("embedded", None)["accents"]
+
+
 def test_a_page_that_was_changed_by_hand_is_made_again(built_book):
     chapter = chapters(built_book, "smoke", _data_hash)[0]
     text = chapter.place.read_text()

@@ -37,7 +37,7 @@ __all__ = ["SELECTIONS", "Heard", "Playback", "confidence"]
 SELECTIONS = ("slots", "published", "energy", "random")
 """How the parts to play back are chosen; see :class:`Playback`."""
 
-_DECIBELS = 20.0  # brings log-mel to the order of 1
+_DECIBELS = 5.6  # deviation of the level of noise, which brings log-mel to the order of 1
 
 
 class Heard(NamedTuple):

@@ -16,12 +16,11 @@ Book page: ``accents``.
 from __future__ import annotations
 
 import dataclasses
-import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Self, cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -36,14 +35,13 @@ from ..audio.augmentation import mask_features
 from ..audio.features import LogMel
 from ..audio.magnitude_mel import MagnitudeMel
 from ..data.files import cache_directory, exclusive
-from ..data.loading import Batch, BatchLoader
+from ..data.loading import BatchLoader
 from ..data.manifest import Manifest
 from ..data.splits import Split, check_groups, fold_names, split_clips
 from ..data.store import FeatureStore
-from ..data.windows import SampledLoader, WindowLoader
+from ..data.windows import WindowLoader
 from ..errors import ConfigError, ManifestError
 from ..models.embedding import FRONT_ENDS, EmbeddingLayers, EmbeddingNetwork, build_front_end
-from ..models.layers import at_least_float32, frame_mask, masked_mean
 from ..models.margin import LOSSES, build_classifier
 from ..models.utterance_pooling import POOLINGS, build_utterance_pooling
 from ..training.baseline import linear_baseline, summary_features
@@ -58,6 +56,7 @@ from .corpus import PreparedCorpus, checked, load_corpus
 from .directories import open_directory
 from .fields import make_preset, require, require_choice
 from .study import Study, choose
+from .utterances import Normalised, NormalisedSample
 from .verification import list_trials, save_embeddings, verify
 
 __all__ = ["Config", "Prepared", "baseline", "build_model", "load_model", "prepare", "run", "study"]
@@ -497,54 +496,15 @@ def load_model(run: Run) -> EmbeddingNetwork:
     return model.eval()
 
 
-class _Normalised(BatchLoader):
-    """Batches of utterances whose bands are normalised over all their frames, before any window is cut.
-
-    Decibels become natural logarithms of magnitudes, as the published features are: scores of heads are products of
-    values with queries, and a softmax of values in decibels looks at one frame alone.
-    """
-
-    normalisation, unit = "cmn", 1.0
-
-    def of(self, config: Config) -> Self:
-        """The same loader with the normalisation of a configuration."""
-        self.normalisation = config.normalisation
-        self.unit = math.log(10) / 20 if config.features == "decibels" else 1.0
-        return self
-
-    def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
-        for batch in super().epoch(number, start):
-            features = normalise(batch.features * self.unit, batch.lengths, self.normalisation)
-            yield dataclasses.replace(batch, features=features)
-
-
-class _NormalisedSample(_Normalised, SampledLoader):
-    pass
-
-
-def normalise(features: Tensor, lengths: Tensor, how: str) -> Tensor:
-    """Mean of each band over the valid frames removed (``cmn``), and divided by its deviation (``cmvn``).
-
-    Bands whose deviation is at most 0.01 are not divided, as published. Padding becomes 0.
-    """
-    if how == "none":
-        return features
-    mask = frame_mask(lengths, features.shape[1], features.device)
-    valid = None if mask is None else mask[..., None]
-    x = at_least_float32(features)
-    x = x - masked_mean(x, valid, dim=1)
-    if how == "cmvn":
-        deviation = masked_mean(x.square(), valid, dim=1).sqrt()
-        x = x / torch.where(deviation > 0.01, deviation, 1.0)
-    return x if valid is None else x.masked_fill(~valid, 0.0)
-
-
 def _whole(prepared: Prepared, rows: NDArray[np.int64], config: Config, device: torch.device) -> BatchLoader:
-    return _Normalised(prepared.store, prepared.targets, rows, config.batch_size, False, config.seed, device).of(config)
+    loader = Normalised(prepared.store, prepared.targets, rows, config.batch_size, False, config.seed, device)
+    return loader.of(config.normalisation, decibels=config.features == "decibels")
+        config.normalisation, decibels=config.features == "decibels"
+    )
 
 
 def _windows(prepared: Prepared, rows: NDArray[np.int64], config: Config, device: torch.device) -> WindowLoader:
-    loader = _NormalisedSample(
+    loader = NormalisedSample(
         prepared.store,
         prepared.targets,
         rows,
@@ -554,7 +514,7 @@ def _windows(prepared: Prepared, rows: NDArray[np.int64], config: Config, device
         speakers=prepared.speakers,
         most=config.clips_per_speaker or None,
         is_balanced=config.balanced,
-    ).of(config)
+    ).of(config.normalisation, decibels=config.features == "decibels")
     window = round(config.window / prepared.clock.period) if config.window else None
     return WindowLoader(loader, None if window is None else max(1, window), mask_features if config.mask else None)
 

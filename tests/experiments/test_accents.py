@@ -13,6 +13,7 @@ from audioattn_lib.data.manifest import Manifest
 from audioattn_lib.errors import ConfigError, ManifestError, RunError
 from audioattn_lib.experiments import accents
 from audioattn_lib.experiments.accents import Config
+from audioattn_lib.experiments.utterances import normalise
 from audioattn_lib.experiments.verification import (
     detection_curves,
     embedding_map,
@@ -167,9 +168,9 @@ def test_a_checkpoint_of_another_number_of_classes_is_named(study):
 
 def test_the_published_normalisation_leaves_quiet_bands_alone():
     features = torch.tensor([[[1.0, 0.001], [3.0, 0.002], [5.0, 0.0]]])
-    found = accents.normalise(features, torch.tensor([2]), "cmvn")
+    found = normalise(features, torch.tensor([2]), "cmvn")
     torch.testing.assert_close(found, torch.tensor([[[-1.0, -0.0005], [1.0, 0.0005], [0.0, 0.0]]]))
-    assert torch.equal(accents.normalise(features, torch.tensor([2]), "none"), features)
+    assert torch.equal(normalise(features, torch.tensor([2]), "none"), features)
 
 
 @pytest.fixture

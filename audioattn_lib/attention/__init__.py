@@ -27,6 +27,8 @@ module                      holds
 ``multi_head_pooling``      heads with queries of their own, and attention to the heads
 ``time_frequency``          attention over a plane, from ``(B, T, F, C)`` to ``(B, C)``
 ``variants``                the published mechanisms by name
+``patterns``                which patch of a spectrogram may attend to which
+``pattern_kernels``         attention under a pattern, on the pairs that it allows
 ``slots``                   slot attention: slots that compete for frames
 ``segments``                from saliency to parts of a clip, to listen to again
 ``regions``                 densities over time and frequency, as records keep them

@@ -499,8 +499,6 @@ def load_model(run: Run) -> EmbeddingNetwork:
 def _whole(prepared: Prepared, rows: NDArray[np.int64], config: Config, device: torch.device) -> BatchLoader:
     loader = Normalised(prepared.store, prepared.targets, rows, config.batch_size, False, config.seed, device)
     return loader.of(config.normalisation, decibels=config.features == "decibels")
-        config.normalisation, decibels=config.features == "decibels"
-    )
 
 
 def _windows(prepared: Prepared, rows: NDArray[np.int64], config: Config, device: torch.device) -> WindowLoader:

@@ -56,6 +56,7 @@ def make_record(kind: str, clips: int = 2) -> AttentionRecord:
             "frequencies": np.geomspace(100, 7500, 20),
         },
         "regions": {"maps": ellipses, "regions": regions, "frequencies": np.geomspace(100, 7500, 20)},
+        "alignment": {"alignment": weights.repeat(FRAMES, 1)},
         "playback": {"segments": np.array([[[0.6, 0.8], [0.1, 0.2], [np.nan, np.nan]]]).repeat(clips, 0)},
     }[kind]
     return AttentionRecord(kind, CLOCK, names, n_frames, **fields)

@@ -39,6 +39,10 @@ def _perturbation(kind):
     )
 
 
+def _predictions():
+    return pd.DataFrame({"label": np.arange(1.0, 9.0), "predicted": np.linspace(3, 6, 8)})
+
+
 def _detection():
     return types.SimpleNamespace(miss=np.linspace(0, 1, 9), false_alarm=np.linspace(1, 0, 9) ** 2)
 
@@ -68,6 +72,9 @@ def _calls(features):
         "plot_threshold": lambda title: display.plot_threshold(np.linspace(-2, 2, 50), 1.5, steps=[-0.9], title=title),
         "plot_heads": lambda title: display.plot_heads(make_record("heads"), 1, clock=CLOCK, title=title, **shown),
         "plot_detection": lambda title: display.plot_detection({title: _detection(), "linear": _detection()}),
+        "plot_alignment": lambda title: display.plot_alignment({title: make_record("alignment")}),
+        "plot_correlations": lambda title: display.plot_correlations(_results(), titles={"triweight": title}),
+        "plot_predictions": lambda title: display.plot_predictions({title: _predictions(), "linear": _predictions()}),
         "plot_lines": lambda title: display.plot_lines(
             {title: (CLOCK.centres(9), np.arange(9)), "Zero": (CLOCK.centres(9), np.zeros(9))},
             points={"Measured": (CLOCK.centres(9), np.arange(9))},

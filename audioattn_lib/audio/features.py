@@ -370,7 +370,7 @@ class LogMel(nn.Module):
         with torch.autocast(waveforms.device.type, enabled=False):
             x = waveforms.to(dtype)
             if ragged:
-                x = x * frame_mask(lengths, x.shape[1])
+                x = x.masked_fill(~frame_mask(lengths, x.shape[1]), 0.0)
             decibels = self._decibels(self._power(x))
             mask = frame_mask(n_frames, decibels.shape[1])[..., None] if ragged else None
             return self._normalise(decibels, n_frames, mask), n_frames

@@ -278,3 +278,11 @@ def test_features_of_real_recordings_are_sane(data_root):
         assert n_frames[0] == len(samples) // 160 + 1
         assert torch.isfinite(features).all()
         assert -100 <= features.min() < features.max() < 60
+
+
+def test_what_stands_behind_a_clip_does_not_matter():
+    waves = torch.randn(2, 4000, generator=torch.Generator().manual_seed(0))
+    dirty = waves.clone()
+    dirty[1, 2000:] = torch.nan
+    lengths = torch.tensor([4000, 2000])
+    torch.testing.assert_close(LogMel()(dirty, lengths)[0], LogMel()(waves, lengths)[0])

@@ -176,8 +176,8 @@ def player(
         '<div class="aa-plot"><div class="aa-screen">',
         _picture(features, clock, duration, alt),
         "".join(
-            _layer(each, number, frequencies, duration, shown=number == start)
-            for number, each in enumerate(ones.values())
+            _layer(name, each, number, frequencies, duration, shown=number == start)
+            for number, (name, each) in enumerate(ones.items())
         ),
         _curves(curves, duration, start),
         "</div></div>",
@@ -232,7 +232,7 @@ def _picture(features: NDArray[Any], clock: FrameClock, duration: float, alt: st
 
 
 def _layer(
-    record: AttentionRecord, number: int, frequencies: NDArray[Any] | None, duration: float, *, shown: bool
+    title: str, record: AttentionRecord, number: int, frequencies: NDArray[Any] | None, duration: float, *, shown: bool
 ) -> str:
     """Attention over time and frequency, averaged over layers and heads, to lay over the picture."""
     if record.maps is None:
@@ -245,9 +245,14 @@ def _layer(
     images = {theme.name: _webp(theme.overlay(share)) for theme in THEMES}
     edges = record.clock.edges(values.shape[1])
     hidden = "" if shown else " hidden"
+    row, column = np.unravel_index(int(share.argmax()), share.shape)
+    seconds = float(record.clock.centres(values.shape[1])[column])
+    alt = f"{title}: attention over time and frequency, strongest at {seconds:.2f} s"
+    if frequencies is not None and len(frequencies) == len(share):
+        alt += f" and {float(frequencies[::-1][row]):.0f} Hz"
     return (
         f'<div class="aa-picture aa-layer" data-mechanism="{number}"{hidden} '
-        f'style="{_place(edges[0], edges[-1], duration)}">{themed_images(images, "")}</div>'
+        f'style="{_place(edges[0], edges[-1], duration)}">{themed_images(images, alt)}</div>'
     )
 
 

@@ -289,7 +289,8 @@ class Study:
                 group = [self._title(name) for name in names if chosen[name]]
                 verb = "is" if len(group) == 1 else "are"
                 if len(group) == len(names) and len(names) > 1:
-                    text.append(f"All of them are {what} the linear baseline.")
+                    who = "None of them is" if what.startswith("not ") else "All of them are"
+                    text.append(f"{who} {what.removeprefix('not ')} the linear baseline.")
                 elif len(group) > 4:
                     text.append(f"The other {len(group)} are {what} the linear baseline.")
                 elif group:

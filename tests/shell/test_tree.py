@@ -39,6 +39,12 @@ def test_what_is_needed_is_there(root):
     assert not [name for name in needed if not (root / name).is_file()]
 
 
+def test_test_modules_have_names_of_their_own(root):
+    # pytest collects only one of two modules with one name
+    names = [path.name for path in (root / "tests").rglob("test_*.py")]
+    assert len(names) == len(set(names)), sorted({name for name in names if names.count(name) > 1})
+
+
 def test_no_file_can_run_code_when_it_is_read(tracked):
     unsafe = re.compile(
         r"\bpickle\.loads?\(|weights_only\s*=\s*False|allow_pickle\s*=\s*True|joblib\.load\(|\bshell\s*=\s*True"

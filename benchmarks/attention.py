@@ -31,7 +31,7 @@ def cases(device: str) -> list[Case]:
             partial(modules, device, None),
             "softmax",
             [Target(name, "ratio", 1.25) for name in CONTINUOUS],
-            seconds=8,
+            seconds=24,
         ),
         Case(
             "attention module, forward and backward, 32 clips of 50 to 401 frames x 128",

@@ -12,7 +12,7 @@ from audioattn_lib.audio import io
 from audioattn_lib.audio.features import LogMel
 from audioattn_lib.data import corpora
 from audioattn_lib.data.files import StoreError
-from audioattn_lib.data.synthetic import acoustics, city
+from audioattn_lib.data.synthetic import acoustics
 from audioattn_lib.data.synthetic.backgrounds import BACKGROUNDS, record_background
 from audioattn_lib.data.synthetic.city import CityOptions, compose, generate
 from audioattn_lib.data.synthetic.sounds import DISTRACTORS, SOUNDS
@@ -237,7 +237,7 @@ def test_a_full_disk_says_so_and_leaves_nothing(tmp_path, monkeypatch):
     def full(path, *arguments):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(city.io, "write", full)
+    monkeypatch.setattr(io, "write", full)
     with pytest.raises(StoreError, match="the disk is full; nothing half-made is left"):
         generate(CityOptions(**SMALL), tmp_path)
     assert not [path for path in (tmp_path / "corpora").iterdir() if path.is_dir()]

@@ -17,7 +17,6 @@ Book page: ``data``.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,17 +25,13 @@ from types import MappingProxyType
 import numpy as np
 from numpy.random import Generator
 
-from ...audio import io
 from ...errors import ConfigError
-from ..progress import progress_bar
-from .acoustics import RATE
-from .corpus import make_once, parse_options, random_numbers, require_range, require_whole, write_rows
+from .acoustics import Sound
+from .corpus import make_once, parse_options, random_numbers, require_range, require_whole, write_clips
 from .speech import NEUTRAL, VOWELS, Delivery, Utterance, Voice, draw_voice, say
 from .voices import describe
 
 __all__ = ["ACCENTS", "Accent", "AccentsOptions", "Clip", "compose", "generate"]
-
-log = logging.getLogger("audioattn")
 
 
 @dataclass(frozen=True)
@@ -157,22 +152,19 @@ def generate(options: AccentsOptions, cache: str | Path | None = None, *, progre
     -----
     Book page: ``data``.
     """
-    return make_once("accents", options, __name__, cache, lambda folder: _write(options, folder, progress))
-
-
-def _write(options: AccentsOptions, folder: Path, progress: bool) -> None:
-    (folder / "audio").mkdir()
-    rows: list[dict[str, object]] = []
     total = len(options.accents) * options.speakers_per_accent * options.clips_per_speaker
-    log.info("making the synthetic accents: %d clips", total)
-    with progress_bar("synthetic accents", total, shown=progress) as bar:
-        for number, clip in enumerate(compose(options)):
-            name = f"audio/{clip.speaker}-{number % options.clips_per_speaker:03d}.flac"
-            io.write(folder / name, clip.utterance.samples, RATE)
-            row = {"file_name": name, "label": clip.accent, "fold": clip.fold, "group": clip.speaker}
-            rows.append(row | describe(clip.utterance, clip.voice, clip.delivery))
-            bar.advance()
-    write_rows(folder, rows)
+
+    def write(folder: Path) -> None:
+        write_clips(folder, "accents", total, _rows(options), progress=progress)
+
+    return make_once("accents", options, __name__, cache, write)
+
+
+def _rows(options: AccentsOptions) -> Iterator[tuple[Sound, dict[str, object]]]:
+    for number, clip in enumerate(compose(options)):
+        name = f"audio/{clip.speaker}-{number % options.clips_per_speaker:03d}.flac"
+        row = {"file_name": name, "label": clip.accent, "fold": clip.fold, "group": clip.speaker}
+        yield clip.utterance.samples, row | describe(clip.utterance, clip.voice, clip.delivery)
 
 
 def compose(options: AccentsOptions) -> Iterator[Clip]:

@@ -19,7 +19,6 @@ Book page: ``data``.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -28,17 +27,14 @@ from pathlib import Path
 import numpy as np
 from numpy.random import Generator
 
-from ...audio import io
 from ...errors import ConfigError
-from ..progress import progress_bar
 from .acoustics import RATE, Sound, a_weighted_level, reverberate, samples
 from .backgrounds import BACKGROUNDS, record_background
-from .corpus import join, make_once, parse_options, random_numbers, write_rows
+from .corpus import event_columns, make_once, parse_options, random_numbers, write_clips
 from .sounds import DISTRACTORS, SOUNDS
 
 __all__ = ["CityOptions", "Clip", "compose", "generate"]
 
-log = logging.getLogger("audioattn")
 
 _BACKGROUND_RECORDINGS = 3
 """Recordings of each kind of background in a fold."""
@@ -159,34 +155,23 @@ def generate(options: CityOptions, cache: str | Path | None = None, *, progress:
     -----
     Book page: ``data``.
     """
-    return make_once("city", options, __name__, cache, lambda folder: _write(options, folder, progress))
+
+    def write(folder: Path) -> None:
+        total = options.clips_per_class * len(options.classes)
+        clips = ((clip.samples, _row(number, clip, options)) for number, clip in enumerate(compose(options)))
+        write_clips(folder, "city", total, clips, progress=progress)
+
+    return make_once("city", options, __name__, cache, write)
 
 
-def _write(options: CityOptions, folder: Path, progress: bool) -> None:
-    (folder / "audio").mkdir()
-    rows = []
-    total = options.clips_per_class * len(options.classes)
-    log.info("making the synthetic city: %d clips", total)
-    with progress_bar("synthetic city", total, shown=progress) as bar:
-        for number, clip in enumerate(compose(options)):
-            name = f"audio/{clip.label}-{number % options.clips_per_class:03d}.flac"
-            io.write(folder / name, clip.samples, RATE)
-            rows.append(_row(name, clip, options))
-            bar.advance()
-    write_rows(folder, rows)
-
-
-def _row(name: str, clip: Clip, options: CityOptions) -> dict[str, object]:
+def _row(number: int, clip: Clip, options: CityOptions) -> dict[str, object]:
     row: dict[str, object] = {
-        "file_name": name,
+        "file_name": f"audio/{clip.label}-{number % options.clips_per_class:03d}.flac",
         "label": clip.label,
         "fold": clip.fold,
         "group": clip.source,
     }
-    for prefix, events in (("event", clip.events), ("distractor", clip.distractors)):
-        row[f"{prefix}_labels"] = ";".join(event[0] for event in events)
-        row[f"{prefix}_onsets"] = join([event[1] for event in events])
-        row[f"{prefix}_offsets"] = join([event[2] for event in events])
+    row |= event_columns("event", clip.events) | event_columns("distractor", clip.distractors)
     row["snr_db"] = f"{clip.snr:.1f}"
     row["background"] = clip.background
     row["background_source"] = clip.background_source

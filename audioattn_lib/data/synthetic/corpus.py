@@ -6,11 +6,12 @@ Book page: ``data``.
 from __future__ import annotations
 
 import csv
+import logging
 import os
 import shutil
 import tempfile
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,11 +19,25 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.random import Generator
 
+from ...audio import io
 from ...batch.key import key, source_hash
 from ...errors import ConfigError
 from ..files import cache_directory, exclusive, explain_storage
+from ..progress import progress_bar
+from .acoustics import RATE, Sound
 
-__all__ = ["join", "make_once", "parse_options", "random_numbers", "require_range", "require_whole", "write_rows"]
+__all__ = [
+    "event_columns",
+    "join",
+    "make_once",
+    "parse_options",
+    "random_numbers",
+    "require_range",
+    "require_whole",
+    "write_clips",
+]
+
+log = logging.getLogger("audioattn")
 
 Options = TypeVar("Options")
 
@@ -117,12 +132,45 @@ def make_once(corpus: str, options: Any, module: str, cache: str | Path | None, 
     return target
 
 
-def write_rows(folder: Path, rows: Sequence[dict[str, object]]) -> None:
-    """Write ``metadata.csv`` with a row for each clip."""
+def write_clips(
+    folder: Path, corpus: str, total: int, clips: Iterable[tuple[Sound, dict[str, object]]], *, progress: bool
+) -> None:
+    """Write the clips and ``metadata.csv``, with a row for each.
+
+    Parameters
+    ----------
+    folder
+        Empty.
+    corpus
+        Name of the corpus, for the log and the progress bar.
+    total
+        How many clips there are.
+    clips
+        Samples of each clip and its row of the manifest, whose ``file_name`` lies in ``audio/``.
+    progress
+        Show a bar where a person watches.
+    """
+    (folder / "audio").mkdir()
+    rows = []
+    log.info("making the synthetic %s: %d clips", corpus, total)
+    with progress_bar(f"synthetic {corpus}", total, shown=progress) as bar:
+        for samples, row in clips:
+            io.write(folder / str(row["file_name"]), samples, RATE)
+            rows.append(row)
+            bar.advance()
     with open(folder / "metadata.csv", "w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
+
+
+def event_columns(kind: str, events: Sequence[tuple[str, float, float]]) -> dict[str, object]:
+    """Columns of the manifest for events ``(name, onset, offset)`` in seconds, of a kind such as ``"event"``."""
+    return {
+        f"{kind}_labels": ";".join(event[0] for event in events),
+        f"{kind}_onsets": join([event[1] for event in events]),
+        f"{kind}_offsets": join([event[2] for event in events]),
+    }
 
 
 def join(values: Sequence[float]) -> str:

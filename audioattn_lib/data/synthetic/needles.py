@@ -38,7 +38,6 @@ Book page: ``data``.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -47,17 +46,14 @@ from pathlib import Path
 import numpy as np
 from numpy.random import Generator
 
-from ...audio import io
 from ...errors import ConfigError
-from ..progress import progress_bar
 from .acoustics import RATE, Sound, a_weighted_level, fade, samples, shaped_noise
 from .backgrounds import BACKGROUNDS, record_background
-from .corpus import join, make_once, parse_options, random_numbers, require_range, require_whole, write_rows
+from .corpus import event_columns, make_once, parse_options, random_numbers, require_range, require_whole, write_clips
 from .sounds import DISTRACTORS
 
 __all__ = ["CLASSES", "COARSE_HOP", "SPLITS", "Clip", "NeedlesOptions", "compose", "flutter", "generate"]
 
-log = logging.getLogger("audioattn")
 
 COARSE_HOP = 0.04
 """Seconds between frames at which the classes cannot be told apart."""
@@ -165,34 +161,23 @@ def generate(options: NeedlesOptions, cache: str | Path | None = None, *, progre
     -----
     Book page: ``data``.
     """
-    return make_once("needles", options, __name__, cache, lambda folder: _write(options, folder, progress))
+
+    def write(folder: Path) -> None:
+        total = options.clips_per_class * len(CLASSES)
+        clips = ((clip.samples, _row(number, clip, options)) for number, clip in enumerate(compose(options)))
+        write_clips(folder, "needles", total, clips, progress=progress)
+
+    return make_once("needles", options, __name__, cache, write)
 
 
-def _write(options: NeedlesOptions, folder: Path, progress: bool) -> None:
-    (folder / "audio").mkdir()
-    rows: list[dict[str, object]] = []
-    total = options.clips_per_class * len(CLASSES)
-    log.info("making the synthetic needles: %d clips", total)
-    with progress_bar("synthetic needles", total, shown=progress) as bar:
-        for number, clip in enumerate(compose(options)):
-            name = f"audio/needles-{number:04d}.flac"
-            io.write(folder / name, clip.samples, RATE)
-            rows.append(_row(name, clip, options))
-            bar.advance()
-    write_rows(folder, rows)
-
-
-def _row(name: str, clip: Clip, options: NeedlesOptions) -> dict[str, object]:
+def _row(number: int, clip: Clip, options: NeedlesOptions) -> dict[str, object]:
     row: dict[str, object] = {
-        "file_name": name,
+        "file_name": f"audio/needles-{number:04d}.flac",
         "label": clip.label,
         "split": clip.split,
         "group": clip.background,
     }
-    for prefix, events in (("event", clip.events), ("distractor", clip.distractors)):
-        row[f"{prefix}_labels"] = ";".join(event[0] for event in events)
-        row[f"{prefix}_onsets"] = join([event[1] for event in events])
-        row[f"{prefix}_offsets"] = join([event[2] for event in events])
+    row |= event_columns("event", clip.events) | event_columns("distractor", clip.distractors)
     row["snr_db"] = f"{clip.snr:.1f}"
     row["duration"] = f"{options.duration:.3f}"
     return row

@@ -14,23 +14,19 @@ Book page: ``data``.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from ...audio import io
 from ...errors import ConfigError
-from ..progress import progress_bar
-from .acoustics import RATE, Sound, samples
-from .corpus import join, make_once, parse_options, random_numbers, require_whole, write_rows
+from .acoustics import Sound, samples
+from .corpus import join, make_once, parse_options, random_numbers, require_whole, write_clips
 from .instruments import FAMILIES, Device
 
 __all__ = ["SEEN_DEVICES", "UNSEEN_DEVICES", "OrchestraOptions", "Phrase", "compose", "devices", "generate"]
 
-log = logging.getLogger("audioattn")
 
 SEEN_DEVICES = ("a", "b", "c")
 """Devices that training hears."""
@@ -121,7 +117,13 @@ def generate(options: OrchestraOptions, cache: str | Path | None = None, *, prog
     -----
     Book page: ``data``.
     """
-    return make_once("orchestra", options, __name__, cache, lambda folder: _write(options, folder, progress))
+
+    def write(folder: Path) -> None:
+        total = int(len(FAMILIES) * options.clips_per_class * 2.45)  # about; each split is rounded for itself
+        clips = ((phrase.samples, _row(number, phrase, options)) for number, phrase in enumerate(compose(options)))
+        write_clips(folder, "orchestra", total, clips, progress=progress)
+
+    return make_once("orchestra", options, __name__, cache, write)
 
 
 def compose(options: OrchestraOptions) -> Iterator[Phrase]:
@@ -164,26 +166,14 @@ def _phrase(
     return Phrase(heard, label, split, instrument, device, tuple(notes))
 
 
-def _write(options: OrchestraOptions, folder: Path, progress: bool) -> None:
-    (folder / "audio").mkdir()
-    rows: list[dict[str, object]] = []
-    total = sum(1 for _ in FAMILIES) * options.clips_per_class * 2.45
-    log.info("making the synthetic orchestra: about %d clips", total)
-    with progress_bar("synthetic orchestra", int(total), shown=progress) as bar:
-        for number, phrase in enumerate(compose(options)):
-            name = f"audio/{phrase.label}-{number:04d}.flac"
-            io.write(folder / name, phrase.samples, RATE)
-            rows.append(
-                {
-                    "file_name": name,
-                    "label": phrase.label,
-                    "split": phrase.split,
-                    "domain": phrase.device,
-                    "instrument": phrase.instrument,
-                    "note_pitches": ";".join(f"{pitch:.1f}" for pitch, _ in phrase.notes),
-                    "note_onsets": join([onset for _, onset in phrase.notes]),
-                    "duration": f"{options.duration:.3f}",
-                }
-            )
-            bar.advance()
-    write_rows(folder, rows)
+def _row(number: int, phrase: Phrase, options: OrchestraOptions) -> dict[str, object]:
+    return {
+        "file_name": f"audio/{phrase.label}-{number:04d}.flac",
+        "label": phrase.label,
+        "split": phrase.split,
+        "domain": phrase.device,
+        "instrument": phrase.instrument,
+        "note_pitches": ";".join(f"{pitch:.1f}" for pitch, _ in phrase.notes),
+        "note_onsets": join([onset for _, onset in phrase.notes]),
+        "duration": f"{options.duration:.3f}",
+    }

@@ -24,7 +24,6 @@ Book page: ``data``.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,16 +31,13 @@ from pathlib import Path
 import numpy as np
 from numpy.random import Generator
 
-from ...audio import io
 from ...errors import ConfigError
-from ..progress import progress_bar
-from .acoustics import RATE
-from .corpus import join, make_once, parse_options, random_numbers, require_range, require_whole, write_rows
+from .acoustics import RATE, Sound
+from .corpus import join, make_once, parse_options, random_numbers, require_range, require_whole, write_clips
 from .speech import Delivery, Utterance, Voice, draw_voice, say
 
 __all__ = ["SPLITS", "TIREDNESS", "Clip", "VoicesOptions", "compose", "describe", "generate"]
 
-log = logging.getLogger("audioattn")
 
 TIREDNESS = (1.0, 9.0)
 SPLITS = ("train", "devel", "train", "test")
@@ -126,22 +122,19 @@ def generate(options: VoicesOptions, cache: str | Path | None = None, *, progres
     -----
     Book page: ``data``.
     """
-    return make_once("voices", options, __name__, cache, lambda folder: _write(options, folder, progress))
+
+    def write(folder: Path) -> None:
+        total = options.speakers * options.clips_per_speaker
+        write_clips(folder, "voices", total, _rows(options), progress=progress)
+
+    return make_once("voices", options, __name__, cache, write)
 
 
-def _write(options: VoicesOptions, folder: Path, progress: bool) -> None:
-    (folder / "audio").mkdir()
-    rows: list[dict[str, object]] = []
-    total = options.speakers * options.clips_per_speaker
-    log.info("making the synthetic voices: %d clips", total)
-    with progress_bar("synthetic voices", total, shown=progress) as bar:
-        for number, clip in enumerate(compose(options)):
-            name = f"audio/{clip.speaker}-{number % options.clips_per_speaker:03d}.flac"
-            io.write(folder / name, clip.utterance.samples, RATE)
-            row = {"file_name": name, "label": f"{clip.tiredness:.2f}", "split": clip.split, "group": clip.speaker}
-            rows.append(row | describe(clip.utterance, clip.voice, clip.delivery))
-            bar.advance()
-    write_rows(folder, rows)
+def _rows(options: VoicesOptions) -> Iterator[tuple[Sound, dict[str, object]]]:
+    for number, clip in enumerate(compose(options)):
+        name = f"audio/{clip.speaker}-{number % options.clips_per_speaker:03d}.flac"
+        row = {"file_name": name, "label": f"{clip.tiredness:.2f}", "split": clip.split, "group": clip.speaker}
+        yield clip.utterance.samples, row | describe(clip.utterance, clip.voice, clip.delivery)
 
 
 def describe(utterance: Utterance, voice: Voice, delivery: Delivery) -> dict[str, object]:

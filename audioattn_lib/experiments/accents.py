@@ -34,7 +34,7 @@ from ..attention.variants import VARIANTS
 from ..audio.augmentation import mask_features
 from ..audio.features import LogMel
 from ..audio.magnitude_mel import MagnitudeMel
-from ..data.files import cache_directory, exclusive
+from ..data.files import cache_directory
 from ..data.loading import BatchLoader
 from ..data.manifest import Manifest
 from ..data.splits import Split, check_groups, fold_names, split_clips
@@ -53,7 +53,7 @@ from ..training.run_directory import Run, RunDirectory
 from ..training.schedules import Constant, Cosine, Schedule
 from .classification import predictions_table, score_predictions, validate
 from .corpus import PreparedCorpus, checked, load_corpus
-from .directories import open_directory
+from .directories import make_once, open_directory
 from .fields import make_preset, require, require_choice
 from .study import Study, choose
 from .utterances import Normalised, NormalisedSample
@@ -343,8 +343,7 @@ def run(config: Config, root: str | Path = "runs") -> Run:
     prepared = prepare(config)
     config = _resolve_fold(config, prepared)
     directory, device = _open(dataclasses.asdict(config), prepared, config, root)
-    with exclusive(directory.path / ".lock"):
-        return Run.load(directory.path) if directory.is_complete else _train(config, prepared, directory, device)
+    return make_once(directory, lambda: _train(config, prepared, directory, device))
 
 
 def _train(config: Config, prepared: Prepared, directory: RunDirectory, device: torch.device) -> Run:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from ..batch.key import dependency_hash, key, source_hash
-from ..training.run_directory import RunDirectory, describe_environment
+from ..data.files import exclusive
+from ..training.run_directory import Run, RunDirectory, describe_environment
 
-__all__ = ["open_directory"]
+__all__ = ["make_once", "open_directory"]
 
 
 def open_directory(
@@ -43,3 +44,12 @@ def open_directory(
         directory.write_json("config.json", settings)
         directory.write_json("environment.json", describe_environment(device, data_hash))
     return directory
+
+
+def make_once(directory: RunDirectory, make: Callable[[], Run]) -> Run:
+    """The run of a directory: read back where it is complete, made by ``make`` where not.
+
+    Two processes may want the same run: the second waits, and reads what the first made.
+    """
+    with exclusive(directory.path / ".lock"):
+        return Run.load(directory.path) if directory.is_complete else make()

@@ -31,7 +31,7 @@ from ..attention.record import AttentionRecord
 from ..audio.augmentation import mask_features
 from ..audio.features import LogMel
 from ..audio.mixing import mix_band_statistics, mix_clips
-from ..data.files import cache_directory, exclusive
+from ..data.files import cache_directory
 from ..data.loading import BatchLoader
 from ..data.splits import Split, fold_names, leave_domain_out, split_clips
 from ..data.store import FeatureStore
@@ -52,7 +52,7 @@ from ..training.run_directory import Run, RunDirectory
 from ..training.schedules import Cosine, Schedule
 from .classification import classification_loss, predict, predictions_table, score_predictions, validate
 from .corpus import Clip, PreparedCorpus, load_checked
-from .directories import open_directory
+from .directories import make_once, open_directory
 from .domain_study import DomainStudy
 from .fields import make_preset, require, require_choice
 from .study import choose
@@ -317,8 +317,7 @@ def run(config: Config, root: str | Path = "runs") -> Run:
     device = select_device(config.device)
     settings = dataclasses.asdict(config)
     directory = open_directory(__name__, NAME, settings, prepared.data_hash, str(device), root)
-    with exclusive(directory.path / ".lock"):
-        return Run.load(directory.path) if directory.is_complete else _train(config, prepared, directory, device)
+    return make_once(directory, lambda: _train(config, prepared, directory, device))
 
 
 def _train(config: Config, prepared: Prepared, directory: RunDirectory, device: torch.device) -> Run:

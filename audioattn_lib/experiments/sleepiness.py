@@ -46,7 +46,7 @@ from ..training.run_directory import Run, RunDirectory
 from ..training.schedules import Constant
 from .autoencoding import Rebuilding, extract, record_alignments
 from .corpus import Clip
-from .directories import open_directory
+from .directories import make_once, open_directory
 from .feature_regression import regress_features
 from .fields import make_preset, require, require_choice
 from .regression_study import FUSION, RegressionStudy
@@ -229,8 +229,7 @@ def autoencode(config: Config, root: str | Path = "runs") -> Run:
     """
     settings = {name: value for name, value in dataclasses.asdict(config).items() if name not in _REGRESSION}
     directory, device = _open(settings, config, root)
-    with exclusive(directory.path / ".lock"):
-        return Run.load(directory.path) if directory.is_complete else _train(config, directory, device)
+    return make_once(directory, lambda: _train(config, directory, device))
 
 
 def _train(config: Config, directory: RunDirectory, device: torch.device) -> Run:

@@ -30,7 +30,7 @@ from ..attention.record import FrameClock
 from ..attention.value_function import frame_centres
 from ..attention.variants import VARIANTS, build_attention
 from ..audio.features import LogMel
-from ..data.files import cache_directory, exclusive
+from ..data.files import cache_directory
 from ..data.loading import BatchLoader
 from ..data.splits import fold_names, split_clips
 from ..data.store import FeatureStore
@@ -51,7 +51,7 @@ from .classification import (
     validate,
 )
 from .corpus import Clip, PreparedCorpus, load_checked
-from .directories import open_directory
+from .directories import make_once, open_directory
 from .fields import make_preset, require, require_choice
 from .study import Study, choose
 
@@ -284,9 +284,7 @@ def run(config: Config, root: str | Path = "runs") -> Run:
     prepared = prepare(config)
     config = _resolve_fold(config, prepared)
     directory, device = _open(dataclasses.asdict(config), prepared, config, root)
-    # Two processes may want the same run: the second waits, and reads what the first made.
-    with exclusive(directory.path / ".lock"):
-        return Run.load(directory.path) if directory.is_complete else _train(config, prepared, directory, device)
+    return make_once(directory, lambda: _train(config, prepared, directory, device))
 
 
 def _train(config: Config, prepared: Prepared, directory: RunDirectory, device: torch.device) -> Run:

@@ -29,7 +29,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..errors import ConfigError
-from .patterns import AttentionPattern, PatchGrid, Positions
+from .patch_grid import AttentionPattern, PatchGrid, Positions
 
 __all__ = ["KERNELS", "AttentionPlan", "Block"]
 

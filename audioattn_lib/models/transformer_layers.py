@@ -18,8 +18,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..attention.patch_grid import AttentionPattern, PatchGrid, Positions
 from ..attention.pattern_kernels import AttentionPlan
-from ..attention.patterns import AttentionPattern, Dense, PatchGrid, Positions, TwoBranches
+from ..attention.row_patterns import Dense, TwoBranches
 from ..errors import ConfigError
 
 __all__ = ["ARCHITECTURES", "PRESETS", "Arrangement", "Block", "Mlp", "SelfAttention", "Shape"]

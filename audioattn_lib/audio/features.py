@@ -21,7 +21,7 @@ from ..errors import ConfigError
 __all__ = ["LogMel", "frame_mask", "hz_to_mel", "mel_filters", "mel_to_hz"]
 
 MelScale = Literal["htk", "slaney"]
-Filters = Literal["triangle", "shared_bandwidth"]
+Filters = Literal["triangle", "shared_bandwidth", "mel_triangle"]
 Norm = Literal["slaney"] | None
 Window = Literal["hann", "hamming"]
 Normalisation = Literal["mean", "median", "mean_variance"] | None
@@ -85,9 +85,10 @@ def mel_filters(
     ``"triangle"`` rises from :math:`f_{i-1}` to 1 at :math:`f_i` and falls to
     0 at :math:`f_{i+1}`. ``"shared_bandwidth"`` is the published front end,
     both sides of which have the width of the left one:
-    :math:`[1 - |f - f_i| / (f_i - f_{i-1})]_+`. ``norm="slaney"`` divides a
-    filter by half the distance of its outer edges, so that each has the same
-    area.
+    :math:`[1 - |f - f_i| / (f_i - f_{i-1})]_+`. ``"mel_triangle"`` rises and
+    falls straight in mels instead of hertz, as Kaldi's filters do.
+    ``norm="slaney"`` divides a filter by half the distance of its outer edges,
+    so that each has the same area.
 
     Returns
     -------
@@ -102,15 +103,17 @@ def mel_filters(
     """
     high = sample_rate / 2 if f_max is None else f_max
     bounds = hz_to_mel(torch.tensor([f_min, high], dtype=torch.float64), scale)
-    edges = mel_to_hz(torch.linspace(float(bounds[0]), float(bounds[1]), n_mels + 2, dtype=torch.float64), scale)
+    mels = torch.linspace(float(bounds[0]), float(bounds[1]), n_mels + 2, dtype=torch.float64)
+    edges = mel_to_hz(mels, scale)
     bins = torch.linspace(0.0, sample_rate / 2, n_fft // 2 + 1, dtype=torch.float64)[:, None]
-    left, centre, right = edges[:-2], edges[1:-1], edges[2:]
-    rise = (bins - left) / (centre - left)
-    fall = (right - bins) / (right - centre) if filters == "triangle" else 1.0 - (bins - centre) / (centre - left)
+    at, corners = (hz_to_mel(bins, scale), mels) if filters == "mel_triangle" else (bins, edges)
+    left, centre, right = corners[:-2], corners[1:-1], corners[2:]
+    rise = (at - left) / (centre - left)
+    fall = 1.0 - (at - centre) / (centre - left) if filters == "shared_bandwidth" else (right - at) / (right - centre)
     weights = torch.minimum(rise, fall).clamp(min=0.0)
     if norm == "slaney":
-        weights = weights * (2.0 / (right - left))
-    return weights, centre
+        weights = weights * (2.0 / (edges[2:] - edges[:-2]))
+    return weights, edges[1:-1]
 
 
 def _nonzero_blocks(weights: Tensor) -> list[tuple[slice, slice]]:
@@ -229,7 +232,7 @@ class LogMel(nn.Module):
         for name, given_name, allowed in (
             ("window", window, ("hann", "hamming")),
             ("scale", scale, ("htk", "slaney")),
-            ("filters", filters, ("triangle", "shared_bandwidth")),
+            ("filters", filters, ("triangle", "shared_bandwidth", "mel_triangle")),
             ("norm", norm, (None, "slaney")),
             ("normalisation", normalisation, (None, "mean", "median", "mean_variance")),
         ):

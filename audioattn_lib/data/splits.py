@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ..errors import ConfigError, ManifestError
 from .manifest import Manifest, parse_number
 
-__all__ = ["Split", "check_groups", "fold_names", "leave_domain_out", "split_clips"]
+__all__ = ["Split", "check_groups", "fold_names", "grouped_share", "leave_domain_out", "split_clips"]
 
 _VALIDATION = ("valid", "validation", "val", "dev", "devel", "development")
 _FOLDS = 5
@@ -80,7 +80,7 @@ def split_clips(manifest: Manifest, fold: str, protocol: str = "nested", seed: i
     if protocol == "published":
         valid = test
     elif not len(valid):
-        valid = _grouped_share(manifest, rest, seed)
+        valid = grouped_share(manifest, rest, seed)
     train = np.setdiff1d(rest, valid)
     for name, part in (("training", train), ("validation", valid), ("test", test)):
         if not len(part):
@@ -116,8 +116,19 @@ def leave_domain_out(manifest: Manifest, domain: str, seed: int = 0) -> Split:
         rest = rest[~np.isin(groups[rest], groups[test])]
     if not len(rest):
         raise ManifestError(f"{manifest.name}: nothing is left to train on without domain {domain!r}")
-    valid = _grouped_share(manifest, rest, seed)
+    valid = grouped_share(manifest, rest, seed)
     return Split(np.setdiff1d(rest, valid), valid, test)
+
+
+def grouped_share(manifest: Manifest, rows: NDArray[np.int64], seed: int = 0) -> NDArray[np.int64]:
+    """A fifth of some rows: groups stay together, classes are spread evenly.
+
+    Notes
+    -----
+    Book page: ``data``.
+    """
+    parts = _divide(manifest, rows, round(1 / _SHARE), seed)
+    return rows[parts == 0]
 
 
 def check_groups(manifest: Manifest) -> None:
@@ -157,11 +168,6 @@ def _name(value: str) -> str:
     """``1``, ``1.0`` and ``01`` are one fold."""
     number = parse_number(value)
     return str(int(number)) if number is not None and number.is_integer() else value
-
-
-def _grouped_share(manifest: Manifest, rows: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
-    parts = _divide(manifest, rows, round(1 / _SHARE), seed)
-    return rows[parts == 0]
 
 
 def _divide(manifest: Manifest, rows: NDArray[np.int64], n_parts: int, seed: int) -> NDArray[np.int64]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ..attention.record import FrameClock
 from ..audio.features import LogMel
+from ..audio.kaldi_mel import KaldiMel
 from ..audio.magnitude_mel import MagnitudeMel
 from ..data.corpora import load
 from ..data.manifest import Event, Manifest
@@ -129,7 +130,7 @@ class PreparedCorpus:
 
     manifest: Manifest
     store: FeatureStore
-    front_end: LogMel | MagnitudeMel
+    front_end: LogMel | MagnitudeMel | KaldiMel
     data_hash: str
 
     @property

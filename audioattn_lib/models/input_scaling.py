@@ -42,7 +42,7 @@ class BandScaling(nn.Module):
 
     Notes
     -----
-    :meth:`fit` sets the numbers, which are saved with the weights. Source of
+    :meth:`fit` or :meth:`fix` sets the numbers, which are saved with the weights. Source of
     the clip-wise ones: Primus and Widmer, *On frequency-wise
     normalizations for better recording device generalization in audio
     spectrogram transformers*, EUSIPCO 2023. Book page: ``scenes_and_instruments``.
@@ -69,6 +69,13 @@ class BandScaling(nn.Module):
         else:
             self.mean.fill_(frames.mean())
             self.deviation.fill_(frames.std(correction=0).clamp(min=1e-5))
+
+    def fix(self, mean: float, deviation: float) -> None:
+        """Take these numbers instead, the same for all bands, such as those that published weights expect."""
+        if not deviation > 0:
+            raise ConfigError(f"deviation is {deviation}; it must be above 0")
+        self.mean.fill_(mean)
+        self.deviation.fill_(deviation)
 
     def forward(
         self, features: Float[Tensor, "batch frames mels"], mask: Bool[Tensor, "batch frames"] | None

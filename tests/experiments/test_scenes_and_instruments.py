@@ -4,9 +4,13 @@ import numpy as np
 import pytest
 import torch
 
+from audioattn_lib.audio import io
 from audioattn_lib.errors import ConfigError, RunError
 from audioattn_lib.experiments import scenes_and_instruments as experiment
+from audioattn_lib.experiments.domain_results import WORST, DomainResults
 from audioattn_lib.experiments.scenes_and_instruments import Config
+from audioattn_lib.experiments.scenes_training import fit_scaling
+from audioattn_lib.experiments.treatments import TREATMENTS, parse_treatment, treatment_of, treatment_title
 from audioattn_lib.models.input_scaling import BandScaling, Scaled
 
 TESTS = ["test_seen", "test_unseen_device", "test_unseen_instrument"]
@@ -19,18 +23,60 @@ def study(tmp_path_factory):
 
 
 def test_every_result_stands_beside_chance_and_the_linear_baseline(study):
-    table = study[0].table()
+    results = study[0].results()
+    assert results.tests == TESTS
+    table = results.rows
     assert set(table["pattern"]) == {"dense", "per_row_2", "linear", "chance"}
-    assert set(table["test"]) == set(TESTS)
-    scored = table[table["pattern"] != "chance"]
+    assert set(table["test"]) == {*TESTS, WORST}
+    scored = table[(table["pattern"] != "chance") & (table["test"] != WORST)]
     assert (scored["low"] <= scored["score"]).all()
     assert (scored["score"] <= scored["high"]).all()
     assert set(table.loc[table["pattern"] == "dense", "runs"]) == {2}
-    compared = table[table["pattern"] == "per_row_2"]
-    assert compared[["difference", "difference_low", "difference_high", "p_holm"]].notna().all(axis=None)
-    assert table.loc[table["pattern"] == "chance", "score"].tolist() == pytest.approx([1 / 6] * 3)
-    assert study[0].verdict("test_unseen_device").startswith("On test_unseen_device **")
-    assert len(study[0].effect_of_centring()) == 9
+    tested = table[table["test"] != WORST]
+    compared = tested[tested["pattern"] == "per_row_2"]
+    assert compared[["difference", "difference_low", "difference_high", "difference_p"]].notna().all(axis=None)
+    gained = tested[tested["treatment"] == "clip"]
+    assert gained[["gain", "gain_low", "gain_high", "gain_p"]].notna().all(axis=None)
+    assert tested.loc[tested["treatment"] == "none", "gain"].isna().all()
+    assert table.loc[table["pattern"] == "chance", "score"].tolist() == pytest.approx([1 / 6] * 4)
+    said = results.verdict("test_unseen_device")
+    assert said.startswith("On test_unseen_device **")
+    assert "the linear baseline has" in said
+
+
+def test_the_worst_group_is_the_lowest_domain_of_any_test(study):
+    rows = study[0].results().scores(WORST)
+    for (pattern, treatment), name in {
+        ("dense", "none"): "Dense",
+        ("per_row_2", "clip"): "Groups of 2 rows, centred bands",
+    }.items():
+        right = study[0].correct(pattern, treatment)
+        means = right.groupby(["split", "domain"])["right"].mean()
+        assert rows.loc[name, "score"] == pytest.approx(means.min())
+        assert rows.loc[name, "group"] == ", ".join(means.idxmin())
+
+
+def test_results_are_read_back_from_a_file(study, tmp_path):
+    results = study[0].results()
+    assert {"python", "device", "torch"} <= set(results.made_with)
+    results.write(tmp_path / "tiny.csv")
+    again = DomainResults.read(tmp_path / "tiny.csv")
+    assert again.made_with == results.made_with
+    assert again.references == results.references
+    for test in (*TESTS, WORST):
+        one, other = again.scores(test), results.scores(test)
+        assert list(one.index) == list(other.index)
+        np.testing.assert_allclose(one["score"], other["score"], atol=1e-5)
+    assert again.verdict("test_seen") == results.verdict("test_seen")
+    assert again.pattern_differences("test_seen").equals(results.pattern_differences("test_seen"))
+    with pytest.raises(RunError, match="there is no test 'x'; there are test_seen"):
+        again.scores("x")
+    with pytest.raises(RunError, match="no results can be read"):
+        DomainResults.read(tmp_path / "none.csv")
+    (tmp_path / "other.csv").write_text("a\n1\n")
+    (tmp_path / "other.json").write_text("{}")
+    with pytest.raises(RunError, match="lacks the columns pattern, treatment"):
+        DomainResults.read(tmp_path / "other.csv")
 
 
 def test_domains_say_which_were_seen(study):
@@ -54,22 +100,22 @@ def test_a_run_holds_predictions_scores_and_maps(study):
 
 def test_tables_for_people(study):
     runs = study[0]
-    scores = runs.scores("test_unseen_device")
+    results = runs.results()
+    scores = results.scores("test_unseen_device")
     assert list(scores.index) == [
         "Dense",
         "Groups of 2 rows",
-        "Dense, centred (clip)",
-        "Groups of 2 rows, centred (clip)",
+        "Dense, centred bands",
+        "Groups of 2 rows, centred bands",
         "linear",
-        "linear, centred (clip)",
+        "linear, centred bands",
         "chance",
     ]
-    assert list(scores.index[-3:]) == runs.references
-    assert set(runs.differences("test_seen")) == {
-        "over dense, no centring",
-        "over dense, centring: clip",
-        "centring clip over none",
-    }
+    assert list(scores.index[-3:]) == results.references
+    over_dense, over_none = results.pattern_differences("test_seen"), results.treatment_differences("test_seen")
+    assert (list(over_dense), list(over_dense.index)) == (["no treatment", "centred bands"], ["Groups of 2 rows"])
+    assert list(over_none) == ["centred bands"]
+    assert list(over_none.index) == ["Dense", "Groups of 2 rows", "Linear baseline"]
 
 
 def test_one_clip_layer_by_layer(study):
@@ -118,6 +164,9 @@ def test_the_best_epoch_is_chosen_on_domains_that_training_has(study):
         {"size": "mid_level_split"},
         {"pattern": "high_low_branch_v2", "patchout": 3, "held_out": "c", "schedule": "published_ramp"},
         {"n_global": 4, "centring": "clip_scaled", "schedule": "published_cosine", "pattern": "dense,per_row"},
+        {"front_end": "published", "f_min_jitter": 10, "f_max_jitter": 2000, "centring": "clip"},
+        {"front_end": "published", "centring": "corpus", "impulse_share": 0.5},
+        {"impulse_share": 1.0, "test_devel": False},
     ],
     ids=str,
 )
@@ -147,6 +196,11 @@ def test_every_option_trains_and_is_read_back(changes, tmp_path):
         ({"n_global": 3}, "n_global is 3"),
         ({"mixstyle": 2}, "mixstyle is 2"),
         ({"epochs": 0}, "epochs is 0"),
+        ({"front_end": "mfcc"}, "front_end is 'mfcc'; it must be one of log_mel, published"),
+        ({"f_max_jitter": 500}, "f_max_jitter is 500; it must be 0 but for the published front end"),
+        ({"front_end": "published", "f_max_jitter": 8000}, "it must be less than 8000 hertz together with f_min"),
+        ({"impulse_share": 1.5}, r"impulse_share is 1\.5; it must be in \[0, 1\]"),
+        ({"held_out": "c", "test_devel": True}, "test_devel is True; it must be false where a domain is held out"),
     ],
 )
 def test_impossible_configurations(changes, message):
@@ -157,6 +211,64 @@ def test_impossible_configurations(changes, message):
 def test_unknown_domains_are_named():
     with pytest.raises(ConfigError, match="domain is 'z'; orchestra has a, b, c, d, e, f"):
         experiment.prepare(Config.smoke(held_out="z"))
+
+
+@pytest.fixture
+def tone_corpus(tmp_path):
+    """Two classes of tones: 10 clips train, 4 develop, 2 test, and there is no test of what training has heard."""
+    lines = ["file_name,label,split,domain"]
+    for number, part in enumerate(["train"] * 10 + ["devel"] * 4 + ["test_far"] * 2):
+        pitch = (220, 880)[number % 2] * (1 + 0.01 * number)
+        tone = 0.3 * np.sin(2 * np.pi * pitch * np.arange(4000) / 16000)
+        io.write(tmp_path / "tones" / f"{number}.wav", tone.astype(np.float32), 16000)
+        lines.append(f"{number}.wav,{('low', 'high')[number % 2]},{part},a")
+    (tmp_path / "tones" / "metadata.csv").write_text("\n".join(lines) + "\n")
+    return tmp_path / "tones"
+
+
+def test_development_clips_can_be_a_test_where_there_is_none(tone_corpus):
+    plain, devel = (experiment.prepare(Config(data=str(tone_corpus), test_devel=d)) for d in (False, True))
+    assert set(plain.tests) - {""} == {"test_far"}
+    assert set(devel.tests) - {""} == {"test_far", "test_seen"}
+    np.testing.assert_array_equal(np.flatnonzero(devel.tests == "test_seen"), plain.split.valid)
+    assert set(devel.split.train) | set(devel.split.valid) == set(plain.split.train)
+    assert not set(devel.split.train) & set(devel.split.valid)
+    with pytest.raises(ConfigError, match="orchestra has a test_seen of its own"):
+        experiment.prepare(Config.smoke(test_devel=True))
+
+
+def test_devices_are_read_from_a_folder(tmp_path):
+    click = np.zeros(32, dtype=np.float32)
+    click[3] = 0.5
+    io.write(tmp_path / "responses" / "one.wav", click, 16000)
+    run = experiment.run(
+        Config.smoke(impulse_share=1.0, impulse_responses=str(tmp_path / "responses")), tmp_path / "runs"
+    )
+    assert np.isfinite(run.history["train_loss"]).all()
+    with pytest.raises(ConfigError, match="no impulse responses; give a folder"):
+        experiment.run(Config.smoke(impulse_share=1.0, impulse_responses=str(tmp_path / "none")), tmp_path / "runs")
+
+
+def test_the_published_front_end_keeps_the_published_scale():
+    scaled = experiment.build_model(config := Config.smoke(front_end="published"), experiment.prepare(config))
+    fit_scaling(scaled.scaling, config, experiment.prepare(config))
+    power = torch.rand(1, 5, 64) + 0.1
+    decibels = 10 * power.log10()
+    torch.testing.assert_close(scaled.scale(decibels), (power.log() + 4.5) / 5, atol=1e-5, rtol=1e-5)
+
+
+class TestTreatments:
+    @pytest.mark.parametrize("name", [*TREATMENTS, "clip+mixstyle", "clip_scaled+mixstyle+impulse_responses"])
+    def test_a_name_is_found_again_in_the_configuration(self, name):
+        fields = parse_treatment(name)
+        assert treatment_of(vars(Config.smoke(**fields))) == name
+        assert bool(treatment_title(name)) == (name != "none")
+
+    def test_impossible_treatments(self):
+        with pytest.raises(ConfigError, match="treatment is 'eq'; it must be one of none, corpus, clip"):
+            parse_treatment("clip+eq")
+        with pytest.raises(ConfigError, match="'clip\\+corpus' sets centring twice"):
+            parse_treatment("clip+corpus")
 
 
 @pytest.mark.data
@@ -188,6 +300,13 @@ class TestBandScaling:
         valid = torch.cat([together[0], together[1, :12]])
         assert valid.mean().abs() < 1e-4
         assert valid.std(correction=0) == pytest.approx(1, abs=1e-4)
+
+    def test_fixed_numbers_are_taken_as_they_are(self):
+        scaling = BandScaling(4)
+        scaling.fix(2.0, 4.0)
+        torch.testing.assert_close(scaling(torch.full((1, 3, 4), 6.0), None), torch.ones(1, 3, 4))
+        with pytest.raises(ConfigError, match="deviation is 0"):
+            scaling.fix(0.0, 0.0)
 
     @pytest.mark.parametrize("centring", ["clip", "clip_scaled"])
     def test_a_gain_of_each_band_is_taken_out(self, centring):

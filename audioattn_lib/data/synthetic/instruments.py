@@ -205,3 +205,15 @@ class Device:
         curve = self.gain(np.fft.rfftfreq(size, 1 / RATE))
         heard = fft.irfft(fft.rfft(sound, size) * curve, size)[: len(sound)]
         return heard + 10.0 ** (self.noise / 20.0) * shaped_noise(rng, len(sound), self.gain)
+
+    def impulse_response(self, taps: int, sample_rate: int = RATE) -> Sound:
+        """Its response to a click of height 1, without its noise: ``taps`` samples, of minimum phase, as circuits have.
+
+        From the logarithm of the gain by folding its cepstrum.
+        """
+        size = 8 * fft.next_fast_len(taps, real=True)
+        level = np.log(np.maximum(self.gain(np.fft.rfftfreq(size, 1 / sample_rate)), 1e-6))
+        cepstrum = fft.irfft(level, size)
+        cepstrum[1 : (size + 1) // 2] *= 2.0
+        cepstrum[size // 2 + 1 :] = 0.0
+        return fft.irfft(np.exp(fft.rfft(cepstrum, size)), size)[:taps]

@@ -9,17 +9,14 @@ Book page: ``data``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from ..errors import ConfigError
-from ._torchaudio import torchaudio
 from .features import frame_mask
 
-__all__ = ["add_noise", "change_gain", "change_speed", "mask_features"]
+__all__ = ["add_noise", "change_gain", "mask_features"]
 
 _SILENCE = 1e-10
 
@@ -88,62 +85,6 @@ def add_noise(
     noise_power = (noise.square() * valid).sum(dim=1) / count
     scale = (signal_power / noise_power.clamp(min=_SILENCE) * 10.0 ** (-ratio / 10.0)).sqrt()
     return waveforms + noise * valid * scale[:, None]
-
-
-def change_speed(
-    waveforms: Float[Tensor, "batch samples"],
-    lengths: Int[Tensor, batch] | None,
-    percents: Sequence[int] = (95, 100, 105),
-    *,
-    generator: torch.Generator,
-) -> tuple[Float[Tensor, "batch samples"], Int[Tensor, batch]]:
-    """Play each clip at a speed drawn from ``percents``; pitch and length change together.
-
-    One speed serves a batch of resampling, so clips are grouped by theirs.
-
-    Parameters
-    ----------
-    waveforms, lengths
-        Clips and their samples; None: all are valid.
-    percents
-        Speeds in percent of the original, each from 50 to 200; 110 is higher and shorter.
-    generator
-        Source of chance.
-
-    Returns
-    -------
-    waveforms : Tensor
-        Padded with zeros to the longest.
-    lengths : Tensor
-        Samples of each clip, ``ceil(length * 100 / percent)``.
-
-    Notes
-    -----
-    Ko et al., *Audio augmentation for speech recognition*, Interspeech 2015.
-
-    Book page: ``data``.
-    """
-    if not percents or any(not 50 <= percent <= 200 for percent in percents):
-        raise ConfigError(f"percents is {tuple(percents)}; it must be one or more whole numbers from 50 to 200")
-    batch, samples = waveforms.shape
-    device = waveforms.device
-    if lengths is None:
-        lengths = torch.full((batch,), samples, device=device)
-    drawn = torch.randint(len(percents), (batch,), generator=generator, device=generator.device).to(device)
-    speed = torch.tensor(percents, device=device)[drawn]
-    changed_lengths = -(-lengths.to(device) * 100 // speed)
-    result = waveforms.new_zeros(batch, int(changed_lengths.max()))
-    clean = waveforms * _valid(waveforms, lengths)
-    for position, percent in enumerate(percents):
-        rows = (drawn == position).nonzero()[:, 0]
-        if not len(rows):
-            continue
-        changed = clean[rows]
-        if percent != 100:
-            changed = torchaudio().functional.resample(changed, percent, 100)
-        width = min(changed.shape[1], result.shape[1])
-        result[rows, :width] = changed[:, :width]
-    return result * _valid(result, changed_lengths), changed_lengths
 
 
 def mask_features(

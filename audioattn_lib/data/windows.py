@@ -109,7 +109,7 @@ class SampledLoader(BatchLoader):
 
     Parameters
     ----------
-    store, targets, indices, batch_size, seed, device
+    store, targets, indices, batch_size, seed, device, resident
         As :class:`~audioattn_lib.data.loading.BatchLoader`; shuffled.
     speakers
         Speaker of every clip of the store.
@@ -135,8 +135,9 @@ class SampledLoader(BatchLoader):
         speakers: NDArray[np.str_],
         most: int | None = None,
         is_balanced: bool = False,
+        resident: bool | None = None,
     ) -> None:
-        super().__init__(store, targets, indices, batch_size, True, seed, device)
+        super().__init__(store, targets, indices, batch_size, True, seed, device, resident=resident)
         if most is not None and most < 1:
             raise ConfigError(f"clips_per_speaker is {most}; it must be at least 1")
         self.most = most

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from audioattn_lib.audio.augmentation import add_noise, change_gain, change_speed, mask_features
+from audioattn_lib.audio.augmentation import add_noise, change_gain, mask_features
 from audioattn_lib.errors import ConfigError
 
 
@@ -23,10 +23,9 @@ def waves() -> tuple[torch.Tensor, torch.Tensor]:
     [
         lambda w, n, g: change_gain(w, -6, 6, generator=g),
         lambda w, n, g: add_noise(w, n, 0, 20, generator=g),
-        lambda w, n, g: change_speed(w, n, generator=g)[0],
         lambda w, n, g: mask_features(w.reshape(3, 100, 40), n // 40, generator=g),
     ],
-    ids=["gain", "noise", "speed", "masks"],
+    ids=["gain", "noise", "masks"],
 )
 def test_the_generator_decides_everything(waves, change):
     first, again, other = (change(*waves, generator(seed)) for seed in (3, 3, 4))
@@ -67,25 +66,6 @@ def test_silence_stays_silence():
     assert (add_noise(quiet, None, 0, 0, generator=generator()) == 0).all()
 
 
-@pytest.mark.parametrize("percent", [80, 100, 125])
-def test_speed_moves_a_tone_and_its_end(percent):
-    time = torch.arange(16_000) / 16_000
-    tone = torch.sin(2 * torch.pi * 500 * time)[None].repeat(2, 1)
-    changed, lengths = change_speed(tone, torch.tensor([16_000, 8_000]), [percent], generator=generator())
-    assert lengths.tolist() == [-(-16_000 * 100 // percent), -(-8_000 * 100 // percent)]
-    assert changed.shape[1] == lengths[0]
-    spectrum = torch.fft.rfft(changed[0] * torch.hann_window(changed.shape[1])).abs()
-    assert float(spectrum.argmax()) * 16_000 / changed.shape[1] == pytest.approx(500 * percent / 100, abs=2)
-    assert (changed[1, lengths[1] :] == 0).all()
-
-
-def test_speed_of_one_clip_is_the_same_in_any_batch(waves):
-    waves, lengths = waves
-    changed, new_lengths = change_speed(waves, lengths, [90], generator=generator())
-    alone, _ = change_speed(waves[2:, :1000], None, [90], generator=generator())
-    torch.testing.assert_close(changed[2, : new_lengths[2]], alone[0], atol=1e-5, rtol=0)
-
-
 def test_masks_hide_no_more_than_they_may():
     features = torch.randn(64, 200, 30, generator=generator())
     lengths = torch.randint(20, 201, (64,), generator=generator())
@@ -111,8 +91,6 @@ def test_no_masks_change_nothing():
     [
         (lambda w: change_gain(w, 3, -3, generator=generator()), "gain lies between 3 and -3 dB"),
         (lambda w: add_noise(w, None, 9, 1, generator=generator()), "signal-to-noise ratio lies between 9 and 1"),
-        (lambda w: change_speed(w, None, [], generator=generator()), "percents is"),
-        (lambda w: change_speed(w, None, [100, 300], generator=generator()), "from 50 to 200"),
         (lambda w: mask_features(w[..., None], time_masks=-1, generator=generator()), "time_masks is -1"),
         (lambda w: mask_features(w[..., None], time_share=1.5, generator=generator()), "time_share is 1.5"),
     ],
@@ -128,7 +106,6 @@ def test_the_device_changes_nothing(waves):
     for change in (
         lambda w, n: change_gain(w, -6, 6, generator=generator()),
         lambda w, n: add_noise(w, n, 0, 20, generator=generator()),
-        lambda w, n: change_speed(w, n, generator=generator())[0],
         lambda w, n: mask_features(w.reshape(3, 100, 40), n // 40, generator=generator()),
     ):
         torch.testing.assert_close(

@@ -31,7 +31,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from ..errors import ConfigError
@@ -39,16 +39,20 @@ from ._head_products import HeadRead, HeadScores, Read
 from .densities import BetaGaussian
 from .encoders import MIN_VARIANCE, frame_positions, weighted_moments
 from .expectations import GaussianBasis
+from .head_dropout import HeadDropout
 from .maps import entmax, softmax
 from .pooling import Padding
 from .record import AttentionRecord, Density, FrameClock
 from .value_function import ValueFunction
 from .variants import VARIANTS
 
-__all__ = ["SCALES", "DoubleMultiHeadPooling", "HeadDropout", "MultiHeadPooling"]
+__all__ = ["INITIAL_QUERIES", "SCALES", "DoubleMultiHeadPooling", "MultiHeadPooling"]
 
 SCALES = ("dim", "heads")
 """What scores are divided by: the square root of a head's width, or of the number of heads."""
+
+INITIAL_QUERIES = ("xavier", "zero")
+"""How queries start: Xavier-normal, as published, or at 0, where every frame and head counts alike."""
 
 Values = Float[Tensor, "batch frames features"]
 Lengths = Int[Tensor, " batch"] | None
@@ -78,6 +82,10 @@ class MultiHeadPooling(nn.Module):
     scale
         Divisor of the scores: ``"dim"``, :math:`\sqrt{D/H}`, or ``"heads"``,
         :math:`\sqrt H` as in the published code (nothing for one head).
+    initial_queries
+        ``"xavier"``, drawn from a normal distribution as published, or ``"zero"``:
+        attention then starts as the mean, and looks somewhere only as far as
+        that helps.
     n_queries
         Queries of each head, at least 1; every one reads a context of its own.
     n_basis
@@ -98,9 +106,8 @@ class MultiHeadPooling(nn.Module):
     Notes
     -----
     The record holds ``weights`` of every head (query after query), and for a
-    density ``density`` with a mode for each. Parameters start Xavier-normal, as
-    published. Source: India et al., Interspeech 2019, section 3. Book page:
-    ``accents``.
+    density ``density`` with a mode for each. Source: India et al., Interspeech
+    2019, section 3. Book page: ``accents``.
     """
 
     def __init__(
@@ -110,6 +117,7 @@ class MultiHeadPooling(nn.Module):
         *,
         attention: str = "softmax",
         scale: str = "dim",
+        initial_queries: str = "xavier",
         n_queries: int = 1,
         n_basis: int = 64,
         name: str = "multi_head",
@@ -124,14 +132,18 @@ class MultiHeadPooling(nn.Module):
             )
         if attention not in VARIANTS:
             raise ConfigError(f"attention is {attention!r}; it must be one of {', '.join(VARIANTS)}")
-        if scale not in SCALES:
-            raise ConfigError(f"scale is {scale!r}; it must be one of {', '.join(SCALES)}")
+        for option, name_given, choices in (
+            ("scale", scale, SCALES),
+            ("initial_queries", initial_queries, INITIAL_QUERIES),
+        ):
+            if name_given not in choices:
+                raise ConfigError(f"{option} is {name_given!r}; it must be one of {', '.join(choices)}")
         self.heads = heads
         self.attention = VARIANTS[attention]
         self.scale = 1 / math.sqrt(features // heads if scale == "dim" else heads)
         self.name = name
-        self.queries = nn.Parameter(torch.empty(n_queries, heads, features // heads))
-        for queries in self.queries.data:
+        self.queries = nn.Parameter(torch.zeros(n_queries, heads, features // heads))
+        for queries in self.queries.data if initial_queries == "xavier" else ():
             nn.init.xavier_normal_(queries)
         self.value_function = ValueFunction(GaussianBasis.grid(n_basis)) if self._is_continuous else None
         self.out_features = n_queries * features
@@ -238,62 +250,16 @@ class MultiHeadPooling(nn.Module):
         return f"{heads * width}, heads={heads}, attention={self.attention.name!r}, n_queries={queries}"
 
 
-class HeadDropout(nn.Module):
-    r"""Choose heads to leave out in training, each with the same probability, and never all of them.
-
-    Each head is dropped with probability :math:`p` exactly: as many as a binomial
-    number conditioned on being below :math:`H`, whose rate is such that the mean
-    is :math:`pH`, and any set of that size is as likely.
-
-    Parameters
-    ----------
-    heads
-        :math:`H`, at least 1.
-    probability
-        :math:`p`, from 0 to below :math:`(H-1)/H`.
-
-    Notes
-    -----
-    The published code asks for ``mask_prob`` and drops with
-    ``1 / int(1 / mask_prob)``: a third for 0.3, and at times every head. Book page:
-    ``accents``.
-    """
-
-    cumulative: Tensor
-
-    def __init__(self, heads: int, probability: float) -> None:
-        super().__init__()
-        if not 0 <= probability < max((heads - 1) / heads, 1e-12):
-            below = "0" if heads == 1 else f"in [0, {(heads - 1) / heads:.4g})"
-            raise ConfigError(
-                f"head_dropout is {probability}; with {heads} head{'s' * (heads > 1)} it must be {below}, "
-                "since one head has to stay"
-            )
-        self.probability = probability
-        self.register_buffer("cumulative", torch.as_tensor(_dropped_heads(heads, probability)), persistent=False)
-
-    def forward(self, batch: int) -> Bool[Tensor, "batch heads"] | None:
-        """True where a head stays; None where all do."""
-        if not self.training or not self.probability:
-            return None
-        device = self.cumulative.device
-        count = torch.searchsorted(self.cumulative, torch.rand(batch, device=device, dtype=torch.float64), right=True)
-        rank = torch.rand(batch, len(self.cumulative), device=device).argsort(dim=1).argsort(dim=1)
-        return rank >= count[:, None].clamp(max=len(self.cumulative) - 1)
-
-    def extra_repr(self) -> str:
-        """Show the options."""
-        return f"heads={len(self.cumulative)}, probability={self.probability:g}"
-
-
 class DoubleMultiHeadPooling(nn.Module):
     r"""Double multi-head attention pooling: attention over frames in each head, then over the heads.
 
     Parameters
     ----------
-    features, heads, attention, scale, n_basis
+    features, heads, attention, scale, initial_queries, n_basis
         As :class:`MultiHeadPooling`. Heads are weighted by the same map, by
-        softmax where frames are read by a density.
+        softmax where frames are read by a density; their scores are divided by
+        :math:`\sqrt{D/H}` for ``"dim"``, and by nothing for ``"heads"``, as in the
+        published code.
     head_dropout
         Probability with which a head is left out in training; see :class:`HeadDropout`.
     name
@@ -322,18 +288,29 @@ class DoubleMultiHeadPooling(nn.Module):
         *,
         attention: str = "softmax",
         scale: str = "dim",
+        initial_queries: str = "xavier",
         head_dropout: float = 0.3,
         n_basis: int = 64,
         name: str = "double_multi_head",
     ) -> None:
         super().__init__()
-        self.frames = MultiHeadPooling(features, heads, attention=attention, scale=scale, n_basis=n_basis, name=name)
+        self.frames = MultiHeadPooling(
+            features,
+            heads,
+            attention=attention,
+            scale=scale,
+            initial_queries=initial_queries,
+            n_basis=n_basis,
+            name=name,
+        )
         variant = VARIANTS[attention]
         self.map: Callable[..., Tensor] = (
             partial(entmax, alpha=variant.alpha) if variant.domain == "discrete" else softmax
         )
-        self.query = nn.Parameter(torch.empty(features // heads, 1))
-        nn.init.xavier_normal_(self.query)
+        self.scale = self.frames.scale if scale == "dim" else 1.0
+        self.query = nn.Parameter(torch.zeros(features // heads, 1))
+        if initial_queries == "xavier":
+            nn.init.xavier_normal_(self.query)
         self.dropout = HeadDropout(heads, head_dropout)
         self.out_features = features // heads
 
@@ -345,28 +322,12 @@ class DoubleMultiHeadPooling(nn.Module):
         contexts, looked = self.frames.read(values, padding)  # (B, H, d)
         with torch.autocast(values.device.type, enabled=False):
             scores = (contexts @ self.query.to(contexts.dtype)).squeeze(2)
-            scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
+            scores = scores.to(torch.promote_types(scores.dtype, torch.float32)) * self.scale
             head_weights = self.map(scores, mask=self.dropout(len(values)))  # (B, H)
             context = torch.bmm(head_weights[:, None].to(contexts.dtype), contexts).squeeze(1)  # (B, d)
         if not record:
             return context, AttentionRecord.empty()
         return context, self.frames.describe(looked, padding, clock, head_weights)
-
-
-def _dropped_heads(heads: int, probability: float) -> np.ndarray:
-    """Cumulative probability of dropping 0, 1, ... ``heads - 1`` heads, with mean ``probability * heads``."""
-    from scipy import optimize, stats
-
-    counts = np.arange(heads)
-
-    def shares(rate: float) -> np.ndarray:
-        each = stats.binom.pmf(counts, heads, rate)
-        return each / each.sum()
-
-    if not probability:
-        return np.ones(heads)
-    rate = optimize.brentq(lambda rate: shares(rate) @ counts - probability * heads, 0.0, 1 - 1e-9, xtol=1e-14)
-    return np.cumsum(shares(float(rate)))
 
 
 def _join(looked: tuple[_Looked, ...]) -> _Looked:

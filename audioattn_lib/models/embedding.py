@@ -155,14 +155,30 @@ class EmbeddingNetwork(nn.Module):
         record: bool = False,
     ) -> tuple[Float[Tensor, "batch embedding"], AttentionRecord]:
         """The embedding of each utterance, whose direction is what counts, and what was attended to."""
-        hidden = self.encode(features, lengths)  # (B, T', D)
         count = None if lengths is None else self.front.count_frames(lengths)
-        context, attended = self.pooling(hidden, count, clock=self.clock, record=record)  # (B, P)
+        return self.pool(self.encode(features, lengths), count, record=record)
+
+    def pool(
+        self,
+        hidden: Float[Tensor, "batch reduced features"],
+        lengths: Int[Tensor, " batch"] | None = None,
+        *,
+        record: bool = False,
+    ) -> tuple[Float[Tensor, "batch embedding"], AttentionRecord]:
+        """As :meth:`embed`, of what :meth:`encode` gave; lengths count its frames."""
+        context, attended = self.pooling(hidden, lengths, clock=self.clock, record=record)  # (B, P)
         return self.embedding(context), attended
 
     def classify(self, embeddings: Float[Tensor, "batch embedding"]) -> Float[Tensor, "batch classes"]:
         """Logits of embeddings."""
         return self.classifier(self.projection(embeddings))
+
+    def decide(
+        self, hidden: Float[Tensor, "batch reduced features"], lengths: Int[Tensor, " batch"] | None = None
+    ) -> tuple[Float[Tensor, "batch classes"], AttentionRecord]:
+        """As :meth:`forward`, of what :meth:`encode` gave; lengths count its frames."""
+        embeddings, attended = self.pool(hidden, lengths)
+        return self.classify(embeddings), attended
 
     def forward(
         self,

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Any
 
 from torch import nn
 
@@ -72,6 +73,7 @@ def build_utterance_pooling(
     heads: int = 32,
     attention: str = "softmax",
     scale: str = "dim",
+    initial_queries: str = "xavier",
     head_dropout: float = 0.3,
     n_queries: int = 2,
 ) -> tuple[nn.Module, int]:
@@ -83,7 +85,7 @@ def build_utterance_pooling(
         One of :data:`POOLINGS`.
     features
         Width of the frames, at least 1.
-    heads, scale, head_dropout, n_queries
+    heads, scale, initial_queries, head_dropout, n_queries
         Of the poolings that have them; see :mod:`~audioattn_lib.attention.multi_head_pooling`.
     attention
         The map or the density of those that attend, one of
@@ -108,15 +110,12 @@ def build_utterance_pooling(
         return MeanStatisticsPooling(), 2 * features
     if name == "attentive_statistics":
         return build_pooling(attention, features, hidden_size=min(_HIDDEN_SIZE, features)), 2 * features
+    options: dict[str, Any] = {"attention": attention, "scale": scale, "initial_queries": initial_queries, "name": name}
     pooling: MultiHeadPooling | DoubleMultiHeadPooling
     if name == "double_multi_head":
-        pooling = DoubleMultiHeadPooling(
-            features, heads, attention=attention, scale=scale, head_dropout=head_dropout, name=name
-        )
+        pooling = DoubleMultiHeadPooling(features, heads, head_dropout=head_dropout, **options)
     elif name == "self_attention":
-        # one head divides by one: the published self attention has no divisor
-        pooling = MultiHeadPooling(features, attention=attention, scale="heads", name=name)
+        pooling = MultiHeadPooling(features, **options)
     else:
-        queries = n_queries if name == "multi_query" else 1
-        pooling = MultiHeadPooling(features, heads, attention=attention, scale=scale, n_queries=queries, name=name)
+        pooling = MultiHeadPooling(features, heads, n_queries=n_queries if name == "multi_query" else 1, **options)
     return pooling, pooling.out_features

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -86,6 +87,8 @@ class VGG(nn.Module):
                 # what goes through eight layers without normalisation would otherwise fade to their biases
                 nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu")
                 nn.init.zeros_(convolution.bias)  # type: ignore[arg-type]
+        # with few channels, what a pixel has of all of them is best read in one go
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.n_blocks = n_blocks
         self.reduction = 2**n_blocks
         self.out_features = channels * int(halved(n_mels, n_blocks))
@@ -103,10 +106,16 @@ class VGG(nn.Module):
         if padding is not None:
             x = x.masked_fill(padding, 0.0)
         for block in self.blocks:
-            for convolution in block.children():
-                x = F.relu(convolution(x))
-                x = x if padding is None else x.masked_fill(padding, 0.0)
-            x = F.max_pool2d(x, 2, ceil_mode=True)
+            first, second = block.children()
+            # neither convolution needs its result for its gradient, so that is changed in place
+            x = F.relu(_clear(first(x), padding), inplace=True)
+            # the larger of two and what is above 0 may be taken in either order; this one has a quarter to do
+            x = F.relu(F.max_pool2d(_clear(second(x), padding), 2, ceil_mode=True), inplace=True)
             # a pooled frame is valid if its first one is
             padding = None if padding is None else padding[:, :, ::2]
         return x.transpose(1, 2).flatten(2)  # (B, T', C * F')
+
+
+def _clear(x: Tensor, padding: Tensor | None) -> Tensor:
+    """Zeros on padding, in place."""
+    return x if padding is None else x.masked_fill_(padding, 0.0)

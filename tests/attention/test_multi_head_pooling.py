@@ -8,7 +8,8 @@ import torch
 
 from audioattn_lib.attention import _compiled_heads
 from audioattn_lib.attention.maps import softmax
-from audioattn_lib.attention.multi_head_pooling import DoubleMultiHeadPooling, HeadDropout, MultiHeadPooling
+from audioattn_lib.attention.head_dropout import HeadDropout
+from audioattn_lib.attention.multi_head_pooling import DoubleMultiHeadPooling, MultiHeadPooling
 from audioattn_lib.attention.record import FrameClock
 from audioattn_lib.attention.variants import VARIANTS
 from audioattn_lib.errors import ConfigError
@@ -109,7 +110,7 @@ def test_one_einsum_a_step_is_the_formula():
         part = h[..., 4 * j : 4 * j + 4]
         weights = softmax(part @ pooling.frames.queries[0, j] / 4**0.5)
         contexts.append((weights[..., None] * part).sum(1))
-    b = softmax(torch.stack([c @ pooling.query[:, 0] for c in contexts], dim=1))
+    b = softmax(torch.stack([c @ pooling.query[:, 0] / 4**0.5 for c in contexts], dim=1))
     torch.testing.assert_close(pooling(h)[0], sum(b[:, j, None] * contexts[j] for j in range(3)))
     by_heads = make(DoubleMultiHeadPooling, {"heads": 3, "scale": "heads"})
     assert by_heads.frames.scale == pytest.approx(3**-0.5)
@@ -133,6 +134,30 @@ def test_the_compiled_loops_give_what_torch_gives(monkeypatch, threads):
     for ours, theirs, wanted in zip(compiled, gradients(), exact, strict=True):
         torch.testing.assert_close(ours.double(), wanted, atol=1e-4, rtol=1e-4)
         torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("attention", ["softmax", "entmax15", "sparsemax"])
+def test_queries_that_start_at_zero_start_as_the_mean(attention):
+    h, lengths = values(3, 7, D), torch.tensor([7, 3, 5])
+    mean = torch.stack([clip[:length].mean(0) for clip, length in zip(h, lengths, strict=True)])
+    options = {"attention": attention, "initial_queries": "zero"}
+    heads = make(MultiHeadPooling, {"heads": 3, "n_queries": 2, **options})(h, lengths)[0]
+    torch.testing.assert_close(heads, mean.repeat(1, 2))
+    double, record = make(DoubleMultiHeadPooling, {"heads": 3, **options})(h, lengths, record=True)
+    torch.testing.assert_close(double, mean.unflatten(1, (3, -1)).mean(1))
+    np.testing.assert_allclose(record.head_weights, 1 / 3)
+    pooling = make(DoubleMultiHeadPooling, {"heads": 3, **options})
+    pooling(h, lengths)[0].square().sum().backward()
+    assert all(query.grad.abs().sum() > 0 for query in (pooling.query, pooling.frames.queries)), "it learns from there"
+
+
+def test_head_scores_are_divided_as_frame_scores_or_as_published_by_nothing():
+    h = values(2, 5, D)
+    for scale, divisor in (("dim", 2.0), ("heads", 1.0)):
+        pooling = make(DoubleMultiHeadPooling, {"heads": 3, "scale": scale})
+        contexts = pooling.frames(h)[0].unflatten(1, (3, -1))
+        weights = softmax((contexts @ pooling.query).squeeze(2) / divisor)
+        np.testing.assert_allclose(pooling(h, record=True)[1].head_weights, weights.detach(), atol=1e-6)
 
 
 def test_one_head_is_self_attention():
@@ -222,6 +247,8 @@ def test_what_cannot_be_is_named():
         MultiHeadPooling(D, 2, attention="hardmax")
     with pytest.raises(ConfigError, match="scale is 'features'; it must be one of dim, heads"):
         MultiHeadPooling(D, 2, scale="features")
+    with pytest.raises(ConfigError, match="initial_queries is 'one'; it must be one of xavier, zero"):
+        MultiHeadPooling(D, 2, initial_queries="one")
     with pytest.raises(ConfigError, match=r"head_dropout is 0\.5; with 2 heads it must be in \[0, 0\.5\)"):
         DoubleMultiHeadPooling(D, 2, head_dropout=0.5)
     with pytest.raises(ConfigError, match=r"head_dropout is 0\.3; with 1 head it must be 0"):

@@ -6,7 +6,7 @@ classes, and targets are rows of 0 and 1 ``(B, C)``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -140,7 +140,7 @@ def label_events(manifest: Manifest, rows: NDArray[np.int64]) -> list[list[tuple
 
 
 def evidence(
-    network: nn.Module,
+    network: Callable[..., Any],
     batches: _Batches,
     record: AttentionRecord,
     events: Sequence[Sequence[tuple[float, float]]],

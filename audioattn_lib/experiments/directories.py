@@ -1,16 +1,24 @@
-"""The directory of a run, found by what the run is made of."""
+"""The directory of a run, found by what the run is made of, and the fold that it tests."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+import torch
 
 from ..batch.key import dependency_hash, key, source_hash
 from ..data.files import exclusive
+from ..data.manifest import Manifest
+from ..data.splits import fold_names
+from ..training.loop import select_device
 from ..training.run_directory import Run, RunDirectory, describe_environment
 
-__all__ = ["make_once", "open_directory"]
+__all__ = ["make_once", "open_directory", "open_run", "resolve_fold"]
+
+C = TypeVar("C")
 
 
 def open_directory(
@@ -44,6 +52,21 @@ def open_directory(
         directory.write_json("config.json", settings)
         directory.write_json("environment.json", describe_environment(device, data_hash))
     return directory
+
+
+def open_run(
+    module: str, name: str, settings: Mapping[str, Any], data_hash: str, device: str, root: str | Path
+) -> tuple[RunDirectory, torch.device]:
+    """As :func:`open_directory`, with the name of a device as a configuration holds it; and that device."""
+    chosen = select_device(device)
+    return open_directory(module, name, settings, data_hash, str(chosen), root), chosen
+
+
+def resolve_fold(config: C, manifest: Manifest) -> C:
+    """The configuration with the name of its test fold in place of ``"first"``."""
+    if config.fold != "first":  # type: ignore[attr-defined]
+        return config
+    return dataclasses.replace(config, fold=fold_names(manifest)[0])  # type: ignore[type-var]
 
 
 def make_once(directory: RunDirectory, make: Callable[[], Run]) -> Run:

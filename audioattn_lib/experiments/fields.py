@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from ..errors import ConfigError
 
-__all__ = ["make_preset", "require", "require_choice"]
+__all__ = ["choose_numbers", "make_preset", "require", "require_choice"]
 
 C = TypeVar("C")
+N = TypeVar("N", int, float)
 
 
 def require(config: Any, name: str, holds: bool, what: str) -> None:
@@ -39,3 +40,22 @@ def make_preset(config: type[C], presets: Mapping[str, Callable[..., C]], name: 
     if unknown:
         raise ConfigError(f"no field is called {', '.join(unknown)}; there are {', '.join(known)}")
     return presets[name](**{field: value for field, value in changes.items() if value is not None})
+
+
+def choose_numbers(name: str, given: str | float | Iterable[Any], kind: type[N]) -> list[N]:
+    """Numbers of which there may be several: one, some joined by commas, or a list; ``kind`` is int or float.
+
+    Raises
+    ------
+    ConfigError
+        When something is no such number, or there is none; the message names ``name``.
+    """
+    parts = given.split(",") if isinstance(given, str) else [given] if isinstance(given, (int, float)) else given
+    try:
+        found = [kind(part) for part in parts]
+    except (TypeError, ValueError):
+        found = []
+    if not found:
+        what = "whole numbers" if kind is int else "numbers"
+        raise ConfigError(f"{name} is {given!r}; it must be {what} joined by commas")
+    return found

@@ -51,7 +51,7 @@ from .classification import (
     validate,
 )
 from .corpus import Clip, PreparedCorpus, load_checked
-from .directories import make_once, open_directory
+from .directories import make_once, open_run, resolve_fold
 from .fields import make_preset, require, require_choice
 from .study import Study, choose
 
@@ -282,8 +282,8 @@ def run(config: Config, root: str | Path = "runs") -> Run:
         When the configuration, the corpus, a sound or the run directory cannot be used.
     """
     prepared = prepare(config)
-    config = _resolve_fold(config, prepared)
-    directory, device = _open(dataclasses.asdict(config), prepared, config, root)
+    config = resolve_fold(config, prepared.manifest)
+    directory, device = open_run(__name__, NAME, dataclasses.asdict(config), prepared.data_hash, config.device, root)
     return make_once(directory, lambda: _train(config, prepared, directory, device))
 
 
@@ -324,10 +324,10 @@ def baseline(config: Config, root: str | Path = "runs") -> Run:
     Its strength of regularisation is chosen on the validation clips.
     """
     prepared = prepare(config)
-    config = _resolve_fold(config, prepared)
+    config = resolve_fold(config, prepared.manifest)
     shared = ("data", "fold", "protocol", "seed", "sample_rate", "n_mels", "skip_bad_clips", "batch_size")
     settings = {"baseline": "linear", **{name: getattr(config, name) for name in shared}}
-    directory, device = _open(settings, prepared, config, root)
+    directory, device = open_run(__name__, NAME, settings, prepared.data_hash, config.device, root)
     if directory.is_complete:
         return Run.load(directory.path)
     split = split_clips(prepared.manifest, config.fold, config.protocol, config.seed)
@@ -410,18 +410,6 @@ def stages(run: Run, clip: Clip) -> list[dict[str, Any]]:
         values = model.attention.value_function.reconstruct(hidden[0], centres).numpy()
         found.append({"title": "Value function", "values": values, "clock": clip.clock})
     return found
-
-
-def _resolve_fold(config: Config, prepared: Prepared) -> Config:
-    return dataclasses.replace(config, fold=fold_names(prepared.manifest)[0]) if config.fold == "first" else config
-
-
-def _open(
-    settings: Mapping[str, Any], prepared: Prepared, config: Config, root: str | Path
-) -> tuple[RunDirectory, torch.device]:
-    """The directory of the run with these settings, with what it is written down, and its device."""
-    device = select_device(config.device)
-    return open_directory(__name__, NAME, settings, prepared.data_hash, str(device), root), device
 
 
 def _loader(

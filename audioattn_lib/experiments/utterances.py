@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 
 from ..data.loading import Batch, BatchLoader
+from ..data.sounds import SoundLoader
 from ..data.windows import SampledLoader
 from ..models.layers import at_least_float32, frame_mask, masked_mean
 
-__all__ = ["Normalised", "NormalisedSample", "normalise"]
+__all__ = ["Normalised", "NormalisedSample", "NormalisedSounds", "normalise"]
 
 
 class Normalised(BatchLoader):
@@ -40,6 +41,10 @@ class Normalised(BatchLoader):
 
 class NormalisedSample(Normalised, SampledLoader):
     """The same of a sample of the utterances in every epoch."""
+
+
+class NormalisedSounds(Normalised, SoundLoader):
+    """The same of sounds that are changed in every epoch."""
 
 
 def normalise(features: Tensor, lengths: Tensor, how: str) -> Tensor:

@@ -131,21 +131,26 @@ def verify(embeddings: NDArray[np.floating[Any]], trials: Trials | None, seed: i
 def verification_table(study: Study) -> pd.DataFrame:
     """Equal error rate (``score``, ``low``, ``high``) and detection cost of each compared, of the baseline, by chance.
 
-    Means over runs, with the intervals over speakers that the runs' own average to.
+    Means over runs, with the intervals over speakers that the runs' own average to; ``deviation`` over runs, and the
+    trials and speakers of one seed.
     """
     rows: dict[str, dict[str, Any]] = {}
     for name in (*study.names, BASELINE):
-        found = [run.metrics["verification"] for run in _runs(study, name) if run.metrics.get("verification")]
+        runs = [run for run in _runs(study, name) if run.metrics.get("verification")]
+        found = [run.metrics["verification"] for run in runs]
         if found:
+            folds = {run.config["fold"]: run.metrics["verification"] for run in runs}  # seeds test the same speakers
             intervals = [one["intervals"]["equal_error_rate"] for one in found]
+            rates = [one["equal_error_rate"] for one in found]
             rows[name] = {
                 "runs": len(found),
-                "score": float(np.mean([one["equal_error_rate"] for one in found])),
+                "score": float(np.mean(rates)),
                 "low": float(np.mean([interval["low"] for interval in intervals])),
                 "high": float(np.mean([interval["high"] for interval in intervals])),
                 "min_detection_cost": float(np.mean([one["min_detection_cost"] for one in found])),
-                "trials": sum(one["trials"] for one in found),
-                "speakers": sum(one["speakers"] for one in found),
+                "deviation": float(np.std(rates, ddof=1)) if len(rates) > 1 else np.nan,
+                "trials": sum(one["trials"] for one in folds.values()),
+                "speakers": sum(one["speakers"] for one in folds.values()),
             }
     rows["chance"] = {"runs": 0, "score": 0.5, "low": np.nan, "high": np.nan, "min_detection_cost": 1.0}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis(study.by)

@@ -11,8 +11,10 @@ from audioattn_lib.data import corpora
 from audioattn_lib.data.lists import write_trials
 from audioattn_lib.data.manifest import Manifest
 from audioattn_lib.errors import ConfigError, ManifestError, RunError
-from audioattn_lib.experiments import accents
+from audioattn_lib.experiments import accents, accents_corpus
 from audioattn_lib.experiments.accents import Config
+from audioattn_lib.experiments.accents_corpus import whole_utterances, windows
+from audioattn_lib.experiments.accents_evidence import carriers
 from audioattn_lib.experiments.utterances import normalise
 from audioattn_lib.experiments.verification import (
     detection_curves,
@@ -32,7 +34,7 @@ def root(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def study(root):
-    return accents.study(Config.smoke(), "mean, double_multi_head", "1", root)
+    return accents.study(Config.smoke(), "mean, double_multi_head", "1", "0, 1", root)
 
 
 def test_a_run_leaves_everything_behind(study):
@@ -65,7 +67,7 @@ def test_the_trained_model_embeds_what_the_run_kept(study):
     run = study.select("double_multi_head")
     kept, prepared, config = load_embeddings(run), accents.prepare(Config(**run.config)), Config(**run.config)
     rows = [prepared.manifest.ids.index(name) for name in kept["clips"]]
-    loader = accents._whole(prepared, np.array(rows[:3]), config, torch.device("cpu"))
+    loader = whole_utterances(prepared, np.array(rows[:3]), config, torch.device("cpu"))
     _, embeddings, _ = accents.embed(accents.load_model(run), loader)
     np.testing.assert_allclose(embeddings.numpy(), kept["embeddings"][:3], atol=1e-4)
     table = pd.read_csv(run.path / "embeddings.csv")
@@ -81,6 +83,67 @@ def test_every_result_stands_beside_chance_and_the_linear_baseline(study):
     assert trials.loc["chance", "score"] == 0.5
     rates = trials["score"].iloc[:3]
     assert ((trials["low"].iloc[:3] <= rates) & (rates <= trials["high"].iloc[:3])).all()
+
+
+def test_seeds_are_runs_of_one_row(study):
+    table, trials = study.table(), verification_table(study)
+    assert list(table["runs"]) == [2, 2, 1, 0]
+    assert table.loc["mean", "deviation"] >= 0
+    assert len({run.config["seed"] for run in study.runs}) == 2
+    assert trials.loc["mean", "runs"] == 2
+    assert trials.loc["mean", "speakers"] == trials.loc["linear", "speakers"] == 5, "the same ones with every seed"
+    with pytest.raises(ConfigError, match="seeds is 'many'; it must be whole numbers"):
+        accents.study(Config.smoke(), seeds="many")
+
+
+def test_evidence_stands_beside_that_of_the_mean(study):
+    table = study.evidence_table().set_index(["pooling", "measure"])
+    assert {"pointing_game", "mass_inside_events", "deletion_area", "insertion_area"} <= set(table.loc["mean"].index)
+    mean = table.loc[("mean", "mass_inside_events")]
+    assert mean["value"] == pytest.approx(mean["uniform"], abs=1e-6)
+    assert np.isfinite(table.loc["double_multi_head", "gain"]).all()
+    deletion, insertion = study.curves("double_multi_head")
+    assert (deletion.kind, insertion.kind) == ("deletion", "insertion")
+    np.testing.assert_allclose(deletion.attention[:, 0], insertion.attention[:, -1], atol=1e-5)
+
+
+def test_the_network_decides_alike_from_what_its_pooling_reads(study):
+    run = study.select("double_multi_head")
+    config, prepared = Config(**run.config), accents.prepare(Config(**run.config))
+    batch = next(iter(whole_utterances(prepared, np.arange(3), config, torch.device("cpu")).epoch(0)))
+    network = accents.load_model(run)
+    hidden = network.encode(batch.features, batch.lengths)
+    decided, _ = network.decide(hidden, network.front.count_frames(batch.lengths))
+    torch.testing.assert_close(decided, network(batch.features, batch.lengths)[0])
+
+
+def test_an_accent_is_carried_by_the_vowels_that_it_moves(study):
+    prepared = accents.prepare(Config.smoke())
+    spans = carriers(prepared.manifest, np.arange(len(prepared.manifest)))
+    by_accent = {name: [] for name in prepared.classes}
+    for row, found in enumerate(spans):
+        by_accent[prepared.manifest.table["label"].iloc[row]].append((found, len(prepared.manifest.events(row))))
+    assert not any(found for found, _ in by_accent["coast"]), "the accent of the table moves nothing"
+    assert all(len(found) == known for found, known in by_accent["river"]), "every vowel of it is reduced"
+    hills = [(len(found), known) for found, known in by_accent["hills"]]
+    assert 0 < sum(found for found, _ in hills) < sum(known for _, known in hills)
+
+
+def test_sound_that_is_changed_is_changed_anew_and_the_same_again():
+    config = Config.smoke(augmentation="pitch, noise", window=0.0)
+    prepared, rows = accents.prepare(config), np.arange(4)
+    first, again, plain = (
+        next(iter(windows(prepared, rows, one, torch.device("cpu")).epoch(0)))
+        for one in (config, config, dataclasses.replace(config, augmentation=""))
+    )
+    assert torch.equal(first.features, again.features)
+    assert torch.equal(first.indices, plain.indices)
+    other = next(iter(windows(prepared, rows, config, torch.device("cpu")).epoch(1)))
+    assert first.features.shape != other.features.shape or not torch.equal(first.features, other.features)
+    different = [not torch.allclose(a, b, atol=1e-3) for a, b in zip(first.features, plain.features, strict=True)]
+    assert any(different)
+    with pytest.raises(ConfigError, match="augmentation is echo; it must be some of pitch, tempo, noise"):
+        Config(augmentation="echo")
 
 
 def test_trials_are_those_of_the_embeddings(study):
@@ -138,7 +201,13 @@ def test_the_same_run_is_read_back_and_an_unfinished_one_continued(study, root):
     [
         {"loss": "softmax", "attention": "triweight", "features": "published", "normalisation": "cmvn"},
         {"loss": "am_softmax", "annealing": True, "accumulation": 2, "optimizer": "sgd", "mask": True, "window": 0.0},
-        {"loss": "focal", "pooling": "attentive_statistics", "balanced": True, "clips_per_speaker": 1},
+        {
+            "loss": "focal",
+            "augmentation": "tempo",
+            "pooling": "attentive_statistics",
+            "balanced": True,
+            "clips_per_speaker": 1,
+        },
         {"loss": "aam_softmax", "front_end": "resnet34", "channels": 2, "schedule": "cosine", "epochs": 2},
     ],
     ids=lambda changes: changes["loss"],
@@ -180,12 +249,12 @@ def a_corpus(monkeypatch):
 
     def change(**columns):
         table = whole.table.assign(**columns)
-        monkeypatch.setattr(accents, "load_corpus", lambda data: Manifest(whole.root, table, "changed"))
-        accents._prepare.cache_clear()
+        monkeypatch.setattr(accents_corpus, "load_corpus", lambda data: Manifest(whole.root, table, "changed"))
+        accents_corpus._prepare.cache_clear()
         return Config.smoke()
 
     yield change
-    accents._prepare.cache_clear()
+    accents_corpus._prepare.cache_clear()
 
 
 def test_speakers_on_both_sides_and_classes_of_one_speaker_are_errors(a_corpus):
@@ -233,6 +302,24 @@ def test_presets():
         Config.preset("huge")
     with pytest.raises(ConfigError, match="no field is called head"):
         Config.preset("smoke", head=3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.cuda)])
+def test_the_published_preset_takes_a_step_in_bfloat16(device, tmp_path):
+    data = "accents?speakers_per_accent=2&clips_per_speaker=1&n_folds=2&duration=(1.0,1.2)"
+    published = Config.paper(data=data, epochs=1, accumulation=1, device=device, precision="bfloat16", window=0.2)
+    assert (published.front_end, published.channels, published.pooling, published.heads) == (
+        "vgg4l",
+        1024,
+        "double_multi_head",
+        32,
+    )
+    run = accents.run(published, tmp_path)
+    assert run.history["step"].tolist() == [1]
+    assert np.isfinite(run.history["train_loss"]).all()
+    assert run.attention.head_weights.shape[1] == 32
+    np.testing.assert_allclose(run.attention.head_weights.sum(1), 1, atol=1e-3)
 
 
 @pytest.mark.data

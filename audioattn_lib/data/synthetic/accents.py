@@ -31,7 +31,7 @@ from .corpus import make_once, parse_options, random_numbers, require_range, req
 from .speech import NEUTRAL, VOWELS, Delivery, Utterance, Voice, draw_voice, say
 from .voices import describe
 
-__all__ = ["ACCENTS", "Accent", "AccentsOptions", "Clip", "compose", "generate"]
+__all__ = ["ACCENTS", "Accent", "AccentsOptions", "Clip", "compose", "generate", "moved_vowels"]
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,23 @@ ACCENTS: Mapping[str, Accent] = MappingProxyType(
         "river": Accent({"ɔ": (0.85, 1.0), "ɛ": (0.85, 1.1)}, 0.4, 3, 1.25, 1.0, 0.5),
     }
 )
+
+
+def moved_vowels(accent: str) -> frozenset[str]:
+    """The vowels of an accent that do not sound as in the table: all of them where the accent reduces vowels.
+
+    Raises
+    ------
+    ConfigError
+        When there is no such accent.
+
+    Notes
+    -----
+    Rhythm and melody tell accents apart too, and lie in no single vowel. Book page: ``data``.
+    """
+    if accent not in ACCENTS:
+        raise ConfigError(f"accent is {accent!r}; it must be one of {', '.join(ACCENTS)}")
+    return frozenset(VOWELS if ACCENTS[accent].reduction else ACCENTS[accent].shifts)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,167 @@
+"""The corpus of the chapter on accents: what is predicted, who speaks, and the batches that training and tests hear.
+
+Book page: ``accents``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..audio.augmentation import mask_features
+from ..audio.features import LogMel
+from ..audio.magnitude_mel import MagnitudeMel
+from ..audio.voice_augmentation import VoiceAugmentation
+from ..data.files import cache_directory
+from ..data.loading import BatchLoader
+from ..data.manifest import Manifest
+from ..data.sounds import Sounds
+from ..data.splits import Split, check_groups, fold_names, split_clips
+from ..data.store import FeatureStore
+from ..data.windows import WindowLoader
+from ..errors import ConfigError, ManifestError
+from ..training.loop import select_device
+from .accents_config import Config
+from .corpus import PreparedCorpus, checked, load_corpus
+from .utterances import Normalised, NormalisedSample, NormalisedSounds
+
+__all__ = ["CORPUS_FIELDS", "Prepared", "prepare", "whole_utterances", "windows"]
+
+CORPUS_FIELDS = ("data", "target", "closed_set", "unknown", "sample_rate", "n_mels", "features", "skip_bad_clips")
+"""Fields of a configuration that say what the corpus is."""
+
+
+@dataclass(frozen=True)
+class Prepared(PreparedCorpus):
+    """A corpus ready for training: class names, a class for each clip (-1 for the unknown one), and who speaks."""
+
+    classes: tuple[str, ...]
+    targets: Tensor
+    speakers: NDArray[np.str_]
+    closed_set: bool
+
+    def describe(self) -> str:
+        """The corpus in a few sentences."""
+        minutes = float(np.sum(self.manifest.durations)) / 60
+        text = f"**{self.manifest.name}**: {len(self.manifest)} clips, {minutes:.0f} minutes, "
+        text += f"{len(self.classes)} classes, {len(np.unique(self.speakers))} speakers, "
+        text += f"{len(fold_names(self.manifest))} test folds."
+        if self.manifest.name == "accents":
+            text += " Every voice is synthetic, made by this library, and the accents stand for no place."
+        if self.closed_set:
+            text += " Speakers of the test are heard in training too: a closed set."
+        return text
+
+    def sounds(self, names: Iterable[str]) -> dict[str, tuple[NDArray[np.float32], int]]:
+        """Samples and rate of some clips by their name."""
+        rows = {name: self.manifest.ids.index(name) for name in names}
+        return {name: self.manifest.read_audio(row, self.front_end.sample_rate) for name, row in rows.items()}
+
+    def split(self, config: Config) -> Split:
+        """Rows that train, choose the epoch and test; of classes that are known."""
+        split = split_clips(self.manifest, config.fold, config.protocol, config.seed)
+        known = (self.targets >= 0).numpy()
+        return Split(*(rows[known[rows]] for rows in (split.train, split.valid, split.test)))
+
+    def unknown(self, config: Config) -> NDArray[np.int64]:
+        """Rows of the test fold whose class is the unknown one."""
+        rows = split_clips(self.manifest, config.fold, config.protocol, config.seed).test
+        return rows[(self.targets < 0).numpy()[rows]]
+
+
+def prepare(config: Config) -> Prepared:
+    """Load and check the corpus, and compute its features once; both are kept for the next call.
+
+    Raises
+    ------
+    ManifestError
+        When clips are at fault, speakers cross splits, a class has one speaker, or a column is missing.
+    """
+    return _prepare(**{name: getattr(config, name) for name in (*CORPUS_FIELDS, "device")})
+
+
+@lru_cache(maxsize=4)
+def _prepare(
+    data: str,
+    target: str,
+    closed_set: bool,
+    unknown: str,
+    sample_rate: int,
+    n_mels: int,
+    features: str,
+    skip_bad_clips: bool,
+    device: str,
+) -> Prepared:
+    manifest = checked(_aim(load_corpus(data), target, closed_set), skip_bad_clips=skip_bad_clips)
+    if not closed_set and target != "speaker":
+        check_groups(manifest)
+    classes = tuple(name for name in manifest.classes if name != unknown)
+    if manifest.kind != "class" or len(classes) < 2:
+        raise ManifestError(f"{manifest.name}: column {target} must hold one class a clip, of two or more classes")
+    if unknown and len(classes) == len(manifest.classes):
+        raise ConfigError(f"unknown is {unknown!r}; it must be one of {', '.join(manifest.classes)}, or empty")
+    front_end = _front_end(features, sample_rate, n_mels)
+    store = FeatureStore.build(manifest, front_end, cache_directory() / "features", device=select_device(device))
+    position = {name: number for number, name in enumerate(classes)}
+    table = manifest.table
+    speakers = table["speaker"] if "speaker" in table else table["group"] if "group" in table else table["file_name"]
+    targets = torch.tensor([position.get(label, -1) for label in table["label"]])
+    names = np.asarray(speakers, dtype=np.str_)
+    return Prepared(manifest, store, front_end, manifest.content_hash(), classes, targets, names, closed_set)
+
+
+def _aim(manifest: Manifest, target: str, closed_set: bool) -> Manifest:
+    """The corpus with the wanted column as label, and the speaker as what must not cross splits."""
+    table = manifest.table
+    if target not in table:
+        raise ManifestError(f"{manifest.name}: no column {target!r} to predict; it has {', '.join(table)}")
+    table = table.assign(label=table[target])
+    if "vowel_labels" in table and "event_labels" not in table:
+        table = table.assign(**{f"event_{part}": table[f"vowel_{part}"] for part in ("labels", "onsets", "offsets")})
+    if closed_set:
+        table = table.drop(columns=[name for name in ("group",) if name in table])
+    elif "group" not in table and "speaker" in table:
+        table = table.assign(group=table["speaker"])
+    return dataclasses.replace(manifest, table=table)
+
+
+def _front_end(features: str, sample_rate: int, n_mels: int) -> LogMel | MagnitudeMel:
+    if features == "published":
+        return MagnitudeMel(sample_rate, max(512, round(0.025 * sample_rate)), n_mels)
+    n_fft, hop_length = round(0.025 * sample_rate), round(0.010 * sample_rate)
+    return LogMel(sample_rate, n_fft, None, hop_length, n_mels, window="hamming", scale="slaney")
+
+
+def whole_utterances(prepared: Prepared, rows: NDArray[np.int64], config: Config, device: torch.device) -> BatchLoader:
+    """Whole utterances in the order of ``rows``, normalised: what is validated and tested."""
+    loader = Normalised(prepared.store, prepared.targets, rows, config.batch_size, False, config.seed, device)
+    return loader.of(config.normalisation, decibels=config.features == "decibels")
+
+
+def windows(prepared: Prepared, rows: NDArray[np.int64], config: Config, device: torch.device) -> WindowLoader:
+    """Windows of a sample of the utterances: what is trained on."""
+    options: dict[str, Any] = {
+        "speakers": prepared.speakers,
+        "most": config.clips_per_speaker or None,
+        "is_balanced": config.balanced,
+    }
+    rest = (prepared.targets, rows, config.batch_size, config.seed, device)
+    loader: NormalisedSample | NormalisedSounds
+    if config.augmentation:
+        sounds = Sounds(prepared.manifest, prepared.front_end.sample_rate)
+        loader = NormalisedSounds(
+            sounds, *rest, front_end=prepared.front_end, change=VoiceAugmentation(config.changes), **options
+        )
+    else:
+        loader = NormalisedSample(prepared.store, *rest, **options)
+    loader.of(config.normalisation, decibels=config.features == "decibels")
+    window = round(config.window / prepared.clock.period) if config.window else None
+    return WindowLoader(loader, None if window is None else max(1, window), mask_features if config.mask else None)

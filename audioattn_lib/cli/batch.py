@@ -9,11 +9,13 @@ import functools
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import click
 
+from audioattn_lib.batch.processes import find_place, is_main_process
 from audioattn_lib.errors import ConfigError
 
 __all__ = ["bench", "book", "run", "sweep"]
@@ -43,6 +45,7 @@ def sweep(file: Path, output: Path, **options: Any) -> None:
       audioattn sweep my.yml --scheduler tcp://node1:8786
       audioattn sweep my.yml --cluster slurm --workers 40
     """
+    _refuse_several_processes("sweep")
     from audioattn_lib.batch.sweep import sweep as run_sweep
     from audioattn_lib.cli.live import SweepView
 
@@ -97,6 +100,10 @@ def run(notebook: str, parameters: tuple[tuple[str, str], ...], output: Path | N
     defaults = Notebook(path).parameters
     values = {name: _value(text, defaults.get(name)) for name, text in parameters}
     target = output or Path(f"{path.stem}.executed.ipynb")
+    if not is_main_process():  # its kernel trains along; the notebook of the first process is kept
+        with tempfile.TemporaryDirectory() as folder:
+            execute(path, Path(folder) / "executed.ipynb", values, timeout=timeout)
+        return
 
     def progress(cell: int, cells: int) -> None:
         click.echo(f"\r{path.name}: cell {cell} of {cells}", err=True, nl=False)
@@ -135,6 +142,7 @@ def book(workers: int, mode: str | None, timeout: float) -> None:
       audioattn book
       AUDIOATTN_DATA=path/to/corpora audioattn book
     """
+    _refuse_several_processes("book")
     from audioattn_lib.batch.book import build_book
 
     mode = mode or ("real" if os.environ.get("AUDIOATTN_DATA") else "embedded")
@@ -204,3 +212,12 @@ def _value(text: str, default: Any) -> Any:
         return yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise ConfigError(f"{text!r} cannot be read as a value ({error})") from None
+
+
+def _refuse_several_processes(command: str) -> None:
+    count = find_place().count
+    if count > 1:
+        raise ConfigError(
+            f"torchrun started {count} processes of `audioattn {command}`, which starts processes of its own; start it "
+            "without torchrun. What torchrun can start are `audioattn train` and `audioattn run`"
+        )

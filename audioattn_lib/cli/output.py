@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from audioattn_lib.batch.processes import is_main_process
+
 if TYPE_CHECKING:
     from audioattn_lib.training.run_directory import Run
 
@@ -20,18 +22,23 @@ _MOST_SCORES = 6
 
 
 def show_progress() -> None:
-    """Let the library's messages about its progress appear; on a terminal, its bars say the same."""
+    """Let the library's messages about its progress appear; on a terminal, its bars say the same.
+
+    Of the processes that torchrun started, the first one tells.
+    """
     log = logging.getLogger("audioattn")
     if not log.handlers:
         handler = logging.StreamHandler(sys.stderr)
         handler.setFormatter(logging.Formatter("%(message)s"))
         log.addHandler(handler)
-    log.setLevel(logging.WARNING if sys.stderr.isatty() else logging.INFO)
+    level = logging.WARNING if sys.stderr.isatty() else logging.INFO
+    log.setLevel(level if is_main_process() else logging.ERROR)
 
 
 def show_run(run: Run) -> None:
-    """Print where a run is and its first scores."""
-    click.echo(f"{run.path}: {describe_scores(run.metrics)}")
+    """Print where a run is and its first scores; the first of the processes that torchrun started does."""
+    if is_main_process():
+        click.echo(f"{run.path}: {describe_scores(run.metrics)}")
 
 
 def describe_scores(metrics: dict[str, Any]) -> str:

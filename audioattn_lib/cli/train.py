@@ -45,6 +45,7 @@ def train() -> None:
       audioattn train urban_sound --preset smoke
       audioattn train urban_sound --data path/to/my_sounds --attention triweight
       audioattn train urban_sound --preset paper --device cuda
+      torchrun --nproc-per-node 2 -m audioattn_lib train urban_sound
     """
 
 

@@ -9,10 +9,12 @@ Book page: ``data``.
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, Self
 
 import numpy as np
 import torch
@@ -21,14 +23,54 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..errors import ConfigError
-from .store import FeatureStore
 
-__all__ = ["Batch", "BatchLoader"]
+__all__ = ["Batch", "BatchLoader", "Share", "Store"]
 
 RESIDENT_BYTES = {"cuda": 4 << 30, "cpu": 1 << 30}
 """Largest corpus, padded, that is kept whole on a device."""
 
 _PART = 256
+
+
+class Store(Protocol):
+    """Features of all clips of a corpus: a :class:`.store.FeatureStore`, or a :class:`.sounds.SoundStore`."""
+
+    n_features: int
+    n_frames: NDArray[np.int64]
+
+    def __len__(self) -> int: ...
+
+    def batch(self, indices: Any) -> tuple[Tensor, Tensor]:
+        """Features of several clips, padded with zeros, and how many frames each has."""
+
+
+@dataclass(frozen=True)
+class Share:
+    """Which clips of a whole batch one of several processes has.
+
+    Parameters
+    ----------
+    first, count
+        It has the clips from ``first`` to ``first + count``; counts of two processes differ by one at most.
+    whole
+        Clips of the whole batch. Where these are fewer than the processes, some have none: they are given the first
+        clip of the batch, and it counts nothing.
+    """
+
+    first: int
+    count: int
+    whole: int
+
+    @classmethod
+    def of(cls, whole: int, rank: int, processes: int) -> Share:
+        """The share of process ``rank`` out of ``processes``."""
+        count, more = divmod(whole, processes)
+        return cls(rank * count + min(rank, more), count + (rank < more), whole)
+
+    @property
+    def rows(self) -> slice:
+        """The clips of this share in a sequence of all clips of the batch."""
+        return slice(self.first, self.first + self.count) if self.count else slice(0, 1)
 
 
 @dataclass(frozen=True)
@@ -45,15 +87,19 @@ class Batch:
         On the device, shape ``(B, ...)``.
     indices
         Rows of the clips in the store, on the host, shape ``(B,)``.
+    share
+        Which clips of a whole batch these are; None where they are all of it.
     """
 
     features: Float[Tensor, "batch frames features"]
     lengths: Int[Tensor, batch]
     targets: Tensor
     indices: Int[Tensor, batch]
+    share: Share | None = None
 
     def __len__(self) -> int:
-        return len(self.indices)
+        """Number of clips that count."""
+        return len(self.indices) if self.share is None else self.share.count
 
 
 class BatchLoader:
@@ -85,7 +131,7 @@ class BatchLoader:
 
     def __init__(
         self,
-        store: FeatureStore,
+        store: Store,
         targets: Tensor | NDArray[Any],
         indices: Sequence[int] | NDArray[Any],
         batch_size: int,
@@ -113,6 +159,7 @@ class BatchLoader:
             size = len(self.indices) * frames * store.n_features * 4
             resident = size <= RESIDENT_BYTES.get(self.device.type, 0)
         self._resident = self._move_all() if resident else None
+        self._place: tuple[int, int] | None = None
 
     def __len__(self) -> int:
         return -(-len(self.indices) // self.batch_size)
@@ -133,6 +180,34 @@ class BatchLoader:
         Book page: ``data``.
         """
         chunks = self.order(number).split(self.batch_size)[start:]
+        if self._place is None:
+            return self._batches(chunks)
+        shares = [Share.of(len(chunk), *self._place) for chunk in chunks]
+        batches = self._batches([chunk[share.rows] for chunk, share in zip(chunks, shares, strict=True)])
+        return (dataclasses.replace(batch, share=share) for batch, share in zip(batches, shares, strict=True))
+
+    def share(self, rank: int, count: int) -> Self:
+        """The same batches as one of ``count`` processes sees them: of each its share, see :class:`Share`.
+
+        Raises
+        ------
+        ConfigError
+            When a batch has fewer clips than there are processes.
+
+        Notes
+        -----
+        Book page: ``batch``.
+        """
+        if self.batch_size < count:
+            raise ConfigError(
+                f"batch_size is {self.batch_size} for {count} processes, which share every batch; make it at least "
+                f"{count}, or start fewer with torchrun --nproc-per-node"
+            )
+        other = copy.copy(self)
+        other._place = (rank, count)
+        return other
+
+    def _batches(self, chunks: Sequence[Tensor]) -> Iterator[Batch]:
         return self._cut(chunks) if self._resident is not None else self._read(chunks)
 
     def _move_all(self) -> tuple[Tensor, Tensor, Tensor]:

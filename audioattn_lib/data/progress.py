@@ -7,6 +7,8 @@ import os
 import sys
 from collections.abc import Iterator
 
+from ..batch.processes import is_main_process
+
 __all__ = ["progress_bar"]
 
 
@@ -23,7 +25,8 @@ class _Bar:
 @contextlib.contextmanager
 def progress_bar(title: str, total: int, *, done: int = 0, shown: bool = True) -> Iterator[_Bar]:
     """Bar of ``total`` steps in a terminal or in JupyterLab; executed notebooks and batch runs get none."""
-    if not shown or not (sys.stderr.isatty() or "JPY_SESSION_NAME" in os.environ):
+    someone_watches = is_main_process() and (sys.stderr.isatty() or "JPY_SESSION_NAME" in os.environ)
+    if not shown or not someone_watches:
         yield _Bar(None)
         return
     from tqdm.auto import tqdm

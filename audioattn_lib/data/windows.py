@@ -8,8 +8,10 @@ Book page: ``accents``.
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -19,7 +21,7 @@ from torch import Tensor
 
 from ..audio.features import frame_mask
 from ..errors import ConfigError
-from .loading import Batch, BatchLoader
+from .loading import Batch, BatchLoader, Share
 
 __all__ = ["SampledLoader", "WindowLoader", "cut_windows"]
 
@@ -31,6 +33,7 @@ def cut_windows(
     lengths: Int[Tensor, batch],
     window: int,
     generator: torch.Generator,
+    share: Share | None = None,
 ) -> tuple[Float[Tensor, "batch window bands"], Int[Tensor, batch]]:
     """Cut a window out of every utterance, at a place drawn evenly from all there are.
 
@@ -42,6 +45,8 @@ def cut_windows(
         Frames of the window, at least 1; utterances with fewer stay whole.
     generator
         Source of chance.
+    share
+        Which clips of a whole batch these are: they get the places that they would have in it.
 
     Returns
     -------
@@ -56,7 +61,8 @@ def cut_windows(
     if window < 1:
         raise ConfigError(f"window is {window}; it must be at least 1 frame")
     places = (lengths - window).clamp(min=0) + 1
-    chance = torch.rand(len(lengths), generator=generator, dtype=torch.float64).to(lengths.device)
+    share = share or Share.of(len(lengths), 0, 1)
+    chance = torch.rand(share.whole, generator=generator, dtype=torch.float64)[share.rows].to(lengths.device)
     starts = (chance * places).floor().long()
     width = min(window, features.shape[1])
     frames = (starts[:, None] + torch.arange(width, device=starts.device)).clamp(max=features.shape[1] - 1)
@@ -75,8 +81,8 @@ class WindowLoader:
     window
         Frames; None leaves utterances whole.
     augment
-        Further change of the features of a batch, called with features, lengths
-        and ``generator``; none by default.
+        Further change of the features of a batch, of each clip by itself, called with features, lengths and
+        ``generator``; none by default.
 
     Notes
     -----
@@ -98,10 +104,28 @@ class WindowLoader:
             generator = torch.Generator().manual_seed(int(seed >> np.uint64(1)))
             features, lengths = batch.features, batch.lengths
             if self.window is not None:
-                features, lengths = cut_windows(features, lengths, self.window, generator)
+                features, lengths = cut_windows(features, lengths, self.window, generator, batch.share)
             if self.augment is not None:
-                features = self.augment(features, lengths, generator=generator)
-            yield Batch(features, lengths, batch.targets, batch.indices)
+                features = _augment_share(self.augment, features, lengths, generator, batch.share)
+            yield dataclasses.replace(batch, features=features, lengths=lengths)
+
+    def share(self, rank: int, count: int) -> Self:
+        """The same batches as one of ``count`` processes sees them, with the windows of the whole batches."""
+        other = copy.copy(self)
+        other.loader = self.loader.share(rank, count)
+        return other
+
+
+def _augment_share(
+    augment: Change, features: Tensor, lengths: Tensor, generator: torch.Generator, share: Share | None
+) -> Tensor:
+    """The clips of a share, changed as they would be in the whole batch: chance is drawn for all of its clips."""
+    if share is None:
+        return augment(features, lengths, generator=generator)
+    whole = features.new_zeros(share.whole, *features.shape[1:])
+    frames = torch.full_like(lengths[:1], features.shape[1]).expand(share.whole).clone()
+    whole[share.rows], frames[share.rows] = features, lengths
+    return augment(whole, frames, generator=generator)[share.rows]
 
 
 class SampledLoader(BatchLoader):

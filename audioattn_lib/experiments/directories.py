@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 
 from ..batch.key import dependency_hash, key, source_hash
+from ..batch.processes import is_main_process
 from ..data.files import exclusive
 from ..data.manifest import Manifest
 from ..data.splits import fold_names
+from ..training.distributed import LeftToMain, join_processes, name_lost_process
 from ..training.loop import select_device
 from ..training.run_directory import Run, RunDirectory, describe_environment
 
@@ -48,7 +51,7 @@ def open_directory(
         "data": data_hash,
     }
     directory = RunDirectory(Path(root) / name / key(identity))
-    if not directory.is_complete:
+    if not directory.is_complete and is_main_process():
         directory.write_json("config.json", settings)
         directory.write_json("environment.json", describe_environment(device, data_hash))
     return directory
@@ -72,7 +75,19 @@ def resolve_fold(config: C, manifest: Manifest) -> C:
 def make_once(directory: RunDirectory, make: Callable[[], Run]) -> Run:
     """The run of a directory: read back where it is complete, made by ``make`` where not.
 
-    Two processes may want the same run: the second waits, and reads what the first made.
+    Two processes may want the same run: the second waits, and reads what the first made. Those that torchrun started
+    make it together, as far as :func:`~audioattn_lib.training.distributed.leave_to_main`; then the others wait for the
+    main one, and read what it made.
     """
-    with exclusive(directory.path / ".lock"):
-        return Run.load(directory.path) if directory.is_complete else make()
+    processes = join_processes()
+    with (
+        name_lost_process(),
+        exclusive(directory.path / ".lock") if processes.is_main else nullcontext(),
+    ):
+        if processes.tell(directory.is_complete):
+            return Run.load(directory.path)
+        run = None
+        with suppress(LeftToMain):
+            run = make()
+        processes.wait()
+        return run or Run.load(directory.path)

@@ -8,9 +8,11 @@ Book page: ``urban_sound``.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from jaxtyping import Bool, Float, Int
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 
 __all__ = ["MaskedBatchNorm1d", "at_least_float32", "frame_mask", "masked_mean", "subtract_mean"]
 
@@ -63,8 +65,15 @@ class MaskedBatchNorm1d(nn.BatchNorm1d):
     running estimates in evaluation. Without a mask it is ``nn.BatchNorm1d``,
     except that a batch of a single value a channel, which has no variance, is
     normalised by the running estimates and leaves them as they are.
+
+    Attributes
+    ----------
+    shares_statistics
+        Take mean and variance over the clips of all processes that train together, on CPU and CUDA alike. The training
+        loop sets it.
     """
 
+    shares_statistics = False
     running_mean: Tensor
     running_var: Tensor
     num_batches_tracked: Tensor
@@ -79,19 +88,20 @@ class MaskedBatchNorm1d(nn.BatchNorm1d):
         mask: Bool[Tensor, "batch 1 frames"] | None = None,
     ) -> Float[Tensor, "batch channels *frames"]:
         """Normalise; ``mask`` is True on valid frames."""
-        if not self.training or (mask is None and inputs.numel() > inputs.shape[1]):
+        is_plain = mask is None and inputs.numel() > inputs.shape[1] and not self.shares_statistics
+        if not self.training or is_plain:
             return super().forward(inputs)
         if mask is None:
             mask = torch.ones_like(inputs[:, :1], dtype=torch.bool)
         per_channel = (1, -1, *[1] * (inputs.ndim - 2))
         others = [d for d in range(inputs.ndim) if d != 1]
-        count = mask.sum().clamp(min=1)
+        count = self._of_all(mask.sum()).clamp(min=1)
         enough = count > 1  # stays on the device: nothing waits for the answer
         x = at_least_float32(inputs)
-        mean = x.masked_fill(~mask, 0.0).sum(others) / count
+        mean = self._of_all(x.masked_fill(~mask, 0.0).sum(others)) / count
         mean = torch.where(enough, mean, self.running_mean)
         centred = (x - mean.view(per_channel)).masked_fill(~mask, 0.0)
-        variance = centred.square().sum(others) / count
+        variance = self._of_all(centred.square().sum(others)) / count
         variance = torch.where(enough, variance, self.running_var)
         with torch.no_grad():
             self.num_batches_tracked += enough
@@ -99,3 +109,20 @@ class MaskedBatchNorm1d(nn.BatchNorm1d):
             self.running_var.add_((variance * (count / (count - 1).clamp(min=1)) - self.running_var) * self.rate)
         scale = torch.rsqrt(variance + self.eps) * self.weight
         return (centred * scale.view(per_channel) + self.bias.view(per_channel)).to(inputs.dtype)
+
+    def _of_all(self, sums: Tensor) -> Tensor:
+        return _SumOfProcesses.apply(sums) if self.shares_statistics else sums
+
+
+class _SumOfProcesses(torch.autograd.Function):
+    """Sum over the processes that train together: what all have of it, all send back."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor) -> Tensor:
+        total = values.clone()
+        distributed.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
+        return _SumOfProcesses.apply(gradient)

@@ -1,9 +1,9 @@
 """The training loop: one screen, any model, any corpus.
 
 The loop knows a model, batches, a loss and a way to score; what they are is the
-experiment's business. Device, precision and the number of processes are
-Hugging Face accelerate's. A killed run continues from its last checkpoint, in
-the middle of an epoch if need be, to the same weights.
+experiment's business. Device and precision are Hugging Face accelerate's, several processes
+:mod:`.distributed`'s. A killed run continues from its last checkpoint, in the
+middle of an epoch if need be, to the same weights.
 """
 
 from __future__ import annotations
@@ -14,14 +14,17 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Any, Protocol, Self
 
 import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from ..batch.processes import find_place
 from ..errors import ConfigError, RunError
 from .checkpoint import Position, load_best, load_checkpoint, save_best, save_checkpoint
+from .distributed import Processes, SharedStep, join_processes, name_lost_process
 from .progress import Progress
 from .run_directory import RunDirectory
 
@@ -31,9 +34,16 @@ log = logging.getLogger("audioattn")
 
 
 class Batches(Protocol):
-    """Batches of an epoch, the same for the same number, from any batch on."""
+    """Batches of an epoch, the same for the same number, from any batch on.
+
+    The length of a batch is the number of its clips. ``share`` gives the batches that one of several processes sees: of
+    every batch a part of its own, and together all of it. A part that has no clip is of length 0 and still holds one,
+    so that there is something to compute.
+    """
 
     def epoch(self, number: int, start: int = 0) -> Iterator[Any]: ...
+
+    def share(self, rank: int, count: int) -> Self: ...
 
     def __len__(self) -> int: ...
 
@@ -99,13 +109,26 @@ class TrainingSettings:
 def select_device(name: str) -> torch.device:
     """``"auto"`` is CUDA where there is one; a device that is not there is an error, never silently the CPU.
 
-    With several CUDA devices, ``CUDA_VISIBLE_DEVICES`` says which one is meant.
+    With several CUDA devices, ``CUDA_VISIBLE_DEVICES`` says which one is meant; under torchrun each process has the one
+    of its number.
     """
     if name not in ("auto", "cpu", "cuda"):
         raise ConfigError(f"device is {name!r}; it must be auto, cpu or cuda (CUDA_VISIBLE_DEVICES picks one)")
     if name == "cuda" and not torch.cuda.is_available():
         raise ConfigError("device is 'cuda', but PyTorch sees no CUDA device here; use auto or cpu")
-    return torch.device("cuda" if name == "cuda" or (name == "auto" and torch.cuda.is_available()) else "cpu")
+    if name == "cpu" or not torch.cuda.is_available():
+        return torch.device("cpu")
+    place = find_place()
+    if place.count == 1:
+        return torch.device("cuda")
+    if place.local_rank >= torch.cuda.device_count():
+        raise ConfigError(
+            f"torchrun started at least {place.local_rank + 1} processes on this machine, which has "
+            f"{torch.cuda.device_count()} CUDA devices; give --nproc-per-node at most that many, or use device cpu"
+        )
+    device = torch.device("cuda", place.local_rank)
+    torch.cuda.set_device(device)  # "cuda" without a number means this one from here on
+    return device
 
 
 def fit(
@@ -124,6 +147,10 @@ def fit(
 ) -> pd.DataFrame:
     """Train to the last epoch, keep the best weights in ``model``, return the history.
 
+    Under torchrun, each process learns from its part of every batch, and gradients are averaged over all clips: with a
+    loss that is a mean over clips, the weights are those of one process up to rounding, and dropout aside. The main
+    process evaluates and writes, and the score that it tells the others decides for all.
+
     Parameters
     ----------
     learning_rate
@@ -141,41 +168,49 @@ def fit(
     Raises
     ------
     RunError
-        When a loss is not finite; the message names the clips of the batch.
+        When a loss is not finite, the message names the clips of the batch; or when another process has died.
     """
+    processes = join_processes()
     accelerator = _accelerator(settings, device)
-    checkpoints = directory.path / "checkpoint"
+    checkpoints, seed = directory.path / "checkpoint", torch.initial_seed()
     position = load_checkpoint(checkpoints, model.to(accelerator.device), optimizer) or Position()
-    if position.step:
-        log.info("continuing at epoch %d, batch %d", position.epoch, position.batch)
-    model, optimizer = accelerator.prepare(model, optimizer)
-    bare = accelerator.unwrap_model(model)
-    step_model: Any = torch.compile(model) if settings.compile_model else model
-    board = _board(directory, settings)
+    _agree(position, processes, checkpoints)
+    # Not yet as one of several: that is the whole step, so that the loss gets the model itself.
+    model, optimizer = accelerator.prepare_model(model, evaluation_mode=True), accelerator.prepare_optimizer(optimizer)
+    step = SharedStep(torch.compile(model) if settings.compile_model else model, loss, processes)  # type: ignore[arg-type]
+    batches = train.share(processes.rank, processes.count) if processes.count > 1 else train
+    board = _board(directory, settings) if processes.is_main else None
     saved = time.monotonic()
 
-    with _tiny_numbers_are_zero(), Progress("training", settings.epochs, done=position.epoch) as progress:
+    with (
+        name_lost_process(),
+        _tiny_numbers_are_zero(),
+        step.sharing_statistics(),
+        Progress("training", settings.epochs, done=position.epoch) as progress,
+    ):
         while position.epoch < settings.epochs and not _is_stale(position, settings):
             started = time.monotonic()
             share = _plateau_share(position, settings)
             rate = learning_rate(position.step) * share
             model.train()
             clips = 0  # of the running step
-            for batch in train.epoch(position.epoch, start=position.batch):
+            for batch in batches.epoch(position.epoch, start=position.batch):
+                processes.seed(seed, position.epoch, position.batch)
                 rate = learning_rate(position.step) * share
                 for group in optimizer.param_groups:
                     group["lr"] = rate
+                position.batch += 1
+                is_last = position.batch % settings.accumulation == 0 or position.batch == len(train)
                 with accelerator.autocast():
-                    value, correct = loss(step_model, batch)
-                if not torch.isfinite(value):
-                    raise RunError(
-                        f"the loss is {value.item()} at epoch {position.epoch}, batch {position.batch}, in "
-                        f"{describe(batch)}; check these clips, or lower the learning rate ({rate:.2g})"
-                    )
-                accelerator.backward(value if settings.accumulation == 1 else value * len(batch))
-                clips += len(batch)
-                _count(position, len(batch), value, correct)
-                if position.batch % settings.accumulation and position.batch < len(train):
+                    value, correct = step(batch, is_last=is_last)
+                of_all = _count(position, batch, value, correct, processes)
+                if not math.isfinite(of_all["loss"]):
+                    raise RunError(_name_clips(position, value, describe(batch), rate, processes))
+                # Gradients are averaged over processes, so a clip counts as often as there are of these.
+                weight = len(batch) * processes.count
+                accelerator.backward(value * (weight / of_all["clips"] if settings.accumulation == 1 else weight))
+                clips += int(of_all["clips"])
+                if not is_last:
                     continue
                 if settings.accumulation > 1:
                     _divide_gradients(model, clips)
@@ -186,35 +221,36 @@ def fit(
                 position.step += 1
                 if board:
                     board.add_scalar("step_loss", float(value.detach()), position.step)
-                if time.monotonic() - saved > settings.checkpoint_seconds:
-                    save_checkpoint(checkpoints, bare, optimizer, position)
+                if processes.is_main and time.monotonic() - saved > settings.checkpoint_seconds:
+                    save_checkpoint(checkpoints, model, optimizer, position)
                     saved = time.monotonic()
 
             model.eval()
-            with torch.no_grad(), accelerator.autocast():
-                scores = evaluate(bare)
+            scores: dict[str, float] = {}
+            if processes.is_main:
+                with torch.no_grad(), accelerator.autocast():
+                    scores = {name: float(score) for name, score in evaluate(model).items()}
+            scores = processes.tell(scores)
             row = _close_epoch(position, scores, rate, time.monotonic() - started)
-            if _improved(position, scores, settings):
-                save_best(checkpoints, bare)
-            directory.write_table("history.csv", pd.DataFrame(position.history))
-            for name, number in row.items() if board else ():
-                board.add_scalar(name, number, int(row["epoch"]))
-            if board and illustrate is not None:
-                with torch.no_grad():
-                    pictures = illustrate(bare)
-                for name, picture in pictures.items():
-                    board.add_image(name, picture.float().cpu().numpy(), int(row["epoch"]), dataformats="HW")
+            is_best = _improved(position, scores, settings)
             last = position.epoch == settings.epochs or _is_stale(position, settings)
-            if last or time.monotonic() - saved > settings.checkpoint_seconds:
-                save_checkpoint(checkpoints, bare, optimizer, position)
-                saved = time.monotonic()
+            if processes.is_main:
+                if is_best:
+                    save_best(checkpoints, model)
+                directory.write_table("history.csv", pd.DataFrame(position.history))
+                if board:
+                    _show(board, row, illustrate, model)
+                if last or time.monotonic() - saved > settings.checkpoint_seconds:
+                    save_checkpoint(checkpoints, model, optimizer, position)
+                    saved = time.monotonic()
             progress.advance(train_loss=row["train_loss"], **{f"valid_{k}": v for k, v in scores.items()})
+        processes.wait()  # for the main process's last files
     if board:
         board.close()
     if position.best_score is None:
         raise RunError(f"{directory.path}: the validation {settings.monitor} was never finite; no epoch can be chosen")
-    load_best(checkpoints, bare)
-    bare.eval()
+    load_best(checkpoints, model)
+    model.eval()
     return pd.DataFrame(position.history)
 
 
@@ -235,13 +271,19 @@ def _accelerator(settings: TrainingSettings, device: torch.device) -> Any:
     # Its state is shared by the process, and a second run may ask for another precision or device.
     AcceleratorState._reset_state(reset_partial_state=True)
     use_bfloat16 = settings.precision == "bfloat16" or (settings.precision == "auto" and device.type == "cuda")
-    accelerator = Accelerator(mixed_precision="bf16" if use_bfloat16 else "no", cpu=device.type == "cpu")
-    if accelerator.num_processes > 1:
-        raise ConfigError(
-            f"training was started in {accelerator.num_processes} processes; this loop trains on one device, "
-            "start it without torchrun and spread runs over devices with a sweep"
+    return Accelerator(mixed_precision="bf16" if use_bfloat16 else "no", cpu=device.type == "cpu")
+
+
+def _agree(position: Position, processes: Processes, checkpoints: Path) -> None:
+    """All processes must go on from the same place."""
+    steps = processes.gather(position.step)
+    if len(set(steps)) > 1:
+        raise RunError(
+            f"{checkpoints}: the processes of torchrun found checkpoints at steps {', '.join(map(str, steps))}; all "
+            "machines must see the same folder of runs"
         )
-    return accelerator
+    if position.step and processes.is_main:
+        log.info("continuing at epoch %d, batch %d", position.epoch, position.batch)
 
 
 def _board(directory: RunDirectory, settings: TrainingSettings) -> Any:
@@ -252,10 +294,38 @@ def _board(directory: RunDirectory, settings: TrainingSettings) -> Any:
     return SummaryWriter(directory.path / "tensorboard")
 
 
-def _count(position: Position, clips: int, value: Tensor, correct: Tensor) -> None:
-    position.batch += 1
-    for name, number in (("clips", clips), ("loss", float(value.detach()) * clips), ("correct", float(correct))):
+def _show(
+    board: Any,
+    row: Mapping[str, float],
+    illustrate: Callable[[nn.Module], Mapping[str, Tensor]] | None,
+    model: nn.Module,
+) -> None:
+    for name, number in row.items():
+        board.add_scalar(name, number, int(row["epoch"]))
+    if illustrate is not None:
+        with torch.no_grad():
+            pictures = illustrate(model)
+        for name, picture in pictures.items():
+            board.add_image(name, picture.float().cpu().numpy(), int(row["epoch"]), dataformats="HW")
+
+
+def _count(position: Position, batch: Any, value: Tensor, correct: Tensor, processes: Processes) -> dict[str, float]:
+    """Add up clips, loss and correct clips of the batch in all processes, and give them."""
+    clips = len(batch)
+    own = (clips, float(value.detach()) * clips, float(correct) if clips else 0.0)
+    of_all = dict(zip(("clips", "loss", "correct"), processes.sum(own), strict=True))
+    for name, number in of_all.items():
         position.sums[name] = position.sums.get(name, 0.0) + number
+    return of_all
+
+
+def _name_clips(position: Position, value: Tensor, clips: str, rate: float, processes: Processes) -> str:
+    """A message on a loss that is not finite, with the clips of the processes that have such a one."""
+    found = [(loss, text) for loss, text in processes.gather((float(value.detach()), clips)) if not math.isfinite(loss)]
+    return (
+        f"the loss is {found[0][0]} at step {position.step}, epoch {position.epoch}, batch {position.batch - 1}, in "
+        f"{', '.join(text for _, text in found)}; check these clips, or lower the learning rate ({rate:.2g})"
+    )
 
 
 def _close_epoch(position: Position, scores: Mapping[str, float], rate: float, seconds: float) -> dict[str, float]:

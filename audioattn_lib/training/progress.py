@@ -8,18 +8,23 @@ import sys
 from types import TracebackType
 from typing import Any, Self
 
+from ..batch.processes import is_main_process
+
 __all__ = ["Progress", "someone_watches"]
 
 log = logging.getLogger("audioattn")
 
 
 def someone_watches() -> bool:
-    """True in a terminal and in JupyterLab; False in batch runs, tests and executed notebooks."""
-    return sys.stderr.isatty() or "JPY_SESSION_NAME" in os.environ
+    """True in a terminal and in JupyterLab; False in batch runs, tests and executed notebooks.
+
+    Of the processes that torchrun started, the first one's progress is watched.
+    """
+    return is_main_process() and (sys.stderr.isatty() or "JPY_SESSION_NAME" in os.environ)
 
 
 class Progress:
-    """A bar of ``total`` steps, shown by tqdm where someone watches and logged otherwise."""
+    """A bar of ``total`` steps, shown by tqdm where someone watches and logged otherwise; in the main process only."""
 
     def __init__(self, title: str, total: int, *, done: int = 0) -> None:
         from tqdm.auto import tqdm
@@ -42,4 +47,7 @@ class Progress:
         self._done += 1
         self._bar.set_postfix(shown)
         self._bar.update()
-        log.info("%s %d/%d %s", self._title, self._done, self._total, " ".join(f"{k}={v}" for k, v in shown.items()))
+        if is_main_process():
+            log.info(
+                "%s %d/%d %s", self._title, self._done, self._total, " ".join(f"{k}={v}" for k, v in shown.items())
+            )

@@ -28,6 +28,7 @@ import numpy as np
 import pandas as pd
 
 from ..attention.record import AttentionRecord
+from ..batch.processes import find_place
 from ..errors import RunError
 from .faithfulness import PerturbationCurve
 
@@ -59,7 +60,7 @@ def write_atomically(path: Path) -> Iterator[Path]:
 
 
 def describe_environment(device: str, data_hash: str) -> dict[str, Any]:
-    """Versions, device, git commit and data hash that a run was made with."""
+    """Versions, device, number of processes, git commit and data hash that a run was made with."""
     versions: dict[str, str | None] = {}
     for package in _PACKAGES:
         try:
@@ -70,6 +71,7 @@ def describe_environment(device: str, data_hash: str) -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "device": device,
+        "processes": find_place().count,
         "packages": versions,
         "git_commit": _git_commit(),
         "data": data_hash,

@@ -6,10 +6,12 @@ import torch
 from small_corpora import RATE, clips, noise
 
 from audioattn_lib.audio import io
+from audioattn_lib.audio.augmentation import mask_features
 from audioattn_lib.audio.features import LogMel
 from audioattn_lib.data.loading import BatchLoader
 from audioattn_lib.data.manifest import Manifest
 from audioattn_lib.data.store import FeatureStore
+from audioattn_lib.data.windows import WindowLoader
 from audioattn_lib.errors import ConfigError
 
 KINDS = pytest.mark.parametrize("resident", [True, False], ids=["resident", "streamed"])
@@ -118,3 +120,34 @@ def test_batches_arrive_on_the_device(store, resident):
         assert not theirs.indices.is_cuda
         torch.testing.assert_close(theirs.features.cpu(), ours.features)
         assert torch.equal(theirs.indices, ours.indices)
+
+
+@KINDS
+@pytest.mark.parametrize("count", [2, 3, 4])
+def test_processes_share_every_batch(store, resident, count):
+    loader = BatchLoader(store, np.arange(11), range(11), 5, seed=1, resident=resident)
+    shares = [loader.share(rank, count) for rank in range(count)]
+    assert {len(share) for share in shares} == {len(loader)}
+    for whole, *parts in zip(loader.epoch(2, 1), *(share.epoch(2, 1) for share in shares), strict=True):
+        assert sum(map(len, parts)) == len(whole)
+        assert max(map(len, parts)) - min(map(len, parts)) <= 1
+        counted = [part for part in parts if len(part)]
+        assert torch.equal(torch.cat([part.indices for part in counted]), whole.indices)
+        assert torch.equal(torch.cat([part.targets for part in counted]), whole.targets)
+        for part in parts:
+            assert len(part.features) == max(len(part), 1), "one without a clip has one to compute with"
+
+
+def test_a_batch_must_have_a_clip_for_every_process(store):
+    with pytest.raises(ConfigError, match="batch_size is 2 for 3 processes"):
+        BatchLoader(store, np.arange(11), range(11), 2).share(0, 3)
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_windows_and_masks_of_shares_are_those_of_the_whole_batch(store, count):
+    loader = WindowLoader(BatchLoader(store, np.arange(11), range(11), 5, seed=1), 8, mask_features)
+    shares = [loader.share(rank, count) for rank in range(count)]
+    for whole, *parts in zip(loader.epoch(2), *(share.epoch(2) for share in shares), strict=True):
+        counted = [part for part in parts if len(part)]
+        assert torch.equal(torch.cat([part.lengths for part in counted]), whole.lengths)
+        torch.testing.assert_close(torch.cat([part.features for part in counted]), whole.features)

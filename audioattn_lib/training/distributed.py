@@ -1,0 +1,204 @@
+"""Several processes that train one network together, as torchrun starts them.
+
+Each process has its own device and its own share of every batch; gradients are
+averaged, so that all have the same weights after every step. The first one, the
+main process, alone evaluates, decides and writes; the others are told. Without
+torchrun there is one process, and nothing here does anything.
+
+Processes talk over gloo on the CPU and NCCL between CUDA devices. What they
+tell each other is numbers and JSON.
+
+Book page: ``batch``.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import astuple
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor, distributed, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from ..batch.processes import Place, find_place, is_main_process
+from ..errors import ConfigError, RunError
+
+__all__ = [
+    "LeftToMain",
+    "Processes",
+    "SharedStep",
+    "join_processes",
+    "leave_to_main",
+    "name_lost_process",
+]
+
+T = TypeVar("T")
+Loss = Callable[[nn.Module, Any], tuple[Tensor, Tensor]]
+
+_PATIENCE = timedelta(hours=24)
+"""How long one waits for another: the main process may be busy with a test for hours. A process that died is noticed
+at once."""
+
+
+class Processes(Place):
+    """Place of this process among those that train together, and what they tell each other."""
+
+    def sum(self, numbers: Sequence[float]) -> list[float]:
+        """Sums over the processes, in float64."""
+        if self.count == 1:
+            return list(numbers)
+        sums = torch.tensor(numbers, dtype=torch.float64)
+        distributed.all_reduce(sums)
+        return sums.tolist()
+
+    def gather(self, value: T) -> list[T]:
+        """What each process gives, in the order of ranks: anything that JSON holds, NaN too."""
+        if self.count == 1:
+            return [value]
+        text = torch.frombuffer(bytearray(json.dumps(value).encode()), dtype=torch.uint8)
+        sizes = [torch.zeros(1, dtype=torch.int64) for _ in range(self.count)]
+        distributed.all_gather(sizes, torch.tensor([len(text)]))
+        longest = int(max(sizes))
+        texts = [torch.zeros(longest, dtype=torch.uint8) for _ in range(self.count)]
+        distributed.all_gather(texts, nn.functional.pad(text, (0, longest - len(text))))
+        return [json.loads(bytes(t[: int(n)].tolist())) for t, n in zip(texts, sizes, strict=True)]
+
+    def tell(self, value: T) -> T:
+        """What the main process gives, in every process; what the others give does not matter."""
+        return self.gather(value)[0]
+
+    def wait(self) -> None:
+        """Wait until all processes are here."""
+        self.gather(None)
+
+    def seed(self, *numbers: int) -> None:
+        """Seed chance in a process beside the main one by its rank and ``numbers``; the main one goes on as it was.
+
+        So dropout and augmentation differ between the processes, and a resumed run needs the state of none but the
+        main one.
+        """
+        if not self.is_main:
+            state = np.random.SeedSequence([*numbers, self.rank]).generate_state(1, np.uint64)[0]
+            torch.manual_seed(int(state >> np.uint64(1)))
+
+
+def join_processes() -> Processes:
+    """Meet the other processes of torchrun, at the first call; all must call it.
+
+    Raises
+    ------
+    ConfigError
+        When the environment is incomplete, or this PyTorch was built without ``torch.distributed``.
+    """
+    processes = Processes(*astuple(find_place()))
+    if processes.count == 1 or (distributed.is_available() and distributed.is_initialized()):
+        return processes
+    if not distributed.is_available():
+        raise ConfigError(
+            f"WORLD_SIZE is {processes.count}, but this PyTorch has no torch.distributed; install another"
+        )
+    has_nccl = torch.cuda.is_available() and distributed.is_nccl_available()
+    with name_lost_process():
+        distributed.init_process_group("cpu:gloo,cuda:nccl" if has_nccl else "gloo", timeout=_PATIENCE)
+    atexit.register(_part)
+    return processes
+
+
+def _part() -> None:
+    """Leave the group as the process ends, by an error too: sockets and communicators are closed, not dropped."""
+    if distributed.is_initialized():
+        with contextlib.suppress(RuntimeError):
+            distributed.destroy_process_group()
+
+
+@contextlib.contextmanager
+def name_lost_process() -> Iterator[None]:
+    """Make a clear error of what a process sees when another one has died."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not isinstance(error, distributed.DistError) and "by peer" not in str(error):
+            raise
+        raise RunError(
+            "another process of this training ended early, and its own message says why; start the same command "
+            "again, and it continues from its last checkpoint"
+        ) from error
+
+
+class LeftToMain(Exception):  # noqa: N818  (no error: the work is done)
+    """Ends the part of a run that all processes do, in all but the main one; see :func:`leave_to_main`."""
+
+
+def leave_to_main() -> None:
+    """What follows is the main process's work alone: to test the network and write the results.
+
+    Raises
+    ------
+    LeftToMain
+        In the others. :func:`audioattn_lib.experiments.directories.make_once` catches it and lets them wait for the
+        results.
+    """
+    if not is_main_process():
+        raise LeftToMain
+
+
+class SharedStep(nn.Module):
+    r"""A loss whose gradient is the mean over the processes, as ``DistributedDataParallel`` takes it.
+
+    Wrapped is the step, not the network: the loss then gets the network itself, with all its attributes. Batch
+    normalisation of the library takes its statistics over the clips of all processes.
+
+    Parameters
+    ----------
+    network
+        What is trained, with the same parameters in every process.
+    loss
+        From network and batch to mean loss and correct clips.
+    processes
+        Who trains together.
+    """
+
+    def __init__(self, network: nn.Module, loss: Loss, processes: Processes) -> None:
+        super().__init__()
+        self.step = _Step(network, loss)
+        self.parallel: DistributedDataParallel | None = None
+        if processes.count > 1:
+            # Buffers need no broadcast: those of batch normalisation are of all clips, and the main process evaluates.
+            self.parallel = DistributedDataParallel(self.step, broadcast_buffers=False)
+
+    def forward(self, batch: Any, *, is_last: bool = True) -> tuple[Tensor, Tensor]:
+        """Loss and correct clips of a batch; gradients are averaged in the last batch of an optimiser's step."""
+        if self.parallel is None:
+            return self.step(batch)
+        with contextlib.nullcontext() if is_last else self.parallel.no_sync():
+            return self.parallel(batch)
+
+    @contextlib.contextmanager
+    def sharing_statistics(self) -> Iterator[None]:
+        """Let batch normalisation see the clips of all processes while the block runs."""
+        sharing: list[Any] = []
+        if self.parallel is not None:
+            sharing = [module for module in self.modules() if hasattr(module, "shares_statistics")]
+        for module in sharing:
+            module.shares_statistics = True
+        try:
+            yield
+        finally:
+            for module in sharing:
+                module.shares_statistics = False
+
+
+class _Step(nn.Module):
+    def __init__(self, network: nn.Module, loss: Loss) -> None:
+        super().__init__()
+        self.network = network
+        self.loss = loss
+
+    def forward(self, batch: Any) -> tuple[Tensor, Tensor]:
+        return self.loss(self.network, batch)

@@ -1,0 +1,167 @@
+"""Two processes that train together give what one process gives."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import load_file
+from shared_training import CASES, train, train_killed
+
+from audioattn_lib.batch.processes import Place, find_place
+from audioattn_lib.errors import ConfigError
+from audioattn_lib.training.loop import select_device
+
+HERE = Path(__file__).parent
+TIMINGS = ["seconds", "clips_per_second"]
+TOLERANCE = {"rtol": 1e-4, "atol": 1e-5}
+"""Of weights after three epochs: sums over clips in another order, which Adam's first steps make larger."""
+
+
+def torchrun(*arguments, processes=2, **options):
+    """Start several processes, each with one thread and an address of its own to meet at."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        [*command, *map(str, arguments)], capture_output=True, text=True, timeout=300, env=environment, **options
+    )
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """Everything that two processes do, in one start: importing torch takes longest."""
+    root = tmp_path_factory.mktemp("distributed")
+    train_killed(root / "one_then_two", 4)
+    done = torchrun(HERE / "shared_training.py", root)
+    assert done.returncode == 0, done.stderr
+    assert "Error" not in done.stderr
+    return root
+
+
+def told(root):
+    return [json.loads((root / f"told_{rank}.json").read_text(encoding="utf-8")) for rank in range(2)]
+
+
+def weights(path, name="best.safetensors"):
+    return load_file(path / "checkpoint" / name)
+
+
+def last(path):
+    return load_file(next((path / "checkpoint").glob("last-*.safetensors")))
+
+
+def history(path):
+    return pd.read_csv(path / "history.csv").drop(columns=TIMINGS)
+
+
+def assert_close(found, expected, **tolerance):
+    assert found.keys() == expected.keys()
+    for name, tensor in expected.items():
+        if not name.startswith("rng/"):
+            torch.testing.assert_close(found[name], tensor, msg=lambda text, n=name: f"{n}: {text}", **tolerance)
+
+
+def test_processes_tell_each_other(root):
+    for one in told(root):
+        assert one["sums"] == [2.0, 1.0]
+        assert one["gathered"] == [{"rank": 0, "text": ""}, {"rank": 1, "text": "ä"}]
+        assert one["told"] == "from 0"
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_two_processes_give_the_weights_and_the_history_of_one(root, tmp_path, case):
+    options = CASES[case]
+    tolerance = {"rtol": 0.05, "atol": 0.01} if case == "bfloat16" else TOLERANCE
+    train(tmp_path, **options)
+    two = root / "two" / case
+    assert_close(last(two), last(tmp_path), **tolerance)
+    assert_close(weights(two), weights(tmp_path), **tolerance)
+    pd.testing.assert_frame_equal(history(two), history(tmp_path), **tolerance)
+    if case == "patience":
+        assert len(history(two)) < options["epochs"]
+
+
+def test_a_killed_run_of_two_resumes_to_the_same_weights(root):
+    whole, resumed = root / "two" / "dropout", root / "two" / "resumed"
+    for name, tensor in last(whole).items():
+        assert torch.equal(tensor, last(resumed)[name]), name
+    pd.testing.assert_frame_equal(history(whole), history(resumed))
+
+
+def test_one_process_goes_on_in_two_and_two_in_one(root, tmp_path):
+    train(tmp_path)
+    train(root / "two_then_one")
+    for path in (root / "one_then_two", root / "two_then_one"):
+        assert_close(last(path), last(tmp_path), **TOLERANCE)
+        pd.testing.assert_frame_equal(history(path), history(tmp_path), **TOLERANCE)
+
+
+def test_dropout_differs_between_processes(root, tmp_path):
+    train(tmp_path, dropout=0.4)
+    one, two = last(tmp_path)["model/last.weight"], last(root / "two" / "dropout")["model/last.weight"]
+    assert not torch.allclose(one, two, rtol=1e-3)
+
+
+def test_all_processes_stop_at_a_loss_that_is_not_finite_and_name_its_clips(root):
+    first, second = (one["nan"] for one in told(root))
+    assert first == second
+    assert "the loss is nan at step" in first
+    assert "5.wav" in first
+
+
+def test_one_process_tests_and_writes_and_the_others_read_what_it_made(root):
+    assert (root / "two" / "made" / "tested.txt").read_text() == "once\n"
+    assert [one["keys"] for one in told(root)] == [["made", "made"]] * 2
+
+
+def test_without_torchrun_a_process_is_alone(monkeypatch):
+    for name in ("WORLD_SIZE", "RANK", "LOCAL_RANK"):
+        monkeypatch.delenv(name, raising=False)
+    assert find_place() == Place(0, 1, 0)
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    assert find_place().is_main
+
+
+ENVIRONMENT = {
+    "WORLD_SIZE": "4",
+    "RANK": "3",
+    "LOCAL_RANK": "1",
+    "MASTER_ADDR": "127.0.0.1",
+    "MASTER_PORT": "29500",
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"RANK": ""}, "RANK is missing from the environment; start the program with torchrun"),
+        ({"MASTER_ADDR": "", "MASTER_PORT": ""}, "MASTER_ADDR, MASTER_PORT are missing"),
+        ({"RANK": "4"}, "RANK 4, WORLD_SIZE 4"),
+        ({"LOCAL_RANK": "first"}, "whole numbers"),
+    ],
+)
+def test_an_environment_that_is_not_whole_says_what_is_missing(monkeypatch, change, message):
+    for name, value in {**ENVIRONMENT, **change}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigError, match=message):
+        find_place()
+
+
+def test_each_process_has_the_device_of_its_number(monkeypatch):
+    chosen = []
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    assert find_place() == Place(3, 4, 1)
+    assert select_device("cpu").type == "cpu"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert select_device("auto") == torch.device("cuda", 1)
+    assert chosen == [torch.device("cuda", 1)]
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(ConfigError, match="at least 2 processes on this machine, which has 1 CUDA devices"):
+        select_device("cuda")

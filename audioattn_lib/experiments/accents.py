@@ -34,6 +34,7 @@ from ..models.margin import build_classifier
 from ..models.utterance_pooling import POOLINGS, build_utterance_pooling
 from ..training.baseline import linear_baseline, summary_features
 from ..training.checkpoint import load_best
+from ..training.distributed import leave_to_main
 from ..training.loop import TrainingSettings, fit
 from ..training.progress import Progress
 from ..training.rejection import rejection_metrics, rejection_threshold
@@ -127,6 +128,7 @@ def _train(config: Config, prepared: Prepared, directory: RunDirectory, device: 
         device=device,
         describe=lambda batch: ", ".join(prepared.manifest.ids[int(i)] for i in batch.indices),
     )
+    leave_to_main()
     logits, embeddings, record = embed(model, test)
     record = record.named(prepared.manifest.ids[i] for i in split.test)
     export.save_npz(record, directory.path / "attention.npz")

@@ -31,6 +31,7 @@ from ..models.pretrained import load_pretrained
 from ..training.averaging import AveragedModel
 from ..training.baseline import linear_baseline, summary_features
 from ..training.checkpoint import load_best
+from ..training.distributed import leave_to_main
 from ..training.domains import domain_scores
 from ..training.loop import TrainingSettings, fit, select_device
 from ..training.progress import Progress
@@ -146,6 +147,7 @@ def _train(config: Config, prepared: Prepared, directory: RunDirectory, device: 
         device=device,
         describe=lambda batch: ", ".join(prepared.manifest.ids[int(i)] for i in batch.indices),
     )
+    leave_to_main()
     chosen = split.test[:: max(len(split.test) // _RECORDED, 1)][:_RECORDED]
     logits = _logits(model, prepared, split.test, config, device)
     record = predict(model, prepared.loader(chosen, config, device))[1]

@@ -37,6 +37,7 @@ from ..data.store import FeatureStore
 from ..models.acrnn import ACRNN, NORMALISATIONS, PRESETS, CorpusNormalisation
 from ..training.baseline import linear_baseline, summary_features
 from ..training.checkpoint import load_best
+from ..training.distributed import leave_to_main
 from ..training.loop import TrainingSettings, fit, select_device
 from ..training.progress import Progress
 from ..training.run_directory import Run, RunDirectory
@@ -306,6 +307,7 @@ def _train(config: Config, prepared: Prepared, directory: RunDirectory, device: 
         device=device,
         describe=lambda batch: ", ".join(prepared.manifest.ids[int(i)] for i in batch.indices),
     )
+    leave_to_main()
     logits, record = predict(model, _loader(prepared, split.test, config, device))
     record = record.named(prepared.manifest.ids[i] for i in split.test)
     export.save_npz(record, directory.path / "attention.npz")

@@ -1,4 +1,4 @@
-"""Published weights of audio transformers, read without running code from the file.
+"""Published weights of audio transformers, with everything that makes them fit.
 
 Book page: ``attention_patterns``.
 """
@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional as F
 
 from ..errors import ConfigError
 from .frequency_transformer import FrequencyTransformer
+from .weights import compare_weights, read_weights
 
-__all__ = ["LoadReport", "load_pretrained", "read_weights"]
+__all__ = ["LoadReport", "load_pretrained"]
 
 log = logging.getLogger("audioattn")
 
@@ -46,38 +46,6 @@ class LoadReport:
     added: tuple[str, ...] = ()
 
 
-def read_weights(path: str | Path) -> dict[str, Tensor]:
-    """Tensors by name, from ``.safetensors``, or from a PyTorch file that holds tensors and nothing else.
-
-    Raises
-    ------
-    ConfigError
-        When there is no such file, or it holds no table of tensors.
-
-    Notes
-    -----
-    Book page: ``attention_patterns``.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise ConfigError(f"{path}: no such file of weights")
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        found = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch and safetensors raise a dozen kinds for a file that is none of theirs
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ConfigError(
-            f"{path}: not a file of weights that is safe to read ({first}); save its state dict alone, as safetensors"
-        ) from error
-    for name in ("state_dict", "model"):
-        if isinstance(found, Mapping) and isinstance(found.get(name), Mapping):
-            found = found[name]
-    if not isinstance(found, Mapping) or not found or not all(isinstance(value, Tensor) for value in found.values()):
-        raise ConfigError(f"{path}: holds no table of tensors; save the state dict of a model")
-    return dict(found)
-
-
 @torch.no_grad()
 def load_pretrained(
     model: FrequencyTransformer, weights: str | Path | Mapping[str, Tensor], *, prefix: str | None = None
@@ -100,7 +68,7 @@ def load_pretrained(
     model
         Is changed.
     weights
-        A file for :func:`read_weights`, or tensors by name.
+        A file for :func:`~audioattn_lib.models.weights.read_weights`, or tensors by name.
     prefix
         What stands before every name, such as ``"net."``; found where None.
 
@@ -120,14 +88,11 @@ def load_pretrained(
         found.pop(name, None)
     resized, replaced, added = _fit(model, found)
     expected = model.state_dict()
-    branches = [name for name in expected if _is_branch(name) and name not in found]
-    problems = [f"missing: {name}" for name in expected if name not in found and name not in (*branches, *replaced)]
-    problems += [f"unknown: {name}" for name in found if name not in expected]
-    problems += [
-        f"{name}: {_size(found[name])} in the weights, {_size(expected[name])} in the model"
-        for name in found
-        if name in expected and found[name].shape != expected[name].shape
-    ]
+    compared = compare_weights(expected, found)
+    branches = [name for name in compared.missing if _is_branch(name)]
+    problems = [f"missing: {name}" for name in compared.missing if name not in (*branches, *replaced)]
+    problems += [f"unknown: {name}" for name in compared.unknown]
+    problems += map(str, compared.mismatches)
     if problems:
         raise ConfigError(
             f"the weights do not fit the model in {len(problems)} parameters; check size, stride and patch:\n  "
@@ -179,7 +144,8 @@ def _from_image(model: FrequencyTransformer, found: dict[str, Tensor]) -> list[s
     side = round((table.shape[1] - n_global) ** 0.5)
     if side**2 != table.shape[1] - n_global or n_global != 2:
         raise ConfigError(
-            f"pos_embed is {_size(table)}; it must hold two global tokens and a square of patches, as in distilled DeiT"
+            f"pos_embed is {' x '.join(map(str, table.shape))}; it must hold two global tokens and a square of "
+            "patches, as in distilled DeiT"
         )
     square = table[:, 2:].transpose(1, 2).unflatten(2, (side, side))
     whole = F.interpolate(square, (model.grid.rows, model.grid.columns), mode="bicubic", align_corners=False)
@@ -216,7 +182,3 @@ def _without_prefix(found: dict[str, Tensor], prefix: str | None) -> dict[str, T
 def _is_branch(name: str) -> bool:
     parts = name.split(".")
     return parts[0] in ("blocks_2", "norm_2") or "attn2" in parts or "norm1_2" in parts
-
-
-def _size(tensor: Tensor) -> str:
-    return " x ".join(map(str, tensor.shape)) or "a number"

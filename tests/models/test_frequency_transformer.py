@@ -13,8 +13,9 @@ from audioattn_lib.attention.record import FrameClock
 from audioattn_lib.errors import ConfigError
 from audioattn_lib.models.frequency_transformer import FrequencyTransformer
 from audioattn_lib.models.mid_level_split import MidLevelSplit
-from audioattn_lib.models.pretrained import load_pretrained, read_weights
+from audioattn_lib.models.pretrained import load_pretrained
 from audioattn_lib.models.transformer_layers import ARCHITECTURES, PRESETS, Shape
+from audioattn_lib.models.weights import read_weights
 
 SHAPE = Shape(12, 2, 2, (8, 8), (5, 5))
 MELS, FRAMES, CLASSES = 28, 60, 4
@@ -47,8 +48,9 @@ def sounds(batch=3, frames=FRAMES, seed=1):
 
 
 @EVERY
-def test_padding_batch_and_order_change_nothing(pattern):
-    model, lengths = make(pattern), torch.tensor([60, 31, 4])
+@pytest.mark.parametrize("alpha", [1.0, 1.5])
+def test_padding_batch_and_order_change_nothing(pattern, alpha):
+    model, lengths = make(pattern, alpha=alpha), torch.tensor([60, 31, 4])
     x = sounds()
     together, record = model(x, lengths, record=True)
     spoiled = x.clone()
@@ -103,6 +105,18 @@ def test_rollout_is_a_share_of_what_reaches_the_global_tokens(pattern):
     assert (record.maps.sum((3, 4)) <= 1).all()
     assert (np.diff(record.maps.sum((3, 4))[:, :, 0], axis=1) > 0).all()  # layer after layer, more comes from patches
     assert (record.maps[1, ..., 5:] == 0).all()
+
+
+@EVERY
+def test_entmax_reads_few_patches_and_learns(pattern):
+    x = sounds(2)
+    sparse, dense = (make(pattern, alpha=alpha) for alpha in (1.5, 1.0))
+    assert sparse.state_dict().keys() == dense.state_dict().keys()
+    logits, record = sparse(x, record=True)
+    assert (record.maps == 0).mean() > (dense(x, record=True)[1].maps == 0).mean()
+    assert not torch.allclose(logits, dense(x)[0])
+    logits.square().sum().backward()
+    assert all(p.grad.isfinite().all() and p.grad.abs().sum() > 0 for p in sparse.parameters())
 
 
 def test_rollout_of_one_layer_is_half_of_its_attention():
@@ -429,6 +443,8 @@ def test_what_cannot_be_is_named():
         make(patchout_time=-1)
     with pytest.raises(ConfigError, match="n_global is 3; it must be an even number"):
         make(n_global=3)
+    with pytest.raises(ConfigError, match=r"alpha is 0\.5; it must be a finite number, at least 1"):
+        make(alpha=0.5)
     with pytest.raises(ConfigError, match=r"dropout is 1\.0"):
         make(dropout=1.0)
     with pytest.raises(ConfigError, match="n_mels is 6; it must be at least the 8 bands"):

@@ -1,4 +1,4 @@
-"""Attention as files that other programs read: tables, arrays and Audacity labels.
+"""Attention as files that other programs read: tables and arrays.
 
 Every file is written next to its destination and moved into place, so a reader
 never sees half of one and an interrupted export leaves the old file whole.
@@ -21,7 +21,7 @@ from .record import AttentionRecord
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["moments", "save_audacity_labels", "save_csv", "save_npz", "to_table"]
+__all__ = ["moments", "save_csv", "save_npz", "to_table", "write_file"]
 
 PUBLISHED_COLUMNS = ("file_id", "label", "pred", "duration", "fold", "mu", "var", "sigma_sq", "supp", "alpha")
 SECONDS_COLUMNS = ("duration_s", "location_s", "deviation_s", "support_start_s", "support_stop_s", "mass_inside")
@@ -149,7 +149,7 @@ def save_csv(record: AttentionRecord, path: str | Path, **columns: Any) -> Path:
     Book page: ``urban_sound``.
     """
     text = to_table(record, **columns).to_csv(lineterminator="\n")
-    return _write(path, lambda file: file.write(text.encode()))
+    return write_file(path, lambda file: file.write(text.encode()))
 
 
 def save_npz(record: AttentionRecord, path: str | Path) -> Path:
@@ -169,40 +169,25 @@ def save_npz(record: AttentionRecord, path: str | Path) -> Path:
     if record.is_empty:
         raise ValueError("the record is empty, so there is nothing to save; ask the model for it with record=True")
     arrays: dict[str, Any] = record.to_arrays()
-    return _write(path, lambda file: np.savez_compressed(file, **arrays))
+    return write_file(path, lambda file: np.savez_compressed(file, **arrays))
 
 
-def save_audacity_labels(record: AttentionRecord, clip: int, path: str | Path, *, label: str = "") -> Path:
-    """Write what one clip attends to as an Audacity label track, and return the path.
-
-    One line an interval: start and stop in seconds and a label, separated by
-    tabs. Replayed segments keep their order of replay and are numbered; any
-    other attention gives the intervals of its support inside the clip.
-
-    Parameters
-    ----------
-    record
-        What the mechanism looked at; not empty.
-    clip
-        Which clip of the record.
-    path
-        Text file to write; its folder is made when missing.
-    label
-        Text of the labels; the name of the mechanism when empty.
-
-    Notes
-    -----
-    Book page: ``urban_sound``.
-    """
-    text = " ".join((label or record.mechanism or "attention").split())
-    if record.segments is not None:
-        spans = [(float(a), float(b)) for a, b in record.segments[clip] if not math.isnan(a)]
-        names = [f"{text} {number}" for number in range(1, len(spans) + 1)]
-    else:
-        spans = record.support(clip)
-        names = [text] * len(spans)
-    lines = "".join(f"{a:.6f}\t{b:.6f}\t{name}\n" for (a, b), name in zip(spans, names, strict=True))
-    return _write(path, lambda file: file.write(lines.encode()))
+def write_file(path: str | Path, write: Callable[[IO[bytes]], Any]) -> Path:
+    """Let ``write`` fill a file beside ``path`` and move it there, whole or not at all; the path."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)  # mkstemp makes files that only their owner may read
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    return path
 
 
 def _row(record: AttentionRecord, clip: int) -> dict[str, object]:
@@ -259,20 +244,3 @@ def _union(centres: np.ndarray, reach: np.ndarray) -> float:
         total += max(0.0, high - max(low, end))
         end = max(end, high)
     return total
-
-
-def _write(path: str | Path, write: Callable[[IO[bytes]], Any]) -> Path:
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)  # mkstemp makes files that only their owner may read
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    return path

@@ -15,6 +15,8 @@ import click
 from audioattn_lib.errors import ConfigError, RunError
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from audioattn_lib.attention.record import AttentionRecord
     from audioattn_lib.training.run_directory import Run
 
@@ -23,7 +25,7 @@ __all__ = ["attention", "play"]
 _RUN = click.Path(path_type=Path)
 _FILE = click.Path(path_type=Path, dir_okay=False)
 _FOLDER = click.Path(path_type=Path, file_okay=False)
-_FORMATS = ("csv", "npz", "audacity")
+_FORMATS = ("csv", "npz", "segments", "rttm", "audacity")
 
 
 @click.group(no_args_is_help=True)
@@ -52,28 +54,38 @@ def attention() -> None:
 def export(run: Path, formats: tuple[str, ...], output: Path | None) -> None:
     """Write the attention of all test clips for other programs.
 
-    csv has one row a clip, npz all arrays, audacity one label file a clip
-    with the intervals that are attended to. RUN is a run directory.
+    csv has one row a clip, npz all arrays. segments (a table), rttm and
+    audacity (one label file a clip) list the intervals that are attended to,
+    each with the classes that were predicted. RUN is a run directory.
 
     \b
     Example:
       audioattn attention export runs/urban_sound/<key> --format csv -o out
     """
     from audioattn_lib.attention import export as files
+    from audioattn_lib.attention import segment_lists
 
     loaded, record = _load(run)
     folder = output or run / "export"
+    table = loaded.predictions.set_index("clip").loc[list(record.clips)]
     written = []
     if "csv" in formats:
-        table = loaded.predictions.set_index("clip").loc[list(record.clips)]
         folds = [loaded.config.get("fold", "")] * len(record)
         columns = {"labels": list(table["label"]), "predicted": list(table["predicted"]), "folds": folds}
         written.append(files.save_csv(record, folder / "attention.csv", **columns))
     if "npz" in formats:
         written.append(files.save_npz(record, folder / "attention.npz"))
+    found = segment_lists.list_segments(record, _classes(table))
+    if "segments" in formats:
+        written.append(segment_lists.save_segments(found, folder / "segments.csv", "csv"))
+    if "rttm" in formats:
+        written.append(segment_lists.save_segments(found, folder / "segments.rttm", "rttm"))
     if "audacity" in formats:
-        for index, clip in enumerate(record.clips):
-            files.save_audacity_labels(record, index, folder / "labels" / f"{_file_name(clip)}.txt")
+        tracks: dict[str, list[segment_lists.LabelledSegment]] = {clip: [] for clip in record.clips}
+        for one in found:
+            tracks[one.clip].append(one)
+        for clip, own in tracks.items():
+            segment_lists.save_segments(own, folder / "labels" / f"{_file_name(clip)}.txt", "audacity")
         written.append(folder / "labels")
     for path in written:
         click.echo(path)
@@ -176,6 +188,13 @@ def _sound(run: Run, clip: str) -> Any:
         raise RunError(f"{run.path}: no experiment is called {run.experiment!r}; a run lies in the folder of {known}")
     experiment = importlib.import_module(EXPERIMENTS[run.experiment])
     return experiment.prepare(experiment.Config(**run.config)).clip(clip)
+
+
+def _classes(table: pd.DataFrame) -> list[list[str]] | None:
+    """Predicted classes of each clip; None where numbers are predicted."""
+    if table["predicted"].dtype.kind == "f":
+        return None
+    return [[name for name in str(names).split(";") if name] for names in table["predicted"]]
 
 
 def _file_name(clip: str) -> str:

@@ -95,19 +95,6 @@ def test_npz_reads_back(tmp_path, record):
         np.testing.assert_array_equal(arrays[name], values)
 
 
-def test_audacity_labels_are_the_support(tmp_path):
-    record = make_record("mixture")
-    path = export.save_audacity_labels(record, 0, tmp_path / "labels.txt", label="two\tmodes\n")
-    lines = [line.split("\t") for line in path.read_text().splitlines()]
-    assert [line[2] for line in lines] == ["two modes", "two modes"]
-    np.testing.assert_allclose([[float(a), float(b)] for a, b, _ in lines], record.support(0), atol=1e-6)
-
-
-def test_audacity_labels_keep_the_order_of_replay(tmp_path):
-    path = export.save_audacity_labels(make_record("playback"), 1, tmp_path / "labels.txt")
-    assert path.read_text() == "0.600000\t0.800000\tplayback 1\n0.100000\t0.200000\tplayback 2\n"
-
-
 @pytest.mark.parametrize("save", [export.save_csv, export.save_npz])
 def test_a_failed_export_leaves_the_old_file(tmp_path, monkeypatch, save):
     path = tmp_path / "attention.out"

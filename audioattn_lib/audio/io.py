@@ -23,6 +23,7 @@ import soxr
 from numpy.typing import NDArray
 
 from ..errors import AudioError
+from . import hdf5
 
 __all__ = ["EXTENSIONS", "AudioInfo", "info", "read", "resample", "write"]
 
@@ -74,6 +75,11 @@ def info(path: str | Path) -> AudioInfo:
     -----
     Book page: ``data``.
     """
+    if (inside := hdf5.locate(path)) is not None:
+        with hdf5.open_sound(*inside) as sound:
+            found = AudioInfo(sound.sample_rate, sound.frames, 1, sound.format)
+        _check_length(Path(path), found.frames)
+        return found
     path = _existing(path)
     try:
         header = soundfile.info(str(path))
@@ -97,7 +103,8 @@ def read(
     Parameters
     ----------
     path
-        File in any format of libsndfile (WAV, FLAC, Ogg, MP3, AIFF, ...).
+        File in any format of libsndfile (WAV, FLAC, Ogg, MP3, AIFF, ...), or
+        ``file.hdf5/name``; see :mod:`audioattn_lib.audio.hdf5`.
     sample_rate
         Rate of the result in hertz; the sound is resampled when its own
         differs. None keeps its own.
@@ -126,6 +133,10 @@ def read(
     -----
     Book page: ``data``.
     """
+    if (inside := hdf5.locate(path)) is not None:
+        with hdf5.open_sound(*inside) as sound:
+            first, count = _part(Path(path), sound.frames, sound.sample_rate, start, stop)
+            return _prepare(Path(path), sound.read(first, count), sound.sample_rate, sample_rate, mono)
     path = _existing(path)
     try:
         with soundfile.SoundFile(str(path)) as file:

@@ -27,6 +27,7 @@ def data() -> None:
     Examples:
       audioattn data list
       audioattn data check path/to/my_sounds
+      audioattn data convert as500k_train.pkl
       audioattn data synthesise city my_city --clips-per-class 8
     """
 
@@ -72,6 +73,33 @@ def check(corpus: str, sample_rate: int | None, group: str | None) -> None:
     click.echo(str(report))
     if not report.passed:
         raise click.exceptions.Exit(1)
+
+
+@data.command()
+@click.argument("pickled", type=click.Path(path_type=Path, dir_okay=False))
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    show_default=False,
+    help="CSV file.  [default: beside PICKLED]",
+)
+def convert(pickled: Path, output: Path | None) -> None:
+    """Convert a published list that is a pickled table to CSV.
+
+    PICKLED is read without running anything in it: a file that names more than
+    tables, arrays and plain values is an error. Lists in cells are joined by
+    semicolons. Put the CSV where the sounds of the corpus are.
+
+    \b
+    Example:
+      audioattn data convert as500k_train.pkl -o AudioSet/as500k_train.csv
+    """
+    from audioattn_lib.data.pickled_lists import convert_pickled_list
+
+    target = output or pickled.with_suffix(".csv")
+    table = convert_pickled_list(pickled, target)
+    click.echo(f"{target}: {len(table)} rows of {', '.join(table)}")
 
 
 @data.group(no_args_is_help=True)

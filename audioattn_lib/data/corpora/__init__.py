@@ -21,8 +21,10 @@ from ...errors import ConfigError, ManifestError
 from ..manifest import Manifest
 from . import (
     accents,
+    audioset,
     city,
     common_voice,
+    epic_kitchens,
     esc,
     folder,
     label_lists,
@@ -32,6 +34,7 @@ from . import (
     sleepiness,
     tau_urban,
     urbansound8k,
+    vggsound,
     voices,
     voxceleb,
 )
@@ -87,6 +90,21 @@ LAYOUTS: Mapping[str, Layout] = MappingProxyType(
             tau_urban.matches,
             tau_urban.load,
         ),
+        "audioset": Layout(
+            "AudioSet",
+            "527 classes of web videos, several a clip (Gemmeke et al., 2017)",
+            audioset.matches,
+            audioset.load,
+        ),
+        "vggsound": Layout(
+            "VGG-Sound", "309 classes of web videos (Chen et al., 2020)", vggsound.matches, vggsound.load
+        ),
+        "epic_kitchens": Layout(
+            "EPIC-KITCHENS-100",
+            "actions in kitchens, of 97 verbs and 300 nouns (Damen et al., 2022)",
+            epic_kitchens.matches,
+            epic_kitchens.load,
+        ),
         "nsynth": Layout("NSynth", "notes of 10 families, by source (Engel et al., 2017)", nsynth.matches, nsynth.load),
         "label_lists": Layout(
             "Lists of labels", "path class -1 on every line (India et al., 2021)", label_lists.matches, label_lists.load
@@ -122,7 +140,8 @@ def load(name_or_path: str | Path, cache: str | Path | None = None, **options: A
     options
         Options of the corpus: of ``city`` those of
         :class:`~audioattn_lib.data.synthetic.city.CityOptions`, of the
-        others likewise, of a folder ``group``, of ESC ``subset``, of Common Voice ``accents``.
+        others likewise, of a folder ``group``, of ESC ``subset``, of Common Voice ``accents``,
+        of EPIC-KITCHENS ``label``.
 
     Raises
     ------

@@ -18,6 +18,7 @@ __all__ = [
     "classification_metrics",
     "d_prime",
     "macro_f1",
+    "multi_task_metrics",
     "multilabel_metrics",
     "regression_metrics",
     "top_k_accuracy",
@@ -131,6 +132,69 @@ def top_k_accuracy(labels: ArrayLike, probabilities: ArrayLike, k: int = 5) -> f
     IJCV 2015, section 4.1, where the error is 1 less this. Book page:
     ``urban_sound``.
     """
+    return float(_found(labels, probabilities, k).mean())
+
+
+def multi_task_metrics(
+    labels: ArrayLike,
+    probabilities: Sequence[ArrayLike],
+    tasks: Sequence[str],
+    *,
+    together: str = "action",
+    ks: Sequence[int] = (1, 5),
+) -> dict[str, Any]:
+    """Scores of several answers to each clip, such as verb and noun, each by itself and all together.
+
+    Parameters
+    ----------
+    labels
+        True class of each clip in each task, counted from 0, shape ``(clips, tasks)``.
+    probabilities
+        For each task higher is surer, any finite numbers, shape ``(clips, classes)``.
+    tasks
+        Name of each task.
+    together
+        Name of the answer that is right when those to all tasks are.
+    ks
+        How many guesses a task has, each at least 1.
+
+    Returns
+    -------
+    dict
+        ``clips``, and for each task and ``together`` shares like
+        ``verb_top_1`` and ``action_top_5``: of the clips whose true class is
+        among the k surest; ``together`` in all tasks at once. ``None`` where a
+        task has fewer than k classes. Ties are shared as by :func:`top_k_accuracy`.
+
+    Raises
+    ------
+    ValueError
+        When an argument is empty, of another length, not finite or out of range; the message names it.
+
+    Notes
+    -----
+    Damen et al., *Rescaling egocentric vision*, IJCV 2022, for actions of verb
+    and noun. Book page: ``playback_published``.
+    """
+    y = to_array("labels", labels)
+    if y.ndim != 2 or y.shape[1] != len(tasks) or len(probabilities) != len(tasks):
+        raise ValueError(
+            f"labels has shape {y.shape} and there are {len(probabilities)} probabilities; "
+            f"with the tasks {', '.join(tasks)} they must be (clips, {len(tasks)}) and {len(tasks)}"
+        )
+    sizes = [np.shape(one)[-1] for one in probabilities]
+    scores: dict[str, Any] = {"clips": len(y)}
+    for k in ks:
+        found = [_found(y[:, i], probabilities[i], k) if k <= size else None for i, size in enumerate(sizes)]
+        for name, one in zip(tasks, found, strict=True):
+            scores[f"{name}_top_{k}"] = None if one is None else float(one.mean())
+        every = [one for one in found if one is not None]
+        scores[f"{together}_top_{k}"] = float(np.prod(every, axis=0).mean()) if len(every) == len(found) else None
+    return scores
+
+
+def _found(labels: ArrayLike, probabilities: ArrayLike, k: int) -> NDArray[np.float64]:
+    """Whether the true class is among the ``k`` with the highest scores, for each clip; a share of 1 where some tie."""
     p = to_array("probabilities", probabilities)
     if p.ndim != 2:
         raise ValueError(f"probabilities has shape {p.shape}; it must be (clips, classes)")
@@ -139,7 +203,7 @@ def top_k_accuracy(labels: ArrayLike, probabilities: ArrayLike, k: int = 5) -> f
     y = _labels(labels, len(p), p.shape[1])
     own = p[np.arange(len(p)), y][:, None]
     higher, equal = (p > own).sum(axis=1), (p == own).sum(axis=1)
-    return float(np.clip((k - higher) / equal, 0.0, 1.0).mean())
+    return np.clip((k - higher) / equal, 0.0, 1.0)
 
 
 def d_prime(area: float) -> float:

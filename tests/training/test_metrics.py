@@ -13,6 +13,7 @@ from hypothesis.extra import numpy as hnp
 from audioattn_lib.training.metrics import (
     classification_metrics,
     d_prime,
+    multi_task_metrics,
     multilabel_metrics,
     regression_metrics,
     top_k_accuracy,
@@ -182,6 +183,50 @@ class TestTopK:
     def test_bad_input_is_named(self, k: int, labels: list[int], says: str) -> None:
         with pytest.raises(ValueError, match=says):
             top_k_accuracy(labels, [[0.1, 0.2, 0.7]], k)
+
+
+class TestMultiTask:
+    verbs = np.array([[0.6, 0.3, 0.1], [0.1, 0.8, 0.1], [0.2, 0.3, 0.5], [0.5, 0.4, 0.1]])
+    nouns = np.array([[0.9, 0.1], [0.9, 0.1], [0.2, 0.8], [0.4, 0.6]])
+    labels = ((0, 0), (1, 1), (0, 1), (1, 1))
+
+    def test_an_action_is_right_where_both_are(self) -> None:
+        scores = multi_task_metrics(self.labels, [self.verbs, self.nouns], ["verb", "noun"], ks=(1, 2))
+        assert scores == {
+            "clips": 4,
+            "verb_top_1": 0.5,
+            "noun_top_1": 0.75,
+            "action_top_1": 0.25,
+            "verb_top_2": 0.75,
+            "noun_top_2": 1.0,
+            "action_top_2": 0.75,
+        }
+
+    def test_each_task_alone_is_its_accuracy(self) -> None:
+        generator = np.random.default_rng(0)
+        p = [generator.dirichlet(np.ones(n), size=60) for n in (7, 9)]
+        y = np.stack([generator.integers(0, n, 60) for n in (7, 9)], axis=1)
+        scores = multi_task_metrics(y, p, ["verb", "noun"])
+        for k in (1, 5):
+            assert scores[f"verb_top_{k}"] == top_k_accuracy(y[:, 0], p[0], k)
+            both = scores[f"verb_top_{k}"], scores[f"noun_top_{k}"]
+            assert max(0.0, sum(both) - 1) <= scores[f"action_top_{k}"] <= min(both)
+
+    def test_more_guesses_than_classes_are_no_score(self) -> None:
+        scores = multi_task_metrics(self.labels, [self.verbs, self.nouns], ["verb", "noun"], ks=(3,))
+        assert scores == {"clips": 4, "verb_top_3": 1.0, "noun_top_3": None, "action_top_3": None}
+
+    @pytest.mark.parametrize(
+        ("labels", "probabilities", "says"),
+        [
+            ([[0], [1]], [verbs[:2], nouns[:2]], r"labels has shape \(2, 1\) and there are 2 probabilities"),
+            ([[0, 0]], [verbs[:1]], "there are 1 probabilities; with the tasks verb, noun they must be"),
+            ([[0, 2]], [verbs[:1], nouns[:1]], "row 0 of labels is 2; it must be a whole number from 0 to 1"),
+        ],
+    )
+    def test_bad_input_is_named(self, labels: list, probabilities: list, says: str) -> None:
+        with pytest.raises(ValueError, match=says):
+            multi_task_metrics(labels, probabilities, ["verb", "noun"], ks=(1,))
 
 
 class TestRegression:

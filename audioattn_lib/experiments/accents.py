@@ -49,7 +49,7 @@ from .fields import choose_numbers
 from .study import Study, choose
 from .verification import list_trials, save_embeddings, verify
 
-__all__ = ["Config", "Prepared", "baseline", "build_model", "load_model", "prepare", "run", "study"]
+__all__ = ["Config", "Prepared", "baseline", "build_model", "load_model", "prepare", "run", "study", "study_heads"]
 
 NAME = "accents"
 
@@ -256,6 +256,33 @@ def study(
     groups = dict(zip(prepared.manifest.ids, prepared.speakers, strict=True))
     titles = {name: pooling.title for name, pooling in POOLINGS.items()}
     return Study(tuple(runs), tuple(baselines), groups, by="pooling", titles=titles)
+
+
+def study_heads(
+    config: Config,
+    poolings: str | Iterable[str],
+    heads: str | int | Iterable[Any] = "8",
+    folds: str | Iterable[str] = "first",
+    seeds: str | int | Iterable[Any] = "0",
+    root: str | Path = "runs",
+) -> dict[int, Study]:
+    """A study for each number of heads: the first of all poolings, the others of those that have several heads.
+
+    Parameters
+    ----------
+    config, poolings, folds, seeds, root
+        As in :func:`study`; everything but ``heads`` too.
+    heads
+        Whole numbers from 1, each a divisor of a frame's width: one, some joined by commas, or a list.
+    """
+    names = choose(poolings, tuple(POOLINGS), "pooling")
+    headed = [name for name in names if POOLINGS[name].has_heads]
+    studies: dict[int, Study] = {}
+    for number in choose_numbers("heads", heads, int):
+        chosen = headed if studies else names
+        if chosen:
+            studies[number] = study(dataclasses.replace(config, heads=number), chosen, folds, seeds, root)
+    return studies
 
 
 def load_model(run: Run) -> EmbeddingNetwork:

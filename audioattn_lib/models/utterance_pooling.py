@@ -24,7 +24,7 @@ from ..attention.variants import VARIANTS
 from ..errors import ConfigError
 from .pooling import MeanStatisticsPooling, build_pooling
 
-__all__ = ["POOLINGS", "Pooling", "build_utterance_pooling"]
+__all__ = ["DENSITY", "POOLINGS", "Pooling", "build_utterance_pooling"]
 
 
 @dataclass(frozen=True)
@@ -58,10 +58,14 @@ POOLINGS: Mapping[str, Pooling] = MappingProxyType(
             Pooling("multi_head", "Multi-head", has_heads=True),
             Pooling("multi_query", "Multi-query multi-head", has_heads=True),
             Pooling("double_multi_head", "Double multi-head", has_heads=True),
+            Pooling("continuous", "Continuous"),
         )
     }
 )
 """Every pooling by name."""
+
+DENSITY = "triweight"
+"""What reads the frames of the continuous pooling where no density is named."""
 
 _HIDDEN_SIZE = 128
 
@@ -89,7 +93,8 @@ def build_utterance_pooling(
         Of the poolings that have them; see :mod:`~audioattn_lib.attention.multi_head_pooling`.
     attention
         The map or the density of those that attend, one of
-        :data:`~audioattn_lib.attention.variants.VARIANTS`.
+        :data:`~audioattn_lib.attention.variants.VARIANTS`. The continuous pooling
+        is self attention read by a density, :data:`DENSITY` for ``"softmax"``.
 
     Raises
     ------
@@ -114,6 +119,13 @@ def build_utterance_pooling(
     pooling: MultiHeadPooling | DoubleMultiHeadPooling
     if name == "double_multi_head":
         pooling = DoubleMultiHeadPooling(features, heads, head_dropout=head_dropout, **options)
+    elif name == "continuous":
+        density = DENSITY if attention == "softmax" else attention
+        if VARIANTS[density].domain != "continuous":
+            raise ConfigError(
+                f"attention is {attention!r}; with the continuous pooling it must be a density or softmax"
+            )
+        pooling = MultiHeadPooling(features, **{**options, "attention": density})
     elif name == "self_attention":
         pooling = MultiHeadPooling(features, **options)
     else:

@@ -154,6 +154,8 @@ def test_what_cannot_be_is_named():
         build_utterance_pooling("max", 8)
     with pytest.raises(ConfigError, match="attention is 'hardmax'"):
         build_utterance_pooling("mean", 8, attention="hardmax")
+    with pytest.raises(ConfigError, match="attention is 'sparsemax'; with the continuous pooling it must be a density"):
+        build_utterance_pooling("continuous", 8, attention="sparsemax")
     with pytest.raises(ConfigError, match="loss is 'hinge'; it must be one of am_softmax"):
         build_classifier("hinge", 4, 3)
     with pytest.raises(ConfigError, match=r"margin is 2\.5; it must be a difference of cosines in \[0, 2\)"):

@@ -75,7 +75,7 @@ def export(run: Path, formats: tuple[str, ...], output: Path | None) -> None:
         written.append(files.save_csv(record, folder / "attention.csv", **columns))
     if "npz" in formats:
         written.append(files.save_npz(record, folder / "attention.npz"))
-    found = segment_lists.list_segments(record, _classes(table))
+    found = segment_lists.list_segments(record, _classes(loaded, table))
     if "segments" in formats:
         written.append(segment_lists.save_segments(found, folder / "segments.csv", "csv"))
     if "rttm" in formats:
@@ -190,11 +190,11 @@ def _sound(run: Run, clip: str) -> Any:
     return experiment.prepare(experiment.Config(**run.config)).clip(clip)
 
 
-def _classes(table: pd.DataFrame) -> list[list[str]] | None:
+def _classes(run: Run, table: pd.DataFrame) -> list[list[str]] | None:
     """Predicted classes of each clip; None where numbers are predicted."""
-    if table["predicted"].dtype.kind == "f":
+    if not run.classes:
         return None
-    return [[name for name in str(names).split(";") if name] for names in table["predicted"]]
+    return [[name for name in names.split(";") if name] for names in table["predicted"]]
 
 
 def _file_name(clip: str) -> str:

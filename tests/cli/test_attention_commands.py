@@ -1,0 +1,65 @@
+"""What a finished run attended to, as files for other programs."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+
+from audioattn_lib.attention.export import save_npz
+from audioattn_lib.attention.record import AttentionRecord, FrameClock
+from audioattn_lib.attention.segment_lists import LabelledSegment, read_segments
+from audioattn_lib.cli import audioattn
+from audioattn_lib.training.run_directory import RunDirectory
+
+SEGMENTS = np.array([[[0.6, 0.8], [0.1, 0.2]], [[0.3, 0.4], [np.nan, np.nan]]])
+
+
+@pytest.fixture
+def make_run(tmp_path):
+    def make(predicted, **columns):
+        run = RunDirectory(tmp_path / "runs" / "chapter" / "key")
+        names = ("a b/1.wav", "2.wav")
+        table = pd.DataFrame({"clip": names, "split": "test", "label": predicted, "predicted": predicted, **columns})
+        run.write_table("predictions.csv", table)
+        record = AttentionRecord("playback", FrameClock(0.1), names, np.array([10, 10]), segments=SEGMENTS)
+        save_npz(record, run.path / "attention.npz")
+        for name in ("config.json", "environment.json", "metrics.json"):
+            run.write_json(name, {})
+        return run.path
+
+    return make
+
+
+def export(run, *arguments):
+    result = CliRunner().invoke(audioattn, ["attention", "export", str(run), *arguments])
+    assert result.exit_code == 0, result.output
+    return run / "export"
+
+
+def test_segments_carry_the_predicted_classes(make_run):
+    folder = export(make_run(["dog;siren", ""], probability_dog=[0.9, 0.1], probability_siren=[0.8, 0.2]))
+    expected = [
+        LabelledSegment("a b/1.wav", "dog", 0.6, 0.8),
+        LabelledSegment("a b/1.wav", "dog", 0.1, 0.2),
+        LabelledSegment("a b/1.wav", "siren", 0.6, 0.8),
+        LabelledSegment("a b/1.wav", "siren", 0.1, 0.2),
+        LabelledSegment("2.wav", "", 0.3, 0.4),
+    ]
+    assert read_segments(folder / "segments.csv", "csv") == expected
+    assert read_segments(folder / "segments.rttm", "rttm") == expected
+    assert read_segments(folder / "labels" / "a_b_1.wav.txt", "audacity", clip="a b/1.wav") == expected[:4]
+    assert read_segments(folder / "labels" / "2.wav.txt", "audacity", clip="2.wav") == expected[4:]
+    assert {path.name for path in folder.iterdir()} == {
+        "attention.csv",
+        "attention.npz",
+        "labels",
+        "segments.csv",
+        "segments.rttm",
+    }
+
+
+def test_where_numbers_are_predicted_segments_are_numbered(make_run):
+    folder = export(make_run([3.5, 2.25]), "--format", "rttm")
+    labels = [one.label for one in read_segments(folder / "segments.rttm", "rttm")]
+    assert labels == ["playback 1", "playback 2", "playback 1"]
+    assert [path.name for path in folder.iterdir()] == ["segments.rttm"]

@@ -51,9 +51,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             results.append(compare(case, options.device))
             missed += sum(not target["met"] for target in results[-1].targets)
             print(table(results[-1]), flush=True)
-        if results and not options.match:
-            entry = {**environment(options.device), "results": [result.as_json() for result in results]}
-            write(options.output / f"{options.device}.json", {name: entry})
+            if not options.match:  # case by case: what a stopped run has measured is kept
+                entry = {**environment(options.device), "results": [result.as_json() for result in results]}
+                write(options.output / f"{options.device}.json", {name: entry})
     print(f"{missed} targets missed" if missed else "all targets met")
     return 1 if missed and options.strict else 0
 

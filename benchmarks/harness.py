@@ -28,6 +28,9 @@ __all__ = ["Case", "Measured", "Result", "Target", "compare", "environment", "pe
 PAUSE = 0.05
 """Seconds of rest before each timing."""
 
+TIMED = 0.02
+"""Seconds that a timing lasts, by repeating the work: long enough that one interruption does not decide it."""
+
 QUANTITIES = {"ratio": "x", "seconds": "s", "megabytes": "MB"}
 
 
@@ -117,7 +120,7 @@ def compare(case: Case, device: str = "cpu", *, max_turns: int = 400) -> Result:
         if isinstance(first, float):
             megabytes[name] = first
         once = min(_time(work, 1, device) for _ in range(2)) if name not in megabytes else 0.0
-        loops[name] = max(1, min(1000, round(1e-3 / max(once, 1e-7))))
+        loops[name] = max(1, min(1000, round(TIMED / max(once, 1e-7))))
     timed = [name for name in candidates if name not in megabytes]
     seconds: dict[str, list[float]] = {name: [] for name in timed}
     end = time.perf_counter() + case.seconds

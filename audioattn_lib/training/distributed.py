@@ -169,8 +169,7 @@ class SharedStep(nn.Module):
         self.step = _Step(network, loss)
         self.parallel: DistributedDataParallel | None = None
         if processes.count > 1:
-            # Buffers need no broadcast: those of batch normalisation are of all clips, and the main process evaluates.
-            self.parallel = DistributedDataParallel(self.step, broadcast_buffers=False)
+            self.parallel = DistributedDataParallel(self.step)
 
     def forward(self, batch: Any, *, is_last: bool = True) -> tuple[Tensor, Tensor]:
         """Loss and correct clips of a batch; gradients are averaged in the last batch of an optimiser's step."""
@@ -178,6 +177,23 @@ class SharedStep(nn.Module):
             return self.step(batch)
         with contextlib.nullcontext() if is_last else self.parallel.no_sync():
             return self.parallel(batch)
+
+    def check_gradients(self) -> None:
+        """All processes must have averaged the gradient of every parameter.
+
+        Raises
+        ------
+        RunError
+            When a parameter had no part in the loss, for which the others would wait in vain; the message names it.
+        """
+        if self.parallel is None:
+            return
+        idle = [name for name, p in self.step.network.named_parameters() if p.requires_grad and p.grad is None]
+        if idle:
+            raise RunError(
+                f"{len(idle)} parameters have no part in the loss ({', '.join(idle[:5])}), which several processes "
+                "cannot train; freeze them with requires_grad_(False), or train in one process"
+            )
 
     @contextlib.contextmanager
     def sharing_statistics(self) -> Iterator[None]:

@@ -173,6 +173,7 @@ def fit(
     processes = join_processes()
     accelerator = _accelerator(settings, device)
     checkpoints, seed = directory.path / "checkpoint", torch.initial_seed()
+    processes.wait()  # for the files of an earlier training
     position = load_checkpoint(checkpoints, model.to(accelerator.device), optimizer) or Position()
     _agree(position, processes, checkpoints)
     # Not yet as one of several: that is the whole step, so that the loss gets the model itself.
@@ -212,6 +213,7 @@ def fit(
                 clips += int(of_all["clips"])
                 if not is_last:
                     continue
+                step.check_gradients()
                 if settings.accumulation > 1:
                     _divide_gradients(model, clips)
                 clips = 0

@@ -80,6 +80,7 @@ def train(
     clips=CLIPS,
     average="none",
     norm=False,
+    idle=False,
     dropout=0.0,
     rate=0.05,
     optimizer=torch.optim.Adam,
@@ -94,6 +95,8 @@ def train(
     targets = torch.tensor([int(clip[:, 0].mean() > 0) for clip in store.clips])
     torch.manual_seed(0)
     model = Network(norm, dropout)
+    if idle:
+        model.idle = nn.Linear(2, 2)
     if average != "none":
         model = AveragedModel(model, average, start=1, decay=0.9)
     steps = 0
@@ -170,6 +173,10 @@ def main(root):
         train(root / "two" / "nan", poison=5)
     except RunError as error:
         told.nan = str(error)
+    try:
+        train(root / "two" / "idle", idle=True)
+    except RunError as error:
+        told.idle = str(error)
     told.keys = [make(root / "two" / "made").key, make(root / "two" / "made").key]
     (root / f"told_{processes.rank}.json").write_text(json.dumps(vars(told)), encoding="utf-8")
 

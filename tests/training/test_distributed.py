@@ -39,6 +39,7 @@ def root(tmp_path_factory):
     done = torchrun(HERE / "shared_training.py", root)
     assert done.returncode == 0, done.stderr
     assert "Error" not in done.stderr
+    assert "Warning" not in done.stderr
     return root
 
 
@@ -111,6 +112,11 @@ def test_all_processes_stop_at_a_loss_that_is_not_finite_and_name_its_clips(root
     assert first == second
     assert "the loss is nan at step" in first
     assert "5.wav" in first
+
+
+def test_parameters_that_have_no_part_in_the_loss_are_named(root):
+    for one in told(root):
+        assert "2 parameters have no part in the loss (idle.weight, idle.bias)" in one["idle"]
 
 
 def test_one_process_tests_and_writes_and_the_others_read_what_it_made(root):

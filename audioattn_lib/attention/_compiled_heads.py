@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
+from threading import Thread
 from types import ModuleType
 from typing import Any
 
@@ -63,9 +63,13 @@ def _run(name: str, out: Tensor, *inputs: Tensor) -> Tensor:
         return out
     # the loops let go of the interpreter, so plain threads do; they end here, and nothing outlives a fork
     bounds = [len(out) * i // threads for i in range(threads + 1)]
-    with ThreadPoolExecutor(threads) as pool:
-        parts = [slice(a, b) for a, b in pairwise(bounds)]
-        list(pool.map(lambda part: kernel(*(array[part] for array in arrays), out.numpy()[part]), parts))
+    shares = [tuple(array[a:b] for array in (*arrays, out.numpy())) for a, b in pairwise(bounds)]
+    others = [Thread(target=kernel, args=share) for share in shares[1:]]
+    for thread in others:
+        thread.start()
+    kernel(*shares[0])
+    for thread in others:
+        thread.join()
     return out
 
 

@@ -67,7 +67,8 @@ class SoundLoader(SampledLoader):
 
     Notes
     -----
-    The same seed, epoch and batch give the same sound. Book page: ``data``.
+    The same seed, epoch and batch give the same sound. Of several processes each changes its share of a batch by
+    itself, so theirs are other changes than those of one process. Book page: ``data``.
     """
 
     def __init__(
@@ -103,7 +104,8 @@ class SoundLoader(SampledLoader):
     def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
         """Batches of an epoch from batch ``start`` on."""
         for position, batch in enumerate(super().epoch(number, start), start=start):
-            seed = np.random.SeedSequence([self.seed, number, position, 2]).generate_state(1, np.uint64)[0]
+            first = batch.share.first if batch.share else 0
+            seed = np.random.SeedSequence([self.seed, number, position, 2, first]).generate_state(1, np.uint64)[0]
             generator = torch.Generator().manual_seed(int(seed >> np.uint64(1)))
             waveforms, lengths = self.change(batch.features, batch.lengths, generator=generator)
             features, n_frames = self.front_end(waveforms, lengths)

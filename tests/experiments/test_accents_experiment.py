@@ -203,12 +203,20 @@ def test_the_same_run_is_read_back_and_an_unfinished_one_continued(study, root):
         {"loss": "am_softmax", "annealing": True, "accumulation": 2, "optimizer": "sgd", "mask": True, "window": 0.0},
         {
             "loss": "focal",
+            "window": 30.0,
             "augmentation": "tempo",
             "pooling": "attentive_statistics",
             "balanced": True,
             "clips_per_speaker": 1,
         },
-        {"loss": "aam_softmax", "window": 30.0, "front_end": "resnet34", "channels": 2, "schedule": "cosine", "epochs": 2},
+        {
+            "loss": "aam_softmax",
+            "window": 30.0,
+            "front_end": "resnet34",
+            "channels": 2,
+            "schedule": "cosine",
+            "epochs": 2,
+        },
     ],
     ids=lambda changes: changes["loss"],
 )

@@ -1,17 +1,20 @@
 """Published lists that are pickled tables, read once without running anything in them, and written as CSV.
 
-A pickle is a program: it may call whatever it names. Here it can name arrays of
-numpy and plain containers, and whatever it names of pandas is replaced by an
-object that only remembers what it was made of; anything else is an error. What
-is remembered is then taken apart as the pandas of different years wrote it.
+A pickle is a program: it may call whatever it names. Here it can name plain
+containers; whatever it names of pandas, and what arrays of numpy are made of, is
+replaced by an object that only remembers what it was called with; anything else
+is an error. What is remembered is then taken apart as the pandas of different
+years wrote it.
 
 Book page: ``playback_published``.
 """
 
 from __future__ import annotations
 
+import math
 import pickle
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +29,9 @@ from .manifest import SEPARATOR
 __all__ = ["convert_pickled_list", "read_pickled_list"]
 
 _PLAIN = (str, int, float, np.integer, np.floating, np.bool_)
+_OF_NUMPY = ("ndarray", "dtype", "_reconstruct", "_frombuffer", "scalar")
+_ARRAYS = ("_reconstruct", "_frombuffer")
+_DTYPE = re.compile(r"[biufUO?]\d*")  # truth values, whole and other numbers, text, objects
 
 
 def read_pickled_list(path: str | Path) -> pd.DataFrame:
@@ -50,8 +56,8 @@ def read_pickled_list(path: str | Path) -> pd.DataFrame:
 
     Notes
     -----
-    Nothing of pandas is called while the file is read, so lists of any of its
-    versions can be read. Book page: ``playback_published``.
+    Nothing of pandas or numpy is called by the file, so it does not matter which
+    of their versions wrote it. Book page: ``playback_published``.
     """
     path = Path(path)
     try:
@@ -67,13 +73,13 @@ def read_pickled_list(path: str | Path) -> pd.DataFrame:
         axes, blocks = _take_apart(found)
         names, rows = (_labels(axis) for axis in axes)
         columns = _columns(blocks, len(names), len(rows))
+        index_name, is_numbered = axes[1].args[1].get("name"), axes[1].args[0].kind == "RangeIndex"
     except (TypeError, ValueError, KeyError, IndexError, AttributeError) as error:
         raise ManifestError(
             f"{path}: holds no table that is known here ({error}); save it as CSV with the pandas that wrote it"
         ) from None
     table = {str(name): _texts(path, str(name), column) for name, column in zip(names, columns, strict=True)}
-    index_name = axes[1].args[1].get("name")
-    if index_name is not None or axes[1].args[0].kind != "RangeIndex":
+    if index_name is not None or not is_numbered:
         table = {str(index_name or "index"): _texts(path, "index", rows), **table}
     return pd.DataFrame(table, dtype=str)
 
@@ -95,18 +101,17 @@ def convert_pickled_list(path: str | Path, output: str | Path) -> pd.DataFrame:
 
 
 class _Remembered:
-    """What a pickle makes of a class or function of pandas: its arguments and state, and nothing happens."""
+    """What a pickle makes of a class or function: what it was called with and its state, and nothing happens."""
 
     kind = ""
+    args: tuple[Any, ...]
+    state: Any
 
     def __new__(cls, *args: Any) -> _Remembered:
         made = super().__new__(cls)
         made.args = args
         made.state = None
         return made
-
-    args: tuple[Any, ...]
-    state: Any
 
     def __init__(self, *args: Any) -> None:
         pass
@@ -126,16 +131,11 @@ class _Reader(pickle.Unpickler):
             for made in (slice, set, frozenset, bytearray)
         }
         self._known["_codecs", "encode"] = _encoder()
-        for package in ("numpy", "numpy.core", "numpy._core"):
-            self._known[package, "ndarray"] = type("ndarray", (_Remembered,), {"kind": "ndarray"})
-            self._known[package, "dtype"] = np.dtype
-            self._known[f"{package}.multiarray", "_reconstruct"] = _empty_array()
-            self._known[f"{package}.multiarray", "scalar"] = _scalar()
-            self._known[f"{package}.numeric", "_frombuffer"] = _array_of_buffer()
 
     def find_class(self, module: str, name: str) -> Any:
         key = (module, name)
-        if key not in self._known and (module == "pandas" or module.startswith("pandas.")):
+        package = module.partition(".")[0]
+        if key not in self._known and (package == "pandas" or (package == "numpy" and name in _OF_NUMPY)):
             self._known[key] = type(name, (_Remembered,), {"kind": name})
         if key not in self._known:
             raise ManifestError(
@@ -154,29 +154,6 @@ def _encoder() -> Callable[[str, str], bytes]:
     return encode
 
 
-def _empty_array() -> Callable[..., NDArray[Any]]:
-    def reconstruct(*_: Any) -> NDArray[Any]:
-        return np.ndarray((0,), dtype=np.int8)  # its state follows and says all that it is
-
-    return reconstruct
-
-
-def _scalar() -> Callable[[Any, Any], Any]:
-    def scalar(dtype: Any, content: Any) -> Any:
-        if not isinstance(dtype, np.dtype) or dtype.hasobject or not isinstance(content, bytes):
-            raise ValueError("a number that is none")
-        return np.frombuffer(content, dtype, 1)[0]
-
-    return scalar
-
-
-def _array_of_buffer() -> Callable[..., NDArray[Any]]:
-    def from_buffer(buffer: Any, dtype: Any, shape: Any, order: Any) -> NDArray[Any]:
-        return np.frombuffer(buffer, dtype=dtype).reshape(shape, order=order)
-
-    return from_buffer
-
-
 def _take_apart(found: Any) -> tuple[list[_Remembered], list[tuple[Any, Any]]]:
     """Axes, columns first, and blocks as values and the columns that they are."""
     if not isinstance(found, _Remembered) or found.kind != "DataFrame" or not isinstance(found.state, dict):
@@ -192,43 +169,71 @@ def _take_apart(found: Any) -> tuple[list[_Remembered], list[tuple[Any, Any]]]:
 def _labels(axis: _Remembered) -> list[Any]:
     fields = axis.args[1]
     if "start" in fields:
-        return list(range(fields["start"], fields["stop"], fields["step"]))
+        return list(range(*(int(_value(fields[name])) for name in ("start", "stop", "step"))))
     return list(_array(fields["data"]))
 
 
 def _columns(blocks: list[tuple[Any, Any]], n_columns: int, n_rows: int) -> list[NDArray[Any]]:
-    columns: list[NDArray[Any] | None] = [None] * n_columns
+    columns: dict[int, NDArray[Any]] = {}
     for values, places in blocks:
-        array = _array(values)
-        where = np.arange(n_columns)[places]
-        for place, column in zip(where, array.reshape(len(where), n_rows), strict=True):
-            columns[place] = column
-    if any(column is None for column in columns):
+        where = np.arange(n_columns)[places if isinstance(places, slice) else _array(places)]
+        for place, column in zip(where, _array(values).reshape(len(where), n_rows), strict=True):
+            columns[int(place)] = column
+    if len(columns) != n_columns:
         raise ValueError("a column has no values")
-    return columns  # type: ignore[return-value]
+    return [columns[place] for place in range(n_columns)]
 
 
 def _array(values: Any) -> NDArray[Any]:
-    """An array, also out of an array of text, as newer pandas has it."""
-    if isinstance(values, _Remembered):
-        parts = values.state if isinstance(values.state, tuple) else tuple((values.state or {}).values())
-        arrays = [part for part in (*values.args, *parts) if isinstance(part, np.ndarray)]
-        if len(arrays) != 1:
-            raise TypeError(f"values of type {values.kind}")
-        return arrays[0]
-    if not isinstance(values, np.ndarray):
+    """The array that was remembered, also inside an array of text, as newer pandas has it."""
+    if not isinstance(values, _Remembered):
         raise TypeError(f"values of type {type(values).__name__}")
-    return values
+    if values.kind == "_frombuffer":
+        order: Any
+        buffer, dtype, shape, order = values.args
+        return np.frombuffer(buffer, _dtype(dtype)).reshape(shape, order=order)
+    if values.kind == "_reconstruct":
+        shape, dtype, is_fortran, content = values.state[-4:]
+        order = "F" if is_fortran else "C"
+        if not isinstance(content, list):
+            return np.frombuffer(content, _dtype(dtype)).reshape(shape, order=order)
+        if len(content) != math.prod(shape):
+            raise ValueError(f"{len(content)} objects in an array of {shape}")
+        array = np.empty(len(content), dtype=object)
+        array[:] = content
+        return array.reshape(shape, order=order)
+    state = values.state if isinstance(values.state, (tuple, list)) else (values.state or {}).values()
+    inner = [part for part in (*values.args, *state) if isinstance(part, _Remembered) and part.kind in _ARRAYS]
+    if len(inner) != 1:
+        raise TypeError(f"values of type {values.kind}")
+    return _array(inner[0])
 
 
-def _texts(path: Path, name: str, column: Any) -> list[str]:
+def _dtype(dtype: Any) -> np.dtype[Any]:
+    code = dtype.args[0]
+    if not isinstance(code, str) or not _DTYPE.fullmatch(code):
+        raise TypeError(f"an array of {code!r}")
+    return np.dtype(code).newbyteorder(dtype.state[1] if dtype.state else "=")
+
+
+def _value(value: Any) -> Any:
+    """A number that was remembered, or whatever else it is."""
+    if isinstance(value, _Remembered) and value.kind == "scalar":
+        dtype, content = value.args
+        return np.frombuffer(content, _dtype(dtype), 1)[0]
+    return value
+
+
+def _texts(path: Path, name: str, column: Iterable[Any]) -> list[str]:
     texts = []
     for row, value in enumerate(column):
-        parts = list(value) if isinstance(value, (list, tuple, np.ndarray)) else None
-        several = [_text(part) for part in (parts if parts is not None else [value])]
+        is_array = isinstance(value, _Remembered) and value.kind in _ARRAYS
+        parts = list(_array(value)) if is_array else value if isinstance(value, (list, tuple)) else None
+        several = [_text(part) for part in ([value] if parts is None else parts)]
         if any(text is None or (parts is not None and SEPARATOR in text) for text in several):
+            shown = value.kind if isinstance(value, _Remembered) else repr(value)
             raise ManifestError(
-                f"{path}: row {row} of column {name} is {value!r}; text, numbers and lists of both without "
+                f"{path}: row {row} of column {name} is {shown}; text, numbers and lists of both without "
                 f"{SEPARATOR!r} are read"
             )
         texts.append(SEPARATOR.join(map(str, several)))
@@ -236,6 +241,7 @@ def _texts(path: Path, name: str, column: Any) -> list[str]:
 
 
 def _text(value: Any) -> str | None:
+    value = _value(value)
     if value is None or (isinstance(value, (float, np.floating)) and np.isnan(value)):
         return ""
     return str(value) if isinstance(value, _PLAIN) else None

@@ -127,6 +127,7 @@ def test_tables_of_older_pandas(tmp_path, manager):
         (Named("builtins", "getattr", "x", "upper"), "names builtins.getattr"),
         (Named("subprocess", "Popen", ["touch", "ran"]), "names subprocess.Popen"),
         (Named("numpy", "load", "x"), "names numpy.load"),
+        (Named("numpy.core.multiarray", "frombuffer", b"x"), "names numpy.core.multiarray.frombuffer"),
         (Named("numpy.core.multiarray", "fromfile", "x"), "names numpy.core.multiarray.fromfile"),
         (Named("audioattn_lib.data.files", "write_whole", bare=True), "names audioattn_lib.data.files.write_whole"),
     ],
@@ -157,6 +158,37 @@ def test_what_a_pickle_changes_is_gone_with_it(tmp_path):
         read_pickled_list(write(tmp_path / "poison.pkl", [poison]))
     table(object).to_pickle(tmp_path / "list.pkl")
     assert read_pickled_list(tmp_path / "list.pkl").to_dict("list") == EXPECTED
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        (Named("numpy", "dtype", "i8"), "values of type dtype"),
+        (("_reconstruct", (1, (2**40,), ("O8",), False, ["a"])), "1 objects in an array of"),
+        (("_reconstruct", (1, (2,), ("O8",), False, b"0123456789abcdef")), "an array of|cannot create an OBJECT array"),
+        (("_reconstruct", (1, (9,), ("i8",), False, b"01234567")), "cannot reshape"),
+        (("_reconstruct", (1, (1,), ("V8",), False, b"01234567")), "an array of 'V8'"),
+    ],
+)
+def test_arrays_that_cannot_be(tmp_path, values, says):
+    """Nothing of numpy is called but to read whole numbers, text and lists."""
+    if isinstance(values, tuple):
+        version, shape, dtype, fortran, content = values[1]
+        state = (version, shape, Named("numpy", "dtype", *dtype), fortran, content)
+        values = Named("numpy.core.multiarray", "_reconstruct", state=state)
+    names = index("Index", data=objects(["video"]))
+    block = Named("pandas._libs.internals", "_unpickle_block", values, slice(0, 1, 1), 2)
+    rows = index("RangeIndex", start=0, stop=1, step=1)
+    made = Named("pandas.core.internals.managers", "BlockManager", (block,), [names, rows])
+    frame = Named("pandas.core.frame", "DataFrame", state={"_mgr": made})
+    with pytest.raises(ManifestError, match=f"holds no table that is known here .*({says})"):
+        read_pickled_list(write(tmp_path / "list.pkl", frame))
+
+
+def test_cells_may_be_arrays_and_numbers_of_numpy(tmp_path):
+    found = pd.DataFrame({"ids": objects([np.array([3, 4]), np.int64(7), np.float32(0.5), np.array(["a", "b"])])})
+    found.to_pickle(tmp_path / "list.pkl")
+    assert list(read_pickled_list(tmp_path / "list.pkl")["ids"]) == ["3;4", "7", "0.5", "a;b"]
 
 
 @pytest.mark.parametrize(

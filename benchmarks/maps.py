@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from audioattn_lib.attention.maps import entmax
+from audioattn_lib.errors import ConfigError
 
 from .harness import Case, Target
 
@@ -54,7 +55,15 @@ def maps(device: str, size: tuple[int, ...], backward: bool) -> Work:
         return step
 
     work: Work = {"softmax": run(partial(torch.softmax, dim=-1))}
-    work |= {f"entmax {name}": run(partial(entmax, alpha=alpha)) for name, alpha in ALPHAS.items()}
+    work |= {f"entmax {name}": run(partial(entmax, alpha=a, implementation="ours")) for name, a in ALPHAS.items()}
+    if device == "cuda":
+        for name, alpha in ALPHAS.items():
+            kernel = partial(entmax, alpha=alpha, implementation="adasplash")
+            try:  # also compiles it
+                kernel(scores.detach())
+            except ConfigError:  # not installed, or not for this alpha
+                continue
+            work[f"adasplash {name}"] = run(kernel)
     work |= {
         "package: bisection 4/3": run(partial(package.entmax_bisect, alpha=4 / 3, dim=-1)),
         "package: entmax15": run(partial(package.entmax15, dim=-1)),

@@ -7,7 +7,6 @@ module                      holds
 ``maps``                    softmax, sparsemax and alpha-entmax, from scores to weights
 ``thresholds``              the solver of alpha-entmax
 ``learned``                 alpha-entmax that learns its alpha, one a head
-``adasplash``               alpha-entmax on CUDA by the kernels of another package, on request
 ``losses``                  their Fenchel-Young losses
 ``densities``               the beta-Gaussian family, the continuous counterpart
 ``elliptical``              the same family in several dimensions
@@ -27,6 +26,7 @@ module                      holds
 ``multi_head_pooling``      heads with queries of their own, and attention to the heads
 ``time_frequency``          attention over a plane, from ``(B, T, F, C)`` to ``(B, C)``
 ``variants``                the published mechanisms by name
+``dot_product``             attention by dot products, with softmax or alpha-entmax
 ``patterns``                which patch of a spectrogram may attend to which
 ``pattern_kernels``         attention under a pattern, on the pairs that it allows
 ``slots``                   slot attention: slots that compete for frames

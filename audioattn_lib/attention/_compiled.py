@@ -10,15 +10,19 @@ from torch import Tensor
 
 from ._values import are_at_hand
 
-__all__ = ["compiled_power", "entmax_gradient", "entmax_weights"]
+__all__ = ["compiled_power", "entmax_gradient", "entmax_weights", "whole_power"]
+
+
+def whole_power(alpha: float) -> int | None:
+    """The whole number 1 / (alpha - 1) for an alpha of 4/3, 3/2 or 2; else None."""
+    k = 1 / (alpha - 1)
+    return round(k) if 0.5 < k < 3.5 and abs(k - round(k)) < 1e-9 * k else None
 
 
 def compiled_power(alpha: float, x: Tensor) -> int | None:
-    """The whole number 1 / (alpha - 1) where there are loops for it and for these scores; else None."""
-    k = 1 / (alpha - 1)
-    if not (0.5 < k < 3.5 and abs(k - round(k)) < 1e-9 * k and are_at_hand(x)):
-        return None
-    return None if _kernels() is None else round(k)
+    """:func:`whole_power` where there are loops for it and for these scores; else None."""
+    k = whole_power(alpha)
+    return None if k is None or not are_at_hand(x) or _kernels() is None else k
 
 
 def entmax_weights(x: Tensor, k: int, *, slopes: bool) -> tuple[Tensor, Tensor] | None:

@@ -12,7 +12,8 @@ whose solution is :math:`p_i = [(\alpha-1)x_i - \tau]_+^{1/(\alpha-1)}` with the
 threshold :math:`\tau` that makes the weights sum to 1: softmax for
 :math:`\alpha = 1`, sparsemax for 2.
 
-The threshold comes from :mod:`audioattn_lib.attention.thresholds`, the gradient
+The threshold comes from :mod:`audioattn_lib.attention.thresholds`, or on CUDA
+from the kernel of the package ``adasplash`` where that is installed; the gradient
 from the weights alone: with :math:`s = p^{2-\alpha}` on the support and 0 off it,
 the Jacobian is :math:`\mathrm{diag}(s) - s s^\top / \sum_i s_i`.
 
@@ -35,11 +36,26 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from ..errors import ConfigError
+from ._adasplash import entmax_weights as entmax_weights_on_device
 from ._checks import align_alpha, check_alpha, prepare, refuse_non_finite
 from ._compiled import compiled_power, entmax_gradient, entmax_weights
 from .thresholds import solve, solve_rows
 
-__all__ = ["Entmax", "Entmax15", "Softmax", "Sparsemax", "entmax", "entmax15", "softmax", "sparsemax"]
+__all__ = [
+    "IMPLEMENTATIONS",
+    "Entmax",
+    "Entmax15",
+    "Softmax",
+    "Sparsemax",
+    "entmax",
+    "entmax15",
+    "softmax",
+    "sparsemax",
+]
+
+IMPLEMENTATIONS = ("auto", "ours", "adasplash")
+"""Who finds the threshold of alpha-entmax; ``auto`` takes the kernel of ``adasplash`` where it serves."""
 
 Mask = Bool[Tensor, "*mask"] | None
 
@@ -101,6 +117,8 @@ def entmax(
     alpha: float | Float[Tensor, "*rows"] = 1.5,
     dim: int = -1,
     mask: Mask = None,
+    *,
+    implementation: str = "auto",
 ) -> Float[Tensor, "*shape"]:
     r"""Alpha-entmax: softmax for ``alpha = 1``, sparser as ``alpha`` grows.
 
@@ -111,6 +129,10 @@ def entmax(
     alpha
         At least 1: a number, or a tensor that broadcasts with the scores, of
         size 1 along ``dim``; it may require a gradient.
+    implementation
+        ``"ours"`` is this library's solver; ``"adasplash"`` the Triton kernel of
+        that package, an error where it does not serve; ``"auto"`` the kernel
+        where it serves and ours everywhere else.
 
     Returns
     -------
@@ -121,22 +143,32 @@ def entmax(
     Raises
     ------
     ConfigError
-        If ``alpha`` is below 1 or not finite.
+        If ``alpha`` is below 1 or not finite, ``implementation`` unknown, or the
+        kernel asked for does not serve these scores.
     ValueError
         As for :func:`softmax`, or if ``alpha`` varies along ``dim``.
 
     Notes
     -----
+    The kernel serves on CUDA where ``adasplash`` is installed (the extra
+    ``cuda``), for an ``alpha`` of 4/3, 3/2 or 2, scores of at most float32, and
+    outside function transforms and compilers' traces. The gradient is this
+    library's all the same, and the first call on a device compares the two.
+
     Sources: Peters et al., ACL 2019; Correia et al., EMNLP 2019. Book page:
     ``from_softmax_to_sparsemax``.
     """
+    _check_implementation(implementation)
+    asked = implementation == "adasplash"
     if not isinstance(alpha, Tensor):
         check_alpha(alpha)
-        if alpha == 1:
+        if alpha == 1 and not asked:
             return softmax(scores, dim, mask)
+    if asked and (isinstance(alpha, Tensor) or alpha == 1):
+        raise _not_served(scores, alpha)
     x = prepare(scores, dim, mask)
     differentiate = x.requires_grad and torch.is_grad_enabled()
-    if not isinstance(alpha, Tensor) and (k := compiled_power(alpha, x)):
+    if not isinstance(alpha, Tensor) and not asked and (k := compiled_power(alpha, x)):
         return _EntmaxCompiled.apply(x, alpha, k, dim, differentiate).to(scores.dtype)
     top = x.detach().amax(dim, keepdim=True)
     refuse_non_finite(top, x)
@@ -145,7 +177,7 @@ def entmax(
         exponent = align_alpha(alpha, scores, dim).to(torch.promote_types(x.dtype, alpha.dtype))
         weights = _EntmaxLearned.apply(x, top, exponent)
     else:
-        weights = _Entmax.apply(x, top, float(alpha), differentiate)[0]
+        weights = _Entmax.apply(x, top, float(alpha), differentiate, implementation)[0]
     return weights.movedim(-1, dim).to(scores.dtype)
 
 
@@ -164,15 +196,17 @@ class Softmax(nn.Module):
 class Entmax(nn.Module):
     """:func:`entmax` as a module, with a fixed ``alpha``."""
 
-    def __init__(self, alpha: float = 1.5, dim: int = -1) -> None:
+    def __init__(self, alpha: float = 1.5, dim: int = -1, *, implementation: str = "auto") -> None:
         super().__init__()
         check_alpha(alpha)
+        _check_implementation(implementation)
         self.alpha = alpha
         self.dim = dim
+        self.implementation = implementation
 
     def forward(self, scores: Float[Tensor, "*shape"], mask: Mask = None) -> Float[Tensor, "*shape"]:
         """Weights of the scores."""
-        return entmax(scores, self.alpha, self.dim, mask)
+        return entmax(scores, self.alpha, self.dim, mask, implementation=self.implementation)
 
     def extra_repr(self) -> str:
         """Show the options."""
@@ -191,6 +225,19 @@ class Entmax15(Entmax):
 
     def __init__(self, dim: int = -1) -> None:
         super().__init__(1.5, dim)
+
+
+def _check_implementation(implementation: str) -> None:
+    if implementation not in IMPLEMENTATIONS:
+        raise ConfigError(f"implementation is {implementation!r}; it must be one of {', '.join(IMPLEMENTATIONS)}")
+
+
+def _not_served(scores: Tensor, alpha: float | Tensor) -> ConfigError:
+    given = "a tensor" if isinstance(alpha, Tensor) else f"{alpha:g}"
+    return ConfigError(
+        f"implementation is 'adasplash', alpha {given} and the scores {scores.dtype} on {scores.device}; the kernel "
+        "needs the package adasplash, a CUDA device, alpha 4/3, 3/2 or 2 and at most float32: 'auto' takes ours instead"
+    )
 
 
 def curvature(p: Tensor, exponent: float | Tensor) -> Tensor:
@@ -220,19 +267,27 @@ class _Entmax(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(x: Tensor, top: Tensor, alpha: float, differentiate: bool) -> tuple[Tensor, Tensor]:
+    def forward(
+        x: Tensor, top: Tensor, alpha: float, differentiate: bool, implementation: str
+    ) -> tuple[Tensor, Tensor]:
+        if implementation != "ours":
+            weights = entmax_weights_on_device(x, top, alpha)
+            if weights is not None:
+                return weights, x.new_empty(0)
+            if implementation == "adasplash":
+                raise _not_served(x, alpha)
         return solve(x, top, alpha, slopes=differentiate)
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, float, bool], output: tuple[Tensor, Tensor]) -> None:
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
         ctx.mark_non_differentiable(output[1])
         ctx.save_for_backward(*output)
         ctx.alpha = inputs[2]
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor, _: Tensor) -> tuple[Tensor, None, None, None]:
+    def backward(ctx: Any, gradient: Tensor, _: Tensor) -> tuple[Tensor, None, None, None, None]:
         p, kept = ctx.saved_tensors
-        return vector_jacobian(gradient, _slopes(p, kept, ctx.alpha)), None, None, None
+        return vector_jacobian(gradient, _slopes(p, kept, ctx.alpha)), None, None, None, None
 
 
 class _EntmaxCompiled(torch.autograd.Function):

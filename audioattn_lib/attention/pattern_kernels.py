@@ -3,12 +3,13 @@ r"""Attention under a pattern, computed on the pairs that the pattern allows.
 A pattern gives every patch one range of keys (:mod:`.patterns`). Consecutive
 patches with the same range are attended to together, with the keys of that
 range and those of the global tokens: each such block is an ordinary attention,
-:math:`\mathrm{softmax}(q k^\top / \sqrt{d})\,v`, run by PyTorch's fused kernel.
+:math:`\mathrm{softmax}(q k^\top / \sqrt{d})\,v`, run by PyTorch's fused kernel, or
+the same with alpha-entmax (:mod:`.dot_product`).
 No table of all pairs is ever made for groups of rows, also where patchout or
 padding makes them ragged.
 
 Bands are run by blocks, or, where that would cost more, over all keys with a
-mask; on CUDA by FlexAttention with a mask of blocks. All ways give the same
+mask; on CUDA, for softmax, by FlexAttention with a mask of blocks. All ways give the same
 result.
 
 Source of the block-wise computation: Mu, Xia and Che, ICME 2023, section 2.3.
@@ -29,6 +30,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..errors import ConfigError
+from ._checks import check_alpha
+from .dot_product import attend
+from .maps import entmax
 from .patch_grid import AttentionPattern, PatchGrid, Positions
 
 __all__ = ["KERNELS", "AttentionPlan", "Block"]
@@ -74,16 +78,19 @@ class AttentionPlan:
     valid
         False on the patches that are padding, ``(B, patches)``: nothing attends
         to them. None: there is no padding.
+    alpha
+        Of the map from scores to weights, alpha-entmax, at least 1; 1 is softmax.
     device
         Where the attention will run.
     kernel
         ``"auto"``; or ``"blocks"``, ``"masked"`` (all pairs, with a mask), or
-        ``"flex"`` (FlexAttention, compiled on CUDA).
+        ``"flex"`` (FlexAttention, compiled on CUDA; softmax only).
 
     Raises
     ------
     ConfigError
-        When the pattern does not fit the grid, or nothing is left to attend to.
+        When the pattern does not fit the grid, nothing is left to attend to, or
+        the kernel has no such map.
 
     Notes
     -----
@@ -100,6 +107,7 @@ class AttentionPlan:
         *,
         positions: Positions | None = None,
         valid: Bool[Tensor, "batch patches"] | None = None,
+        alpha: float = 1.0,
         device: torch.device | str = "cpu",
         kernel: str = "auto",
     ) -> None:
@@ -107,11 +115,12 @@ class AttentionPlan:
             raise ConfigError(f"n_global is {n_global}; a pattern needs at least 1 global token to join its parts")
         if kernel not in KERNELS:
             raise ConfigError(f"kernel is {kernel!r}; it must be one of {', '.join(KERNELS)}")
+        check_alpha(alpha)
         pattern.check(grid)
         positions = grid.positions() if positions is None else positions.cpu()
         if not len(positions):
             raise ConfigError("no patch is left to attend to; patchout must leave at least one")
-        self.pattern, self.grid, self.n_global = pattern, grid, n_global
+        self.pattern, self.grid, self.n_global, self.alpha = pattern, grid, n_global, alpha
         self.positions = positions
         self.n_tokens = n_global + len(positions)
         self.device = torch.device(device)
@@ -127,12 +136,14 @@ class AttentionPlan:
         if kernel != "auto":
             if kernel != "masked" and self._has_bias:
                 raise ConfigError(f"kernel is {kernel!r}, and {self.pattern} has a price for every pair; use 'masked'")
+            if kernel == "flex" and self.alpha != 1:
+                raise ConfigError(f"kernel is 'flex' and alpha {self.alpha:g}; it knows softmax, alpha 1: use 'auto'")
             return kernel
         if self._has_bias or self._is_dense:
             return "masked"
         if self._is_partition:
             return "blocks"
-        if self.device.type == "cuda":
+        if self.device.type == "cuda" and self.alpha == 1:
             return "flex"
         patches = len(self.positions)
         pairs = sum((block.last - block.first) * (block.stop - block.start) for block in self.blocks)
@@ -209,21 +220,17 @@ class AttentionPlan:
             scores = scores.masked_fill(~self._mask[rows], -torch.inf)
         if self.valid is not None:
             scores = scores.masked_fill(~self.valid[:, None, None], -torch.inf)
-        return scores.softmax(-1)
+        return entmax(scores, self.alpha)
 
     def _run_masked(self, query: Heads, key: Heads, value: Heads) -> Heads:
         if self._has_bias:
             # A price of 0.01 is lost in half precision, so this one is computed in float32.
             dtype = torch.promote_types(query.dtype, torch.float32)
-            bias = self._bias_table(dtype)
-            if self.valid is not None:
-                bias = bias.masked_fill(~self.valid[:, None, None], -torch.inf)
-            return _attend(query.to(dtype), key.to(dtype), value.to(dtype), bias).to(query.dtype)
+            inputs = (x.to(dtype) for x in (query, key, value))
+            context = attend(*inputs, alpha=self.alpha, mask=self._bias_table(dtype), valid=self.valid)
+            return context.to(query.dtype)
         mask = None if self._is_dense else self._mask
-        if self.valid is not None:
-            seen = self.valid[:, None, None]
-            mask = seen if mask is None else mask & seen
-        return _attend(query, key, value, mask)
+        return attend(query, key, value, alpha=self.alpha, mask=mask, valid=self.valid)
 
     def _run_blocks(self, query: Heads, key: Heads, value: Heads) -> Heads:
         g = self.n_global
@@ -231,15 +238,15 @@ class AttentionPlan:
         seen = None if self.valid is None else self.valid[:, None, None]
         # Splitting once is cheaper than slicing: the gradients of the parts are joined, not added up over all tokens.
         queries = query.split([g, *(block.last - block.first for block in blocks)], dim=2)
-        parts = [_attend(queries[0], key, value, seen)]
+        parts = [attend(queries[0], key, value, alpha=self.alpha, mask=seen)]
         for block, own, keys, values in zip(
             blocks, queries[1:], self._keys_of_blocks(key), self._keys_of_blocks(value), strict=True
         ):
             mask = None if block.mask is None else F.pad(block.mask, (g, 0), value=True)
-            if self.valid is not None:
-                valid = torch.cat([self.valid[:, :g], self.valid[:, g + block.start : g + block.stop]], dim=1)
-                mask = valid[:, None, None] if mask is None else mask & valid[:, None, None]
-            parts.append(_attend(own, keys, values, mask))
+            valid = self.valid
+            if valid is not None:
+                valid = torch.cat([valid[:, :g], valid[:, g + block.start : g + block.stop]], dim=1)
+            parts.append(attend(own, keys, values, alpha=self.alpha, mask=mask, valid=valid))
         # The fused kernel leaves the heads of a token side by side, as the projection that follows wants them.
         return torch.cat([part.transpose(1, 2) for part in parts], dim=1).transpose(1, 2)
 
@@ -287,10 +294,6 @@ class AttentionPlan:
             g = self.n_global
             self._bias[dtype] = F.pad(price, (g, 0, g, 0)).to(self.device, dtype)
         return self._bias[dtype]
-
-
-def _attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
-    return F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
 
 
 @cache

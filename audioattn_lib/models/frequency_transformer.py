@@ -18,6 +18,7 @@ Book page: ``attention_patterns``.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -59,6 +60,9 @@ class FrequencyTransformer(nn.Module):
         Columns and rows left out in training.
     dropout
         Of what each layer adds, in [0, 1); 0 as published.
+    alpha
+        Of the map from scores to weights in every layer, alpha-entmax, at least
+        1; 1 is softmax, as published. Above 1 most weights are exactly 0.
     clock, frequencies
         Time of the frames, and centre of the bands in hertz ``(n_mels,)``, for
         the record.
@@ -88,6 +92,7 @@ class FrequencyTransformer(nn.Module):
         patchout_time: int = 0,
         patchout_frequency: int = 0,
         dropout: float = 0.0,
+        alpha: float = 1.0,
         clock: FrameClock = FrameClock(),
         frequencies: NDArray[np.floating[Any]] | None = None,
     ) -> None:
@@ -99,6 +104,9 @@ class FrequencyTransformer(nn.Module):
             raise ConfigError(f"n_global is {n_global}; it must be an even number, at least 2")
         if not 0 <= dropout < 1:
             raise ConfigError(f"dropout is {dropout}; it must be in [0, 1)")
+        if not 1 <= alpha < math.inf:
+            raise ConfigError(f"alpha is {alpha}; it must be a finite number, at least 1 (1 is softmax)")
+        self.alpha = alpha
         self.patchout, self.patchout_time, self.patchout_frequency = patchout, patchout_time, patchout_frequency
         self._check_patchout(self.grid)
         self.clock, self.frequencies = clock, frequencies
@@ -200,7 +208,7 @@ class FrequencyTransformer(nn.Module):
         together = self._global() + self.new_pos_embed
         x = torch.cat([together.to(x.dtype).expand(len(x), -1, -1), x], dim=1)
         # Patches are counted as in the longest input: who attends to whom must not depend on the longest of the batch.
-        return x, Arrangement(self.grid, self.n_global, row * self.grid.columns + column, valid, x.device)
+        return x, Arrangement(self.grid, self.n_global, row * self.grid.columns + column, valid, x.device, self.alpha)
 
     @torch.no_grad()
     def rollout(

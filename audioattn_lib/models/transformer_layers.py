@@ -8,6 +8,7 @@ Book page: ``attention_patterns``.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -107,6 +108,8 @@ class Arrangement:
         False on padding, ``(B, patches)``; None: there is none.
     device
         Of the tokens.
+    alpha
+        Of the map from scores to weights, alpha-entmax; 1 is softmax.
     """
 
     grid: PatchGrid
@@ -114,13 +117,20 @@ class Arrangement:
     positions: Positions
     valid: Bool[Tensor, "batch patches"] | None
     device: torch.device
+    alpha: float = 1.0
     _plans: dict[AttentionPattern, AttentionPlan] = field(default_factory=dict)
 
     def plan(self, pattern: AttentionPattern) -> AttentionPlan:
         """The plan of a pattern."""
         if pattern not in self._plans:
             self._plans[pattern] = AttentionPlan(
-                pattern, self.grid, self.n_global, positions=self.positions, valid=self.valid, device=self.device
+                pattern,
+                self.grid,
+                self.n_global,
+                positions=self.positions,
+                valid=self.valid,
+                alpha=self.alpha,
+                device=self.device,
             )
         return self._plans[pattern]
 
@@ -134,12 +144,12 @@ class Arrangement:
         parts = []
         for part in (slice(0, cut), slice(cut, None)):
             valid = None if self.valid is None else self.valid[:, part]
-            parts.append(Arrangement(self.grid, self.n_global, self.positions[part], valid, self.device))
+            parts.append(dataclasses.replace(self, positions=self.positions[part], valid=valid, _plans={}))
         return parts[0], parts[1]
 
 
 class SelfAttention(nn.Module):
-    r"""Multi-head attention of the tokens to each other, :math:`W_o\,\mathrm{concat}_h\,\mathrm{softmax}(q_h k_h^\top/\sqrt d)\,v_h`.
+    r"""Multi-head attention of the tokens to each other, :math:`W_o\,\mathrm{concat}_h\,\mathrm{map}(q_h k_h^\top/\sqrt d)\,v_h`.
 
     Parameters
     ----------

@@ -7,6 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from audioattn_lib.attention.maps import entmax
 from audioattn_lib.attention.pattern_kernels import AttentionPlan
 from audioattn_lib.attention.patterns import (
     PATTERNS,
@@ -50,7 +51,7 @@ def tokens(n, *, batch=2, heads=3, width=4, dtype=torch.float64, seed=0):
     return [torch.randn(batch, heads, n, width, generator=generator, dtype=dtype).requires_grad_() for _ in range(3)]
 
 
-def reference(pattern, grid, query, key, value, n_global=2, positions=None, valid=None):
+def reference(pattern, grid, query, key, value, n_global=2, positions=None, valid=None, alpha=1.0):
     """The definition: all pairs, minus infinity where the pattern says no."""
     scores = query @ key.transpose(-1, -2) / math.sqrt(query.shape[-1])
     scores = scores.masked_fill(~pattern.mask(grid, n_global, positions), -torch.inf)
@@ -62,14 +63,16 @@ def reference(pattern, grid, query, key, value, n_global=2, positions=None, vali
     if valid is not None:
         seen = torch.cat([torch.ones(len(valid), n_global, dtype=torch.bool), valid], dim=1)
         scores = scores.masked_fill(~seen[:, None, None], -torch.inf)
-    return scores.softmax(-1) @ value
+    return entmax(scores, alpha) @ value
 
 
-def compare(pattern, grid, *, kernel="auto", n_global=2, positions=None, valid=None, dtype=torch.float64, tol=1e-10):
+def compare(
+    pattern, grid, *, kernel="auto", n_global=2, positions=None, valid=None, alpha=1.0, dtype=torch.float64, tol=1e-10
+):
     n = n_global + (grid.size if positions is None else len(positions))
     inputs = tokens(n, dtype=dtype)
-    plan = AttentionPlan(pattern, grid, n_global, positions=positions, valid=valid, kernel=kernel)
-    ours, expected = plan(*inputs), reference(pattern, grid, *inputs, n_global, positions, valid)
+    plan = AttentionPlan(pattern, grid, n_global, positions=positions, valid=valid, alpha=alpha, kernel=kernel)
+    ours, expected = plan(*inputs), reference(pattern, grid, *inputs, n_global, positions, valid, alpha)
     # What padding is given is nobody's business.
     weight = torch.randn(ours.shape, dtype=dtype, generator=torch.Generator().manual_seed(1))
     if valid is not None:
@@ -141,7 +144,9 @@ def test_patchout_and_padding_make_patterns_ragged(name, kernel):
     valid = torch.arange(7) < columns[:, None]
     compare(pattern, GRID, kernel=kernel, positions=positions)
     compare(pattern, GRID, kernel=kernel, valid=valid.repeat(1, 5))
-    compare(pattern, GRID, kernel=kernel, valid=valid.repeat(1, 5)[:, positions], positions=positions)
+    for alpha in (1.0, 1.5, 1.7):
+        ragged = valid.repeat(1, 5)[:, positions]
+        compare(pattern, GRID, kernel=kernel, valid=ragged, positions=positions, alpha=alpha, tol=1e-9)
     rows_gone = GRID.positions()[7:28]
     compare(pattern, GRID, kernel=kernel, positions=rows_gone, n_global=1)
 
@@ -246,12 +251,13 @@ def test_the_gradient_is_the_gradient(name):
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("kernel", ["auto", "masked"])
-def test_weights_are_what_the_context_is_read_with(name, kernel):
+@pytest.mark.parametrize("alpha", [1.0, 1.5])
+def test_weights_are_what_the_context_is_read_with(name, kernel, alpha):
     pattern = parse_pattern(name)
     positions = GRID.positions()[4:31]
     valid = torch.arange(27) < torch.tensor([[27], [20]])
     query, key, value = tokens(29)
-    plan = AttentionPlan(pattern, GRID, positions=positions, valid=valid, kernel=kernel)
+    plan = AttentionPlan(pattern, GRID, positions=positions, valid=valid, alpha=alpha, kernel=kernel)
     weights = plan.weights(query, key)
     torch.testing.assert_close(weights.sum(-1), torch.ones_like(weights[..., 0]))
     torch.testing.assert_close(weights @ value, plan(query, key, value))
@@ -366,6 +372,10 @@ def test_what_cannot_be_is_named():
         AttentionPlan(Dense(), GRID, 0)
     with pytest.raises(ConfigError, match="kernel is 'fast'; it must be one of auto, blocks, masked, flex"):
         AttentionPlan(Dense(), GRID, kernel="fast")
+    with pytest.raises(ConfigError, match="kernel is 'flex' and alpha 1.5; it knows softmax"):
+        AttentionPlan(Dense(), GRID, alpha=1.5, kernel="flex")
+    with pytest.raises(ConfigError, match=r"alpha is 0\.9"):
+        AttentionPlan(Dense(), GRID, alpha=0.9)
     with pytest.raises(ConfigError, match="use 'masked'"):
         AttentionPlan(DistancePenalty(), GRID, kernel="blocks")
     with pytest.raises(ConfigError, match="no patch is left"):

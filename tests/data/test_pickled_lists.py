@@ -1,14 +1,13 @@
 """Pickled tables become CSV, of any pandas, and nothing in them runs."""
 
-import os
 import pickle
-import subprocess
-import sys
 
 import numpy as np
 import pandas as pd
 import pytest
+from click.testing import CliRunner
 
+from audioattn_lib.cli import audioattn
 from audioattn_lib.data.pickled_lists import convert_pickled_list, read_pickled_list
 from audioattn_lib.errors import ManifestError
 
@@ -216,13 +215,13 @@ def test_values_that_have_no_place_in_a_table(tmp_path, value):
         read_pickled_list(tmp_path / "list.pkl")
 
 
-def test_the_command(tmp_path):
-    table(object).to_pickle(tmp_path / "list.pkl")
-    command = [sys.executable, "-m", "audioattn_lib", "data", "convert"]
-    done = subprocess.run([*command, "list.pkl"], cwd=tmp_path, capture_output=True, text=True, env=os.environ)
-    assert done.stdout == "list.csv: 2 rows of video, classes, class_ids, start, n, kept\n", done.stderr
-    write(tmp_path / "harm.pkl", Named("os", "system", "touch ran"))
-    done = subprocess.run([*command, "harm.pkl"], cwd=tmp_path, capture_output=True, text=True, env=os.environ)
-    assert done.returncode == 2
+def test_the_command(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    table(object).to_pickle("list.pkl")
+    done = CliRunner().invoke(audioattn, ["data", "convert", "list.pkl"])
+    assert done.output == "list.csv: 2 rows of video, classes, class_ids, start, n, kept\n"
+    write("harm.pkl", Named("os", "system", "touch ran"))
+    done = CliRunner().invoke(audioattn, ["data", "convert", "harm.pkl"])
+    assert done.exit_code == 2
     assert done.stderr.startswith("audioattn: harm.pkl: names os.system, which could run code")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["harm.pkl", "list.csv", "list.pkl"]

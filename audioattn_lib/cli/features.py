@@ -1,4 +1,4 @@
-"""``audioattn features``: tables of features between programs.
+"""``audioattn features``: spectrograms and tables of features, between programs.
 
 Book page: commands.
 """
@@ -11,17 +11,27 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from audioattn_lib.cli.lazy import LazyOptions
+
 if TYPE_CHECKING:
     from audioattn_lib.data.feature_table import FeatureTable
 
 __all__ = ["features"]
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
+# Literal, so that `--help` imports nothing; a test compares them with the configuration.
+_SPECTROGRAM = ("data", "sample_rate", "n_fft", "hop_length", "n_mels", "window", "stored", "skip_bad_clips", "device")
+
+
+def _sleepiness_config() -> type:
+    from audioattn_lib.experiments.sleepiness_config import Config
+
+    return Config
 
 
 @click.group(no_args_is_help=True)
 def features() -> None:
-    """Look at tables of features, convert, join and use them.
+    """Make features, look at tables of them, convert, join and use them.
 
     A table is a .csv, .arff or .nc file with a row for each clip: those that
     this program writes, those that auDeep exports, and the feature files of
@@ -29,11 +39,61 @@ def features() -> None:
 
     \b
     Examples:
-      audioattn features inspect runs/sleepiness/<key>/features.csv
+      audioattn features extract runs/sleepiness/<key> path/to/corpus features.csv
+      audioattn features inspect features.csv
       audioattn features convert features.csv features.arff --layout audeep
       audioattn features fuse fused.csv attention.csv plain.csv
       audioattn features regress fused.csv
     """
+
+
+@features.command(cls=LazyOptions, config=_sleepiness_config, presets=("default", "paper", "audeep"), only=_SPECTROGRAM)
+@click.option("--preset", default="default", help="Settings to start from: default, paper or audeep.")
+def spectrograms(preset: str, **options: Any) -> None:
+    """Compute the spectrograms of a corpus, once for all thresholds and networks.
+
+    Training does this itself where it was not done. What was interrupted
+    continues; the corpus is checked first, and clips shorter than a window or
+    without a number as their label are an error that names them.
+
+    \b
+    Examples:
+      audioattn features spectrograms --data path/to/SLEEP --preset paper
+      audioattn features spectrograms --data path/to/SLEEP --n-mels 120
+    """
+    from audioattn_lib.cli.fields import given
+    from audioattn_lib.experiments.sleepiness import Config, prepare
+
+    prepared = prepare(Config.preset(preset, **given(options)))
+    store = prepared.store
+    click.echo(prepared.describe().replace("**", ""))
+    click.echo(f"{store.path}: {store.n_frames.sum()} frames of {store.n_features} bands")
+
+
+@features.command()
+@click.argument("run", type=click.Path(path_type=Path, file_okay=False))
+@click.argument("corpus")
+@click.argument("target", type=_FILE)
+@click.option("--skip-bad-clips", is_flag=True, show_default=False, help="Leave out clips that fail the check.")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", help="Where to compute.")
+def extract(run: Path, corpus: str, target: Path, skip_bad_clips: bool, device: str) -> None:
+    """Describe the clips of a corpus by a trained autoencoder.
+
+    RUN is the directory of an autoencoder, which holds its weights and the
+    features of its own corpus (features.nc). CORPUS is another, by name or
+    path; it needs no labels.
+
+    \b
+    Example:
+      audioattn features extract runs/sleepiness/<key> path/to/corpus features.csv
+    """
+    from audioattn_lib.data.table_files import write_features
+    from audioattn_lib.experiments.sleepiness import extract_features
+    from audioattn_lib.training.run_directory import Run
+
+    table = extract_features(Run.load(run), corpus, skip_bad_clips=skip_bad_clips, device=device)
+    write_features(table, target)
+    click.echo(_describe(target, table))
 
 
 @features.command()

@@ -24,14 +24,22 @@ class LazyOptions(click.Command):
         Imports and gives the dataclass; called once, when the options are needed.
     presets
         Names of its presets, the default first, where it has a method ``preset``.
+    only
+        The fields that are options; all by default.
     """
 
     def __init__(
-        self, *arguments: Any, config: Callable[[], type], presets: Sequence[str] = (), **options: Any
+        self,
+        *arguments: Any,
+        config: Callable[[], type],
+        presets: Sequence[str] = (),
+        only: Sequence[str] = (),
+        **options: Any,
     ) -> None:
         super().__init__(*arguments, **options)
         self._config = config
         self._presets = presets
+        self._only = only
         self._complete = False
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
@@ -39,6 +47,7 @@ class LazyOptions(click.Command):
         if not self._complete:
             config: Any = self._config()
             presets = {name: config.preset(name) for name in self._presets}
-            self.params = [*self.params, *options_of(config, presets)]
+            options = options_of(config, presets)
+            self.params += [option for option in options if not self._only or option.name in self._only]
             self._complete = True
         return super().get_params(ctx)

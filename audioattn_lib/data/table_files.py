@@ -12,7 +12,8 @@ layout                  columns
 Reading needs no layout: columns are known by their names, and the feature
 files of the ComParE challenges (``;`` or ``,`` between values, with or
 without a header) are read as well. netCDF has the variables and attributes of
-auDeep in the classic format, and those that auDeep does not know beside them.
+auDeep in the classic format, and those that auDeep does not know beside them;
+netCDF-4, in which auDeep keeps its own, is read where h5py is installed.
 
 Freitag et al., *auDeep: Unsupervised learning of representations from audio
 with deep recurrent neural networks*, JMLR 2018. Book page: ``data``.

@@ -2,6 +2,8 @@
 
 ``split``, ``group`` and ``feature_names`` stand beside what auDeep knows.
 Features with several dimensions are flattened, as auDeep does in its exports.
+What auDeep itself writes is netCDF-4, which is HDF5; it is read where h5py is
+installed.
 
 Book page: ``data``.
 """
@@ -15,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.io import netcdf_file
 
 from .feature_table import FeatureTable, FeatureTableError
@@ -26,6 +29,8 @@ MISSING_NUMBER = -999999
 """What stands for an unknown value in auDeep's files."""
 
 _PARTITIONS = ("train", "devel", "test")
+_HDF5 = b"\x89HDF\r\n\x1a\n"
+_NO_VARIABLE = b"This is a netCDF dimension but not a netCDF variable"
 
 
 def write_netcdf(table: FeatureTable, path: Path) -> None:
@@ -75,36 +80,26 @@ def _write_text(file: Any, name: str, values: Sequence[str], dimension: str) -> 
 
 
 def read_netcdf(path: Path) -> FeatureTable:
-    """Read what :func:`write_netcdf` wrote, or the variables of auDeep from a file in the classic format."""
+    """Read what :func:`write_netcdf` wrote, or the variables of auDeep from a file in either format."""
     with open(path, "rb") as raw:
-        magic = raw.read(8)
-    if magic.startswith(b"\x89HDF"):
-        raise FeatureTableError(
-            f"{path}: netCDF-4, which is HDF5 and is not read here; export it as CSV or ARFF with `audeep export`"
-        )
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RuntimeWarning)  # of memory maps, which are not used here
-            file = netcdf_file(path, "r", mmap=False)
-    except (TypeError, ValueError, EOFError, IndexError) as error:
-        raise FeatureTableError(f"{path}: not a netCDF file, or not all of one ({error})") from None
-    found = dict(file.variables)
+        magic = raw.read(len(_HDF5))
+    found = _read_hdf5(path) if magic == _HDF5 else _read_classic(path)
     missing = [name for name in ("filename", "features") if name not in found]
     if missing:
         raise FeatureTableError(f"{path}: no variable {', '.join(missing)}; it has {', '.join(found)}")
     ids = _text(found["filename"])
-    features = np.array(found["features"][:], dtype=np.float64).reshape(len(ids), -1)
+    features = found["features"].astype(np.float64).reshape(len(ids), -1)
 
     def text(name: str) -> tuple[str, ...]:
         return _text(found[name]) if name in found else ()
 
-    def numbers(name: str) -> np.ndarray:
-        values = np.array(found[name][:], dtype=np.float64) if name in found else np.zeros(0)
+    def numbers(name: str) -> NDArray[np.float64]:
+        values = found[name].astype(np.float64) if name in found else np.zeros(0)
         return np.where(values == MISSING_NUMBER, np.nan, values)
 
     partition = numbers("partition")
     splits = text("split") or tuple("" if np.isnan(i) else _PARTITIONS[int(i)] for i in partition)
-    folds = np.array(found["cv_folds"][:], dtype=np.int64) if "cv_folds" in found else np.zeros((len(ids), 0), int)
+    folds = found["cv_folds"].astype(np.int64) if "cv_folds" in found else np.zeros((len(ids), 0), int)
     labels = tuple("" if label in MISSING_TEXT else label for label in text("label_nominal"))
     chunks = numbers("chunk_nr").astype(np.int64)
     names = text("feature_names")
@@ -121,7 +116,39 @@ def read_netcdf(path: Path) -> FeatureTable:
     )
 
 
-def _text(variable: Any) -> tuple[str, ...]:
-    characters = np.asarray(variable[:])
-    joined = np.ascontiguousarray(characters).view(f"S{characters.shape[-1]}").reshape(len(characters))
+def _read_classic(path: Path) -> dict[str, NDArray[Any]]:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # of memory maps, which are not used here
+            file = netcdf_file(path, "r", mmap=False)
+    except (TypeError, ValueError, EOFError, IndexError) as error:
+        raise FeatureTableError(f"{path}: not a netCDF file, or not all of one ({error})") from None
+    return {name: np.array(variable[:]) for name, variable in file.variables.items()}
+
+
+def _read_hdf5(path: Path) -> dict[str, NDArray[Any]]:
+    try:
+        import h5py
+    except ImportError:
+        raise FeatureTableError(
+            f"{path}: netCDF-4, which is HDF5 and needs h5py; install it (pip install h5py), or export the file as CSV "
+            "or ARFF with `audeep export`"
+        ) from None
+    try:
+        with h5py.File(path, "r") as file:
+            # A dimension without values is a data set too, one that says so in its name.
+            return {
+                name: item.asstr()[:] if h5py.check_string_dtype(item.dtype) and item.dtype.kind == "O" else item[:]
+                for name, item in file.items()
+                if isinstance(item, h5py.Dataset) and not bytes(item.attrs.get("NAME", b"")).startswith(_NO_VARIABLE)
+            }
+    except OSError as error:
+        raise FeatureTableError(f"{path}: not a netCDF file, or not all of one ({error})") from None
+
+
+def _text(values: NDArray[Any]) -> tuple[str, ...]:
+    """Texts, stored as such, or as a row of characters each."""
+    if values.dtype.kind == "O":
+        return tuple(map(str, values))
+    joined = np.ascontiguousarray(values).view(f"S{values.shape[-1]}").reshape(len(values))
     return tuple(value.decode() for value in joined)

@@ -16,7 +16,7 @@ from .assets import script_tag, style_tag
 from .page import page
 from .sound import compress, data_uri
 
-__all__ = ["FeatureMap", "feature_map", "principal_axes"]
+__all__ = ["FeatureMap", "feature_map", "neighbour_axes", "principal_axes"]
 
 _SIZE = (640, 400)
 _MARGIN = 18
@@ -74,11 +74,7 @@ def principal_axes(features: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np
     -----
     Book page: ``sleepiness``.
     """
-    x = np.asarray(features, dtype=np.float64)
-    if x.ndim != 2 or len(x) < 2:
-        raise ValueError(f"features has shape {x.shape}; it must be (clips, features) with at least two clips")
-    deviation = x.std(axis=0)
-    x = (x - x.mean(axis=0))[:, deviation > 0] / deviation[deviation > 0]
+    x = _standardised(features)
     left, strengths, _ = np.linalg.svd(x, full_matrices=False)
     # two axes even where everything differs along one; the sign of an axis means nothing, so it is fixed
     points = np.zeros((len(x), 2))
@@ -88,6 +84,50 @@ def principal_axes(features: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np
     power = np.zeros(2)
     power[:found] = strengths[:found] ** 2 / max(float((strengths**2).sum()), 1e-300)
     return points, power
+
+
+def neighbour_axes(features: ArrayLike, *, perplexity: float = 30.0, seed: int = 0) -> NDArray[np.float64]:
+    """Places of clips in a plane such that those with similar features are neighbours: t-SNE.
+
+    Distances between far clips and the directions mean nothing; features are standardised first.
+
+    Parameters
+    ----------
+    features
+        Shape ``(clips, features)``, at least four clips; features that never change are left out.
+    perplexity
+        About how many neighbours a clip has, at least 1; never more than a third of the clips is used.
+    seed
+        Of the optimisation.
+
+    Returns
+    -------
+    ndarray
+        Shape ``(clips, 2)``.
+
+    Notes
+    -----
+    van der Maaten and Hinton, *Visualizing data using t-SNE*, JMLR 2008. Book page: ``sleepiness``.
+    """
+    from sklearn.manifold import TSNE
+
+    x = _standardised(features)
+    if len(x) < 4 or not x.shape[1]:
+        raise ValueError(f"features has {len(x)} clips and {x.shape[1]} that change; t-SNE needs at least four and one")
+    if perplexity < 1:
+        raise ValueError(f"perplexity is {perplexity}; it must be at least 1")
+    start = "pca" if x.shape[1] > 1 else "random"
+    placed = TSNE(perplexity=min(perplexity, len(x) / 3), init=start, random_state=seed).fit_transform(x)
+    return np.asarray(placed, dtype=np.float64)
+
+
+def _standardised(features: ArrayLike) -> NDArray[np.float64]:
+    """Features less their mean, in standard deviations; those that never change are left out."""
+    x = np.asarray(features, dtype=np.float64)
+    if x.ndim != 2 or len(x) < 2:
+        raise ValueError(f"features has shape {x.shape}; it must be (clips, features) with at least two clips")
+    deviation = x.std(axis=0)
+    return (x - x.mean(axis=0))[:, deviation > 0] / deviation[deviation > 0]
 
 
 def feature_map(

@@ -15,7 +15,7 @@ from ..attention.record import AttentionRecord
 from ..audio.scaling import DecibelScaling
 from ..models.seq2seq import Seq2SeqAutoencoder, reconstruction_loss
 
-__all__ = ["Rebuilding", "extract", "record_alignments"]
+__all__ = ["Rebuilding", "extract", "measure_losses", "record_alignments"]
 
 
 class _Batches(Protocol):
@@ -79,29 +79,30 @@ class Rebuilding:
 
 
 @torch.no_grad()
-def extract(
-    model: Seq2SeqAutoencoder, batches: _Batches, rebuilding: Rebuilding
-) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-    """What a trained network makes of every clip, in the order of the batches.
+def extract(model: Seq2SeqAutoencoder, batches: _Batches, scaling: DecibelScaling) -> NDArray[np.float32]:
+    """Features that a trained network gives every clip, in the order of the batches, shape ``(N, D)``."""
+    features = [
+        model.extract(scaling(batch.features, batch.lengths), batch.lengths).float().cpu() for batch in batches.epoch(0)
+    ]
+    return torch.cat(features).numpy()
 
-    Returns
-    -------
-    features : ndarray
-        Shape ``(N, D)``.
-    losses : ndarray
-        Of each clip when it is rebuilt with the true frames given, and when the decoder runs freely, shape ``(N, 2)``.
+
+@torch.no_grad()
+def measure_losses(model: Seq2SeqAutoencoder, batches: _Batches, rebuilding: Rebuilding) -> NDArray[np.float64]:
+    """Loss of each clip when it is rebuilt with the true frames given, and when the decoder runs freely.
+
+    In the order of the batches, shape ``(N, 2)``.
     """
-    features, losses = [], []
+    losses = []
     for batch in batches.epoch(0):
         frames = rebuilding.scaling(batch.features, batch.lengths)
-        features.append(model.extract(frames, batch.lengths).float().cpu())
         columns = []
         for sampling in (0.0, 1.0):
             made, _ = model(frames, batch.lengths, sampling=sampling)
             squares = (made - frames).square().sum(dim=(1, 2)) / (batch.lengths * frames.shape[2])
             columns.append((squares if rebuilding.loss == "mse" else squares.sqrt()).double().cpu())
         losses.append(torch.stack(columns, dim=1))
-    return torch.cat(features).numpy(), torch.cat(losses).numpy()
+    return torch.cat(losses).numpy()
 
 
 @torch.no_grad()

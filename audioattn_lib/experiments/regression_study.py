@@ -5,7 +5,7 @@ A study knows runs and what each was a run of; it trains nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -130,15 +130,8 @@ class RegressionStudy:
         lie when predictions go to the wrong clips.
         """
         rows = {name: self._row(self._of(name)) for name in (*self.names, BASELINE)}
-        against = {name: self.compare(name) for name in self.names}
-        corrected = holm([max(one.p_value for one in found) for found in against.values()])
-        for (name, found), p in zip(against.items(), corrected, strict=True):
-            rows[name] |= {
-                "difference": float(np.mean([one.difference.estimate for one in found])),
-                "difference_low": float(np.mean([one.difference.low for one in found])),
-                "difference_high": float(np.mean([one.difference.high for one in found])),
-                "p_holm": float(p),
-            }
+        for name, found in self._against(self.names, BASELINE).items():
+            rows[name] |= found
         chance = self.baseline.metrics["chance"]
         permuted = [run.metrics["permutation"] for run in self.runs]
         rows["chance"] = {
@@ -165,6 +158,40 @@ class RegressionStudy:
             rows[self.title(str(name))] = shown
         table = pd.DataFrame.from_dict(rows, orient="index")
         return table.loc[:, (table != "").any()]
+
+    def seed_table(self) -> pd.DataFrame:
+        """Spearman's correlation of each seed alone: a row a system by title, a column a seed."""
+        rows = {
+            self.title(name): {f"seed {run.config['seed']}": run.metrics["spearman"] for run in self._of(name)}
+            for name in self.names
+        }
+        return pd.DataFrame.from_dict(rows, orient="index")
+
+    def differences(self, reference: str) -> pd.DataFrame:
+        """What every other system gains over one of them on the same clips, as text: a row a system by title.
+
+        Differences and their intervals are means over seeds; the p-value is the largest, corrected for their number.
+        """
+        others = [name for name in self.names if name != reference]
+        rows = {}
+        for name, row in self._against(others, reference).items():
+            between = _interval(row["difference"], row["difference_low"], row["difference_high"], "+")
+            rows[self.title(name)] = {f"over {self.title(reference)}": between, "p (Holm)": f"{row['p_holm']:.2g}"}
+        return pd.DataFrame.from_dict(rows, orient="index")
+
+    def rebuilding(self) -> pd.DataFrame:
+        """How well each network rebuilds the test clips, mean over seeds: a row a network by title.
+
+        The loss with the true frames given and running freely, and the width of its features.
+        """
+        columns = {"test_loss": "true frames given", "test_free_loss": "running freely", "n_features": "features"}
+        rows = {}
+        for name in self.networks:
+            runs = [run for run in self.encoders if run.config["network"] == name]
+            rows[self.title(name)] = {
+                title: float(np.mean([r[column] for r in runs])) for column, title in columns.items()
+            }
+        return pd.DataFrame.from_dict(rows, orient="index").astype({"features": int})
 
     def compare(self, name: str, other: str = BASELINE, statistic: str = "spearman") -> list[Comparison]:
         """Two systems on the same clips, a comparison a seed."""
@@ -219,6 +246,20 @@ class RegressionStudy:
         row |= {end: float(np.mean([interval[end] for interval in intervals])) for end in ("low", "high")}
         row["deviation"] = float(np.std(scores, ddof=1)) if len(scores) > 1 else np.nan
         return row | {name: float(np.mean([run.metrics[name] for run in runs])) for name in _MEANS}
+
+    def _against(self, names: Sequence[str], other: str) -> dict[str, dict[str, float]]:
+        """Differences of systems to another, with intervals and corrected p-values, by column of :meth:`table`."""
+        compared = {name: self.compare(name, other) for name in names}
+        corrected = holm([max(one.p_value for one in found) for found in compared.values()])
+        rows = {}
+        for (name, found), p in zip(compared.items(), corrected, strict=True):
+            differences = [one.difference for one in found]
+            ends = {"difference": "estimate", "difference_low": "low", "difference_high": "high"}
+            rows[name] = {
+                column: float(np.mean([getattr(d, end) for d in differences])) for column, end in ends.items()
+            }
+            rows[name]["p_holm"] = float(p)
+        return rows
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
         """What a notebook leaves behind for a sweep to collect: every run's configuration and scores."""

@@ -26,7 +26,7 @@ from ..errors import ManifestError
 from ..training.loop import select_device
 from .corpus import PreparedCorpus, load_checked
 
-__all__ = ["Prepared", "prepare_spectrograms"]
+__all__ = ["Prepared", "build_front_end", "compute_spectrograms", "prepare_spectrograms"]
 
 log = logging.getLogger("audioattn")
 
@@ -87,6 +87,13 @@ class Prepared(PreparedCorpus):
         return dataclasses.replace(table, splits=tuple(splits))
 
 
+def build_front_end(sample_rate: int, n_fft: int, hop_length: int, n_mels: int, window: Window) -> LogMel:
+    """The transform: triangles on Slaney's scale, and decibels that keep their whole range."""
+    return LogMel(
+        sample_rate, n_fft, None, hop_length, n_mels, window=window, scale="slaney", norm="slaney", top_db=None
+    )
+
+
 @lru_cache(maxsize=4)
 def prepare_spectrograms(
     data: str,
@@ -107,7 +114,7 @@ def prepare_spectrograms(
     data
         Corpus and options as one text.
     sample_rate, n_fft, hop_length, n_mels, window
-        Of the transform; its bands are triangles on Slaney's scale, its decibels keep their whole range.
+        Of the transform, see :func:`build_front_end`.
     stored
         Numbers on disk, ``"float32"`` or ``"float16"``.
     skip_bad_clips
@@ -120,16 +127,40 @@ def prepare_spectrograms(
     ManifestError
         When clips are shorter than one window, labels are no numbers, or speakers cross parts; it names them.
     """
-    manifest = load_checked(data, skip_bad_clips=skip_bad_clips)
-    manifest = _long_enough(manifest, n_fft / sample_rate, skip_bad_clips)
-    values = manifest.label_values()
-    front_end = LogMel(
-        sample_rate, n_fft, None, hop_length, n_mels, window=window, scale="slaney", norm="slaney", top_db=None
-    )
-    folder = cache_directory() / "features"
-    store = FeatureStore.build(manifest, front_end, folder, device=select_device(device), dtype=stored)
-    split = split_clips(manifest, "first")
+    front_end = build_front_end(sample_rate, n_fft, hop_length, n_mels, window)
+    manifest = _clips(data, front_end, skip_bad_clips)
+    values, split = manifest.label_values(), split_clips(manifest, "first")
+    store = _compute(manifest, front_end, stored, device)
     return Prepared(manifest, store, front_end, manifest.content_hash(), split, values)
+
+
+def compute_spectrograms(
+    data: str,
+    *,
+    sample_rate: int,
+    n_fft: int,
+    hop_length: int,
+    n_mels: int,
+    window: Window,
+    stored: StoredType,
+    skip_bad_clips: bool,
+    device: str,
+) -> PreparedCorpus:
+    """The same spectrograms of a corpus whose labels and parts do not matter."""
+    front_end = build_front_end(sample_rate, n_fft, hop_length, n_mels, window)
+    manifest = _clips(data, front_end, skip_bad_clips)
+    store = _compute(manifest, front_end, stored, device)
+    return PreparedCorpus(manifest, store, front_end, manifest.content_hash())
+
+
+def _clips(data: str, front_end: LogMel, skip_bad_clips: bool) -> Manifest:
+    manifest = load_checked(data, skip_bad_clips=skip_bad_clips)
+    return _long_enough(manifest, front_end.n_fft / front_end.sample_rate, skip_bad_clips)
+
+
+def _compute(manifest: Manifest, front_end: LogMel, stored: StoredType, device: str) -> FeatureStore:
+    folder = cache_directory() / "features"
+    return FeatureStore.build(manifest, front_end, folder, device=select_device(device), dtype=stored)
 
 
 def _long_enough(manifest: Manifest, seconds: float, skip: bool) -> Manifest:

@@ -120,6 +120,8 @@ class Seq2SeqAutoencoder(nn.Module):
         From alignment scores to weights: any map of :mod:`audioattn_lib.attention.maps`, and its name.
     dropout
         Share of the numbers of the frames that encoder and decoder read, in [0, 1); training only.
+    encoder_noise
+        Share of the frames that the encoder reads as zeros, whole, in [0, 1); training only, as in auDeep.
     variant
         ``"corrected"``, or ``"published"``: the decoder of the published code, to measure what it costs. Its layers
         start anew at every step (attention), and it is given the frames first to last while it rebuilds them last to
@@ -151,6 +153,7 @@ class Seq2SeqAutoencoder(nn.Module):
         map: Map = softmax,
         mechanism: str = "softmax",
         dropout: float = 0.2,
+        encoder_noise: float = 0.0,
         variant: str = "corrected",
         clock: FrameClock = FrameClock(),
     ) -> None:
@@ -166,11 +169,13 @@ class Seq2SeqAutoencoder(nn.Module):
         for name, value in (("n_bands", n_bands), ("units", units)):
             if value < 1:
                 raise ConfigError(f"{name} is {value}; it must be at least 1")
-        if not 0 <= dropout < 1:
-            raise ConfigError(f"dropout is {dropout}; it must be in [0, 1)")
+        for name, share in (("dropout", dropout), ("encoder_noise", encoder_noise)):
+            if not 0 <= share < 1:
+                raise ConfigError(f"{name} is {share}; it must be in [0, 1)")
         self.network, self.wiring, self.cell, self.units = network, wiring, cell, units
         self.mechanism, self.variant, self.clock = mechanism, variant, clock
         self.dropout = nn.Dropout(dropout)
+        self.encoder_noise = encoder_noise
 
         both = wiring.encoder != "forwards"
         layers = 1 if wiring.encoder == "figure" else LAYERS
@@ -201,6 +206,9 @@ class Seq2SeqAutoencoder(nn.Module):
     ) -> Encoded:
         """Read the clips; what padding holds does not matter."""
         frames = self._clear(frames, lengths)
+        if self.training and self.encoder_noise:
+            hidden = torch.rand(frames.shape[:2], device=frames.device) < self.encoder_noise
+            frames = frames.masked_fill(hidden[..., None], 0.0)
         outputs, state = run_packed(self.encoder, self.dropout(frames), lengths)
         if self.wiring.encoder == "forwards":
             final = torch.cat([part.transpose(0, 1).flatten(1) for part in state], dim=1)

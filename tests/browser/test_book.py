@@ -28,9 +28,13 @@ def address(built_book):
         thread.join()
 
 
-def visit(browser, address, document, **options):
-    """Open a page with the world outside cut off: the page, and what it asked for in vain."""
+def visit(browser, address, document, script="", **options):
+    """Open a page with the world outside cut off: the page, and what it asked for in vain.
+
+    A script runs before those of the page do.
+    """
     page = browser.new_page(**options)
+    page.add_init_script(script)
     asked, failed, errors = [], [], []
     inside = (address, "data:", "blob:", "about:")
     page.on("request", lambda request: asked.append(request.url) if not request.url.startswith(inside) else None)
@@ -86,6 +90,40 @@ def test_sliders_of_a_page_need_no_kernel(browser, address, built_book, name):
     assert not solution.locator("pre").first.is_visible()
     solution.locator("summary").click()
     assert solution.locator("pre").first.is_visible()
+    assert (asked, failed, errors) == ([], [], [])
+    page.close()
+
+
+# Keeps the sounds that the scripts of a page make, which are no elements of it.
+LISTEN = """
+const Made = window.Audio;
+window.sounds = [];
+window.Audio = function () { const sound = new Made(); window.sounds.push(sound); return sound; };
+"""
+PLAYING = "window.sounds.filter((sound) => !sound.paused)"
+
+
+@pytest.mark.parametrize("name", ["sleepiness", "sleepiness_results"])
+def test_points_of_a_map_can_be_heard(browser, address, built_book, name):
+    page, asked, failed, errors = visit(browser, address, f"book/chapters/{name}", script=LISTEN)
+    figure = page.locator(".aa-map").first
+    points, said = figure.locator(".aa-heard"), figure.locator("output")
+    assert points.count() >= 4
+    first, second = points.first, points.last
+    first.scroll_into_view_if_needed()
+    first.dispatch_event("click")  # points may lie over one another
+    page.wait_for_function(f"{PLAYING}.length === 1 && {PLAYING}[0].currentTime > 0")
+    assert said.inner_text() == first.get_attribute("aria-label")
+    own = "(e) => JSON.parse(e.closest('.aa-map').dataset.sounds)[e.dataset.sound]"
+    assert page.evaluate(f"{PLAYING}[0].src") == first.evaluate(own)
+    second.focus()
+    page.keyboard.press("Enter")
+    page.wait_for_function(f"{PLAYING}.length === 1 && {PLAYING}[0].currentTime > 0")
+    assert page.evaluate(f"{PLAYING}[0].src") == second.evaluate(own) != first.evaluate(own)
+    assert figure.locator(".aa-playing").count() == 1
+    page.keyboard.press("Space")
+    page.wait_for_function(f"{PLAYING}.length === 0")
+    assert figure.locator(".aa-playing").count() == 0
     assert (asked, failed, errors) == ([], [], [])
     page.close()
 

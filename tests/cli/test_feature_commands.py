@@ -1,13 +1,16 @@
 """Tables of features by the command line: what goes in comes out, joined by name."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
 from audioattn_lib.audio import io
-from audioattn_lib.cli import audioattn
+from audioattn_lib.cli import audioattn, features
 from audioattn_lib.data.feature_table import FeatureTable
 from audioattn_lib.data.table_files import read_features, write_features
+from audioattn_lib.experiments.sleepiness_config import SPECTROGRAM
 
 
 @pytest.fixture
@@ -134,3 +137,22 @@ def test_regress_with_the_labels_of_a_corpus(run, tmp_path):
         assert file.readline() == "clip,split,label,predicted,rounded\n"
         assert len(file.readlines()) == 60
     assert "no clip is in split 'train'" in run("features", "regress", "0.csv", code=2).stderr
+
+
+def test_spectrograms_and_features_of_a_trained_network(run):
+    tiny = "voices?speakers=8&clips_per_speaker=4&duration=(1.0,1.5)"
+    said = run("features", "spectrograms", "--data", tiny, "--n-mels", "16").output
+    assert "32 clips" in said
+    assert "frames of 16 bands" in said
+    run("train", "sleepiness", "--preset", "smoke", "--network", "seq2seq_bi_bi_fc")
+    (weights,) = Path("runs").glob("sleepiness/*/checkpoint")
+    said = run("features", "extract", weights.parent, tiny, "again.csv").output
+    assert "again.csv: 32 rows of 8 features" in said
+    own, again = read_features(weights.parent / "features.nc"), read_features("again.csv")
+    np.testing.assert_allclose(again.select(own.ids).features, own.features, atol=1e-5)
+    (other,) = {path.parent for path in Path("runs").glob("sleepiness/*/metrics.json")} - {weights.parent}
+    assert "not the run of an autoencoder" in run("features", "extract", other, tiny, "t.csv", code=2).output
+
+
+def test_options_of_spectrograms_are_fields_of_the_configuration():
+    assert set(SPECTROGRAM) | {"device"} == set(features._SPECTROGRAM)

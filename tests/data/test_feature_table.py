@@ -1,5 +1,7 @@
 """Features are joined by the name of the clip, and files of them lose nothing."""
 
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -173,10 +175,47 @@ def test_files_that_cannot_be_used_are_named(tmp_path, name, content, message):
         read_features(tmp_path / name)
 
 
-def test_an_hdf5_file_says_what_to_do(tmp_path):
-    (tmp_path / "t.nc").write_bytes(b"\x89HDF\r\n\x1a\n")
-    with pytest.raises(FeatureTableError, match="netCDF-4, which is HDF5 and is not read here; export"):
-        read_features(tmp_path / "t.nc")
+@pytest.mark.parametrize("characters", [False, True])
+def test_what_audeep_keeps_is_read(tmp_path, characters):
+    """netCDF-4 as xarray writes it: variables of text, missing values of auDeep, dimensions that are no variables."""
+    h5py = pytest.importorskip("h5py")
+    path, names = tmp_path / "t.nc", ["a.wav", "bé.wav", "c.wav"]
+    with h5py.File(path, "w") as file:
+        if characters:
+            encoded = np.array([name.encode() for name in names], dtype="S8")
+            file["filename"] = encoded.view("S1").reshape(3, 8)
+        else:
+            file.create_dataset("filename", data=names, dtype=h5py.string_dtype())
+        file.create_dataset("label_nominal", data=["1", "__MISSING_VALUE", "9"], dtype=h5py.string_dtype())
+        file["label_numeric"] = np.array([1, -999999, 9])
+        file["chunk_nr"] = np.zeros(3, dtype=np.int64)
+        file["partition"] = np.array([0.0, 1.0, np.nan])
+        file["cv_folds"] = np.zeros((3, 0), dtype=np.int64)
+        file["features"] = np.arange(12.0, dtype=np.float32).reshape(3, 2, 2)
+        dimension = file.create_dataset("generated", data=np.zeros(2, dtype=np.float32))
+        dimension.make_scale("This is a netCDF dimension but not a netCDF variable.         2")
+    found = read_features(path)
+    assert found.ids == tuple(names)
+    assert found.labels == ("1", "", "9")
+    assert found.splits == ("train", "devel", "")
+    np.testing.assert_array_equal(found.values, [1, np.nan, 9])
+    np.testing.assert_array_equal(found.features, np.arange(12.0).reshape(3, 4))
+
+
+def test_an_hdf5_file_that_cannot_be_read_says_what_to_do(tmp_path, monkeypatch):
+    path = tmp_path / "t.nc"
+    path.write_bytes(b"\x89HDF\r\n\x1a\n")
+    monkeypatch.setitem(sys.modules, "h5py", None)
+    with pytest.raises(FeatureTableError, match=r"netCDF-4, which is HDF5 and needs h5py; install it \(pip install"):
+        read_features(path)
+    monkeypatch.undo()
+    h5py = pytest.importorskip("h5py")
+    with pytest.raises(FeatureTableError, match=r"t\.nc: not a netCDF file, or not all of one"):
+        read_features(path)
+    with h5py.File(path, "w") as file:
+        file["weights"] = np.zeros(3)
+    with pytest.raises(FeatureTableError, match=r"no variable filename, features; it has weights"):
+        read_features(path)
 
 
 def test_a_missing_file_and_a_layout_that_does_not_fit(tmp_path):

@@ -9,7 +9,14 @@ import pytest
 from handmade import HOSTILE, require_offline
 
 from audioattn_lib.attention.record import AttentionRecord, FrameClock
-from audioattn_lib.display import feature_map, plot_alignment, plot_correlations, plot_predictions, principal_axes
+from audioattn_lib.display import (
+    feature_map,
+    neighbour_axes,
+    plot_alignment,
+    plot_correlations,
+    plot_predictions,
+    principal_axes,
+)
 
 TONE = (np.sin(np.arange(8000) / 10).astype(np.float32) / 2, 16000)
 
@@ -92,3 +99,18 @@ def test_what_does_not_fit_is_refused(tmp_path):
         feature_map([[0, 0]], [1], ["a"], {"z": TONE}, label="x")
     saved = feature_map([[0, 0]], [1], ["a"], {}, label="x").save(tmp_path / "map.html")
     assert "<!doctype html>" in saved.read_text()
+
+
+def test_neighbours_stay_neighbours():
+    generator = np.random.default_rng(0)
+    kinds = np.repeat([0, 1, 2], 12)
+    features = np.column_stack([generator.normal(size=(36, 6)) + 20 * np.eye(6)[kinds], np.ones(36)])
+    points = neighbour_axes(features, perplexity=5)
+    apart = np.linalg.norm(points[:, None] - points, axis=2) + 1e9 * np.eye(36)
+    np.testing.assert_array_equal(kinds[apart.argmin(axis=1)], kinds)
+    np.testing.assert_array_equal(points, neighbour_axes(features, perplexity=5))
+    assert np.isfinite(neighbour_axes(features[:5])).all(), "fewer clips than neighbours"
+    with pytest.raises(ValueError, match="has 3 clips and 6 that change"):
+        neighbour_axes(np.random.default_rng(0).normal(size=(3, 6)))
+    with pytest.raises(ValueError, match=r"perplexity is 0\.5"):
+        neighbour_axes(features, perplexity=0.5)

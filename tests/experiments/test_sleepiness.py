@@ -10,11 +10,12 @@ import pytest
 import soundfile
 import torch
 
+from audioattn_lib.batch.grid import Grid
 from audioattn_lib.data.feature_table import FeatureTableError
 from audioattn_lib.data.loading import BatchLoader
 from audioattn_lib.data.table_files import read_features, write_features
 from audioattn_lib.errors import ConfigError, ManifestError, RunError
-from audioattn_lib.experiments import sleepiness
+from audioattn_lib.experiments import sleepiness, sleepiness_encoders
 from audioattn_lib.experiments.autoencoding import Rebuilding
 from audioattn_lib.experiments.sleepiness import Config
 from audioattn_lib.models.seq2seq import NETWORKS
@@ -145,8 +146,9 @@ def test_an_interrupted_training_continues_to_the_same_features(tmp_path, monkey
             raise KeyboardInterrupt
         return original(self, model, batches)
 
-    settings = sleepiness.TrainingSettings
-    monkeypatch.setattr(sleepiness, "TrainingSettings", lambda *a, **k: settings(*a, **k, checkpoint_seconds=0.0))
+    settings = sleepiness_encoders.TrainingSettings
+    always = {"checkpoint_seconds": 0.0}
+    monkeypatch.setattr(sleepiness_encoders, "TrainingSettings", lambda *a, **k: settings(*a, **k, **always))
     monkeypatch.setattr(Rebuilding, "validate", stop)
     with pytest.raises(KeyboardInterrupt):
         sleepiness.autoencode(config, tmp_path / "cut")
@@ -156,14 +158,62 @@ def test_an_interrupted_training_continues_to_the_same_features(tmp_path, monkey
     assert again["devel_loss"] == whole["devel_loss"]
 
 
+def test_a_trained_network_describes_the_clips_of_any_corpus(study, corpus):
+    run = study.encoder("seq2seq_bi_bi_fc")
+    own = sleepiness.features_of(run)
+    np.testing.assert_allclose(sleepiness.extract_features(run, run.config["data"]).features, own.features, atol=1e-5)
+    folder = Path(corpus([("?", part) for part in PARTS]))
+    (folder / "metadata.csv").write_text("file_name,label\n" + "".join(f"{i}.wav,?\n" for i in range(len(PARTS))))
+    table = sleepiness.extract_features(run, str(folder))
+    assert (len(table), table.width) == (len(PARTS), own.width)
+    assert set(table.labels) == {""}
+    soundfile.write(folder / "2.wav", np.ones(100) * 0.1, 16000)
+    with pytest.raises(ManifestError, match=r"2\.wav"):
+        sleepiness.extract_features(run, str(folder))
+    assert len(sleepiness.extract_features(run, str(folder), skip_bad_clips=True)) == len(PARTS) - 1
+
+
+def test_the_loudest_of_the_training_corpus_scales_other_corpora_too(corpus, tmp_path):
+    config = tiny(corpus([(number + 0.5, part) for number, part in enumerate(PARTS)]), level="corpus")
+    run = sleepiness.autoencode(config, tmp_path)
+    assert run["reference"] == sleepiness.prepare(config).scaling(60.0, "corpus").reference
+    assert np.isfinite(sleepiness.extract_features(run, Config.smoke().data).features).all()
+
+
+def test_thresholds_stand_beside_each_other_and_together(root, study):
+    studies = sleepiness.study_thresholds(Config.smoke(), "seq2seq_bi_bi_fc", 0, "60, 40", root)
+    assert list(studies) == ["60 dB", "40 dB", "all"]
+    assert studies["60 dB"].runs[0].key == study.select("seq2seq_bi_bi_fc").key
+    both = studies["all"].select("seq2seq_bi_bi_fc")
+    assert both["n_features"] == 2 * study.select("seq2seq_bi_bi_fc")["n_features"]
+    assert list(sleepiness.study_thresholds(Config.smoke(), "seq2seq_bi_bi_fc", 0, 60, root)) == ["60 dB"]
+    with pytest.raises(ConfigError, match="thresholds is 'loud'; it must be decibels above 0"):
+        sleepiness.study_thresholds(Config.smoke(), thresholds="loud", root=root)
+
+
+def test_every_seed_and_every_pair_is_told(study):
+    seeds = study.seed_table()
+    assert list(seeds.columns) == ["seed 0", "seed 1"]
+    np.testing.assert_allclose(seeds.mean(axis=1), study.table().loc[study.names, "score"])
+    pairs = study.differences("attention_bi_bi_hidden")
+    assert list(pairs.index) == ["No attention, dense feature", "Fusion"]
+    assert list(pairs.columns) == ["over Attention", "p (Holm)"]
+    rebuilt = study.rebuilding()
+    assert rebuilt["features"].tolist() == [16, 8]
+    runs = [run for run in study.encoders if run.config["network"] == "seq2seq_bi_bi_fc"]
+    expected = np.mean([run["test_loss"] for run in runs])
+    assert rebuilt.loc["No attention, dense feature", "true frames given"] == expected
+
+
 def test_no_features_without_a_trained_network(study, tmp_path):
     place = tmp_path / "untrained"
     shutil.copytree(study.encoders[0].path, place)
     (place / "checkpoint" / "best.safetensors").unlink()
     (place / sleepiness.FEATURES).unlink()
     run = Run.load(place)
-    with pytest.raises(RunError, match="train the model first"):
-        sleepiness.load_model(run)
+    for attempt in (sleepiness.load_model, lambda untrained: sleepiness.extract_features(untrained, "voices")):
+        with pytest.raises(RunError, match="train the model first"):
+            attempt(run)
     with pytest.raises(RunError, match="not the run of an autoencoder"):
         sleepiness.features_of(run)
     with pytest.raises(RunError, match="not the run of an autoencoder"):
@@ -249,6 +299,15 @@ def test_short_clips_and_labels_that_are_no_numbers_are_named(corpus, tmp_path):
         sleepiness.prepare(tiny(data, seed=1))
 
 
+def test_rows_that_stand_twice_and_files_that_are_missing_are_named(corpus):
+    path = Path(corpus([(number + 0.5, part) for number, part in enumerate(PARTS)])) / "metadata.csv"
+    rows = path.read_text()
+    for wrong in (rows + "3.wav,3.5,train,train3\n", rows.replace("\n3.wav", "\nthree.wav")):
+        path.write_text(wrong)
+        with pytest.raises(ManifestError, match="three.wav" if "three" in wrong else "3.wav"):
+            sleepiness.prepare(tiny(str(path.parent), seed=2))
+
+
 def test_a_speaker_on_both_sides_is_refused(corpus):
     data = corpus([(number + 0.5, part) for number, part in enumerate(PARTS)])
     path = Path(data) / "metadata.csv"
@@ -270,6 +329,7 @@ def test_a_speaker_on_both_sides_is_refused(corpus):
         ("threshold", 0.0),
         ("sampling", 1.1),
         ("dropout", 1.0),
+        ("encoder_noise", -0.1),
         ("units", 0),
         ("n_fft", 1),
         ("stored", "int8"),
@@ -302,7 +362,7 @@ def test_every_field_is_explained():
 def test_validation_is_the_loss_of_the_clips():
     prepared = sleepiness.prepare(Config.smoke())
     torch.manual_seed(0)
-    model = sleepiness.build_model(Config.smoke(), prepared.clock).eval()
+    model = sleepiness.build_model(Config.smoke()).eval()
     rebuilding = Rebuilding(prepared.scaling(60.0, "clip"))
     together = BatchLoader(prepared.store, prepared.values, prepared.split.valid, 100, shuffle=False)
     loss = rebuilding.validate(model, together)["loss"]
@@ -337,3 +397,22 @@ def test_sounds_to_hear_are_spread_over_the_labels():
     assert labels == sorted(labels)
     assert (labels[0], labels[-1]) == (prepared.values.min(), prepared.values.max())
     assert all(rate == 16000 for _, rate in heard.values())
+
+
+@pytest.mark.slow
+def test_every_job_of_the_sweep_can_be_done_and_its_runs_stand_on_one_page(root, tmp_path):
+    """All networks, thresholds and seeds of the file, in the smallest size; the notebook is tested elsewhere."""
+    jobs = Grid.read(Path(__file__).parents[2] / "notebooks" / "sweeps" / "sleepiness.yml").jobs
+    assert len(jobs) == 6 * 4 * 3
+    thresholds = sorted({job["settings"]["threshold"] for job in jobs})
+    assert {job["networks"] for job in jobs} == set(NETWORKS)
+    for job in jobs:
+        config = Config.preset("smoke", network=job["networks"], **job["settings"])
+        sleepiness.autoencode(dataclasses.replace(config, seed=int(job["seeds"]), n_mels=4, units=2), tmp_path)
+    made = set(tmp_path.glob("sleepiness/*/checkpoint"))
+    assert len(made) == len(jobs)
+    config = Config.smoke(n_mels=4, units=2, regressor="ridge")
+    studies = sleepiness.study_thresholds(config, "all", "0, 1, 2", thresholds, tmp_path)
+    assert set(tmp_path.glob("sleepiness/*/checkpoint")) == made, "the page trains nothing"
+    assert list(studies) == ["40 dB", "50 dB", "60 dB", "70 dB", "all"]
+    assert studies["all"].table().loc["fusion", "runs"] == 3

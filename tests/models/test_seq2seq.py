@@ -124,6 +124,15 @@ def test_dropout_acts_in_training_and_never_on_features(network):
     assert model.training
 
 
+def test_encoder_noise_hides_whole_frames_from_the_encoder_in_training_only():
+    model, frames = make(dropout=0.0, encoder_noise=0.5), clips(batch=1)
+    jacobian = torch.autograd.functional.jacobian(lambda given: model.train().encode(given).feature, frames)
+    read = jacobian.abs().amax(dim=(0, 1, 2))  # (T, F)
+    assert (read.gt(0).all(dim=1) | read.eq(0).all(dim=1)).all()
+    assert 0 < read.gt(0).all(dim=1).sum() < 9
+    torch.testing.assert_close(model.extract(frames), make(dropout=0.0).extract(frames))
+
+
 @pytest.mark.parametrize("cell", ["gru", "lstm"])
 @pytest.mark.parametrize("network", NETWORKS)
 def test_running_freely_needs_no_true_frame(network, cell):
@@ -301,6 +310,7 @@ def test_the_loss_counts_valid_frames_only():
         ({"variant": "scrambled"}, "variant is 'scrambled'; it must be one of corrected, published"),
         ({"network": "attention_figure", "variant": "published"}, "no published code of attention_figure"),
         ({"dropout": 1.0}, "dropout is 1.0"),
+        ({"encoder_noise": 1.0}, "encoder_noise is 1.0"),
         ({"units": 0}, "units is 0"),
         ({"n_bands": 0}, "n_bands is 0"),
     ],

@@ -7,7 +7,7 @@ dark pages, has alternative text, and needs no network.
 
 from .attention import compare_attention, plot_attention
 from .detection import plot_detection
-from .feature_map import FeatureMap, feature_map, principal_axes
+from .feature_map import FeatureMap, feature_map, neighbour_axes, principal_axes
 from .figure import Figure
 from .heads import head_player, plot_heads, split_heads
 from .lines import plot_lines
@@ -34,6 +34,7 @@ __all__ = [
     "feature_map",
     "head_player",
     "is_interactive",
+    "neighbour_axes",
     "player",
     "plot_alignment",
     "plot_attention",

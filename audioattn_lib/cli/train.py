@@ -5,7 +5,9 @@ Book page: commands.
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -56,12 +58,16 @@ def _command(name: str, module: str) -> click.Command:
     def config() -> type:
         return load().Config  # type: ignore[no-any-return]
 
-    def run(preset: str, runs: Path, **options: Any) -> None:
+    def run(preset: str, runs: Path, print_config: bool, **options: Any) -> None:
         from audioattn_lib.cli.output import show_progress, show_run
 
-        show_progress()
         experiment = load()
-        show_run(experiment.run(experiment.Config.preset(preset, **given(options)), runs))
+        chosen = experiment.Config.preset(preset, **given(options))
+        if print_config:
+            click.echo(json.dumps(dataclasses.asdict(chosen), indent=1))
+            return
+        show_progress()
+        show_run(experiment.run(chosen, runs))
 
     command = LazyOptions(
         name,
@@ -76,6 +82,7 @@ def _command(name: str, module: str) -> click.Command:
                 ["--preset"], default="default", help=f"Settings to start from: {', '.join(_PRESETS)} or other."
             ),
             click.Option(["--runs"], type=click.Path(path_type=Path), default=Path("runs"), help="Folder of all runs."),
+            click.Option(["--print-config"], is_flag=True, help="Print the whole configuration as JSON and stop."),
         ],
     )
     command.context_settings = {"show_default": True, "max_content_width": 100}
@@ -93,6 +100,6 @@ def _documented(run: Callable[..., None], name: str) -> Callable[..., None]:
     \b
     Examples:
       audioattn train {name} --preset smoke
-      audioattn train {name} --attention triweight --seed 3
+      audioattn train {name} --seed 3 --epochs 20 --print-config
     """
     return run

@@ -12,11 +12,12 @@ Book page: ``scenes_and_instruments``.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -30,7 +31,7 @@ from ..models.mid_level_split import MidLevelSplit
 from ..models.pretrained import load_pretrained
 from ..training.averaging import AveragedModel
 from ..training.baseline import linear_baseline, summary_features
-from ..training.checkpoint import load_best
+from ..training.checkpoint import load_best, save_best
 from ..training.distributed import leave_to_main
 from ..training.domains import domain_scores
 from ..training.loop import TrainingSettings, fit, select_device
@@ -133,21 +134,24 @@ def _train(config: Config, prepared: Prepared, directory: RunDirectory, device: 
             scores |= {f"live_{name}": value for name, value in validate(network.network, valid).items()}
         return scores
 
-    fit(
-        model,
-        torch.optim.AdamW(
-            [p for p in model.parameters() if p.requires_grad], lr=config.lr, weight_decay=config.weight_decay
-        ),
-        schedule(config, len(train)),
-        train,
-        lambda network, batch: training_loss(network, batch, config, augment),
-        evaluate,
-        TrainingSettings(config.epochs, config.monitor, config.gradient_clip, precision=config.precision),
-        directory,
-        device=device,
-        describe=lambda batch: ", ".join(prepared.manifest.ids[int(i)] for i in batch.indices),
-    )
+    if config.epochs:
+        fit(
+            model,
+            torch.optim.AdamW(
+                [p for p in model.parameters() if p.requires_grad], lr=config.lr, weight_decay=config.weight_decay
+            ),
+            schedule(config, len(train)),
+            train,
+            lambda network, batch: training_loss(network, batch, config, augment),
+            evaluate,
+            TrainingSettings(config.epochs, config.monitor, config.gradient_clip, precision=config.precision),
+            directory,
+            device=device,
+            describe=lambda batch: ", ".join(prepared.manifest.ids[int(i)] for i in batch.indices),
+        )
     leave_to_main()
+    if not config.epochs:
+        _keep_untrained(model.to(device).eval(), evaluate, directory)
     chosen = split.test[:: max(len(split.test) // _RECORDED, 1)][:_RECORDED]
     logits = _logits(model, prepared, split.test, config, device)
     record = predict(model, prepared.loader(chosen, config, device))[1]
@@ -155,6 +159,16 @@ def _train(config: Config, prepared: Prepared, directory: RunDirectory, device: 
         export.save_npz(record.named(prepared.manifest.ids[i] for i in chosen), directory.path / "attention.npz")
     count = sum(p.numel() for p in scaled.parameters())
     return _finish(directory, prepared, logits, {"n_parameters": count})
+
+
+@torch.no_grad()
+def _keep_untrained(
+    model: nn.Module, evaluate: Callable[[nn.Module], dict[str, float]], directory: RunDirectory
+) -> None:
+    """What training leaves behind, of weights that are evaluated as they are."""
+    save_best(directory.path / "checkpoint", model)
+    scores = {f"valid_{name}": score for name, score in evaluate(model).items()}
+    directory.write_table("history.csv", pd.DataFrame([{"epoch": 0, "seconds": 0.0, **scores}]))
 
 
 def baseline(config: Config, root: str | Path = "runs") -> Run:

@@ -61,7 +61,7 @@ class Config:
     )
     time_mask: int = field(default=0, metadata={"help": "longest time mask in frames, 0 for none"})
     frequency_mask: int = field(default=0, metadata={"help": "widest frequency mask in bands, 0 for none"})
-    epochs: int = field(default=15, metadata={"help": "passes over the training clips"})
+    epochs: int = field(default=15, metadata={"help": "passes over the training clips; 0 only evaluates"})
     batch_size: int = field(default=32, metadata={"help": "clips a step"})
     lr: float = field(default=3e-3, metadata={"help": "highest learning rate"})
     schedule: str = field(
@@ -95,9 +95,9 @@ class Config:
             require(self, "pretrained", not self.pretrained, f"empty for {CNN}")
         else:
             parse_patterns(self.pattern, PRESETS[self.size if self.size in PRESETS else "published"].depth)
-        for name in ("n_mels", "epochs", "batch_size", "ramp_down_length", "warm_up", "ramp_down_start"):
+        for name in ("n_mels", "batch_size", "ramp_down_length", "warm_up", "ramp_down_start"):
             require(self, name, getattr(self, name) >= 1, "at least 1")
-        whole = ("seed", "patchout", "patchout_time", "patchout_frequency", "time_mask", "frequency_mask")
+        whole = ("seed", "epochs", "patchout", "patchout_time", "patchout_frequency", "time_mask", "frequency_mask")
         for name in (*whole, "f_min_jitter", "f_max_jitter"):
             require(self, name, getattr(self, name) >= 0, "at least 0")
         for name in ("hop", "lr", "gradient_clip"):

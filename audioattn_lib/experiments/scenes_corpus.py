@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -62,7 +63,8 @@ class Prepared(PreparedCorpus):
         """Batches of some clips: their features, or their samples where sound is to be changed first."""
         options = (self.targets, rows, config.batch_size, shuffle, config.seed, device)
         if of_sounds:
-            return BatchLoader(Sounds(self.manifest, config.sample_rate), *options, resident=False)
+            sounds: Any = Sounds(self.manifest, config.sample_rate)  # read anew: a loader can keep features only
+            return BatchLoader(sounds, *options, resident=False)
         return BatchLoader(self.store, *options)
 
     def describe(self) -> str:

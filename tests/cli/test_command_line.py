@@ -215,6 +215,13 @@ def test_commands_outside_a_checkout_say_where_to_go(run, monkeypatch):
     assert "is in no checkout of the project" in run("bench", code=2).stderr
 
 
+def test_a_configuration_is_printed_whole_and_nothing_is_trained(run, tmp_path):
+    printed = run("train", "scenes_and_instruments", "--preset", "nsynth", "--pattern", "per_row_6", "--print-config")
+    found = json.loads(printed.output)
+    assert {"size": "published", "warm_up": 100, "epochs": 20, "pattern": "per_row_6"}.items() <= found.items()
+    assert not (tmp_path / "runs").exists()
+
+
 def test_help_shows_what_a_preset_changes(run):
     text = " ".join(run("train", "urban_sound", "--help").output.split())
     assert "[default: 15; smoke 1; paper 20]" in text

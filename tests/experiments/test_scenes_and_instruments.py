@@ -195,7 +195,7 @@ def test_every_option_trains_and_is_read_back(changes, tmp_path):
         ({"size": "mid_level_split", "pattern": "per_row"}, "pattern is 'per_row'; it must be 'dense' for mid_level"),
         ({"n_global": 3}, "n_global is 3"),
         ({"mixstyle": 2}, "mixstyle is 2"),
-        ({"epochs": 0}, "epochs is 0"),
+        ({"epochs": -1}, "epochs is -1"),
         ({"front_end": "mfcc"}, "front_end is 'mfcc'; it must be one of log_mel, published"),
         ({"f_max_jitter": 500}, "f_max_jitter is 500; it must be 0 but for the published front end"),
         ({"front_end": "published", "f_max_jitter": 8000}, "it must be less than 8000 hertz together with f_min"),
@@ -211,6 +211,23 @@ def test_impossible_configurations(changes, message):
 def test_unknown_domains_are_named():
     with pytest.raises(ConfigError, match="domain is 'z'; orchestra has a, b, c, d, e, f"):
         experiment.prepare(Config.smoke(held_out="z"))
+
+
+def test_no_epochs_evaluate_weights_as_they_are(tmp_path):
+    run = experiment.run(Config.smoke(epochs=0, seed=3), tmp_path)
+    assert list(run.history["epoch"]) == [0]
+    assert run.history["valid_loss"].notna().all()
+    torch.manual_seed(3)
+    untrained = experiment.build_model(Config.smoke(), experiment.prepare(Config.smoke())).state_dict()
+    found = experiment.load_model(run).state_dict()
+    assert torch.equal(found["network.head.1.weight"], untrained["network.head.1.weight"])
+
+
+@pytest.mark.parametrize("name", ["smoke", "default", "paper", "nsynth", "nsynth_cnn"])
+def test_presets_are_valid_and_take_changes(name):
+    assert Config.preset(name, seed=2, data=None).seed == 2
+    with pytest.raises(ConfigError, match="preset is 'passt'; it must be one of smoke, default, paper, nsynth, nsyn"):
+        Config.preset("passt")
 
 
 @pytest.fixture

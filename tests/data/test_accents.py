@@ -6,7 +6,7 @@ from scipy import stats
 from speech_measures import formants_of, fundamental
 
 from audioattn_lib.data import corpora
-from audioattn_lib.data.synthetic.accents import ACCENTS, AccentsOptions, compose, generate
+from audioattn_lib.data.synthetic.accents import ACCENTS, AccentsOptions, compose, generate, moved_vowels
 from audioattn_lib.data.synthetic.acoustics import RATE
 from audioattn_lib.errors import ConfigError
 
@@ -81,6 +81,15 @@ def test_rhythm_differs_between_accents():
             lengths[syllable.stressed].append(syllable.vowel_offset - syllable.vowel_onset)
         contrast.setdefault(clip.accent, []).append(np.median(lengths[True]) / np.median(lengths[False]))
     assert np.median(contrast["hills"]) > 1.3 * np.median(contrast["island"])
+
+
+def test_moved_vowels_are_those_that_sound_otherwise():
+    plain = next(compose(AccentsOptions(("coast", "hills"), 2, 1, 2, (1.0, 1.2)))).delivery.vowels
+    for clip in compose(AccentsOptions(**SMALL)):
+        other = {name for name, formants in clip.delivery.vowels.items() if not np.allclose(formants, plain[name])}
+        assert other == moved_vowels(clip.accent), clip.accent
+    with pytest.raises(ConfigError, match="accent is 'moon'; it must be one of coast, hills"):
+        moved_vowels("moon")
 
 
 def test_without_strength_all_accents_are_one():

@@ -86,13 +86,12 @@ class DomainResults:
     def scores(self, test: str) -> pd.DataFrame:
         """One test set for a table or a picture: a row a pattern and treatment by title, references last.
 
-        Columns ``runs``, ``score``, ``low``, ``high`` and ``deviation``, and ``group`` for the worst group.
+        Columns ``runs``, ``score``, ``low``, ``high`` and ``deviation``. Of the worst group the titles say which it is.
         """
         rows = self._of(test).to_dict(orient="records")
         rows.sort(key=lambda row: row["pattern"] in (BASELINE, CHANCE))  # keeps the order otherwise
         found = pd.DataFrame.from_dict({self._name(row): row for row in rows}, orient="index")
-        columns = ["runs", "score", "low", "high", "deviation", *(["group"] if test == WORST else [])]
-        return found[columns].rename_axis("model")
+        return found[["runs", "score", "low", "high", "deviation"]].rename_axis("model")
 
     def pattern_differences(self, test: str) -> pd.DataFrame:
         """What each pattern gains over dense attention with the same treatment, in points.
@@ -181,4 +180,6 @@ class DomainResults:
         if row["pattern"] == CHANCE:
             return CHANCE
         name = BASELINE if row["pattern"] == BASELINE else pattern_title(row["pattern"])
-        return name if row["treatment"] == NONE else f"{name}, {treatment_title(row['treatment'])}"
+        name = name if row["treatment"] == NONE else f"{name}, {treatment_title(row['treatment'])}"
+        group = str(row["group"]).removeprefix("test_").replace("_", " ")
+        return f"{name} ({group})" if group else name

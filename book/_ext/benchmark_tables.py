@@ -1,4 +1,4 @@
-"""``{benchmark-tables}``: the latest committed results of ``benchmarks/``, as tables.
+"""``{benchmark-tables}``: the latest committed results of ``benchmarks/``, as tables; of one module where it is named.
 
 Numbers on the page are those of the JSON files and no others; the page is
 built again when a file changes.
@@ -22,14 +22,17 @@ TITLES = {"cpu": "On a processor", "cuda": "On a CUDA device"}
 
 
 class BenchmarkTables(SphinxDirective):
-    """A section a device, a part a module, a table a case."""
+    """A section a device, a part a module, a table a case; without headings where one module is named."""
+
+    optional_arguments = 1
 
     def run(self) -> list[nodes.Node]:
         self.env.note_dependency(str(RESULTS))
         lines: list[str] = []
         for path in sorted(RESULTS.glob("*.json")):
             self.env.note_dependency(str(path))
-            lines += _device(path.stem, json.loads(path.read_text(encoding="utf-8")))
+            modules = json.loads(path.read_text(encoding="utf-8"))
+            lines += _module(modules.get(self.arguments[0])) if self.arguments else _device(path.stem, modules)
         if not lines:
             lines = ["No results are committed yet. `make bench` writes them."]
         node = nodes.section()
@@ -42,7 +45,13 @@ class BenchmarkTables(SphinxDirective):
 def _device(name: str, modules: Mapping[str, Any]) -> Iterator[str]:
     yield from (f"## {TITLES.get(name, name)}", "")
     for module, entry in sorted(modules.items()):
-        yield from (f"### {module.replace('_', ' ').capitalize()}", "", _made_with(entry), "")
+        yield from (f"### {module.replace('_', ' ').capitalize()}", "")
+        yield from _module(entry)
+
+
+def _module(entry: Mapping[str, Any] | None) -> Iterator[str]:
+    if entry is not None:
+        yield from (_made_with(entry), "")
         for result in entry["results"]:
             yield from _case(result)
 

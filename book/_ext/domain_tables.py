@@ -1,0 +1,81 @@
+"""``{domain-results} NAME``: a committed table of ``benchmarks/results/domains/``, as verdicts, tables and a picture.
+
+Numbers on the page are those of the file and no others; the page is built
+again when the file changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from docutils import nodes
+from library_pages import parse_markdown
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+
+RESULTS = Path(__file__).resolve().parents[2] / "benchmarks" / "results" / "domains"
+FACTS = ("seeds", "settings", "date", "processor", "device", "python", "torch", "git_commit")
+
+
+class DomainTables(SphinxDirective):
+    """Where the numbers come from, then each test set, then the worst group."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        from audioattn_lib.experiments.domain_results import WORST, DomainResults
+
+        path = RESULTS / f"{self.arguments[0]}.csv"
+        for file in (path, path.with_suffix(".json")):
+            self.env.note_dependency(str(file))
+        if not path.is_file():
+            return parse_markdown(self, ["No such results are committed yet."])
+        results = DomainResults.read(path)
+        lines = [f"{results.made_with.get('corpus', '')}", ""]
+        lines += [f"Made with {_facts(results.made_with)}.", ""]
+        found = parse_markdown(self, lines)
+        for test in results.tests:
+            found += parse_markdown(self, [f"**{_plain(test)}.** {results.verdict(test).replace('_', ' ')}", ""])
+            found += _tables(results, test)
+        found += parse_markdown(
+            self, ["**Worst group**: of each network the domain of a test set it does worst on.", ""]
+        )
+        return [*found, *_tables(results, WORST)]
+
+
+def _tables(results: Any, test: str) -> Iterator[nodes.Node]:
+    from audioattn_lib import display
+
+    title = _plain(test)
+    table = display.results_table(
+        results.scores(test),
+        references=results.references,
+        scores=["deviation"],
+        caption=f"{title}; deviation over seeds",
+    )
+    yield nodes.raw("", table.html(), format="html")
+    for name, differences in (
+        ("Each pattern against dense attention with the same treatment, in points", results.pattern_differences(test)),
+        ("Each treatment against none with the same pattern, in points", results.treatment_differences(test)),
+    ):
+        if len(differences):
+            markup = differences.to_html(border=0, justify="left")
+            yield nodes.raw(
+                "", f"<p>{name}:</p><div class='cell_output' style='overflow-x:auto'>{markup}</div>", format="html"
+            )
+
+
+def _facts(made_with: Any) -> str:
+    return ", ".join(f"{name.replace('_', ' ')}: {made_with[name]}" for name in FACTS if made_with.get(name))
+
+
+def _plain(test: str) -> str:
+    return test.removeprefix("test_").replace("_", " ").capitalize()
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Entry point of the extension."""
+    app.add_directive("domain-results", DomainTables)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -31,6 +31,9 @@ PAUSE = 0.05
 TIMED = 0.02
 """Seconds that a timing lasts, by repeating the work: long enough that one interruption does not decide it."""
 
+LONG = 0.5
+"""Seconds from which on what ran before a work no longer matters to it, and nobody warms it up."""
+
 QUANTITIES = {"ratio": "x", "seconds": "s", "megabytes": "MB"}
 
 
@@ -114,14 +117,16 @@ def compare(case: Case, device: str = "cpu", *, max_turns: int = 400) -> Result:
     if case.reference not in candidates:
         raise ValueError(f"reference is {case.reference!r}; {case.name!r} has {', '.join(candidates)}")
     megabytes: dict[str, float] = {}
-    loops: dict[str, int] = {}
+    once: dict[str, float] = {}
     for name, work in candidates.items():
         first = work()
         if isinstance(first, float):
             megabytes[name] = first
-        once = min(_time(work, 1, device) for _ in range(2)) if name not in megabytes else 0.0
-        loops[name] = max(1, min(1000, round(TIMED / max(once, 1e-7))))
-    timed = [name for name in candidates if name not in megabytes]
+            continue
+        once[name] = _time(work, 1, device)
+        if once[name] < LONG:
+            once[name] = min(once[name], _time(work, 1, device))
+    timed = list(once)
     seconds: dict[str, list[float]] = {name: [] for name in timed}
     end = time.perf_counter() + case.seconds
     turn = 0
@@ -130,8 +135,10 @@ def compare(case: Case, device: str = "cpu", *, max_turns: int = 400) -> Result:
         for name in timed[turn % len(timed) :] + timed[: turn % len(timed)]:
             # each library has threads of its own, which spin for a while after their work, on cores the next one wants
             time.sleep(PAUSE)
-            candidates[name]()
-            seconds[name].append(_time(candidates[name], loops[name], device))
+            if once[name] < LONG:
+                candidates[name]()
+            loops = max(1, min(1000, round(TIMED / max(once[name], 1e-7))))
+            seconds[name].append(_time(candidates[name], loops, device))
         turn += 1
     measured = {}
     for name in candidates:

@@ -83,6 +83,7 @@ def build_model(config: Config, prepared: Prepared) -> Scaled:
             classes,
             max_frames=int(prepared.store.n_frames.max()),
             pattern=config.pattern,
+            alpha=config.attention_alpha,
             n_global=config.n_global,
             patchout=config.patchout,
             patchout_time=config.patchout_time,

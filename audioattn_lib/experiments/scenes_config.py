@@ -5,6 +5,7 @@ Book page: ``scenes_and_instruments``.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -47,6 +48,7 @@ class Config:
     )
     f_min_jitter: int = field(default=0, metadata={"help": "published front end: range of the lowest edge in hertz"})
     f_max_jitter: int = field(default=0, metadata={"help": "published front end: range of the highest edge in hertz"})
+    attention_alpha: float = field(default=1.0, metadata={"help": "alpha of entmax in every layer, 1 is softmax"})
     n_global: int = field(default=2, metadata={"help": "global tokens, an even number"})
     patchout: int = field(default=0, metadata={"help": "patches left out in training"})
     patchout_time: int = field(default=0, metadata={"help": "columns of patches left out in training"})
@@ -92,6 +94,7 @@ class Config:
             require_choice(self, name, values)
         if self.size == CNN:
             require(self, "pattern", self.pattern == "dense", f"'dense' for {CNN}, which attends to nothing")
+            require(self, "attention_alpha", self.attention_alpha == 1, f"1 for {CNN}, which attends to nothing")
             require(self, "pretrained", not self.pretrained, f"empty for {CNN}")
         else:
             parse_patterns(self.pattern, PRESETS[self.size if self.size in PRESETS else "published"].depth)
@@ -104,6 +107,7 @@ class Config:
             require(self, name, getattr(self, name) > 0, "above 0")
         require(self, "n_global", self.n_global >= 2 and self.n_global % 2 == 0, "an even number, at least 2")
         require(self, "sample_rate", self.sample_rate >= 1000, "at least 1000 hertz")
+        require(self, "attention_alpha", 1 <= self.attention_alpha < math.inf, "finite and at least 1")
         require(self, "dropout", 0 <= self.dropout < 1, "in [0, 1)")
         for name in ("mixstyle", "impulse_share"):
             require(self, name, 0 <= getattr(self, name) <= 1, "in [0, 1]")

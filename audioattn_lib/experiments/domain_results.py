@@ -79,7 +79,7 @@ class DomainResults:
 
     @property
     def references(self) -> list[str]:
-        """Rows of :meth:`scores` that are no patterns: the baseline with each centring, and chance."""
+        """Rows of :meth:`scores` that are no patterns: the baseline with each centring, and chance; of all tests."""
         found = self.rows[self.rows["pattern"].isin([BASELINE, CHANCE])]
         return list(dict.fromkeys(self._name(row) for row in found.to_dict(orient="records")))
 

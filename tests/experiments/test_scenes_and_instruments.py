@@ -111,7 +111,7 @@ def test_tables_for_people(study):
         "linear, centred bands",
         "chance",
     ]
-    assert list(scores.index[-3:]) == results.references
+    assert list(scores.index[-3:]) == results.references[:3]
     over_dense, over_none = results.pattern_differences("test_seen"), results.treatment_differences("test_seen")
     assert (list(over_dense), list(over_dense.index)) == (["no treatment", "centred bands"], ["Groups of 2 rows"])
     assert list(over_none) == ["centred bands"]

@@ -71,9 +71,12 @@ class MaskedBatchNorm1d(nn.BatchNorm1d):
     shares_statistics
         Take mean and variance over the clips of all processes that train together, on CPU and CUDA alike. The training
         loop sets it.
+    has_clips
+        Whether clips of this process count in what is shared; the training loop sets it for every batch.
     """
 
     shares_statistics = False
+    has_clips = True
     running_mean: Tensor
     running_var: Tensor
     num_batches_tracked: Tensor
@@ -111,7 +114,9 @@ class MaskedBatchNorm1d(nn.BatchNorm1d):
         return (centred * scale.view(per_channel) + self.bias.view(per_channel)).to(inputs.dtype)
 
     def _of_all(self, sums: Tensor) -> Tensor:
-        return _SumOfProcesses.apply(sums) if self.shares_statistics else sums
+        if not self.shares_statistics:
+            return sums
+        return _SumOfProcesses.apply(sums if self.has_clips else sums * 0)  # the gradient still goes all ways
 
 
 class _SumOfProcesses(torch.autograd.Function):

@@ -170,11 +170,14 @@ class SharedStep(nn.Module):
         self.parallel: DistributedDataParallel | None = None
         if processes.count > 1:
             self.parallel = DistributedDataParallel(self.step)
+        self.sharing: list[Any] = []
 
     def forward(self, batch: Any, *, is_last: bool = True) -> tuple[Tensor, Tensor]:
         """Loss and correct clips of a batch; gradients are averaged in the last batch of an optimiser's step."""
         if self.parallel is None:
             return self.step(batch)
+        for module in self.sharing:
+            module.has_clips = len(batch) > 0
         with contextlib.nullcontext() if is_last else self.parallel.no_sync():
             return self.parallel(batch)
 
@@ -198,16 +201,15 @@ class SharedStep(nn.Module):
     @contextlib.contextmanager
     def sharing_statistics(self) -> Iterator[None]:
         """Let batch normalisation see the clips of all processes while the block runs."""
-        sharing: list[Any] = []
         if self.parallel is not None:
-            sharing = [module for module in self.modules() if hasattr(module, "shares_statistics")]
-        for module in sharing:
+            self.sharing = [module for module in self.step.modules() if hasattr(module, "shares_statistics")]
+        for module in self.sharing:
             module.shares_statistics = True
         try:
             yield
         finally:
-            for module in sharing:
-                module.shares_statistics = False
+            for module in self.sharing:
+                module.shares_statistics, module.has_clips = False, True
 
 
 class _Step(nn.Module):

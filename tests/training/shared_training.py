@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from audioattn_lib.data.loading import BatchLoader
+from audioattn_lib.data.loading import Batch, BatchLoader, Share
 from audioattn_lib.errors import RunError
 from audioattn_lib.experiments.directories import make_once
 from audioattn_lib.models.layers import MaskedBatchNorm1d, frame_mask, masked_mean
 from audioattn_lib.training.averaging import AveragedModel
-from audioattn_lib.training.distributed import join_processes, leave_to_main
+from audioattn_lib.training.distributed import SharedStep, join_processes, leave_to_main
 from audioattn_lib.training.loop import TrainingSettings, fit
 from audioattn_lib.training.run_directory import Run, RunDirectory
 
@@ -32,6 +32,7 @@ CASES = {
     "bfloat16": {"precision": "bfloat16", "optimizer": torch.optim.SGD},  # Adam makes noise of small gradients large
     "patience": {"patience": 0, "epochs": 30, "rate": 1.0},
     "batch_norm": {"norm": True, "clips": 21},
+    "batch_norm_without_clips": {"norm": True},
 }
 
 
@@ -137,6 +138,29 @@ def train_killed(root, kill_at, **options):
     raise AssertionError("was not killed")
 
 
+def gradient_error(processes):
+    """Largest difference of a gradient that processes share to that of one, in float64."""
+    torch.manual_seed(processes.count)
+    network = Network(norm=True).double()
+    features, lengths = Store(7).batch(range(7))
+    targets = torch.arange(7) % 2
+
+    def loss(model, batch):
+        logits = model(batch.features, batch.lengths)
+        return nn.functional.cross_entropy(logits, batch.targets), logits.argmax(1).sum()
+
+    whole = Batch(features.double(), lengths, targets, torch.arange(7))
+    loss(network, whole)[0].backward()
+    alone = [parameter.grad.clone() for parameter in network.parameters()]
+    network.zero_grad()
+    share = Share.of(7, processes.rank, processes.count)
+    part = [value[share.rows] for value in (whole.features, lengths, targets, whole.indices)]
+    step = SharedStep(network, loss, processes)
+    with step.sharing_statistics():
+        (step(Batch(*part, share))[0] * len(part[0]) * processes.count / 7).backward()
+    return max(float((p.grad - a).abs().max()) for p, a in zip(network.parameters(), alone, strict=True))
+
+
 def make(root):
     """A run as experiments make it: trained by all, tested and written by one."""
     directory = RunDirectory(root)
@@ -161,6 +185,7 @@ def main(root):
         sums=processes.sum([1.0, processes.rank]),
         gathered=processes.gather({"rank": processes.rank, "text": "ä" * processes.rank}),
         told=processes.tell(f"from {processes.rank}"),
+        gradient_error=gradient_error(processes),
     )
     for name, options in CASES.items():
         train(root / "two" / name, **options)

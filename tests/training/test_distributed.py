@@ -73,6 +73,10 @@ def test_processes_tell_each_other(root):
         assert one["told"] == "from 0"
 
 
+def test_the_gradient_of_two_is_the_gradient_of_one(root):
+    assert max(one["gradient_error"] for one in told(root)) < 1e-14
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_two_processes_give_the_weights_and_the_history_of_one(root, tmp_path, case):
     options = CASES[case]

@@ -240,7 +240,7 @@ def study(
     names = fold_names(prepared.manifest)
     folds = names[:1] if folds == "first" else choose(folds, names, "fold")
     poolings = choose(poolings, tuple(POOLINGS), "pooling")
-    numbers = choose_numbers("seeds", seeds, int)
+    numbers = choose_numbers("seeds", seeds, int, "whole numbers from 0")
     configs = [
         dataclasses.replace(config, pooling=name, fold=fold, seed=seed)
         for seed in numbers
@@ -278,7 +278,7 @@ def study_heads(
     names = choose(poolings, tuple(POOLINGS), "pooling")
     headed = [name for name in names if POOLINGS[name].has_heads]
     studies: dict[int, Study] = {}
-    for number in choose_numbers("heads", heads, int):
+    for number in choose_numbers("heads", heads, int, "whole numbers from 1"):
         chosen = headed if studies else names
         if chosen:
             studies[number] = study(dataclasses.replace(config, heads=number), chosen, folds, seeds, root)

@@ -42,13 +42,13 @@ def make_preset(config: type[C], presets: Mapping[str, Callable[..., C]], name: 
     return presets[name](**{field: value for field, value in changes.items() if value is not None})
 
 
-def choose_numbers(name: str, given: str | float | Iterable[Any], kind: type[N]) -> list[N]:
+def choose_numbers(name: str, given: str | float | Iterable[Any], kind: type[N], what: str) -> list[N]:
     """Numbers of which there may be several: one, some joined by commas, or a list; ``kind`` is int or float.
 
     Raises
     ------
     ConfigError
-        When something is no such number, or there is none; the message names ``name``.
+        When something is no such number, or there is none; the message names ``name`` and says ``what`` they must be.
     """
     parts = given.split(",") if isinstance(given, str) else [given] if isinstance(given, (int, float)) else given
     try:
@@ -56,6 +56,5 @@ def choose_numbers(name: str, given: str | float | Iterable[Any], kind: type[N])
     except (TypeError, ValueError):
         found = []
     if not found:
-        what = "whole numbers" if kind is int else "numbers"
-        raise ConfigError(f"{name} is {given!r}; it must be {what} joined by commas")
+        raise ConfigError(f"{name} is {given!r}; it must be {what}, joined by commas")
     return found

@@ -19,7 +19,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
@@ -32,6 +32,7 @@ from ..training.progress import Progress
 from ..training.run_directory import Run
 from .directories import make_once, open_run
 from .feature_regression import regress_features
+from .fields import choose_numbers
 from .regression_study import FUSION, RegressionStudy
 from .sleepiness_config import MAPS, REGRESSION, SPECTROGRAM, Config
 from .sleepiness_encoders import (
@@ -67,8 +68,6 @@ __all__ = [
     "study",
     "study_thresholds",
 ]
-
-N = TypeVar("N", int, float)
 
 
 def regress(config: Config, encoders: Sequence[Run], root: str | Path = "runs") -> Run:
@@ -180,7 +179,7 @@ def study_thresholds(
     """
     studies: dict[str, RegressionStudy] = {}
     together: dict[tuple[str, int], list[Run]] = {}
-    for threshold in _numbers("thresholds", thresholds, float):
+    for threshold in choose_numbers("thresholds", thresholds, float, "decibels above 0"):
         one = dataclasses.replace(config, threshold=threshold)
         encoders = _autoencode_all(one, networks, seeds, root)
         studies[f"{threshold:g} dB"] = _compare(one, encoders, root)
@@ -196,7 +195,7 @@ def _autoencode_all(
 ) -> dict[tuple[str, int], list[Run]]:
     """A trained autoencoder for every network and seed."""
     names = choose(networks, tuple(NETWORKS), "network")
-    chosen = [(name, seed) for seed in _numbers("seeds", seeds, int) for name in names]
+    chosen = [(name, seed) for seed in choose_numbers("seeds", seeds, int, "whole numbers from 0") for name in names]
     encoders = {}
     with Progress("networks", len(chosen)) as progress:
         for name, seed in chosen:
@@ -217,15 +216,3 @@ def _compare(config: Config, encoders: Mapping[tuple[str, int], list[Run]], root
     titles = {name: network.title for name, network in NETWORKS.items()}
     trained = tuple(run for of in encoders.values() for run in of)
     return RegressionStudy(tuple(runs), baseline(config, root), trained, groups, titles)
-
-
-def _numbers(name: str, given: str | float | Iterable[Any], kind: type[N]) -> list[N]:
-    parts = given.split(",") if isinstance(given, str) else [given] if isinstance(given, (int, float)) else given
-    try:
-        found = [kind(part) for part in parts]
-    except (TypeError, ValueError):
-        found = []
-    if not found:
-        what = "whole numbers from 0" if kind is int else "decibels above 0"
-        raise ConfigError(f"{name} is {given!r}; it must be {what}, joined by commas")
-    return found

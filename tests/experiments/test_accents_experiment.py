@@ -92,7 +92,7 @@ def test_seeds_are_runs_of_one_row(study):
     assert len({run.config["seed"] for run in study.runs}) == 2
     assert trials.loc["mean", "runs"] == 2
     assert trials.loc["mean", "speakers"] == trials.loc["linear", "speakers"] == 5, "the same ones with every seed"
-    with pytest.raises(ConfigError, match="seeds is 'many'; it must be whole numbers"):
+    with pytest.raises(ConfigError, match="seeds is 'many'; it must be whole numbers from 0, joined by commas"):
         accents.study(Config.smoke(), seeds="many")
 
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from ..errors import ConfigError
 from .features import frame_mask
 
-__all__ = ["Mixed", "apply_impulse_responses", "mix_band_statistics", "mix_clips"]
+__all__ = ["Mixed", "apply_impulse_responses", "cut_and_mix_clips", "mix_band_statistics", "mix_clips"]
 
 _SMALLEST = 1e-5
 
@@ -61,6 +61,44 @@ def mix_clips(
     partner = torch.randperm(len(features), generator=generator, device=generator.device).to(features.device)
     weight = share[:, None, None]
     return Mixed(weight * features + (1 - weight) * features[partner], partner, share)
+
+
+def cut_and_mix_clips(
+    features: Float[Tensor, "batch frames bands"], alpha: float = 1.0, *, generator: torch.Generator
+) -> Mixed:
+    r"""Put a stretch of another clip of the batch into each clip, at the same time (CutMix).
+
+    The stretch lasts :math:`1 - \lambda` of the frames, with
+    :math:`\lambda \sim \mathrm{Beta}(\alpha, \alpha)` for each clip, or one minus it
+    where that is more, and lies anywhere. The loss is mixed as in
+    :func:`mix_clips`, by the shares of frames that were really taken.
+
+    Parameters
+    ----------
+    features
+        Samples of a sound are features of one column. Padding moves as it is:
+        give clips of one length.
+    alpha
+        Above 0; the larger, the more even.
+    generator
+        Source of chance.
+
+    Notes
+    -----
+    Yun et al., *CutMix: regularization strategy to train strong classifiers with
+    localizable features*, ICCV 2019, along time alone, so that whatever hears the
+    clip again at another hop meets the same mixture. Book page: ``playback``.
+    """
+    frames = features.shape[1]
+    share = _beta(len(features), alpha, generator)
+    taken = ((1 - torch.maximum(share, 1 - share)) * frames).round().long()
+    first = torch.rand(len(features), generator=generator, device=generator.device, dtype=torch.float64).cpu()
+    first = (first * (frames - taken + 1)).long()
+    partner = torch.randperm(len(features), generator=generator, device=generator.device).to(features.device)
+    place = torch.arange(frames)
+    inside = (place >= first[:, None]) & (place < (first + taken)[:, None])
+    mixed = torch.where(inside.to(features.device)[..., None], features[partner], features)
+    return Mixed(mixed, partner, (1 - taken / frames).to(features))
 
 
 def mix_band_statistics(

@@ -33,7 +33,7 @@ _PART = 256
 
 
 class Store(Protocol):
-    """Features of all clips of a corpus: a :class:`.store.FeatureStore`, or a :class:`.sounds.SoundStore`."""
+    """Features of all clips of a corpus: a :class:`.store.FeatureStore`, or a :class:`.waveforms.WaveformStore`."""
 
     n_features: int
     n_frames: NDArray[np.int64]

@@ -9,14 +9,14 @@ stop as soon as a prediction is confident.
 Padding, the company of other clips and their order change nothing.
 
 Source: Stergiou and Damen, *Play it back: iterative attention for audio
-recognition*, ICASSP 2023. Book page: ``architecture``.
+recognition*, ICASSP 2023. Book page: ``playback``.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self, cast
 
 import numpy as np
 import torch
@@ -24,20 +24,19 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from ..attention.record import AttentionRecord, FrameClock
-from ..attention.segments import Segments, read_saliency, select_runs, select_windows
+from ..attention.segments import read_saliency, select_runs, select_windows
 from ..attention.slots import SALIENT, SlotAttention
 from ..audio.multi_resolution import MultiResolutionLogMel
 from ..errors import ConfigError
 from .embedding import FrontEnd
 from .layers import at_least_float32, frame_mask, masked_mean
+from .playback_encoder import DECIBELS
 from .playback_layers import PlaybackDecoder, SmallEncoder
 
 __all__ = ["SELECTIONS", "Heard", "Playback", "confidence"]
 
-SELECTIONS = ("slots", "published", "energy", "random")
+SELECTIONS = ("slots", "published", "energy", "random", "given")
 """How the parts to play back are chosen; see :class:`Playback`."""
-
-_DECIBELS = 5.6  # deviation of the level of noise, which brings log-mel to the order of 1
 
 
 class Heard(NamedTuple):
@@ -45,10 +44,11 @@ class Heard(NamedTuple):
 
     ``logits`` are the answer. ``stage_logits`` are the predictions after each
     stage, NaN where a clip had stopped before. ``salient_logits`` are those of
-    what the salient slot holds before each playback; None but for the selection
-    ``slots``. ``segments`` are the parts that were played back, in seconds, NaN
+    each playback alone, its frames weighted by their saliency; None but for the
+    selection ``slots``. ``segments`` are the parts that were played back, in seconds, NaN
     where there are fewer. ``playbacks`` counts them, 0 for a clip that stopped
-    after the first hearing.
+    after the first hearing. ``frames`` are those that the encoder saw in each
+    stage, padding left out: what listening cost.
     """
 
     logits: Float[Tensor, "batch classes"]
@@ -56,6 +56,7 @@ class Heard(NamedTuple):
     salient_logits: Float[Tensor, "batch playbacks classes"] | None
     segments: Float[Tensor, "batch playbacks parts 2"]
     playbacks: Int[Tensor, " batch"]
+    frames: Int[Tensor, "batch stages"]
     record: AttentionRecord
 
 
@@ -67,7 +68,7 @@ def confidence(logits: Float[Tensor, "batch classes"], *, several_labels: bool) 
 
     Notes
     -----
-    Book page: ``architecture``.
+    Book page: ``playback``.
     """
     logits = at_least_float32(logits)
     if several_labels:
@@ -90,6 +91,7 @@ class _Clips:
     latents: Tensor
     heard: Tensor
     slots: Tensor | None
+    given: Tensor | None
 
     def keep(self, kept: Tensor) -> _Clips:
         """Those of them that go on."""
@@ -117,7 +119,8 @@ class Playback(nn.Module):
         ``"published"``: every run of frames whose saliency is above the mean,
         a hard choice that teaches the slots nothing, for comparison.
         ``"energy"``: the loudest windows. ``"random"``: windows anywhere; in
-        evaluation the same places in every clip.
+        evaluation the same places in every clip. ``"given"``: whoever calls
+        the model says where, such as where the events are known to be.
     n_segments, segment_seconds
         Windows of each playback, at least 1, and their length, above 0.
     temperature
@@ -129,8 +132,9 @@ class Playback(nn.Module):
     Notes
     -----
     What is played back is weighted by its saliency, relative to the most
-    salient frame of its clip: this is how slots learn, and the more so from
-    ``salient_logits`` (:class:`Heard`) in the loss. From the features of a clip
+    salient frame of its clip: this is how slots learn. ``salient_logits``
+    (:class:`Heard`) in the loss teach them more directly: they are best where the
+    parts that give the class away weigh most. From the features of a clip
     the mean of each band over the whole clip is taken away, at all hops the same.
 
     Different from the published code: slots see frames, not channels, and are
@@ -138,7 +142,7 @@ class Playback(nn.Module):
     played back, at their full resolution, not joined with the rest and brought
     to the coarse grid; nothing is computed over the batch.
 
-    Source: Stergiou and Damen, ICASSP 2023. Book page: ``architecture``.
+    Source: Stergiou and Damen, ICASSP 2023. Book page: ``playback``.
     """
 
     def __init__(
@@ -167,13 +171,15 @@ class Playback(nn.Module):
                 f"the decoder has {len(decoder.stages)} stages and the front end {len(front)}; make them equal"
             )
         self.front, self.encoder, self.decoder = front, encoder, decoder
+        self._encoder_is_frozen = False
         self.selection = selection
         self.n_segments, self.segment_seconds = n_segments, segment_seconds
         self.temperature, self.several_labels = temperature, several_labels
         self.slot_attention: SlotAttention | None = None
         self.salient_classifier: nn.Linear | None = None
         if selection in ("slots", "published") and len(front) > 1:
-            self.slot_attention = SlotAttention(encoder.out_features)
+            # as published no gradient reaches it: frozen, so that several processes do not wait for one
+            self.slot_attention = SlotAttention(encoder.out_features).requires_grad_(selection == "slots")
         if selection == "slots" and len(front) > 1:
             self.salient_classifier = nn.Linear(encoder.out_features, decoder.classifier.out_features)
 
@@ -196,7 +202,7 @@ class Playback(nn.Module):
 
         Notes
         -----
-        Book page: ``architecture``.
+        Book page: ``playback``.
         """
         if playbacks < 0:
             raise ConfigError(f"playbacks is {playbacks}; it must be at least 0")
@@ -205,22 +211,25 @@ class Playback(nn.Module):
         decoder = PlaybackDecoder(encoder.out_features, n_classes, len(front), fusion=fusion, location=location)
         return cls(front, encoder, decoder, **options)
 
+    def freeze_encoder(self) -> None:
+        """Keep the encoder as it is from here on: no gradient, and evaluation mode also in training."""
+        self._encoder_is_frozen = True
+        cast("nn.Module", self.encoder).requires_grad_(False)
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> Self:
+        """Training or evaluation mode; a frozen encoder stays in evaluation mode."""
+        super().train(mode)
+        if self._encoder_is_frozen:
+            cast("nn.Module", self.encoder).eval()
+        return self
+
     def forward(
         self,
         waveforms: Float[Tensor, "batch samples"],
         lengths: Int[Tensor, " batch"] | None = None,
         *,
-        record: bool = False,
-    ) -> tuple[Float[Tensor, "batch classes"], AttentionRecord]:
-        """Logits of each clip and, when asked for, what was played back."""
-        heard = self.listen(waveforms, lengths, record=record)
-        return heard.logits, heard.record
-
-    def listen(
-        self,
-        waveforms: Float[Tensor, "batch samples"],
-        lengths: Int[Tensor, " batch"] | None = None,
-        *,
+        segments: Float[Tensor, "batch parts 2"] | None = None,
         threshold: float | None = None,
         record: bool = False,
     ) -> Heard:
@@ -231,6 +240,9 @@ class Playback(nn.Module):
         waveforms, lengths
             Samples ``(B, N)`` at the rate of the front end, and how many of
             them each clip has; what lies behind does not matter.
+        segments
+            For the selection ``"given"`` and no other: start and stop in seconds
+            of what every playback plays, NaN where a clip has fewer parts.
         threshold
             Stop with a clip after the first stage whose prediction has at least
             this :func:`confidence`, in [0, 1], and answer with that prediction.
@@ -241,26 +253,33 @@ class Playback(nn.Module):
         Raises
         ------
         ValueError
-            When the model is in training and a threshold is given, or it is not in [0, 1].
+            When the model is in training and a threshold is given, or it is not in [0, 1]; when segments are missing,
+            or given to a model that chooses them itself.
         """
+        if (segments is not None) != (self.selection == "given" and len(self.front) > 1):
+            given = "missing" if segments is None else "given"
+            raise ValueError(f"segments are {given}, and the selection is {self.selection!r}; only 'given' takes them")
         if threshold is not None and (self.training or not 0 <= threshold <= 1):
             raise ValueError(f"threshold is {threshold}; it must be in [0, 1], and None in training")
-        clips = self._begin(waveforms, lengths)
+        clips = self._begin(waveforms, lengths, segments)
         batch, stages = len(waveforms), len(self.front)
         stage_logits: list[Tensor] = []
         salient: list[Tensor] = []
         bounds: list[Tensor] = []
         playbacks = torch.zeros(batch, dtype=torch.int64, device=waveforms.device)
+        frames = torch.zeros(batch, stages, dtype=torch.int64, device=waveforms.device)
+        frames[:, 0] = clips.n_frames
         answer: Tensor | None = None
         for stage in range(stages):
             if stage > 0:
                 saliency, clock, counts = self._saliency(clips)
-                if self.salient_classifier is not None:
-                    salient.append(_spread(self._read_salient(clips, saliency), clips.rows, batch))
-                segments = self._select(clips, saliency, counts, clock)
-                bounds.append(_spread(segments.bounds, clips.rows, batch))
+                places = self._select(clips, saliency, counts, clock)
+                bounds.append(_spread(places, clips.rows, batch))
                 playbacks[clips.rows] = stage
-                self._replay(clips, stage, segments, saliency, counts, clock)
+                n_frames, alone = self._replay(clips, stage, places, saliency, counts, clock)
+                frames[clips.rows, stage] = n_frames
+                if alone is not None:
+                    salient.append(_spread(alone, clips.rows, batch))
             logits = self.decoder.classifier(clips.heard[:, -1])
             stage_logits.append(_spread(logits, clips.rows, batch))
             if threshold is not None and stage + 1 < stages:
@@ -273,21 +292,22 @@ class Playback(nn.Module):
             answer = _put(answer, self.decoder.fuse(clips.heard), clips.rows, batch)
         assert answer is not None
         shape = (batch, stages - 1, max((part.shape[1] for part in bounds), default=0), 2)
-        places = torch.full(shape, torch.nan, dtype=torch.float64, device=waveforms.device)
+        played = torch.full(shape, torch.nan, dtype=torch.float64, device=waveforms.device)
         for playback, part in enumerate(bounds):
-            places[:, playback, : part.shape[1]] = part
+            played[:, playback, : part.shape[1]] = part
         while len(stage_logits) < stages:
             stage_logits.append(torch.full_like(stage_logits[0], torch.nan))
         return Heard(
             answer,
             torch.stack(stage_logits, dim=1),
             torch.stack(salient, dim=1) if salient else None,
-            places,
+            played,
             playbacks,
-            self._describe(places, waveforms, lengths) if record else AttentionRecord.empty(),
+            frames,
+            self._describe(played, waveforms, lengths) if record else AttentionRecord.empty(),
         )
 
-    def _begin(self, waveforms: Tensor, lengths: Tensor | None) -> _Clips:
+    def _begin(self, waveforms: Tensor, lengths: Tensor | None, segments: Tensor | None) -> _Clips:
         """The first hearing: the whole clip at the coarsest hop."""
         batch, samples = waveforms.shape
         features, n_frames = self.front(waveforms, lengths)
@@ -309,13 +329,20 @@ class Playback(nn.Module):
             slots, _ = self.slot_attention(tokens, counts)
         power = torch.logsumexp(features * (np.log(10.0) / 10.0), dim=2).exp()
         rows = torch.arange(batch, device=device)
-        return _Clips(rows, waveforms, lengths, level, power, n_frames, tokens, counts, latents, heard[:, None], slots)
+        if segments is not None:
+            segments = segments.to(device, torch.float64)
+        return _Clips(
+            rows, waveforms, lengths, level, power, n_frames, tokens, counts, latents, heard[:, None], slots, segments
+        )
 
     def _replay(
-        self, clips: _Clips, stage: int, segments: Segments, saliency: Tensor, counts: Tensor, clock: FrameClock
-    ) -> None:
-        """One playback: what the segments hold at the hop of the stage, read by the decoder and by the slots."""
-        features, n_frames = self.front.replay(clips.waveforms, segments.bounds, stage, clips.lengths)
+        self, clips: _Clips, stage: int, places: Tensor, saliency: Tensor, counts: Tensor, clock: FrameClock
+    ) -> tuple[Tensor, Tensor | None]:
+        """One playback: what the places hold at the hop of the stage, read by the decoder and by the slots.
+
+        Returns how many frames that were, and what the salient ones of them say alone.
+        """
+        features, n_frames = self.front.replay(clips.waveforms, places, stage, clips.lengths)
         batch, parts = n_frames.shape
         flat = n_frames.flatten()
         tokens = self._encode((features - clips.level[:, None]).flatten(0, 1), flat).unflatten(0, (batch, parts))
@@ -324,13 +351,16 @@ class Playback(nn.Module):
         frame = torch.arange(tokens.shape[2], device=tokens.device)
         there = (frame < heard[..., None]).flatten(1)
         # In a part, as in a clip, a token is taken to last from half a frame before its first frame.
-        start = segments.bounds[..., :1].nan_to_num(0.0) - self.front.hop(stage) / 2
+        start = places[..., :1].nan_to_num(0.0) - self.front.hop(stage) / 2
         times = (start + (frame + 0.5) * period).flatten(1)
-        gate = None
-        if self.selection == "slots":
+        tokens = tokens.flatten(1, 2)
+        gate, alone = None, None
+        if self.salient_classifier is not None:
             highest = saliency.amax(dim=1, keepdim=True)
             gate = read_saliency(saliency, times.to(saliency.dtype), counts, clock=clock) / highest
-        tokens = tokens.flatten(1, 2)
+            weights = gate.masked_fill(~there, 0.0)
+            weights = weights / weights.sum(dim=1, keepdim=True).clamp(min=1e-12)
+            alone = self.salient_classifier(torch.einsum("bt,btd->bd", weights.to(tokens.dtype), tokens))
         positions = self._positions(times, clips.lengths)
         clips.latents, read = self.decoder.read(stage, clips.latents, tokens, positions, gate=gate, mask=there)
         clips.heard = torch.cat([clips.heard, read[:, None]], dim=1)
@@ -342,6 +372,7 @@ class Playback(nn.Module):
             order = valid.sort(dim=1, descending=True, stable=True).indices
             both = both.gather(1, order[..., None].expand_as(both))
             clips.slots, _ = self.slot_attention(both, valid.sum(dim=1), clips.slots)
+        return n_frames.sum(dim=1), alone
 
     def _saliency(self, clips: _Clips) -> tuple[Tensor, FrameClock, Tensor]:
         """How much each frame of the clip asks to be heard again, the time of these frames, and how many there are."""
@@ -350,7 +381,7 @@ class Playback(nn.Module):
             shares = self.slot_attention.share(clips.slots, clips.tokens, clips.counts)
             return shares[:, SALIENT], self._clock, clips.counts
         clock = FrameClock(*self.front[0].clock)
-        if self.selection == "energy":
+        if self.selection in ("energy", "given"):
             return clips.power, clock, clips.n_frames
         if self.training:
             return torch.rand_like(clips.power), clock, clips.n_frames
@@ -359,27 +390,24 @@ class Playback(nn.Module):
         places = torch.frac(torch.sin(frame * 12.9898) * 43758.5453).abs()
         return places.to(clips.power.dtype).expand_as(clips.power), clock, clips.n_frames
 
-    def _select(self, clips: _Clips, saliency: Tensor, counts: Tensor, clock: FrameClock) -> Segments:
-        if self.selection == "published":
-            found = select_runs(saliency, counts, clock=clock)
+    def _select(self, clips: _Clips, saliency: Tensor, counts: Tensor, clock: FrameClock) -> Tensor:
+        """Start and stop of what is played next, in seconds; NaN where there is less."""
+        if clips.given is not None:
+            places = clips.given
+        elif self.selection == "published":
+            places = select_runs(saliency, counts, clock=clock).bounds
         else:
             noise = self.temperature if self.training and self.selection == "slots" else 0.0
-            found = select_windows(
+            places = select_windows(
                 saliency, counts, clock=clock, count=self.n_segments, seconds=self.segment_seconds, temperature=noise
-            )
+            ).bounds
         # The first and the last frame reach out of the clip by half a hop.
         duration = clips.lengths.double() / self.front.sample_rate
-        return found._replace(bounds=found.bounds.clamp(min=0.0).minimum(duration[:, None, None]))
-
-    def _read_salient(self, clips: _Clips, saliency: Tensor) -> Tensor:
-        """What the salient slot holds of the whole clip, classified."""
-        assert self.salient_classifier is not None
-        weights = saliency / saliency.sum(dim=1, keepdim=True)
-        return self.salient_classifier(torch.einsum("bt,btd->bd", weights.to(clips.tokens.dtype), clips.tokens))
+        return places.clamp(min=0.0).minimum(duration[:, None, None])
 
     def _encode(self, features: Tensor, n_frames: Tensor) -> Tensor:
         mask = frame_mask(n_frames, features.shape[1], features.device)
-        return self.encoder(features / _DECIBELS, mask)
+        return self.encoder(features / DECIBELS, mask)
 
     def _positions(self, times: Tensor, lengths: Tensor) -> Tensor:
         """Seconds as places in the clip: -1 where it begins, 1 where it ends."""

@@ -2,7 +2,7 @@ r"""Parts of the playback model: a small encoder, and the decoder that reads one
 
 Padding, missing segments and the company of other clips change nothing.
 
-Book page: ``architecture``.
+Book page: ``playback``.
 """
 
 from __future__ import annotations
@@ -24,18 +24,27 @@ LOCATIONS = ("features", "predictions")
 """What is fused: what was read in each playback, or what was predicted from it."""
 
 _CONTEXT = 5
+_FILTER = 9
+_FLOOR = 0.05
 Latents = Float[Tensor, "batch latents width"]
 
 
 class SmallEncoder(nn.Module):
-    """Three convolutions over time and frequency, two over time: an encoder that a processor trains in minutes.
+    r"""Filters over time and their power, then convolutions over time: an encoder that a processor trains in a minute.
+
+    .. math:: e = \log\bigl(\overline{(w * x)^2} + \epsilon\bigr)
+
+    with filters :math:`w` of 9 frames and 3 bands, :math:`\epsilon` = 0.05, and the mean over 5 frames,
+    of which every second is kept. The power of such a filter says how fast the
+    loudness of a band changes, whatever the phase of the change: a small network
+    need not find that out by itself.
 
     Parameters
     ----------
     n_mels
-        Bands, at least 8.
+        Bands, at least 4. Few and wide ones, since noise makes the level of a narrow band dance.
     channels
-        Of the convolutions over time and frequency, at least 1.
+        Filters, at least 1.
     features
         Width of a frame of the result, at least 1.
 
@@ -46,28 +55,24 @@ class SmallEncoder(nn.Module):
 
     Notes
     -----
-    Each frame is normalised by itself over the channels: batch normalisation
-    would average over hops, and so fit none of them. Book page:
-    ``architecture``.
+    After the modulation filters of Dau, Kollmeier and Kohlrausch, *Modeling
+    auditory processing of amplitude modulation*, JASA 1997, but learnt. Each
+    frame is normalised by itself: batch normalisation would average over hops,
+    and so fit none of them. Book page: ``playback``.
     """
 
     reduction = 2
 
-    def __init__(self, n_mels: int, channels: int = 24, features: int = 96) -> None:
+    def __init__(self, n_mels: int, channels: int = 12, features: int = 48) -> None:
         super().__init__()
-        for name, value, lowest in (("n_mels", n_mels, 8), ("channels", channels, 1), ("features", features, 1)):
+        for name, value, lowest in (("n_mels", n_mels, 4), ("channels", channels, 1), ("features", features, 1)):
             if value < lowest:
                 raise ConfigError(f"{name} is {value}; it must be at least {lowest}")
         self.out_features = features
-        widths = (1, channels, channels, channels)
-        # The last one halves the time: fast changes become features before frames are left out.
-        self.planes = nn.ModuleList(
-            nn.Conv2d(widths[i], widths[i + 1], 3, (2 if i == 2 else 1, 2), 1) for i in range(3)
-        )
-        self.plane_norms = nn.ModuleList(nn.LayerNorm(width) for width in widths[1:])
-        self.join = nn.Linear(channels * -(-n_mels // 8), features)
+        self.filters = nn.Conv2d(1, channels, (_FILTER, 3), (1, 2), (_FILTER // 2, 1))
+        self.join = nn.Linear(channels * -(-n_mels // 2), features)
         self.lines = nn.ModuleList(nn.Conv1d(features, features, _CONTEXT, padding=_CONTEXT // 2) for _ in range(2))
-        self.line_norms = nn.ModuleList(nn.LayerNorm(features) for _ in range(3))
+        self.norms = nn.ModuleList(nn.LayerNorm(features) for _ in range(3))
 
     def count_frames(self, lengths: Int[Tensor, " batch"]) -> Int[Tensor, " batch"]:
         """Valid frames of the result."""
@@ -77,17 +82,14 @@ class SmallEncoder(nn.Module):
         self, features: Float[Tensor, "batch frames mels"], mask: Bool[Tensor, "batch frames"] | None = None
     ) -> Float[Tensor, "batch reduced features"]:
         """Frames of features to fewer and wider ones, 0 on padding; ``mask`` is True on valid frames."""
-        x = features[:, None]  # (B, 1, T, n_mels)
-        for convolution, norm in zip(self.planes, self.plane_norms, strict=True):
-            if mask is not None:
-                x = x.masked_fill(~mask[:, None, :, None], 0.0)
-            x = convolution(x)
-            if mask is not None and x.shape[2] < mask.shape[1]:
-                mask = mask[:, :: self.reduction]
-            x = F.gelu(norm(x.movedim(1, -1))).movedim(-1, 1)
-        x = self.line_norms[0](self.join(x.transpose(1, 2).flatten(2)))  # (B, T', features)
-        valid = None if mask is None else mask[..., None]
-        for convolution, norm in zip(self.lines, list(self.line_norms)[1:], strict=True):
+        x = features if mask is None else features.masked_fill(~mask[..., None], 0.0)
+        power = self.filters(x[:, None]).square()  # (B, channels, T, bands)
+        if mask is not None:
+            power = power.masked_fill(~mask[:, None, :, None], 0.0)
+        power = F.avg_pool2d(power, (_CONTEXT, 1), (self.reduction, 1), (_CONTEXT // 2, 0))
+        x = self.norms[0](self.join((power + _FLOOR).log().transpose(1, 2).flatten(2)))  # (B, T', features)
+        valid = None if mask is None else mask[:, :: self.reduction, None]
+        for convolution, norm in zip(self.lines, list(self.norms)[1:], strict=True):
             x = x if valid is None else x.masked_fill(~valid, 0.0)
             x = x + F.gelu(norm(convolution(x.transpose(1, 2)).transpose(1, 2)))
         return x if valid is None else x.masked_fill(~valid, 0.0)
@@ -102,7 +104,7 @@ def fourier_positions(
     Notes
     -----
     Jaegle et al., *Perceiver: general perception with iterative attention*,
-    ICML 2021, section 3.2. Book page: ``architecture``.
+    ICML 2021, section 3.2. Book page: ``playback``.
     """
     frequencies = torch.linspace(1.0, max_frequency / 2, bands, device=positions.device, dtype=positions.dtype)
     angles = math.pi * positions[..., None] * frequencies
@@ -208,12 +210,10 @@ class PlaybackDecoder(nn.Module):
     Notes
     -----
     What ``adaptive_concat`` computes is ours: no description of the published
-    one is at hand. It asks for a warm-up of the learning rate: on single events
-    of the synthetic needles (two groups of rates at a hop of 20 ms, 300 tested),
-    Adam at 1e-3 with 80 steps of warm-up was right in 98 % after 60 steps, at
-    2e-3 without one in 50 %, chance, after 240. Stergiou and Damen, *Play it back*, ICASSP 2023, and the code
+    one is at hand. It asks for a warm-up of the learning rate.
+    Stergiou and Damen, *Play it back*, ICASSP 2023, and the code
     released with it; Jaegle et al., *Perceiver*, ICML 2021. Book page:
-    ``architecture``.
+    ``playback``.
     """
 
     mixture: nn.Parameter | None

@@ -1,6 +1,6 @@
 r"""What the playback model is trained with: its answer, what it predicts on the way, and that listening again helps.
 
-Book page: ``architecture``.
+Book page: ``playback``.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ def playback_loss(
     salient_weight: float = 0.1,
     rank_weight: float = 0.1,
     margin: float = 0.05,
+    several_labels: bool = True,
 ) -> Float[Tensor, ""]:
     r"""Loss of the answer, of the stages, of the salient slot, and of stages that are worse than earlier ones.
 
@@ -44,11 +45,14 @@ def playback_loss(
         :math:`w_s`, :math:`w_m` and :math:`w_r`, at least 0.
     margin
         Of :func:`rank_loss`.
+    several_labels
+        Whether rows of targets are separate answers; else they are shares of
+        one class each, with sum 1. Without meaning for integers.
 
     Notes
     -----
     Stergiou and Damen, *Play it back*, ICASSP 2023, whose code sums the losses
-    of the stages and ranks the slots. Book page: ``architecture``.
+    of the stages and ranks the slots. Book page: ``playback``.
     """
     for name, weight in (
         ("stage_weight", stage_weight),
@@ -57,10 +61,14 @@ def playback_loss(
     ):
         if not weight >= 0:
             raise ConfigError(f"{name} is {weight}; it must be at least 0")
-    stages = torch.stack([_losses(one, targets) for one in heard.stage_logits.unbind(1)], dim=1)  # (B, stages)
-    loss = _losses(heard.logits, targets).mean() + stage_weight * stages.mean()
+
+    def losses(logits: Tensor) -> Tensor:
+        return _losses(logits, targets, several_labels)
+
+    stages = torch.stack([losses(one) for one in heard.stage_logits.unbind(1)], dim=1)  # (B, stages)
+    loss = losses(heard.logits).mean() + stage_weight * stages.mean()
     if heard.salient_logits is not None:
-        salient = torch.stack([_losses(one, targets) for one in heard.salient_logits.unbind(1)])
+        salient = torch.stack([losses(one) for one in heard.salient_logits.unbind(1)])
         loss = loss + salient_weight * salient.mean()
     return loss + rank_weight * rank_loss(stages, margin)
 
@@ -83,7 +91,7 @@ def rank_loss(losses: Float[Tensor, "batch stages"], margin: float = 0.05) -> Fl
 
     Notes
     -----
-    Stergiou and Damen, *Play it back*, ICASSP 2023. Book page: ``architecture``.
+    Stergiou and Damen, *Play it back*, ICASSP 2023. Book page: ``playback``.
     """
     if not margin >= 0:
         raise ConfigError(f"margin is {margin}; it must be at least 0")
@@ -93,9 +101,9 @@ def rank_loss(losses: Float[Tensor, "batch stages"], margin: float = 0.05) -> Fl
     return (worse.clamp(min=0) / (second - first)).sum(dim=1).mean()
 
 
-def _losses(logits: Tensor, targets: Tensor) -> Tensor:
+def _losses(logits: Tensor, targets: Tensor, several_labels: bool) -> Tensor:
     """Cross-entropy of each clip; with several labels the mean over the separate answers."""
     logits = at_least_float32(logits)
-    if targets.ndim == 1:
+    if targets.ndim == 1 or not several_labels:
         return F.cross_entropy(logits, targets, reduction="none")
     return F.binary_cross_entropy_with_logits(logits, targets.to(logits.dtype), reduction="none").mean(dim=1)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from scipy import integrate, stats
 
-from audioattn_lib.audio.mixing import apply_impulse_responses, mix_band_statistics, mix_clips
+from audioattn_lib.audio.mixing import apply_impulse_responses, cut_and_mix_clips, mix_band_statistics, mix_clips
 from audioattn_lib.errors import ConfigError
 
 
@@ -84,3 +84,21 @@ def test_what_cannot_be_is_named():
         apply_impulse_responses(x[..., 0], torch.ones(1, 2), -0.1, generator=chance())
     with pytest.raises(ValueError, match="responses have shape"):
         apply_impulse_responses(x[..., 0], torch.ones(3), generator=chance())
+
+
+def test_a_stretch_of_another_clip_counts_by_its_length():
+    features = torch.arange(6.0)[:, None, None].expand(6, 200, 2).contiguous()
+    mixed = cut_and_mix_clips(features, 1.0, generator=torch.Generator().manual_seed(0))
+    for clip in range(6):
+        own = mixed.features[clip, :, 0] == clip
+        if int(mixed.partner[clip]) != clip:
+            assert own.float().mean().item() == pytest.approx(mixed.share[clip].item())
+            assert 0.5 <= mixed.share[clip] <= 1
+            taken = mixed.features[clip, ~own, 0]
+            assert (taken == mixed.partner[clip]).all()
+            assert own.int().diff().abs().sum() <= 2  # in one piece
+    assert len(set(mixed.share.tolist())) > 3
+    again = cut_and_mix_clips(features, 1.0, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(again.features, mixed.features)
+    with pytest.raises(ConfigError, match="alpha is 0"):
+        cut_and_mix_clips(features, 0.0, generator=torch.Generator())

@@ -13,6 +13,7 @@ from audioattn_lib.models.playback_layers import FUSIONS, LOCATIONS, PlaybackDec
 from audioattn_lib.models.vgg import VGG
 
 RATE = 16_000
+CHOOSING = [name for name in SELECTIONS if name != "given"]
 LENGTHS = torch.tensor([24_000, 9_000, 640, 17_001])
 
 
@@ -32,15 +33,15 @@ def sound():
     return loudness * torch.randn(4, 24_000, generator=generator, dtype=torch.float64)
 
 
-@pytest.mark.parametrize("selection", SELECTIONS)
+@pytest.mark.parametrize("selection", CHOOSING)
 def test_padding_company_and_order_change_nothing(selection, sound):
     net = model(selection)
-    heard = net.listen(sound, LENGTHS, record=True)
+    heard = net(sound, LENGTHS, record=True)
     assert heard.logits.isfinite().all()
     spoiled = sound.clone()
     for clip, length in enumerate(LENGTHS.tolist()):
         spoiled[clip, length:] = 1e3
-        alone = net.listen(sound[clip : clip + 1, :length], record=True)
+        alone = net(sound[clip : clip + 1, :length], record=True)
         torch.testing.assert_close(alone.logits[0], heard.logits[clip])
         torch.testing.assert_close(alone.stage_logits[0], heard.stage_logits[clip])
         parts = alone.segments.shape[2]
@@ -51,20 +52,19 @@ def test_padding_company_and_order_change_nothing(selection, sound):
     torch.testing.assert_close(net(sound.flip(0), LENGTHS.flip(0))[0].flip(0), heard.logits)
 
 
-@pytest.mark.parametrize("selection", SELECTIONS)
+@pytest.mark.parametrize("selection", CHOOSING)
 def test_evaluation_is_deterministic_and_asking_changes_nothing(selection, sound):
     net = model(selection)
-    first, empty = net(sound, LENGTHS)
-    second, record = net(sound, LENGTHS, record=True)
-    assert torch.equal(first, second)
-    assert empty.is_empty
-    assert record.n_frames.tolist() == (LENGTHS // 640 + 1).tolist()
+    first, second = net(sound, LENGTHS), net(sound, LENGTHS, record=True)
+    assert torch.equal(first.logits, second.logits)
+    assert first.record.is_empty
+    assert second.record.n_frames.tolist() == (LENGTHS // 640 + 1).tolist()
 
 
 @pytest.mark.parametrize("playbacks", [1, 2, 3])
 def test_every_parameter_receives_gradient(playbacks, sound):
     net = model(playbacks=playbacks).train()
-    heard = net.listen(sound, LENGTHS)
+    heard = net(sound, LENGTHS)
     assert heard.salient_logits.shape == (4, playbacks, 3)
     (heard.logits.square().sum() + heard.salient_logits.square().sum()).backward()
     for name, parameter in net.named_parameters():
@@ -84,7 +84,7 @@ def test_the_answer_alone_teaches_slots_and_the_published_choice_does_not(sound)
 def test_only_what_is_played_back_is_heard_between_the_coarse_windows(sound):
     net = model("random", 1)
     x = sound[:1]
-    places = net.listen(x).segments[0, 0].tolist()
+    places = net(x).segments[0, 0].tolist()
     logits, heard = net(x)[0], []
     for middle in range(320, 24_000, 640):  # windows of 160 samples stand 640 apart, and in a playback 320
         changed = x.clone()
@@ -100,7 +100,7 @@ def test_only_what_is_played_back_is_heard_between_the_coarse_windows(sound):
 @pytest.mark.parametrize("location", LOCATIONS)
 def test_fusions(fusion, location, sound):
     net = model(fusion=fusion, location=location, dropout=0.0)
-    logits, stage_logits = net.listen(sound, LENGTHS)[:2]
+    logits, stage_logits = net(sound, LENGTHS)[:2]
     assert logits.shape == (4, 3)
     (logits.square().sum() + stage_logits.square().sum()).backward()
     assert all(p.grad is not None and p.grad.any() for p in net.decoder.parameters())
@@ -109,12 +109,43 @@ def test_fusions(fusion, location, sound):
 
 
 @torch.no_grad()
+def test_whoever_knows_where_to_listen_says_so(sound):
+    net = model("given", 1)
+    places = torch.full((4, 2, 2), torch.nan, dtype=torch.float64)
+    places[0, 0], places[1, 0] = torch.tensor([0.3, 0.7]), torch.tensor([0.1, 9.0])
+    heard = net(sound, LENGTHS, segments=places)
+    assert heard.segments[0, 0, 0].tolist() == pytest.approx([0.3, 0.7])
+    assert heard.segments[1, 0, 0].tolist() == pytest.approx([0.1, 9000 / RATE])  # it ends with its clip
+    assert heard.segments[2:].isnan().all()
+    assert heard.logits.isfinite().all()
+    assert heard.frames[:, 0].tolist() == (LENGTHS // 640 + 1).tolist()
+    assert heard.frames[:, 1].tolist() == [20, 24, 0, 0]  # 0.4 and 0.4625 s, every 20 ms
+    nothing = net(sound[:1], segments=places[2:3])
+    torch.testing.assert_close(net(sound[:1] + 0.0, segments=places[3:]).logits, nothing.logits)
+    with pytest.raises(ValueError, match="segments are missing, and the selection is 'given'"):
+        net(sound)
+    with pytest.raises(ValueError, match="segments are given, and the selection is 'slots'"):
+        model()(sound, LENGTHS, segments=places)
+
+
+def test_a_frozen_encoder_stays_as_it_is(sound):
+    net = model()
+    net.freeze_encoder()
+    net.train()
+    assert net.decoder.training
+    assert not net.encoder.training
+    net(sound, LENGTHS).logits.square().sum().backward()
+    assert all(parameter.grad is None for parameter in net.encoder.parameters())
+    assert all(parameter.grad is not None for parameter in net.slot_attention.parameters())
+
+
+@torch.no_grad()
 def test_a_clip_stops_when_it_is_sure(sound):
     net = model()
-    whole = net.listen(sound, LENGTHS)
+    whole = net(sound, LENGTHS)
     sure = torch.stack([confidence(one, several_labels=True) for one in whole.stage_logits.unbind(1)], dim=1)
     threshold = float(sure[:, 0].sort().values[1:3].mean())  # two stop at once
-    early = net.listen(sound, LENGTHS, threshold=threshold, record=True)
+    early = net(sound, LENGTHS, threshold=threshold, record=True)
     for clip in range(4):
         stop = next((stage for stage in range(2) if sure[clip, stage] >= threshold), 2)
         assert early.playbacks[clip] == stop
@@ -123,13 +154,15 @@ def test_a_clip_stops_when_it_is_sure(sound):
         torch.testing.assert_close(early.stage_logits[clip, : stop + 1], whole.stage_logits[clip, : stop + 1])
         assert early.stage_logits[clip, stop + 1 :].isnan().all()
         assert early.segments[clip, stop:].isnan().all()
+        assert early.frames[clip, : stop + 1].tolist() == whole.frames[clip, : stop + 1].tolist()
+        assert not early.frames[clip, stop + 1 :].any()
     assert (early.playbacks == 0).sum() == 2
-    torch.testing.assert_close(net.listen(sound, LENGTHS, threshold=1.0).logits, whole.logits)
-    at_once = net.listen(sound, LENGTHS, threshold=0.0)
+    torch.testing.assert_close(net(sound, LENGTHS, threshold=1.0).logits, whole.logits)
+    at_once = net(sound, LENGTHS, threshold=0.0)
     torch.testing.assert_close(at_once.logits, whole.stage_logits[:, 0])
     assert at_once.segments.shape == (4, 2, 0, 2)
     with pytest.raises(ValueError, match=r"threshold is 0.5; it must be in \[0, 1\], and None in training"):
-        net.train().listen(sound, LENGTHS, threshold=0.5)
+        net.train()(sound, LENGTHS, threshold=0.5)
 
 
 def test_confidence():
@@ -140,7 +173,7 @@ def test_confidence():
 
 def test_segments_are_in_the_clip_and_in_the_record(sound):
     net = model()
-    heard = net.listen(sound, LENGTHS, record=True)
+    heard = net(sound, LENGTHS, record=True)
     duration = LENGTHS.double() / RATE
     assert heard.segments.shape == (4, 2, 2, 2)
     for clip, places in enumerate(heard.segments):
@@ -160,12 +193,12 @@ def test_segments_are_in_the_clip_and_in_the_record(sound):
 def test_energy_plays_back_what_is_loud(sound):
     x = 0.01 * sound[:1]
     x[0, 12_000:16_000] *= 100
-    start, stop = model("energy", 1).listen(x).segments[0, 0].T
+    start, stop = model("energy", 1)(x).segments[0, 0].T
     assert any(a < 14_000 / RATE < b for a, b in zip(start.tolist(), stop.tolist(), strict=True))
 
 
 def test_silence_and_clips_shorter_than_a_segment_have_an_answer():
-    for selection in SELECTIONS:
+    for selection in CHOOSING:
         net = model(selection)
         for length in (1, 500, 8_000):
             assert net(torch.zeros(2, length, dtype=torch.float64))[0].isfinite().all()
@@ -180,7 +213,7 @@ def test_the_state_of_a_model_is_the_model(sound):
 
 def test_any_front_end_of_the_library_can_listen(sound):
     net = model(encoder=VGG(16, 4, n_blocks=3))
-    heard = net.listen(sound, LENGTHS)
+    heard = net(sound, LENGTHS)
     for clip, length in enumerate(LENGTHS.tolist()):
         torch.testing.assert_close(net(sound[clip : clip + 1, :length])[0][0], heard.logits[clip])
     net.train()(sound, LENGTHS)[0].sum().backward()
@@ -189,7 +222,7 @@ def test_any_front_end_of_the_library_can_listen(sound):
 
 def test_one_hearing_needs_no_slots(sound):
     net = model(playbacks=0)
-    heard = net.listen(sound, LENGTHS, record=True)
+    heard = net(sound, LENGTHS, record=True)
     assert net.slot_attention is None
     assert heard.salient_logits is None
     assert heard.segments.shape == (4, 0, 0, 2)
@@ -235,7 +268,7 @@ def test_positions_in_waves():
         (lambda: Playback.small(3, location="here"), "location is 'here'; it must be one of features, predictions"),
         (lambda: PlaybackDecoder(4, 2, 1, heads=5), "heads is 5; it must be at least 1 and divide width, 96"),
         (lambda: PlaybackDecoder(4, 0, 1), "n_classes is 0"),
-        (lambda: SmallEncoder(4), "n_mels is 4; it must be at least 8"),
+        (lambda: SmallEncoder(3), "n_mels is 3; it must be at least 4"),
         (
             lambda: Playback(MultiResolutionLogMel(2), SmallEncoder(64), PlaybackDecoder(96, 2, 3)),
             "the decoder has 3 stages and the front end 2; make them equal",

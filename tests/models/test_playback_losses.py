@@ -21,6 +21,7 @@ def heard(batch=3, classes=4, playbacks=2, salient=True, seed=0):
         logits(batch, playbacks) if salient else None,
         torch.zeros(batch, playbacks, 1, 2),
         torch.full((batch,), playbacks),
+        torch.ones(batch, playbacks + 1, dtype=torch.int64),
         AttentionRecord.empty(),
     )
 

@@ -9,6 +9,8 @@ moved into place last, so a kill at any instant leaves the previous pair whole.
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -65,8 +67,7 @@ def save_checkpoint(directory: Path, model: nn.Module, optimizer: torch.optim.Op
     if torch.cuda.is_available():
         tensors["rng/cuda"] = torch.cuda.get_rng_state()
     tensor_file = directory / f"last-{position.step:08d}.safetensors"
-    with write_atomically(tensor_file) as temporary:
-        save_file({name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}, temporary)
+    _write_tensors(tensor_file, tensors)
     groups = [{k: v for k, v in group.items() if _is_plain(v)} for group in state["param_groups"]]
     content = {"tensors": tensor_file.name, "position": asdict(position), "scalars": scalars, "groups": groups}
     with write_atomically(directory / "last.json") as temporary:
@@ -107,8 +108,7 @@ def load_checkpoint(directory: Path, model: nn.Module, optimizer: torch.optim.Op
 
 def save_best(directory: Path, model: nn.Module) -> None:
     """Write the weights of the best epoch so far."""
-    with write_atomically(directory / "best.safetensors") as temporary:
-        save_file({n: t.detach().cpu().contiguous().clone() for n, t in model.state_dict().items()}, temporary)
+    _write_tensors(directory / "best.safetensors", model.state_dict())
 
 
 def load_best(directory: Path, model: nn.Module) -> None:
@@ -125,6 +125,18 @@ def load_weights(path: Path, model: nn.Module) -> None:
     except (OSError, SafetensorError) as error:
         raise RunError(f"{path}: not a readable safetensors file ({error})") from error
     _load_state(model, tensors, path)
+
+
+def _write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    whole = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    with write_atomically(path) as temporary:
+        try:
+            save_file(whole, temporary)
+        except SafetensorError as error:  # an error of the disk, such as a full one, is only in its text
+            number = re.search(r"(?:os error|code:) (\d+)", str(error))
+            if number is None:
+                raise
+            raise OSError(int(number[1]), str(error)) from error
 
 
 def _load_state(model: nn.Module, tensors: dict[str, Tensor], source: Path) -> None:

@@ -1,13 +1,17 @@
 """Laws of the training loop, its checkpoints and the run directory."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import pandas as pd
 import pytest
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import save_file
 from torch import nn
 
 from audioattn_lib.errors import ConfigError, RunError
+from audioattn_lib.training import checkpoint
 from audioattn_lib.training.checkpoint import load_weights, save_best
 from audioattn_lib.training.loop import TrainingSettings, fit, select_device
 from audioattn_lib.training.run_directory import Run, RunDirectory, write_atomically
@@ -159,7 +163,7 @@ def test_a_plateau_lowers_the_learning_rate_and_a_higher_score_may_be_better(tmp
 
 
 def test_a_loss_that_is_not_finite_names_the_clips(tmp_path):
-    with pytest.raises(RunError, match="epoch 1, batch 2, in rain.wav, dog.wav"):
+    with pytest.raises(RunError, match="loss is nan at step 7, epoch 1, batch 2, in rain.wav, dog.wav"):
         train(tmp_path, batches=Batches(poison=(1, 2)))
 
 
@@ -217,6 +221,30 @@ def test_a_full_disk_keeps_what_was_there(tmp_path):
         raise OSError(28, "No space left on device")
     assert file.read_text() == "old"
     assert list(tmp_path.iterdir()) == [file]
+
+
+@pytest.mark.parametrize("full_at", [2, 6, 7])
+def test_a_disk_that_is_full_at_a_checkpoint_keeps_the_one_before(tmp_path, monkeypatch, full_at):
+    whole, history = train(tmp_path / "whole")
+    written = 0
+
+    def fill(tensors, path):
+        nonlocal written
+        written += 1
+        if written == full_at:
+            Path(path).write_bytes(b"half")
+            raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+        save_file(tensors, path)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(checkpoint, "save_file", fill)
+        with pytest.raises(RunError, match="disk is full; what was saved before is intact"):
+            train(tmp_path / "full")
+    assert not list((tmp_path / "full").rglob(".*"))
+    resumed, resumed_history = train(tmp_path / "full")
+    for name, tensor in whole.state_dict().items():
+        assert torch.equal(tensor, resumed.state_dict()[name]), name
+    assert history["train_loss"].tolist() == resumed_history["train_loss"].tolist()
 
 
 def test_a_run_that_is_not_there_or_not_finished_says_so(tmp_path):

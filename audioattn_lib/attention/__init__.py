@@ -31,7 +31,7 @@ module                      holds
 ``pattern_kernels``         attention under a pattern, on the pairs that it allows
 ``slots``                   slot attention: slots that compete for frames
 ``segments``                from saliency to parts of a clip, to listen to again
-``regions``                 densities over time and frequency, as records keep them
+``regions``                 densities over time, and time and frequency, as records keep them
 ``record``, ``export``      what was attended to, in seconds and hertz, and as files
 =========================== ==========================================================================
 """

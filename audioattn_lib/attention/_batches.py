@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from ..errors import ConfigError
-from .record import AttentionRecord, Density, FrameClock
+from .record import AttentionRecord, FrameClock
+from .regions import Density
 
 __all__ = ["FRAMES", "Padding", "check_dropout", "host", "read", "to_record"]
 

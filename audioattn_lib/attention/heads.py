@@ -21,7 +21,8 @@ from torch import nn
 
 from ..errors import ConfigError
 from .pooling import Context, Lengths, Values
-from .record import AttentionRecord, Density, FrameClock
+from .record import AttentionRecord, FrameClock
+from .regions import Density
 
 __all__ = ["MultiHeadAttention"]
 

@@ -42,7 +42,8 @@ from .expectations import GaussianBasis
 from .head_dropout import HeadDropout
 from .maps import entmax, softmax
 from .pooling import Padding
-from .record import AttentionRecord, Density, FrameClock
+from .record import AttentionRecord, FrameClock
+from .regions import Density
 from .value_function import ValueFunction
 from .variants import VARIANTS
 

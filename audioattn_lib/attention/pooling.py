@@ -25,7 +25,8 @@ from .encoders import ENCODERS, ConvolutionEncoder, LastStateEncoder, MomentsEnc
 from .expectations import GaussianBasis
 from .maps import softmax
 from .mixtures import Mixture
-from .record import AttentionRecord, Density, FrameClock
+from .record import AttentionRecord, FrameClock
+from .regions import Density
 from .scores import AdditiveScorer
 from .value_function import ValueFunction
 from .value_variance import deviation, value_variance

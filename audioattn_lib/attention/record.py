@@ -15,12 +15,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special
 
 from ..errors import RunError
-from .regions import Regions
+from .regions import Density, Regions
 
-__all__ = ["AttentionRecord", "Density", "FrameClock", "merge_spans"]
+__all__ = ["AttentionRecord", "FrameClock", "merge_spans"]
 
 Array = NDArray[np.floating[Any]]
 
@@ -62,85 +61,6 @@ class FrameClock:
     def seconds(self, position: Array, n_frames: Array | int) -> Array:
         """Seconds of a relative ``position``: 0 is where frame 0 begins, 1 where the last one ends."""
         return self.start + np.asarray(position) * np.asarray(n_frames) * self.period
-
-
-@dataclass(frozen=True)
-class Density:
-    r"""Beta-Gaussian densities over time, one mixture a clip.
-
-    A mode with :math:`\alpha > 1`, location :math:`\mu` and half-width
-    :math:`a` has the density
-
-    .. math:: p(t) = \frac{C_k}{a}\Bigl[1 - \bigl(\tfrac{t-\mu}{a}\bigr)^2\Bigr]_+^{k},
-       \qquad k = \frac{1}{\alpha-1},
-       \qquad C_k = \frac{\Gamma(k+\frac32)}{\sqrt\pi\,\Gamma(k+1)},
-
-    and variance :math:`a^2/(2k+3)`; a mode with :math:`\alpha = 1` is the
-    Gaussian of the same variance, and its half-width is infinite.
-
-    Parameters
-    ----------
-    location, variance
-        Seconds and square seconds, shape ``(clips, modes)``.
-    alpha
-        At least 1, shape ``(clips, modes)``.
-    mode_weight
-        Share of each mode, at least 0, rows sum to 1; shape ``(clips, modes)``.
-
-    Notes
-    -----
-    Martins et al., *Sparse continuous distributions and Fenchel-Young losses*,
-    JMLR 2022. Book page: ``urban_sound``.
-    """
-
-    location: Array
-    variance: Array
-    alpha: Array
-    mode_weight: Array
-
-    def __post_init__(self) -> None:
-        shape = np.shape(self.location)
-        for name in ("location", "variance", "alpha", "mode_weight"):
-            value = np.asarray(getattr(self, name), dtype=np.float64)
-            if value.shape != shape or value.ndim != 2:
-                raise ValueError(f"{name} has shape {value.shape}; all fields need one shape (clips, modes), {shape}")
-            object.__setattr__(self, name, value)
-        if np.any(self.variance <= 0):
-            raise ValueError(f"variance holds {self.variance.min()}; every variance must be above 0")
-        if np.any(self.alpha < 1):
-            raise ValueError(f"alpha holds {self.alpha.min()}; every alpha must be at least 1")
-
-    @property
-    def half_width(self) -> Array:
-        r"""Half-width :math:`a = \sqrt{(2k+3)\,\mathrm{variance}}` in seconds; infinite for a Gaussian."""
-        with np.errstate(divide="ignore"):
-            k = 1.0 / (self.alpha - 1.0)
-        return np.sqrt((2.0 * k + 3.0) * self.variance)
-
-    def pdf(self, times: Array) -> Array:
-        """Density in 1/seconds at ``times`` (shape ``(n,)``), summed over the modes: shape ``(clips, n)``."""
-        u, k, compact = self._standardise(times)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            log_constant = special.gammaln(k + 1.5) - special.gammaln(k + 1.0) - 0.5 * np.log(np.pi)
-            inside = np.exp(k * np.log(np.clip(1.0 - u**2, 0.0, None)) + log_constant) / self.half_width[..., None]
-        deviation = np.sqrt(self.variance)[..., None]
-        z = (np.asarray(times, dtype=np.float64) - self.location[..., None]) / deviation
-        gaussian = np.exp(-0.5 * z**2) / (deviation * np.sqrt(2.0 * np.pi))
-        return np.sum(self.mode_weight[..., None] * np.where(compact, inside, gaussian), axis=1)
-
-    def cdf(self, times: Array) -> Array:
-        """Mass up to ``times`` (shape ``(n,)``), summed over the modes: shape ``(clips, n)``."""
-        u, k, compact = self._standardise(times)
-        inside = special.betainc(k + 1.0, k + 1.0, np.clip((1.0 + u) / 2.0, 0.0, 1.0))
-        z = (np.asarray(times, dtype=np.float64) - self.location[..., None]) / np.sqrt(self.variance)[..., None]
-        return np.sum(self.mode_weight[..., None] * np.where(compact, inside, special.ndtr(z)), axis=1)
-
-    def _standardise(self, times: Array) -> tuple[Array, Array, NDArray[np.bool_]]:
-        compact = (self.alpha > 1.0)[..., None]
-        k = 1.0 / np.where(compact, self.alpha[..., None] - 1.0, 1.0)
-        width = np.where(compact, np.where(np.isinf(self.half_width), 1.0, self.half_width)[..., None], 1.0)
-        u = (np.asarray(times, dtype=np.float64) - self.location[..., None]) / width
-        return np.where(compact, u, 0.0), k, compact
 
 
 _BATCHED = ("n_frames", "weights", "head_weights", "read_weights", "maps", "alignment", "segments")
@@ -286,7 +206,7 @@ class AttentionRecord:
     def span(self, clip: int = 0) -> tuple[float, float]:
         """Seconds at which the first valid frame of one clip begins and the last one ends."""
         edges = self.clock.edges(self._valid(clip))
-        return float(edges[0]), float(edges[-1])
+        return _to_nanoseconds(edges[0]), _to_nanoseconds(edges[-1])
 
     def saliency(self, clip: int = 0) -> Array:
         r"""How much each valid frame of one clip is attended to: at least 0, sum 1; shape ``(n_frames[clip],)``.
@@ -333,12 +253,12 @@ class AttentionRecord:
                 for m, a, w in zip(one.location[0], one.half_width[0], one.mode_weight[0], strict=True)
                 if w > 0
             ]
-            return merge_spans([(a, b) for a, b in spans if b > a])
+            return merge_spans([(_to_nanoseconds(a), _to_nanoseconds(b)) for a, b in spans if b > a])
         attended = self.saliency(clip) > 0
         edges = self.clock.edges(len(attended))
         change = np.diff(np.concatenate([[0], attended.astype(np.int8), [0]]))
         starts, stops = np.flatnonzero(change == 1), np.flatnonzero(change == -1)
-        return [(float(edges[a]), float(edges[b])) for a, b in zip(starts, stops, strict=True)]
+        return [(_to_nanoseconds(edges[a]), _to_nanoseconds(edges[b])) for a, b in zip(starts, stops, strict=True)]
 
     @staticmethod
     def concatenate(records: Sequence[AttentionRecord]) -> AttentionRecord:
@@ -407,6 +327,11 @@ def merge_spans(spans: Iterable[tuple[float, float]]) -> list[tuple[float, float
         else:
             merged.append((start, stop))
     return merged
+
+
+def _to_nanoseconds(seconds: float) -> float:
+    """A time without the noise of its computation, which a person would have to read."""
+    return round(float(seconds), 9)
 
 
 def _pad_and_join(parts: Sequence[NDArray[Any]], fill: float) -> NDArray[Any]:

@@ -1,4 +1,4 @@
-r"""Densities over time and frequency as a record keeps them: ellipses in seconds and rows.
+r"""Densities as a record keeps them: over time in seconds, over time and frequency in seconds and rows.
 
 Book page: ``from_weights_to_densities``.
 """
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-__all__ = ["Regions"]
+__all__ = ["Density", "Regions"]
 
 Array = NDArray[np.floating[Any]]
 
@@ -22,6 +22,85 @@ _OUTLINE = 2.0
 
 # Narrowest deviation that a map shows, in cells, and the most points along a side of a cell that look for it
 _FINEST, _POINTS = 1 / 8, 8
+
+
+@dataclass(frozen=True)
+class Density:
+    r"""Beta-Gaussian densities over time, one mixture a clip.
+
+    A mode with :math:`\alpha > 1`, location :math:`\mu` and half-width
+    :math:`a` has the density
+
+    .. math:: p(t) = \frac{C_k}{a}\Bigl[1 - \bigl(\tfrac{t-\mu}{a}\bigr)^2\Bigr]_+^{k},
+       \qquad k = \frac{1}{\alpha-1},
+       \qquad C_k = \frac{\Gamma(k+\frac32)}{\sqrt\pi\,\Gamma(k+1)},
+
+    and variance :math:`a^2/(2k+3)`; a mode with :math:`\alpha = 1` is the
+    Gaussian of the same variance, and its half-width is infinite.
+
+    Parameters
+    ----------
+    location, variance
+        Seconds and square seconds, shape ``(clips, modes)``.
+    alpha
+        At least 1, shape ``(clips, modes)``.
+    mode_weight
+        Share of each mode, at least 0, rows sum to 1; shape ``(clips, modes)``.
+
+    Notes
+    -----
+    Martins et al., *Sparse continuous distributions and Fenchel-Young losses*,
+    JMLR 2022. Book page: ``urban_sound``.
+    """
+
+    location: Array
+    variance: Array
+    alpha: Array
+    mode_weight: Array
+
+    def __post_init__(self) -> None:
+        shape = np.shape(self.location)
+        for name in ("location", "variance", "alpha", "mode_weight"):
+            value = np.asarray(getattr(self, name), dtype=np.float64)
+            if value.shape != shape or value.ndim != 2:
+                raise ValueError(f"{name} has shape {value.shape}; all fields need one shape (clips, modes), {shape}")
+            object.__setattr__(self, name, value)
+        if np.any(self.variance <= 0):
+            raise ValueError(f"variance holds {self.variance.min()}; every variance must be above 0")
+        if np.any(self.alpha < 1):
+            raise ValueError(f"alpha holds {self.alpha.min()}; every alpha must be at least 1")
+
+    @property
+    def half_width(self) -> Array:
+        r"""Half-width :math:`a = \sqrt{(2k+3)\,\mathrm{variance}}` in seconds; infinite for a Gaussian."""
+        with np.errstate(divide="ignore"):
+            k = 1.0 / (self.alpha - 1.0)
+        return np.sqrt((2.0 * k + 3.0) * self.variance)
+
+    def pdf(self, times: Array) -> Array:
+        """Density in 1/seconds at ``times`` (shape ``(n,)``), summed over the modes: shape ``(clips, n)``."""
+        u, k, compact = self._standardise(times)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            log_constant = special.gammaln(k + 1.5) - special.gammaln(k + 1.0) - 0.5 * np.log(np.pi)
+            inside = np.exp(k * np.log(np.clip(1.0 - u**2, 0.0, None)) + log_constant) / self.half_width[..., None]
+        deviation = np.sqrt(self.variance)[..., None]
+        z = (np.asarray(times, dtype=np.float64) - self.location[..., None]) / deviation
+        gaussian = np.exp(-0.5 * z**2) / (deviation * np.sqrt(2.0 * np.pi))
+        return np.sum(self.mode_weight[..., None] * np.where(compact, inside, gaussian), axis=1)
+
+    def cdf(self, times: Array) -> Array:
+        """Mass up to ``times`` (shape ``(n,)``), summed over the modes: shape ``(clips, n)``."""
+        u, k, compact = self._standardise(times)
+        inside = special.betainc(k + 1.0, k + 1.0, np.clip((1.0 + u) / 2.0, 0.0, 1.0))
+        z = (np.asarray(times, dtype=np.float64) - self.location[..., None]) / np.sqrt(self.variance)[..., None]
+        return np.sum(self.mode_weight[..., None] * np.where(compact, inside, special.ndtr(z)), axis=1)
+
+    def _standardise(self, times: Array) -> tuple[Array, Array, NDArray[np.bool_]]:
+        compact = (self.alpha > 1.0)[..., None]
+        k = 1.0 / np.where(compact, self.alpha[..., None] - 1.0, 1.0)
+        width = np.where(compact, np.where(np.isinf(self.half_width), 1.0, self.half_width)[..., None], 1.0)
+        u = (np.asarray(times, dtype=np.float64) - self.location[..., None]) / width
+        return np.where(compact, u, 0.0), k, compact
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..attention.record import AttentionRecord, Density, FrameClock
+from ..attention.record import AttentionRecord, FrameClock
+from ..attention.regions import Density
 from .describe import Events, known_events, title_of
 from .figure import Figure, render
 from .player import Player, player

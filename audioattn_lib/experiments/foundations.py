@@ -22,7 +22,8 @@ from torch.nn import functional as F
 
 from ..attention.densities import BetaGaussian
 from ..attention.mixtures import Mixture
-from ..attention.record import AttentionRecord, Density, FrameClock
+from ..attention.record import AttentionRecord, FrameClock
+from ..attention.regions import Density
 from ..audio.features import LogMel
 from ..data.manifest import Manifest
 from ..errors import ConfigError

@@ -12,7 +12,7 @@ from torch.autograd import gradcheck, gradgradcheck
 
 from audioattn_lib.attention import densities
 from audioattn_lib.attention.densities import ALPHAS, BetaGaussian
-from audioattn_lib.attention.record import Density
+from audioattn_lib.attention.regions import Density
 from audioattn_lib.errors import ConfigError
 
 ALPHA = [1.0, 1.05, 4 / 3, 3 / 2, 1.7, 2.0, 3.0, 6.0]

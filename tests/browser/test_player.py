@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from audioattn_lib.attention.record import AttentionRecord, Density, FrameClock
+from audioattn_lib.attention.record import AttentionRecord, FrameClock
+from audioattn_lib.attention.regions import Density
 from audioattn_lib.display import player, scrubber
 from audioattn_lib.display.page import page as whole_page
 

@@ -178,7 +178,7 @@ def test_curve_of_a_narrow_density_is_not_stepped_over():
     record = make_record("mixture")
     from dataclasses import replace
 
-    from audioattn_lib.attention.record import Density
+    from audioattn_lib.attention.regions import Density
 
     narrow = Density(*(np.full((2, 1), value) for value in (0.5, 1e-8, 2.0, 1.0)))
     drawn = curve(replace(record, density=narrow))

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audioattn_lib.attention.record import AttentionRecord, Density, FrameClock
+from audioattn_lib.attention.record import AttentionRecord, FrameClock
+from audioattn_lib.attention.regions import Density
 from audioattn_lib.training.faithfulness import (
     MEASURES,
     evaluate,

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Self, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, cast
 
 import numpy as np
 import torch
@@ -32,6 +32,9 @@ from .embedding import FrontEnd
 from .layers import at_least_float32, frame_mask, masked_mean
 from .playback_encoder import DECIBELS
 from .playback_layers import PlaybackDecoder, SmallEncoder
+
+if TYPE_CHECKING:
+    from .multi_task import Tasks
 
 __all__ = ["SELECTIONS", "Heard", "Playback", "confidence"]
 
@@ -127,7 +130,11 @@ class Playback(nn.Module):
         Of the noise with which training chooses windows, at least 0; see
         :func:`~audioattn_lib.attention.segments.select_windows`.
     several_labels
-        Whether a clip may have several labels, for :func:`confidence`.
+        Whether a clip may have several labels, for :func:`confidence`; not where there are tasks.
+    tasks
+        How the classes of the decoder are divided among several questions, see
+        :mod:`audioattn_lib.models.multi_task`; a clip then stops when the least
+        sure answer is sure. None is one question.
 
     Notes
     -----
@@ -156,6 +163,7 @@ class Playback(nn.Module):
         segment_seconds: float = 1.0,
         temperature: float = 0.5,
         several_labels: bool = True,
+        tasks: Tasks | None = None,
     ) -> None:
         super().__init__()
         if selection not in SELECTIONS:
@@ -170,11 +178,17 @@ class Playback(nn.Module):
             raise ConfigError(
                 f"the decoder has {len(decoder.stages)} stages and the front end {len(front)}; make them equal"
             )
+        if tasks is not None and tasks.n_classes != decoder.classifier.out_features:
+            raise ConfigError(
+                f"the decoder has {decoder.classifier.out_features} classes and the tasks {tasks.n_classes}; "
+                "give the decoder as many as all tasks have"
+            )
         self.front, self.encoder, self.decoder = front, encoder, decoder
         self._encoder_is_frozen = False
         self.selection = selection
         self.n_segments, self.segment_seconds = n_segments, segment_seconds
-        self.temperature, self.several_labels = temperature, several_labels
+        self.temperature, self.several_labels = temperature, several_labels and tasks is None
+        self.tasks = tasks
         self.slot_attention: SlotAttention | None = None
         self.salient_classifier: nn.Linear | None = None
         if selection in ("slots", "published") and len(front) > 1:
@@ -283,7 +297,7 @@ class Playback(nn.Module):
             logits = self.decoder.classifier(clips.heard[:, -1])
             stage_logits.append(_spread(logits, clips.rows, batch))
             if threshold is not None and stage + 1 < stages:
-                sure = confidence(logits, several_labels=self.several_labels) >= threshold
+                sure = self._confidence(logits) >= threshold
                 answer = _put(answer, logits[sure], clips.rows[sure], batch)
                 clips = clips.keep(~sure)
                 if not len(clips.rows):
@@ -306,6 +320,11 @@ class Playback(nn.Module):
             frames,
             self._describe(played, waveforms, lengths) if record else AttentionRecord.empty(),
         )
+
+    def _confidence(self, logits: Tensor) -> Tensor:
+        if self.tasks is not None:
+            return self.tasks.confidence(logits)
+        return confidence(logits, several_labels=self.several_labels)
 
     def _begin(self, waveforms: Tensor, lengths: Tensor | None, segments: Tensor | None) -> _Clips:
         """The first hearing: the whole clip at the coarsest hop."""

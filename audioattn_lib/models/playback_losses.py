@@ -37,7 +37,7 @@ def playback_loss(
     Parameters
     ----------
     heard
-        Of :meth:`audioattn_lib.models.playback.Playback.listen`.
+        Of a :class:`~audioattn_lib.models.playback.Playback`.
     targets
         Class of each clip, integers ``(B,)``; or 1 where a clip has a label and
         0 where not, ``(B, classes)``, where mixed examples have shares between.

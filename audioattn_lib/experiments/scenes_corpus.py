@@ -22,7 +22,7 @@ from ..data.manifest import Manifest
 from ..data.sounds import Sounds
 from ..data.splits import Split, fold_names, grouped_share, leave_domain_out, split_clips
 from ..data.store import FeatureStore
-from ..errors import ConfigError
+from ..errors import ConfigError, ManifestError
 from ..training.loop import select_device
 from .corpus import PreparedCorpus, load_checked
 from .scenes_config import Config
@@ -107,6 +107,12 @@ def _prepare(
     split, tests = _divide(manifest, held_out, test_devel)
     table = manifest.table
     domains = np.asarray(table["domain"] if "domain" in table else [""] * len(table), dtype=np.str_)
+    unheard = sorted(set(domains[tests == "test_seen"]) - set(domains[split.train]))
+    if unheard:
+        raise ManifestError(
+            f"{manifest.name}: test_seen has clips of domain {', '.join(unheard)}, which no training clip has; give "
+            "that test another name, such as test_unseen_device, or train on these domains"
+        )
     extract = _build_front_end(front_end, sample_rate, n_mels, hop, f_max_jitter)
     store = FeatureStore.build(manifest, extract, cache_directory() / "features", device=select_device(device))
     targets = torch.as_tensor(np.asarray(manifest.label_indices()))

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from audioattn_lib.audio import io
-from audioattn_lib.errors import ConfigError, RunError
+from audioattn_lib.errors import ConfigError, ManifestError, RunError
 from audioattn_lib.experiments import scenes_and_instruments as experiment
 from audioattn_lib.experiments.domain_results import WORST, DomainResults
 from audioattn_lib.experiments.scenes_and_instruments import Config
@@ -254,6 +254,13 @@ def test_development_clips_can_be_a_test_where_there_is_none(tone_corpus):
     assert not set(devel.split.train) & set(devel.split.valid)
     with pytest.raises(ConfigError, match="orchestra has a test_seen of its own"):
         experiment.prepare(Config.smoke(test_devel=True))
+
+
+def test_domains_that_training_lacks_are_no_seen_ones(tone_corpus):
+    table = tone_corpus / "metadata.csv"
+    table.write_text(table.read_text().replace("test_far,a", "test_seen,b"))
+    with pytest.raises(ManifestError, match="test_seen has clips of domain b, which no training clip has; give that"):
+        experiment.prepare(Config(data=str(tone_corpus)))
 
 
 def test_devices_are_read_from_a_folder(tmp_path):

@@ -89,6 +89,36 @@ def test_gradients_of_both_orders(basis, interval):
     assert gradgradcheck(f, inputs)
 
 
+BASES = [PowerBasis(3), WaveBasis([1.0, 5.0]), FunctionBasis(lambda t: t.exp()[..., None], 1), GaussianBasis.grid(4)]
+
+
+@pytest.mark.parametrize("alpha", [1.0, 4 / 3, 1.7])
+@pytest.mark.parametrize("basis", BASES, ids=lambda basis: type(basis).__name__)
+def test_mapped_over_a_batch_they_say_the_same(basis, alpha):
+    def f(location, variance):
+        return basis_expectation(BetaGaussian(location, variance, alpha, check=False), basis)
+
+    location, variance = f64(0.3, 0.4, 0.9), f64(0.02, 0.1, 0.001)
+    torch.testing.assert_close(torch.vmap(f)(location, variance), f(location, variance))
+    jacobian = torch.vmap(torch.func.jacrev(f))(location, variance)
+    alone = torch.stack([torch.func.jacrev(f)(*one) for one in zip(location, variance, strict=True)])
+    torch.testing.assert_close(jacobian, alone)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("basis", BASES, ids=lambda basis: type(basis).__name__)
+def test_compiled_by_torch_they_say_the_same(basis):
+    def f(location, variance):
+        return basis_expectation(BetaGaussian(location, variance, 4 / 3, check=False), basis)
+
+    inputs = tuple(x.requires_grad_() for x in (f64(0.3, 0.4, 0.9), f64(0.02, 0.1, 0.001)))
+    found, expected = torch.compile(f, backend="aot_eager")(*inputs), f(*inputs)
+    torch.testing.assert_close(found, expected)
+    for one, other in zip(*(torch.autograd.grad(x.square().sum(), inputs) for x in (found, expected)), strict=True):
+        torch.testing.assert_close(one, other)
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
 def test_lower_precision_is_the_result_rounded(dtype):
     location, variance = torch.tensor([0.25, 0.5], dtype=dtype), torch.tensor([0.01, 0.03125], dtype=dtype)

@@ -201,6 +201,24 @@ def test_gradients_of_both_orders(alpha):
     assert gradgradcheck(f, inputs())
 
 
+@pytest.mark.parametrize("alpha", [1.0, 1.2, 4 / 3, 3 / 2, 2.0])
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_gradients_of_both_orders_in_every_dimension(alpha, n):
+    generator = torch.Generator().manual_seed(0)
+    location, x = torch.rand(2, n, generator=generator, dtype=torch.float64)
+    raw = 0.2 * torch.rand(n, n, generator=generator, dtype=torch.float64)
+
+    def f(location, raw):
+        covariance = raw @ raw.mT + 0.5 * torch.eye(n, dtype=torch.float64)
+        density = MultivariateBetaGaussian(location, covariance, alpha, check=False)
+        mean = multivariate_expectation(lambda t: (t[..., :1] * 2).sin() + t.square(), density, 6)
+        return density.pdf(x), density.log_prob(x), density.entropy(), density.tsallis_entropy(), mean
+
+    inputs = (location.requires_grad_(), raw.requires_grad_())
+    assert gradcheck(f, inputs)
+    assert gradgradcheck(f, inputs)
+
+
 def test_gradients_with_respect_to_alpha():
     alpha = f64(1.4, 2.3).requires_grad_()
 

@@ -158,7 +158,7 @@ def test_alpha_tensors_fit_rows_and_are_refused_where_they_do_not():
 # Dynamo makes an instance of a Function, which Function warns of
 @pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")
 @pytest.mark.slow
-@pytest.mark.parametrize("alpha", [4 / 3, 1.5, 1.7, 2.0])
+@pytest.mark.parametrize("alpha", [4 / 3, 1.5, 1.7, 2.0, torch.tensor(1.6)], ids=str)
 def test_compiled_by_torch_is_the_same(alpha):
     compiled = torch.compile(lambda x: entmax(x, alpha), fullgraph=True, backend="aot_eager")
     x = torch.randn(5, 30, requires_grad=True)

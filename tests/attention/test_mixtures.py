@@ -9,11 +9,17 @@ from adaptive_quadrature import integrate
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.autograd import gradcheck, gradgradcheck
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
-from audioattn_lib.attention.bases import PowerBasis
+from audioattn_lib.attention.bases import MultivariateGaussianBasis, PowerBasis
 from audioattn_lib.attention.basis_expectations import basis_expectation
 from audioattn_lib.attention.densities import BetaGaussian
 from audioattn_lib.attention.elliptical import MultivariateBetaGaussian
+from audioattn_lib.attention.elliptical_expectations import (
+    multivariate_expectation,
+    multivariate_gaussian_expectation,
+)
 from audioattn_lib.attention.expectations import GaussianBasis, expectation, gaussian_expectation
 from audioattn_lib.attention.mixtures import Mixture
 from audioattn_lib.errors import ConfigError
@@ -125,6 +131,51 @@ def test_gradients_of_both_orders(alpha, name):
     inputs = tuple(x.requires_grad_() for x in inputs)
     assert gradcheck(f, inputs)
     assert gradgradcheck(f, inputs)
+
+
+class Elements(TorchDispatchMode):
+    """Counts the elements of every tensor that is made."""
+
+    def __init__(self):
+        super().__init__()
+        self.total = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        made = func(*args, **(kwargs or {}))
+        self.total += sum(x.numel() for x in tree_leaves(made) if isinstance(x, torch.Tensor))
+        return made
+
+
+@pytest.mark.parametrize("alpha", [1.0, 4 / 3, 1.7])
+@pytest.mark.parametrize("grown", ["modes", "functions", "modes on the plane", "functions on the plane", "nodes"])
+def test_memory_grows_linearly_in_modes_functions_and_nodes(alpha, grown):
+    def cost(factor):
+        modes = 4 * (factor if grown.startswith("modes") else 1)
+        functions = 16 * (factor if grown.startswith("functions") else 1)
+        weights = torch.full((modes,), 1 / modes).requires_grad_()
+        with Elements() as elements:
+            if "plane" in grown or grown == "nodes":
+                location = torch.rand(modes, 2, requires_grad=True)
+                covariance = 0.01 * torch.eye(2).repeat(modes, 1, 1)
+                ours = Mixture(weights, MultivariateBetaGaussian(location, covariance, alpha, check=False), check=False)
+                if grown == "nodes":
+                    # a rule of n nodes along each of two axes has n^2
+                    found = multivariate_expectation(lambda x: x.sin(), ours, 8 * round(factor**0.5))
+                else:
+                    basis = MultivariateGaussianBasis.grid((functions // 4, 4), (0.1,))
+                    found = multivariate_gaussian_expectation(ours, basis)
+            else:
+                location = torch.rand(modes, requires_grad=True)
+                ours = Mixture(
+                    weights, BetaGaussian(location, torch.full((modes,), 0.01), alpha, check=False), check=False
+                )
+                found = gaussian_expectation(ours, GaussianBasis.grid(functions))
+            found.sum().backward()
+        return elements.total
+
+    costs = [cost(factor) for factor in (1, 4, 16)]
+    assert costs[1] < 5 * costs[0]
+    assert costs[2] < 5 * costs[1]
 
 
 def test_gradients_of_quantiles_and_samples():

@@ -108,7 +108,7 @@ def test_support_is_in_seconds_and_clipped_to_the_clip():
     sparse = np.zeros((1, 1, 10), dtype=np.float32)
     sparse[0, 0, [2, 3, 7]] = 1 / 3
     record = AttentionRecord("sparsemax", FrameClock(0.1, 0.0), ("a",), np.array([10]), sparse)
-    assert record.support() == [(0.2, 0.4), (0.7, 0.8)]  # to the digit: three frames of 0.1 s are no 0.30000000000000004
+    assert record.support() == [(0.2, 0.4), (0.7, 0.8)]  # to the digit, though 7 * 0.1 is not 0.7
 
 
 def test_a_record_survives_its_file(tmp_path):

@@ -15,7 +15,7 @@ from audioattn_lib.experiments.directories import make_once
 from audioattn_lib.models.layers import MaskedBatchNorm1d, frame_mask, masked_mean
 from audioattn_lib.training.averaging import AveragedModel
 from audioattn_lib.training.distributed import SharedStep, join_processes, leave_to_main
-from audioattn_lib.training.loop import TrainingSettings, fit
+from audioattn_lib.training.loop import TrainingSettings, fit, select_device
 from audioattn_lib.training.run_directory import Run, RunDirectory
 
 CLIPS, FRAMES, BANDS = 17, 9, 5  # the last batch of 8 has one clip: fewer than processes
@@ -87,10 +87,11 @@ def train(
     optimizer=torch.optim.Adam,
     kill_at=None,
     poison=None,
+    device="cpu",
     **more,
 ):
     """Train into ``root`` and return the history."""
-    store = Store(clips)
+    device, store = select_device(device), Store(clips)
     if poison is not None:
         store.clips[poison][0, 0] = float("nan")
     targets = torch.tensor([int(clip[:, 0].mean() > 0) for clip in store.clips])
@@ -113,19 +114,19 @@ def train(
         return nn.functional.cross_entropy(logits, batch.targets), (logits.argmax(1) == batch.targets).sum()
 
     def evaluate(network):
-        features, lengths = store.batch(range(8))
-        return {"loss": float(nn.functional.cross_entropy(network(features, lengths), targets[:8]))}
+        features, lengths = (values.to(device) for values in store.batch(range(8)))
+        return {"loss": float(nn.functional.cross_entropy(network(features, lengths), targets[:8].to(device)))}
 
     return fit(
         model,
         optimizer(model.parameters()),
         lambda step: rate / (1 + 0.1 * step),
-        BatchLoader(store, targets, range(clips), 8, seed=3),
+        BatchLoader(store, targets, range(clips), 8, seed=3, device=device),
         loss,
         evaluate,
         TrainingSettings(more.pop("epochs", 3), checkpoint_seconds=0, tensorboard=False, **more),
         RunDirectory(root),
-        device=torch.device("cpu"),
+        device=device,
         describe=lambda batch: ", ".join(f"{int(i)}.wav" for i in batch.indices),
     )
 
@@ -178,7 +179,7 @@ def make(root):
     return make_once(directory, made)
 
 
-def main(root):
+def main(root, device="cpu"):
     """What the tests look at, of several processes."""
     processes = join_processes()
     told = types.SimpleNamespace(
@@ -188,7 +189,7 @@ def main(root):
         gradient_error=gradient_error(processes),
     )
     for name, options in CASES.items():
-        train(root / "two" / name, **options)
+        train(root / "two" / name, device=device, **{"precision": "float32", **options})
     train(root / "two" / "dropout", dropout=0.4)
     train_killed(root / "two" / "resumed", 4, dropout=0.4)
     train(root / "two" / "resumed", dropout=0.4)
@@ -207,4 +208,4 @@ def main(root):
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), *sys.argv[2:])

@@ -9,17 +9,29 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+from click.testing import CliRunner
 from safetensors.torch import load_file
 from shared_training import CASES, train, train_killed
 
 from audioattn_lib.batch.processes import Place, find_place
+from audioattn_lib.cli import audioattn
 from audioattn_lib.errors import ConfigError
 from audioattn_lib.training.loop import select_device
+from audioattn_lib.training.run_directory import Run
 
 HERE = Path(__file__).parent
 TIMINGS = ["seconds", "clips_per_second"]
 TOLERANCE = {"rtol": 1e-4, "atol": 1e-5}
 """Of weights after three epochs: sums over clips in another order, which Adam's first steps make larger."""
+
+
+ENVIRONMENT = {
+    "WORLD_SIZE": "4",
+    "RANK": "3",
+    "LOCAL_RANK": "1",
+    "MASTER_ADDR": "127.0.0.1",
+    "MASTER_PORT": "29500",
+}
 
 
 def torchrun(*arguments, processes=2, **options):
@@ -90,6 +102,55 @@ def test_two_processes_give_the_weights_and_the_history_of_one(root, tmp_path, c
         assert len(history(two)) < options["epochs"]
 
 
+@pytest.mark.cuda
+def test_two_devices_give_the_weights_of_one(tmp_path):
+    if torch.cuda.device_count() < 2:
+        pytest.skip("one CUDA device; NCCL wants one for each process")
+    done = torchrun(HERE / "shared_training.py", tmp_path, "cuda")
+    assert done.returncode == 0, done.stderr
+    for case, options in CASES.items():
+        if case != "bfloat16":
+            train(tmp_path / "one" / case, device="cuda", **{"precision": "float32", **options})
+            assert_close(last(tmp_path / "two" / case), last(tmp_path / "one" / case), **TOLERANCE)
+
+
+@pytest.mark.slow
+def test_the_command_line_trains_in_two_processes(tmp_path):
+    chapter = "scenes_and_instruments"
+    command = [
+        "train",
+        chapter,
+        "--preset",
+        "smoke",
+        "--device",
+        "cpu",
+        "--average",
+        "ema",
+        "--batch-size",
+        "7",
+        "--runs",
+    ]
+    one = CliRunner().invoke(audioattn, [*command, str(tmp_path / "one")])
+    assert one.exit_code == 0, one.output
+    done = torchrun("-m", "audioattn_lib", *command, tmp_path / "two")
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == 1, "one process speaks"
+    runs = [Run.load(next((tmp_path / name / chapter).iterdir())) for name in ("one", "two")]
+    assert runs[0].key == runs[1].key
+    assert [run.environment["processes"] for run in runs] == [1, 2]
+    pd.testing.assert_frame_equal(runs[0].predictions, runs[1].predictions, rtol=1e-3, atol=1e-4)
+    pd.testing.assert_frame_equal(history(runs[0].path), history(runs[1].path), **TOLERANCE)
+
+
+@pytest.mark.parametrize("command", [["sweep", "grid.yml"], ["book"]])
+def test_what_starts_processes_itself_is_not_for_torchrun(monkeypatch, command):
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    result = CliRunner().invoke(audioattn, command)
+    assert result.exit_code == 2
+    assert "torchrun started 4 processes of" in result.output
+
+
 def test_a_killed_run_of_two_resumes_to_the_same_weights(root):
     whole, resumed = root / "two" / "dropout", root / "two" / "resumed"
     for name, tensor in last(whole).items():
@@ -134,15 +195,6 @@ def test_without_torchrun_a_process_is_alone(monkeypatch):
     assert find_place() == Place(0, 1, 0)
     monkeypatch.setenv("WORLD_SIZE", "1")
     assert find_place().is_main
-
-
-ENVIRONMENT = {
-    "WORLD_SIZE": "4",
-    "RANK": "3",
-    "LOCAL_RANK": "1",
-    "MASTER_ADDR": "127.0.0.1",
-    "MASTER_PORT": "29500",
-}
 
 
 @pytest.mark.parametrize(

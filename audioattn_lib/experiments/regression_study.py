@@ -221,7 +221,8 @@ class RegressionStudy:
         for name in self.names:
             row = table.loc[name]
             sure, above = row["p_holm"] < 0.05, row["difference"] > 0
-            what = "not reliably different from" if not sure else "reliably above" if above else "reliably below"
+            unsure = "not reliably different from" if row["runs"] == 1 else "not in every seed reliably different from"
+            what = unsure if not sure else "reliably above" if above else "reliably below"
             text.append(
                 f"{self.title(name)} is {what} the linear baseline "
                 f"({row['difference']:+.2f}, {row['difference_low']:+.2f} to {row['difference_high']:+.2f})."

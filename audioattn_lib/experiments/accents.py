@@ -190,8 +190,11 @@ def baseline(config: Config, root: str | Path = "runs") -> Run:
     shared = (*CORPUS_FIELDS, "trials", "fold", "protocol", "seed", "batch_size")
     settings = {"baseline": "linear", **{name: getattr(config, name) for name in shared}}
     directory, device = open_run(__name__, NAME, settings, prepared.data_hash, config.device, root)
-    if directory.is_complete:
-        return Run.load(directory.path)
+    return make_once(directory, lambda: _fit_baseline(config, prepared, directory, device))
+
+
+def _fit_baseline(config: Config, prepared: Prepared, directory: RunDirectory, device: torch.device) -> Run:
+    leave_to_main()
     split = prepared.split(config)
     inputs = []
     for rows in (split.train, split.valid, split.test):

@@ -181,8 +181,11 @@ def baseline(config: Config, root: str | Path = "runs") -> Run:
     settings = {"baseline": "linear", **{name: getattr(config, name) for name in _OF_BASELINE}}
     device = select_device(config.device)
     directory = open_directory(__name__, NAME, settings, prepared.data_hash, str(device), root)
-    if directory.is_complete:
-        return Run.load(directory.path)
+    return make_once(directory, lambda: _fit_baseline(config, prepared, directory, device))
+
+
+def _fit_baseline(config: Config, prepared: Prepared, directory: RunDirectory, device: torch.device) -> Run:
+    leave_to_main()
     scaled = Scaled(BandScaling(config.n_mels, config.centring), nn.Identity())
     fit_scaling(scaled.scaling, config, prepared)
     scaled.to(device)

@@ -28,6 +28,7 @@ from ..data.loading import BatchLoader
 from ..errors import ConfigError
 from ..models.seq2seq import NETWORKS
 from ..training.baseline import summary_features
+from ..training.distributed import leave_to_main
 from ..training.progress import Progress
 from ..training.run_directory import Run
 from .directories import make_once, open_run
@@ -115,6 +116,7 @@ def _regress(name: str, config: Config, table: FeatureTable, encoders: Sequence[
     directory, _ = open_run(__name__, NAME, settings, prepare(config).data_hash, config.device, root)
 
     def make() -> Run:
+        leave_to_main()
         regressor: Any = config.regressor
         chosen = table.select(prepare(config).manifest.ids)
         predictions, metrics = regress_features(chosen, model=regressor, max_iter=config.max_iter, seed=config.seed)

@@ -330,8 +330,11 @@ def baseline(config: Config, root: str | Path = "runs") -> Run:
     shared = ("data", "fold", "protocol", "seed", "sample_rate", "n_mels", "skip_bad_clips", "batch_size")
     settings = {"baseline": "linear", **{name: getattr(config, name) for name in shared}}
     directory, device = open_run(__name__, NAME, settings, prepared.data_hash, config.device, root)
-    if directory.is_complete:
-        return Run.load(directory.path)
+    return make_once(directory, lambda: _fit_baseline(config, prepared, directory, device))
+
+
+def _fit_baseline(config: Config, prepared: Prepared, directory: RunDirectory, device: torch.device) -> Run:
+    leave_to_main()
     split = split_clips(prepared.manifest, config.fold, config.protocol, config.seed)
     inputs = []
     for rows in (split.train, split.valid, split.test):

@@ -9,6 +9,7 @@ from .attention import compare_attention, plot_attention
 from .detection import plot_detection
 from .feature_map import FeatureMap, feature_map, neighbour_axes, principal_axes
 from .figure import Figure
+from .film_strip import FilmStrip, Hearing, film_strip
 from .heads import head_player, plot_heads, split_heads
 from .lines import plot_lines
 from .maps import plot_simplex, plot_threshold
@@ -25,6 +26,8 @@ __all__ = [
     "AttentionExplorer",
     "FeatureMap",
     "Figure",
+    "FilmStrip",
+    "Hearing",
     "Panel",
     "Player",
     "Scrubber",
@@ -32,6 +35,7 @@ __all__ = [
     "compare_attention",
     "explore",
     "feature_map",
+    "film_strip",
     "head_player",
     "is_interactive",
     "neighbour_axes",

@@ -11,5 +11,6 @@ EXPERIMENTS: Mapping[str, str] = {
     "sleepiness": "audioattn_lib.experiments.sleepiness",
     "scenes_and_instruments": "audioattn_lib.experiments.scenes_and_instruments",
     "accents": "audioattn_lib.experiments.accents",
+    "playback": "audioattn_lib.experiments.playback",
 }
 """Module of each experiment by the name of its notebook."""

@@ -47,7 +47,7 @@ import numpy as np
 from numpy.random import Generator
 
 from ...errors import ConfigError
-from .acoustics import RATE, Sound, a_weighted_level, fade, samples, shaped_noise
+from .acoustics import RATE, Sound, a_weighted_level, fade, oscillate, samples
 from .backgrounds import BACKGROUNDS, record_background
 from .corpus import event_columns, make_once, parse_options, random_numbers, require_range, require_whole, write_clips
 from .sounds import DISTRACTORS
@@ -65,8 +65,10 @@ SPLITS = ("train", "train", "train", "devel", "test")
 _RECORDINGS = 4
 """Recordings of each kind of background in a split."""
 _BACKGROUND_LEVEL = (-40.0, -34.0)
+_PITCH = (900.0, 2400.0)
+_OVERTONES = np.array([1.0, 0.6, 0.3])
 _RATE_SPREAD = 0.5
-_DEPTH = (0.65, 0.85)
+_DEPTH = (0.8, 0.95)
 _WINDOW = 0.01
 _EDGE = 0.05
 _PEAK = 0.9
@@ -97,12 +99,12 @@ class NeedlesOptions:
         Another seed, other clips.
     """
 
-    clips_per_class: int = 60
-    duration: float = 10.0
+    clips_per_class: int = 100
+    duration: float = 6.0
     events: tuple[int, int] = (1, 2)
     event_duration: tuple[float, float] = (0.5, 0.8)
     snr: tuple[float, float] = (6.0, 14.0)
-    distractors: tuple[int, int] = (3, 6)
+    distractors: tuple[int, int] = (2, 4)
     distractor_snr: tuple[float, float] = (8.0, 20.0)
     seed: int = 0
 
@@ -197,14 +199,13 @@ def compose(options: NeedlesOptions) -> Iterator[Clip]:
 
 
 def flutter(rate: float, rng: Generator, seconds: float) -> Sound:
-    r"""One event: noise in a band, whose power flutters at ``rate`` hertz, RMS about 1.
+    r"""One event: a tone with two overtones whose power flutters at ``rate`` hertz, RMS about 1.
 
     The depth :math:`m` makes up for what a Hann window of 10 ms smooths away,
     so that also the depth, as such a window sees it, is alike for all rates.
     """
     n = samples(seconds)
-    centre, octaves = rng.uniform(1500.0, 3500.0), rng.uniform(0.5, 0.8)
-    carrier = shaped_noise(rng, n, lambda f: np.exp(-((np.log2(f / centre) / octaves) ** 2)))
+    carrier = oscillate(rng.uniform(*_PITCH), _OVERTONES, n, rng.uniform()) / np.sqrt(np.sum(_OVERTONES**2) / 2)
     rate = rate + float(rng.uniform(-_RATE_SPREAD, _RATE_SPREAD))
     depth = float(rng.uniform(*_DEPTH)) * _seen(max(CLASSES.values())) / _seen(rate)
     time = np.arange(n) / RATE

@@ -1,0 +1,149 @@
+"""What a network of the chapter on playing back is made of and trained with: settings, ranges, presets.
+
+Book page: ``playback``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..models.playback_layers import FUSIONS, LOCATIONS
+from .fields import make_preset, require, require_choice
+
+__all__ = ["SELECTIONS", "SIZES", "TRAININGS", "Config"]
+
+SELECTIONS = ("none", "random", "energy", "slots", "published", "oracle")
+"""What is played back: nothing, or parts chosen in one of these ways; ``oracle`` is told where the events are."""
+TRAININGS = ("two_step", "joint")
+"""Encoder alone and then what listens again; or everything at once."""
+SIZES = ("tiny", "small")
+"""Sizes of encoder and decoder, for a processor."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """One network on one test fold. Unknown or impossible values are errors that name the field."""
+
+    data: str = field(default="needles", metadata={"help": "corpus: needles, or a folder with recordings"})
+    selection: str = field(
+        default="slots", metadata={"help": "what to play back: none, random, energy, slots, published or oracle"}
+    )
+    playbacks: int = field(default=2, metadata={"help": "how often to listen again; none listens once whatever it is"})
+    n_segments: int = field(default=2, metadata={"help": "parts of the clip in each playback"})
+    segment_seconds: float = field(default=0.8, metadata={"help": "length of each part"})
+    fold: str = field(default="first", metadata={"help": "test fold or test split; first is the first there is"})
+    seed: int = field(default=0, metadata={"help": "seed of weights, batches and augmentation, from 0"})
+    sample_rate: int = field(default=16000, metadata={"help": "hertz; sounds are resampled on loading"})
+    hop: float = field(default=0.04, metadata={"help": "seconds between frames at first; playback i has hop / (i + 1)"})
+    window: float = field(default=0.01, metadata={"help": "seconds of the window, the same at every hop"})
+    n_mels: int = field(default=8, metadata={"help": "mel bands"})
+    clip_seconds: float = field(default=0.0, metadata={"help": "length of the crops to train on, 0 for whole clips"})
+    views: int = field(default=1, metadata={"help": "crops of a test clip whose probabilities are averaged"})
+    size: str = field(default="tiny", metadata={"help": "of encoder and decoder: tiny or small"})
+    fusion: str = field(default="adaptive", metadata={"help": "of the stages: adaptive (published), mean, ..."})
+    location: str = field(default="features", metadata={"help": "what is fused: features (published) or predictions"})
+    temperature: float = field(default=0.5, metadata={"help": "of the chance with which slots choose in training"})
+    stage_weight: float = field(default=0.3, metadata={"help": "of the loss after each stage"})
+    salient_weight: float = field(default=0.3, metadata={"help": "of the loss of what is salient alone"})
+    rank_weight: float = field(default=0.1, metadata={"help": "of the loss of stages worse than earlier ones"})
+    training: str = field(default="two_step", metadata={"help": "two_step (published) or joint"})
+    freeze_encoder: bool = field(
+        default=True, metadata={"help": "two_step: leave the encoder as the first step made it"}
+    )
+    encoder_epochs: int = field(default=40, metadata={"help": "two_step: passes over the clips of the first step"})
+    encoder_lr: float = field(default=3e-3, metadata={"help": "two_step: highest learning rate of the first step"})
+    epochs: int = field(default=12, metadata={"help": "passes over the training clips"})
+    batch_size: int = field(default=16, metadata={"help": "clips a step"})
+    lr: float = field(default=3e-3, metadata={"help": "highest learning rate"})
+    warm_up: float = field(default=0.1, metadata={"help": "share of the steps in which the rate rises, in [0, 1)"})
+    weight_decay: float = field(default=1e-2, metadata={"help": "of AdamW"})
+    gradient_clip: float = field(default=1.0, metadata={"help": "largest norm of the gradient"})
+    mixup: float = field(default=0.0, metadata={"help": "alpha of MixUp, 0 for none; published 0.3"})
+    cutmix: float = field(default=0.0, metadata={"help": "alpha of CutMix, 0 for none; published 1"})
+    mix_share: float = field(default=0.3, metadata={"help": "share of the batches that are mixed, in [0, 1]"})
+    monitor: str = field(default="loss", metadata={"help": "development score of the best epoch: error or loss"})
+    device: str = field(default="auto", metadata={"help": "auto, cpu or cuda"})
+    precision: str = field(default="auto", metadata={"help": "auto (bfloat16 on CUDA), float32 or bfloat16"})
+    skip_bad_clips: bool = field(default=False, metadata={"help": "leave out clips that fail the check, and say which"})
+
+    def __post_init__(self) -> None:
+        for name, values in {
+            "selection": SELECTIONS,
+            "size": SIZES,
+            "fusion": FUSIONS,
+            "location": LOCATIONS,
+            "training": TRAININGS,
+            "monitor": ("error", "loss"),
+            "device": ("auto", "cpu", "cuda"),
+            "precision": ("auto", "float32", "bfloat16"),
+        }.items():
+            require_choice(self, name, values)
+        object.__setattr__(self, "fold", str(self.fold))
+        for name in ("n_segments", "views", "encoder_epochs", "epochs", "batch_size"):
+            require(self, name, getattr(self, name) >= 1, "at least 1")
+        for name in ("seed", "playbacks", "clip_seconds", "temperature", "weight_decay", "mixup", "cutmix"):
+            require(self, name, getattr(self, name) >= 0, "at least 0")
+        for name in ("stage_weight", "salient_weight", "rank_weight"):
+            require(self, name, getattr(self, name) >= 0, "at least 0")
+        for name in ("segment_seconds", "hop", "window", "lr", "encoder_lr", "gradient_clip"):
+            require(self, name, getattr(self, name) > 0, "above 0")
+        require(self, "n_mels", self.n_mels >= 8, "at least 8")
+        require(self, "sample_rate", self.sample_rate >= 1000, "at least 1000 hertz")
+        require(self, "warm_up", 0 <= self.warm_up < 1, "in [0, 1)")
+        require(self, "mix_share", 0 <= self.mix_share <= 1, "in [0, 1]")
+        require(self, "views", self.views == 1 or self.clip_seconds > 0, "1 while clip_seconds is 0: a view is a crop")
+        if self.selection == "oracle":
+            require(self, "clip_seconds", self.clip_seconds == 0, "0 for the oracle, who knows places in whole clips")
+            require(self, "mix_share", not (self.mixup or self.cutmix), "unused by the oracle: mixup and cutmix at 0")
+
+    @property
+    def stages(self) -> int:
+        """How often a clip is heard at most: once, and once for each playback."""
+        return 1 if self.selection == "none" else self.playbacks + 1
+
+    @classmethod
+    def preset(cls, name: str, **changes: Any) -> Config:
+        """The preset ``"smoke"``, ``"default"`` or ``"paper"``, with some fields changed; None changes nothing."""
+        presets = {"smoke": cls.smoke, "default": cls.default, "paper": cls.paper}
+        return make_preset(cls, presets, name, changes)
+
+    @classmethod
+    def smoke(cls, **changes: Any) -> Config:
+        """Seconds on a CPU: a few short needles, one epoch; for tests."""
+        settings: dict[str, Any] = {
+            "data": "needles?clips_per_class=6&duration=4",
+            "encoder_epochs": 1,
+            "epochs": 1,
+            "playbacks": 1,
+        }
+        return cls(**{**settings, **changes})
+
+    @classmethod
+    def default(cls, **changes: Any) -> Config:
+        """About a quarter of a minute a network on one CPU core: what the book shows when nothing else is there."""
+        return cls(**changes)
+
+    @classmethod
+    def paper(cls, **changes: Any) -> Config:
+        """The published settings on AudioSet, as far as a processor's encoder can follow them; for CUDA."""
+        settings: dict[str, Any] = {
+            "data": "audioset",
+            "playbacks": 3,
+            "hop": 0.025,
+            "window": 0.02,
+            "n_mels": 128,
+            "clip_seconds": 10.0,
+            "views": 2,
+            "size": "small",
+            "stage_weight": 0.1,
+            "salient_weight": 0.1,
+            "encoder_epochs": 50,
+            "epochs": 50,
+            "batch_size": 64,
+            "lr": 5e-3,
+            "encoder_lr": 5e-3,
+            "warm_up": 0.05,
+            "weight_decay": 1e-4,
+        }
+        return cls(**{**settings, **changes})

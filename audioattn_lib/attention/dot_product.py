@@ -86,7 +86,9 @@ def attend(
             mask = mask & seen if mask.dtype == torch.bool else mask.masked_fill(~seen, -torch.inf)
     if alpha == 1:
         return F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
-    scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)
+    dtype = torch.promote_types(query.dtype, torch.float32)
+    with torch.autocast(query.device.type, enabled=False):  # scores in half precision would be those of other weights
+        scores = query.to(dtype) @ key.to(dtype).transpose(-1, -2) * query.shape[-1] ** -0.5
     if mask is not None and mask.dtype != torch.bool:
         scores, mask = scores + mask, None
     return entmax(scores, alpha, mask=mask).to(value.dtype) @ value

@@ -52,6 +52,9 @@ def test_half_precision(dtype):
     low = attend(*(x.to(dtype) for x in inputs), alpha=1.5)
     assert low.dtype == dtype
     torch.testing.assert_close(low.double(), attend(*inputs, alpha=1.5), atol=0.05, rtol=0.05)
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = attend(*(x.float() for x in inputs), alpha=1.5)
+    torch.testing.assert_close(mixed.double(), attend(*inputs, alpha=1.5), atol=0.02, rtol=0.02)
     large = [60 * torch.ones(1, 1, 2, 64, dtype=dtype) for _ in range(3)]
     assert (attend(*large, alpha=1.5) == 60).all()
 

@@ -227,6 +227,10 @@ class RegressionStudy:
                 f"{self.title(name)} is {what} the linear baseline "
                 f"({row['difference']:+.2f}, {row['difference_low']:+.2f} to {row['difference_high']:+.2f})."
             )
+        told = (run.metrics["note"].split("; ") for run in (*self.runs, self.baseline))
+        text += [
+            f"{note[:1].upper()}{note[1:]}." for note in dict.fromkeys(note for notes in told for note in notes if note)
+        ]
         return " ".join(text)
 
     def histories(self) -> dict[str, pd.DataFrame]:

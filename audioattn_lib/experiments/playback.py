@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -35,10 +35,12 @@ from ..data.store import FeatureStore
 from ..data.waveforms import WaveformStore
 from ..data.windows import WindowLoader
 from ..errors import ConfigError
+from ..models.mvit import MViT
 from ..models.playback import Playback
 from ..models.playback_encoder import EncoderClassifier
 from ..models.playback_layers import PlaybackDecoder, SmallEncoder
 from ..models.playback_losses import playback_loss
+from ..models.weights import load_weights
 from ..training import faithfulness
 from ..training.baseline import linear_baseline, summary_features
 from ..training.checkpoint import load_best
@@ -76,10 +78,9 @@ NAME = "playback"
 COMPARED = ("none", "random", "energy", "slots", "oracle")
 """What the chapter compares."""
 
-_WIDTHS = {
-    "tiny": {"channels": 12, "features": 48, "n_latents": 8, "width": 48},
-    "small": {"channels": 24, "features": 96, "n_latents": 16, "width": 96},
-}
+_ENCODERS = {"tiny": (12, 48), "small": (24, 96)}
+_PUBLISHED = {"n_latents": 256, "width": 512, "heads": 8, "self_layers": 3}
+_DECODERS = {"tiny": {"n_latents": 8, "width": 48}, "small": {"n_latents": 16, "width": 96}}
 _OF_SECOND_STEP = {
     "selection",
     "n_segments",
@@ -174,16 +175,14 @@ def _front(sample_rate: int, hop: float, window: float, n_mels: int, stages: int
 def build_model(config: Config, n_classes: int, *, several_labels: bool) -> Playback:
     """The network of a configuration, with weights drawn from the global generator."""
     front = _front(config.sample_rate, config.hop, config.window, config.n_mels, config.stages)
-    sizes = _WIDTHS[config.size]
-    encoder = SmallEncoder(config.n_mels, sizes["channels"], sizes["features"])
+    encoder = _encoder(config)
     decoder = PlaybackDecoder(
         encoder.out_features,
         n_classes,
         config.stages,
-        n_latents=sizes["n_latents"],
-        width=sizes["width"],
         fusion=config.fusion,
         location=config.location,
+        **_DECODERS.get(config.size, _PUBLISHED),
     )
     return Playback(
         front,
@@ -195,6 +194,12 @@ def build_model(config: Config, n_classes: int, *, several_labels: bool) -> Play
         temperature=config.temperature,
         several_labels=several_labels,
     )
+
+
+def _encoder(config: Config) -> SmallEncoder | MViT:
+    if config.size in _ENCODERS:
+        return SmallEncoder(config.n_mels, *_ENCODERS[config.size])
+    return MViT.preset(config.size.removeprefix("mvit_").upper())
 
 
 def train_encoder(config: Config, root: str | Path = "runs") -> Run:
@@ -212,14 +217,15 @@ def train_encoder(config: Config, root: str | Path = "runs") -> Run:
 
 def _encoder_classifier(config: Config, n_classes: int) -> EncoderClassifier:
     front = _front(config.sample_rate, config.hop, config.window, config.n_mels, config.playbacks + 1)
-    sizes = _WIDTHS[config.size]
-    return EncoderClassifier(front, SmallEncoder(config.n_mels, sizes["channels"], sizes["features"]), n_classes)
+    return EncoderClassifier(front, _encoder(config), n_classes)
 
 
 def _train_encoder(config: Config, prepared: Prepared, directory: RunDirectory, device: torch.device) -> Run:
     split = split_clips(prepared.manifest, config.fold, seed=config.seed)
     torch.manual_seed(config.seed)
     model = _encoder_classifier(config, len(prepared.manifest.classes))
+    if config.pretrained:
+        load_weights(cast("nn.Module", model.encoder), config.pretrained)
     stages = config.playbacks + 1
 
     def loss(network: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -290,6 +296,8 @@ def _train(config: Config, prepared: Prepared, directory: RunDirectory, device: 
         model.encoder.load_state_dict(taught.encoder.state_dict())  # type: ignore[attr-defined]
         if config.freeze_encoder:
             model.freeze_encoder()
+    elif config.pretrained:
+        load_weights(cast("nn.Module", model.encoder), config.pretrained)
     known = prepared.event_places(config.n_segments, config.segment_seconds) if config.selection == "oracle" else None
 
     def places(batch: Batch) -> Tensor | None:

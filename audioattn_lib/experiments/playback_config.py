@@ -17,8 +17,8 @@ SELECTIONS = ("none", "random", "energy", "slots", "published", "oracle")
 """What is played back: nothing, or parts chosen in one of these ways; ``oracle`` is told where the events are."""
 TRAININGS = ("two_step", "joint")
 """Encoder alone and then what listens again; or everything at once."""
-SIZES = ("tiny", "small")
-"""Sizes of encoder and decoder, for a processor."""
+SIZES = ("tiny", "small", "mvit_t", "mvit_s", "mvit_b")
+"""Sizes of encoder and decoder: two for a processor, and the published ones with MViTv2."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,10 @@ class Config:
     n_mels: int = field(default=8, metadata={"help": "mel bands"})
     clip_seconds: float = field(default=0.0, metadata={"help": "length of the crops to train on, 0 for whole clips"})
     views: int = field(default=1, metadata={"help": "crops of a test clip whose probabilities are averaged"})
-    size: str = field(default="tiny", metadata={"help": "of encoder and decoder: tiny or small"})
+    size: str = field(
+        default="tiny", metadata={"help": "of encoder and decoder: tiny, small, or mvit_t, mvit_s, mvit_b"}
+    )
+    pretrained: str = field(default="", metadata={"help": "file of weights that the encoder starts from; empty: none"})
     fusion: str = field(default="adaptive", metadata={"help": "of the stages: adaptive (published), mean, ..."})
     location: str = field(default="features", metadata={"help": "what is fused: features (published) or predictions"})
     temperature: float = field(default=0.5, metadata={"help": "of the chance with which slots choose in training"})
@@ -126,7 +129,7 @@ class Config:
 
     @classmethod
     def paper(cls, **changes: Any) -> Config:
-        """The published settings on AudioSet, as far as a processor's encoder can follow them; for CUDA."""
+        """The published settings on AudioSet; for CUDA."""
         settings: dict[str, Any] = {
             "data": "audioset",
             "playbacks": 3,
@@ -135,7 +138,7 @@ class Config:
             "n_mels": 128,
             "clip_seconds": 10.0,
             "views": 2,
-            "size": "small",
+            "size": "mvit_b",
             "stage_weight": 0.1,
             "salient_weight": 0.1,
             "encoder_epochs": 50,

@@ -181,6 +181,27 @@ def test_impossible_settings_are_named(changes, message):
         Config(**changes)
 
 
+@pytest.mark.parametrize("training", ["two_step", "joint"])
+def test_the_encoder_starts_from_a_file(training, tmp_path):
+    torch.manual_seed(7)
+    config = Config.smoke(
+        selection="none", training=training, encoder_lr=1e-12, lr=1e-12, pretrained=str(tmp_path / "encoder.pt")
+    )
+    source = experiment.build_model(config, 4, several_labels=True).encoder
+    torch.save({"model_state": source.state_dict()}, tmp_path / "encoder.pt")
+    model = experiment.load_model(experiment.run(config, tmp_path / "runs"))
+    for name, weight in source.state_dict().items():
+        torch.testing.assert_close(model.encoder.state_dict()[name], weight, atol=1e-6, rtol=0)
+
+
+def test_the_published_encoders_are_sizes():
+    paper = Config.preset("paper", playbacks=1, selection="energy")
+    assert paper.size == "mvit_b"
+    model = experiment.build_model(dataclasses.replace(paper, size="mvit_t"), 527, several_labels=True)
+    assert len(model.encoder.blocks) == 10
+    assert model.decoder.latents.shape == (256, 512)
+
+
 def test_presets():
     assert Config.preset("paper").playbacks == 3
     assert Config.preset("default", selection="energy").selection == "energy"

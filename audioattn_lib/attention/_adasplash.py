@@ -24,13 +24,15 @@ from ._compiled import whole_power
 from ._values import are_real
 from .thresholds import solve
 
-__all__ = ["agree", "entmax_weights", "is_on_device", "package"]
+__all__ = ["MOST_ELEMENTS", "agree", "entmax_weights", "is_on_device", "package"]
 
 Kernel = Callable[..., Tensor]
 
 # What the kernel takes by itself where it has no histogram to start from
 _STEPS = 10
 _BUDGET = 5e-6
+MOST_ELEMENTS = 1 << 30
+"""The kernels count in 32 bits, and are given up to twice as much for what is filled up."""
 
 
 def entmax_weights(x: Tensor, top: Tensor, alpha: float) -> Tensor | None:
@@ -48,7 +50,8 @@ def entmax_weights(x: Tensor, top: Tensor, alpha: float) -> Tensor | None:
     alpha
         Above 1.
     """
-    if not (x.dtype == torch.float32 and x.numel() and whole_power(alpha) and is_on_device(x)):
+    fits = x.dtype == torch.float32 and 0 < x.numel() < MOST_ELEMENTS
+    if not (fits and whole_power(alpha) and is_on_device(x)):
         return None
     kernel = _checked(float(alpha), x.device)
     return None if kernel is None else _run(kernel, x, top, alpha)

@@ -21,7 +21,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from ._adasplash import agree, is_on_device, package
+from ._adasplash import MOST_ELEMENTS, agree, is_on_device, package
 from ._compiled import whole_power
 from .maps import entmax
 
@@ -102,6 +102,7 @@ def _by_blocks(query: Tensor, key: Tensor, value: Tensor, alpha: float, valid: T
     learns = query.requires_grad or not (key.requires_grad or value.requires_grad)
     # queries are filled up to as many as there are keys
     fits = 0 < m <= n <= 2 * m and features in _HEAD_FEATURES and query.dtype in _BUDGETS
+    fits = fits and 0 < key.numel() < MOST_ELEMENTS
     if not (alike and learns and fits and alpha > 1 and whole_power(alpha) and is_on_device(query)):
         return None
     kernel = _checked(float(alpha), features, query.dtype, query.device)

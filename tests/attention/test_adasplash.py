@@ -129,6 +129,19 @@ def test_function_transforms_take_ours(install):
         by_the_kernel(x, torch.tensor(1.5))
 
 
+def test_what_the_kernels_cannot_count_is_ours(install, monkeypatch):
+    calls = install()
+    for module in (_adasplash, dot_product):
+        monkeypatch.setattr(module, "MOST_ELEMENTS", 100)
+    with pytest.raises(ConfigError, match="the kernel needs"):
+        by_the_kernel(torch.randn(10, 10), 1.5)
+    attend(*torch.randn(3, 1, 1, 7, 16), alpha=1.5)
+    assert not calls
+    for empty in (torch.empty(0, 5), torch.empty(2, 0, 5)):
+        assert entmax(empty, 1.5).shape == empty.shape
+    assert attend(*torch.empty(3, 0, 2, 4, 16), alpha=1.5).shape == (0, 2, 4, 16)
+
+
 def test_without_the_package_or_a_device_it_is_ours(monkeypatch):
     x = torch.randn(3, 5)
     with pytest.raises(ConfigError, match="scores torch.float32 on cpu"):

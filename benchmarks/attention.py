@@ -20,6 +20,7 @@ from .harness import Case, Target, peak_memory
 Work = dict[str, Callable[[], object]]
 
 CONTINUOUS = [name for name, variant in VARIANTS.items() if variant.domain == "continuous"]
+OTHERS = {"alpha 1.7": 1.7, "alpha 3": 3.0}
 
 
 def cases(device: str) -> list[Case]:
@@ -56,6 +57,12 @@ def cases(device: str) -> list[Case]:
             partial(expectations, device),
             "triweight, trapezoid of 1000 points",
             [Target("triweight", "seconds", 5e-4)] if targets else [],
+        ),
+        Case(
+            "expectation of 128 Gaussian basis functions under 16 densities of any alpha, forward and backward",
+            partial(family, device),
+            "triweight",
+            [Target(name, "ratio", 1.3) for name in (*CONTINUOUS, *OTHERS) if name != "triweight"] if targets else [],
         ),
         Case(
             "construction of the attention module",
@@ -143,9 +150,14 @@ def expectations(device: str) -> Work:
         values.backward(gradient)
         location.grad = variance.grad = None
 
-    names = {name: VARIANTS[name].alpha for name in CONTINUOUS} | {"alpha 1.7": 1.7, "alpha 3": 3.0}
+    names = {name: VARIANTS[name].alpha for name in CONTINUOUS} | OTHERS
     work: Work = {name: partial(ours, alpha) for name, alpha in names.items()}
     return work | {"triweight, trapezoid of 1000 points": trapezoid}
+
+
+def family(device: str) -> Work:
+    """The same of our quadrature alone."""
+    return {name: work for name, work in expectations(device).items() if name in (*CONTINUOUS, *OTHERS)}
 
 
 def construction() -> Work:

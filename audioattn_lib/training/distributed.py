@@ -162,14 +162,20 @@ class SharedStep(nn.Module):
         From network and batch to mean loss and correct clips.
     processes
         Who trains together.
+    unused_parameters
+        A batch may leave parameters without a part in the loss, others in every process; then these are looked for in
+        every step. Those that no process used stay without gradient.
     """
 
-    def __init__(self, network: nn.Module, loss: Loss, processes: Processes) -> None:
+    def __init__(
+        self, network: nn.Module, loss: Loss, processes: Processes, *, unused_parameters: bool = False
+    ) -> None:
         super().__init__()
         self.step = _Step(network, loss)
+        self.unused_parameters = unused_parameters
         self.parallel: DistributedDataParallel | None = None
         if processes.count > 1:
-            self.parallel = DistributedDataParallel(self.step)
+            self.parallel = DistributedDataParallel(self.step, find_unused_parameters=unused_parameters)
         self.sharing: list[Any] = []
 
     def forward(self, batch: Any, *, is_last: bool = True) -> tuple[Tensor, Tensor]:
@@ -182,20 +188,20 @@ class SharedStep(nn.Module):
             return self.parallel(batch)
 
     def check_gradients(self) -> None:
-        """All processes must have averaged the gradient of every parameter.
+        """All processes must have averaged the gradient of every parameter, unless some may be unused.
 
         Raises
         ------
         RunError
             When a parameter had no part in the loss, for which the others would wait in vain; the message names it.
         """
-        if self.parallel is None:
+        if self.parallel is None or self.unused_parameters:
             return
         idle = [name for name, p in self.step.network.named_parameters() if p.requires_grad and p.grad is None]
         if idle:
             raise RunError(
-                f"{len(idle)} parameters have no part in the loss ({', '.join(idle[:5])}), which several processes "
-                "cannot train; freeze them with requires_grad_(False), or train in one process"
+                f"{len(idle)} parameters have no part in the loss ({', '.join(idle[:5])}), for which several processes "
+                "would wait; freeze them with requires_grad_(False), or give unused_parameters=True to TrainingSettings"
             )
 
     @contextlib.contextmanager

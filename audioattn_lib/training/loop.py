@@ -76,6 +76,8 @@ class TrainingSettings:
         Least time between checkpoints; 0 writes one after every batch.
     tensorboard
         Write scalars for TensorBoard.
+    unused_parameters
+        A batch may leave parameters without a part in the loss. Several processes must know, and look for them.
     """
 
     epochs: int
@@ -90,6 +92,7 @@ class TrainingSettings:
     plateau_patience: int | None = None
     plateau_factor: float = 0.5
     accumulation: int = 1
+    unused_parameters: bool = False
 
     def __post_init__(self) -> None:
         if self.epochs < 1:
@@ -178,7 +181,8 @@ def fit(
     _agree(position, processes, checkpoints)
     # Not yet as one of several: that is the whole step, so that the loss gets the model itself.
     model, optimizer = accelerator.prepare_model(model, evaluation_mode=True), accelerator.prepare_optimizer(optimizer)
-    step = SharedStep(torch.compile(model) if settings.compile_model else model, loss, processes)  # type: ignore[arg-type]
+    compiled: Any = torch.compile(model) if settings.compile_model else model
+    step = SharedStep(compiled, loss, processes, unused_parameters=settings.unused_parameters)
     batches = train.share(processes.rank, processes.count) if processes.count > 1 else train
     board = _board(directory, settings) if processes.is_main else None
     saved = time.monotonic()

@@ -33,6 +33,7 @@ CASES = {
     "patience": {"patience": 0, "epochs": 30, "rate": 1.0},
     "batch_norm": {"norm": True, "clips": 21},
     "batch_norm_without_clips": {"norm": True},
+    "unused": {"idle": True, "unused_parameters": True, "weight_decay": 0.1},
 }
 
 
@@ -88,6 +89,7 @@ def train(
     kill_at=None,
     poison=None,
     device="cpu",
+    weight_decay=0.0,
     **more,
 ):
     """Train into ``root`` and return the history."""
@@ -119,7 +121,7 @@ def train(
 
     return fit(
         model,
-        optimizer(model.parameters()),
+        optimizer(model.parameters(), weight_decay=weight_decay),
         lambda step: rate / (1 + 0.1 * step),
         BatchLoader(store, targets, range(clips), 8, seed=3, device=device),
         loss,

@@ -110,7 +110,7 @@ class DomainResults:
         best = chosen.loc[chosen["score"].idxmax()]
         linear = self.rows[(self.rows["test"] == test) & (self.rows["pattern"] == BASELINE)]
         base = linear.loc[linear["score"].idxmax()]
-        text = [
+        text = [  # p-values know nothing of other seeds, so nothing is called reliable
             f"On {test} **{self._name(best.to_dict())}** scores highest: {best['score']:.1%} "
             f"({best['low']:.1%} to {best['high']:.1%}); the linear baseline has {base['score']:.1%} "
             f"({base['low']:.1%} to {base['high']:.1%})."
@@ -121,8 +121,8 @@ class DomainResults:
             sure = chosen[chosen[f"{name}_p"] < 0.05]
             better = [self._name(row) for row in sure[sure[name] > 0].to_dict(orient="records")]
             text.append(
-                f"Reliably better than {against}: {'; '.join(better) or 'none'}. "
-                f"Reliably worse: {len(sure) - len(better)} of {int(chosen[f'{name}_p'].notna().sum())}."
+                f"Better than {against}, with p below 0.05 over clips: {'; '.join(better) or 'none'}. "
+                f"Worse: {len(sure) - len(better)} of {int(chosen[f'{name}_p'].notna().sum())}."
             )
         return " ".join(text)
 

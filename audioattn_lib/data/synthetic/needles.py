@@ -1,8 +1,8 @@
 r"""Needles: long clips with short events whose classes only a finer hop can tell apart.
 
-An event is a burst of noise in a band, whose power flutters as
+An event is a tone with two overtones, whose power flutters as
 :math:`1 + m\cos(2\pi f t + \varphi)`. Its class is the rate :math:`f` of the
-flutter, and nothing else: band, length, level, depth and phase are drawn alike
+flutter, and nothing else: pitch, length, level, depth and phase are drawn alike
 for all classes. The rates are :math:`k/h \pm b` for the coarse hop
 :math:`h` of 40 ms and :math:`b` = 6 Hz. Seen every :math:`h` seconds,
 :math:`\cos(2\pi(k/h \pm b)nh + \varphi) = \cos(\pm 2\pi b n h + \varphi)`, which is
@@ -25,13 +25,13 @@ rates away. Around the events lie louder sounds that no label names, so the
 loudest moment is seldom the one to listen to again.
 
 It is synthetic, and every page that plays it says so. Measured on the default
-needles (240 clips of 10 s, 1.4 classes each): events fill 10 % of a clip, and
-the middle of the loudest 0.7 s lies in one in 10 % of the clips, no more often
-than chance. A logistic regression on the spectrum of the envelope, told where
-the 72 events of the test split are, is right in 31, 60, 53 and 71 % at hops of
-40, 20, 13.3 and 10 ms, with chance at 25 %. One on mean and deviation of the
-log-mel of the whole clip has a mean average precision of 0.34, and chance 0.32.
-Clips have an RMS of -38 to -22 dB full scale.
+needles (400 clips of 6 s, 1.4 classes each): events fill 16 % of a clip, and
+the middle of the loudest 0.7 s lies in one in 18 % of the clips, about as often
+as chance. A logistic regression on the spectrum of the envelope, told where the
+246 events of the devel and test splits are, is right in 21, 50 and 50 % at hops
+of 40, 20 and 13.3 ms, with chance at 25 % and no more than 50 % to be had. One
+on mean and deviation of the log-mel of the whole clip has a mean average
+precision of 0.36, and chance 0.34. Clips have an RMS of -38 to -21 dB full scale.
 
 Book page: ``data``.
 """

@@ -496,7 +496,13 @@ def _fit(
         train,
         loss,
         evaluate,
-        TrainingSettings(epochs, config.monitor, config.gradient_clip, precision=config.precision),
+        TrainingSettings(
+            epochs,
+            config.monitor,
+            config.gradient_clip,
+            precision=config.precision,
+            unused_parameters=isinstance(model, EncoderClassifier),  # of hops that a batch is not heard at
+        ),
         directory,
         device=device,
         describe=lambda batch: ", ".join(prepared.manifest.ids[int(i)] for i in batch.indices),

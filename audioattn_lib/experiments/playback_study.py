@@ -109,6 +109,23 @@ class PlaybackStudy(Study):
                 )
         return pd.DataFrame(rows)
 
+    def score_by_playback(self) -> dict[str, tuple[NDArray[Any], NDArray[Any]]]:
+        """Curves of :meth:`stages` by title: playbacks heard and score, of those that play anything back."""
+        table = self.stages()
+        parts = {name: table[table["selection"] == name] for name in self.names}
+        return {
+            self._title(name): (part["playbacks"].to_numpy(), part["score"].to_numpy())
+            for name, part in parts.items()
+            if len(part) > 1
+        }
+
+    def score_by_cost(self) -> tuple[dict[str, tuple[NDArray[Any], NDArray[Any]]], tuple[NDArray[Any], NDArray[Any]]]:
+        """Curves of :meth:`early_exit` by title, cost and score; and cost and score at the chosen thresholds."""
+        tables = {self._title(name): self.early_exit(name) for name in self.names if name != "none"}
+        lines = {title: (table["cost"].to_numpy(), table["score"].to_numpy()) for title, table in tables.items()}
+        chosen = pd.concat([table[table["chosen"]] for table in tables.values()]) if tables else pd.DataFrame()
+        return lines, (chosen["cost"].to_numpy(), chosen["score"].to_numpy())
+
     def differences(self) -> pd.DataFrame:
         """What each way to choose gains over hearing once, over random and over the loudest parts.
 

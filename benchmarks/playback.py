@@ -19,7 +19,7 @@ from .harness import Case, Target
 Work = dict[str, Callable[[], object]]
 
 RATE, SECONDS, PLAYBACKS, CLASSES = 16_000, 10, 3, 527
-SELECTIONS = ("slots", "energy", "published")
+SELECTIONS = ("slots", "energy")
 
 
 def cases(device: str) -> list[Case]:

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from ..errors import ConfigError
 from .features import LogMel, frame_mask
@@ -158,14 +159,13 @@ class MultiResolutionLogMel(nn.Module):
         # Enough of the clip before and after for the windows of the frames at the edges, in whole hops.
         margin = -(-front.n_fft // (2 * front.hop_length))
         reach = (frames - 1 + 2 * margin) * front.hop_length
-        place = first[..., None] - margin * front.hop_length + torch.arange(reach, device=waveforms.device)
-        if lengths is None:
-            end = place.new_full((batch, 1, 1), samples)
-        else:
-            end = torch.as_tensor(lengths).to(waveforms.device)[:, None, None]
-        inside = (place >= 0) & (place < end)
-        index = place.clamp(0, samples - 1).flatten(1)
-        sound = waveforms.gather(1, index).masked_fill(~inside.flatten(1), 0.0)
+        if lengths is not None:
+            ends = torch.as_tensor(lengths).to(waveforms.device)
+            waveforms = waveforms.masked_fill(~frame_mask(ends, samples), 0.0)
+        # Silence around the clips, and whole stretches of samples cut out of it: no index for each sample.
+        stretches = F.pad(waveforms, (reach, reach)).unfold(1, reach, 1)
+        starts = (first - margin * front.hop_length).clamp(-reach, samples) + reach
+        sound = stretches[torch.arange(batch, device=waveforms.device)[:, None], starts]
         features, _ = front(sound.reshape(-1, reach))
         features = features[:, margin : margin + frames].unflatten(0, segments.shape[:2])
         valid = frame_mask(n_frames.flatten(), frames).unflatten(0, segments.shape[:2])

@@ -67,6 +67,15 @@ class DiscreteAttention(nn.Module):
         :mod:`audioattn_lib.attention.maps`.
     hidden_size
         Of the additive scorer, at least 1.
+    scaled
+        Divide the scores by :math:`\sqrt H`. The published scores are not divided,
+        and grow so fast in training that attention chooses frames before these
+        mean anything.
+    soft_steps
+        So many first batches in training are read with softmax weights, at least
+        0; 0 is published. A frame whose weight is exactly 0 has no gradient, so a
+        sparse map that chooses early does not look again. Evaluation always goes
+        by ``map``.
     dropout
         Share of the weights that are dropped in training, in [0, 1).
     name
@@ -77,11 +86,20 @@ class DiscreteAttention(nn.Module):
     out_features
         Width of the context, :math:`H`.
 
+    Raises
+    ------
+    ConfigError
+        If a number is out of its range.
+
     Notes
     -----
-    The record holds ``weights`` (before dropout). Source: Martins et al., JMLR
-    2022, audio experiments. Book page: ``urban_sound``.
+    The record holds ``weights`` (before dropout). The count of batches is saved
+    with the weights, so that a resumed training goes on where it was. Source:
+    Martins et al., JMLR 2022, audio experiments; what the options do is measured
+    in the book. Book page: ``urban_sound``.
     """
+
+    steps: Tensor | None
 
     def __init__(
         self,
@@ -89,12 +107,18 @@ class DiscreteAttention(nn.Module):
         map: Callable[..., Tensor] = softmax,
         *,
         hidden_size: int = 128,
+        scaled: bool = False,
+        soft_steps: int = 0,
         dropout: float = 0.0,
         name: str = "softmax",
     ) -> None:
         super().__init__()
-        self.scorer = AdditiveScorer(features, hidden_size)
+        if soft_steps < 0:
+            raise ConfigError(f"soft_steps is {soft_steps}; it must be at least 0, and 0 never reads with softmax")
+        self.scorer = AdditiveScorer(features, hidden_size, scaled=scaled)
         self.map = map
+        self.soft_steps = soft_steps
+        self.register_buffer("steps", torch.zeros((), dtype=torch.long) if soft_steps else None)
         self.out_features = features
         self.dropout = check_dropout(dropout)
         self.name = name
@@ -123,11 +147,19 @@ class DiscreteAttention(nn.Module):
         """
         padding = Padding(values, lengths)
         values = padding.clear(values)
-        weights = self.map(self.scorer(values), mask=padding.mask)  # (B, T)
+        map = softmax if self.training and self._is_soft() else self.map
+        weights = map(self.scorer(values), mask=padding.mask)  # (B, T)
         context = read(F.dropout(weights, self.dropout, self.training), values)
         if not record:
             return context, AttentionRecord.empty()
         return context, to_record(self.name, clock, padding, weights=weights)
+
+    def _is_soft(self) -> bool:
+        """Count a batch of training, and say whether it is one of the first."""
+        if self.steps is None:
+            return False
+        self.steps += 1
+        return int(self.steps) <= self.soft_steps
 
 
 class ContinuousAttention(nn.Module):

@@ -27,6 +27,7 @@ def modules():
     for boundary in ("reflect", "renormalise"):
         yield "gaussian", {"boundary": boundary}
         yield "biweight", {"boundary": boundary}
+    yield "sparsemax", {"scaled": True, "soft_steps": 2}
     yield "parabola", {"positions": "published"}
     yield "parabola", {"modes": 3}
     yield "gaussian", {"modes": 2, "boundary": "renormalise", "fused": False}
@@ -167,6 +168,30 @@ def test_dropout_acts_in_training_only(name):
     assert not torch.equal(attention.train()(h)[0], without(h)[0])
 
 
+def test_scaled_scores_are_divided_by_the_root_of_the_width():
+    attention, h = make("softmax", {"scaled": True}), values(2, 7, 5)
+    plain = make("softmax", {})
+    expected = softmax(plain.scorer(h) / 5**0.5)
+    torch.testing.assert_close(attention(h)[0], torch.einsum("bt,bth->bh", expected, h))
+
+
+def test_a_sparse_map_may_begin_as_softmax_in_training():
+    attention, h = make("sparsemax", {"soft_steps": 2}), values(2, 30, 5)
+    with torch.no_grad():
+        attention.scorer.vector.weight.mul_(20)  # far enough from equal weights for zeros
+    soft = make("softmax", {})
+    soft.scorer.load_state_dict(attention.scorer.state_dict())
+    sparse = attention(h)[0]
+    assert not torch.allclose(sparse, soft(h)[0], atol=1e-3)
+    torch.testing.assert_close(attention.train()(h)[0], soft(h)[0])
+    torch.testing.assert_close(attention.eval()(h)[0], sparse)  # which counts nothing
+    resumed = make("sparsemax", {"soft_steps": 2})
+    resumed.load_state_dict(attention.state_dict())
+    for one in (attention.train(), resumed.train()):
+        torch.testing.assert_close(one(h)[0], soft(h)[0])
+        torch.testing.assert_close(one(h)[0], sparse)
+
+
 def test_two_forwards_before_a_backward_and_shared_weights():
     attention = make("triweight", {})
     first, second = values(2, 9, 5).requires_grad_(), values(2, 7, 5, seed=8).requires_grad_()
@@ -243,6 +268,8 @@ def test_what_cannot_be_is_named():
         build_attention("gaussian", 5, positions="published", encoder="convolution")
     with pytest.raises(ConfigError, match=r"dropout is 1\.0"):
         build_attention("softmax", 5, dropout=1.0)
+    with pytest.raises(ConfigError, match="soft_steps is -1; it must be at least 0"):
+        build_attention("sparsemax", 5, soft_steps=-1)
     with pytest.raises(ConfigError, match="hidden_size is 0"):
         build_attention("softmax", 5, hidden_size=0)
     with pytest.raises(ConfigError, match=r"alpha is 0\.5"):

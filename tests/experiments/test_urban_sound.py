@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from audioattn_lib.attention.record import FrameClock
 from audioattn_lib.errors import ConfigError, ManifestError
 from audioattn_lib.experiments import urban_sound
 from audioattn_lib.experiments.corpus import parse_corpus
@@ -114,6 +115,7 @@ def test_a_run_without_its_end_is_continued(study, tmp_path):
         ("basis_widths", (0.1, -1.0)),
         ("device", "tpu"),
         ("penalty", 0.0),
+        ("soft_share", 1.0),
     ],
 )
 def test_impossible_values_name_their_field(field, value):
@@ -169,3 +171,13 @@ def test_a_density_may_have_several_modes(tmp_path):
     run = urban_sound.run(Config.smoke(attention="biweight", fold="1", modes=2), tmp_path)
     assert run.attention.density.location.shape[1] == 2
     np.testing.assert_allclose(run.attention.density.mode_weight.sum(axis=1), 1)
+
+
+def test_only_the_paper_preset_has_the_published_scores():
+    clock = FrameClock()
+    for name in ("softmax", "sparsemax"):
+        published = urban_sound.build_model(Config.paper(attention=name), 10, clock).attention
+        assert (published.scorer.scale, published.soft_steps) == (1, 0)
+        mended = urban_sound.build_model(Config.default(attention=name), 10, clock).attention
+        assert mended.scorer.scale == pytest.approx(128**-0.5)
+        assert (mended.soft_steps > 0) == (name == "sparsemax")  # softmax is soft all the time

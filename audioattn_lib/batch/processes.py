@@ -54,7 +54,7 @@ def find_place() -> Place:
     -----
     Book page: ``batch``.
     """
-    if os.environ.get("WORLD_SIZE", "1") == "1":
+    if os.environ.get("WORLD_SIZE", "") in ("", "1"):
         return Place()
     given = {name: os.environ.get(name, "") for name in _VARIABLES}
     missing = [name for name, value in given.items() if not value]

@@ -118,7 +118,9 @@ class Manifest:
             raise ValueError(f"{len(self.lines)} line numbers for {len(table)} rows")
 
     @classmethod
-    def read(cls, path: str | Path, *, name: str | None = None, group: str | None = None) -> Manifest:
+    def read(
+        cls, path: str | Path, *, name: str | None = None, group: str | None = None, label: str | None = None
+    ) -> Manifest:
         """Read a corpus from a folder with ``metadata.csv``, or from the path of a table.
 
         Parameters
@@ -130,6 +132,8 @@ class Manifest:
         group
             Column to take as ``group``, for example ``"speaker"``. By default
             ``group`` itself, or ``source_clip`` where there is one.
+        label
+            Column to take as ``label``, for example ``"age"``; ``label`` itself by default.
 
         Raises
         ------
@@ -143,6 +147,10 @@ class Manifest:
         path = Path(path)
         source = path / "metadata.csv" if path.is_dir() else path
         table, lines = read_table(source)
+        if label is not None:
+            if label not in table:
+                raise ManifestError(f"{source}: no column {label!r} to take as label; it has {', '.join(table)}")
+            table = table.assign(label=table[label])
         manifest = cls(source.parent, table, name or source.parent.resolve().name, source, lines)
         return manifest.with_group(group)
 

@@ -6,6 +6,7 @@ from small_corpora import RATE, clips, noise, write_table
 
 from audioattn_lib.audio import io
 from audioattn_lib.data import corpora
+from audioattn_lib.data.corpora import folder
 from audioattn_lib.errors import ConfigError, ManifestError
 
 
@@ -152,6 +153,16 @@ def test_no_such_corpus(monkeypatch):
     monkeypatch.delenv("AUDIOATTN_DATA", raising=False)
     with pytest.raises(ConfigError, match="no corpus 'esc11'.*AUDIOATTN_DATA is not set"):
         corpora.load("esc11")
+
+
+def test_any_column_of_a_table_can_be_the_label(corpus):
+    root = corpus(clips(4, age=lambda i: 20 + i))
+    assert list(corpora.load(root, label="age").label_values()) == [20, 21, 22, 23]
+    with pytest.raises(ManifestError, match=r"metadata\.csv: no column 'weight' to take as label; it has file_name"):
+        corpora.load(root, label="weight")
+    (root / "metadata.csv").unlink()
+    with pytest.raises(ManifestError, match="label is 'age', a column of a table; there is no metadata.csv"):
+        folder.load(root, label="age")
 
 
 def test_a_folder_without_sounds(tmp_path):

@@ -26,7 +26,7 @@ def matches(path: Path) -> bool:
     return (path / _TABLE).is_file() or bool(_class_folders(path))
 
 
-def load(path: str | Path, *, group: str | None = None) -> Manifest:
+def load(path: str | Path, *, group: str | None = None, label: str | None = None) -> Manifest:
     """A folder of sounds as a manifest.
 
     Parameters
@@ -36,6 +36,8 @@ def load(path: str | Path, *, group: str | None = None) -> Manifest:
         ``<class>/<sound>`` (or ``audio/<class>/<sound>``): each folder is a class.
     group
         Column that must not cross splits; see :meth:`Manifest.read`.
+    label
+        Column to predict, of a table; ``label`` by default.
 
     Notes
     -----
@@ -43,7 +45,9 @@ def load(path: str | Path, *, group: str | None = None) -> Manifest:
     """
     path = Path(path)
     if path.is_file() or (path / _TABLE).is_file():
-        return Manifest.read(path, group=group)
+        return Manifest.read(path, group=group, label=label)
+    if label is not None:
+        raise ManifestError(f"{path}: label is {label!r}, a column of a table; there is no {_TABLE}, so leave it out")
     folders = _class_folders(path)
     if folders and all(re.fullmatch(r"fold[ _-]?\d+", folder.name, re.IGNORECASE) for folder in folders):
         raise ManifestError(

@@ -22,8 +22,7 @@ from audioattn_lib.experiments import scenes_and_instruments
 from .harness import environment
 
 HERE = Path(__file__).parent / "results" / "domains"
-PATTERNS = "dense, high_low, per_row, sparse_row_2, sparse_row_4, row_overlap_2, row_overlap_4, token_overlap"
-PATTERNS += ", attn_penalty, high_low_branch, high_low_branch_v2"
+PATTERNS = ", ".join(scenes_and_instruments.PATTERNS)
 TREATMENTS = "none, clip, mixstyle, clip+mixstyle"
 
 

@@ -18,7 +18,7 @@ import pandas as pd
 
 from ..attention.patterns import parse_pattern
 from ..errors import RunError
-from .treatments import NONE, treatment_title
+from .treatments import NONE, parse_treatment, treatment_title
 
 __all__ = ["BASELINE", "CHANCE", "WORST", "DomainResults", "pattern_title"]
 
@@ -83,12 +83,19 @@ class DomainResults:
         found = self.rows[self.rows["pattern"].isin([BASELINE, CHANCE])]
         return list(dict.fromkeys(self._name(row) for row in found.to_dict(orient="records")))
 
-    def scores(self, test: str) -> pd.DataFrame:
+    def scores(self, test: str, treatment: str | None = None) -> pd.DataFrame:
         """One test set for a table or a picture: a row a pattern and treatment by title, references last.
 
+        With one treatment, titles leave it out, and the baseline is that with the same centring.
         Columns ``runs``, ``score``, ``low``, ``high`` and ``deviation``. Of the worst group the titles say which it is.
         """
         rows = self._of(test).to_dict(orient="records")
+        if treatment is not None:
+            centring = parse_treatment(treatment)["centring"]
+            wanted = {BASELINE: centring, CHANCE: ""}
+            rows = [
+                {**row, "treatment": NONE} for row in rows if row["treatment"] == wanted.get(row["pattern"], treatment)
+            ]
         rows.sort(key=lambda row: row["pattern"] in (BASELINE, CHANCE))  # keeps the order otherwise
         found = pd.DataFrame.from_dict({self._name(row): row for row in rows}, orient="index")
         return found[["runs", "score", "low", "high", "deviation"]].rename_axis("model")
@@ -171,7 +178,9 @@ class DomainResults:
             if pd.notna(row[name]):
                 column = treatment_title(row["treatment"]) or "no treatment"
                 low, high = 100 * row[f"{name}_low"], 100 * row[f"{name}_high"]
-                text = f"{100 * row[name]:+.1f} ({low:+.1f} to {high:+.1f}), p = {row[f'{name}_p']:.3f}"
+                p = row[f"{name}_p"]
+                chance = "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+                text = f"{100 * row[name]:+.1f} ({low:+.1f} to {high:+.1f}), {chance}"
                 rows.setdefault(pattern_title(row["pattern"]), {})[column] = text
         return pd.DataFrame.from_dict(rows, orient="index").fillna("")
 

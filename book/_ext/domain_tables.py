@@ -47,15 +47,15 @@ class DomainTables(SphinxDirective):
 
 def _tables(results: Any, test: str) -> Iterator[nodes.Node]:
     from audioattn_lib import display
+    from audioattn_lib.experiments.domain_results import BASELINE, CHANCE
+    from audioattn_lib.experiments.treatments import treatment_title
 
-    title = _plain(test)
-    table = display.results_table(
-        results.scores(test),
-        references=results.references,
-        scores=["deviation"],
-        caption=f"{title}; deviation over seeds",
-    )
-    yield nodes.raw("", table.html(), format="html")
+    for treatment in results.treatments:
+        scores = results.scores(test, treatment)
+        caption = f"{_plain(test)}, {treatment_title(treatment) or 'no treatment'}; deviation over seeds"
+        references = [str(name) for name in scores.index if str(name).startswith((BASELINE, CHANCE))]
+        table = display.results_table(scores, references=references, scores=["deviation"], caption=caption)
+        yield nodes.raw("", f"<div style='margin-block:1rem'>{table.html()}</div>", format="html")
     for name, differences in (
         ("Each pattern against dense attention with the same treatment, in points", results.pattern_differences(test)),
         ("Each treatment against none with the same pattern, in points", results.treatment_differences(test)),
@@ -68,7 +68,11 @@ def _tables(results: Any, test: str) -> Iterator[nodes.Node]:
 
 
 def _facts(made_with: Any) -> str:
-    return ", ".join(f"{name.replace('_', ' ')}: {made_with[name]}" for name in FACTS if made_with.get(name))
+    return ", ".join(f"{name.replace('_', ' ')}: {_short(name, made_with)}" for name in FACTS if made_with.get(name))
+
+
+def _short(name: str, made_with: Any) -> str:
+    return str(made_with[name])[:12] if name == "git_commit" else str(made_with[name])
 
 
 def _plain(test: str) -> str:

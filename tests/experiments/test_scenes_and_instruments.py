@@ -112,6 +112,10 @@ def test_tables_for_people(study):
         "chance",
     ]
     assert list(scores.index[-3:]) == results.references[:3]
+    alone = results.scores("test_unseen_device", "clip")
+    assert list(alone.index) == ["Dense", "Groups of 2 rows", "linear", "chance"]
+    assert alone.loc["linear", "score"] == scores.loc["linear, centred bands", "score"]
+    assert alone.loc["Dense", "score"] == scores.loc["Dense, centred bands", "score"]
     over_dense, over_none = results.pattern_differences("test_seen"), results.treatment_differences("test_seen")
     assert (list(over_dense), list(over_dense.index)) == (["no treatment", "centred bands"], ["Groups of 2 rows"])
     assert list(over_none) == ["centred bands"]

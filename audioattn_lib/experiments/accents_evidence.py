@@ -23,8 +23,9 @@ __all__ = ["Encoded", "carriers"]
 class Encoded:
     """Batches of what the pooling of a network reads, in place of its features.
 
-    Frames deleted from the features would leave edges that no sound has, for the front end to find. A frame of what the
-    pooling reads can go without changing its neighbours, so what is measured is the pooling and nothing else.
+    Frames deleted from the features would leave edges that no sound has, for the front end to find. A frame of what
+    the pooling reads can go without changing its neighbours. It becomes the mean of its clip, which a pooling by the
+    mean hardly notices: what is measured is what a pooling uses beyond the mean.
     """
 
     def __init__(self, network: EmbeddingNetwork, batches: BatchLoader) -> None:

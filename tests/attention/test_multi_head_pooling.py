@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from audioattn_lib.attention import _compiled_heads
-from audioattn_lib.attention.maps import softmax
 from audioattn_lib.attention.head_dropout import HeadDropout
+from audioattn_lib.attention.maps import softmax
 from audioattn_lib.attention.multi_head_pooling import DoubleMultiHeadPooling, MultiHeadPooling
 from audioattn_lib.attention.record import FrameClock
 from audioattn_lib.attention.variants import VARIANTS

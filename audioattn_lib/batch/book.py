@@ -10,6 +10,7 @@ Book page: architecture.
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import shutil
@@ -149,6 +150,7 @@ def chapters(
     if mode not in MODES:
         raise ConfigError(f"mode is {mode!r}; it must be one of {', '.join(MODES)}")
     root = Path(root)
+    data_hash = data_hash and functools.cache(data_hash)  # chapters share corpora
     settings = read_yaml(root / "notebooks" / "book.yml")
     given = settings.data or {}
     names = [name.removeprefix(_CHAPTERS) for name in documents(root) if name.startswith(_CHAPTERS)]

@@ -31,7 +31,7 @@ from typing import Any, Final
 
 from audioattn_lib.errors import ConfigError
 
-__all__ = ["dependency_hash", "file_hash", "imported_names", "key", "library_closure", "source_hash"]
+__all__ = ["dependency_hash", "file_hash", "has_module", "imported_names", "key", "library_closure", "source_hash"]
 
 _PACKAGE: Final = Path(__file__).resolve().parents[1]
 _KEY_LENGTH: Final = 16
@@ -166,6 +166,16 @@ def library_closure(*modules: str, package: Path | None = None) -> dict[str, Pat
         if "." in name:
             waiting.append(name.rpartition(".")[0])
     return dict(sorted(found.items()))
+
+
+def has_module(name: str) -> bool:
+    """Whether this package has a module of that dotted name.
+
+    Notes
+    -----
+    Book page: architecture.
+    """
+    return _module_file(name, _PACKAGE) is not None
 
 
 @lru_cache

@@ -18,7 +18,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from audioattn_lib.batch.key import dependency_hash, imported_names, key, source_hash
+from audioattn_lib.batch.key import dependency_hash, has_module, imported_names, key, source_hash
 from audioattn_lib.errors import ConfigError
 
 __all__ = ["DataHash", "Notebook"]
@@ -110,7 +110,7 @@ class Notebook:
         found: set[str] = set()
         for index, cell in self._code():
             for name in imported_names(self._parse(cell, index)):
-                if name.split(".")[0] == "audioattn_lib" and _is_module(name):
+                if name.split(".")[0] == "audioattn_lib" and has_module(name):
                     found.add(name)
         return tuple(sorted(found))
 
@@ -209,14 +209,6 @@ def _assignments(tree: ast.Module) -> list[tuple[str, ast.expr]]:
         elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value is not None:
             found.append((node.target.id, node.value))
     return found
-
-
-def _is_module(name: str) -> bool:
-    try:
-        source_hash(name)
-    except ConfigError:
-        return False
-    return True
 
 
 def _is_literal(value: object) -> bool:

@@ -67,8 +67,7 @@ class Density:
             object.__setattr__(self, name, value)
         if np.any(self.variance <= 0):
             raise ValueError(f"variance holds {self.variance.min()}; every variance must be above 0")
-        if np.any(self.alpha < 1):
-            raise ValueError(f"alpha holds {self.alpha.min()}; every alpha must be at least 1")
+        _require_entmax(self.alpha)
 
     @property
     def half_width(self) -> Array:
@@ -154,8 +153,7 @@ class Regions:
         determinant = np.linalg.det(self.covariance)
         if np.any(determinant <= 0) or np.any(self.covariance[..., 0, 0] <= 0):
             raise ValueError(f"covariance has the determinant {determinant.min()}; it must be positive definite")
-        if np.any(self.alpha < 1):
-            raise ValueError(f"alpha holds {self.alpha.min()}; every alpha must be at least 1")
+        _require_entmax(self.alpha)
 
     @property
     def radius(self) -> Array:
@@ -202,6 +200,11 @@ class Regions:
             density = _pdf(time, row[:, None], spread, float(alpha))
             total += share * density.reshape(n_rows, fine[1], n_frames, fine[0]).mean(axis=(1, 3))
         return total
+
+
+def _require_entmax(alpha: Array) -> None:
+    if np.any(alpha < 1):
+        raise ValueError(f"alpha holds {alpha.min()}; every alpha must be at least 1")
 
 
 def _pdf(x: Array, y: Array, covariance: Array, alpha: float) -> Array:

@@ -188,7 +188,7 @@ def build_book(
     root: str | Path,
     *,
     mode: str = "embedded",
-    workers: int = 2,
+    workers: int | None = None,
     timeout: float = 3600.0,
     data_hash: DataHash | None = None,
     has_data: Callable[[str], bool] | None = None,
@@ -204,7 +204,8 @@ def build_book(
         ``"embedded"`` runs the chapters on synthetic recordings, ``"real"`` on
         those that ``notebooks/book.yml`` names, ``"smoke"`` in seconds.
     workers
-        Chapters executed at the same time, at least 1.
+        Chapters executed at the same time, at least 1; each has its share of
+        the cores, and makes as many runs at a time. One for two cores by default.
     timeout
         Seconds that one cell may take.
     data_hash
@@ -234,11 +235,17 @@ def build_book(
     Book page: architecture.
     """
     root, started = Path(root).resolve(), time.perf_counter()
-    found = chapters(root, mode, data_hash, has_data)
+
+    def told_hash(name: str) -> str:
+        echo(f"Corpus: {name}")
+        return data_hash(name) if data_hash else ""
+
+    found = chapters(root, mode, data_hash and told_hash, has_data)
     stale = [chapter for chapter in found if not chapter.is_current]
     echo(f"Chapters: {len(found)} ({mode}), {len(stale)} to execute")
     if stale:
-        _execute_all(stale, root, min(workers, len(stale)), timeout, echo)
+        at_a_time = workers or max(1, count_cores() // 2)
+        _execute_all(stale, root, min(at_a_time, len(stale)), timeout, echo)
     executed = time.perf_counter()
 
     first = root / "_build" / "html" / "index.html"

@@ -122,7 +122,12 @@ def run(notebook: str, parameters: tuple[tuple[str, str], ...], output: Path | N
 
 
 @click.command()
-@click.option("--workers", type=_COUNT, default=2, help="Chapters that are executed at a time.")
+@click.option(
+    "--workers",
+    type=_COUNT,
+    show_default=False,
+    help="Chapters at a time; each has its share of the cores.  [default: one for two cores]",
+)
 @click.option(
     "--mode",
     type=click.Choice(["embedded", "real", "smoke"]),
@@ -130,7 +135,7 @@ def run(notebook: str, parameters: tuple[tuple[str, str], ...], output: Path | N
     help="Sounds of the chapters: synthetic, real, or hardly any.  [default: real when AUDIOATTN_DATA is set]",
 )
 @click.option("--timeout", type=float, default=3600.0, help="Seconds that one cell may take.")
-def book(workers: int, mode: str | None, timeout: float) -> None:
+def book(workers: int | None, mode: str | None, timeout: float) -> None:
     """Build the book: execute what is stale, build, check every page.
 
     Only what depends on a change is done again. Everything lies in _build/;

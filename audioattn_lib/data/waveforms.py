@@ -1,15 +1,19 @@
-"""Waveforms as a store, for models that make their own features.
+"""Waveforms as a store, for models that make their own features, and for sound that is changed in every epoch.
 
 A model that listens again at another hop needs samples, not spectrograms. A
 :class:`WaveformStore` gives them to a :class:`~audioattn_lib.data.loading.BatchLoader`
 as features of one column; nothing is written to disk, sounds are decoded when
-they are asked for.
+they are asked for. A :class:`SoundLoader` changes them first and makes features
+of what comes out.
 
-Book page: ``playback``.
+Book pages: ``playback``, ``data``.
 """
 
 from __future__ import annotations
 
+import copy
+import dataclasses
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -17,12 +21,16 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..errors import ConfigError
+from .loading import Batch
 from .manifest import Manifest
+from .windows import SampledLoader
 
-__all__ = ["WaveformStore"]
+__all__ = ["SoundLoader", "WaveformStore"]
+
+Change = Callable[..., tuple[Tensor, Tensor]]
 
 _THREADS = 4
 
@@ -75,3 +83,66 @@ class WaveformStore:
         with ThreadPoolExecutor(_THREADS) as pool:
             list(pool.map(read, range(len(chosen))))
         return torch.from_numpy(samples), torch.from_numpy(lengths.copy())
+
+
+class SoundLoader(SampledLoader):
+    """Batches of features of sounds that are changed first, otherwise in every epoch.
+
+    Sounds are read one batch ahead; they are changed, and their features computed, on the device.
+
+    Parameters
+    ----------
+    sounds
+        The sounds of the corpus.
+    targets, indices, batch_size, seed, device, speakers, most, is_balanced
+        As :class:`~audioattn_lib.data.windows.SampledLoader`.
+    front_end
+        From waveforms and lengths to features and theirs.
+    change
+        From waveforms, lengths and ``generator`` to waveforms and lengths.
+
+    Notes
+    -----
+    The same seed, epoch and batch give the same sound. Of several processes each changes its share of a batch by
+    itself, so theirs are other changes than those of one process. Book page: ``data``.
+    """
+
+    def __init__(
+        self,
+        sounds: WaveformStore,
+        targets: Tensor,
+        indices: NDArray[np.int64],
+        batch_size: int,
+        seed: int = 0,
+        device: torch.device | str = "cpu",
+        *,
+        front_end: nn.Module,
+        change: Change,
+        speakers: NDArray[np.str_],
+        most: int | None = None,
+        is_balanced: bool = False,
+    ) -> None:
+        super().__init__(
+            sounds,
+            targets,
+            indices,
+            batch_size,
+            seed,
+            device,
+            speakers=speakers,
+            most=most,
+            is_balanced=is_balanced,
+            resident=False,
+        )
+        self.front_end = copy.deepcopy(front_end).to(self.device)
+        self.change = change
+
+    def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
+        """Batches of an epoch from batch ``start`` on."""
+        for position, batch in enumerate(super().epoch(number, start), start=start):
+            first = batch.share.first if batch.share else 0
+            seed = np.random.SeedSequence([self.seed, number, position, 2, first]).generate_state(1, np.uint64)[0]
+            generator = torch.Generator().manual_seed(int(seed >> np.uint64(1)))
+            waveforms, lengths = self.change(batch.features.squeeze(-1), batch.lengths, generator=generator)
+            features, n_frames = self.front_end(waveforms, lengths)
+            yield dataclasses.replace(batch, features=features, lengths=n_frames)

@@ -36,7 +36,6 @@ from ..training.baseline import linear_baseline, summary_features
 from ..training.checkpoint import load_best
 from ..training.distributed import leave_to_main
 from ..training.loop import TrainingSettings, fit
-from ..training.progress import Progress
 from ..training.rejection import rejection_metrics, rejection_threshold
 from ..training.run_directory import Run, RunDirectory
 from ..training.schedules import Constant, Cosine, Schedule
@@ -46,6 +45,7 @@ from .accents_evidence import Encoded, carriers
 from .classification import evidence, predictions_table, score_predictions, validate
 from .directories import make_once, open_run, resolve_fold
 from .fields import choose_numbers
+from .many import run_all
 from .study import Study, choose
 from .verification import list_trials, save_embeddings, verify
 
@@ -251,11 +251,7 @@ def study(
         for name in poolings
     ]
     baselines = [baseline(dataclasses.replace(config, fold=fold, seed=numbers[0]), root) for fold in folds]
-    runs = []
-    with Progress("runs", len(configs)) as progress:
-        for one in configs:
-            runs.append(run(one, root))
-            progress.advance(pooling=one.pooling, fold=one.fold, seed=one.seed)
+    runs = run_all(run, configs, root, shown=("pooling", "fold", "seed"))
     groups = dict(zip(prepared.manifest.ids, prepared.speakers, strict=True))
     titles = {name: pooling.title for name, pooling in POOLINGS.items()}
     return Study(tuple(runs), tuple(baselines), groups, by="pooling", titles=titles)

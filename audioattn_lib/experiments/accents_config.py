@@ -20,7 +20,7 @@ from ..audio.voice_augmentation import VoiceAugmentation
 from ..models.embedding import FRONT_ENDS
 from ..models.margin import LOSSES, build_classifier
 from ..models.utterance_pooling import POOLINGS
-from .fields import make_preset, require, require_choice
+from .fields import WithPresets, require, require_choice
 
 __all__ = ["OPTIMIZERS", "Config"]
 
@@ -29,8 +29,10 @@ OPTIMIZERS = {"adam": torch.optim.Adam, "sgd": torch.optim.SGD, "rmsprop": torch
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(WithPresets):
     """One network on one test fold. Unknown or impossible values are errors that name the field."""
+
+    PRESETS = ("smoke", "default", "paper", "accent")
 
     data: str = field(default="accents", metadata={"help": "corpus: accents, or a folder with recordings"})
     target: str = field(default="label", metadata={"help": "column to predict: label, accent, speaker, ..."})
@@ -138,15 +140,6 @@ class Config:
     def changes(self) -> tuple[str, ...]:
         """Names of the changes of the sound in training."""
         return tuple(name.strip() for name in self.augmentation.split(",") if name.strip())
-
-    @classmethod
-    def preset(cls, name: str, **changes: Any) -> Config:
-        """The preset ``"smoke"``, ``"default"``, ``"paper"`` or ``"accent"``, with some fields changed.
-
-        A corpus of ``None`` is the one of the preset.
-        """
-        presets = {"smoke": cls.smoke, "default": cls.default, "paper": cls.paper, "accent": cls.accent}
-        return make_preset(cls, presets, name, changes)
 
     @classmethod
     def smoke(cls, **changes: Any) -> Config:

@@ -23,9 +23,9 @@ from ..audio.voice_augmentation import VoiceAugmentation
 from ..data.files import cache_directory
 from ..data.loading import BatchLoader
 from ..data.manifest import Manifest
-from ..data.sounds import Sounds
 from ..data.splits import Split, check_groups, fold_names, split_clips
 from ..data.store import FeatureStore
+from ..data.waveforms import WaveformStore
 from ..data.windows import WindowLoader
 from ..errors import ConfigError, ManifestError
 from ..training.loop import select_device
@@ -156,7 +156,7 @@ def windows(prepared: Prepared, rows: NDArray[np.int64], config: Config, device:
     rest = (prepared.targets, rows, config.batch_size, config.seed, device)
     loader: NormalisedSample | NormalisedSounds
     if config.augmentation:
-        sounds = Sounds(prepared.manifest, prepared.front_end.sample_rate)
+        sounds = WaveformStore(prepared.manifest, prepared.front_end.sample_rate)
         loader = NormalisedSounds(
             sounds, *rest, front_end=prepared.front_end, change=VoiceAugmentation(config.changes), **options
         )

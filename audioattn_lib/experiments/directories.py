@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
-from contextlib import nullcontext, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext, suppress
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,7 +20,7 @@ from ..training.distributed import LeftToMain, join_processes, name_lost_process
 from ..training.loop import select_device
 from ..training.run_directory import Run, RunDirectory, describe_environment
 
-__all__ = ["make_once", "open_directory", "open_run", "resolve_fold"]
+__all__ = ["NotMadeError", "make_once", "only_read", "open_directory", "open_run", "resolve_fold"]
 
 C = TypeVar("C")
 
@@ -72,6 +73,23 @@ def resolve_fold(config: C, manifest: Manifest) -> C:
     return dataclasses.replace(config, fold=fold_names(manifest)[0])  # type: ignore[type-var]
 
 
+class NotMadeError(Exception):
+    """A run that does not exist, where none is to be made; see :func:`only_read`."""
+
+
+_only_read = ContextVar("_only_read", default=False)
+
+
+@contextmanager
+def only_read() -> Iterator[None]:
+    """Let runs that do not exist be a :class:`NotMadeError` instead of being made, while the block runs."""
+    token = _only_read.set(True)
+    try:
+        yield
+    finally:
+        _only_read.reset(token)
+
+
 def make_once(directory: RunDirectory, make: Callable[[], Run]) -> Run:
     """The run of a directory: read back where it is complete, made by ``make`` where not.
 
@@ -79,6 +97,10 @@ def make_once(directory: RunDirectory, make: Callable[[], Run]) -> Run:
     make it together, as far as :func:`~audioattn_lib.training.distributed.leave_to_main`; then the others wait for the
     main one, and read what it made.
     """
+    if _only_read.get():
+        if not directory.is_complete:
+            raise NotMadeError(directory.path)
+        return Run.load(directory.path)
     processes = join_processes()
     with (
         name_lost_process(),

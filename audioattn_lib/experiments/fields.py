@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Iterable, Sequence
+from typing import Any, ClassVar, Self, TypeVar
 
 from ..errors import ConfigError
 
-__all__ = ["choose_numbers", "make_preset", "require", "require_choice"]
+__all__ = ["WithPresets", "choose_numbers", "require", "require_choice"]
 
-C = TypeVar("C")
 N = TypeVar("N", int, float)
 
 
@@ -25,21 +24,29 @@ def require_choice(config: Any, name: str, choices: Sequence[str]) -> None:
     require(config, name, getattr(config, name) in choices, f"one of {', '.join(choices)}")
 
 
-def make_preset(config: type[C], presets: Mapping[str, Callable[..., C]], name: str, changes: Mapping[str, Any]) -> C:
-    """The preset called ``name`` with some fields changed; a change to ``None`` is none.
+class WithPresets:
+    """A configuration whose presets are class methods that take what is to be changed."""
 
-    Raises
-    ------
-    ConfigError
-        When there is no such preset or no such field; the message lists what there is.
-    """
-    if name not in presets:
-        raise ConfigError(f"preset is {name!r}; it must be one of {', '.join(presets)}")
-    known = [field.name for field in dataclasses.fields(config)]  # type: ignore[arg-type]
-    unknown = sorted(changes.keys() - set(known))
-    if unknown:
-        raise ConfigError(f"no field is called {', '.join(unknown)}; there are {', '.join(known)}")
-    return presets[name](**{field: value for field, value in changes.items() if value is not None})
+    PRESETS: ClassVar[tuple[str, ...]] = ("smoke", "default", "paper")
+    """Names of the presets."""
+
+    @classmethod
+    def preset(cls, name: str, **changes: Any) -> Self:
+        """The preset called ``name`` with some fields changed; a change to ``None`` is none.
+
+        Raises
+        ------
+        ConfigError
+            When there is no such preset or no such field; the message lists what there is.
+        """
+        if name not in cls.PRESETS:
+            raise ConfigError(f"preset is {name!r}; it must be one of {', '.join(cls.PRESETS)}")
+        known = [field.name for field in dataclasses.fields(cls)]  # type: ignore[arg-type]
+        unknown = sorted(changes.keys() - set(known))
+        if unknown:
+            raise ConfigError(f"no field is called {', '.join(unknown)}; there are {', '.join(known)}")
+        chosen: Self = getattr(cls, name)(**{field: value for field, value in changes.items() if value is not None})
+        return chosen
 
 
 def choose_numbers(name: str, given: str | float | Iterable[Any], kind: type[N], what: str) -> list[N]:

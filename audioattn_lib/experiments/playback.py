@@ -13,8 +13,6 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -22,40 +20,29 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from ..attention import export
 from ..attention.record import AttentionRecord, FrameClock
-from ..audio.mixing import cut_and_mix_clips, mix_clips
-from ..audio.multi_resolution import MultiResolutionLogMel
-from ..data.files import cache_directory
 from ..data.loading import Batch, BatchLoader
 from ..data.splits import Split, split_clips
-from ..data.store import FeatureStore
-from ..data.waveforms import WaveformStore
-from ..data.windows import WindowLoader
 from ..errors import ConfigError
-from ..models.mvit import MViT
 from ..models.playback import Playback
-from ..models.playback_encoder import EncoderClassifier
-from ..models.playback_layers import PlaybackDecoder, SmallEncoder
 from ..models.playback_losses import playback_loss
 from ..models.weights import load_weights
 from ..training import faithfulness
 from ..training.baseline import linear_baseline, summary_features
 from ..training.checkpoint import load_best
-from ..training.distributed import leave_to_main
-from ..training.loop import TrainingSettings, fit, select_device
-from ..training.progress import Progress
 from ..training.run_directory import Run, RunDirectory
-from ..training.schedules import Cosine
 from .classification import classification_loss, label_events, predictions_table, score_predictions
-from .corpus import Clip, PreparedCorpus, load_checked
+from .corpus import Clip
 from .directories import make_once, open_run, resolve_fold
 from .fields import choose_numbers
+from .many import run_all
 from .playback_config import SELECTIONS, Config
+from .playback_corpus import Prepared, prepare
 from .playback_listening import VALID, Listened, listen, locate, score_interval
 from .playback_study import PlaybackStudy
+from .playback_training import build_encoder_classifier, build_model, cross_entropy, fit_network, mix_batch
 from .study import choose
 
 __all__ = [
@@ -78,9 +65,6 @@ NAME = "playback"
 COMPARED = ("none", "random", "energy", "slots", "oracle")
 """What the chapter compares."""
 
-_ENCODERS = {"tiny": (12, 48), "small": (24, 96)}
-_PUBLISHED = {"n_latents": 256, "width": 512, "heads": 8, "self_layers": 3}
-_DECODERS = {"tiny": {"n_latents": 8, "width": 48}, "small": {"n_latents": 16, "width": 96}}
 _OF_SECOND_STEP = {
     "selection",
     "n_segments",
@@ -100,108 +84,6 @@ _OF_SECOND_STEP = {
 """What the first step knows nothing of."""
 
 
-@dataclass(frozen=True)
-class Prepared(PreparedCorpus):
-    """A corpus ready for training.
-
-    Parameters
-    ----------
-    waveforms
-        Samples of every clip.
-    targets
-        Class of each clip, or 0 and 1 for each of several.
-    """
-
-    waveforms: WaveformStore
-    targets: Tensor
-
-    @property
-    def several_labels(self) -> bool:
-        """Whether a clip may have several labels."""
-        return self.targets.ndim == 2
-
-    def describe(self) -> str:
-        """The corpus in two sentences."""
-        manifest = self.manifest
-        minutes = float(np.sum(manifest.durations)) / 60
-        text = f"**{manifest.name}**: {len(manifest)} clips, {minutes:.0f} minutes, {len(manifest.classes)} classes"
-        text += ", several in a clip." if self.several_labels else ", one a clip."
-        if manifest.name == "needles":
-            text += " Every sound is synthetic, made by this library, and the time of every event is known."
-        elif "event_onsets" in manifest.table:
-            text += " The times of events are known."
-        else:
-            text += " The times of events are not known, so nobody can say whether the right parts were played back."
-        return text
-
-    def event_places(self, count: int, seconds: float) -> Tensor:
-        """Parts of this length around the first events of each clip, in seconds, NaN where there are fewer."""
-        places = torch.full((len(self.manifest), count, 2), torch.nan, dtype=torch.float64)
-        for row, events in enumerate(label_events(self.manifest, np.arange(len(self.manifest)))):
-            for part, (onset, offset) in enumerate(sorted(events)[:count]):
-                start = max((onset + offset - seconds) / 2, 0.0)
-                places[row, part, 0], places[row, part, 1] = start, start + seconds
-        return places
-
-
-def prepare(config: Config) -> Prepared:
-    """Load and check the corpus, and compute the spectrograms of pictures and baseline; both are kept."""
-    names = ("data", "sample_rate", "hop", "window", "n_mels", "skip_bad_clips", "device")
-    return _prepare(**{name: getattr(config, name) for name in names})
-
-
-@lru_cache(maxsize=4)
-def _prepare(
-    data: str, sample_rate: int, hop: float, window: float, n_mels: int, skip_bad_clips: bool, device: str
-) -> Prepared:
-    manifest = load_checked(data, skip_bad_clips=skip_bad_clips)
-    if manifest.kind == "number":
-        raise ConfigError(f"data is {data!r}, whose labels are numbers; this experiment needs classes")
-    front_end = _front(sample_rate, hop, window, n_mels, 1)[0]
-    store = FeatureStore.build(manifest, front_end, cache_directory() / "features", device=select_device(device))
-    targets = torch.as_tensor(np.asarray(manifest.label_indices()))
-    waveforms = WaveformStore(manifest, sample_rate)
-    return Prepared(manifest, store, front_end, manifest.content_hash(), waveforms, targets)
-
-
-def _front(sample_rate: int, hop: float, window: float, n_mels: int, stages: int) -> MultiResolutionLogMel:
-    samples = round(window * sample_rate)
-    n_fft = 2 ** int(np.ceil(np.log2(max(samples, 2))))
-    return MultiResolutionLogMel(
-        stages, sample_rate, n_fft=n_fft, win_length=samples, hop_length=round(hop * sample_rate), n_mels=n_mels
-    )
-
-
-def build_model(config: Config, n_classes: int, *, several_labels: bool) -> Playback:
-    """The network of a configuration, with weights drawn from the global generator."""
-    front = _front(config.sample_rate, config.hop, config.window, config.n_mels, config.stages)
-    encoder = _encoder(config)
-    decoder = PlaybackDecoder(
-        encoder.out_features,
-        n_classes,
-        config.stages,
-        fusion=config.fusion,
-        location=config.location,
-        **_DECODERS.get(config.size, _PUBLISHED),
-    )
-    return Playback(
-        front,
-        encoder,
-        decoder,
-        selection={"none": "random", "oracle": "given"}.get(config.selection, config.selection),
-        n_segments=config.n_segments,
-        segment_seconds=config.segment_seconds,
-        temperature=config.temperature,
-        several_labels=several_labels,
-    )
-
-
-def _encoder(config: Config) -> SmallEncoder | MViT:
-    if config.size in _ENCODERS:
-        return SmallEncoder(config.n_mels, *_ENCODERS[config.size])
-    return MViT.preset(config.size.removeprefix("mvit_").upper())
-
-
 def train_encoder(config: Config, root: str | Path = "runs") -> Run:
     """The first step: the encoder alone, which hears whole clips at every hop; a run that exists is read back.
 
@@ -215,26 +97,21 @@ def train_encoder(config: Config, root: str | Path = "runs") -> Run:
     return make_once(directory, lambda: _train_encoder(config, prepared, directory, device))
 
 
-def _encoder_classifier(config: Config, n_classes: int) -> EncoderClassifier:
-    front = _front(config.sample_rate, config.hop, config.window, config.n_mels, config.playbacks + 1)
-    return EncoderClassifier(front, _encoder(config), n_classes)
-
-
 def _train_encoder(config: Config, prepared: Prepared, directory: RunDirectory, device: torch.device) -> Run:
     split = split_clips(prepared.manifest, config.fold, seed=config.seed)
     torch.manual_seed(config.seed)
-    model = _encoder_classifier(config, len(prepared.manifest.classes))
+    model = build_encoder_classifier(config, len(prepared.manifest.classes))
     if config.pretrained:
         load_weights(cast("nn.Module", model.encoder), config.pretrained)
     stages = config.playbacks + 1
 
     def loss(network: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
-        samples, lengths, targets = _mixed(batch, config, len(prepared.manifest.classes))
+        samples, lengths, targets = mix_batch(batch, config, len(prepared.manifest.classes))
         # one hop a batch, drawn: all of them would cost as much as hearing every clip to the end of every playback
         stage = int(torch.randint(stages, ()))
         logits = network(samples, lengths, stage)
         _, right = classification_loss(logits, batch.targets)
-        return _cross_entropy(logits, targets, prepared.several_labels), right
+        return cross_entropy(logits, targets, prepared.several_labels), right
 
     def evaluate(network: nn.Module) -> dict[str, float]:
         total, clips, right = 0.0, 0, 0.0
@@ -245,15 +122,17 @@ def _train_encoder(config: Config, prepared: Prepared, directory: RunDirectory, 
             clips += len(batch) * stages
         return {"loss": total / clips, "error": 1 - right / clips}
 
-    train = _training(prepared, split.train, config, device)
-    valid = _loader(prepared, split.valid, config, device)
-    _fit(model, config, config.encoder_lr, config.encoder_epochs, train, loss, evaluate, prepared, directory, device)
+    train = prepared.training_batches(split.train, config, device)
+    valid = prepared.batches(split.valid, config, device)
+    fit_network(
+        model, config, config.encoder_lr, config.encoder_epochs, train, loss, evaluate, prepared, directory, device
+    )
     rows = split.test
     targets, groups = prepared.targets[rows], prepared.groups[rows]
     hops, logits = [], torch.empty(0)
     with torch.no_grad():
         for stage in range(stages):
-            batches = _loader(prepared, rows, config, device).epoch(0)
+            batches = prepared.batches(rows, config, device).epoch(0)
             parts = [model(batch.features[..., 0], batch.lengths, stage).float().cpu() for batch in batches]
             logits = torch.cat(parts)
             found = score_interval(targets.numpy(), [logits.numpy()], groups)
@@ -291,7 +170,7 @@ def _train(config: Config, prepared: Prepared, directory: RunDirectory, device: 
     torch.manual_seed(config.seed)
     model = build_model(config, len(classes), several_labels=prepared.several_labels)
     if first is not None:
-        taught = _encoder_classifier(config, len(classes))
+        taught = build_encoder_classifier(config, len(classes))
         load_best(first.path / "checkpoint", taught)
         model.encoder.load_state_dict(taught.encoder.state_dict())  # type: ignore[attr-defined]
         if config.freeze_encoder:
@@ -304,7 +183,7 @@ def _train(config: Config, prepared: Prepared, directory: RunDirectory, device: 
         return None if known is None else known[batch.indices].to(device)
 
     def loss(network: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
-        samples, lengths, targets = _mixed(batch, config, len(prepared.manifest.classes))
+        samples, lengths, targets = mix_batch(batch, config, len(prepared.manifest.classes))
         heard = network(samples, lengths, segments=places(batch))
         value = playback_loss(
             heard,
@@ -318,8 +197,8 @@ def _train(config: Config, prepared: Prepared, directory: RunDirectory, device: 
 
     def hear(network: nn.Module, rows: NDArray[np.int64]) -> Listened:
         assert isinstance(network, Playback)
-        batches = _loader(prepared, rows, config, device)
-        window, names = _window(config), prepared.manifest.ids
+        batches = prepared.batches(rows, config, device)
+        window, names = config.window_samples, prepared.manifest.ids
         return listen(network, batches, names, window=window, views=config.views, places=places)
 
     def evaluate(network: nn.Module) -> dict[str, float]:
@@ -327,8 +206,8 @@ def _train(config: Config, prepared: Prepared, directory: RunDirectory, device: 
         value, right = classification_loss(logits, prepared.targets[split.valid])
         return {"loss": float(value), "error": 1 - float(right) / len(logits)}
 
-    train = _training(prepared, split.train, config, device)
-    _fit(model, config, config.lr, config.epochs, train, loss, evaluate, prepared, directory, device)
+    train = prepared.training_batches(split.train, config, device)
+    fit_network(model, config, config.lr, config.epochs, train, loss, evaluate, prepared, directory, device)
     hear(model, split.valid).save(directory.path, VALID)
     heard = hear(model, split.test)
     heard.save(directory.path)
@@ -426,14 +305,11 @@ def study(
     numbers = choose_numbers("seeds", seeds, int, "whole numbers from 0")
     # the baseline has no seed of its own, and its validation clips are those of the first
     baselines = [baseline(dataclasses.replace(config, selection="none", seed=numbers[0]), root)]
-    encoders, runs = [], []
-    with Progress("runs", len(numbers) * len(chosen)) as progress:
-        for seed in numbers:
-            if config.training == "two_step":
-                encoders.append(train_encoder(dataclasses.replace(config, seed=seed), root))
-            for name in chosen:
-                runs.append(run(dataclasses.replace(config, selection=name, seed=seed), root))
-                progress.advance(selection=name, seed=seed)
+    encoders: list[Run] = []
+    if config.training == "two_step":
+        encoders = run_all(train_encoder, [dataclasses.replace(config, seed=seed) for seed in numbers], root)
+    configs = [dataclasses.replace(config, selection=name, seed=seed) for seed in numbers for name in chosen]
+    runs = run_all(run, configs, root, shown=("selection", "seed"))
     groups = dict(zip(prepared.manifest.ids, prepared.groups, strict=True))
     return PlaybackStudy(tuple(runs), tuple(baselines), groups, encoders=tuple(encoders))
 
@@ -474,84 +350,6 @@ def hearings(run: Run, clip: Clip) -> list[dict[str, Any]]:
         each = [part[:count].numpy() for part, count in zip(features[0], n_frames[0].tolist(), strict=True)]
         found.append({"hop": model.front.hop(stage), "parts": places[0].numpy(), "features": each})
     return [{**one, "probabilities": row} for one, row in zip(found, probabilities, strict=True)]
-
-
-def _fit(
-    model: nn.Module,
-    config: Config,
-    lr: float,
-    epochs: int,
-    train: Any,
-    loss: Any,
-    evaluate: Any,
-    prepared: Prepared,
-    directory: RunDirectory,
-    device: torch.device,
-) -> None:
-    steps = epochs * len(train)
-    fit(
-        model,
-        torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr, weight_decay=config.weight_decay),
-        Cosine(lr, steps, warmup_steps=int(config.warm_up * steps)),
-        train,
-        loss,
-        evaluate,
-        TrainingSettings(
-            epochs,
-            config.monitor,
-            config.gradient_clip,
-            precision=config.precision,
-            unused_parameters=isinstance(model, EncoderClassifier),  # of hops that a batch is not heard at
-        ),
-        directory,
-        device=device,
-        describe=lambda batch: ", ".join(prepared.manifest.ids[int(i)] for i in batch.indices),
-    )
-    leave_to_main()
-
-
-def _mixed(batch: Batch, config: Config, n_classes: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Samples, lengths and targets of a batch, mixed alike where the configuration asks for it.
-
-    Waveforms are mixed, so every hop hears the same mixture.
-    """
-    ways = [(mix_clips, config.mixup), (cut_and_mix_clips, config.cutmix)]
-    ways = [(mix, alpha) for mix, alpha in ways if alpha]
-    chance = torch.default_generator
-    if not ways or torch.rand((), generator=chance) >= config.mix_share:
-        return batch.features[..., 0], batch.lengths, batch.targets
-    mix, alpha = ways[int(torch.randint(len(ways), (), generator=chance))]
-    mixed = mix(batch.features, alpha, generator=chance)
-    targets = batch.targets
-    if targets.ndim == 1:
-        targets = F.one_hot(targets, n_classes).to(mixed.features.dtype)
-    share = mixed.share[:, None]
-    targets = share * targets + (1 - share) * targets[mixed.partner]
-    lengths = torch.maximum(batch.lengths, batch.lengths[mixed.partner])
-    return mixed.features[..., 0], lengths, targets
-
-
-def _cross_entropy(logits: Tensor, targets: Tensor, several_labels: bool) -> Tensor:
-    if not several_labels:
-        return F.cross_entropy(logits.float(), targets)
-    return F.binary_cross_entropy_with_logits(logits.float(), targets.float())
-
-
-def _window(config: Config) -> int:
-    return round(config.clip_seconds * config.sample_rate)
-
-
-def _training(
-    prepared: Prepared, rows: NDArray[np.int64], config: Config, device: torch.device
-) -> BatchLoader | WindowLoader:
-    loader = _loader(prepared, rows, config, device, shuffle=True)
-    return WindowLoader(loader, _window(config)) if config.clip_seconds else loader
-
-
-def _loader(
-    prepared: Prepared, rows: NDArray[np.int64], config: Config, device: torch.device, *, shuffle: bool = False
-) -> BatchLoader:
-    return BatchLoader(prepared.waveforms, prepared.targets, rows, config.batch_size, shuffle, config.seed, device)
 
 
 def _count(model: nn.Module) -> int:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..models.playback_layers import FUSIONS, LOCATIONS
-from .fields import make_preset, require, require_choice
+from .fields import WithPresets, require, require_choice
 
 __all__ = ["SELECTIONS", "SIZES", "TRAININGS", "Config"]
 
@@ -22,7 +22,7 @@ SIZES = ("tiny", "small", "mvit_t", "mvit_s", "mvit_b")
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(WithPresets):
     """One network on one test fold. Unknown or impossible values are errors that name the field."""
 
     data: str = field(default="needles", metadata={"help": "corpus: needles, or a folder with recordings"})
@@ -101,15 +101,14 @@ class Config:
             require(self, "mix_share", not (self.mixup or self.cutmix), "unused by the oracle: mixup and cutmix at 0")
 
     @property
+    def window_samples(self) -> int:
+        """Samples of the crops to train on, 0 for whole clips."""
+        return round(self.clip_seconds * self.sample_rate)
+
+    @property
     def stages(self) -> int:
         """How often a clip is heard at most: once, and once for each playback."""
         return 1 if self.selection == "none" else self.playbacks + 1
-
-    @classmethod
-    def preset(cls, name: str, **changes: Any) -> Config:
-        """The preset ``"smoke"``, ``"default"`` or ``"paper"``, with some fields changed; None changes nothing."""
-        presets = {"smoke": cls.smoke, "default": cls.default, "paper": cls.paper}
-        return make_preset(cls, presets, name, changes)
 
     @classmethod
     def smoke(cls, **changes: Any) -> Config:

@@ -35,16 +35,16 @@ from ..training.checkpoint import load_best, save_best
 from ..training.distributed import leave_to_main
 from ..training.domains import domain_scores
 from ..training.loop import TrainingSettings, fit, select_device
-from ..training.progress import Progress
 from ..training.run_directory import Run, RunDirectory
 from .classification import predict, predictions_table, score_predictions, validate
 from .corpus import Clip
 from .directories import make_once, open_directory
 from .domain_study import DomainStudy
+from .many import run_all
 from .scenes_config import CNN, Config
 from .scenes_corpus import Prepared, prepare
 from .scenes_training import Augmentation, average, fit_scaling, schedule, training_loss
-from .treatments import parse_treatment, treatment_of
+from .treatments import parse_treatment
 
 __all__ = [
     "PATTERNS",
@@ -244,11 +244,7 @@ def study(
     prepared = prepare(config)
     centrings = list(dict.fromkeys(str(change["centring"]) for change in changes))
     baselines = [baseline(dataclasses.replace(config, centring=centring), root) for centring in centrings]
-    runs = []
-    with Progress("runs", len(configs)) as progress:
-        for one in configs:
-            runs.append(run(one, root))
-            progress.advance(pattern=one.pattern, treatment=treatment_of(dataclasses.asdict(one)), seed=one.seed)
+    runs = run_all(run, configs, root, shown=("pattern", "centring", "seed"))
     groups = dict(zip(prepared.manifest.ids, prepared.groups, strict=True))
     return DomainStudy(tuple(runs), tuple(baselines), groups)
 

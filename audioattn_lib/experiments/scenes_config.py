@@ -13,7 +13,7 @@ from ..attention.patterns import parse_patterns
 from ..models.input_scaling import CENTRINGS
 from ..models.transformer_layers import ARCHITECTURES, PRESETS
 from ..training.averaging import AVERAGES
-from .fields import make_preset, require, require_choice
+from .fields import WithPresets, require, require_choice
 
 __all__ = ["CNN", "FRONT_ENDS", "SCHEDULES", "Config"]
 
@@ -24,8 +24,10 @@ SCHEDULES = ("cosine", "ramp", "published_ramp", "published_cosine")
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(WithPresets):
     """One network on all test sets of a corpus. Unknown or impossible values are errors that name the field."""
+
+    PRESETS = ("smoke", "default", "paper", "nsynth", "nsynth_cnn")
 
     data: str = field(default="orchestra", metadata={"help": "corpus: orchestra, or a folder with recordings"})
     pattern: str = field(default="dense", metadata={"help": "attention pattern, or one for each layer with commas"})
@@ -120,16 +122,6 @@ class Config:
         require(self, "test_devel", not (self.test_devel and self.held_out), "false where a domain is held out")
         for name in ("mixup", "weight_decay"):
             require(self, name, getattr(self, name) >= 0, "at least 0")
-
-    @classmethod
-    def preset(cls, name: str, **changes: Any) -> Config:
-        """A preset by name, with some fields changed: ``smoke``, ``default``, ``paper``, ``nsynth`` or ``nsynth_cnn``.
-
-        A change to None is none.
-        """
-        presets = {"smoke": cls.smoke, "default": cls.default, "paper": cls.paper}
-        presets |= {"nsynth": cls.nsynth, "nsynth_cnn": cls.nsynth_cnn}
-        return make_preset(cls, presets, name, changes)
 
     @classmethod
     def smoke(cls, **changes: Any) -> Config:

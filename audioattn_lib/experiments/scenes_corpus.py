@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 import torch
@@ -19,9 +18,9 @@ from ..audio.kaldi_mel import KaldiMel
 from ..data.files import cache_directory
 from ..data.loading import BatchLoader
 from ..data.manifest import Manifest
-from ..data.sounds import Sounds
 from ..data.splits import Split, fold_names, grouped_share, leave_domain_out, split_clips
 from ..data.store import FeatureStore
+from ..data.waveforms import WaveformStore
 from ..errors import ConfigError, ManifestError
 from ..training.loop import select_device
 from .corpus import PreparedCorpus, load_checked
@@ -63,8 +62,7 @@ class Prepared(PreparedCorpus):
         """Batches of some clips: their features, or their samples where sound is to be changed first."""
         options = (self.targets, rows, config.batch_size, shuffle, config.seed, device)
         if of_sounds:
-            sounds: Any = Sounds(self.manifest, config.sample_rate)  # read anew: a loader can keep features only
-            return BatchLoader(sounds, *options, resident=False)
+            return BatchLoader(WaveformStore(self.manifest, config.sample_rate), *options, resident=False)
         return BatchLoader(self.store, *options)
 
     def describe(self) -> str:

@@ -63,10 +63,10 @@ class Augmentation:
             self.responses = found.to(device)
 
     def __call__(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Features to learn from, of stored features, or of waveforms ``(B, N)`` where ``of_sounds`` says so."""
+        """Features to learn from, of stored features, or of waveforms ``(B, N, 1)`` where ``of_sounds`` says so."""
         config, chance = self.config, torch.default_generator
         if self.of_sounds:
-            features, lengths = self._listen(features, lengths)
+            features, lengths = self._listen(features.squeeze(-1), lengths)
         if config.mixstyle:
             features = mix_band_statistics(features, lengths, probability=config.mixstyle, generator=chance)
         if config.time_mask or config.frequency_mask:

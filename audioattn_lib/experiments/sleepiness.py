@@ -29,11 +29,11 @@ from ..errors import ConfigError
 from ..models.seq2seq import NETWORKS
 from ..training.baseline import summary_features
 from ..training.distributed import leave_to_main
-from ..training.progress import Progress
 from ..training.run_directory import Run
 from .directories import make_once, open_run
 from .feature_regression import regress_features
 from .fields import choose_numbers
+from .many import run_all
 from .regression_study import FUSION, RegressionStudy
 from .sleepiness_config import MAPS, REGRESSION, SPECTROGRAM, Config
 from .sleepiness_encoders import (
@@ -198,12 +198,9 @@ def _autoencode_all(
     """A trained autoencoder for every network and seed."""
     names = choose(networks, tuple(NETWORKS), "network")
     chosen = [(name, seed) for seed in choose_numbers("seeds", seeds, int, "whole numbers from 0") for name in names]
-    encoders = {}
-    with Progress("networks", len(chosen)) as progress:
-        for name, seed in chosen:
-            encoders[name, seed] = [autoencode(dataclasses.replace(config, network=name, seed=seed), root)]
-            progress.advance(network=name, seed=seed)
-    return encoders
+    configs = [dataclasses.replace(config, network=name, seed=seed) for name, seed in chosen]
+    runs = run_all(autoencode, configs, root, shown=("network", "seed"))
+    return {one: [run] for one, run in zip(chosen, runs, strict=True)}
 
 
 def _compare(config: Config, encoders: Mapping[tuple[str, int], list[Run]], root: str | Path) -> RegressionStudy:

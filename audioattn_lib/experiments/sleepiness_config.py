@@ -12,7 +12,7 @@ from ..attention.variants import VARIANTS as MECHANISMS
 from ..models.recurrence import CELLS
 from ..models.seq2seq import LOSSES, NETWORKS, VARIANTS
 from ..training.regression import REGRESSORS
-from .fields import make_preset, require, require_choice
+from .fields import WithPresets, require, require_choice
 
 __all__ = ["FRONT_END", "MAPS", "REGRESSION", "SPECTROGRAM", "Config"]
 
@@ -27,8 +27,10 @@ REGRESSION = ("regressor", "max_iter")
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(WithPresets):
     """One autoencoder and the regression on its features. Impossible values are errors that name the field."""
+
+    PRESETS = ("smoke", "default", "paper", "audeep")
 
     data: str = field(default="voices", metadata={"help": "corpus: voices, or a folder with recordings and numbers"})
     network: str = field(default="attention_bi_bi_hidden", metadata={"help": "wiring of the autoencoder"})
@@ -95,15 +97,6 @@ class Config:
     def select(self, *names: str) -> dict[str, Any]:
         """Some fields by name."""
         return {name: getattr(self, name) for name in names}
-
-    @classmethod
-    def preset(cls, name: str, **changes: Any) -> Config:
-        """A preset by name, with some fields changed: ``"smoke"``, ``"default"``, ``"paper"`` or ``"audeep"``.
-
-        A corpus of ``None`` is the one of the preset.
-        """
-        presets = {"smoke": cls.smoke, "default": cls.default, "paper": cls.paper, "audeep": cls.audeep}
-        return make_preset(cls, presets, name, changes)
 
     @classmethod
     def smoke(cls, **changes: Any) -> Config:

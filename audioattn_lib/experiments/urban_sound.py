@@ -40,7 +40,6 @@ from ..training.baseline import linear_baseline, summary_features
 from ..training.checkpoint import load_best
 from ..training.distributed import leave_to_main
 from ..training.loop import TrainingSettings, fit, select_device
-from ..training.progress import Progress
 from ..training.run_directory import Run, RunDirectory
 from ..training.schedules import Triangular
 from .classification import (
@@ -54,7 +53,8 @@ from .classification import (
 )
 from .corpus import Clip, PreparedCorpus, load_checked
 from .directories import make_once, open_run, resolve_fold
-from .fields import make_preset, require, require_choice
+from .fields import WithPresets, require, require_choice
+from .many import run_all
 from .study import Study, choose
 
 __all__ = [
@@ -80,7 +80,7 @@ ATTENTIONS = tuple(VARIANTS)
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(WithPresets):
     """One model on one test fold. Unknown or impossible values are errors that name the field."""
 
     data: str = field(default="city", metadata={"help": "corpus: city, or a folder with recordings"})
@@ -168,14 +168,6 @@ class Config:
         require(self, "base_rate", 0 < self.base_rate <= self.max_rate, "above 0 and at most max_rate")
         require(self, "weight_decay", self.weight_decay >= 0, "at least 0")
         require(self, "basis_widths", bool(self.basis_widths) and min(self.basis_widths) > 0, "numbers above 0")
-
-    @classmethod
-    def preset(cls, name: str, **changes: Any) -> Config:
-        """The preset ``"smoke"``, ``"default"`` or ``"paper"``, with some fields changed.
-
-        A corpus of ``None`` is the one of the preset.
-        """
-        return make_preset(cls, {"smoke": cls.smoke, "default": cls.default, "paper": cls.paper}, name, changes)
 
     @classmethod
     def smoke(cls, **changes: Any) -> Config:
@@ -392,11 +384,7 @@ def study(
     attentions = choose(attentions, (*ATTENTIONS, CONTROL), "attention")
     configs = [dataclasses.replace(config, attention=name, fold=fold) for fold in folds for name in attentions]
     baselines = [baseline(dataclasses.replace(config, fold=fold), root) for fold in folds]
-    runs = []
-    with Progress("runs", len(configs)) as progress:
-        for one in configs:
-            runs.append(run(one, root))
-            progress.advance(attention=one.attention, fold=one.fold)
+    runs = run_all(run, configs, root, shown=("attention", "fold"))
     groups = dict(zip(prepared.manifest.ids, prepared.groups, strict=True))
     titles = {name: variant.title for name, variant in VARIANTS.items()} | {CONTROL: "Mean"}
     return Study(tuple(runs), tuple(baselines), groups, by="attention", titles=titles)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..data.loading import Batch, BatchLoader
-from ..data.sounds import SoundLoader
+from ..data.waveforms import SoundLoader
 from ..data.windows import SampledLoader
 from ..models.layers import at_least_float32, frame_mask, masked_mean
 

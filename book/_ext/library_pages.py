@@ -9,6 +9,7 @@ module of a package, ``{command-line}`` shows the help of every command.
 from __future__ import annotations
 
 import ast
+import functools
 import importlib
 import re
 import sys
@@ -30,6 +31,7 @@ PACKAGE = ROOT / "audioattn_lib"
 BOOK_PAGE = re.compile(r"Book page:\s+`{0,2}(?P<page>[\w-]+)`{0,2}")
 
 
+@functools.cache  # a build reads it once, for it asks with every docstring
 def pages_of_contents(toc: Path = ROOT / "_toc.yml") -> dict[str, str]:
     """Documents of the book by the last part of their name, the name that docstrings use."""
 
@@ -46,8 +48,13 @@ def pages_of_contents(toc: Path = ROOT / "_toc.yml") -> dict[str, str]:
     return {document.rpartition("/")[2]: document for document in entries(content)}
 
 
-def documented(package: Path = PACKAGE) -> Iterator[tuple[str, str, str, Path]]:
+@functools.cache  # every page asks
+def documented(package: Path = PACKAGE) -> tuple[tuple[str, str, str, Path], ...]:
     """Public objects whose docstrings name a page: page, dotted name, kind, file; read without importing."""
+    return tuple(_documented(package))
+
+
+def _documented(package: Path) -> Iterator[tuple[str, str, str, Path]]:
     for path in sorted(package.rglob("*.py")):
         parts = path.relative_to(package.parent).with_suffix("").parts
         module = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)

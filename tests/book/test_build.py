@@ -26,6 +26,7 @@ def test_every_page_is_whole(built_book):
 def test_nothing_is_done_again_when_nothing_changed(built_book):
     said = []
     build_book(built_book, mode="smoke", data_hash=_data_hash, echo=said.append)
+    said = [line for line in said if not line.startswith("Corpus: ")]
     assert re.fullmatch(r"Chapters: \d+ \(smoke\), 0 to execute", said[0])
     assert said[1] == "Pages: nothing has changed"
 

@@ -9,8 +9,8 @@ from audioattn_lib.audio import io
 from audioattn_lib.audio.features import LogMel
 from audioattn_lib.audio.voice_augmentation import VoiceAugmentation
 from audioattn_lib.data.manifest import Manifest
-from audioattn_lib.data.sounds import SoundLoader, Sounds
 from audioattn_lib.data.store import FeatureStore
+from audioattn_lib.data.waveforms import SoundLoader, WaveformStore
 from audioattn_lib.data.windows import SampledLoader
 
 FRONT_END = LogMel(RATE, 200, hop_length=80, n_mels=6)
@@ -28,7 +28,7 @@ def loader(manifest, **options):
     change = VoiceAugmentation(**{"noise": 0.1, **options})
     rest = (np.arange(7), np.arange(7), 3)
     return SoundLoader(
-        Sounds(manifest, RATE), *rest, front_end=FRONT_END, change=change, speakers=np.array(list("abcdefg"))
+        WaveformStore(manifest, RATE), *rest, front_end=FRONT_END, change=change, speakers=np.array(list("abcdefg"))
     )
 
 

@@ -1,0 +1,138 @@
+"""The network of a configuration of play it back, and how it and its encoder are trained.
+
+Book page: ``playback``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..audio.mixing import cut_and_mix_clips, mix_clips
+from ..data.loading import Batch
+from ..models.mvit import MViT
+from ..models.playback import Playback
+from ..models.playback_encoder import EncoderClassifier
+from ..models.playback_layers import PlaybackDecoder, SmallEncoder
+from ..training.distributed import leave_to_main
+from ..training.loop import TrainingSettings, fit
+from ..training.run_directory import RunDirectory
+from ..training.schedules import Cosine
+from .playback_config import Config
+from .playback_corpus import Prepared, build_front_end
+
+__all__ = [
+    "build_encoder",
+    "build_encoder_classifier",
+    "build_model",
+    "cross_entropy",
+    "fit_network",
+    "mix_batch",
+]
+
+_ENCODERS = {"tiny": (12, 48), "small": (24, 96)}
+_PUBLISHED = {"n_latents": 256, "width": 512, "heads": 8, "self_layers": 3}
+_DECODERS = {"tiny": {"n_latents": 8, "width": 48}, "small": {"n_latents": 16, "width": 96}}
+
+
+def build_model(config: Config, n_classes: int, *, several_labels: bool) -> Playback:
+    """The network of a configuration, with weights drawn from the global generator."""
+    front = build_front_end(config.sample_rate, config.hop, config.window, config.n_mels, config.stages)
+    encoder = build_encoder(config)
+    decoder = PlaybackDecoder(
+        encoder.out_features,
+        n_classes,
+        config.stages,
+        fusion=config.fusion,
+        location=config.location,
+        **_DECODERS.get(config.size, _PUBLISHED),
+    )
+    return Playback(
+        front,
+        encoder,
+        decoder,
+        selection={"none": "random", "oracle": "given"}.get(config.selection, config.selection),
+        n_segments=config.n_segments,
+        segment_seconds=config.segment_seconds,
+        temperature=config.temperature,
+        several_labels=several_labels,
+    )
+
+
+def build_encoder(config: Config) -> SmallEncoder | MViT:
+    """The encoder of a configuration, small or published."""
+    if config.size in _ENCODERS:
+        return SmallEncoder(config.n_mels, *_ENCODERS[config.size])
+    return MViT.preset(config.size.removeprefix("mvit_").upper())
+
+
+def build_encoder_classifier(config: Config, n_classes: int) -> EncoderClassifier:
+    """What the first step trains: the encoder with a linear layer of its own."""
+    front = build_front_end(config.sample_rate, config.hop, config.window, config.n_mels, config.playbacks + 1)
+    return EncoderClassifier(front, build_encoder(config), n_classes)
+
+
+def fit_network(
+    model: nn.Module,
+    config: Config,
+    lr: float,
+    epochs: int,
+    train: Any,
+    loss: Any,
+    evaluate: Any,
+    prepared: Prepared,
+    directory: RunDirectory,
+    device: torch.device,
+) -> None:
+    """Train with AdamW and a cosine, and keep the best epoch."""
+    steps = epochs * len(train)
+    fit(
+        model,
+        torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr, weight_decay=config.weight_decay),
+        Cosine(lr, steps, warmup_steps=int(config.warm_up * steps)),
+        train,
+        loss,
+        evaluate,
+        TrainingSettings(
+            epochs,
+            config.monitor,
+            config.gradient_clip,
+            precision=config.precision,
+            unused_parameters=isinstance(model, EncoderClassifier),  # of hops that a batch is not heard at
+        ),
+        directory,
+        device=device,
+        describe=lambda batch: ", ".join(prepared.manifest.ids[int(i)] for i in batch.indices),
+    )
+    leave_to_main()
+
+
+def mix_batch(batch: Batch, config: Config, n_classes: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Samples, lengths and targets of a batch, mixed alike where the configuration asks for it.
+
+    Waveforms are mixed, so every hop hears the same mixture.
+    """
+    ways = [(mix_clips, config.mixup), (cut_and_mix_clips, config.cutmix)]
+    ways = [(mix, alpha) for mix, alpha in ways if alpha]
+    chance = torch.default_generator
+    if not ways or torch.rand((), generator=chance) >= config.mix_share:
+        return batch.features[..., 0], batch.lengths, batch.targets
+    mix, alpha = ways[int(torch.randint(len(ways), (), generator=chance))]
+    mixed = mix(batch.features, alpha, generator=chance)
+    targets = batch.targets
+    if targets.ndim == 1:
+        targets = F.one_hot(targets, n_classes).to(mixed.features.dtype)
+    share = mixed.share[:, None]
+    targets = share * targets + (1 - share) * targets[mixed.partner]
+    lengths = torch.maximum(batch.lengths, batch.lengths[mixed.partner])
+    return mixed.features[..., 0], lengths, targets
+
+
+def cross_entropy(logits: Tensor, targets: Tensor, several_labels: bool) -> Tensor:
+    """Mean loss of classes, or of shares of them, and of several labels."""
+    if not several_labels:
+        return F.cross_entropy(logits.float(), targets)
+    return F.binary_cross_entropy_with_logits(logits.float(), targets.float())

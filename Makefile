@@ -18,7 +18,7 @@ book: $(INSTALLED) ## execute the chapters that are stale, build the book and ch
 	$(BIN)/python -m audioattn_lib book
 
 test: $(INSTALLED) ## run all tests, also those of the notebooks, the book and the browser
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadscope $(TEST_ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadscope --no-loadscope-reorder $(TEST_ARGS)
 
 lab: $(INSTALLED) ## open the notebooks in JupyterLab
 	$(BIN)/python -m jupyterlab --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/notebooks $(LAB_ARGS)

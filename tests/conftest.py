@@ -100,7 +100,7 @@ def copy_checkout(root: Path, place: Path) -> Path:
 
 
 def build(place: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "audioattn_lib", "book", "--mode", "smoke"]
+    command = [sys.executable, "-m", "audioattn_lib", "book", "--mode", "smoke", "--workers", "2"]
     return subprocess.run(command, cwd=place, capture_output=True, text=True)
 
 

@@ -27,6 +27,7 @@ __all__ = ["Figure", "render"]
 
 Drawing = Callable[[Theme], "MatplotlibFigure"]
 PIXELS_PER_INCH = 180  # about two device pixels for each CSS pixel of a book page
+PAGE_PIXELS_PER_INCH = 105  # at which a picture as wide as a page fills it, and its text is as large as it was drawn
 FORMATS = (".webp", ".png", ".svg", ".pdf")
 
 
@@ -55,10 +56,14 @@ class Figure:
 
     def html(self) -> str:
         """The picture as a piece of HTML that needs nothing else."""
+        from PIL import Image
+
+        width = Image.open(io.BytesIO(self.images[LIGHT.name])).width / PIXELS_PER_INCH * PAGE_PIXELS_PER_INCH
         caption = f"<figcaption>{html.escape(self.caption)}</figcaption>" if self.caption else ""
         return (
             f'{style_tag("figure")}<figure class="audioattn aa-figure mathjax_ignore">'
-            f'<div class="aa-scroll">{themed_images(self.images, self.alt)}</div>{caption}</figure>'
+            f'<div class="aa-scroll" style="max-width:{width:.0f}px">{themed_images(self.images, self.alt)}</div>'
+            f"{caption}</figure>"
         )
 
     def save(self, path: str | Path, theme: str = "light") -> Path:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 __all__ = ["draw_lines", "plot_lines"]
 
 Line = tuple[Any, Any]
+_FEW = 20
+"""Dots up to which each one matters."""
 DASHES = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (6, 1.5, 1.2, 1.5)), (0, (3, 2)), "-")
 
 
@@ -49,7 +51,7 @@ def plot_lines(
     alt
         What there is to see, in words.
     points
-        Measurements to draw as dots below the curves, by name, as ``lines``.
+        Measurements to draw as dots, by name, as ``lines``: a few above the curves, many below.
     references
         Names of curves that the others are to be compared with: grey.
     filled
@@ -82,14 +84,18 @@ def plot_lines(
 
     def draw(theme: Theme) -> Any:
         from matplotlib.figure import Figure as MatplotlibFigure
+        from matplotlib.ticker import MaxNLocator
 
         figure = MatplotlibFigure(figsize=(WIDTH, height), layout="constrained")
         ax = figure.add_subplot()
         for event in known:
             ax.axvspan(event.onset, event.offset, color=theme.event, alpha=0.13, lw=0, zorder=0)
         for name, (x, y) in dots.items():
-            ax.plot(x, y, ".", color=theme.chance, ms=3.5, alpha=0.8, label=name, zorder=1)
+            size, colour, level = (9.0, theme.ink, 5) if len(x) <= _FEW else (3.5, theme.chance, 1)
+            ax.plot(x, y, ".", ms=size, color=colour, label=name, zorder=level)
         draw_lines(ax, curves, theme, references, filled)
+        if all(np.all(x == np.round(x)) for x, _ in curves.values()):
+            ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         if logarithmic:
             ax.set_yscale("log")
         else:

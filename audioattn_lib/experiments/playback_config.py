@@ -54,7 +54,7 @@ class Config(WithPresets):
     freeze_encoder: bool = field(
         default=True, metadata={"help": "two_step: leave the encoder as the first step made it"}
     )
-    encoder_epochs: int = field(default=40, metadata={"help": "two_step: passes over the clips of the first step"})
+    encoder_epochs: int = field(default=60, metadata={"help": "two_step: passes over the clips of the first step"})
     encoder_lr: float = field(default=3e-3, metadata={"help": "two_step: highest learning rate of the first step"})
     epochs: int = field(default=12, metadata={"help": "passes over the training clips"})
     batch_size: int = field(default=16, metadata={"help": "clips a step"})

@@ -106,9 +106,9 @@ class Config(WithPresets):
 
     @classmethod
     def default(cls, **changes: Any) -> Config:
-        """A quarter of a minute a network on a CPU core: what the book shows when nothing else is there."""
+        """Some 15 seconds a network on a CPU core: what the book shows when nothing else is there."""
         coarse = {"n_fft": 2560, "hop_length": 1280, "n_mels": 64}
-        small = {"units": 64, "epochs": 6, "batch_size": 16, "learning_rate": 4e-3}
+        small = {"units": 64, "epochs": 12, "batch_size": 16, "learning_rate": 4e-3}
         return cls(**{**coarse, **small, **changes})
 
     @classmethod

@@ -105,15 +105,15 @@ class SlotAttention(nn.Module):
         """
         padding = Padding(values, lengths)
         frames = self.frame_norm(padding.clear(values))
-        heard = self.value(frames)
+        keys, heard = self.key(frames), self.value(frames)
         slots = self.start(len(values)) if slots is None else slots
         for _ in range(self.iterations):
-            shares = self._share(slots, frames, padding.mask)
+            shares = self._share(slots, keys, padding.mask)
             weights = shares / (shares.sum(dim=2, keepdim=True) + _EPSILON)
             update = torch.bmm(weights.to(heard.dtype), heard)  # (B, slots, D)
             slots = self.cell(update.flatten(0, 1), slots.flatten(0, 1).to(update.dtype)).view_as(update)
             slots = slots + self.mlp(self.mlp_norm(slots))
-        return slots, self._share(slots, frames, padding.mask)
+        return slots, self._share(slots, keys, padding.mask)
 
     def share(
         self,
@@ -123,10 +123,10 @@ class SlotAttention(nn.Module):
     ) -> Float[Tensor, "batch slots frames"]:
         """How slots as they are share out frames, which they may have met or not."""
         padding = Padding(values, lengths)
-        return self._share(slots, self.frame_norm(padding.clear(values)), padding.mask)
+        return self._share(slots, self.key(self.frame_norm(padding.clear(values))), padding.mask)
 
-    def _share(self, slots: Tensor, frames: Tensor, mask: Tensor | None) -> Tensor:
-        scores = torch.bmm(self.query(self.slot_norm(slots)), self.key(frames).transpose(1, 2))
-        scores = scores.to(torch.promote_types(scores.dtype, torch.float32)) / frames.shape[2] ** 0.5
+    def _share(self, slots: Tensor, keys: Tensor, mask: Tensor | None) -> Tensor:
+        scores = torch.bmm(self.query(self.slot_norm(slots)), keys.transpose(1, 2))
+        scores = scores.to(torch.promote_types(scores.dtype, torch.float32)) / keys.shape[2] ** 0.5
         shares = scores.softmax(dim=1)
         return shares if mask is None else shares * mask[:, None]

@@ -329,6 +329,9 @@ class Playback(nn.Module):
     def _begin(self, waveforms: Tensor, lengths: Tensor | None, segments: Tensor | None) -> _Clips:
         """The first hearing: the whole clip at the coarsest hop."""
         batch, samples = waveforms.shape
+        there = frame_mask(lengths, samples, waveforms.device)
+        if there is not None:  # here once, so that every playback meets silence behind the end
+            waveforms = waveforms.masked_fill(~there, 0.0)
         features, n_frames = self.front(waveforms, lengths)
         mask = frame_mask(n_frames, features.shape[1], features.device)
         valid = None if mask is None else mask[..., None]
@@ -361,7 +364,7 @@ class Playback(nn.Module):
 
         Returns how many frames that were, and what the salient ones of them say alone.
         """
-        features, n_frames = self.front.replay(clips.waveforms, places, stage, clips.lengths)
+        features, n_frames = self.front.replay(clips.waveforms, places, stage)
         batch, parts = n_frames.shape
         flat = n_frames.flatten()
         tokens = self._encode((features - clips.level[:, None]).flatten(0, 1), flat).unflatten(0, (batch, parts))

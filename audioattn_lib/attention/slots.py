@@ -11,19 +11,56 @@ NeurIPS 2020. Book page: ``architecture``.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from ..errors import ConfigError
 from ._batches import Padding
 
-__all__ = ["BACKGROUND", "SALIENT", "SlotAttention"]
+__all__ = ["BACKGROUND", "SALIENT", "Projected", "SlotAttention"]
 
 SALIENT, BACKGROUND = 0, 1
 """Which slot is which, where there are two."""
 
 _EPSILON = 1e-8
+
+
+@dataclass(frozen=True)
+class Projected:
+    """Frames as slots meet them; kept where several slots, or the same ones later, meet the same frames.
+
+    Parameters
+    ----------
+    keys, values
+        What slots compare themselves with, and what they take.
+    valid
+        Which frames are there; None for all.
+
+    Notes
+    -----
+    Book page: ``architecture``.
+    """
+
+    keys: Float[Tensor, "batch frames features"]
+    values: Float[Tensor, "batch frames features"]
+    valid: Bool[Tensor, "batch frames"] | None = None
+
+    def __getitem__(self, rows: Tensor) -> Projected:
+        """The frames of some clips."""
+        return Projected(self.keys[rows], self.values[rows], None if self.valid is None else self.valid[rows])
+
+    def beside(self, other: Projected) -> Projected:
+        """These frames and others of the same clips."""
+        keys, values = torch.cat([self.keys, other.keys], dim=1), torch.cat([self.values, other.values], dim=1)
+        if self.valid is None and other.valid is None:
+            return Projected(keys, values)
+        valid = [
+            torch.ones_like(f.keys[..., 0], dtype=torch.bool) if f.valid is None else f.valid for f in (self, other)
+        ]
+        return Projected(keys, values, torch.cat(valid, dim=1))
 
 
 class SlotAttention(nn.Module):
@@ -104,29 +141,35 @@ class SlotAttention(nn.Module):
             When a clip has no valid frame, or more than there are.
         """
         padding = Padding(values, lengths)
-        frames = self.frame_norm(padding.clear(values))
-        keys, heard = self.key(frames), self.value(frames)
-        slots = self.start(len(values)) if slots is None else slots
+        frames = self.project(padding.clear(values), padding.mask)
+        slots = self.refine(frames, slots)
+        return slots, self.share(slots, frames)
+
+    def project(
+        self, values: Float[Tensor, "batch frames features"], valid: Bool[Tensor, "batch frames"] | None = None
+    ) -> Projected:
+        """Frames, finite on padding, as slots meet them."""
+        frames = self.frame_norm(values)
+        return Projected(self.key(frames), self.value(frames), valid)
+
+    def refine(
+        self, frames: Projected, slots: Float[Tensor, "batch slots features"] | None = None
+    ) -> Float[Tensor, "batch slots features"]:
+        """Slots that have heard the frames; to begin with those given, or :meth:`start`."""
+        slots = self.start(len(frames.keys)) if slots is None else slots
         for _ in range(self.iterations):
-            shares = self._share(slots, keys, padding.mask)
+            shares = self.share(slots, frames)
             weights = shares / (shares.sum(dim=2, keepdim=True) + _EPSILON)
-            update = torch.bmm(weights.to(heard.dtype), heard)  # (B, slots, D)
+            update = torch.bmm(weights.to(frames.values.dtype), frames.values)  # (B, slots, D)
             slots = self.cell(update.flatten(0, 1), slots.flatten(0, 1).to(update.dtype)).view_as(update)
             slots = slots + self.mlp(self.mlp_norm(slots))
-        return slots, self._share(slots, keys, padding.mask)
+        return slots
 
     def share(
-        self,
-        slots: Float[Tensor, "batch slots features"],
-        values: Float[Tensor, "batch frames features"],
-        lengths: Int[Tensor, " batch"] | None = None,
+        self, slots: Float[Tensor, "batch slots features"], frames: Projected
     ) -> Float[Tensor, "batch slots frames"]:
-        """How slots as they are share out frames, which they may have met or not."""
-        padding = Padding(values, lengths)
-        return self._share(slots, self.key(self.frame_norm(padding.clear(values))), padding.mask)
-
-    def _share(self, slots: Tensor, keys: Tensor, mask: Tensor | None) -> Tensor:
-        scores = torch.bmm(self.query(self.slot_norm(slots)), keys.transpose(1, 2))
-        scores = scores.to(torch.promote_types(scores.dtype, torch.float32)) / keys.shape[2] ** 0.5
+        """How slots as they are share out frames, which they may have met or not; 0 where no frame is."""
+        scores = torch.bmm(self.query(self.slot_norm(slots)), frames.keys.transpose(1, 2))
+        scores = scores.to(torch.promote_types(scores.dtype, torch.float32)) / frames.keys.shape[2] ** 0.5
         shares = scores.softmax(dim=1)
-        return shares if mask is None else shares * mask[:, None]
+        return shares if frames.valid is None else shares * frames.valid[:, None]

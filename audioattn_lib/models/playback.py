@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from ..attention.record import AttentionRecord, FrameClock
 from ..attention.segments import read_saliency, select_runs, select_windows
-from ..attention.slots import SALIENT, SlotAttention
+from ..attention.slots import SALIENT, Projected, SlotAttention
 from ..audio.multi_resolution import MultiResolutionLogMel
 from ..errors import ConfigError
 from .embedding import FrontEnd
@@ -89,7 +89,7 @@ class _Clips:
     level: Tensor
     power: Tensor
     n_frames: Tensor
-    tokens: Tensor
+    tokens: Projected | None
     counts: Tensor
     latents: Tensor
     heard: Tensor
@@ -346,15 +346,27 @@ class Playback(nn.Module):
         there = torch.arange(tokens.shape[1], device=device) < counts[:, None]
         positions = self._positions(times.expand(batch, -1), lengths)
         latents, heard = self.decoder.read(0, self.decoder.start(batch), tokens, positions, mask=there)
-        slots = None
+        projected, slots = None, None
         if self.slot_attention is not None:
-            slots, _ = self.slot_attention(tokens, counts)
+            projected = self.slot_attention.project(tokens, there)
+            slots = self.slot_attention.refine(projected)
         power = torch.logsumexp(features * (np.log(10.0) / 10.0), dim=2).exp()
         rows = torch.arange(batch, device=device)
         if segments is not None:
             segments = segments.to(device, torch.float64)
         return _Clips(
-            rows, waveforms, lengths, level, power, n_frames, tokens, counts, latents, heard[:, None], slots, segments
+            rows,
+            waveforms,
+            lengths,
+            level,
+            power,
+            n_frames,
+            projected,
+            counts,
+            latents,
+            heard[:, None],
+            slots,
+            segments,
         )
 
     def _replay(
@@ -387,20 +399,18 @@ class Playback(nn.Module):
         clips.latents, read = self.decoder.read(stage, clips.latents, tokens, positions, gate=gate, mask=there)
         clips.heard = torch.cat([clips.heard, read[:, None]], dim=1)
         if self.slot_attention is not None and stage + 1 < len(self.front):
-            # Slots hear the tokens that are there, and those of the whole clip, without which a clip may have none.
-            both = torch.cat([clips.tokens, tokens], dim=1)
-            valid = torch.arange(clips.tokens.shape[1], device=tokens.device) < clips.counts[:, None]
-            valid = torch.cat([valid, there], dim=1)
-            order = valid.sort(dim=1, descending=True, stable=True).indices
-            both = both.gather(1, order[..., None].expand_as(both))
-            clips.slots, _ = self.slot_attention(both, valid.sum(dim=1), clips.slots)
+            # Slots hear the whole clip as well, without which a clip may have nothing to hear.
+            assert clips.tokens is not None
+            both = clips.tokens.beside(self.slot_attention.project(tokens, there))
+            clips.slots = self.slot_attention.refine(both, clips.slots)
         return n_frames.sum(dim=1), alone
 
     def _saliency(self, clips: _Clips) -> tuple[Tensor, FrameClock, Tensor]:
         """How much each frame of the clip asks to be heard again, the time of these frames, and how many there are."""
         if self.slot_attention is not None:
             assert clips.slots is not None
-            shares = self.slot_attention.share(clips.slots, clips.tokens, clips.counts)
+            assert clips.tokens is not None
+            shares = self.slot_attention.share(clips.slots, clips.tokens)
             return shares[:, SALIENT], self._clock, clips.counts
         clock = FrameClock(*self.front[0].clock)
         if self.selection in ("energy", "given"):

@@ -61,7 +61,7 @@ def test_evaluation_is_deterministic_and_training_is_not():
 def test_slots_go_on_from_where_they_were():
     net, x = slot_attention(), frames(2, 9, 6)
     slots, shares = net(x)
-    torch.testing.assert_close(net.share(slots, x), shares)
+    torch.testing.assert_close(net.share(slots, net.project(x)), shares)
     again, _ = net(x, slots=slots)
     longer = slot_attention(iterations=6)
     torch.testing.assert_close(longer(x)[0], again)

@@ -13,7 +13,7 @@ import torch
 
 import benchmarks
 
-from .harness import compare, environment, table, write
+from .harness import compare, environment, keep_freed_memory, table, write
 
 HERE = Path(__file__).parent
 
@@ -42,6 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if unknown:
         parser.error(f"--only is {', '.join(sorted(unknown))}; it must be one of {', '.join(modules)}")
     torch.set_num_threads(options.threads)
+    keep_freed_memory()
     missed = 0
     for name in options.only or modules:
         results = []

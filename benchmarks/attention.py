@@ -63,6 +63,7 @@ def cases(device: str) -> list[Case]:
             partial(family, device),
             "triweight",
             [Target(name, "ratio", 1.3) for name in (*CONTINUOUS, *OTHERS) if name != "triweight"] if targets else [],
+            seconds=12,
         ),
         Case(
             "construction of the attention module",

@@ -7,7 +7,9 @@ within a turn.
 
 from __future__ import annotations
 
+import ctypes
 import datetime
+import functools
 import importlib.metadata
 import json
 import os
@@ -23,7 +25,18 @@ from typing import Any
 
 import torch
 
-__all__ = ["Case", "Measured", "Result", "Target", "compare", "environment", "peak_memory", "table", "write"]
+__all__ = [
+    "Case",
+    "Measured",
+    "Result",
+    "Target",
+    "compare",
+    "environment",
+    "keep_freed_memory",
+    "peak_memory",
+    "table",
+    "write",
+]
 
 PAUSE = 0.05
 """Seconds of rest before each timing."""
@@ -33,6 +46,8 @@ TIMED = 0.02
 
 LONG = 0.5
 """Seconds from which on what ran before a work no longer matters to it, and nobody warms it up."""
+
+_MMAP_THRESHOLD, _TRIM_THRESHOLD = -3, -1  # of mallopt(3)
 
 QUANTITIES = {"ratio": "x", "seconds": "s", "megabytes": "MB"}
 
@@ -180,6 +195,19 @@ def peak_memory(setup: str, statement: str) -> float:
     return float(run.stdout.split()[-1]) / per_megabyte
 
 
+@functools.cache
+def keep_freed_memory() -> bool:
+    """Let the GNU C library keep the memory that a work frees for the next one; True where it does.
+
+    Otherwise large tensors go back to the system after every step and come as new pages with the next one. What a page
+    costs differs tenfold between machines, and between two minutes of a virtual one.
+    """
+    if platform.libc_ver()[0] != "glibc":
+        return False
+    library = ctypes.CDLL(None)
+    return bool(library.mallopt(_MMAP_THRESHOLD, 2**30) and library.mallopt(_TRIM_THRESHOLD, 2**31 - 1))
+
+
 def environment(device: str) -> dict[str, Any]:
     """Where and with what a run was measured."""
     versions = {name: importlib.metadata.version(name) for name in ("torch", "numpy", "scipy", "entmax")}
@@ -189,6 +217,7 @@ def environment(device: str) -> dict[str, Any]:
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "threads": torch.get_num_threads(),
         "cores": os.cpu_count(),
+        "keeps_freed_memory": keep_freed_memory(),
         "python": platform.python_version(),
         "versions": versions,
     }

@@ -32,6 +32,7 @@ from ..models.weights import load_weights
 from ..training import faithfulness
 from ..training.baseline import linear_baseline, summary_features
 from ..training.checkpoint import load_best
+from ..training.distributed import leave_to_main
 from ..training.run_directory import Run, RunDirectory
 from .classification import classification_loss, label_events, predictions_table, score_predictions
 from .corpus import Clip
@@ -259,6 +260,7 @@ def baseline(config: Config, root: str | Path = "runs") -> Run:
 
 
 def _fit_baseline(config: Config, prepared: Prepared, directory: RunDirectory, device: torch.device) -> Run:
+    leave_to_main()
     split = split_clips(prepared.manifest, config.fold, seed=config.seed)
     inputs = []
     for rows in (split.train, split.valid, split.test):

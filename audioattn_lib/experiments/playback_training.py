@@ -87,7 +87,7 @@ def fit_network(
     directory: RunDirectory,
     device: torch.device,
 ) -> None:
-    """Train with AdamW and a cosine, and keep the best epoch."""
+    """Train with AdamW and a cosine, and keep the best epoch; what follows is the main process's work."""
     steps = epochs * len(train)
     fit(
         model,

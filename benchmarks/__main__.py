@@ -42,9 +42,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if unknown:
         parser.error(f"--only is {', '.join(sorted(unknown))}; it must be one of {', '.join(modules)}")
     torch.set_num_threads(options.threads)
-    keep_freed_memory()
     missed = 0
-    for name in options.only or modules:
+    # those whose memory comes from the system as it does everywhere else run first: there is no way back
+    for name in sorted(options.only or modules, key=lambda name: not hasattr(modules[name], "SYSTEM_MEMORY")):
+        if not hasattr(modules[name], "SYSTEM_MEMORY"):
+            keep_freed_memory()
         results = []
         for case in modules[name].cases(options.device):  # type: ignore[attr-defined]
             if options.match and options.match not in case.name:

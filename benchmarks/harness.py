@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ctypes
 import datetime
-import functools
 import importlib.metadata
 import json
 import os
@@ -184,28 +183,39 @@ def _time(work: Callable[[], object], loops: int, device: str) -> float:
     return (time.perf_counter() - start) / loops
 
 
+# Of Linux's two counters the one of resource.getrusage begins with the peak of the process that started this one.
+_PEAK = """
+def peak():
+    try:
+        with open("/proc/self/status") as status:
+            return next(int(line.split()[1]) for line in status if line.startswith("VmHWM")) * 2**10
+    except OSError:
+        import resource
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+"""
+
+
 def peak_memory(setup: str, statement: str) -> float:
     """Megabytes by which the peak memory of a fresh interpreter grows while a statement runs after its setup."""
-    program = (
-        f"{setup}\nimport resource\nbefore = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n{statement}\n"
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)\n"
-    )
+    program = f"{_PEAK}\n{setup}\nbefore = peak()\n{statement}\nprint(peak() - before)\n"
     run = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
-    per_megabyte = 2**20 if sys.platform == "darwin" else 2**10
-    return float(run.stdout.split()[-1]) / per_megabyte
+    return float(run.stdout.split()[-1]) / 2**20
 
 
-@functools.cache
-def keep_freed_memory() -> bool:
-    """Let the GNU C library keep the memory that a work frees for the next one; True where it does.
+_keeps_freed_memory = False
+
+
+def keep_freed_memory() -> None:
+    """Let the GNU C library, from here on, keep the memory that a work frees for the next one.
 
     Otherwise large tensors go back to the system after every step and come as new pages with the next one. What a page
     costs differs tenfold between machines, and between two minutes of a virtual one.
     """
-    if platform.libc_ver()[0] != "glibc":
-        return False
-    library = ctypes.CDLL(None)
-    return bool(library.mallopt(_MMAP_THRESHOLD, 2**30) and library.mallopt(_TRIM_THRESHOLD, 2**31 - 1))
+    global _keeps_freed_memory
+    if platform.libc_ver()[0] == "glibc" and not _keeps_freed_memory:
+        library = ctypes.CDLL(None)
+        done = library.mallopt(_MMAP_THRESHOLD, 2**30) and library.mallopt(_TRIM_THRESHOLD, 2**31 - 1)
+        _keeps_freed_memory = bool(done)
 
 
 def environment(device: str) -> dict[str, Any]:
@@ -217,7 +227,7 @@ def environment(device: str) -> dict[str, Any]:
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "threads": torch.get_num_threads(),
         "cores": os.cpu_count(),
-        "keeps_freed_memory": keep_freed_memory(),
+        "keeps_freed_memory": _keeps_freed_memory,
         "python": platform.python_version(),
         "versions": versions,
     }

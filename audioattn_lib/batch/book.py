@@ -69,6 +69,8 @@ class Chapter:
         Identity of the execution.
     after
         Chapters whose runs it reads, and which are executed before it.
+    is_light
+        It trains nothing, and one core is enough for it.
 
     Notes
     -----
@@ -82,6 +84,7 @@ class Chapter:
     work: Path
     key: str
     after: tuple[str, ...] = ()
+    is_light: bool = False
 
     @property
     def is_current(self) -> bool:
@@ -121,7 +124,8 @@ def chapters(
     """The chapters in the table of contents with what they are executed with.
 
     ``notebooks/book.yml`` gives for each chapter the parameters in each mode,
-    and chapters whose runs it reads back instead of making them again:
+    and chapters whose runs it reads back instead of making them again. Such a
+    chapter is light, and so is one that says ``light: true``: it trains nothing.
 
     .. code-block:: yaml
 
@@ -157,7 +161,7 @@ def chapters(
     for name, modes in given.items():
         if name not in names:
             raise settings.error(f"{name!r} is no chapter in _toc.yml; chapters are {', '.join(names) or 'none'}", name)
-        if not isinstance(modes, dict) or set(modes) - {"after"} != set(MODES):
+        if not isinstance(modes, dict) or set(modes) - {"after", "light"} != set(MODES):
             raise settings.error(f"{name} needs parameters for {' and '.join(MODES)}, {{}} for the defaults", name)
         earlier = list(given)[: list(given).index(name)]
         for index, other in enumerate(modes.get("after", [])):
@@ -180,7 +184,9 @@ def chapters(
             raise settings.error(str(error), name, mode) from None
         place = root / f"{_CHAPTERS}{name}.ipynb"
         work = root / "_build" / "execution" / f"{name}.ipynb"
-        found.append(Chapter(name, source, parameters, place, work, identity, tuple(given[name].get("after", ()))))
+        after = tuple(given[name].get("after", ()))
+        is_light = bool(after) or given[name].get("light", False) is True
+        found.append(Chapter(name, source, parameters, place, work, identity, after, is_light))
     return found
 
 
@@ -204,8 +210,9 @@ def build_book(
         ``"embedded"`` runs the chapters on synthetic recordings, ``"real"`` on
         those that ``notebooks/book.yml`` names, ``"smoke"`` in seconds.
     workers
-        Chapters executed at the same time, at least 1; each has its share of
+        Chapters that train at the same time, at least 1; each has its share of
         the cores, and makes as many runs at a time. One for two cores by default.
+        Light chapters have one core each.
     timeout
         Seconds that one cell may take.
     data_hash
@@ -244,8 +251,7 @@ def build_book(
     stale = [chapter for chapter in found if not chapter.is_current]
     echo(f"Chapters: {len(found)} ({mode}), {len(stale)} to execute")
     if stale:
-        at_a_time = workers or max(1, count_cores() // 2)
-        _execute_all(stale, root, min(at_a_time, len(stale)), timeout, echo)
+        _execute_all(stale, root, workers or max(1, count_cores() // 2), timeout, echo)
     executed = time.perf_counter()
 
     first = root / "_build" / "html" / "index.html"
@@ -281,14 +287,16 @@ def _execute_all(stale: list[Chapter], root: Path, workers: int, timeout: float,
     failures: list[str] = []
     waiting = {chapter.name: chapter for chapter in stale}
     pending: dict[Future[Execution], Chapter] = {}
-    with ThreadPoolExecutor(workers) as pool:
+    cores = max(count_cores(), workers)
+    share = cores // min(workers, sum(not chapter.is_light for chapter in stale) or 1)
+    needed = {chapter.name: 1 if chapter.is_light else share for chapter in stale}
+    with ThreadPoolExecutor(cores) as pool:
         while waiting or pending:
-            running = {chapter.name for chapter in pending.values()}
-            ready = [chapter for chapter in waiting.values() if not {*chapter.after} & (waiting.keys() | running)]
-            # A chapter that nothing runs beside has all cores.
-            threads = max(1, count_cores() // min(workers, len(ready) + len(pending) or 1))
-            for chapter in ready:
-                pending[pool.submit(run, waiting.pop(chapter.name), threads)] = chapter
+            for chapter in [*waiting.values()]:
+                running = [other.name for other in pending.values()]
+                is_ready = not {*chapter.after} & {*waiting, *running}
+                if is_ready and needed[chapter.name] + sum(needed[name] for name in running) <= cores:
+                    pending[pool.submit(run, waiting.pop(chapter.name), needed[chapter.name])] = chapter
             for future in wait(pending, return_when=FIRST_COMPLETED).done:
                 chapter = pending.pop(future)
                 try:

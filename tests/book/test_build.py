@@ -2,15 +2,19 @@
 
 import json
 import re
+import time
 
 import pytest
 
+from audioattn_lib.batch import book
 from audioattn_lib.batch.book import build_book, chapters, documents
 from audioattn_lib.batch.execution import NotebookError
 from audioattn_lib.batch.pages import check_pages
 from audioattn_lib.errors import ConfigError
 
 pytestmark = [pytest.mark.slow, pytest.mark.notebook]
+
+LIGHT = {"three": 1, "four": 1}
 
 
 def test_the_book_builds_with_warnings_as_errors(built_book):
@@ -136,3 +140,29 @@ def test_a_chapter_that_reads_runs_waits_for_them(small_book):
     with pytest.raises(NotebookError, match="two.ipynb: not executed, since it reads the runs of one"):
         build_book(small_book, mode="smoke", echo=said.append)
     assert not any("two" in line for line in said)
+
+
+def test_light_chapters_run_beside_each_other_and_those_that_train_alone(small_book, monkeypatch):
+    names = ("two", "three", "four")
+    toc = small_book / "_toc.yml"
+    toc.write_text(toc.read_text() + "".join(f"- file: book/chapters/{name}\n" for name in names))
+    for name in names:
+        (small_book / "notebooks" / f"{name}.ipynb").write_text((small_book / "notebooks" / "one.ipynb").read_text())
+    modes = "{embedded: {}, real: {}, smoke: {}"
+    settings = f"one: {modes}}}\ntwo: {modes}}}\nthree: {modes}, light: true}}\nfour: {modes}, light: true}}\n"
+    (small_book / "notebooks" / "book.yml").write_text(settings)
+    running, seen = {}, {}
+
+    def execute(source, *_, threads, **__):
+        running[source.stem] = threads
+        time.sleep(0.5)
+        seen[source.stem] = dict(running)
+        time.sleep(0.2)
+        del running[source.stem]
+        raise NotebookError(source.stem)
+
+    monkeypatch.setattr(book, "execute", execute)
+    monkeypatch.setattr(book, "count_cores", lambda: 2)
+    with pytest.raises(NotebookError):
+        build_book(small_book, mode="smoke", echo=lambda line: None)
+    assert seen == {"one": {"one": 2}, "two": {"two": 2}, "three": LIGHT, "four": LIGHT}

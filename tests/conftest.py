@@ -18,6 +18,8 @@ os.environ.setdefault("AUDIOATTN_CACHE", str(ROOT / ".pytest_cache" / "audioattn
 # Two processes that compile librosa's functions at once leave a cache on disk that crashes every later one.
 _worker = os.environ.get("PYTEST_XDIST_WORKER", "alone")
 os.environ["NUMBA_CACHE_DIR"] = str(ROOT / ".pytest_cache" / f"numba-{_worker}")
+# These first: beside them there is enough for the other workers, and the browser finds a book that is built.
+LONGEST = ("tests/book/", "tests/browser/test_lab", "tests/notebooks/", "tests/browser/test_book")
 CHROMIUM_FLAGS = (
     "--headless",
     "--no-sandbox",
@@ -41,6 +43,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: next((i for i, part in enumerate(LONGEST) if part in item.nodeid), len(LONGEST)))
     no_data = pytest.mark.skip(reason="AUDIOATTN_DATA is not set: the folder that holds esc10/ and others")
     no_cuda = pytest.mark.skip(reason="no CUDA device")
     no_browser = pytest.mark.skip(reason="no Chromium: install the package chromium")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -75,7 +76,9 @@ def _spread(
     from joblib import Parallel, delayed, parallel_config
 
     # loky's processes start anew, import no script of the user's, and stay for the next study
-    with parallel_config("loky", n_jobs=workers, inner_max_num_threads=1):
+    with warnings.catch_warnings(), parallel_config("loky", n_jobs=workers, inner_max_num_threads=1):
+        # it replaces those whose memory has grown, which is as it should be
+        warnings.filterwarnings("ignore", "A worker stopped while some jobs were given", UserWarning)
         found: Iterable[int] = Parallel(return_as="generator_unordered")(
             delayed(_make)(run, configs[index], root, index) for index in missing
         )

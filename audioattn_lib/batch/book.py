@@ -242,12 +242,7 @@ def build_book(
     Book page: architecture.
     """
     root, started = Path(root).resolve(), time.perf_counter()
-
-    def told_hash(name: str) -> str:
-        echo(f"Corpus: {name}")
-        return data_hash(name) if data_hash else ""
-
-    found = chapters(root, mode, data_hash and told_hash, has_data)
+    found = chapters(root, mode, data_hash and _told(data_hash, echo), has_data)
     stale = [chapter for chapter in found if not chapter.is_current]
     echo(f"Chapters: {len(found)} ({mode}), {len(stale)} to execute")
     if stale:
@@ -266,6 +261,14 @@ def build_book(
     ended = time.perf_counter()
     echo(f"{first} ({executed - started:.1f} s chapters, {ended - executed:.1f} s pages)")
     return first
+
+
+def _told(data_hash: DataHash, echo: Echo) -> DataHash:
+    def told(name: str) -> str:
+        echo(f"Corpus: {name}")
+        return data_hash(name)
+
+    return told
 
 
 def _execute_all(stale: list[Chapter], root: Path, workers: int, timeout: float, echo: Echo) -> None:

@@ -6,7 +6,7 @@ as features of one column; nothing is written to disk, sounds are decoded when
 they are asked for. A :class:`SoundLoader` changes them first and makes features
 of what comes out.
 
-Book pages: ``playback``, ``data``.
+Book page: ``playback``.
 """
 
 from __future__ import annotations

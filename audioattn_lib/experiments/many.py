@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -47,42 +46,47 @@ def run_all(run: Make[C], configs: Iterable[C], root: str | Path, *, shown: Sequ
     -----
     Book page: ``batch``.
     """
-    chosen, made = list(configs), {}
-    with only_read():
-        for index, config in enumerate(chosen):
-            with contextlib.suppress(NotMadeError):
-                made[index] = run(config, root)
-    missing = [index for index in range(len(chosen)) if index not in made]
-    workers = min(len(missing), _workers(getattr(chosen[0], "device", "auto"))) if missing else 0
-    with Progress("runs", len(chosen), done=len(made)) as progress:
-        for index in missing if workers <= 1 else _spread(run, chosen, missing, root, workers):
+    chosen = list(configs)
+    workers = _workers(chosen[0]) if chosen else 1
+    made: dict[int, Run] = {}
+    with Progress("runs", len(chosen)) as progress:
+        for index in range(len(chosen)) if workers == 1 else _spread(run, chosen, root, workers):
             made[index] = run(chosen[index], root)
             progress.advance(**{name: getattr(chosen[index], name) for name in shown})
     return [made[index] for index in range(len(chosen))]
 
 
-def _workers(device: str) -> int:
-    return min(torch.get_num_threads(), _MOST) if select_device(device).type == "cpu" and find_place().count == 1 else 1
+def _workers(config: Any) -> int:
+    alone = find_place().count == 1 and select_device(config.device).type == "cpu"
+    return min(torch.get_num_threads(), _MOST) if alone else 1
 
 
-def _spread(
-    run: Make[Any],
-    configs: Sequence[Any],
-    missing: Sequence[int],
-    root: str | Path,
-    workers: int,
-) -> Iterable[int]:
-    """Make runs in processes; the index of each as soon as it is there."""
+def _spread(run: Make[Any], configs: Sequence[Any], root: str | Path, workers: int) -> Iterator[int]:
+    """The index of each run that is there, then of those that are made in processes, as soon as they are; one alone is
+    left to this process and its threads.
+    """
     from joblib import Parallel, delayed, parallel_config
 
+    missing = []
+    for index, config in enumerate(configs):
+        try:
+            with only_read():
+                run(config, root)
+        except NotMadeError:
+            missing.append(index)
+        else:
+            yield index
+    if len(missing) <= 1:
+        yield from missing
+        return
     # loky's processes start anew, import no script of the user's, and stay for the next study
+    workers = min(workers, len(missing))
     with warnings.catch_warnings(), parallel_config("loky", n_jobs=workers, inner_max_num_threads=1):
         # it replaces those whose memory has grown, which is as it should be
         warnings.filterwarnings("ignore", "A worker stopped while some jobs were given", UserWarning)
-        found: Iterable[int] = Parallel(return_as="generator_unordered")(
+        yield from Parallel(return_as="generator_unordered")(
             delayed(_make)(run, configs[index], root, index) for index in missing
         )
-        yield from found
 
 
 def _make(run: Make[Any], config: Any, root: str | Path, index: int) -> int:

@@ -244,7 +244,7 @@ def study(
     prepared = prepare(config)
     centrings = list(dict.fromkeys(str(change["centring"]) for change in changes))
     baselines = [baseline(dataclasses.replace(config, centring=centring), root) for centring in centrings]
-    runs = run_all(run, configs, root, shown=("pattern", "centring", "seed"))
+    runs = run_all(run, configs, root, shown=("pattern", "centring", "mixstyle", "seed"))
     groups = dict(zip(prepared.manifest.ids, prepared.groups, strict=True))
     return DomainStudy(tuple(runs), tuple(baselines), groups)
 

@@ -1,4 +1,4 @@
-"""Every notebook runs in smoke size, cell by cell; chapters do so as a plain papermill command, too."""
+"""Every notebook runs in smoke size, cell by cell, and as a plain papermill command."""
 
 import subprocess
 import sys
@@ -30,9 +30,7 @@ def test_every_cell_passes_nbval(smoke_notebooks):
 
 def test_papermill_runs_them_from_a_shell_and_they_show_their_runs(root, tmp_path):
     settings = read_yaml(root / "notebooks" / "book.yml").data
-    # the others, which read back what these made, are executed with the book
-    chapters = {name: modes for name, modes in settings.items() if "after" not in modes}
-    for name, modes in chapters.items():
+    for name, modes in settings.items():
         parameters = [part for key, value in modes["smoke"].items() for part in ("-p", key, str(value))]
         source, output = root / "notebooks" / f"{name}.ipynb", tmp_path / f"{name}.ipynb"
         command = [sys.executable, "-m", "papermill", str(source), str(output), *parameters, "--cwd", str(tmp_path)]

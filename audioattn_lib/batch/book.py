@@ -163,6 +163,8 @@ def chapters(
             raise settings.error(f"{name!r} is no chapter in _toc.yml; chapters are {', '.join(names) or 'none'}", name)
         if not isinstance(modes, dict) or set(modes) - {"after", "light"} != set(MODES):
             raise settings.error(f"{name} needs parameters for {' and '.join(MODES)}, {{}} for the defaults", name)
+        if not isinstance(modes.get("light", False), bool):
+            raise settings.error(f"light of {name} is {modes['light']!r}; it must be true or false", name, "light")
         earlier = list(given)[: list(given).index(name)]
         for index, other in enumerate(modes.get("after", [])):
             if other not in earlier:
@@ -185,7 +187,7 @@ def chapters(
         place = root / f"{_CHAPTERS}{name}.ipynb"
         work = root / "_build" / "execution" / f"{name}.ipynb"
         after = tuple(given[name].get("after", ()))
-        is_light = bool(after) or given[name].get("light", False) is True
+        is_light = bool(after) or given[name].get("light", False)
         found.append(Chapter(name, source, parameters, place, work, identity, after, is_light))
     return found
 
@@ -242,7 +244,9 @@ def build_book(
     Book page: architecture.
     """
     root, started = Path(root).resolve(), time.perf_counter()
-    found = chapters(root, mode, data_hash and _told(data_hash, echo), has_data)
+    if data_hash:
+        data_hash = _hash_side_by_side(root, mode, data_hash, has_data, echo)
+    found = chapters(root, mode, data_hash, has_data)
     stale = [chapter for chapter in found if not chapter.is_current]
     echo(f"Chapters: {len(found)} ({mode}), {len(stale)} to execute")
     if stale:
@@ -263,12 +267,23 @@ def build_book(
     return first
 
 
-def _told(data_hash: DataHash, echo: Echo) -> DataHash:
-    def told(name: str) -> str:
+def _hash_side_by_side(
+    root: Path, mode: str, data_hash: DataHash, has_data: Callable[[str], bool] | None, echo: Echo
+) -> DataHash:
+    """Hash every corpus that chapters name, one a core; what fails is raised where its hash is asked for.
+
+    Synthetic corpora are made by this, mostly in code that lets other threads run.
+    """
+
+    def run(name: str) -> str:
         echo(f"Corpus: {name}")
         return data_hash(name)
 
-    return told
+    names: dict[str, str] = {}
+    chapters(root, mode, lambda name: names.setdefault(name, ""), has_data)
+    with ThreadPoolExecutor(count_cores()) as pool:
+        hashes = {name: pool.submit(run, name) for name in names}
+    return lambda name: hashes[name].result()
 
 
 def _execute_all(stale: list[Chapter], root: Path, workers: int, timeout: float, echo: Echo) -> None:

@@ -108,7 +108,7 @@ class Config(WithPresets):
     def default(cls, **changes: Any) -> Config:
         """Some 15 seconds a network on a CPU core: what the book shows when nothing else is there."""
         coarse = {"n_fft": 2560, "hop_length": 1280, "n_mels": 64}
-        small = {"units": 64, "epochs": 12, "batch_size": 16, "learning_rate": 4e-3}
+        small = {"units": 64, "epochs": 10, "batch_size": 16, "learning_rate": 5e-3}
         return cls(**{**coarse, **small, **changes})
 
     @classmethod

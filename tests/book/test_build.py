@@ -115,6 +115,10 @@ def small_book(tmp_path):
             "one:\n  after: [two]\n  embedded: {}\n  real: {}\n  smoke: {}\n",
             r"book\.yml:2: 'two' is no chapter above one",
         ),
+        (
+            "one:\n  light: very\n  embedded: {}\n  real: {}\n  smoke: {}\n",
+            r"book\.yml:2: light of one is 'very'; it must be true or false",
+        ),
         ("one:\n  embedded: {}\n  real: {}\n  smoke: {m: 1}\n", r"book\.yml:4: .*no parameter 'm'"),
     ],
 )
@@ -130,6 +134,22 @@ def test_a_chapter_that_fails_keeps_its_remains(small_book):
         build_book(small_book, mode="smoke", echo=lambda line: None)
     assert (small_book / "_build" / "execution" / "one.failed.ipynb").is_file()
     assert not (small_book / "book" / "chapters" / "one.ipynb").exists()
+
+
+def test_corpora_are_hashed_once_and_one_that_fails_names_its_line(small_book):
+    notebook = json.loads((small_book / "notebooks" / "one.ipynb").read_text())
+    said = []
+
+    def data_hash(name):
+        raise ConfigError(f"no corpus {name}")
+
+    notebook["cells"][0]["source"] = 'data = "city"'
+    notebook["metadata"]["audioattn"] = {"data_parameter": "data"}
+    (small_book / "notebooks" / "one.ipynb").write_text(json.dumps(notebook))
+    (small_book / "notebooks" / "book.yml").write_text("one:\n  embedded: {}\n  real: {}\n  smoke: {data: nothing}\n")
+    with pytest.raises(ConfigError, match=r"book\.yml:4: .*no corpus nothing"):
+        build_book(small_book, mode="smoke", data_hash=data_hash, echo=said.append)
+    assert said == ["Corpus: nothing"]
 
 
 def test_a_chapter_that_reads_runs_waits_for_them(small_book):

@@ -193,15 +193,25 @@ class AttentionPlan:
 
     def __call__(self, query: Heads, key: Heads, value: Heads) -> Heads:
         """Context of every token, ``(B, heads, tokens, d)``."""
+        parts = self.parts(query, key, value)
+        if len(parts) == 1:
+            return parts[0]
+        # The fused kernel leaves the heads of a token side by side, as the projection that follows wants them.
+        return torch.cat([part.transpose(1, 2) for part in parts], dim=1).transpose(1, 2)
+
+    def parts(self, query: Heads, key: Heads, value: Heads) -> list[Heads]:
+        """The same in parts that follow each other, as they were computed.
+
+        What comes next for each token by itself is best done to each part: joined first, a second copy is kept for the
+        gradient.
+        """
         if query.shape[2] != self.n_tokens:
             raise ValueError(
                 f"there are {query.shape[2]} tokens; this plan is for {self.n_tokens}, of which {self.n_global} global"
             )
         if self.kernel == "blocks":
             return self._run_blocks(query, key, value)
-        if self.kernel == "flex":
-            return self._run_flex(query, key, value)
-        return self._run_masked(query, key, value)
+        return [(self._run_flex if self.kernel == "flex" else self._run_masked)(query, key, value)]
 
     def weights(
         self, query: Heads, key: Heads, *, queries: int | None = None
@@ -232,7 +242,7 @@ class AttentionPlan:
         mask = None if self._is_dense else self._mask
         return attend(query, key, value, alpha=self.alpha, mask=mask, valid=self.valid)
 
-    def _run_blocks(self, query: Heads, key: Heads, value: Heads) -> Heads:
+    def _run_blocks(self, query: Heads, key: Heads, value: Heads) -> list[Heads]:
         g = self.n_global
         blocks = self.blocks
         seen = None if self.valid is None else self.valid[:, None, None]
@@ -247,15 +257,16 @@ class AttentionPlan:
             if valid is not None:
                 valid = torch.cat([valid[:, :g], valid[:, g + block.start : g + block.stop]], dim=1)
             parts.append(attend(own, keys, values, alpha=self.alpha, mask=mask, valid=valid))
-        # The fused kernel leaves the heads of a token side by side, as the projection that follows wants them.
-        return torch.cat([part.transpose(1, 2) for part in parts], dim=1).transpose(1, 2)
+        return parts
 
     def _keys_of_blocks(self, x: Tensor) -> Iterator[Tensor]:
         """For each block the global tokens and its keys."""
         g = self.n_global
         if self._is_partition:
-            shared, *own = x.split([g, *(block.stop - block.start for block in self.blocks)], dim=2)
-            yield from (torch.cat([shared, one], dim=2) for one in own)
+            # the first has them in front of it as it is, and needs no copy
+            first, *own = x.split([g + self.blocks[0].stop, *(b.stop - b.start for b in self.blocks[1:])], dim=2)
+            yield first
+            yield from (torch.cat([first[:, :, :g], one], dim=2) for one in own)
         else:
             for block in self.blocks:
                 yield torch.cat([x[:, :, :g], x[:, :, g + block.start : g + block.stop]], dim=2)

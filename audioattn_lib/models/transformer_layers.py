@@ -170,7 +170,8 @@ class SelfAttention(nn.Module):
     def forward(self, tokens: Tokens, plan: AttentionPlan) -> Tokens:
         """What each token reads."""
         query, key, value = self._split(tokens)
-        return self.proj(plan(query, key, value).transpose(1, 2).flatten(2))
+        parts = [self.proj(part.transpose(1, 2).flatten(2)) for part in plan.parts(query, key, value)]
+        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
 
     def weights(
         self, tokens: Tokens, plan: AttentionPlan, queries: int | None = None

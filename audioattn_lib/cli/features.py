@@ -174,7 +174,10 @@ def fuse(target: Path, tables: tuple[Path, ...]) -> None:
 @click.argument("tables", type=_FILE, nargs=-1, required=True)
 @click.option("--data", "corpus", show_default=False, help="Corpus whose labels, splits and groups are used.")
 @click.option(
-    "--model", type=click.Choice(["linear_svr", "ridge", "rbf_svr"]), default="linear_svr", help="Regression."
+    "--model",
+    type=click.Choice(["linear_svr", "published_svr", "ridge", "rbf_svr"]),
+    default="linear_svr",
+    help="Regression.",
 )
 @click.option("--max-iter", type=click.IntRange(1), default=1000, help="Passes of the solver at most.")
 @click.option("--seed", type=click.IntRange(0), default=0, help="Order in which the solver visits clips.")

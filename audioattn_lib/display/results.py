@@ -21,7 +21,7 @@ __all__ = ["plot_confusion", "plot_evidence", "plot_faithfulness", "plot_results
 REFERENCES = ("linear", "chance")
 MEASURES = {
     "pointing_game": "Pointing game",
-    "mass_inside_events": "Mass inside events",
+    "mass_inside_events": "Mass inside\nevents",
     "support_iou": "Support IoU",
     "deletion_area": "Deletion area\n(lower is better)",
     "insertion_area": "Insertion area",

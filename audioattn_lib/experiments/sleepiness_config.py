@@ -59,7 +59,9 @@ class Config(WithPresets):
     batch_size: int = field(default=64, metadata={"help": "clips a step"})
     learning_rate: float = field(default=1e-3, metadata={"help": "of Adam"})
     gradient_clip: float = field(default=2.0, metadata={"help": "largest norm of the gradient"})
-    regressor: str = field(default="linear_svr", metadata={"help": "linear_svr (published), ridge or rbf_svr"})
+    regressor: str = field(
+        default="linear_svr", metadata={"help": "linear_svr, published_svr (offset kept small), ridge or rbf_svr"}
+    )
     max_iter: int = field(default=1000, metadata={"help": "iterations of a support vector regression at most"})
     device: str = field(default="auto", metadata={"help": "auto, cpu or cuda"})
     precision: str = field(default="auto", metadata={"help": "auto (bfloat16 on CUDA), float32 or bfloat16"})
@@ -121,6 +123,7 @@ class Config(WithPresets):
             "n_mels": 240,
             "window": "hamming",
             "threshold": 80.0,
+            "regressor": "published_svr",
         }
         return cls(**{**published, **changes})
 

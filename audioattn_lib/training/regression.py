@@ -25,8 +25,8 @@ from .metrics import to_array
 __all__ = ["COMPLEXITIES", "REGRESSORS", "Regression", "fit_regression"]
 
 Array = NDArray[np.float64]
-Regressor = Literal["linear_svr", "ridge", "rbf_svr"]
-REGRESSORS: tuple[Regressor, ...] = ("linear_svr", "ridge", "rbf_svr")
+Regressor = Literal["linear_svr", "published_svr", "ridge", "rbf_svr"]
+REGRESSORS: tuple[Regressor, ...] = ("linear_svr", "published_svr", "ridge", "rbf_svr")
 
 COMPLEXITIES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 """Published grid: how dear an error is compared with a large weight."""
@@ -81,7 +81,12 @@ def fit_regression(
     r"""Fit on the training clips, choose the complexity on the development clips, fit on both, predict the test clips.
 
     ``linear_svr`` minimises :math:`\tfrac12 \|w\|^2 + C \sum_i |y_i - w^\top x_i - b|`
-    by coordinate descent, as published; ``ridge`` has the squared error,
+    by coordinate descent; ``published_svr`` does so as liblinear is called in the
+    published code, where :math:`b` is one more weight that is kept small: with
+    labels far from 0 and a small C, every error then has one sign, and the weights
+    follow the mean of the features in place of the labels. ``linear_svr`` takes
+    the median of the labels and the means of the features away first, so that
+    there is nothing to keep small. ``ridge`` has the squared error,
     :math:`\|w\|^2 + C \sum_i (y_i - w^\top x_i - b)^2`; ``rbf_svr`` is a support
     vector regression with a Gaussian kernel and a tolerance of 0.1.
 
@@ -154,11 +159,16 @@ def _fit(model: str, c: float, x: Array, y: Array, max_iter: int, seed: int) -> 
     """A function that predicts, with its own scaling, and whether the solver converged."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import Ridge
-    from sklearn.preprocessing import MinMaxScaler
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import MinMaxScaler, StandardScaler
     from sklearn.svm import SVR, LinearSVR
 
-    scaler = MinMaxScaler().fit(x)
+    scaler: Any = MinMaxScaler()
+    centre = 0.0
     if model == "linear_svr":
+        scaler, centre = make_pipeline(scaler, StandardScaler(with_std=False)), float(np.median(y))
+    scaler.fit(x)
+    if model in ("linear_svr", "published_svr"):
         estimator: Any = LinearSVR(epsilon=0.0, C=c, max_iter=max_iter, random_state=seed)
     elif model == "ridge":
         estimator = Ridge(alpha=1.0 / c)
@@ -166,14 +176,14 @@ def _fit(model: str, c: float, x: Array, y: Array, max_iter: int, seed: int) -> 
         estimator = SVR(C=c, max_iter=max_iter * len(y))  # libsvm counts single steps
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        estimator.fit(scaler.transform(x), y)
+        estimator.fit(scaler.transform(x), y - centre)
     stopped = [w for w in caught if issubclass(w.category, ConvergenceWarning)]
     for warning in caught:
         if warning not in stopped:
             warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
 
     def predict(new: Array) -> Array:
-        return np.asarray(estimator.predict(scaler.transform(new)), dtype=np.float64)
+        return centre + np.asarray(estimator.predict(scaler.transform(new)), dtype=np.float64)
 
     return predict, not stopped
 

@@ -50,7 +50,7 @@ def test_the_published_protocol():
     from sklearn.svm import LinearSVR
 
     x, y = problem()
-    found = fit_regression(x[0], y[0], x[1], y[1], x[2], max_iter=20_000)
+    found = fit_regression(x[0], y[0], x[1], y[1], x[2], model="published_svr", max_iter=20_000)
     scaler = MinMaxScaler().fit(x[0])
     scores = []
     for c in COMPLEXITIES:
@@ -65,6 +65,30 @@ def test_the_published_protocol():
     np.testing.assert_allclose(
         found.predictions, model.fit(scaler.transform(both), targets).predict(scaler.transform(x[2]))
     )
+
+
+@pytest.mark.parametrize("model", ["linear_svr", "ridge", "rbf_svr"])
+def test_where_the_labels_lie_changes_nothing_but_where_predictions_lie(model):
+    x, y = problem()
+    near, far = (
+        fit_regression(x[0], y[0] + c, x[1], y[1] + c, x[2], model=model, complexities=(1e-5, 1e-3), max_iter=20_000)
+        for c in (0.0, 100.0)
+    )
+    np.testing.assert_allclose(near.predictions + 100, far.predictions, rtol=1e-4)
+    assert near.validation == pytest.approx(far.validation, abs=1e-3)
+
+
+def test_the_published_offset_is_kept_small_and_the_weights_go_astray():
+    x, y = problem()
+    falling = [10 - part for part in y]  # the larger the features, the smaller the label
+    ours, theirs = (
+        fit_regression(x[0], falling[0], x[1], falling[1], x[2], model=model, complexities=(1e-5,))
+        for model in ("linear_svr", "published_svr")
+    )
+    np.testing.assert_allclose(ours.predictions, np.median(np.concatenate(falling[:2])), atol=0.1)
+    np.testing.assert_allclose(theirs.predictions, 0, atol=0.1)
+    assert ours.validation[1e-5] > 0.7
+    assert theirs.validation[1e-5] < -0.7
 
 
 def test_the_unit_of_a_feature_changes_nothing():
@@ -85,7 +109,9 @@ def test_a_solver_that_did_not_converge_is_reported_and_not_hidden():
     x, y = problem(noise=1.0)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        found = fit_regression(x[0], y[0], x[1], y[1], x[2], complexities=(1e-5, 10.0), max_iter=3)
+        found = fit_regression(
+            x[0], y[0], x[1], y[1], x[2], model="published_svr", complexities=(1e-5, 10.0), max_iter=3
+        )
     assert found.converged == {1e-5: True, 10.0: False}
     assert found.complexity == 10.0
     assert not found.refit_converged
@@ -108,7 +134,7 @@ def test_features_that_say_nothing_score_zero_with_a_note(model):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"model": "svm"}, "model is 'svm'; it must be one of linear_svr, ridge, rbf_svr"),
+        ({"model": "svm"}, "model is 'svm'; it must be one of linear_svr, published_svr, ridge"),
         ({"complexities": (0,)}, r"complexities is \(0,\)"),
         ({"max_iter": 0}, "max_iter is 0"),
         ({"train_y": [1.0, 2.0]}, "train_y has 2 values for 60 clips"),

@@ -167,6 +167,16 @@ def test_any_grid_and_any_patchout(name, rows, columns, n_global, seed):
     compare(parse_pattern(name), grid, n_global=n_global, positions=positions)
 
 
+@pytest.mark.parametrize(("name", "parts"), [("dense", 1), ("per_row_2", 4), ("high_low", 3), ("row_overlap_2", 1)])
+def test_parts_are_the_context_cut_into_pieces(name, parts):
+    grid = PatchGrid(6, 5)
+    inputs = tokens(32)
+    plan = AttentionPlan(parse_pattern(name), grid)
+    found = plan.parts(*inputs)
+    assert len(found) == parts, "the global tokens, then one for each group"
+    torch.testing.assert_close(torch.cat(found, dim=2), plan(*inputs), atol=0, rtol=0)
+
+
 def test_long_bands_are_run_in_blocks_of_queries():
     grid = PatchGrid(6, 130)
     for name in ("token_overlap_50", "row_overlap_2"):

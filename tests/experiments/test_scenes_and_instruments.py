@@ -40,7 +40,7 @@ def test_every_result_stands_beside_chance_and_the_linear_baseline(study):
     assert tested.loc[tested["treatment"] == "none", "gain"].isna().all()
     assert table.loc[table["pattern"] == "chance", "score"].tolist() == pytest.approx([1 / 6] * 4)
     said = results.verdict("test_unseen_device")
-    assert said.startswith("On test_unseen_device **")
+    assert said.startswith("On test unseen device **")
     assert "the linear baseline has" in said
 
 

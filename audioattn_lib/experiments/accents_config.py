@@ -152,7 +152,7 @@ class Config(WithPresets):
     def default(cls, **changes: Any) -> Config:
         """Some seconds a network on a CPU core: what the book shows when nothing else is there."""
         small = {"front_end": "vgg3l", "channels": 32, "n_mels": 40, "embedding_size": 64, "heads": 8, "window": 1.0}
-        steps = {"epochs": 12, "batch_size": 16, "accumulation": 1, "learning_rate": 2.5e-3, "weight_decay": 1e-4}
+        steps = {"epochs": 14, "batch_size": 16, "accumulation": 1, "learning_rate": 2e-3, "weight_decay": 1e-4}
         easier = {"margin": 0.2, "scale": 15.0, "head_dropout": 0.1, "normalise_context": True, "schedule": "cosine"}
         gentle = {"initial_queries": "zero", "head_scale": "dim"}
         return cls(**{**small, **steps, **easier, **gentle, "monitor": "loss", **changes})

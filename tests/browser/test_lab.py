@@ -25,7 +25,6 @@ PROMPTS = "[...document.querySelectorAll('.jp-NotebookPanel .jp-CodeCell .jp-Inp
 IDLE = ".jp-Notebook-ExecutionIndicator[data-status=idle]"
 ERROR = "[data-mime-type='application/vnd.jupyter.error']"
 STARTED = rf"() => {PROMPTS}.some(prompt => /\d/.test(prompt))"
-"""One has run: a kernel that Lab replaces while it starts takes what was asked of it along, and its stars stay."""
 ENDED = rf"""() => {{
   const prompts = {PROMPTS};
   return document.querySelector("{ERROR}") !== null || (prompts.length > 0 && prompts.every(p => /\d/.test(p)));
@@ -116,6 +115,22 @@ def run_all_cells(page) -> None:
     pytest.fail("no cell would run")
 
 
+def run_to_the_end(page, lab) -> None:
+    """Run all cells, again if need be: a kernel that Lab replaces while it starts takes along what was asked of it."""
+    address, token = lab
+    for _ in range(5):
+        run_all_cells(page)
+        idle = 0
+        while idle < 10:
+            if page.evaluate(ENDED):
+                return
+            page.wait_for_timeout(2_000)
+            with urllib.request.urlopen(f"{address}/api/kernels?token={token}", timeout=60) as answer:
+                states = [kernel["execution_state"] for kernel in json.load(answer)]
+            idle = idle + 1 if set(states) <= {"idle"} else 0
+    pytest.fail("its kernel had nothing to do, and not every cell had run")
+
+
 @pytest.fixture
 def page(lab, browser):
     """A page of its own; the kernels it started end with it, for they hold the machine's memory."""
@@ -136,8 +151,7 @@ def test_all_cells_run(lab, page, name):
     page.goto(f"{address}/lab/tree/notebooks/{name}.ipynb?reset&token={token}", wait_until="domcontentloaded")
     page.wait_for_selector(".jp-NotebookPanel .jp-Cell", timeout=120_000)
     page.wait_for_selector(IDLE, timeout=120_000)
-    run_all_cells(page)
-    page.wait_for_function(ENDED, timeout=600_000)
+    run_to_the_end(page, lab)
     errors = page.locator(ERROR).all_inner_texts()
     assert not errors, errors[0]
     if name in SLIDERS:

@@ -50,8 +50,9 @@ def run_all(run: Make[C], configs: Iterable[C], root: str | Path, *, shown: Sequ
     workers = _workers(chosen[0]) if chosen else 1
     made: dict[int, Run] = {}
     with Progress("runs", len(chosen)) as progress:
-        for index in range(len(chosen)) if workers == 1 else _spread(run, chosen, root, workers):
-            made[index] = run(chosen[index], root)
+        here = enumerate(run(config, root) for config in chosen)
+        for index, one in here if workers == 1 else _spread(run, chosen, root, workers):
+            made[index] = one
             progress.advance(**{name: getattr(chosen[index], name) for name in shown})
     return [made[index] for index in range(len(chosen))]
 
@@ -61,8 +62,8 @@ def _workers(config: Any) -> int:
     return min(torch.get_num_threads(), _MOST) if alone else 1
 
 
-def _spread(run: Make[Any], configs: Sequence[Any], root: str | Path, workers: int) -> Iterator[int]:
-    """The index of each run that is there, then of those that are made in processes, as soon as they are; one alone is
+def _spread(run: Make[Any], configs: Sequence[Any], root: str | Path, workers: int) -> Iterator[tuple[int, Run]]:
+    """Each run that is there with its index, then those that are made in processes, as soon as they are; one alone is
     left to this process and its threads.
     """
     from joblib import Parallel, delayed, parallel_config
@@ -71,22 +72,23 @@ def _spread(run: Make[Any], configs: Sequence[Any], root: str | Path, workers: i
     for index, config in enumerate(configs):
         try:
             with only_read():
-                run(config, root)
+                found = run(config, root)
         except NotMadeError:
             missing.append(index)
         else:
-            yield index
+            yield index, found
     if len(missing) <= 1:
-        yield from missing
+        yield from ((index, run(configs[index], root)) for index in missing)
         return
     # loky's processes start anew, import no script of the user's, and stay for the next study
     workers = min(workers, len(missing))
     with warnings.catch_warnings(), parallel_config("loky", n_jobs=workers, inner_max_num_threads=1):
         # it replaces those whose memory has grown, which is as it should be
         warnings.filterwarnings("ignore", "A worker stopped while some jobs were given", UserWarning)
-        yield from Parallel(return_as="generator_unordered")(
+        done = Parallel(return_as="generator_unordered")(
             delayed(_make)(run, configs[index], root, index) for index in missing
         )
+        yield from ((index, run(configs[index], root)) for index in done)
 
 
 def _make(run: Make[Any], config: Any, root: str | Path, index: int) -> int:

@@ -116,6 +116,14 @@ def test_synthetic_corpora_are_written_as_files(run, tmp_path, monkeypatch, corp
     assert "nothing found" in run("data", "check", "here").output
 
 
+def test_every_regression_can_be_chosen():
+    from audioattn_lib.cli.features import regress
+    from audioattn_lib.training.regression import REGRESSORS
+
+    model = next(option for option in regress.params if option.name == "model")
+    assert tuple(model.type.choices) == REGRESSORS
+
+
 def test_regress_with_the_labels_of_a_corpus(run, tmp_path):
     """A table for each split, without labels, as the published code writes them."""
     rng = np.random.default_rng(0)

@@ -12,6 +12,7 @@ os.environ.setdefault("JUPYTER_PLATFORM_DIRS", "1")  # jupyter_core warns about 
 
 import pytest
 from filelock import FileLock
+from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parents[1]
 os.environ.setdefault("AUDIOATTN_CACHE", str(ROOT / ".pytest_cache" / "audioattn"))  # not the user's
@@ -20,6 +21,10 @@ _worker = os.environ.get("PYTEST_XDIST_WORKER", "alone")
 os.environ["NUMBA_CACHE_DIR"] = str(ROOT / ".pytest_cache" / f"numba-{_worker}")
 # These first: beside them there is enough for the other workers, and the browser finds a book that is built.
 LONGEST = ("tests/book/", "tests/browser/test_lab", "tests/notebooks/", "tests/browser/test_book")
+# The same examples every time, and the machine may be slow; --hypothesis-profile=random looks for others.
+settings.register_profile("random", deadline=None)
+settings.register_profile("same", deadline=None, derandomize=True)
+settings.load_profile("same")
 CHROMIUM_FLAGS = (
     "--headless",
     "--no-sandbox",

@@ -147,7 +147,8 @@ def plot_training(
                 colour = theme.series[number % len(theme.series)]
                 for split, style, width in (("train", (0, (3, 2)), 1.1), ("valid", "-", 1.7)):
                     if f"{split}_{score}" in history:
-                        ax.plot(history["epoch"] + 1, history[f"{split}_{score}"], color=colour, ls=style, lw=width)
+                        scored = history.dropna(subset=f"{split}_{score}")  # not every epoch need be validated
+                        ax.plot(scored["epoch"] + 1, scored[f"{split}_{score}"], color=colour, ls=style, lw=width)
             ax.set_title(score.replace("_", " ").capitalize())
             ax.set_xlabel("Epoch")
             ax.xaxis.get_major_locator().set_params(integer=True)

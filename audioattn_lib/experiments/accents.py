@@ -35,10 +35,11 @@ from ..models.utterance_pooling import POOLINGS, build_utterance_pooling
 from ..training.baseline import linear_baseline, summary_features
 from ..training.checkpoint import load_best
 from ..training.distributed import leave_to_main
-from ..training.loop import TrainingSettings, fit
+from ..training.loop import fit
 from ..training.rejection import rejection_metrics, rejection_threshold
 from ..training.run_directory import Run, RunDirectory
 from ..training.schedules import Constant, Cosine, Schedule
+from ..training.settings import TrainingSettings
 from .accents_config import OPTIMIZERS, Config
 from .accents_corpus import CORPUS_FIELDS, Prepared, prepare, whole_utterances, windows
 from .accents_evidence import Encoded, carriers
@@ -123,6 +124,7 @@ def _train(config: Config, prepared: Prepared, directory: RunDirectory, device: 
             plateau_patience=config.plateau,
             accumulation=config.accumulation,
             precision=config.precision,
+            validate_every=config.validate_every,
         ),
         directory,
         device=device,

@@ -84,8 +84,9 @@ class Config(WithPresets):
     )
     seed: int = field(default=0, metadata={"help": "seed of weights, batches, windows and dropout, from 0"})
     epochs: int = field(default=100, metadata={"help": "most passes over the training clips"})
-    patience: int = field(default=25, metadata={"help": "epochs without a better score until training stops"})
-    plateau: int = field(default=15, metadata={"help": "epochs without a better score until the rate is halved"})
+    patience: int = field(default=25, metadata={"help": "validations without a better score until training stops"})
+    validate_every: int = field(default=1, metadata={"help": "epochs from one validation to the next"})
+    plateau: int = field(default=15, metadata={"help": "validations without a better score until the rate is halved"})
     batch_size: int = field(default=64, metadata={"help": "clips in a batch"})
     accumulation: int = field(default=2, metadata={"help": "batches in a step of the optimiser"})
     optimizer: str = field(default="adam", metadata={"help": "adam, sgd or rmsprop"})
@@ -123,7 +124,7 @@ class Config(WithPresets):
             require_choice(self, name, values)
         object.__setattr__(self, "fold", str(self.fold))
         whole = ("heads", "n_queries", "channels", "embedding_size", "n_mels", "epochs", "plateau", "batch_size")
-        for name in (*whole, "accumulation"):
+        for name in (*whole, "accumulation", "validate_every"):
             require(self, name, getattr(self, name) >= 1, "at least 1")
         for name in ("window", "patience", "clips_per_speaker", "weight_decay", "seed", "focus"):
             require(self, name, getattr(self, name) >= 0, "at least 0")
@@ -153,9 +154,10 @@ class Config(WithPresets):
         """Some seconds a network on a CPU core: what the book shows when nothing else is there."""
         small = {"front_end": "vgg3l", "channels": 32, "n_mels": 40, "embedding_size": 64, "heads": 8, "window": 1.0}
         steps = {"epochs": 14, "batch_size": 16, "accumulation": 1, "learning_rate": 2e-3, "weight_decay": 1e-4}
-        easier = {"margin": 0.2, "scale": 15.0, "head_dropout": 0.1, "normalise_context": True, "schedule": "cosine"}
+        easier = {"margin": 0.2, "scale": 15.0, "head_dropout": 0.1, "normalise_context": True}
         gentle = {"initial_queries": "zero", "head_scale": "dim"}
-        return cls(**{**small, **steps, **easier, **gentle, "monitor": "loss", **changes})
+        judged = {"schedule": "cosine", "monitor": "loss", "validate_every": 2}
+        return cls(**{**small, **steps, **easier, **gentle, **judged, **changes})
 
     @classmethod
     def paper(cls, **changes: Any) -> Config:

@@ -18,9 +18,10 @@ from ..models.playback import Playback
 from ..models.playback_encoder import EncoderClassifier
 from ..models.playback_layers import PlaybackDecoder, SmallEncoder
 from ..training.distributed import leave_to_main
-from ..training.loop import TrainingSettings, fit
+from ..training.loop import fit
 from ..training.run_directory import RunDirectory
 from ..training.schedules import Cosine
+from ..training.settings import TrainingSettings
 from .playback_config import Config
 from .playback_corpus import Prepared, build_front_end
 

@@ -34,8 +34,9 @@ from ..training.baseline import linear_baseline, summary_features
 from ..training.checkpoint import load_best, save_best
 from ..training.distributed import leave_to_main
 from ..training.domains import domain_scores
-from ..training.loop import TrainingSettings, fit, select_device
+from ..training.loop import fit, select_device
 from ..training.run_directory import Run, RunDirectory
+from ..training.settings import TrainingSettings
 from .classification import predict, predictions_table, score_predictions, validate
 from .corpus import Clip
 from .directories import make_once, open_directory

@@ -26,9 +26,10 @@ from ..errors import RunError
 from ..models.seq2seq import Seq2SeqAutoencoder
 from ..training.checkpoint import load_best
 from ..training.distributed import leave_to_main
-from ..training.loop import TrainingSettings, fit, select_device
+from ..training.loop import fit, select_device
 from ..training.run_directory import Run, RunDirectory
 from ..training.schedules import Constant
+from ..training.settings import TrainingSettings
 from .autoencoding import Rebuilding, extract, measure_losses, record_alignments
 from .corpus import Clip
 from .directories import make_once, open_run

@@ -39,9 +39,10 @@ from ..models.acrnn import ACRNN, NORMALISATIONS, PRESETS, CorpusNormalisation
 from ..training.baseline import linear_baseline, summary_features
 from ..training.checkpoint import load_best
 from ..training.distributed import leave_to_main
-from ..training.loop import TrainingSettings, fit, select_device
+from ..training.loop import fit, select_device
 from ..training.run_directory import Run, RunDirectory
 from ..training.schedules import Triangular
+from ..training.settings import TrainingSettings
 from .classification import (
     classification_loss,
     evidence,

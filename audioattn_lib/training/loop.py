@@ -13,7 +13,6 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, Self
 
@@ -27,8 +26,9 @@ from .checkpoint import Position, load_best, load_checkpoint, save_best, save_ch
 from .distributed import Processes, SharedStep, join_processes, name_lost_process
 from .progress import Progress
 from .run_directory import RunDirectory
+from .settings import TrainingSettings
 
-__all__ = ["TrainingSettings", "fit", "select_device"]
+__all__ = ["fit", "select_device"]
 
 log = logging.getLogger("audioattn")
 
@@ -46,67 +46,6 @@ class Batches(Protocol):
     def share(self, rank: int, count: int) -> Self: ...
 
     def __len__(self) -> int: ...
-
-
-@dataclass(frozen=True)
-class TrainingSettings:
-    """How to train, whatever is trained.
-
-    Parameters
-    ----------
-    epochs
-        Passes over the training clips, at least 1.
-    monitor
-        Score that picks the best epoch; lower is better, or higher where ``maximise``.
-    gradient_clip
-        Largest norm of the gradient, above 0.
-    patience
-        Epochs without a better score after which training stops; None never stops.
-    plateau_patience, plateau_factor
-        After so many epochs without a better score, and every so many more, the learning rate is multiplied by the
-        factor, above 0 and at most 1; None never does.
-    accumulation
-        Batches that make one optimiser step, at least 1. Each of their clips counts alike; the last step of an epoch
-        has the batches that are left.
-    precision
-        ``"float32"``, ``"bfloat16"`` (autocast) or ``"auto"``: bfloat16 on CUDA, float32 elsewhere.
-    compile_model
-        Use ``torch.compile``.
-    checkpoint_seconds
-        Least time between checkpoints; 0 writes one after every batch.
-    tensorboard
-        Write scalars for TensorBoard.
-    unused_parameters
-        A batch may leave parameters without a part in the loss. Several processes must know, and look for them.
-    """
-
-    epochs: int
-    monitor: str = "loss"
-    gradient_clip: float = 5.0
-    patience: int | None = None
-    precision: str = "auto"
-    compile_model: bool = False
-    checkpoint_seconds: float = 60.0
-    tensorboard: bool = True
-    maximise: bool = False
-    plateau_patience: int | None = None
-    plateau_factor: float = 0.5
-    accumulation: int = 1
-    unused_parameters: bool = False
-
-    def __post_init__(self) -> None:
-        if self.epochs < 1:
-            raise ConfigError(f"epochs is {self.epochs}; it must be at least 1")
-        for name in ("accumulation", "plateau_patience"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ConfigError(f"{name} is {value}; it must be at least 1")
-        if not 0 < self.plateau_factor <= 1:
-            raise ConfigError(f"plateau_factor is {self.plateau_factor}; it must be above 0 and at most 1")
-        if not self.gradient_clip > 0:
-            raise ConfigError(f"gradient_clip is {self.gradient_clip}; it must be above 0")
-        if self.precision not in ("auto", "float32", "bfloat16"):
-            raise ConfigError(f"precision is {self.precision!r}; it must be auto, float32 or bfloat16")
 
 
 def select_device(name: str) -> torch.device:
@@ -161,7 +100,8 @@ def fit(
     loss
         From model and batch to the mean loss and the number of correct clips (0 where that has no meaning).
     evaluate
-        From the model to scores, one of them ``settings.monitor``; called after every epoch, without gradient.
+        From the model to scores, one of them ``settings.monitor``; called after every epoch that is validated, without
+        gradient.
     describe
         Names what is in a batch, for errors.
     illustrate
@@ -233,12 +173,13 @@ def fit(
 
             model.eval()
             scores: dict[str, float] = {}
-            if processes.is_main:
+            is_validated = _is_validated(position.epoch + 1, settings)
+            if is_validated and processes.is_main:
                 with torch.no_grad(), accelerator.autocast():
                     scores = {name: float(score) for name, score in evaluate(model).items()}
             scores = processes.tell(scores)
             row = _close_epoch(position, scores, rate, time.monotonic() - started)
-            is_best = _improved(position, scores, settings)
+            is_best = is_validated and _improved(position, scores, settings)
             last = position.epoch == settings.epochs or _is_stale(position, settings)
             if processes.is_main:
                 if is_best:
@@ -382,6 +323,8 @@ def _plateau_share(position: Position, settings: TrainingSettings) -> float:
         return 1.0
     best, stale, reductions = None, 0, 0
     for row in position.history:
+        if not _is_validated(int(row["epoch"]) + 1, settings):
+            continue
         score = row[f"valid_{settings.monitor}"]
         if _is_better(score, best, settings):
             best, stale = score, 0
@@ -389,6 +332,11 @@ def _plateau_share(position: Position, settings: TrainingSettings) -> float:
             stale += 1
             reductions += stale % settings.plateau_patience == 0
     return settings.plateau_factor**reductions
+
+
+def _is_validated(epochs: int, settings: TrainingSettings) -> bool:
+    """Whether the scores are asked for after so many epochs."""
+    return epochs % settings.validate_every == 0 or epochs == settings.epochs
 
 
 def _is_stale(position: Position, settings: TrainingSettings) -> bool:

@@ -45,7 +45,7 @@ def test_pdf_moments_cdf_and_entropy_are_those_of_the_formula(alpha, tensor):
     assert ours.tsallis_entropy().item() == pytest.approx(entropy, abs=1e-9)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     st.floats(1.01, 4),
     st.floats(-5, 5),

@@ -50,7 +50,7 @@ def test_quantiles_at_the_ends_and_beyond(alpha, tensor):
     torch.testing.assert_close(density.cdf(density.icdf(f64(0.25, 0.5))), f64(0.25, 0.5))
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.floats(1.0, 8.0), st.floats(-5, 5), st.floats(1e-6, 10), st.floats(1e-9, 1 - 1e-9))
 def test_cdf_of_a_quantile_is_the_mass(alpha, location, variance, q):
     density = BetaGaussian(f64(location), f64(variance), alpha)
@@ -189,7 +189,7 @@ def test_the_scale_of_the_score(alpha, radius, scale_of):
         torch.testing.assert_close(density.half_width, radius * density.scale ** (1 / (alpha + 1)))
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.floats(1.01, 5), st.floats(1e-3, 10))
 def test_the_density_is_the_maximiser_of_its_score(alpha, variance):
     density = BetaGaussian(f64(0.0), f64(variance), alpha)

@@ -30,7 +30,7 @@ def on_plane(location, variance, turn, alpha):
     return MultivariateBetaGaussian(f64(*location), (covariance + covariance.T) / 2, alpha)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.floats(1.0, 5.0), st.floats(-2, 2), st.floats(1e-3, 5), st.floats(-2, 2), st.floats(1e-3, 5), st.booleans())
 def test_never_negative_and_zero_for_equals_alone(alpha, one, variance, other, spread, tensor):
     given_alpha = f64(alpha) if tensor else alpha
@@ -40,7 +40,7 @@ def test_never_negative_and_zero_for_equals_alone(alpha, one, variance, other, s
     loss = fenchel_young_loss(f, q).item()
     assert loss > -1e-12 * size
     if abs(one - other) > 0.1 or abs(math.log(variance / spread)) > 0.1:
-        assert loss > 1e-5
+        assert loss > 1e-8 * size
 
 
 @pytest.mark.parametrize("alpha", ALPHA)

@@ -107,7 +107,7 @@ def test_uniform_on_the_ellipsoid_when_alpha_grows():
     assert not density.support.check(outside).any()
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(st.floats(1.0, 4.0), st.floats(0.2, 5), st.floats(-2, 2), st.floats(0, 6.3))
 def test_moving_scaling_and_turning(alpha, scale, shift, angle):
     turn = scale * f64([math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)])

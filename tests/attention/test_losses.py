@@ -42,7 +42,7 @@ def test_alpha_one_is_cross_entropy_and_divergence():
     torch.testing.assert_close(entmax_loss(x, y, 1.0, 1, reduction="none"), divergence)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     st.lists(st.tuples(st.floats(-20, 20), st.floats(-4, 4)), min_size=1, max_size=10),
     st.floats(1, 4),

@@ -38,7 +38,7 @@ def test_gradients_of_both_orders_in_the_outer_dimensions(alpha, dim):
     assert gradgradcheck(lambda x: entmax(x, alpha, dim), x)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(rows, st.sampled_from([4 / 3, 1.5, 1.7, 2.0]))
 def test_weights_solve_the_problem_that_defines_them(scores, alpha):
     """On the support x_i - p_i^(alpha-1)/(alpha-1) is one number, and no score off it is above that number."""
@@ -50,7 +50,7 @@ def test_weights_solve_the_problem_that_defines_them(scores, alpha):
     assert (level <= top + 1e-6).all()
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(rows)
 def test_alpha_leads_from_softmax_to_the_largest(scores):
     x = torch.tensor(scores, dtype=torch.float64)
@@ -64,7 +64,7 @@ def test_alpha_leads_from_softmax_to_the_largest(scores):
     assert support[0] == len(scores) or x.max() - x.min() > 15
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(rows, rows)
 def test_sparsemax_is_a_projection(scores, others):
     """No point of the simplex is closer; and a projection brings no two points further apart."""

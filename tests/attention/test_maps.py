@@ -67,7 +67,7 @@ def test_large_inputs_are_solved_in_blocks_with_the_same_result():
     assert torch.equal(whole[1, 200:210], entmax15(x[1, 200:210].contiguous()))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     st.lists(st.floats(-20, 20, width=32), min_size=1, max_size=12),
     st.floats(1, 4),
@@ -87,7 +87,7 @@ def test_laws_of_every_map(scores, alpha, shift, random):
     assert (p[:, None] - p)[larger].ge(-1e-12).all()
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.lists(st.floats(-6, 6, width=32), min_size=2, max_size=20))
 def test_sparsity_grows_with_alpha(scores):
     x = torch.tensor(scores, dtype=torch.float64)

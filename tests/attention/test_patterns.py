@@ -151,7 +151,7 @@ def test_patchout_and_padding_make_patterns_ragged(name, kernel):
     compare(pattern, GRID, kernel=kernel, positions=rows_gone, n_global=1)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     name=st.sampled_from(NAMES),
     rows=st.integers(4, 9),

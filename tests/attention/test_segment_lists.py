@@ -48,7 +48,7 @@ texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 times = st.floats(0, 1e6)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.tuples(texts, times, times), max_size=4), st.sampled_from(LAYOUTS))
 def test_nothing_is_lost_of_anything(tmp_path_factory, parts, layout):
     segments = [LabelledSegment("clip", label, min(a, b), max(a, b)) for label, a, b in parts]

@@ -203,6 +203,14 @@ def test_saved_files(tmp_path, features, suffix):
         shown.save(path, theme="sepia")
 
 
+def test_epochs_that_were_not_validated_leave_no_hole_in_a_curve(monkeypatch):
+    drawn = []
+    monkeypatch.setattr("matplotlib.axes.Axes.plot", lambda self, x, y, **style: drawn.append((list(x), list(y))))
+    history = _history().assign(valid_loss=[1.1, np.nan, 0.4])
+    display.plot_training(history, scores=["loss"])
+    assert ([1, 3], [1.1, 0.4]) in drawn
+
+
 def test_a_picture_without_words_is_an_error():
     with pytest.raises(ValueError, match="alt is empty"):
         figure.render(lambda theme: None, " ")

@@ -15,8 +15,9 @@ from audioattn_lib.experiments.directories import make_once
 from audioattn_lib.models.layers import MaskedBatchNorm1d, frame_mask, masked_mean
 from audioattn_lib.training.averaging import AveragedModel
 from audioattn_lib.training.distributed import SharedStep, join_processes, leave_to_main
-from audioattn_lib.training.loop import TrainingSettings, fit, select_device
+from audioattn_lib.training.loop import fit, select_device
 from audioattn_lib.training.run_directory import Run, RunDirectory
+from audioattn_lib.training.settings import TrainingSettings
 
 CLIPS, FRAMES, BANDS = 17, 9, 5  # the last batch of 8 has one clip: fewer than processes
 

@@ -13,8 +13,9 @@ from torch import nn
 from audioattn_lib.errors import ConfigError, RunError
 from audioattn_lib.training import checkpoint
 from audioattn_lib.training.checkpoint import load_weights, save_best
-from audioattn_lib.training.loop import TrainingSettings, fit, select_device
+from audioattn_lib.training.loop import fit, select_device
 from audioattn_lib.training.run_directory import Run, RunDirectory, write_atomically
+from audioattn_lib.training.settings import TrainingSettings
 
 
 @dataclass
@@ -80,12 +81,13 @@ def train(directory, *, kill_at=None, epochs=3, **options):
     return model, history
 
 
+@pytest.mark.parametrize("validate_every", [1, 2])
 @pytest.mark.parametrize("kill_at", [1, 5, 7, 12])
-def test_a_killed_run_resumes_to_the_same_weights(tmp_path, kill_at):
-    whole, history = train(tmp_path / "whole")
+def test_a_killed_run_resumes_to_the_same_weights(tmp_path, kill_at, validate_every):
+    whole, history = train(tmp_path / "whole", validate_every=validate_every)
     with pytest.raises(Killed):
-        train(tmp_path / "killed", kill_at=kill_at)
-    resumed, resumed_history = train(tmp_path / "killed")
+        train(tmp_path / "killed", kill_at=kill_at, validate_every=validate_every)
+    resumed, resumed_history = train(tmp_path / "killed", validate_every=validate_every)
     for name, tensor in whole.state_dict().items():
         assert torch.equal(tensor, resumed.state_dict()[name]), name
     timings = ["seconds", "clips_per_second"]
@@ -162,6 +164,40 @@ def test_a_plateau_lowers_the_learning_rate_and_a_higher_score_may_be_better(tmp
     assert history["learning_rate"].tolist() == pytest.approx([0.1, 0.1, 0.1, 0.1, 0.05, 0.05, 0.05])
 
 
+def test_only_epochs_that_are_validated_count_and_the_last_one_is(tmp_path):
+    scores = iter([0.5, 0.4, 0.4, 0.6])
+    torch.manual_seed(0)
+    history = fit(
+        model := nn.Linear(6, 2),
+        torch.optim.SGD(model.parameters()),
+        lambda step: 0.1,
+        Batches(),
+        loss,
+        lambda network: {"share": next(scores)},
+        TrainingSettings(7, "share", maximise=True, plateau_patience=1, validate_every=2, tensorboard=False),
+        RunDirectory(tmp_path),
+        device=torch.device("cpu"),
+    )
+    assert history["valid_share"].dropna().to_dict() == {1: 0.5, 3: 0.4, 5: 0.4, 6: 0.6}
+    assert history["learning_rate"].tolist() == pytest.approx([0.1, 0.1, 0.1, 0.1, 0.05, 0.05, 0.025])
+
+
+def test_patience_counts_validations(tmp_path):
+    scores = iter([0.5, 0.6, 0.6])
+    history = fit(
+        model := nn.Linear(6, 2),
+        torch.optim.SGD(model.parameters()),
+        lambda step: 0.1,
+        Batches(),
+        loss,
+        lambda network: {"loss": next(scores)},
+        TrainingSettings(20, patience=1, validate_every=3, tensorboard=False),
+        RunDirectory(tmp_path),
+        device=torch.device("cpu"),
+    )
+    assert len(history) == 9
+
+
 def test_a_loss_that_is_not_finite_names_the_clips(tmp_path):
     with pytest.raises(RunError, match="loss is nan at step 7, epoch 1, batch 2, in rain.wav, dog.wav"):
         train(tmp_path, batches=Batches(poison=(1, 2)))
@@ -205,6 +241,7 @@ def test_a_device_that_is_not_there_is_an_error():
         {"precision": "float8"},
         {"accumulation": 0},
         {"plateau_patience": 0},
+        {"validate_every": 0},
         {"plateau_factor": 1.5},
     ],
 )

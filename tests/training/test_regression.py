@@ -159,7 +159,7 @@ def test_rounding_keeps_to_the_labels():
 values = st.lists(st.integers(0, 6), min_size=6, max_size=6)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(values, values, values)
 def test_ranks_of_a_resample_are_the_ranks_of_its_clips(x, y, counts):
     """The weighted form against scipy on clips that are written out as often as they were drawn."""

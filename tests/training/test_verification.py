@@ -24,7 +24,7 @@ def rates(scores, same, threshold):
     return np.mean(scores[same] < threshold), np.mean(scores[~same] >= threshold)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(SCORES)
 def test_the_curve_is_the_definition_at_every_threshold(pairs):
     scores, same = np.array([s for s, _ in pairs], dtype=float), np.array([k for _, k in pairs])
@@ -120,7 +120,7 @@ def test_intervals_are_over_speakers():
     assert narrow["high"] - narrow["low"] < interval["high"] - interval["low"]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.integers(0, 9), min_size=1, max_size=20), st.floats(0.01, 1))
 def test_the_threshold_accepts_the_asked_share_and_no_higher_one_does(certainties, share):
     values = np.array(certainties, dtype=float)

@@ -1,0 +1,77 @@
+"""How a network is trained, whatever it is: epochs, what is monitored, when to stop, precision.
+
+Book page: ``urban_sound``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..errors import ConfigError
+
+__all__ = ["TrainingSettings"]
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """How to train, whatever is trained.
+
+    Parameters
+    ----------
+    epochs
+        Passes over the training clips, at least 1.
+    monitor
+        Score that picks the best epoch; lower is better, or higher where ``maximise``.
+    gradient_clip
+        Largest norm of the gradient, above 0.
+    patience
+        Validations without a better score after which training stops; None never stops.
+    plateau_patience, plateau_factor
+        After so many validations without a better score, and every so many more, the learning rate is multiplied by
+        the factor, above 0 and at most 1; None never does.
+    accumulation
+        Batches that make one optimiser step, at least 1. Each of their clips counts alike; the last step of an epoch
+        has the batches that are left.
+    precision
+        ``"float32"``, ``"bfloat16"`` (autocast) or ``"auto"``: bfloat16 on CUDA, float32 elsewhere.
+    compile_model
+        Use ``torch.compile``.
+    checkpoint_seconds
+        Least time between checkpoints; 0 writes one after every batch.
+    tensorboard
+        Write scalars for TensorBoard.
+    unused_parameters
+        A batch may leave parameters without a part in the loss. Several processes must know, and look for them.
+    validate_every
+        Epochs from one validation to the next, at least 1. The last epoch is always validated, and only an epoch that
+        was validated can be the best.
+    """
+
+    epochs: int
+    monitor: str = "loss"
+    gradient_clip: float = 5.0
+    patience: int | None = None
+    precision: str = "auto"
+    compile_model: bool = False
+    checkpoint_seconds: float = 60.0
+    tensorboard: bool = True
+    maximise: bool = False
+    plateau_patience: int | None = None
+    plateau_factor: float = 0.5
+    accumulation: int = 1
+    unused_parameters: bool = False
+    validate_every: int = 1
+
+    def __post_init__(self) -> None:
+        if self.epochs < 1:
+            raise ConfigError(f"epochs is {self.epochs}; it must be at least 1")
+        for name in ("accumulation", "plateau_patience", "validate_every"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigError(f"{name} is {value}; it must be at least 1")
+        if not 0 < self.plateau_factor <= 1:
+            raise ConfigError(f"plateau_factor is {self.plateau_factor}; it must be above 0 and at most 1")
+        if not self.gradient_clip > 0:
+            raise ConfigError(f"gradient_clip is {self.gradient_clip}; it must be above 0")
+        if self.precision not in ("auto", "float32", "bfloat16"):
+            raise ConfigError(f"precision is {self.precision!r}; it must be auto, float32 or bfloat16")

@@ -20,7 +20,7 @@ def cases(device: str) -> list[Case]:
         Case(
             f"pooling of {BATCH} x {FRAMES} x {FEATURES} frames, {HEADS} heads, forward and backward",
             partial(poolings, device),
-            "self attention",
+            "self attention, plain",
             [Target("double multi-head", "ratio", 1.4)],
             seconds=10,
         )

@@ -183,7 +183,7 @@ class MultiHeadPooling(nn.Module):
         """The context of every head, and where it looked, with gradients."""
         with torch.autocast(values.device.type, enabled=False):
             slices = padding.clear(values).unflatten(2, (self.heads, -1))  # (B, T, H, d)
-            found = [self._read(slices, queries.to(values.dtype), padding) for queries in self.queries]
+            found = [self._read(slices, queries.to(values.dtype), padding) for queries in self.queries * self.scale]
         if len(found) == 1:
             return found[0]
         contexts, looked = zip(*found, strict=True)
@@ -218,7 +218,7 @@ class MultiHeadPooling(nn.Module):
     ) -> tuple[Tensor, _Looked]:
         read = Read()
         scores, slices = HeadScores.apply(slices, queries, read)
-        scores = scores.to(torch.promote_types(scores.dtype, torch.float32)) * self.scale  # (B, H, T)
+        scores = scores.to(torch.promote_types(scores.dtype, torch.float32))  # (B, H, T)
         mask = None if padding.mask is None else padding.mask[:, None]
         looked = self._place(scores, mask, padding) if self._is_continuous else self._weigh(scores, mask)
         return HeadRead.apply(slices, looked.read_weights.to(slices.dtype), read), looked

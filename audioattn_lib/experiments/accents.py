@@ -40,6 +40,7 @@ from ..training.rejection import rejection_metrics, rejection_threshold
 from ..training.run_directory import Run, RunDirectory
 from ..training.schedules import Constant, Cosine, Schedule
 from ..training.settings import TrainingSettings
+from ..training.verification import Trials
 from .accents_config import OPTIMIZERS, Config
 from .accents_corpus import CORPUS_FIELDS, Prepared, prepare, whole_utterances, windows
 from .accents_evidence import Encoded, carriers
@@ -104,6 +105,7 @@ def run(config: Config, root: str | Path = "runs") -> Run:
 
 def _train(config: Config, prepared: Prepared, directory: RunDirectory, device: torch.device) -> Run:
     split = prepared.split(config)
+    _trials(config, prepared, split.test)  # a list that cannot be used is known before the training
     torch.manual_seed(config.seed)
     model = build_model(config, len(prepared.classes), prepared.clock)
     train = windows(prepared, split.train, config, device)
@@ -294,6 +296,11 @@ def load_model(run: Run) -> EmbeddingNetwork:
     return model.eval()
 
 
+def _trials(config: Config, prepared: Prepared, rows: NDArray[np.int64]) -> Trials | None:
+    clips = [prepared.manifest.ids[i] for i in rows]
+    return list_trials(config.trials, clips, prepared.speakers[rows], config.seed)
+
+
 def _finish(
     directory: RunDirectory,
     prepared: Prepared,
@@ -311,7 +318,7 @@ def _finish(
     table = predictions_table(prepared.manifest, rows, logits, targets, classes=prepared.classes)
     directory.write_table("predictions.csv", table)
     scores = score_predictions(prepared.classes, logits, targets, speakers)
-    verified = verify(embeddings, list_trials(config.trials, clips, speakers, config.seed), config.seed)
+    verified = verify(embeddings, _trials(config, prepared, rows), config.seed)
     directory.write_json(
         "metrics.json", {**scores, "verification": verified, "closed_set": prepared.closed_set, **more}
     )

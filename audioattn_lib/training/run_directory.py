@@ -16,7 +16,7 @@ import os
 import platform
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -173,7 +173,7 @@ class Run:
             _read_json(path / "environment.json"),
             _read_json(path / "metrics.json"),
             _read_table(history) if history.is_file() else pd.DataFrame(),
-            _read_table(path / "predictions.csv"),
+            _read_table(path / "predictions.csv", names=("clip", "label", "predicted", "split")),
         )
 
     @property
@@ -241,12 +241,10 @@ def _read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def _read_table(path: Path) -> pd.DataFrame:
+def _read_table(path: Path, names: Sequence[str] = ()) -> pd.DataFrame:
     try:
         # Labels and clips such as "NA", "007" and "none" are names, not numbers or missing values.
-        return pd.read_csv(
-            path, dtype={"clip": str, "label": str, "predicted": str, "split": str}, keep_default_na=False
-        )
+        return pd.read_csv(path, dtype=dict.fromkeys(names, str), keep_default_na=not names)
     except FileNotFoundError:
         raise RunError(f"{path}: missing; the run directory is incomplete, delete it and run again") from None
     except (ValueError, OSError) as error:

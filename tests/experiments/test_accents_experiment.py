@@ -171,6 +171,9 @@ def test_trials_may_come_from_lists(study, tmp_path):
     (tmp_path / "v").write_text(f"1 {short[0]} {short[1]}\n")
     with pytest.raises(ManifestError, match="one kind only"):
         list_trials(str(tmp_path / "v"), clips, speakers)
+    with pytest.raises(ManifestError, match="one kind only"):  # before anything is trained
+        accents.run(Config.smoke(pooling="mean", fold="1", trials=str(tmp_path / "v")), tmp_path)
+    assert not list(tmp_path.rglob("history.csv"))
     (tmp_path / "v").write_text(f"1 {short[0]} {short[1]}\n0 {short[0]} {short[2]}\n")
     config = Config.smoke(pooling="mean", fold="1", trials=str(tmp_path / "v"))
     assert accents.run(config, tmp_path).metrics["verification"]["trials"] == 2

@@ -300,9 +300,12 @@ def test_a_run_comes_back_as_it_was(tmp_path):
     predictions["probability_NA"] = 0.25
     directory.write_json("config.json", {"seed": 1})
     directory.write_json("environment.json", {})
+    history = pd.DataFrame({"epoch": [0, 1], "valid_loss": [float("nan"), 0.25]})
+    directory.write_table("history.csv", history)
     directory.write_table("predictions.csv", predictions)
     directory.write_json("metrics.json", {"accuracy": float("nan")})
     run = Run.load(directory.path)
+    pd.testing.assert_frame_equal(run.history, history)
     assert (run.key, run.experiment, run.classes) == ("abc", "urban_sound", ["NA"])
     assert run["accuracy"] is None
     pd.testing.assert_frame_equal(run.predictions, predictions, check_dtype=False)

@@ -47,8 +47,8 @@ def features() -> None:
     """
 
 
-@features.command(cls=LazyOptions, config=_sleepiness_config, presets=("default", "paper", "audeep"), only=_SPECTROGRAM)
-@click.option("--preset", default="default", help="Settings to start from: default, paper or audeep.")
+@features.command(cls=LazyOptions, config=_sleepiness_config, has_presets=True, only=_SPECTROGRAM)
+@click.option("--preset", default="default")
 def spectrograms(preset: str, **options: Any) -> None:
     """Compute the spectrograms of a corpus, once for all thresholds and networks.
 

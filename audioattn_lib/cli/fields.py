@@ -47,13 +47,13 @@ def given(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _option(field: dataclasses.Field[Any], described: str, presets: Mapping[str, Any]) -> click.Option:
-    text = str(field.metadata.get("help", described)).rstrip(".")
+    text = str(field.metadata.get("help", described))
     default = field.default
     name = field.name.replace("_", "-")
     values = {preset: _shown(value) for preset, value in presets.items()} or {"default": _shown(default)}
     first, *others = values.items()
     shown = "; ".join([first[1], *(f"{preset} {value}" for preset, value in others if value != first[1])])
-    text = f"{text[:1].upper()}{text[1:]}.  [default: {shown}]"
+    text = f"{text[:1].upper()}{text[1:]}{'' if text.endswith('.') else '.'}  [default: {shown}]"
     if isinstance(default, bool):
         return click.Option([f"--{name}/--no-{name}", field.name], default=None, show_default=False, help=text)
     kind: Any = type(default)
@@ -63,7 +63,7 @@ def _option(field: dataclasses.Field[Any], described: str, presets: Mapping[str,
 
 
 def _shown(value: object) -> str:
-    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    return (",".join(map(str, value)) if isinstance(value, tuple) else str(value)) or "empty"
 
 
 class _List(click.ParamType):

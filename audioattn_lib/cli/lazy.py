@@ -22,8 +22,9 @@ class LazyOptions(click.Command):
     ----------
     config
         Imports and gives the dataclass; called once, when the options are needed.
-    presets
-        Names of its presets, the default first, where it has a method ``preset``.
+    has_presets
+        It lists its presets as ``PRESETS`` and has a method ``preset``: the help of each option then says what they
+        set, and that of an option ``preset`` names them.
     only
         The fields that are options; all by default.
     """
@@ -32,13 +33,13 @@ class LazyOptions(click.Command):
         self,
         *arguments: Any,
         config: Callable[[], type],
-        presets: Sequence[str] = (),
+        has_presets: bool = False,
         only: Sequence[str] = (),
         **options: Any,
     ) -> None:
         super().__init__(*arguments, **options)
         self._config = config
-        self._presets = presets
+        self._has_presets = has_presets
         self._only = only
         self._complete = False
 
@@ -46,8 +47,11 @@ class LazyOptions(click.Command):
         """Its own parameters, then the fields."""
         if not self._complete:
             config: Any = self._config()
-            presets = {name: config.preset(name) for name in self._presets}
-            options = options_of(config, presets)
+            names = sorted(config.PRESETS, key="default".__ne__) if self._has_presets else ()  # the default first
+            options = options_of(config, {name: config.preset(name) for name in names})
+            for own in self.params:
+                if own.name == "preset" and isinstance(own, click.Option):
+                    own.help = f"Settings to start from: {', '.join(names)}."
             self.params += [option for option in options if not self._only or option.name in self._only]
             self._complete = True
         return super().get_params(ctx)

@@ -19,8 +19,6 @@ from audioattn_lib.cli.lazy import LazyOptions
 
 __all__ = ["train"]
 
-_PRESETS = ("smoke", "default", "paper")
-
 
 class _Experiments(click.Group):
     """One command for each experiment, made when it is asked for."""
@@ -72,15 +70,12 @@ def _command(name: str, module: str) -> click.Command:
     command = LazyOptions(
         name,
         config=config,
-        presets=("default", "smoke", "paper"),
+        has_presets=True,
         callback=_documented(run, name),
         help=run.__doc__,
         short_help=f"Experiment of the chapter {name}.",
         params=[
-            # Not a choice of these: an experiment may have more, and names them when it has no such preset.
-            click.Option(
-                ["--preset"], default="default", help=f"Settings to start from: {', '.join(_PRESETS)} or other."
-            ),
+            click.Option(["--preset"], default="default"),  # the experiment names them when it has no such preset
             click.Option(["--runs"], type=click.Path(path_type=Path), default=Path("runs"), help="Folder of all runs."),
             click.Option(["--print-config"], is_flag=True, help="Print the whole configuration as JSON and stop."),
         ],

@@ -32,6 +32,7 @@ CASES = {
     "swa": {"average": "swa"},
     "bfloat16": {"precision": "bfloat16", "optimizer": torch.optim.SGD},  # Adam makes noise of small gradients large
     "patience": {"patience": 0, "epochs": 30, "rate": 1.0},
+    "validated_now_and_then": {"validate_every": 2, "plateau_patience": 1, "epochs": 5},
     "batch_norm": {"norm": True, "clips": 21},
     "batch_norm_without_clips": {"norm": True},
     "unused": {"idle": True, "unused_parameters": True, "weight_decay": 0.1},

@@ -62,7 +62,8 @@ class Figure:
         caption = f"<figcaption>{html.escape(self.caption)}</figcaption>" if self.caption else ""
         return (
             f'{style_tag("figure")}<figure class="audioattn aa-figure mathjax_ignore">'
-            f'<div class="aa-scroll" style="max-width:{width:.0f}px">{themed_images(self.images, self.alt)}</div>'
+            f'<div class="aa-scroll" style="max-width:{width:.0f}px;--aa-width:{width:.0f}px">'
+            f"{themed_images(self.images, self.alt)}</div>"
             f"{caption}</figure>"
         )
 

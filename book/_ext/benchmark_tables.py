@@ -17,6 +17,7 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 RESULTS = Path(__file__).resolve().parents[2] / "benchmarks" / "results"
+SPACE = "\N{NO-BREAK SPACE}"
 UNITS = (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6))
 TITLES = {"cpu": "On a processor", "cuda": "On a CUDA device"}
 
@@ -71,26 +72,35 @@ def _case(result: Mapping[str, Any]) -> Iterator[str]:
         mark = "reached" if target["met"] else "**missed**"
         judged.setdefault(target["candidate"], []).append(f"at most {_quantity(target)}: {mark}")
     yield from (f"**{_plain(result['case'])}**", "")
-    yield from ("| candidate | median | lowest to highest | of the reference | asked for |", "|---|---|---|---|---|")
-    for name, measured in result["candidates"].items():
+    candidates = result["candidates"]
+    if any(measured.get("megabytes") is not None for measured in candidates.values()):
+        yield from ("| candidate | memory | of the reference | asked for |", "|---|---|---|---|")
+    else:
+        yield from (
+            "| candidate | median | lowest to highest | of the reference | asked for |",
+            "|---|---|---|---|---|",
+        )
+    for name, measured in candidates.items():
         shown = f"{_plain(name)} (reference)" if name == reference else _plain(name)
         asked = "; ".join(judged.get(name, []))
         if measured.get("megabytes") is not None:
-            yield f"| {shown} | {measured['megabytes']:.1f} MB | | | {asked} |"
+            base = candidates.get(reference, {}).get("megabytes")
+            ratio = f"{measured['megabytes'] / base:.2f}{SPACE}×" if base else ""
+            yield f"| {shown} | {measured['megabytes']:.1f}{SPACE}MB | {ratio} | {asked} |"
         else:
             median, low, high = (_time(measured[key]) for key in ("median", "minimum", "maximum"))
-            yield f"| {shown} | {median} | {low} to {high} | {measured['ratio']:.2f} × | {asked} |"
+            yield f"| {shown} | {median} | {low} to {high} | {measured['ratio']:.2f}{SPACE}× | {asked} |"
     yield ""
 
 
 def _quantity(target: Mapping[str, Any]) -> str:
     limit = target["limit"]
-    return {"ratio": f"{limit:g} ×", "megabytes": f"{limit:g} MB"}.get(target["quantity"]) or _time(limit)
+    return {"ratio": f"{limit:.3g}{SPACE}×", "megabytes": f"{limit:g}{SPACE}MB"}.get(target["quantity"]) or _time(limit)
 
 
 def _time(seconds: float) -> str:
     unit, scale = next(((u, s) for u, s in UNITS if seconds >= s), UNITS[-1])
-    return f"{seconds / scale:.3g} {unit}"
+    return f"{seconds / scale:.3g}{SPACE}{unit}"
 
 
 def _plain(text: str) -> str:

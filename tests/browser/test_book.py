@@ -72,6 +72,14 @@ def test_pages_follow_the_theme_and_fit_a_phone(browser, address, built_book, sc
         page.close()
 
 
+def test_pictures_are_whole_on_a_desk(browser, address, built_book):
+    cut = "[...document.querySelectorAll('.aa-scroll')].filter(e => e.scrollWidth > e.clientWidth + 1).length"
+    for document in documents(built_book):
+        page, *_ = visit(browser, address, document, viewport={"width": 1280, "height": 900})
+        assert page.evaluate(cut) == 0, document
+        page.close()
+
+
 @pytest.mark.parametrize("name", ["from_softmax_to_sparsemax", "from_weights_to_densities"])
 def test_sliders_of_a_page_need_no_kernel(browser, address, built_book, name):
     page, asked, failed, errors = visit(browser, address, f"book/chapters/{name}")

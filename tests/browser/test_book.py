@@ -45,10 +45,12 @@ def visit(browser, address, document, script="", **options):
     return page, asked, failed, errors
 
 
-def test_no_page_needs_a_network_or_has_an_error(browser, address, built_book):
+def test_no_page_needs_a_network_or_has_an_error_or_cuts_a_picture(browser, address, built_book):
+    cut = "[...document.querySelectorAll('.aa-scroll')].filter(e => e.scrollWidth > e.clientWidth + 1).length"
     for document in documents(built_book):
-        page, asked, failed, errors = visit(browser, address, document)
+        page, asked, failed, errors = visit(browser, address, document, viewport={"width": 1280, "height": 800})
         assert (asked, failed, errors) == ([], [], []), document
+        assert page.evaluate(cut) == 0, document
         page.close()
 
 
@@ -69,14 +71,6 @@ def test_pages_follow_the_theme_and_fit_a_phone(browser, address, built_book, sc
         assert page.evaluate("document.documentElement.dataset.theme") == scheme, document
         width = page.evaluate("document.documentElement.scrollWidth")
         assert width <= 390, f"{document} is {width} px wide on a phone of 390"
-        page.close()
-
-
-def test_pictures_are_whole_on_a_desk(browser, address, built_book):
-    cut = "[...document.querySelectorAll('.aa-scroll')].filter(e => e.scrollWidth > e.clientWidth + 1).length"
-    for document in documents(built_book):
-        page, *_ = visit(browser, address, document, viewport={"width": 1280, "height": 900})
-        assert page.evaluate(cut) == 0, document
         page.close()
 
 

@@ -76,7 +76,7 @@ class HeadRead(torch.autograd.Function):
         slices, weights = ctx.saved_tensors
         by_slices = None
         if ctx.needs_input_grad[0]:
-            if are_at_hand(slices) and not torch.is_grad_enabled():
+            if are_at_hand(weights) and are_at_hand(gradient) and not torch.is_grad_enabled():
                 # left to the gradient of the scores, to which these slices belong alone
                 ctx.read.weights, ctx.read.gradient = weights, gradient
                 by_slices = gradient.new_zeros(()).expand(slices.shape)
@@ -101,7 +101,7 @@ def _spread(weights: Tensor, by_context: Tensor) -> Tensor:
 
 def _by_weights(slices: Tensor, gradient: Tensor) -> Tensor:
     """Product of each slice with the gradient of its clip and head, ``(B, H, T)``."""
-    if not _one_by_one(slices):
+    if not (_one_by_one(slices) and are_at_hand(gradient)):
         return torch.einsum("bthd,bhd->bht", slices, gradient)
     pairs = zip(gradient.split(1, dim=1), slices.unbind(2), strict=True)
     return torch.cat([torch.bmm(own, head.mT) for own, head in pairs], dim=1)

@@ -24,7 +24,8 @@ def prepare(scores: Tensor, dim: int, mask: Tensor | None) -> Tensor:
     if not scores.is_floating_point():
         raise ValueError(f"scores have dtype {scores.dtype}; they must be floating point")
     if not -scores.ndim <= dim < scores.ndim:
-        raise ValueError(f"dim is {dim}; for scores of shape {tuple(scores.shape)} it must be in [-{scores.ndim}, ...)")
+        low, high = -scores.ndim, scores.ndim - 1
+        raise ValueError(f"dim is {dim}; for scores of shape {tuple(scores.shape)} it must be from {low} to {high}")
     if scores.shape[dim] == 0:
         raise ValueError(f"scores of shape {tuple(scores.shape)} are empty along dim {dim}; give at least one score")
     x = scores.to(torch.promote_types(scores.dtype, torch.float32))

@@ -81,6 +81,23 @@ def train(directory, *, kill_at=None, epochs=3, **options):
     return model, history
 
 
+def train_to_scores(directory, scores, **options):
+    """The history of a training whose validations give these scores, one after the other, and no more."""
+    remaining = iter(scores)
+    torch.manual_seed(0)
+    return fit(
+        model := nn.Linear(6, 2),
+        torch.optim.SGD(model.parameters()),
+        lambda step: 0.1,
+        Batches(),
+        loss,
+        lambda network: {"share": next(remaining)},
+        TrainingSettings(monitor="share", tensorboard=False, **options),
+        RunDirectory(directory),
+        device=torch.device("cpu"),
+    )
+
+
 @pytest.mark.parametrize("validate_every", [1, 2])
 @pytest.mark.parametrize("kill_at", [1, 5, 7, 12])
 def test_a_killed_run_resumes_to_the_same_weights(tmp_path, kill_at, validate_every):
@@ -148,53 +165,20 @@ def test_small_batches_together_are_one_large_batch(tmp_path):
 
 
 def test_a_plateau_lowers_the_learning_rate_and_a_higher_score_may_be_better(tmp_path):
-    scores = iter([0.5, 0.6, 0.6, 0.4, 0.7, 0.1, 0.1])
-    torch.manual_seed(0)
-    history = fit(
-        model := nn.Linear(6, 2),
-        torch.optim.SGD(model.parameters()),
-        lambda step: 0.1,
-        Batches(),
-        loss,
-        lambda network: {"share": next(scores)},
-        TrainingSettings(7, "share", maximise=True, plateau_patience=2, tensorboard=False),
-        RunDirectory(tmp_path),
-        device=torch.device("cpu"),
-    )
+    scores = [0.5, 0.6, 0.6, 0.4, 0.7, 0.1, 0.1]
+    history = train_to_scores(tmp_path, scores, epochs=7, maximise=True, plateau_patience=2)
     assert history["learning_rate"].tolist() == pytest.approx([0.1, 0.1, 0.1, 0.1, 0.05, 0.05, 0.05])
 
 
 def test_only_epochs_that_are_validated_count_and_the_last_one_is(tmp_path):
-    scores = iter([0.5, 0.4, 0.4, 0.6])
-    torch.manual_seed(0)
-    history = fit(
-        model := nn.Linear(6, 2),
-        torch.optim.SGD(model.parameters()),
-        lambda step: 0.1,
-        Batches(),
-        loss,
-        lambda network: {"share": next(scores)},
-        TrainingSettings(7, "share", maximise=True, plateau_patience=1, validate_every=2, tensorboard=False),
-        RunDirectory(tmp_path),
-        device=torch.device("cpu"),
-    )
+    scores = [0.5, 0.4, 0.4, 0.6]
+    history = train_to_scores(tmp_path, scores, epochs=7, maximise=True, plateau_patience=1, validate_every=2)
     assert history["valid_share"].dropna().to_dict() == {1: 0.5, 3: 0.4, 5: 0.4, 6: 0.6}
     assert history["learning_rate"].tolist() == pytest.approx([0.1, 0.1, 0.1, 0.1, 0.05, 0.05, 0.025])
 
 
 def test_patience_counts_validations(tmp_path):
-    scores = iter([0.5, 0.6, 0.6])
-    history = fit(
-        model := nn.Linear(6, 2),
-        torch.optim.SGD(model.parameters()),
-        lambda step: 0.1,
-        Batches(),
-        loss,
-        lambda network: {"loss": next(scores)},
-        TrainingSettings(20, patience=1, validate_every=3, tensorboard=False),
-        RunDirectory(tmp_path),
-        device=torch.device("cpu"),
-    )
+    history = train_to_scores(tmp_path, [0.5, 0.6, 0.6], epochs=20, patience=1, validate_every=3)
     assert len(history) == 9
 
 

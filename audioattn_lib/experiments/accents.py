@@ -105,7 +105,7 @@ def run(config: Config, root: str | Path = "runs") -> Run:
 
 def _train(config: Config, prepared: Prepared, directory: RunDirectory, device: torch.device) -> Run:
     split = prepared.split(config)
-    _trials(config, prepared, split.test)  # a list that cannot be used is known before the training
+    trials = _trials(config, prepared, split.test)  # a list that cannot be used is known before the training
     torch.manual_seed(config.seed)
     model = build_model(config, len(prepared.classes), prepared.clock)
     train = windows(prepared, split.train, config, device)
@@ -148,7 +148,7 @@ def _train(config: Config, prepared: Prepared, directory: RunDirectory, device: 
         more["rejection"] = _reject(
             embed(model, valid)[0], logits, prepared.targets[split.test], embed(model, others)[0]
         )
-    return _finish(directory, prepared, split.test, logits, embeddings.numpy(), config, more)
+    return _finish(directory, prepared, split.test, trials, logits, embeddings.numpy(), config.seed, more)
 
 
 def _schedule(config: Config, steps: int) -> Schedule:
@@ -200,6 +200,7 @@ def baseline(config: Config, root: str | Path = "runs") -> Run:
 def _fit_baseline(config: Config, prepared: Prepared, directory: RunDirectory, device: torch.device) -> Run:
     leave_to_main()
     split = prepared.split(config)
+    trials = _trials(config, prepared, split.test)
     inputs = []
     for rows in (split.train, split.valid, split.test):
         batches = BatchLoader(prepared.store, prepared.targets, rows, config.batch_size, False, device=device).epoch(0)
@@ -215,9 +216,8 @@ def _fit_baseline(config: Config, prepared: Prepared, directory: RunDirectory, d
     )
     logits = torch.as_tensor(fitted.probabilities).clamp(min=1e-12).log().float()
     deviation = np.maximum(inputs[0].std(axis=0), 1e-6)
-    return _finish(
-        directory, prepared, split.test, logits, (inputs[2] - inputs[0].mean(axis=0)) / deviation, config, {}
-    )
+    standardised = (inputs[2] - inputs[0].mean(axis=0)) / deviation
+    return _finish(directory, prepared, split.test, trials, logits, standardised, config.seed, {})
 
 
 def study(
@@ -305,9 +305,10 @@ def _finish(
     directory: RunDirectory,
     prepared: Prepared,
     rows: NDArray[np.int64],
+    trials: Trials | None,
     logits: Tensor,
     embeddings: NDArray[np.floating[Any]],
-    config: Config,
+    seed: int,
     more: Mapping[str, Any],
 ) -> Run:
     """Write embeddings and predictions, then scores: the scores last, for they say that the run is done."""
@@ -318,7 +319,7 @@ def _finish(
     table = predictions_table(prepared.manifest, rows, logits, targets, classes=prepared.classes)
     directory.write_table("predictions.csv", table)
     scores = score_predictions(prepared.classes, logits, targets, speakers)
-    verified = verify(embeddings, _trials(config, prepared, rows), config.seed)
+    verified = verify(embeddings, trials, seed)
     directory.write_json(
         "metrics.json", {**scores, "verification": verified, "closed_set": prepared.closed_set, **more}
     )

@@ -3,6 +3,7 @@
 The first call for an alpha on a device compares the kernel with our own steps
 there. A kernel that cannot be compiled, or differs by more than rounding, is not
 used, with a warning: nobody's weights are those of a kernel that was not checked.
+Where both agree the faster one is taken, measured on that device for each size.
 
 Source: Gonçalves, Treviso and Martins, *AdaSplash: adaptive sparse flash attention*,
 ICML 2025. ``pip install audioattn[cuda]`` brings the package.
@@ -21,6 +22,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ._compiled import whole_power
+from ._fastest import is_faster, size_class
 from ._values import are_real
 from .thresholds import solve
 
@@ -35,8 +37,8 @@ MOST_ELEMENTS = 1 << 30
 """The kernels count in 32 bits, and are given up to twice as much for what is filled up."""
 
 
-def entmax_weights(x: Tensor, top: Tensor, alpha: float) -> Tensor | None:
-    """Alpha-entmax of the last dimension, or None where the kernel does not serve.
+def entmax_weights(x: Tensor, top: Tensor, alpha: float, *, asked: bool = False) -> Tensor | None:
+    """Alpha-entmax of the last dimension, or None where the kernel does not serve or ours is faster.
 
     It serves real float32 scores on CUDA with an alpha of 4/3, 3/2 or 2: it is
     compiled for each alpha, which does not pay for one that changes.
@@ -49,12 +51,24 @@ def entmax_weights(x: Tensor, top: Tensor, alpha: float) -> Tensor | None:
         The largest of each row, of size 1 in the last dimension.
     alpha
         Above 1.
+    asked
+        Take the kernel wherever it serves, however long it takes.
     """
     fits = x.dtype == torch.float32 and 0 < x.numel() < MOST_ELEMENTS
     if not (fits and whole_power(alpha) and is_on_device(x)):
         return None
     kernel = _checked(float(alpha), x.device)
-    return None if kernel is None else _run(kernel, x, top, alpha)
+    if kernel is None:
+        return None
+    theirs = functools.partial(_run, kernel, x, top, alpha)
+    if asked or is_faster(
+        f"triton_entmax for alpha {alpha:g} on {x.device}",
+        size_class(x.shape[-1], x.numel()),
+        theirs,
+        functools.partial(solve, x, top, alpha),
+    ):
+        return theirs()
+    return None
 
 
 def is_on_device(x: Tensor) -> bool:

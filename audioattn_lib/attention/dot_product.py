@@ -23,6 +23,7 @@ from torch.nn import functional as F
 
 from ._adasplash import MOST_ELEMENTS, agree, is_on_device, package
 from ._compiled import whole_power
+from ._fastest import is_faster, size_class
 from .maps import entmax
 
 __all__ = ["attend"]
@@ -73,11 +74,19 @@ def attend(
     Notes
     -----
     The kernel of ``adasplash`` serves without a ``mask``, for an alpha of 4/3,
-    3/2 or 2 and heads of 16, 32, 64, 128 or 256 features. Book page:
-    ``attention_patterns``.
+    3/2 or 2 and heads of 16, 32, 64, 128 or 256 features. Where it agrees with
+    the table of pairs, the one is taken that was faster for these sizes on this
+    device, with the gradient if one is wanted. Book page: ``attention_patterns``.
     """
     if alpha != 1 and mask is None and (context := _by_blocks(query, key, value, alpha, valid)) is not None:
         return context
+    return _by_table(query, key, value, alpha, mask, valid)
+
+
+def _by_table(
+    query: Tensor, key: Tensor, value: Tensor, alpha: float, mask: Tensor | None, valid: Tensor | None
+) -> Tensor:
+    """Context from the table of all pairs, or from a fused kernel for softmax."""
     if valid is not None:
         seen = valid[:, None, None]
         if mask is None:
@@ -106,7 +115,29 @@ def _by_blocks(query: Tensor, key: Tensor, value: Tensor, alpha: float, valid: T
     if not (alike and learns and fits and alpha > 1 and whole_power(alpha) and is_on_device(query)):
         return None
     kernel = _checked(float(alpha), features, query.dtype, query.device)
-    return None if kernel is None else _run(kernel, query, key, value, alpha, valid)
+    if kernel is None:
+        return None
+    inputs = (query, key, value)
+    blocks = functools.partial(_run, kernel, alpha=alpha, valid=valid)
+    table = functools.partial(_by_table, alpha=alpha, mask=None, valid=valid)
+    differentiate = torch.is_grad_enabled() and any(part.requires_grad for part in inputs)
+    if is_faster(
+        f"attention of adasplash for alpha {alpha:g}, {features} features in {query.dtype} on {query.device}"
+        f"{', padded' if valid is not None else ''}{', with its gradient' if differentiate else ''}",
+        size_class(len(key) * key.shape[1], m, n),
+        functools.partial(_attend_once, blocks, inputs, differentiate),
+        functools.partial(_attend_once, table, inputs, differentiate),
+    ):
+        return blocks(*inputs)
+    return None
+
+
+def _attend_once(context: Callable[..., Tensor], inputs: tuple[Tensor, ...], differentiate: bool) -> None:
+    """What a step of training or a prediction would do, on copies that leave the graph of the caller alone."""
+    copies = [part.detach().requires_grad_(differentiate) for part in inputs]
+    found = context(*copies)
+    if differentiate:
+        torch.autograd.grad(found, copies, torch.ones_like(found))
 
 
 def _run(

@@ -55,7 +55,7 @@ __all__ = [
 ]
 
 IMPLEMENTATIONS = ("auto", "ours", "adasplash")
-"""Who finds the threshold of alpha-entmax; ``auto`` takes the kernel of ``adasplash`` where it serves."""
+"""Who finds the threshold of alpha-entmax; ``auto`` takes the faster one where both serve."""
 
 Mask = Bool[Tensor, "*mask"] | None
 
@@ -131,8 +131,9 @@ def entmax(
         size 1 along ``dim``; it may require a gradient.
     implementation
         ``"ours"`` is this library's solver; ``"adasplash"`` the Triton kernel of
-        that package, an error where it does not serve; ``"auto"`` the kernel
-        where it serves and ours everywhere else.
+        that package, an error where it does not serve; ``"auto"`` whichever was
+        faster on this device for scores of about this size, ours where the
+        kernel does not serve.
 
     Returns
     -------
@@ -153,7 +154,10 @@ def entmax(
     The kernel serves on CUDA where ``adasplash`` is installed (the extra
     ``cuda``), for an ``alpha`` of 4/3, 3/2 or 2, scores of at most float32, and
     outside function transforms and compilers' traces. The gradient is this
-    library's all the same, and the first call on a device compares the two.
+    library's all the same. The first call on a device compares the weights of
+    the two, and the first of each size their times. Under
+    ``torch.use_deterministic_algorithms`` times decide nothing, and the kernel
+    is taken wherever it serves.
 
     Sources: Peters et al., ACL 2019; Correia et al., EMNLP 2019. Book page:
     ``from_softmax_to_sparsemax``.
@@ -271,7 +275,7 @@ class _Entmax(torch.autograd.Function):
         x: Tensor, top: Tensor, alpha: float, differentiate: bool, implementation: str
     ) -> tuple[Tensor, Tensor]:
         if implementation != "ours":
-            weights = entmax_weights_on_device(x, top, alpha)
+            weights = entmax_weights_on_device(x, top, alpha, asked=implementation == "adasplash")
             if weights is not None:
                 return weights, x.new_empty(0)
             if implementation == "adasplash":

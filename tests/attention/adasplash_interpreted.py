@@ -52,6 +52,7 @@ def prepare(size=1024):
     for name in ("_fwd_entmax", "_bwd_entmax"):
         setattr(module, name, Sized(getattr(module, name), size))
     _adasplash.is_on_device = dot_product.is_on_device = lambda x: True
+    dot_product.is_faster = lambda *ways: True  # an interpreter never is
 
 
 def far(one, other):

@@ -10,6 +10,7 @@ import json
 import math
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,7 +18,7 @@ import entmax as reference
 import pytest
 import torch
 
-from audioattn_lib.attention import _adasplash, dot_product
+from audioattn_lib.attention import _adasplash, _fastest, dot_product, maps
 from audioattn_lib.attention.dot_product import attend
 from audioattn_lib.attention.maps import Entmax, entmax
 from audioattn_lib.errors import ConfigError
@@ -46,10 +47,13 @@ def attention_as_published(calls, query, key, value, *, alpha, is_causal, varlen
 
 @pytest.fixture
 def install(monkeypatch):
-    """Put something in the place of the package, and the CPU in that of the device; returns the shapes of its calls."""
+    """Put something in the place of the package, and the CPU in that of the device; returns the shapes of its calls.
+
+    It is taken wherever it agrees, unless it is to be ``timed``.
+    """
     checks = (_adasplash._checked, dot_product._checked)
 
-    def put(entmax_kernel=as_published, attention_kernel=attention_as_published):
+    def put(entmax_kernel=as_published, attention_kernel=attention_as_published, *, timed=False):
         calls = []
         package = SimpleNamespace(
             triton_entmax=functools.partial(entmax_kernel, calls),
@@ -58,13 +62,18 @@ def install(monkeypatch):
         for module in (_adasplash, dot_product):
             monkeypatch.setattr(module, "package", lambda: package)
             monkeypatch.setattr(module, "is_on_device", _adasplash.are_real)
+            monkeypatch.setattr(module, "is_faster", _fastest.is_faster if timed else lambda *ways: True)
+        if timed:  # loops that are compiled for the CPU are not there on a device
+            monkeypatch.setattr(maps, "compiled_power", lambda alpha, x: None)
         for check in checks:
             check.cache_clear()
+        _fastest.forget()
         return calls
 
     yield put
     for check in checks:
         check.cache_clear()
+    _fastest.forget()
 
 
 def by_the_kernel(x, alpha, dim=-1, mask=None):
@@ -205,6 +214,80 @@ def test_other_attention_makes_the_table(install):
     key.requires_grad_()
     attend(query, key, value, alpha=1.5)
     assert not calls
+
+
+def slowly(calls, *inputs, **options):
+    time.sleep(0.02)
+    return (as_published if len(inputs) == 1 else attention_as_published)(calls, *inputs, **options)
+
+
+def test_the_faster_one_is_taken_and_measured_once_for_each_size(install, monkeypatch):
+    calls = install(slowly, slowly, timed=True)
+    x, heads = torch.randn(3, 40), torch.randn(3, 1, 2, 9, 16)
+    assert torch.equal(entmax(x, 1.5), entmax(x, 1.5, implementation="ours"))
+    attend(*heads, alpha=1.5)
+    measured = len(calls)
+    entmax(torch.randn(2, 50), 1.5)
+    attend(*heads, alpha=1.5)
+    assert len(calls) == measured  # no kernel any more
+    by_the_kernel(x, 1.5)
+    assert len(calls) == measured + 1  # but where it is asked for
+    entmax(torch.randn(3, 70), 1.5)
+    attend(*heads.requires_grad_(), alpha=1.5)
+    assert len(calls) > measured + 5  # another size, and a gradient
+
+    solve = _adasplash.solve
+    monkeypatch.setattr(_adasplash, "solve", lambda *inputs: time.sleep(0.02) or solve(*inputs))
+    calls = install(timed=True)
+    entmax(x, 1.5)
+    measured = len(calls)
+    entmax(x, 1.5)
+    assert len(calls) == measured + 1
+
+
+def test_whoever_runs_out_of_memory_is_the_slower_one(install, monkeypatch):
+    def out_of_memory(*inputs, **options):
+        raise torch.OutOfMemoryError
+
+    def too_much(calls, x, *inputs, **options):
+        if x.shape[2] > 130:  # more than it is checked with
+            out_of_memory()
+        return attention_as_published(calls, x, *inputs, **options)
+
+    install(attention_kernel=too_much, timed=True)
+    heads = torch.randn(3, 1, 2, 140, 16)
+    table = dot_product._by_table(*heads, 1.5, None, None)
+    assert torch.equal(attend(*heads, alpha=1.5), table)
+    calls = install(timed=True)
+    monkeypatch.setattr(dot_product, "_by_table", out_of_memory)
+    torch.testing.assert_close(attend(*heads, alpha=1.5), table)
+    assert calls
+
+
+def test_the_clock_decides_nothing_where_numbers_must_be_the_same_at_every_run(install):
+    calls = install(slowly, slowly, timed=True)
+    torch.use_deterministic_algorithms(True)
+    try:
+        for n in (40, 40, 90):
+            entmax(torch.randn(3, n), 1.5)
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert [shape[-1] for shape in calls] == [512, 64, 64, 96]  # the check, and no turn more than was asked for
+
+
+def test_timing_leaves_random_numbers_and_graphs_alone(install):
+    install(timed=True)
+    state = torch.get_rng_state()
+    heads = [torch.randn(1, 2, 9, 16, requires_grad=True) for _ in range(3)]
+    drawn = torch.get_rng_state()
+    context = attend(*heads, alpha=1.5)
+    assert torch.equal(torch.get_rng_state(), drawn)
+    assert not torch.equal(state, drawn)
+    assert all(part.grad is None for part in heads)
+    context.sum().backward()
+    expected = torch.autograd.grad(dot_product._by_table(*heads, 1.5, None, None).sum(), heads)
+    for part, gradient in zip(heads, expected, strict=True):
+        torch.testing.assert_close(part.grad, gradient, atol=1e-5, rtol=1e-4)
 
 
 @pytest.fixture(scope="module")

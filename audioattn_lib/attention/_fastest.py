@@ -1,0 +1,66 @@
+"""Which of two ways to the same numbers is faster here: measured on the device at hand, once for each size.
+
+A kernel that was compared with ours still need not be the faster one: that depends on
+the card, on the sizes and on the versions of everything below. So the first call of a
+size runs both on its own input a few times, and later calls of that size take the
+faster one.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Hashable
+
+import torch
+from torch.utils.benchmark import Timer
+
+__all__ = ["forget", "is_faster", "size_class"]
+
+log = logging.getLogger("audioattn")
+
+_TURNS = 5
+_found: dict[Hashable, bool] = {}
+
+
+def is_faster(what: str, sizes: Hashable, kernel: Callable[[], object], ours: Callable[[], object]) -> bool:
+    """Whether ``kernel`` takes at most as long as ``ours``; measured on the first call for ``what`` and ``sizes``.
+
+    Nothing is measured where the same numbers are asked for at every run
+    (``torch.use_deterministic_algorithms``), since a choice by the clock is not
+    the same at every run, nor while a graph is captured, which cannot be timed:
+    the answer is then yes. Whoever runs out of memory is the slower one.
+    """
+    key = (what, sizes)
+    if key in _found:
+        return _found[key]
+    if torch.are_deterministic_algorithms_enabled() or _is_capturing():
+        return True
+    theirs, mine = _seconds(kernel), _seconds(ours)
+    _found[key] = theirs <= mine
+    taken = "taken" if _found[key] else "not taken"
+    log.info("%s, sizes of class %s: %.3g ms, ours %.3g ms; %s", what, sizes, 1e3 * theirs, 1e3 * mine, taken)
+    return _found[key]
+
+
+def size_class(*sizes: int) -> tuple[int, ...]:
+    """The same for sizes between two powers of two."""
+    return tuple(size.bit_length() for size in sizes)
+
+
+def forget() -> None:
+    """Measure anew."""
+    _found.clear()
+
+
+def _is_capturing() -> bool:
+    return torch.cuda.is_available() and torch.cuda.is_current_stream_capturing()
+
+
+def _seconds(call: Callable[[], object]) -> float:
+    """Of one call, after calls that compile what is to be compiled; the timer waits for the device."""
+    timer = Timer("call()", globals={"call": call}, num_threads=torch.get_num_threads())
+    try:
+        return float(timer.timeit(_TURNS).median)
+    except torch.OutOfMemoryError:
+        return math.inf

@@ -1,9 +1,11 @@
 """What every test can count on: few threads, no windows, the paths of data and browser."""
 
+import functools
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: xdist already uses the cores
@@ -55,14 +57,38 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("data") and "AUDIOATTN_DATA" not in os.environ:
             item.add_marker(no_data)
-        if item.get_closest_marker("cuda") and not _has_cuda():
-            item.add_marker(no_cuda)
+        if item.get_closest_marker("cuda"):
+            # libraries of the device have warnings of their own, which are not ours to mend
+            item.add_marker(pytest.mark.filterwarnings(r"ignore:::torch\b.*"))
+            if not _has_cuda():
+                item.add_marker(no_cuda)
         if item.get_closest_marker("browser") and chromium_path() is None:
             item.add_marker(no_browser)
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """A device is for the tests that ask for it, in full precision; "auto" is the processor for all others."""
+    if item.get_closest_marker("cuda"):
+        if not _has_cuda():
+            return (yield)
+        import torch
+
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+            return (yield)
+    with pytest.MonkeyPatch.context() as patch:
+        if _has_cuda():
+            patch.setattr("torch.cuda.is_available", lambda: False)
+            patch.setenv("CUDA_VISIBLE_DEVICES", "")  # of processes that a test starts
+        return (yield)
+
+
+@functools.cache
 def _has_cuda() -> bool:
-    import torch
+    try:
+        import torch
+    except ImportError:
+        return False
 
     return torch.cuda.is_available()
 

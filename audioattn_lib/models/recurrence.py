@@ -193,7 +193,7 @@ def _gru(from_input: Tensor, from_past: Tensor, state: State) -> State:
     units = state[0].shape[-1]
     reset, update = torch.sigmoid(from_input[..., : 2 * units] + from_past[..., : 2 * units]).split(units, dim=-1)
     candidate = torch.tanh(torch.addcmul(from_input[..., 2 * units :], reset, from_past[..., 2 * units :]))
-    return (torch.lerp(candidate, state[0], update),)
+    return (torch.lerp(candidate, state[0].to(candidate.dtype), update),)  # under autocast they may differ
 
 
 def _lstm(from_input: Tensor, from_past: Tensor, state: State) -> State:

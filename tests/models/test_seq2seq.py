@@ -325,6 +325,24 @@ def test_an_impossible_probability_is_refused():
         make()(clips(), sampling=1.5)
 
 
+@pytest.mark.parametrize("sampling", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("cell", ["gru", "lstm"])
+@pytest.mark.parametrize("network", NETWORKS)
+def test_it_learns_in_bfloat16_too(network, cell, sampling):
+    model = make(network, cell=cell)
+    frames = clips()
+    found = []
+    for low in (False, True):
+        torch.manual_seed(2)
+        model.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=low):
+            loss = reconstruction_loss(model(frames, LENGTHS, sampling=sampling)[0], frames, LENGTHS)
+        loss.backward()
+        found.append([loss.detach(), *(p.grad.norm() for p in model.parameters())])
+    exact, rounded = (torch.stack([part.float() for part in one]) for one in found)
+    torch.testing.assert_close(rounded, exact, atol=0.02, rtol=0.05)
+
+
 @pytest.mark.cuda
 @pytest.mark.parametrize("network", NETWORKS)
 def test_a_device_gives_the_same(network):

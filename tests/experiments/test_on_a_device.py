@@ -1,0 +1,29 @@
+"""Every chapter on CUDA, in bfloat16 as is the default there: data, training, validation, test, attention, baseline."""
+
+import numpy as np
+import pytest
+
+from audioattn_lib.experiments import accents, playback, scenes_and_instruments, sleepiness, urban_sound
+
+CHAPTERS = {
+    "urban_sound": (urban_sound, ["all", "1"]),
+    "sleepiness": (sleepiness, ["all"]),
+    "accents": (accents, ["all", "1"]),
+    "scenes_and_instruments": (scenes_and_instruments, ["dense, per_row_2, high_low, row_overlap_2", "none, clip", 1]),
+    "playback": (playback, ["none, random, energy, slots, published, oracle"]),
+}
+
+
+@pytest.mark.cuda
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_a_chapter_runs_on_a_device(name, tmp_path):
+    chapter, compared = CHAPTERS[name]
+    study = chapter.study(chapter.Config.smoke(device="cuda"), *compared, root=tmp_path)
+    assert study.runs
+    trained = [path.parent for path in tmp_path.rglob("history.csv")]
+    assert len(trained) >= len(study.runs) - 1  # what is fused was not trained
+    for path in trained:
+        history = np.genfromtxt(path / "history.csv", delimiter=",", names=True)
+        assert np.isfinite(history["train_loss"]).all(), path
+        assert '"device": "cuda' in (path / "environment.json").read_text(), path

@@ -6,8 +6,8 @@ import pytest
 from audioattn_lib.experiments import accents, playback, scenes_and_instruments, sleepiness, urban_sound
 
 CHAPTERS = {
-    "urban_sound": (urban_sound, ["all", "1"]),
-    "sleepiness": (sleepiness, ["all"]),
+    "urban_sound": (urban_sound, ["softmax, sparsemax, gaussian, triweight", "1"]),
+    "sleepiness": (sleepiness, ["attention_bi_bi_hidden, t_rae"]),
     "accents": (accents, ["all", "1"]),
     "scenes_and_instruments": (scenes_and_instruments, ["dense, per_row_2, high_low, row_overlap_2", "none, clip", 1]),
     "playback": (playback, ["none, random, energy, slots, published, oracle"]),

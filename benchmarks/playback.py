@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from typing import Any
+from unittest.mock import patch
 
 import torch
 
 from audioattn_lib.audio.multi_resolution import MultiResolutionLogMel
-from audioattn_lib.models.embedding import FrontEnd
-from audioattn_lib.models.mvit import MViT
+from audioattn_lib.experiments.playback_config import Config
+from audioattn_lib.experiments.playback_training import build_model
 from audioattn_lib.models.playback import Playback
 from audioattn_lib.models.playback_layers import PlaybackDecoder, SmallEncoder
 
@@ -29,34 +32,41 @@ def cases(device: str) -> list[Case]:
     reference = "encoder and decoder"
     return [
         Case(f"{name} 8 clips of {SECONDS} s, small encoder", partial(small, device), reference, targets, seconds=6),
-        Case(f"{name} 1 clip of {SECONDS} s, MViTv2-T", partial(transformer, device), reference, targets, seconds=12),
+        Case(f"{name} 1 clip of {SECONDS} s, as published", partial(published, device), reference, targets, seconds=30),
     ]
 
 
 def small(device: str) -> Work:
     """The encoder that a processor trains, at the default hops."""
-    return _work(8, SmallEncoder(32, 24, 96), MultiResolutionLogMel(PLAYBACKS + 1, n_fft=256, n_mels=32), device)
+
+    def build(selection: str) -> Playback:
+        front, encoder = MultiResolutionLogMel(PLAYBACKS + 1, n_fft=256, n_mels=32), SmallEncoder(32, 24, 96)
+        decoder = PlaybackDecoder(encoder.out_features, CLASSES, PLAYBACKS + 1)
+        return Playback(front, encoder, decoder, selection=selection, segment_seconds=1.25)
+
+    return _work(8, build, device)
 
 
-def transformer(device: str) -> Work:
-    """A transformer, at the published hops."""
-    front = MultiResolutionLogMel(PLAYBACKS + 1, n_fft=512, win_length=320, hop_length=400, n_mels=128)
-    return _work(1, MViT.preset("T"), front, device)
+def published(device: str) -> Work:
+    """The published network: MViTv2-B at the published hops, and a decoder of 256 latents."""
+    config = Config.paper(playbacks=PLAYBACKS)
+    return _work(
+        1, lambda selection: build_model(replace(config, selection=selection), CLASSES, several_labels=True), device
+    )
 
 
-def _work(clips: int, encoder: FrontEnd, front: MultiResolutionLogMel, device: str) -> Work:
+def _work(clips: int, build: Callable[[str], Playback], device: str) -> Work:
     """The network with each selection; its encoder and decoder alone and its front end alone, on the same numbers."""
     torch.manual_seed(0)
     sound = 0.1 * torch.randn(clips, RATE * SECONDS)
     sound = (sound * torch.rand(clips, SECONDS).repeat_interleave(RATE, dim=1)).to(device)
     work: Work = {}
     for selection in SELECTIONS:
-        decoder = PlaybackDecoder(encoder.out_features, CLASSES, PLAYBACKS + 1)
-        model = Playback(front, encoder, decoder, selection=selection, segment_seconds=1.25).to(device).eval()
+        model = build(selection).to(device).eval()
         work[selection] = partial(_listen, model, sound)
         if selection == "slots":
             calls = _calls(model, sound)
-            work["encoder and decoder"] = partial(_again, calls["encoder"] + calls["stages"])
+            work["encoder and decoder"] = partial(_again, calls["encoder"] + calls["decoder"])
             work["front end"] = partial(_again, calls["front"])
     return work
 
@@ -67,25 +77,29 @@ def _listen(model: Playback, sound: torch.Tensor) -> None:
 
 
 @torch.no_grad()
-def _calls(model: Playback, sound: torch.Tensor) -> dict[str, list[tuple[Any, Any, Any]]]:
-    """Every call of the encoder, of a stage of the decoder and of the front end in one pass, with what it was given."""
-    calls: dict[str, list[tuple[Any, Any, Any]]] = {"encoder": [], "stages": [], "front": []}
-    watched = {"encoder": [model.encoder], "stages": model.decoder.stages, "front": model.front.resolutions}
-    hooks = []
-    for name, modules in watched.items():
-        for module in modules:  # type: ignore[attr-defined]
+def _calls(model: Playback, sound: torch.Tensor) -> dict[str, list[Callable[[], object]]]:
+    """Every call of the encoder, of the decoder and of the front end in one pass, ready to be made again."""
+    calls: dict[str, list[Callable[[], object]]] = {"encoder": [], "decoder": [], "front": []}
+    watched = {
+        "encoder": [(model.encoder, "forward")],
+        "decoder": [(model.decoder, "read"), (model.decoder, "fuse")],
+        "front": [(resolution, "forward") for resolution in model.front.resolutions],
+    }
+    with ExitStack() as stack:
+        for part, methods in watched.items():
+            for owner, name in methods:
+                method = getattr(owner, name)
 
-            def note(called: Any, args: Any, kwargs: Any, name: str = name) -> None:
-                calls[name].append((called, args, kwargs))
+                def note(*args: Any, part: str = part, method: Any = method, **kwargs: Any) -> Any:
+                    calls[part].append(partial(method, *args, **kwargs))
+                    return method(*args, **kwargs)
 
-            hooks.append(module.register_forward_pre_hook(note, with_kwargs=True))
-    model(sound)
-    for hook in hooks:
-        hook.remove()
+                stack.enter_context(patch.object(owner, name, note))
+        model(sound)
     return calls
 
 
 @torch.no_grad()
-def _again(calls: list[tuple[Any, Any, Any]]) -> None:
-    for module, args, kwargs in calls:
-        module(*args, **kwargs)
+def _again(calls: list[Callable[[], object]]) -> None:
+    for call in calls:
+        call()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import math
+import warnings
 from collections.abc import Callable, Hashable
 
 import torch
@@ -29,15 +30,23 @@ def is_faster(what: str, sizes: Hashable, kernel: Callable[[], object], ours: Ca
     Nothing is measured where the same numbers are asked for at every run
     (``torch.use_deterministic_algorithms``), since a choice by the clock is not
     the same at every run, nor while a graph is captured, which cannot be timed:
-    the answer is then yes. Whoever runs out of memory is the slower one.
+    the answer is then yes. Whoever runs out of memory is the slower one, and so
+    is a kernel that fails for these sizes, with a warning.
     """
     key = (what, sizes)
     if key in _found:
         return _found[key]
     if torch.are_deterministic_algorithms_enabled() or _is_capturing():
         return True
-    theirs, mine = _seconds(kernel), _seconds(ours)
-    _found[key] = theirs <= mine
+    try:
+        theirs = _seconds(kernel)
+    # as where kernels are compared: whatever keeps one from working, ours does the same
+    except Exception as error:
+        reason = f"fails for sizes of class {sizes} ({type(error).__name__}: {error})"
+        warnings.warn(f"{what} {reason}; ours is used instead", RuntimeWarning, stacklevel=2)
+        theirs = math.inf
+    mine = _seconds(ours)
+    _found[key] = theirs <= mine and theirs < math.inf
     taken = "taken" if _found[key] else "not taken"
     log.info("%s, sizes of class %s: %.3g ms, ours %.3g ms; %s", what, sizes, 1e3 * theirs, 1e3 * mine, taken)
     return _found[key]

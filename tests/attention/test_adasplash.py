@@ -264,6 +264,20 @@ def test_whoever_runs_out_of_memory_is_the_slower_one(install, monkeypatch):
     assert calls
 
 
+def test_a_kernel_that_fails_for_some_sizes_is_not_used_for_them(install):
+    def limited(calls, x, alpha, n_iter):
+        if x.shape[-1] > 600:  # more than it is checked with
+            raise RuntimeError("out of resources")
+        return as_published(calls, x, alpha, n_iter)
+
+    install(limited, timed=True)
+    x = torch.randn(3, 2000)
+    with pytest.warns(RuntimeWarning, match="triton_entmax for alpha 1.5 .* out of resources.*ours is used instead"):
+        p = entmax(x, 1.5)
+    assert torch.equal(p, entmax(x, 1.5))  # without another warning
+    torch.testing.assert_close(p, entmax(x, 1.5, implementation="ours"))
+
+
 def test_the_clock_decides_nothing_where_numbers_must_be_the_same_at_every_run(install):
     calls = install(slowly, slowly, timed=True)
     torch.use_deterministic_algorithms(True)
@@ -334,6 +348,16 @@ def test_kernels_on_a_device_equal_ours(alpha, dtype):
         torch.testing.assert_close(one, other, atol=1e-4 if exact else 1e-2, rtol=0)
     rows = torch.full((2, 6), -math.inf, device="cuda")
     assert (by_the_kernel(rows, alpha) == 0).all()
+
+
+@pytest.mark.cuda
+def test_the_default_on_a_device_is_measured_there():
+    pytest.importorskip("adasplash")
+    _fastest.forget()
+    x = torch.randn(8, 400, device="cuda")
+    for _ in range(2):
+        torch.testing.assert_close(entmax(x, 1.5), entmax(x, 1.5, implementation="ours"), atol=5e-6, rtol=0)
+    assert len(_fastest._found) == 1
 
 
 @pytest.mark.cuda

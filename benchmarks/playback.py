@@ -14,6 +14,8 @@ import torch
 from audioattn_lib.audio.multi_resolution import MultiResolutionLogMel
 from audioattn_lib.experiments.playback_config import Config
 from audioattn_lib.experiments.playback_training import build_model
+from audioattn_lib.models.embedding import FrontEnd
+from audioattn_lib.models.mvit import MViT
 from audioattn_lib.models.playback import Playback
 from audioattn_lib.models.playback_layers import PlaybackDecoder, SmallEncoder
 
@@ -32,19 +34,21 @@ def cases(device: str) -> list[Case]:
     reference = "encoder and decoder"
     return [
         Case(f"{name} 8 clips of {SECONDS} s, small encoder", partial(small, device), reference, targets, seconds=6),
+        Case(f"{name} 1 clip of {SECONDS} s, MViTv2-T", partial(transformer, device), reference, targets, seconds=12),
         Case(f"{name} 1 clip of {SECONDS} s, as published", partial(published, device), reference, targets, seconds=30),
     ]
 
 
 def small(device: str) -> Work:
     """The encoder that a processor trains, at the default hops."""
+    front = MultiResolutionLogMel(PLAYBACKS + 1, n_fft=256, n_mels=32)
+    return _work(8, partial(_with_small_decoder, front, SmallEncoder(32, 24, 96)), device)
 
-    def build(selection: str) -> Playback:
-        front, encoder = MultiResolutionLogMel(PLAYBACKS + 1, n_fft=256, n_mels=32), SmallEncoder(32, 24, 96)
-        decoder = PlaybackDecoder(encoder.out_features, CLASSES, PLAYBACKS + 1)
-        return Playback(front, encoder, decoder, selection=selection, segment_seconds=1.25)
 
-    return _work(8, build, device)
+def transformer(device: str) -> Work:
+    """A transformer, at the published hops."""
+    front = MultiResolutionLogMel(PLAYBACKS + 1, n_fft=512, win_length=320, hop_length=400, n_mels=128)
+    return _work(1, partial(_with_small_decoder, front, MViT.preset("T")), device)
 
 
 def published(device: str) -> Work:
@@ -53,6 +57,11 @@ def published(device: str) -> Work:
     return _work(
         1, lambda selection: build_model(replace(config, selection=selection), CLASSES, several_labels=True), device
     )
+
+
+def _with_small_decoder(front: MultiResolutionLogMel, encoder: FrontEnd, selection: str) -> Playback:
+    decoder = PlaybackDecoder(encoder.out_features, CLASSES, PLAYBACKS + 1)
+    return Playback(front, encoder, decoder, selection=selection, segment_seconds=1.25)
 
 
 def _work(clips: int, build: Callable[[str], Playback], device: str) -> Work:

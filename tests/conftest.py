@@ -58,8 +58,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if item.get_closest_marker("data") and "AUDIOATTN_DATA" not in os.environ:
             item.add_marker(no_data)
         if item.get_closest_marker("cuda"):
-            # libraries of the device have warnings of their own, which are not ours to mend
-            item.add_marker(pytest.mark.filterwarnings(r"ignore:::torch\b.*"))
+            # from what PyTorch's compiler imports
+            item.add_marker(pytest.mark.filterwarnings("ignore:.torch.jit.script_method. is deprecated"))
             if not _has_cuda():
                 item.add_marker(no_cuda)
         if item.get_closest_marker("browser") and chromium_path() is None:
@@ -69,17 +69,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     """A device is for the tests that ask for it, in full precision; "auto" is the processor for all others."""
+    if not _has_cuda():
+        return (yield)
     if item.get_closest_marker("cuda"):
-        if not _has_cuda():
-            return (yield)
         import torch
 
         with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
             return (yield)
     with pytest.MonkeyPatch.context() as patch:
-        if _has_cuda():
-            patch.setattr("torch.cuda.is_available", lambda: False)
-            patch.setenv("CUDA_VISIBLE_DEVICES", "")  # of processes that a test starts
+        patch.setattr("torch.cuda.is_available", lambda: False)
+        patch.setenv("CUDA_VISIBLE_DEVICES", "")  # of processes that a test starts
         return (yield)
 
 

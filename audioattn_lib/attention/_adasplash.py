@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import functools
 import math
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -22,7 +21,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ._compiled import whole_power
-from ._fastest import is_faster, size_class
+from ._fastest import fall_back, is_faster, size_class
 from ._values import are_real
 from .thresholds import solve
 
@@ -62,7 +61,7 @@ def entmax_weights(x: Tensor, top: Tensor, alpha: float, *, asked: bool = False)
         return None
     theirs = functools.partial(_run, kernel, x, top, alpha)
     if asked or is_faster(
-        f"triton_entmax for alpha {alpha:g} on {x.device}",
+        ("triton_entmax for alpha", alpha, "on", x.device),
         size_class(x.shape[-1], x.numel()),
         theirs,
         functools.partial(solve, x, top, alpha),
@@ -93,12 +92,11 @@ def agree(what: str, theirs: Callable[[], Sequence[Tensor]], ours: Sequence[Tens
         errors = [float((a.double() - b.double()).abs().max()) for a, b in zip(theirs(), ours, strict=True)]
     # whatever keeps the compiler of a kernel from working, ours does the same
     except Exception as error:
-        reason = f"fails here ({type(error).__name__}: {error})"
-    else:
-        if all(error <= budget for error in errors):  # a NaN is not
-            return True
-        reason = f"differs from ours by {', '.join(f'{error:.1e}' for error in errors)}, more than {budget:g}"
-    warnings.warn(f"{what} {reason}; ours is used instead", RuntimeWarning, stacklevel=2)
+        fall_back(what, "fails here", error)
+        return False
+    if all(error <= budget for error in errors):  # a NaN is not
+        return True
+    fall_back(what, f"differs from ours by {', '.join(f'{error:.1e}' for error in errors)}, more than {budget:g}")
     return False
 
 

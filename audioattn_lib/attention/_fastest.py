@@ -14,9 +14,8 @@ import warnings
 from collections.abc import Callable, Hashable
 
 import torch
-from torch.utils.benchmark import Timer
 
-__all__ = ["forget", "is_faster", "size_class"]
+__all__ = ["fall_back", "forget", "is_faster", "size_class"]
 
 log = logging.getLogger("audioattn")
 
@@ -24,8 +23,12 @@ _TURNS = 5
 _found: dict[Hashable, bool] = {}
 
 
-def is_faster(what: str, sizes: Hashable, kernel: Callable[[], object], ours: Callable[[], object]) -> bool:
+def is_faster(
+    what: tuple[object, ...], sizes: tuple[int, ...], kernel: Callable[[], object], ours: Callable[[], object]
+) -> bool:
     """Whether ``kernel`` takes at most as long as ``ours``; measured on the first call for ``what`` and ``sizes``.
+
+    ``what`` is words and values, which make a sentence only where something is said.
 
     Nothing is measured where the same numbers are asked for at every run
     (``torch.use_deterministic_algorithms``), since a choice by the clock is not
@@ -38,18 +41,24 @@ def is_faster(what: str, sizes: Hashable, kernel: Callable[[], object], ours: Ca
         return _found[key]
     if torch.are_deterministic_algorithms_enabled() or _is_capturing():
         return True
+    name = " ".join(str(part) for part in what if part != "")
     try:
         theirs = _seconds(kernel)
     # as where kernels are compared: whatever keeps one from working, ours does the same
     except Exception as error:
-        reason = f"fails for sizes of class {sizes} ({type(error).__name__}: {error})"
-        warnings.warn(f"{what} {reason}; ours is used instead", RuntimeWarning, stacklevel=2)
+        fall_back(name, f"fails for sizes of class {sizes}", error)
         theirs = math.inf
     mine = _seconds(ours)
     _found[key] = theirs <= mine and theirs < math.inf
     taken = "taken" if _found[key] else "not taken"
-    log.info("%s, sizes of class %s: %.3g ms, ours %.3g ms; %s", what, sizes, 1e3 * theirs, 1e3 * mine, taken)
+    log.info("%s, sizes of class %s: %.3g ms, ours %.3g ms; %s", name, sizes, 1e3 * theirs, 1e3 * mine, taken)
     return _found[key]
+
+
+def fall_back(what: str, reason: str, error: Exception | None = None) -> None:
+    """Warn that a kernel is not used, and why."""
+    because = "" if error is None else f" ({type(error).__name__}: {error})"
+    warnings.warn(f"{what} {reason}{because}; ours is used instead", RuntimeWarning, stacklevel=3)
 
 
 def size_class(*sizes: int) -> tuple[int, ...]:
@@ -68,6 +77,8 @@ def _is_capturing() -> bool:
 
 def _seconds(call: Callable[[], object]) -> float:
     """Of one call, after calls that compile what is to be compiled; the timer waits for the device."""
+    from torch.utils.benchmark import Timer  # a tenth of a second, which nobody without a kernel should wait
+
     timer = Timer("call()", globals={"call": call}, num_threads=torch.get_num_threads())
     try:
         return float(timer.timeit(_TURNS).median)

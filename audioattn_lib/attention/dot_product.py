@@ -121,9 +121,9 @@ def _by_blocks(query: Tensor, key: Tensor, value: Tensor, alpha: float, valid: T
     blocks = functools.partial(_run, kernel, alpha=alpha, valid=valid)
     table = functools.partial(_by_table, alpha=alpha, mask=None, valid=valid)
     differentiate = torch.is_grad_enabled() and any(part.requires_grad for part in inputs)
+    what = ("attention of adasplash for alpha", alpha, "with", features, "features in", query.dtype, "on", query.device)
     if is_faster(
-        f"attention of adasplash for alpha {alpha:g}, {features} features in {query.dtype} on {query.device}"
-        f"{', padded' if valid is not None else ''}{', with its gradient' if differentiate else ''}",
+        (*what, "padded" if valid is not None else "", "differentiated" if differentiate else ""),
         size_class(len(key) * key.shape[1], m, n),
         functools.partial(_attend_once, blocks, inputs, differentiate),
         functools.partial(_attend_once, table, inputs, differentiate),

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from audioattn_lib.experiments import accents, playback, scenes_and_instruments, sleepiness, urban_sound
+from audioattn_lib.training.run_directory import Run
 
 CHAPTERS = {
     "urban_sound": (urban_sound, ["softmax, sparsemax, gaussian, triweight", "1"]),
@@ -23,7 +24,6 @@ def test_a_chapter_runs_on_a_device(name, tmp_path):
     assert study.runs
     trained = [path.parent for path in tmp_path.rglob("history.csv")]
     assert len(trained) >= len(study.runs) - 1  # what is fused was not trained
-    for path in trained:
-        history = np.genfromtxt(path / "history.csv", delimiter=",", names=True)
-        assert np.isfinite(history["train_loss"]).all(), path
-        assert '"device": "cuda' in (path / "environment.json").read_text(), path
+    for run in map(Run.load, trained):
+        assert np.isfinite(run.history["train_loss"]).all(), run.key
+        assert run.environment["device"].startswith("cuda"), run.key

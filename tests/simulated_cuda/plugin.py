@@ -1,4 +1,4 @@
-"""A CUDA device that is not there, as a plugin of pytest: ``pytest -p tests.simulated_cuda.plugin -m cuda``.
+"""A CUDA device that is not there, as a plugin of pytest, behind ``library``, which has to come before torch.
 
 Its tensors say that they are on ``cuda:0``, hold their numbers in the memory of the
 processor, and refuse what a real device refuses: to be mixed with tensors that are
@@ -28,8 +28,8 @@ DEVICE = torch.device("cuda", 0)
 PROCESSOR = torch.device("cpu")
 aten = torch.ops.aten
 
-COPIES = {aten._to_copy.default, aten.copy_.default}
 PACKS = {aten._pack_padded_sequence.default, aten._pad_packed_sequence.default}  # their lengths stay on the processor
+ANYWHERE = {aten._to_copy.default, aten.copy_.default, aten._pack_padded_sequence_backward.default, *PACKS}
 INDEXED = {aten.index.Tensor, aten.index_put.default, aten.index_put_.default, aten._index_put_impl_.default}
 REFUSED = {aten._pin_memory.default, aten.is_pinned.default}
 
@@ -86,7 +86,7 @@ def run(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     def on_the_processor(x: Any) -> Any:
         return x._held if isinstance(x, Simulated) else PROCESSOR if isinstance(x, torch.device) else x
 
-    options = {key: False if key == "pin_memory" else on_the_processor(x) for key, x in kwargs.items()}
+    options = {key: False if key == "pin_memory" else x for key, x in kwargs.items()}
     found = CELLS.get(func, func)(*tree_map(on_the_processor, args), **tree_map(on_the_processor, options))
     if func is aten.copy_.default:
         return args[0]
@@ -111,7 +111,7 @@ def refuse(func: Any, args: tuple[Any, ...], leaves: list[Any], there: list[Simu
         raise RuntimeError(f"{func} is for tensors of the processor")
     if any(isinstance(x, torch.Generator) and x.device.type != "cuda" for x in leaves):
         raise RuntimeError(f"{func}: expected a generator of cuda and got one of the processor")
-    if func in COPIES | PACKS | {aten._pack_padded_sequence_backward.default}:
+    if func in ANYWHERE:
         return
     here = [x for x in leaves if isinstance(x, Tensor) and not isinstance(x, Simulated)]
     if func in INDEXED:  # places may be on the processor, what lies at them may not

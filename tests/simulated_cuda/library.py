@@ -4,5 +4,5 @@ import ctypes
 import os
 import sys
 
-assert "torch" not in sys.modules, "load this before torch: python -m pytest -p tests.simulated_cuda.plugin"
+assert "torch" not in sys.modules, "load this before anything that imports torch"
 ctypes.CDLL(os.environ["SIMULATED_CUDA"], mode=ctypes.RTLD_GLOBAL)

@@ -32,10 +32,14 @@ def cases(device: str) -> list[Case]:
     name = f"Playing back {PLAYBACKS} times (X{PLAYBACKS}), forward,"
     targets = [Target("slots", "ratio", 1.1), Target("front end", "ratio", 0.05)]
     reference = "encoder and decoder"
+    clip = f"1 clip of {SECONDS} s"
     return [
         Case(f"{name} 8 clips of {SECONDS} s, small encoder", partial(small, device), reference, targets, seconds=6),
-        Case(f"{name} 1 clip of {SECONDS} s, MViTv2-T", partial(transformer, device), reference, targets, seconds=12),
-        Case(f"{name} 1 clip of {SECONDS} s, as published", partial(published, device), reference, targets, seconds=30),
+        *(
+            Case(f"{name} {clip}, MViTv2-{size}", partial(transformer, device, size), reference, targets, seconds=15)
+            for size in ("T", "S")
+        ),
+        Case(f"{name} {clip}, as published", partial(published, device), reference, targets, seconds=30),
     ]
 
 
@@ -45,10 +49,10 @@ def small(device: str) -> Work:
     return _work(8, partial(_with_small_decoder, front, SmallEncoder(32, 24, 96)), device)
 
 
-def transformer(device: str) -> Work:
-    """A transformer, at the published hops."""
+def transformer(device: str, size: str) -> Work:
+    """A transformer and the small decoder, at the published hops."""
     front = MultiResolutionLogMel(PLAYBACKS + 1, n_fft=512, win_length=320, hop_length=400, n_mels=128)
-    return _work(1, partial(_with_small_decoder, front, MViT.preset("T")), device)
+    return _work(1, partial(_with_small_decoder, front, MViT.preset(size)), device)
 
 
 def published(device: str) -> Work:

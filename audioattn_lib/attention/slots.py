@@ -44,8 +44,8 @@ class Projected:
     Book page: ``architecture``.
     """
 
-    keys: Float[Tensor, "batch frames features"]
-    values: Float[Tensor, "batch frames features"]
+    keys: Float[Tensor, "batch frames width"]
+    values: Float[Tensor, "batch frames width"]
     valid: Bool[Tensor, "batch frames"] | None = None
 
     def __getitem__(self, rows: Tensor) -> Projected:
@@ -71,16 +71,18 @@ class SlotAttention(nn.Module):
        s \leftarrow \mathrm{GRU}(u, s), \quad s \leftarrow s + \mathrm{MLP}(\mathrm{LN}(s))
 
     with :math:`\bar A` the attention :math:`A`, in which the shares of a frame
-    sum to 1, divided by what each slot has of the whole clip.
+    sum to 1, divided by what each slot has of the whole clip, and :math:`D` the width of slots.
 
     Parameters
     ----------
     features
-        Width :math:`D` of frames and slots, at least 1.
+        Width of frames, at least 1.
     n_slots
         At least 2.
     iterations
         At least 1; 3 as published.
+    width
+        Width :math:`D` of slots, of keys and of values, at least 1; None makes it that of frames.
 
     Notes
     -----
@@ -91,20 +93,26 @@ class SlotAttention(nn.Module):
     al., NeurIPS 2020, algorithm 1. Book page: ``architecture``.
     """
 
-    def __init__(self, features: int, n_slots: int = 2, iterations: int = 3) -> None:
+    def __init__(self, features: int, n_slots: int = 2, iterations: int = 3, width: int | None = None) -> None:
         super().__init__()
-        for name, value, lowest in (("features", features, 1), ("n_slots", n_slots, 2), ("iterations", iterations, 1)):
+        width = features if width is None else width
+        for name, value, lowest in (
+            ("features", features, 1),
+            ("n_slots", n_slots, 2),
+            ("iterations", iterations, 1),
+            ("width", width, 1),
+        ):
             if value < lowest:
                 raise ConfigError(f"{name} is {value}; it must be at least {lowest}")
         self.iterations = iterations
-        self.means = nn.Parameter(torch.randn(n_slots, features) * features**-0.5)
-        self.log_deviations = nn.Parameter(torch.full((n_slots, features), -3.0))
-        self.frame_norm, self.slot_norm, self.mlp_norm = (nn.LayerNorm(features) for _ in range(3))
-        self.query, self.key, self.value = (nn.Linear(features, features, bias=False) for _ in range(3))
-        self.cell = nn.GRUCell(features, features)
-        self.mlp = nn.Sequential(nn.Linear(features, features), nn.ReLU(), nn.Linear(features, features))
+        self.means = nn.Parameter(torch.randn(n_slots, width) * width**-0.5)
+        self.log_deviations = nn.Parameter(torch.full((n_slots, width), -3.0))
+        self.frame_norm, self.slot_norm, self.mlp_norm = (nn.LayerNorm(size) for size in (features, width, width))
+        self.query, self.key, self.value = (nn.Linear(size, width, bias=False) for size in (width, features, features))
+        self.cell = nn.GRUCell(width, width)
+        self.mlp = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width))
 
-    def start(self, batch: int) -> Float[Tensor, "batch slots features"]:
+    def start(self, batch: int) -> Float[Tensor, "batch slots width"]:
         """Slots that have heard nothing yet."""
         means = self.means.expand(batch, -1, -1)
         if not self.training:
@@ -115,8 +123,8 @@ class SlotAttention(nn.Module):
         self,
         values: Float[Tensor, "batch frames features"],
         lengths: Int[Tensor, " batch"] | None = None,
-        slots: Float[Tensor, "batch slots features"] | None = None,
-    ) -> tuple[Float[Tensor, "batch slots features"], Float[Tensor, "batch slots frames"]]:
+        slots: Float[Tensor, "batch slots width"] | None = None,
+    ) -> tuple[Float[Tensor, "batch slots width"], Float[Tensor, "batch slots frames"]]:
         """Slots that have heard the frames, and how they share them out.
 
         Parameters
@@ -131,7 +139,7 @@ class SlotAttention(nn.Module):
         Returns
         -------
         slots : Tensor
-            Shape ``(B, slots, D)``.
+            Shape ``(B, slots, width)``.
         shares : Tensor
             In (0, 1), those of a valid frame sum to 1, 0 on padding; shape ``(B, slots, T)``.
 
@@ -153,20 +161,20 @@ class SlotAttention(nn.Module):
         return Projected(self.key(frames), self.value(frames), valid)
 
     def refine(
-        self, frames: Projected, slots: Float[Tensor, "batch slots features"] | None = None
-    ) -> Float[Tensor, "batch slots features"]:
+        self, frames: Projected, slots: Float[Tensor, "batch slots width"] | None = None
+    ) -> Float[Tensor, "batch slots width"]:
         """Slots that have heard the frames; to begin with those given, or :meth:`start`."""
         slots = self.start(len(frames.keys)) if slots is None else slots
         for _ in range(self.iterations):
             shares = self.share(slots, frames)
             weights = shares / (shares.sum(dim=2, keepdim=True) + _EPSILON)
-            update = torch.bmm(weights.to(frames.values.dtype), frames.values)  # (B, slots, D)
+            update = torch.bmm(weights.to(frames.values.dtype), frames.values)  # (B, slots, width)
             slots = self.cell(update.flatten(0, 1), slots.flatten(0, 1).to(update.dtype)).view_as(update)
             slots = slots + self.mlp(self.mlp_norm(slots))
         return slots
 
     def share(
-        self, slots: Float[Tensor, "batch slots features"], frames: Projected
+        self, slots: Float[Tensor, "batch slots width"], frames: Projected
     ) -> Float[Tensor, "batch slots frames"]:
         """How slots as they are share out frames, which they may have met or not; 0 where no frame is."""
         scores = torch.bmm(self.query(self.slot_norm(slots)), frames.keys.transpose(1, 2))

@@ -41,6 +41,8 @@ __all__ = ["SELECTIONS", "Heard", "Playback", "confidence"]
 SELECTIONS = ("slots", "published", "energy", "random", "given")
 """How the parts to play back are chosen; see :class:`Playback`."""
 
+_SLOT_WIDTH = 400
+
 
 class Heard(NamedTuple):
     """What the model made of a batch.
@@ -118,14 +120,16 @@ class Playback(nn.Module):
         For the width of the encoder and the stages of the front end.
     selection
         ``"slots"``: windows around what the salient slot of a slot attention
-        holds; slots hear every playback before they choose the next one.
+        holds; slots hear every playback before they choose the next one. They are as
+        wide as the frames of the encoder, but at most 400 as published.
         ``"published"``: every run of frames whose saliency is above the mean,
         a hard choice that teaches the slots nothing, for comparison.
         ``"energy"``: the loudest windows. ``"random"``: windows anywhere; in
         evaluation the same places in every clip. ``"given"``: whoever calls
         the model says where, such as where the events are known to be.
     n_segments, segment_seconds
-        Windows of each playback, at least 1, and their length, above 0.
+        Windows of each playback, at least 1, and their length, above 0, rounded to whole frames of the saliency:
+        those of the encoder for slots, of the first hop for energy.
     temperature
         Of the noise with which training chooses windows, at least 0; see
         :func:`~audioattn_lib.attention.segments.select_windows`.
@@ -193,7 +197,8 @@ class Playback(nn.Module):
         self.salient_classifier: nn.Linear | None = None
         if selection in ("slots", "published") and len(front) > 1:
             # as published no gradient reaches it: frozen, so that several processes do not wait for one
-            self.slot_attention = SlotAttention(encoder.out_features).requires_grad_(selection == "slots")
+            width = min(encoder.out_features, _SLOT_WIDTH)
+            self.slot_attention = SlotAttention(encoder.out_features, width=width).requires_grad_(selection == "slots")
         if selection == "slots" and len(front) > 1:
             self.salient_classifier = nn.Linear(encoder.out_features, decoder.classifier.out_features)
 

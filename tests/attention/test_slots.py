@@ -76,6 +76,15 @@ def test_every_parameter_receives_gradient_through_the_scores_of_segments():
         assert parameter.grad.abs().sum() > 0, name
 
 
+def test_slots_may_be_narrower_than_frames():
+    net, x = slot_attention(width=4).train(), frames(2, 9, 6)
+    slots, shares = net(x)
+    assert slots.shape == (2, 2, 4)
+    torch.testing.assert_close(shares.sum(dim=1), torch.ones(2, 9, dtype=torch.float64))
+    shares[:, SALIENT, :3].sum().backward()
+    assert all(parameter.grad.abs().sum() > 0 for parameter in net.parameters())
+
+
 def test_the_gradient_is_the_gradient():
     net, x = slot_attention(), frames(1, 5, 6).requires_grad_()
     assert torch.autograd.gradcheck(lambda x: net(x)[1], x)
@@ -159,9 +168,9 @@ def test_saliency_is_read_between_frames():
 
 
 def test_what_cannot_be_is_an_error():
-    for options, message in (({"n_slots": 1}, "n_slots is 1"), ({"iterations": 0}, "iterations is 0")):
-        with pytest.raises(ConfigError, match=message):
-            SlotAttention(4, **options)
+    for name, value in (("n_slots", 1), ("iterations", 0), ("width", 0)):
+        with pytest.raises(ConfigError, match=f"{name} is {value}"):
+            SlotAttention(4, **{name: value})
     for options, message in (
         ({"count": 0}, "count is 0; it must be at least 1"),
         ({"seconds": 0.0}, "seconds is 0.0; a window must be longer than 0 s"),

@@ -195,11 +195,12 @@ def test_the_encoder_starts_from_a_file(training, tmp_path):
 
 
 def test_the_published_encoders_are_sizes():
-    paper = Config.preset("paper", playbacks=1, selection="energy")
+    paper = Config.preset("paper", playbacks=1)
     assert paper.size == "mvit_b"
     model = experiment.build_model(dataclasses.replace(paper, size="mvit_t"), 527, several_labels=True)
     assert len(model.encoder.blocks) == 10
     assert model.decoder.latents.shape == (256, 512)
+    assert model.slot_attention.means.shape == (2, 400)
 
 
 def test_presets():

@@ -221,7 +221,7 @@ class PlaybackStudy(Study):
             rest = found[found["p_holm"] >= 0.05]
             if len(rest):
                 text.append(f"{title} is not reliably different from {self._list(rest['over'])}.")
-        return " ".join(text)
+        return " ".join([*text, self._seed_note()])
 
     def _list(self, names: Sequence[str]) -> str:
         titles = [self._title(name).lower() for name in names]

@@ -299,7 +299,12 @@ class Study:
         if rivals:
             others = f"{len(rivals)} others" if len(rivals) > 4 else _list(rivals)
             text.append(f"The highest score lies inside the interval of {others}, so it does not rank them.")
-        return " ".join(text)
+        return " ".join([*text, self._seed_note()])
+
+    def _seed_note(self) -> str:
+        n = len({run.config.get("seed") for run in self.runs})
+        seeds = "one seed" if n == 1 else f"{n} seeds"
+        return f"Every network was trained with {seeds}; intervals are over clips and know nothing of other seeds."
 
     def _title(self, name: str) -> str:
         return self.titles.get(name, name)

@@ -49,6 +49,7 @@ def test_a_run_leaves_everything_behind(study):
         "embeddings.csv",
     } <= files
     assert run.metrics["closed_set"] is False
+    assert "trained with 2 seeds" in study.verdict()
     assert set(run.history) >= {"valid_macro_f1", "valid_error", "valid_loss"}
 
 

@@ -48,6 +48,7 @@ def test_the_gain_of_each_playback_is_known(study):
     assert (pairs["p_holm"] <= 1).all()
     assert "over heard once" in study[0].gains()
     assert "**Slot attention** is" in study[0].verdict()
+    assert "trained with one seed" in study[0].verdict()
 
 
 def test_the_encoder_alone_is_tested_at_every_hop(study):

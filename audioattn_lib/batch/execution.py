@@ -231,6 +231,13 @@ def _register_engine() -> None:
     from papermill.engines import NBClientEngine, papermill_engines
     from traitlets.config import Config
 
+    class Client(PapermillNotebookClient):  # type: ignore[misc]
+        end: int | None = None
+
+        def papermill_execute_cells(self) -> None:
+            super().papermill_execute_cells()
+            self.end = os.lseek(self.stdout_file.fileno(), 0, os.SEEK_CUR)  # shared with the kernel, which writes too
+
     class KernelOverSockets(NBClientEngine):
         @classmethod
         def execute_managed_notebook(
@@ -255,7 +262,7 @@ def _register_engine() -> None:
             config = Config()
             config.KernelManager.transport = "ipc"
             config.KernelManager.connection_file = str(runtime / "k.json")
-            client = PapermillNotebookClient(
+            client = Client(
                 nb_man,
                 config=config,
                 kernel_name=kernel_name,
@@ -266,6 +273,8 @@ def _register_engine() -> None:
                 on_cell_start=on_cell_start,
             )
             client.execute(env=dict(variables), cwd=directory, stdout=log, stderr=log)
+            if client.end is not None:  # a kernel that is told to stop may say that something interrupted it
+                log.truncate(client.end)
 
     papermill_engines.register(_ENGINE, KernelOverSockets)
 

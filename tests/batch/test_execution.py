@@ -11,13 +11,9 @@ from audioattn_lib.errors import ConfigError
 
 pytestmark = pytest.mark.notebook
 
-STOPPED = "[IPKernelApp] ERROR | KeyboardInterrupt caught in kernel."
-"""What a kernel may say when it is stopped after its last cell."""
-
 
 def said(log):
-    """Lines of a log, but for that one."""
-    return [line for line in log.read_text().splitlines() if line.strip() and line != STOPPED]
+    return [line for line in log.read_text().splitlines() if line.strip()]
 
 
 def outputs(path):
@@ -43,6 +39,13 @@ def test_an_execution_is_kept_whole_without_times(notebook, tmp_path):
     assert "papermill" not in done.output.read_text()
     assert sorted(file.name for file in done.output.parent.iterdir()) == ["a{b}.ipynb", "a{b}.log"]
     assert path.read_bytes() == source
+
+
+def test_what_a_kernel_says_in_its_cells_is_logged_and_what_it_says_when_it_stops_is_not(notebook, tmp_path):
+    path = notebook(
+        "import atexit, os\nos.write(2, b'below python\\n')\natexit.register(os.write, 2, b'stopping')\nprint('here')"
+    )
+    assert said(execute(path, tmp_path / "out.ipynb").log) == ["below python", "here"]
 
 
 def test_a_failed_notebook_is_kept_beside_its_place(notebook, tmp_path):

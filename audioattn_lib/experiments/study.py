@@ -304,7 +304,7 @@ class Study:
     def _seed_note(self) -> str:
         n = len({run.config.get("seed") for run in self.runs})
         seeds = "one seed" if n == 1 else f"{n} seeds"
-        return f"Every network was trained with {seeds}; intervals are over clips and know nothing of other seeds."
+        return f"Every network was trained with {seeds}; the intervals know nothing of other seeds."
 
     def _title(self, name: str) -> str:
         return self.titles.get(name, name)

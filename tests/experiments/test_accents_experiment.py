@@ -49,8 +49,11 @@ def test_a_run_leaves_everything_behind(study):
         "embeddings.csv",
     } <= files
     assert run.metrics["closed_set"] is False
-    assert "trained with 2 seeds" in study.verdict()
     assert set(run.history) >= {"valid_macro_f1", "valid_error", "valid_loss"}
+
+
+def test_what_is_said_of_a_table_comes_with_its_number_of_seeds(study):
+    assert "trained with 2 seeds" in study.verdict()
 
 
 def test_the_record_has_heads_in_the_time_of_the_network(study):

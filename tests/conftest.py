@@ -42,6 +42,8 @@ CHROMIUM_FLAGS = (
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # forward mode imports what PyTorch itself still compiles with it
+    config.addinivalue_line("filterwarnings", "ignore:.torch.jit.script. is deprecated:DeprecationWarning")
     try:
         import torch
     except ImportError:

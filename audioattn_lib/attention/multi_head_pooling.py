@@ -35,7 +35,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from ..errors import ConfigError
-from ._head_products import HeadRead, HeadScores, Read
+from ._head_products import read_heads, score_heads
 from .densities import BetaGaussian
 from .encoders import MIN_VARIANCE, frame_positions, weighted_moments
 from .expectations import GaussianBasis
@@ -216,12 +216,11 @@ class MultiHeadPooling(nn.Module):
     def _read(
         self, slices: Float[Tensor, "batch frames heads width"], queries: Float[Tensor, "heads width"], padding: Padding
     ) -> tuple[Tensor, _Looked]:
-        read = Read()
-        scores, slices = HeadScores.apply(slices, queries, read)
+        scores, way = score_heads(slices, queries)
         scores = scores.to(torch.promote_types(scores.dtype, torch.float32))  # (B, H, T)
         mask = None if padding.mask is None else padding.mask[:, None]
         looked = self._place(scores, mask, padding) if self._is_continuous else self._weigh(scores, mask)
-        return HeadRead.apply(slices, looked.read_weights.to(slices.dtype), read), looked
+        return read_heads(slices, looked.read_weights.to(slices.dtype), way), looked
 
     def _weigh(self, scores: Tensor, mask: Tensor | None) -> _Looked:
         weights = entmax(scores, self.attention.alpha, mask=mask)

@@ -10,6 +10,7 @@ from audioattn_lib.attention import _head_products
 from audioattn_lib.attention.head_dropout import HeadDropout
 from audioattn_lib.attention.maps import softmax
 from audioattn_lib.attention.multi_head_pooling import DoubleMultiHeadPooling, MultiHeadPooling
+from audioattn_lib.attention.pooling import Padding
 from audioattn_lib.attention.record import FrameClock
 from audioattn_lib.attention.variants import VARIANTS
 from audioattn_lib.errors import ConfigError
@@ -94,6 +95,51 @@ def test_the_gradient_is_the_gradient(kind, attention):
 def test_the_gradient_has_a_gradient():
     pooling = make(DoubleMultiHeadPooling, {"heads": 3})
     assert torch.autograd.gradgradcheck(lambda h: pooling(h)[0], values(1, 3, D).requires_grad_())
+
+
+def test_forward_mode_and_mixed_second_orders_are_the_same_derivatives():
+    pooling = make(MultiHeadPooling, {"heads": 3, "n_queries": 2})
+    h = values(2, 3, D)
+
+    def pool(h):
+        return pooling(h, torch.tensor([3, 2]))[0]
+
+    torch.testing.assert_close(torch.func.jacfwd(pool)(h), torch.func.jacrev(pool)(h))
+    tracked = h.clone().requires_grad_()
+    assert torch.autograd.gradcheck(pool, tracked, check_forward_ad=True)
+    assert torch.autograd.gradgradcheck(pool, tracked, check_fwd_over_rev=True)
+
+
+def test_a_backward_pass_leaves_nothing_for_the_next():
+    def weights_and_context(h):
+        context, looked = pooling.read(h, Padding(h, None))
+        return looked.weights, context
+
+    pooling, h = make(MultiHeadPooling, {"heads": 3}), values(2, 5, D).requires_grad_()
+    wanted = torch.autograd.grad(weights_and_context(h)[0].square().sum(), (h, pooling.queries))
+    weights, context = weights_and_context(h)
+    torch.autograd.grad(context.sum(), weights, retain_graph=True)
+    torch.autograd.grad(context.square().sum(), (h, weights), retain_graph=True)
+    found = torch.autograd.grad(weights.square().sum(), (h, pooling.queries), retain_graph=True)
+    torch.testing.assert_close(found, wanted)
+    of_context = torch.autograd.grad(context.sum(), h, retain_graph=True)[0]
+    torch.testing.assert_close(torch.autograd.grad(context.sum(), h)[0], of_context)
+
+
+def test_vmap_is_a_loop_over_pools_and_over_queries():
+    pooling, h = make(DoubleMultiHeadPooling, {"heads": 3}), values(3, 2, 5, D).requires_grad_()
+    together = torch.func.vmap(lambda h: pooling(h)[0])(h)
+    apart = torch.stack([pooling(one)[0] for one in h])
+    torch.testing.assert_close(together, apart)
+    g = values(*apart.shape, seed=5)
+    torch.testing.assert_close(*(torch.autograd.grad(found, h, g)[0] for found in (together, apart)))
+    queries = values(4, 1, 3, 4).requires_grad_()
+
+    def pool(queries):
+        return torch.func.functional_call(pooling, {"frames.queries": queries}, (h[0].detach(),))[0].square().sum()
+
+    each = torch.func.vmap(torch.func.grad(pool))(queries)
+    torch.testing.assert_close(each, torch.autograd.grad(sum(pool(one) for one in queries), queries)[0])
 
 
 def test_frames_that_others_read_too_get_both_gradients():

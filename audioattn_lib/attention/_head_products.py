@@ -1,9 +1,9 @@
 """Scores and reads of heads with their gradients: products of slices of frames with queries and with weights.
 
-Frames get a gradient from their scores and one from being read. Each alone is an array as large as the frames, which costs
-as much as the whole forward pass; here both are written at once. :class:`HeadScores` returns two zeros beside the scores,
-which :class:`HeadRead` takes: their "gradients" are the weights and the gradient of the context, the two factors of the
-gradient of the read. They travel along the graph of the one backward pass that they belong to, and nothing is kept.
+Frames get a gradient from their scores and one from being read. Each alone is an array as large as the frames, which
+costs as much as the whole forward pass; here both are written at once. :class:`HeadScores` returns two zeros beside the
+scores, which :class:`HeadRead` takes: their "gradients" are the weights and the gradient of the context, the factors of
+the gradient of the read. They travel along the graph of one backward pass, and nothing is kept after it.
 """
 
 from __future__ import annotations

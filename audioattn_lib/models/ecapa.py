@@ -20,9 +20,10 @@ from typing import Any, TypedDict
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from ..attention.pooling import Padding
 from ..attention.record import AttentionRecord, FrameClock
 from ..errors import ConfigError
-from .layers import MaskedBatchNorm1d, at_least_float32, frame_mask, subtract_mean
+from .layers import MaskedBatchNorm1d, at_least_float32, subtract_mean
 from .margin import CosineClassifier
 from .pooling import build_pooling
 from .tdnn import FrameLayers
@@ -156,8 +157,14 @@ class ECAPATDNN(nn.Module):
     def encode(
         self, features: Float[Tensor, "batch frames mels"], lengths: Int[Tensor, " batch"] | None = None
     ) -> Float[Tensor, "batch frames channels"]:
-        """The values that attention reads: one vector a frame, without meaning on padding."""
-        mask = frame_mask(lengths, features.shape[1], features.device)  # (B, T)
+        """The values that attention reads: one vector a frame, without meaning on padding.
+
+        Raises
+        ------
+        ValueError
+            If a clip has no valid frame, or more than there are.
+        """
+        mask = Padding(features, lengths).mask  # (B, T)
         if self.normalise:
             features = subtract_mean(features, mask)
         return self.front(features, mask)

@@ -20,13 +20,14 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..attention._batches import to_record
 from ..attention.maps import entmax, softmax
-from ..attention.pooling import ContinuousAttention
+from ..attention.pooling import ContinuousAttention, Padding
 from ..attention.record import AttentionRecord, FrameClock
 from ..attention.value_variance import coefficient_variance, deviation
 from ..attention.variants import VARIANTS
 from ..errors import ConfigError
-from .layers import MaskedBatchNorm1d, at_least_float32, frame_mask, masked_mean
+from .layers import MaskedBatchNorm1d, at_least_float32, masked_mean
 
 __all__ = [
     "VARIANCES",
@@ -64,7 +65,7 @@ class ContextLinear(nn.Linear):
     ) -> Float[Tensor, "batch frames out"]:
         """Map the frames; padded frames of the result are those of frames of zeros."""
         channels = values.shape[2]
-        shared = torch.cat(_statistics(values, mask), dim=2)  # (B, 1, 2C)
+        shared = torch.cat(_statistics(values, mask), dim=2).to(self.weight.dtype)  # (B, 1, 2C)
         shared = F.linear(shared, self.weight[:, channels:], self.bias)
         return F.linear(values, self.weight[:, :channels]) + shared
 
@@ -130,11 +131,35 @@ class DiscreteStatisticsPooling(nn.Module):
         clock: FrameClock = FrameClock(),
         record: bool = False,
     ) -> tuple[Statistics, AttentionRecord]:
-        """Means, then deviations; the weights in the record are those of the channels on average."""
-        mask = frame_mask(lengths, values.shape[1], values.device)  # (B, T)
+        """Means, then deviations; the weights in the record are those of the channels on average.
+
+        Parameters
+        ----------
+        values
+            The frames; what padding holds does not matter.
+        lengths
+            Valid frames of each clip, in [1, T]; all by default.
+        clock
+            Time of the frames, for the record.
+        record
+            Ask for the record.
+
+        Returns
+        -------
+        statistics
+            Shape ``(B, 2C)``, in the dtype of the values; under autocast in at least
+            float32, so that a normalisation behind them has all digits.
+        record
+            Empty unless asked for.
+
+        Raises
+        ------
+        ValueError
+            If a clip has no valid frame, or more than there are.
+        """
+        padding = Padding(values, lengths)
+        mask, values = padding.mask, padding.clear(values)
         valid = None if mask is None else mask[:, None]  # (B, 1, T)
-        if mask is not None:
-            values = values.masked_fill(~mask[..., None], 0.0)
         hidden = F.relu(self.hidden(values, mask)).transpose(1, 2)  # (B, A, T)
         scores = self.vectors(torch.tanh(self.norm(hidden, valid)))  # (B, C, T)
         weights = self.weights(at_least_float32(scores), dim=2, mask=valid)
@@ -142,10 +167,10 @@ class DiscreteStatisticsPooling(nn.Module):
         x = at_least_float32(values).transpose(1, 2)
         mean = (kept * x).sum(2, keepdim=True)  # (B, C, 1)
         variance = (kept * (x - mean).square()).sum(2)
-        statistics = torch.cat([mean.squeeze(2), deviation(variance)], dim=1)  # (B, 2C)
+        statistics = _join(mean.squeeze(2), deviation(variance), values)
         if not record:
             return statistics, AttentionRecord.empty()
-        return statistics, _record(self.name, weights.detach().mean(1), lengths, clock)
+        return statistics, to_record(self.name, clock, padding, weights=weights.mean(1))
 
 
 class ContinuousStatisticsPooling(nn.Module):
@@ -191,14 +216,15 @@ class ContinuousStatisticsPooling(nn.Module):
         clock: FrameClock = FrameClock(),
         record: bool = False,
     ) -> tuple[Statistics, AttentionRecord]:
-        """Means, then deviations; the record is that of the attention."""
-        mask = frame_mask(lengths, values.shape[1], values.device)  # (B, T)
-        if mask is not None:
-            values = values.masked_fill(~mask[..., None], 0.0)
-        values = at_least_float32(self.values(values, mask))  # (B, T, C)
+        """Means, then deviations, as :meth:`DiscreteStatisticsPooling.forward`; the record is that of the attention."""
+        padding = Padding(values, lengths)
+        given, dtype = values, self.values.weight.dtype
+        values = self.values(padding.clear(values), padding.mask)  # (B, T, C)
+        values = values.to(torch.promote_types(values.dtype, dtype))  # under autocast what the attention is made of
         # Weights of either sign that sum to 1 and squares of small differences: no place for half precision.
         with torch.autocast(values.device.type, enabled=False):
             attended = self.attention.attend(values, lengths)
+            attended = attended._replace(values=at_least_float32(attended.values))
             weights = F.dropout(attended.read_weights, self.attention.dropout, self.training)
             mean = (weights[:, None] @ attended.values).squeeze(1)  # (B, C)
             if self.variant == "variance":
@@ -207,7 +233,7 @@ class ContinuousStatisticsPooling(nn.Module):
                 variance = coefficient_variance(
                     self.attention.value_function, attended.expectations, attended.values, attended.padding.counts
                 )
-        statistics = torch.cat([mean, deviation(variance)], dim=1)  # (B, 2C)
+        statistics = _join(mean, deviation(variance), given)
         return statistics, self.attention.describe(attended, clock) if record else AttentionRecord.empty()
 
 
@@ -222,13 +248,14 @@ class MeanStatisticsPooling(nn.Module):
         clock: FrameClock = FrameClock(),
         record: bool = False,
     ) -> tuple[Statistics, AttentionRecord]:
-        """Means, then deviations; the record holds equal weights."""
-        mask = frame_mask(lengths, values.shape[1], values.device)  # (B, T)
-        statistics = torch.cat(_statistics(values, mask), dim=2).squeeze(1)
+        """Means, then deviations, as :meth:`DiscreteStatisticsPooling.forward`; the record holds equal weights."""
+        padding = Padding(values, lengths)
+        mean, spread = _statistics(padding.clear(values), padding.mask)
+        statistics = _join(mean.squeeze(1), spread.squeeze(1), values)
         if not record:
             return statistics, AttentionRecord.empty()
-        valid = torch.ones(values.shape[:2], device=values.device) if mask is None else mask.float()
-        return statistics, _record("mean", valid / valid.sum(1, keepdim=True).clamp(min=1), lengths, clock)
+        valid = torch.ones(values.shape[:2], device=values.device) if padding.mask is None else padding.mask.float()
+        return statistics, to_record("mean", clock, padding, weights=valid / valid.sum(1, keepdim=True))
 
 
 def build_pooling(name: str, channels: int, **options: Any) -> nn.Module:
@@ -276,13 +303,13 @@ def _continuous(name: str, channels: int, variant: str = "variance", **options: 
 
 
 def _statistics(values: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Mean and deviation over the valid frames, ``(B, 1, C)`` each."""
+    """Mean and deviation over the valid frames, ``(B, 1, C)`` each, of values that are finite on padding too."""
     valid = None if mask is None else mask[..., None]
     mean = masked_mean(values, valid, dim=1)
     return mean, deviation(masked_mean((at_least_float32(values) - mean).square(), valid, dim=1))
 
 
-def _record(name: str, weights: Tensor, lengths: Tensor | None, clock: FrameClock) -> AttentionRecord:
-    clips, frames = weights.shape
-    count = torch.full((clips,), frames) if lengths is None else lengths
-    return AttentionRecord(name, clock, n_frames=count.cpu().numpy(), weights=weights.float().cpu().numpy()[:, None])
+def _join(mean: Tensor, spread: Tensor, values: Tensor) -> Tensor:
+    """Both, ``(B, 2C)``, in the dtype of the values; with all digits under autocast, where what reads them decides."""
+    statistics = torch.cat([mean, spread], dim=1)
+    return statistics if torch.is_autocast_enabled(values.device.type) else statistics.to(values.dtype)

@@ -119,7 +119,7 @@ class SqueezeExcitation(nn.Module):
 
     def forward(self, inputs: Frames, mask: Mask = None) -> Frames:
         """Scale the channels."""
-        mean = masked_mean(inputs, mask, dim=2).squeeze(2)  # (B, C)
+        mean = masked_mean(inputs, mask, dim=2).squeeze(2).to(self.squeeze.weight.dtype)  # (B, C)
         gate = torch.sigmoid(self.excite(F.relu(self.squeeze(mean))))
         return inputs * gate.to(inputs.dtype)[..., None]
 

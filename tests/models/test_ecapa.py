@@ -204,6 +204,77 @@ def test_half_precision_stays_close(attention, options, dtype):
 
 
 @pytest.mark.parametrize(("attention", "options"), POOLINGS)
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_a_pooling_in_half_precision_is_close_to_that_in_double(attention, options, dtype):
+    torch.manual_seed(0)
+    module = build_pooling(attention, 6, **options).to(dtype)
+    x = torch.randn(3, 9, 6).to(dtype)
+    x[1, 4:] = float("nan")
+    lengths, given = torch.tensor([9, 4, 1]), x.clone().requires_grad_()
+    found = module(given, lengths)[0]
+    found.float().sum().backward()
+    assert found.dtype == dtype, "as of every attention"
+    assert all(p.grad.isfinite().all() for p in [given, *module.parameters()])
+    wanted = module.double().eval()(x.double(), lengths)[0]
+    module.to(dtype)
+    allowed = 40 * torch.finfo(dtype).eps
+    assert (module(x, lengths)[0].double() - wanted).abs().max() < allowed * (1 + wanted.abs().max())
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_a_network_in_half_precision_trains(dtype):
+    model = network(**{"hidden_size": 8}).to(dtype)
+    x, lengths = clips(filling=float("nan"))
+    logits, _ = model(x.to(dtype), lengths)
+    model.classifier.loss(logits, torch.tensor([0, 1, 2])).backward()
+    assert all(p.grad.isfinite().all() for p in model.parameters())
+
+
+@pytest.mark.parametrize(("attention", "options"), POOLINGS)
+def test_clips_without_a_frame_or_with_more_than_there_are_are_refused(attention, options):
+    torch.manual_seed(0)
+    module = build_pooling(attention, 6, **options)
+    for lengths in ([0, 5], [5, 6]):
+        with pytest.raises(ValueError, match=r"valid frames; it must have 1 to 5"):
+            module(torch.randn(2, 5, 6), torch.tensor(lengths))
+    with pytest.raises(ValueError, match="integers of shape"):
+        module(torch.randn(2, 5, 6), torch.tensor([1.0, 2.0]))
+
+
+def test_a_network_refuses_them_too():
+    with pytest.raises(ValueError, match="clip 1 of the batch has 21 valid frames"):
+        network()(torch.randn(2, 20, 20), torch.tensor([20, 21]))
+
+
+@pytest.mark.parametrize(("attention", "options"), POOLINGS)
+def test_padding_that_is_not_a_number_has_no_gradient_and_gives_none(attention, options):
+    torch.manual_seed(0)
+    module = build_pooling(attention, 6, **options).double()
+    values = torch.randn(2, 5, 6, dtype=torch.float64)
+    clean = values.clone().requires_grad_()
+    values[0, 3:] = float("nan")
+    values.requires_grad_()
+    for h in (clean, values):
+        module(h, torch.tensor([3, 5]))[0].square().sum().backward()
+    torch.testing.assert_close(values.grad, clean.grad)
+    assert (values.grad[0, 3:] == 0).all()
+
+
+@pytest.mark.parametrize(("attention", "options"), POOLINGS)
+def test_the_gradients_of_a_pooling_are_the_gradients(attention, options):
+    torch.manual_seed(0)
+    # in evaluation: the statistics of batch normalisation, which training counts, are of no gradient
+    module = build_pooling(attention, 2, **options).double().eval()
+    values = 0.3 * torch.randn(2, 3, 2, dtype=torch.float64)
+
+    def pool(values):
+        return module(values, torch.tensor([3, 2]))[0]
+
+    assert torch.autograd.gradcheck(pool, values.requires_grad_())
+    assert torch.autograd.gradgradcheck(pool, values)
+
+
+@pytest.mark.parametrize(("attention", "options"), POOLINGS)
 def test_a_single_frame_has_a_mean_and_no_deviation_in_training_too(attention, options):
     model = network(attention, **options).train()
     logits, _ = model(torch.randn(1, 1, 20))

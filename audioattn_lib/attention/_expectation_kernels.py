@@ -11,13 +11,14 @@ only then safe from two processes that write at once.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
+
+from ._kept_on_disk import kept_on_disk
 
 __all__ = ["fill"]
 
@@ -28,13 +29,6 @@ _LOG2_E = 1 / math.log(2)
 _LN2_HIGH = 0.6931471803691238  # its last bits are 0, so that a whole multiple of it is exact
 _LN2_LOW = 1.9082149292705877e-10
 _SQRT_2PI = math.sqrt(2 * math.pi)
-
-
-def _kept_on_disk(function: Callable[..., Any]) -> Callable[..., Any]:
-    try:
-        return njit(cache=True, **_OPTIONS)(function)
-    except RuntimeError:  # neither the package's folder nor the user's can be written to
-        return njit(**_OPTIONS)(function)
 
 
 def _as_integer(typingctx, x):  # type: ignore[no-untyped-def]
@@ -181,7 +175,7 @@ def _fractional_single(u0, ur, z0, zr, nodes, weights, k):  # type: ignore[no-un
     return m0, m1, m2
 
 
-@_kept_on_disk
+@kept_on_disk(**_OPTIONS)
 def fill(location, variance, centres, widths, nodes, weights, k, cutoff, constant, precise, out):  # type: ignore[no-untyped-def]
     """Fill ``out``, (3, densities, functions), with expectations, their derivatives by location and by variance.
 

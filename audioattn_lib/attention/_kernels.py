@@ -13,11 +13,12 @@ signature. One thread: numba's pool beside PyTorch's, and after a fork, crashes.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numba import njit
+
+from ._kept_on_disk import kept_on_disk
 
 __all__ = ["GRADIENTS", "WEIGHTS"]
 
@@ -27,13 +28,6 @@ _OPTIONS: dict[str, Any] = {
     "error_model": "numpy",
     "fastmath": {"reassoc", "contract", "nsz", "arcp"},
 }
-
-
-def _kept_on_disk(function: Callable[..., Any]) -> Callable[..., Any]:
-    try:
-        return njit(cache=True, **_OPTIONS)(function)
-    except RuntimeError:  # neither the package's folder nor the user's can be written to
-        return njit(**_OPTIONS)(function)
 
 
 @njit(**_OPTIONS)
@@ -167,22 +161,22 @@ def _gradient(gradient, p, slopes, by_scores):  # type: ignore[no-untyped-def]
                 out[i] = g[i] - mean if s[i] > zero else zero
 
 
-@_kept_on_disk
+@kept_on_disk(**_OPTIONS)
 def _weights_32(x, p, slopes, k, tolerance):  # type: ignore[no-untyped-def]
     return _weights(x, p, slopes, k, np.float32(tolerance))
 
 
-@_kept_on_disk
+@kept_on_disk(**_OPTIONS)
 def _weights_64(x, p, slopes, k, tolerance):  # type: ignore[no-untyped-def]
     return _weights(x, p, slopes, k, tolerance)
 
 
-@_kept_on_disk
+@kept_on_disk(**_OPTIONS)
 def _gradient_32(gradient, p, slopes, by_scores):  # type: ignore[no-untyped-def]
     _gradient(gradient, p, slopes, by_scores)
 
 
-@_kept_on_disk
+@kept_on_disk(**_OPTIONS)
 def _gradient_64(gradient, p, slopes, by_scores):  # type: ignore[no-untyped-def]
     _gradient(gradient, p, slopes, by_scores)
 

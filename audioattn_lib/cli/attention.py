@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +37,7 @@ def attention() -> None:
     Examples:
       audioattn attention export runs/urban_sound/<key> --format audacity
       audioattn attention plot runs/urban_sound/<key> --clip siren_003.flac -o siren.svg
+      audioattn attention panels runs/urban_sound/<key> --first 20
     """
 
 
@@ -91,33 +93,102 @@ def export(run: Path, formats: tuple[str, ...], output: Path | None) -> None:
         click.echo(path)
 
 
+def _chosen_clips(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Options that name clips, the folder or file of their pictures, and the looks of these."""
+    for option in (
+        click.option("--theme", type=click.Choice(["light", "dark"]), default="light", help="Colours."),
+        click.option(
+            "--format", "kind", type=click.Choice(["png", "svg", "pdf", "webp"]), default="png", help="Of files."
+        ),
+        click.option(
+            "-o",
+            "--output",
+            type=click.Path(path_type=Path),
+            show_default=False,
+            help="Folder to write to, or the file of a single clip.  [default: RUN/figures]",
+        ),
+        click.option("--all", "every", is_flag=True, show_default=False, help="Draw all test clips."),
+        click.option("--clip", "clips", multiple=True, show_default=False, help="A test clip; may be given again."),
+    ):
+        command = option(command)
+    return command
+
+
 @attention.command()
 @click.argument("run", type=_RUN)
-@click.option("--clip", show_default=False, help="Identifier of a test clip.  [default: the first]")
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path, dir_okay=False),
-    show_default=False,
-    help="PNG or SVG file.  [default: RUN/figures/CLIP.png]",
-)
-@click.option("--theme", type=click.Choice(["light", "dark"]), default="light", help="Colours.")
-def plot(run: Path, clip: str | None, output: Path | None, theme: str) -> None:
-    """Draw the attention of one clip over its spectrogram.
+@click.option("--first", type=click.IntRange(1), default=1, help="Draw so many of the test clips.")
+@_chosen_clips
+def plot(
+    run: Path, first: int, clips: tuple[str, ...], every: bool, output: Path | None, kind: str, theme: str
+) -> None:
+    """Draw the attention of clips over their spectrograms.
 
-    RUN is a run directory; its corpus must still be where it was.
+    One picture a clip, for as many as are asked for; the first without
+    options. RUN is a run directory; its corpus must still be where it was.
 
     \b
-    Example:
+    Examples:
       audioattn attention plot runs/urban_sound/<key> -o attention.svg
+      audioattn attention plot runs/urban_sound/<key> --first 50 -o densities
+      audioattn attention plot runs/urban_sound/<key> --all --format svg
     """
     from audioattn_lib.display.attention import plot_attention
 
     loaded, record = _load(run)
-    name = _chosen(record, clip)
-    sound = _sound(loaded, name)
-    figure = plot_attention(record, record.index(name), title=f"{name}: {sound.label}", **sound.picture)
-    click.echo(figure.save(output or run / "figures" / f"{_file_name(name)}.png", theme))
+    names = _several(record, clips, None if every else first)
+    prepared = _prepared(loaded)
+    for name, path in zip(names, _pictures(names, output or run / "figures", kind), strict=True):
+        sound = prepared.clip(name)
+        figure = plot_attention(record, record.index(name), title=f"{name}: {sound.label}", **sound.picture)
+        click.echo(figure.save(path, theme))
+
+
+@attention.command()
+@click.argument("run", type=_RUN)
+@click.option("--first", type=click.IntRange(1), default=20, help="Draw so many of the test clips.")
+@click.option(
+    "--penalties",
+    default="0.01,0.001,0.0001",
+    help="Ridge penalties of further value functions, joined by commas; empty for none.",
+)
+@_chosen_clips
+def panels(
+    run: Path,
+    first: int,
+    penalties: str,
+    clips: tuple[str, ...],
+    every: bool,
+    output: Path | None,
+    kind: str,
+    theme: str,
+) -> None:
+    """Draw what a network makes of clips, stage by stage.
+
+    One picture a clip: log-mel input, output of the convolutions and, where a
+    density reads one, the value function, once more for each penalty. RUN is
+    a run of urban_sound; its corpus must still be where it was.
+
+    \b
+    Examples:
+      audioattn attention panels runs/urban_sound/<key> --first 200 -o specs
+      audioattn attention panels runs/urban_sound/<key> --clip siren_003.flac
+    """
+    from audioattn_lib.display.panels import Panel, plot_panels
+
+    loaded, record = _load(run)
+    names = _several(record, clips, None if every else first)
+    experiment = _experiment(loaded)
+    if not hasattr(experiment, "stages"):
+        raise ConfigError(f"{run}: a run of {loaded.experiment} has no panels; name a run of urban_sound")
+    try:
+        wanted = [float(part) for part in penalties.split(",") if part.strip()]
+    except ValueError:
+        raise ConfigError(f"penalties is {penalties!r}; give numbers joined by commas, such as 0.01,0.001") from None
+    prepared, model = _prepared(loaded), experiment.load_model(loaded)
+    for name, path in zip(names, _pictures(names, output or run / "figures" / "panels", kind), strict=True):
+        clip = prepared.clip(name)
+        shown = [Panel(**stage) for stage in experiment.stages(loaded, clip, penalties=wanted, model=model)]
+        click.echo(plot_panels(shown, clip.events).save(path, theme))
 
 
 @click.command()
@@ -149,7 +220,7 @@ def play(runs: tuple[Path, ...], clip: str | None, output: Path) -> None:
     for run, record in loaded:
         title = str(run.config.get("attention", run.key))
         records[title if title not in records else f"{title} {run.key}"] = record[_index(record, name, run)]
-    sound = _sound(loaded[0][0], name)
+    sound = _prepared(loaded[0][0]).clip(name)
     made = player(sound.samples, sound.sample_rate, records=records, title=f"{name}: {sound.label}", **sound.picture)
     click.echo(made.save(output))
 
@@ -179,15 +250,36 @@ def _index(record: AttentionRecord, clip: str, run: Run) -> int:
         raise ConfigError(f"{run.path}: {error.args[0]}; give runs with the same test clips") from None
 
 
-def _sound(run: Run, clip: str) -> Any:
-    """The clip itself, from the corpus that the run was tested on."""
+def _several(record: AttentionRecord, clips: tuple[str, ...], first: int | None) -> list[str]:
+    """The clips that are named; without names the first of the record, or all of it."""
+    if clips:
+        return [_chosen(record, clip) for clip in clips]
+    return list(record.clips[:first])
+
+
+def _pictures(clips: list[str], output: Path, kind: str) -> list[Path]:
+    """One file for each clip: ``output`` itself where it names a picture of a single clip, otherwise in this folder."""
+    if output.suffix.lower() in (".png", ".svg", ".pdf", ".webp"):
+        if len(clips) > 1:
+            raise ConfigError(f"{output} is one file and there are {len(clips)} clips; give a folder, or one --clip")
+        return [output]
+    return [output / f"{_file_name(clip)}.{kind}" for clip in clips]
+
+
+def _experiment(run: Run) -> Any:
+    """The module that made a run."""
     from audioattn_lib.experiments import EXPERIMENTS
 
     if run.experiment not in EXPERIMENTS:
         known = ", ".join(EXPERIMENTS)
         raise RunError(f"{run.path}: no experiment is called {run.experiment!r}; a run lies in the folder of {known}")
-    experiment = importlib.import_module(EXPERIMENTS[run.experiment])
-    return experiment.prepare(experiment.Config(**run.config)).clip(clip)
+    return importlib.import_module(EXPERIMENTS[run.experiment])
+
+
+def _prepared(run: Run) -> Any:
+    """The corpus that the run was tested on."""
+    experiment = _experiment(run)
+    return experiment.prepare(experiment.Config(**run.config))
 
 
 def _classes(run: Run, table: pd.DataFrame) -> list[list[str]] | None:

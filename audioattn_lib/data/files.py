@@ -1,4 +1,4 @@
-"""What the data floor keeps on disk: where its cache lies, whole files or none, one process at a time."""
+"""What the data floor keeps on disk: whole files or none, one process at a time."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from ..cache import cache_directory
 from ..errors import AudioAttnError
 
 __all__ = ["StoreError", "cache_directory", "exclusive", "explain_storage", "read_json", "write_json", "write_whole"]
@@ -21,15 +22,6 @@ log = logging.getLogger("audioattn")
 
 class StoreError(AudioAttnError, RuntimeError):
     """Computed data that is damaged, incomplete or has no room; the message names the file or clip."""
-
-
-def cache_directory() -> Path:
-    """Folder of everything that can be computed again: ``AUDIOATTN_CACHE``, or ``audioattn`` in the user's cache."""
-    if given := os.environ.get("AUDIOATTN_CACHE"):
-        return Path(given).expanduser()
-    if windows := os.environ.get("LOCALAPPDATA"):
-        return Path(windows) / "audioattn"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "audioattn"
 
 
 def explain_storage(path: Path, error: OSError, kept: str) -> StoreError | None:

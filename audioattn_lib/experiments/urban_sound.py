@@ -26,9 +26,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..attention import export
+from ..attention.expectations import GaussianBasis
 from ..attention.pooling import ContinuousAttention
 from ..attention.record import FrameClock
-from ..attention.value_function import frame_centres
+from ..attention.value_function import ValueFunction, frame_centres
 from ..attention.variants import VARIANTS, build_attention
 from ..audio.features import LogMel
 from ..data.files import cache_directory
@@ -61,6 +62,7 @@ from .study import Study, choose
 __all__ = [
     "ATTENTIONS",
     "CONTROL",
+    "REFIT_WIDTHS",
     "Config",
     "baseline",
     "build_model",
@@ -78,6 +80,9 @@ CONTROL = "mean"
 """Equal weights for all frames: what a mechanism must beat to be worth its name."""
 ATTENTIONS = tuple(VARIANTS)
 """The eight published variants: four discrete maps, four continuous densities."""
+REFIT_SIZE = 126
+REFIT_WIDTHS = (0.03, 0.1, 0.3)
+"""Widths, in clip lengths, of the basis on which :func:`stages` regresses the frames again."""
 
 
 @dataclass(frozen=True)
@@ -400,23 +405,40 @@ def load_model(run: Run) -> ACRNN:
 
 
 @torch.no_grad()
-def stages(run: Run, clip: Clip) -> list[dict[str, Any]]:
+def stages(
+    run: Run, clip: Clip, *, penalties: Iterable[float] = (), model: ACRNN | None = None
+) -> list[dict[str, Any]]:
     """One clip on its way through the network: input, output of the front, and the value function that a density reads.
 
     Each stage has ``title``, ``values`` of shape ``(times, rows)``, ``clock`` and, for the input, ``frequencies``. The
     value function is the function itself over time, not its coefficients; discrete attention has none.
+
+    Parameters
+    ----------
+    run, clip
+        A run of this experiment, and a clip of its corpus.
+    penalties
+        Ridge penalties of further value functions, each above 0: the same frames regressed on 126 narrower Gaussians,
+        :data:`REFIT_WIDTHS`, as the published pictures show them.
+    model
+        The network of the run where it is at hand; loaded otherwise.
     """
-    model = load_model(run)
+    model = load_model(run) if model is None else model
     features = torch.as_tensor(clip.features)[None]
-    hidden = model.encode(features)
+    hidden = model.encode(features)[0]
     found: list[dict[str, Any]] = [
         {"title": "Log-mel input", "values": clip.features, "clock": clip.clock, "frequencies": clip.frequencies},
-        {"title": "Output of the front", "values": hidden[0].numpy(), "clock": clip.clock},
+        {"title": "Output of the front", "values": hidden.numpy(), "clock": clip.clock},
     ]
     if isinstance(model.attention, ContinuousAttention):
-        centres = frame_centres(len(hidden[0]))
-        values = model.attention.value_function.reconstruct(hidden[0], centres).numpy()
-        found.append({"title": "Value function", "values": values, "clock": clip.clock})
+        own = model.attention.value_function
+        functions = {"Value function": own}
+        for penalty in penalties:
+            narrower = ValueFunction(GaussianBasis.grid(REFIT_SIZE, REFIT_WIDTHS), penalty, own.boundary)
+            functions[f"Value function, penalty {penalty:g}"] = narrower
+        for title, function in functions.items():
+            values = function.reconstruct(hidden, frame_centres(len(hidden))).numpy()
+            found.append({"title": title, "values": values, "clock": clip.clock})
     return found
 
 

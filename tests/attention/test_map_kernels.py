@@ -1,6 +1,7 @@
 """Compiled loops give what PyTorch gives, and are not missed where they are not to be had."""
 
 import math
+import os
 import subprocess
 import sys
 
@@ -127,3 +128,28 @@ Dispatcher.enable_caching = fail
 )
 def test_numba_is_imported_when_needed_and_may_be_missing(before, compiled, tmp_path):
     subprocess.run([sys.executable, "-c", FRESH.format(before=before, compiled=compiled)], check=True, cwd=tmp_path)
+
+
+KEEPS = """
+import torch
+from audioattn_lib.attention import _compiled, _compiled_expectations
+assert _compiled._kernels() is not None
+assert _compiled_expectations._loops() is not None
+"""
+
+
+@pytest.mark.parametrize("writable", [True, False])
+def test_compiled_loops_are_kept_in_the_cache_and_never_in_the_package(writable, tmp_path, root):
+    package = root / "audioattn_lib"
+    before = {path: path.stat().st_mtime_ns for path in package.rglob("*.nb[ci]")}
+    cache = tmp_path / "cache"
+    if not writable:
+        cache.write_text("a file where the folder would be")
+    environment = {name: value for name, value in os.environ.items() if name != "NUMBA_CACHE_DIR"}
+    environment |= {"AUDIOATTN_CACHE": str(cache)}
+    subprocess.run([sys.executable, "-c", KEEPS], check=True, cwd=root, env=environment)
+    assert {path: path.stat().st_mtime_ns for path in package.rglob("*.nb[ci]")} == before
+    kept = {path.name.partition("-")[0] for path in tmp_path.rglob("*.nbc")}
+    assert kept == (
+        {"_kernels._weights_32", "_kernels._gradient_32", "_expectation_kernels.fill"} if writable else set()
+    )

@@ -1,15 +1,20 @@
 """What a finished run attended to, as files for other programs."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
+from PIL import Image
 
 from audioattn_lib.attention.export import save_npz
 from audioattn_lib.attention.record import AttentionRecord, FrameClock
 from audioattn_lib.attention.segment_lists import LabelledSegment, read_segments
 from audioattn_lib.cli import audioattn
-from audioattn_lib.training.run_directory import RunDirectory
+from audioattn_lib.experiments import urban_sound
+from audioattn_lib.training.run_directory import Run, RunDirectory
 
 SEGMENTS = np.array([[[0.6, 0.8], [0.1, 0.2]], [[0.3, 0.4], [np.nan, np.nan]]])
 
@@ -63,3 +68,41 @@ def test_where_numbers_are_predicted_segments_are_numbered(make_run):
     labels = [one.label for one in read_segments(folder / "segments.rttm", "rttm")]
     assert labels == ["playback 1", "playback 2", "playback 1"]
     assert [path.name for path in folder.iterdir()] == ["segments.rttm"]
+
+
+@pytest.fixture(scope="module")
+def density_run(tmp_path_factory):
+    root = tmp_path_factory.mktemp("runs")
+    return urban_sound.run(urban_sound.Config.smoke(attention="triweight"), root)
+
+
+def draw(command, run, *arguments, code=0):
+    result = CliRunner().invoke(audioattn, ["attention", command, str(run.path), *map(str, arguments)])
+    assert result.exit_code == code, result.output
+    return result
+
+
+def test_pictures_of_many_clips(density_run, tmp_path):
+    names = list(density_run.predictions["clip"])
+    for command, arguments, expected in (
+        ("plot", ["--first", 3], names[:3]),
+        ("plot", ["--clip", names[4], "--clip", names[1], "--format", "svg"], [names[4], names[1]]),
+        ("panels", ["--first", 2], names[:2]),
+    ):
+        folder = tmp_path / command / str(len(arguments))
+        said = draw(command, density_run, *arguments, "-o", folder).output.split()
+        assert [Path(line).stem for line in said] == [re.sub(r"[^\w.-]+", "_", name) for name in expected]
+        assert {path.name for path in folder.iterdir()} == {Path(line).name for line in said}
+    one = tmp_path / "one.png"
+    draw("panels", density_run, "--first", 1, "--penalties", "", "-o", one)
+    with Image.open(one) as short, Image.open(next((tmp_path / "panels").rglob("*.png"))) as tall:
+        assert tall.height > 1.8 * short.height, "three more value functions"
+
+
+def test_pictures_that_cannot_be_drawn(density_run, make_run, tmp_path):
+    assert (
+        "is one file and there are 2 clips"
+        in draw("plot", density_run, "--first", 2, "-o", tmp_path / "one.png", code=2).stderr
+    )
+    assert "penalties is 'x'" in draw("panels", density_run, "--penalties", "x", code=2).stderr
+    assert "no experiment is called" in draw("panels", Run.load(make_run(["", ""])), code=2).stderr

@@ -155,7 +155,11 @@ def test_a_density_shows_the_function_that_it_reads(study):
     assert [stage["title"] for stage in (entry, front, value)][-1] == "Value function"
     assert value["values"].shape == front["values"].shape
     assert np.isfinite(value["values"]).all()
-    assert len(urban_sound.stages(study[0].select("sparsemax"), clip)) == 2
+    assert len(urban_sound.stages(study[0].select("sparsemax"), clip, penalties=[0.1])) == 2
+    *_, loose, tight = urban_sound.stages(run, clip, penalties=[0.1, 0.001], model=urban_sound.load_model(run))
+    assert [stage["title"] for stage in (loose, tight)] == [f"Value function, penalty {p}" for p in ("0.1", "0.001")]
+    errors = [np.mean((stage["values"] - front["values"]) ** 2) for stage in (loose, tight)]
+    assert errors[1] < errors[0], "a smaller penalty follows the frames more closely"
 
 
 def test_every_field_is_explained():

@@ -18,12 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import AudioError
+from .containers import sample_limit
 
 __all__ = ["DEFAULT_RATE", "Dataset", "locate", "open_sound"]
 
 DEFAULT_RATE = 24_000
 """Hertz of arrays that do not say theirs: those of EPIC-KITCHENS are made so."""
 
+_HIGHEST_RATE = 2**31 - 1
 _SUFFIXES = (".hdf5", ".h5")
 
 
@@ -31,9 +33,16 @@ def locate(path: str | Path) -> tuple[Path, str] | None:
     """The HDF5 file of a path and the name in it; None for a path that goes through no such file."""
     path = Path(path)
     for parent in path.parents:
-        if parent.suffix.lower() in _SUFFIXES and parent.is_file():
+        if parent.suffix.lower() in _SUFFIXES and _is_file(parent):
             return parent, path.relative_to(parent).as_posix()
     return None
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # of a name that is too long for one
+        return False
 
 
 class Dataset:
@@ -57,7 +66,8 @@ class Dataset:
     def read(self, first: int = 0, count: int | None = None) -> NDArray[np.float32]:
         """Samples ``(n, 1)`` from ``first`` on; whole numbers are divided by their largest."""
         last = self.frames if count is None else first + count
-        samples = np.asarray(self._array[first:last], dtype=np.float32)
+        with np.errstate(over="ignore"):  # of float64: what becomes infinite is found by whoever reads it
+            samples = np.asarray(self._array[first:last], dtype=np.float32)
         return (samples * np.float32(self._scale) if self._scale != 1.0 else samples)[:, None]
 
 
@@ -68,7 +78,8 @@ def open_sound(container: Path, name: str) -> Iterator[Dataset]:
     Raises
     ------
     AudioError
-        When h5py is not installed, the file is none, it has no such array, or the array is no sound.
+        When h5py is not installed, the file is none, it has no such array, or the array is no sound; while the block
+        runs, when its samples cannot be read.
 
     Notes
     -----
@@ -82,15 +93,44 @@ def open_sound(container: Path, name: str) -> Iterator[Dataset]:
             f"{container}: reading HDF5 needs h5py, which is not installed; install it with pip install h5py"
         ) from None
     try:
-        file = h5py.File(container, "r")
-    except OSError as error:
-        raise AudioError(f"{container}: no readable HDF5 file ({error}); fetch it again") from None
-    with file:
-        array = file.get(name)
-        if array is None:
-            some = ", ".join(list(file)[:3]) or "nothing"
-            raise AudioError(f"{container}: has no sound {name}; it holds {some} and {max(len(file) - 3, 0)} more")
-        if not isinstance(array, h5py.Dataset) or len(array.shape) != 1 or array.dtype.kind not in "fi":
-            raise AudioError(f"{container}: {name} is no array of samples in one dimension")
-        rate = array.attrs.get("sample_rate", file.attrs.get("sample_rate", DEFAULT_RATE))
-        yield Dataset(array, int(rate))
+        with h5py.File(container, "r") as file:
+            yield _find(h5py, file, container, name)
+    except AudioError:
+        raise
+    except (OSError, RuntimeError, ValueError, KeyError, TypeError) as error:  # h5py raises them all on damage
+        raise AudioError(
+            f"{container}: no readable HDF5 file, or {name} is damaged ({error}); fetch it again"
+        ) from None
+
+
+def _find(h5py: Any, file: Any, container: Path, name: str) -> Dataset:
+    way = name.split("/")
+    for depth in range(1, len(way) + 1):
+        link = file.get("/".join(way[:depth]), getlink=True)
+        if isinstance(link, h5py.ExternalLink):
+            raise AudioError(f"{container}: {name} lies in another file, {link.filename!r}; only this one is read")
+    array = file.get(name)
+    if array is None:
+        some = ", ".join(list(file)[:3]) or "nothing"
+        raise AudioError(f"{container}: has no sound {name}; it holds {some} and {max(len(file) - 3, 0)} more")
+    is_array = isinstance(array, h5py.Dataset) and array.shape is not None
+    if not is_array or len(array.shape) != 1 or array.dtype.kind not in "fi":
+        raise AudioError(f"{container}: {name} is no array of samples in one dimension")
+    if array.external or array.is_virtual:
+        raise AudioError(f"{container}: the samples of {name} lie in other files; only this one is read")
+    limit = sample_limit(container.stat().st_size)
+    if array.shape[0] > limit:
+        raise AudioError(f"{container}: {name} claims {array.shape[0]} samples, a file of this size at most {limit}")
+    rate = array.attrs.get("sample_rate", file.attrs.get("sample_rate", DEFAULT_RATE))
+    if not _is_rate(rate):
+        raise AudioError(
+            f"{container}: the attribute sample_rate of {name} is {rate!r}; it must be a whole number of hertz, 1 to "
+            f"{_HIGHEST_RATE}"
+        )
+    return Dataset(array, int(rate))
+
+
+def _is_rate(value: Any) -> bool:
+    return (
+        np.ndim(value) == 0 and np.asarray(value).dtype.kind in "iuf" and 1 <= value <= _HIGHEST_RATE and value % 1 == 0
+    )

@@ -1,6 +1,6 @@
 """What would make a result wrong, found before training.
 
-Errors: files that are missing or cannot be used as sound, a rate that is not
+Errors: files that are missing, cut off or cannot be used as sound, a rate that is not
 the expected one, clips that stand on both sides of a split (the same group,
 the same sound), values that cannot be parsed, parts and events outside of
 their sound. Warnings: what may be meant (several channels, silence, repeated
@@ -18,6 +18,7 @@ from functools import cached_property
 
 import numpy as np
 
+from ..audio import io
 from ..errors import ManifestError
 from .inspection import Inspection
 from .manifest import EVENT_COLUMNS, UNKNOWN, Manifest, parse_number, split_list
@@ -179,6 +180,11 @@ def _check_files(manifest: Manifest, inspections: Sequence[Inspection], sample_r
             kind = "missing file" if found.kind == "missing" else "unusable sound"
             yield Problem(kind, f"{place}: {found.problem}", (row,))
             continue
+        if found.cut:
+            accepted = manifest.accept_truncated
+            cure = "what is there is used" if accepted else f"fetch it again, or {io.ACCEPT}"
+            message = f"{place}: the file is cut off: {found.cut}; {cure}"
+            yield Problem("cut off", message, (row,), "warning" if accepted else "error")
         if sample_rate is not None and found.sample_rate != sample_rate:
             yield Problem("wrong rate", f"{place}: {found.sample_rate} Hz; it must be {sample_rate} Hz", (row,))
         if found.channels > 1:

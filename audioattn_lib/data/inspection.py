@@ -10,12 +10,14 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..audio import hdf5, io
 from ..errors import AudioError
@@ -24,7 +26,7 @@ from .progress import progress_bar
 
 __all__ = ["Inspection", "inspect_files"]
 
-_VERSION = 1
+_VERSION = 2
 _BLOCK = 1 << 22
 
 
@@ -38,6 +40,8 @@ class Inspection:
         Why it cannot be used, ``""`` where it can.
     kind
         Word for the problem: ``missing``, ``unreadable``, or ``""``.
+    cut
+        What it lacks of what its header promises, ``""`` where it is whole.
     file_hash, sound_hash
         SHA-256 of its bytes, and of its rate and decoded samples: copies in
         another container share the latter.
@@ -55,6 +59,7 @@ class Inspection:
     frames: int = 0
     channels: int = 0
     peak: float = 0.0
+    cut: str = ""
 
     @property
     def duration(self) -> float:
@@ -68,13 +73,13 @@ def inspect_files(paths: Sequence[Path], root: Path, *, progress: bool = False) 
     root = root.absolute()
     memory = cache_directory() / "inspections" / f"{hashlib.sha256(str(root).encode()).hexdigest()[:16]}.json"
     stored = read_json(memory)
-    known = stored["files"] if isinstance(stored, dict) and stored.get("version") == _VERSION else {}
+    known = stored.get("files") if isinstance(stored, dict) and stored.get("version") == _VERSION else None
+    known = known if isinstance(known, dict) else {}
     states = {path: _state(path) for path in distinct}
     results: dict[Path, Inspection] = {}
     for path, state in states.items():
-        entry = known.get(os.path.relpath(path.absolute(), root))
-        if state is not None and entry is not None and entry["state"] == state:
-            results[path] = Inspection(**entry["found"])
+        if state is not None and (found := _remembered(known.get(_name(path, root)), state)) is not None:
+            results[path] = found
     waiting = [path for path in distinct if path not in results]
     if waiting:
         with (
@@ -87,18 +92,29 @@ def inspect_files(paths: Sequence[Path], root: Path, *, progress: bool = False) 
         entries = dict(known)
         for path in waiting:
             if states[path] is not None:
-                name = os.path.relpath(path.absolute(), root)
-                entries[name] = {"state": states[path], "found": asdict(results[path])}
+                entries[_name(path, root)] = {"state": states[path], "found": asdict(results[path])}
         with contextlib.suppress(OSError):  # a cache that cannot be written costs time, not results
             write_json(memory, {"version": _VERSION, "files": entries})
     return [results[path] for path in paths]
+
+
+def _name(path: Path, root: Path) -> str:
+    return os.path.relpath(path.absolute(), root)
+
+
+def _remembered(entry: Any, state: list[int]) -> Inspection | None:
+    """What is remembered of a file in this state; None where nothing is, or nothing that can be read."""
+    try:
+        return Inspection(**entry["found"]) if entry["state"] == state else None
+    except (TypeError, KeyError):
+        return None
 
 
 def _state(path: Path) -> list[int] | None:
     inside = hdf5.locate(path)
     try:
         status = (path if inside is None else inside[0]).stat()
-    except OSError:
+    except (OSError, ValueError):
         return None
     return [status.st_size, status.st_mtime_ns]
 
@@ -107,42 +123,52 @@ def _inspect(path: Path) -> Inspection:
     inside = hdf5.locate(path)
     if inside is not None:
         return _inspect_part(*inside)
+    file_hash = ""
     try:
-        content = path.read_bytes()
+        with open(path, "rb") as file:
+            file_hash = hashlib.file_digest(file, "sha256").hexdigest()
+        with io.open_stream(path, accept_truncated=True) as stream:
+            rate, channels = stream.sample_rate, stream.channels
+            frames, problem, sound_hash, peak = _listen(stream.blocks(), rate, channels)
+            cut = stream.cut
+            if not cut and stream.claimed is not None and frames < stream.claimed:
+                cut = f"its header promises {stream.claimed} samples, {frames} can be read"
     except FileNotFoundError:
         return Inspection("no such file", "missing")
     except OSError as error:
-        return Inspection(f"cannot be opened ({error.strerror})", "unreadable")
-    file_hash = hashlib.sha256(content).hexdigest()
-    try:
-        samples, rate = io.decode(content, path)
-    except AudioError as error:
+        return Inspection(f"cannot be opened ({error.strerror})", "unreadable", file_hash)
+    except ValueError as error:  # AudioError among them; a name with NUL is another
         return Inspection(str(error).removeprefix(f"{path}: "), "unreadable", file_hash)
-    digest = hashlib.sha256(f"{rate}:{samples.shape}:".encode())
-    digest.update(np.ascontiguousarray(samples).data)
-    return Inspection(
-        "", "", file_hash, digest.hexdigest(), rate, len(samples), samples.shape[1], float(np.abs(samples).max())
-    )
+    if problem:
+        return Inspection(problem, "unreadable", file_hash)
+    return Inspection("", "", file_hash, sound_hash, rate, frames, channels, peak, cut)
+
+
+def _listen(blocks: Iterable[NDArray[np.float32]], rate: int, channels: int) -> tuple[int, str, str, float]:
+    """Samples of a channel of a sound, why it cannot be used, its hash and its largest magnitude."""
+    digest = hashlib.sha256(f"{rate}:{channels}:".encode())
+    frames, bad, peak = 0, 0, 0.0
+    for block in blocks:
+        frames += len(block)
+        loudest = float(np.abs(block).max())
+        if not np.isfinite(loudest):
+            bad += int(block.size - np.isfinite(block).sum())
+        peak = max(peak, loudest)
+        digest.update(np.ascontiguousarray(block).data)
+    return frames, io.describe_unusable(frames, frames * channels, bad, peak), digest.hexdigest(), peak
 
 
 def _inspect_part(container: Path, name: str) -> Inspection:
     """A sound inside an HDF5 file, a block at a time: it may be hours."""
-    digest = hashlib.sha256()
-    peak = 0.0
     try:
         with hdf5.open_sound(container, name) as sound:
-            rate, frames = sound.sample_rate, sound.frames
-            digest.update(f"{rate}:{(frames, 1)}:".encode())
-            for first in range(0, frames, _BLOCK):
-                block = sound.read(first, min(_BLOCK, frames - first))
-                if not np.isfinite(block).all():
-                    return Inspection(f"{name} holds samples that are NaN or infinite", "unreadable")
-                peak = max(peak, float(np.abs(block).max()))
-                digest.update(np.ascontiguousarray(block).data)
+            rate, total = sound.sample_rate, sound.frames
+            starts = range(0, total, _BLOCK)
+            blocks = (sound.read(first, min(_BLOCK, total - first)) for first in starts)
+            frames, problem, sound_hash, peak = _listen(blocks, rate, 1)
     except AudioError as error:
         message = str(error).removeprefix(f"{container}: ")
         return Inspection(message, "missing" if message.startswith("has no sound") else "unreadable")
-    if frames < io.MINIMUM_SAMPLES:
-        return Inspection(f"{name} has {frames} samples; a sound needs at least {io.MINIMUM_SAMPLES}", "unreadable")
-    found = digest.hexdigest()
-    return Inspection("", "", found, found, rate, frames, 1, peak)
+    if problem:
+        return Inspection(f"{name}: {problem}", "unreadable")
+    return Inspection("", "", sound_hash, sound_hash, rate, frames, 1, peak)

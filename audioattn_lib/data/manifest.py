@@ -52,6 +52,8 @@ NO_LABEL = ("", "none")
 UNKNOWN = "?"
 """Label of a clip that can be predicted and not be scored."""
 
+_MOST_DIGITS = 18
+
 _SOURCE_COLUMNS = ("source_clip",)
 """Columns that are taken as ``group`` when there is none: one recording must never be on both sides."""
 
@@ -82,6 +84,8 @@ class Manifest:
         Line of ``source`` that each row stands on; counted from 2 when empty.
     numeric
         Labels are numbers even if all of them are whole; by default they are looked at, see :attr:`kind`.
+    accept_truncated
+        Take what is there of files that were cut off; by default they are errors.
 
     Raises
     ------
@@ -99,6 +103,7 @@ class Manifest:
     source: Path | None = None
     lines: tuple[int, ...] = field(default=(), repr=False)
     numeric: bool = False
+    accept_truncated: bool = False
 
     def __post_init__(self) -> None:
         table = self.table.reset_index(drop=True).fillna("").astype(str)
@@ -224,7 +229,8 @@ class Manifest:
         if self.kind == "number":
             return []
         found = {part for label in self.table["label"] for part in self._split_label(label)}
-        whole = all(name.isdigit() for name in found)
+        # Other digits than 0 to 9, and more of them than a number has, are names.
+        whole = all(name.isascii() and name.isdecimal() and len(name) <= _MOST_DIGITS for name in found)
         return sorted(found, key=lambda name: (int(name), name) if whole else (0, name))
 
     def label_indices(self) -> NDArray[np.int64]:
@@ -272,7 +278,8 @@ class Manifest:
         start = self._number("start", row) if self._has("start", row) else 0.0
         stop = self._number("stop", row) if self._has("stop", row) else None
         if start < 0 or (stop is not None and stop <= start):
-            raise ManifestError(f"{self.where(row)}: start {start:g} and stop {stop:g} s; 0 <= start < stop is needed")
+            end = "the end of the file" if stop is None else f"{stop:g} s"
+            raise ManifestError(f"{self.where(row)}: start {start:g} s and stop {end}; 0 <= start < stop is needed")
         return start, stop
 
     def events(self, row: int) -> list[Event]:
@@ -322,14 +329,14 @@ class Manifest:
         for row, path in enumerate(self.paths):
             start, stop = self.bounds(row)
             if stop is None:
-                stop = lengths.get(path) or lengths.setdefault(path, io.info(path).duration)
+                stop = lengths.get(path) or lengths.setdefault(path, self._duration(path))
             durations[row] = stop - start
         return durations
 
     def read_audio(self, row: int, sample_rate: int | None = None) -> tuple[NDArray[np.float32], int]:
         """Samples of a clip ``(n,)`` and their rate; see :func:`audioattn_lib.audio.io.read`."""
         start, stop = self.bounds(row)
-        return io.read(self.paths[row], sample_rate, start=start, stop=stop)
+        return io.read(self.paths[row], sample_rate, start=start, stop=stop, accept_truncated=self.accept_truncated)
 
     def subset(self, rows: Sequence[int] | NDArray[Any]) -> Manifest:
         """The corpus of these rows, in this order."""
@@ -355,6 +362,9 @@ class Manifest:
                 raise ManifestError(f"{path}: {inspection.problem}; run `audioattn data check {self.root}`")
             digest.update(inspection.file_hash.encode())
         return digest.hexdigest()
+
+    def _duration(self, path: Path) -> float:
+        return io.info(path, accept_truncated=self.accept_truncated).duration
 
     def _column(self, name: str) -> Sequence[str]:
         return list(self.table[name]) if name in self.table else [""] * len(self)

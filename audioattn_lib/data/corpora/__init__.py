@@ -8,6 +8,7 @@ Book page: ``data``.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -126,7 +127,9 @@ SYNTHETIC: Mapping[str, Callable[..., Manifest]] = MappingProxyType(
 """Corpora that the library makes itself, by name."""
 
 
-def load(name_or_path: str | Path, cache: str | Path | None = None, **options: Any) -> Manifest:
+def load(
+    name_or_path: str | Path, cache: str | Path | None = None, *, accept_truncated: bool = False, **options: Any
+) -> Manifest:
     """Load a corpus.
 
     Parameters
@@ -137,6 +140,8 @@ def load(name_or_path: str | Path, cache: str | Path | None = None, **options: A
         that the environment variable ``AUDIOATTN_DATA`` names.
     cache
         Where corpora that are made are kept; the cache of the library by default.
+    accept_truncated
+        Take what is there of sounds that were cut off, of any corpus on disk; by default they are errors.
     options
         Options of the corpus: of ``city`` those of
         :class:`~audioattn_lib.data.synthetic.city.CityOptions`, of the
@@ -155,13 +160,15 @@ def load(name_or_path: str | Path, cache: str | Path | None = None, **options: A
     Book page: ``data``.
     """
     name = str(name_or_path)
+    if not isinstance(accept_truncated, bool):
+        raise ConfigError(f"accept_truncated is {accept_truncated!r}; it must be True or False")
     if name in SYNTHETIC:
         return SYNTHETIC[name](cache=cache, **options)
     path = _find(name)
     for layout in LAYOUTS.values():
         if layout.matches(path):
             try:
-                return layout.load(path, **options)
+                return dataclasses.replace(layout.load(path, **options), accept_truncated=accept_truncated)
             except TypeError as error:
                 if "unexpected keyword" not in str(error):
                     raise

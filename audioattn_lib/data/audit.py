@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import pandas as pd
 
 from ..audio import io
 from ..errors import ManifestError
@@ -304,9 +305,15 @@ def _check_repetition(manifest: Manifest, inspections: Sequence[Inspection]) -> 
 def _crosses(manifest: Manifest, rows: Sequence[int]) -> str:
     """Name of the column that separates the rows, ``""`` where none does."""
     for column in SPLIT_COLUMNS:
-        if column in manifest.table and manifest.table[column].iloc[list(rows)].nunique() > 1:
+        if column in manifest.table and _sides(manifest, column).iloc[list(rows)].nunique() > 1:
             return column
     return ""
+
+
+def _sides(manifest: Manifest, column: str) -> pd.Series:
+    """What must not be mixed: folds, and splits of which all that are tests, as ``test_seen``, are one side."""
+    values = manifest.table[column]
+    return values if column == "fold" else values.where(~values.str.startswith("test"), "test")
 
 
 def _check_groups(manifest: Manifest) -> Iterator[Problem]:
@@ -314,13 +321,14 @@ def _check_groups(manifest: Manifest) -> Iterator[Problem]:
     for column in SPLIT_COLUMNS:
         if column not in table:
             continue
+        sides = _sides(manifest, column)
         if "group" in table:
             for name, rows in table[table["group"] != ""].groupby("group").groups.items():
-                counts = table.loc[rows, column].value_counts()
+                counts = sides[rows].value_counts()
                 if len(counts) < 2:
                     continue
                 home = counts.index[0]
-                away = tuple(int(row) for row in rows if table.at[row, column] != home)
+                away = tuple(int(row) for row in rows if sides[row] != home)
                 listed = ", ".join(f"{side} ({count} clips)" for side, count in counts.items())
                 yield Problem(
                     f"group across {column}s",
@@ -328,7 +336,7 @@ def _check_groups(manifest: Manifest) -> Iterator[Problem]:
                     away,
                 )
         elif "speaker" in table:
-            shared = table.groupby("speaker")[column].nunique()
+            shared = sides.groupby(table["speaker"]).nunique()
             count = int((shared > 1).sum())
             if count:
                 yield Problem(

@@ -73,8 +73,10 @@ class AttentionPattern(ABC):
     def check(self, grid: PatchGrid) -> None:  # noqa: B027 - a pattern without numbers fits every grid
         """Raise a :class:`~audioattn_lib.errors.ConfigError` where the pattern does not fit the grid."""
 
-    def bias(self, positions: Positions, grid: PatchGrid) -> Float[Tensor, "patches patches"] | None:
-        """What is added to the scores between patches, float32 ``(n, n)``; None adds nothing."""
+    def bias(
+        self, positions: Positions, grid: PatchGrid, dtype: torch.dtype = torch.float32
+    ) -> Float[Tensor, "patches patches"] | None:
+        """What is added to the scores between patches, exact in ``dtype``, ``(n, n)``; None adds nothing."""
         return None
 
     def mask(

@@ -300,7 +300,7 @@ class AttentionPlan:
 
     def _bias_table(self, dtype: torch.dtype) -> Float[Tensor, "tokens tokens"]:
         if dtype not in self._bias:
-            price = self.pattern.bias(self.positions, self.grid)
+            price = self.pattern.bias(self.positions, self.grid, dtype)
             assert price is not None
             g = self.n_global
             self._bias[dtype] = F.pad(price, (g, 0, g, 0)).to(self.device, dtype)

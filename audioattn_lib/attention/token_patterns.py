@@ -169,9 +169,11 @@ class DistancePenalty(AttentionPattern):
         """The whole grid for every patch."""
         return self._whole(positions, grid)
 
-    def bias(self, positions: Positions, grid: PatchGrid) -> Float[Tensor, "patches patches"] | None:
-        """The price of every pair, at most 0, float32 ``(n, n)``."""
+    def bias(
+        self, positions: Positions, grid: PatchGrid, dtype: torch.dtype = torch.float32
+    ) -> Float[Tensor, "patches patches"] | None:
+        """The price of every pair, at most 0, in ``dtype``, ``(n, n)``."""
         width, stripe = self.width or 3 * grid.columns, self.stripe or grid.columns
         distance = (positions[:, None] - positions).abs()
         steps = (torch.div(distance - width, stripe, rounding_mode="floor") + 1).clamp(min=0)
-        return -torch.log1p(self.scale * steps.float())
+        return -torch.log1p(self.scale * steps.to(dtype))

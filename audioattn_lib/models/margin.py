@@ -157,17 +157,17 @@ class CosineClassifier(nn.Module):
 
     def loss(self, logits: Float[Tensor, "batch classes"], targets: Int[Tensor, " batch"]) -> Float[Tensor, ""]:
         """Mean margin loss of logits made by this classifier."""
-        cosines = logits / self.scale
+        cosines = at_least_float32(logits) / self.scale
         if self.kind == "angular":
             cosines = angular_margin(cosines, targets, self.margin)
         else:
             full = additive_margin(cosines, targets, self.margin)
-            cosines = full if not self.annealing else cosines + (full - cosines) * self._share()
+            cosines = full if not self.annealing else cosines + (full - cosines) * self._share(cosines.dtype)
         return F.cross_entropy(self.scale * cosines, targets)
 
-    def _share(self) -> Tensor:
+    def _share(self, dtype: torch.dtype) -> Tensor:
         """Share of the margin at this update, which is counted in training."""
-        update = torch.div(self.updates, self.annealing, rounding_mode="floor").to(torch.float32)
+        update = torch.div(self.updates, self.annealing, rounding_mode="floor").to(dtype)
         if self.training:
             self.updates += 1
         return 1 / (1 + 1000 / (1 + 1e-4 * update) ** 2)
@@ -178,7 +178,7 @@ class CosineClassifier(nn.Module):
 
 
 class LinearClassifier(nn.Linear):
-    r"""Linear logits, and the focal loss that trains them, :math:`-(1 - p_y)^\gamma \log p_y`.
+    r"""Linear logits, and the focal loss that trains them, :math:`(1 - e^{-\ell})^\gamma\,\ell` of the cross entropy.
 
     Parameters
     ----------
@@ -186,23 +186,33 @@ class LinearClassifier(nn.Linear):
         Width of the embeddings and classes, at least 1.
     focus
         :math:`\gamma`, at least 0; 0 is the cross entropy.
+    published
+        Focus on the mean of the batch, as in the code released with the accents
+        chapter's source: :math:`\ell` is then the mean cross entropy, and a clip
+        counts more where its company is hard too. By default :math:`\ell = -\log p_y`
+        is each clip's own, as in the paper of the focal loss, and the mean is taken
+        of the losses.
 
     Notes
     -----
-    The focus is each clip's own; the published code weighs the mean of the
-    batch. Source: Lin et al., ICCV 2017, section 3. Book page: ``accents``.
+    The gradient is 0 where the cross entropy rounds to 0. Sources: Lin et al.,
+    ICCV 2017, section 3; India et al., ICASSP 2021, for the published code. Book page:
+    ``accents``.
     """
 
-    def __init__(self, features: int, n_classes: int, *, focus: float = 0.0) -> None:
+    def __init__(self, features: int, n_classes: int, *, focus: float = 0.0, published: bool = False) -> None:
         if not 0 <= focus < math.inf:
             raise ConfigError(f"focus is {focus}; it must be a finite number, at least 0")
         super().__init__(features, n_classes)
         self.focus = focus
+        self.published = published
 
     def loss(self, logits: Float[Tensor, "batch classes"], targets: Int[Tensor, " batch"]) -> Float[Tensor, ""]:
         """Mean loss of logits made by this classifier."""
         each = F.cross_entropy(at_least_float32(logits), targets, reduction="none")
-        return (each * (1 - torch.exp(-each)) ** self.focus).mean() if self.focus else each.mean()
+        if not self.focus:
+            return each.mean()
+        return _focal(each.mean() if self.published else each, self.focus).mean()
 
 
 def build_classifier(
@@ -214,11 +224,12 @@ def build_classifier(
     scale: float = 30.0,
     annealing: int = 0,
     focus: float = 2.0,
+    published_focus: bool = False,
 ) -> CosineClassifier | LinearClassifier:
     """Make a classifier by the name of its loss, one of :data:`LOSSES`.
 
     ``margin``, ``scale`` and ``annealing`` are those of :class:`CosineClassifier`,
-    ``focus`` that of the focal loss; a loss takes what it has.
+    ``focus`` and ``published_focus`` those of the focal loss; a loss takes what it has.
 
     Notes
     -----
@@ -229,8 +240,15 @@ def build_classifier(
     if loss == "aam_softmax":
         return CosineClassifier(features, n_classes, margin=margin, scale=scale)
     if loss in ("softmax", "focal"):
-        return LinearClassifier(features, n_classes, focus=focus if loss == "focal" else 0.0)
+        return LinearClassifier(features, n_classes, focus=focus if loss == "focal" else 0.0, published=published_focus)
     raise ConfigError(f"loss is {loss!r}; it must be one of {', '.join(LOSSES)}")
+
+
+def _focal(loss: Tensor, focus: float) -> Tensor:
+    """(1 - exp(-loss))^focus loss; at 0 the slope of a power below 1 has no bound, that of the product is 0."""
+    positive = loss > 0
+    kept = torch.where(positive, loss, 1.0)
+    return torch.where(positive, kept * (-torch.expm1(-kept)) ** focus, 0.0)
 
 
 def _require_margin(margin: float, kind: str = "angular") -> None:

@@ -55,7 +55,7 @@ def reference(pattern, grid, query, key, value, n_global=2, positions=None, vali
     """The definition: all pairs, minus infinity where the pattern says no."""
     scores = query @ key.transpose(-1, -2) / math.sqrt(query.shape[-1])
     scores = scores.masked_fill(~pattern.mask(grid, n_global, positions), -torch.inf)
-    bias = pattern.bias(grid.positions() if positions is None else positions, grid)
+    bias = pattern.bias(grid.positions() if positions is None else positions, grid, scores.dtype)
     if bias is not None:
         padded = torch.zeros_like(scores[0, 0])
         padded[n_global:, n_global:] = bias
@@ -319,6 +319,11 @@ def test_the_published_penalty():
     grid = PatchGrid(12, 99)
     ours = DistancePenalty().bias(grid.positions(), grid)
     assert torch.equal(ours, DistancePenalty(297, 99, 16).bias(grid.positions(), grid))
+    exact = DistancePenalty().bias(grid.positions(), grid, torch.float64)
+    steps = (
+        ((grid.positions()[:, None] - grid.positions()).abs() - 297).div(99, rounding_mode="floor").add(1).clamp(min=0)
+    )
+    torch.testing.assert_close(exact, -(1 + 16 * steps.double()).log(), atol=0, rtol=1e-15)
     for distance in (0, 296, 297, 395, 396, 1000):
         steps = sum(1 for k in range(297, grid.size, 99) if k <= distance)
         assert ours[0, distance] == pytest.approx(-math.log(1 + 16 * steps))

@@ -143,6 +143,48 @@ def test_the_focal_loss_without_focus_is_the_cross_entropy():
     assert build_classifier("focal", 4, 3).loss(logits, targets) < focal.loss(logits, targets)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("focus", [0.1, 0.5, 1.0, 2.0])
+def test_the_focal_loss_has_a_gradient_where_the_cross_entropy_rounds_to_nothing(dtype, focus):
+    focal = build_classifier("focal", 4, 3, focus=focus)
+    logits = torch.tensor([[200.0, 0.0, 0.0], [10.0, 0.0, 0.0], [1.0, 0.0, 0.0]], dtype=dtype, requires_grad=True)
+    targets = torch.zeros(3, dtype=torch.long)
+    (gradient,) = torch.autograd.grad(focal.loss(logits, targets), logits, create_graph=True)
+    (second,) = torch.autograd.grad(gradient.square().sum(), logits)
+    assert gradient.isfinite().all()
+    assert second.isfinite().all()
+    assert gradient[0].abs().max() < 1e-6
+    assert (gradient[1:, 0] < 0).all(), "a clip that is not yet sure still learns"
+
+
+@pytest.mark.parametrize("published", [False, True])
+@pytest.mark.parametrize("focus", [0.0, 0.5, 2.0])
+def test_the_gradients_of_the_focal_loss_are_the_gradients(focus, published):
+    focal = build_classifier("focal", 4, 3, focus=focus, published_focus=published)
+    logits = torch.randn(4, 3, dtype=torch.float64, requires_grad=True)
+    targets = torch.tensor([0, 1, 2, 0])
+    assert torch.autograd.gradcheck(lambda x: focal.loss(x, targets), logits)
+    assert torch.autograd.gradgradcheck(lambda x: focal.loss(x, targets), logits)
+
+
+def test_the_focus_is_each_clips_own_or_as_published_that_of_the_batch():
+    logits, targets = torch.randn(5, 3), torch.tensor([0, 1, 2, 2, 0])
+    own, batch = (build_classifier("focal", 4, 3, published_focus=published) for published in (False, True))
+    alone = [own.loss(logits[i : i + 1], targets[i : i + 1]) for i in range(5)]
+    torch.testing.assert_close(own.loss(logits, targets), torch.stack(alone).mean())
+    torch.testing.assert_close(batch.loss(logits[:1], targets[:1]), alone[0])
+    mean = F.cross_entropy(logits, targets)
+    torch.testing.assert_close(batch.loss(logits, targets), (1 - torch.exp(-mean)) ** 2 * mean)
+
+
+def test_the_share_of_the_margin_has_the_digits_of_the_logits():
+    classifier = build_classifier("am_softmax", 4, 3, annealing=1)
+    logits, targets = classifier(torch.randn(5, 4, dtype=torch.float64)), torch.tensor([0, 1, 2, 2, 0])
+    classifier.updates.fill_(123_457)
+    wanted = build_classifier("am_softmax", 4, 3, margin=0.4 / (1 + 1000 / (1 + 12.3457) ** 2)).loss(logits, targets)
+    assert abs(classifier.eval().loss(logits, targets) / wanted - 1) < 1e-14
+
+
 def test_what_cannot_be_is_named():
     with pytest.raises(ConfigError, match="front_end is 'vgg5l'; it must be one of vgg3l, vgg4l, resnet34"):
         build_front_end("vgg5l", 80, 64)

@@ -131,7 +131,7 @@ def select_runs(saliency: Saliency, lengths: Lengths = None, *, clock: FrameCloc
         above = above & padding.mask
     edge = F.pad(above.long(), (1, 1)).diff(dim=1)  # (B, T + 1): 1 where a run begins, -1 where it has ended
     runs = (edge == 1).sum(dim=1)
-    count = max(int(runs.max()), 1)
+    count = max(int(runs.max()), 1) if len(runs) else 1
     there = torch.arange(count, device=saliency.device) < runs[:, None]
     first, last = (_places(edge == sign, count) for sign in (1, -1))
     total = F.pad(valid.cumsum(dim=1), (1, 0))

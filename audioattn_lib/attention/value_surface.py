@@ -198,7 +198,7 @@ class ValueSurface:
 
     def _clips(self, lengths: Sequence[int], n_frames: int, dtype: torch.dtype, device: torch.device) -> _Axis:
         """The time axes of a padded batch, 0 on padding; a single one where all lengths are equal."""
-        different = sorted(set(lengths))
+        different = sorted(set(lengths)) or [n_frames]  # of no clip any axis will do
         axes = [self._axis(self.along, length, dtype, device) for length in different]
         places = torch.zeros(len(axes), n_frames, len(self.along), dtype=dtype, device=device)
         for row, axis in zip(places, axes, strict=True):

@@ -363,13 +363,16 @@ class LogMel(nn.Module):
             lengths = torch.as_tensor(lengths).to(device=waveforms.device, dtype=torch.int64)
             if lengths.shape != (batch,):
                 raise ValueError(f"lengths have shape {tuple(lengths.shape)}; they must be ({batch},)")
-            shortest, longest = (int(value) for value in lengths.aminmax())
+            shortest, longest = (int(value) for value in lengths.aminmax()) if batch else (samples, samples)
             if shortest < 1 or longest > samples:
                 raise ValueError(f"lengths lie in [{shortest}, {longest}]; they must lie in [1, {samples}]")
             ragged = shortest < samples
             waveforms = waveforms[:, :longest]
         dtype = torch.float64 if waveforms.dtype == torch.float64 else torch.float32
         n_frames = self.count_frames(lengths)
+        if not batch:  # a transform of nothing is an error
+            frames = int(self.count_frames(torch.tensor(samples)))
+            return waveforms.new_zeros(0, frames, self.n_mels, dtype=dtype), n_frames
         with torch.autocast(waveforms.device.type, enabled=False):
             x = waveforms.to(dtype)
             if ragged:

@@ -307,9 +307,8 @@ class Playback(nn.Module):
                 clips = clips.keep(~sure)
                 if not len(clips.rows):
                     break
-        if len(clips.rows):
+        if answer is None or len(clips.rows):
             answer = _put(answer, self.decoder.fuse(clips.heard), clips.rows, batch)
-        assert answer is not None
         shape = (batch, stages - 1, max((part.shape[1] for part in bounds), default=0), 2)
         played = torch.full(shape, torch.nan, dtype=torch.float64, device=waveforms.device)
         for playback, part in enumerate(bounds):

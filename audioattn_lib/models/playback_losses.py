@@ -66,10 +66,10 @@ def playback_loss(
         return _losses(logits, targets, several_labels)
 
     stages = torch.stack([losses(one) for one in heard.stage_logits.unbind(1)], dim=1)  # (B, stages)
-    loss = losses(heard.logits).mean() + stage_weight * stages.mean()
+    loss = _mean(losses(heard.logits)) + stage_weight * _mean(stages)
     if heard.salient_logits is not None:
         salient = torch.stack([losses(one) for one in heard.salient_logits.unbind(1)])
-        loss = loss + salient_weight * salient.mean()
+        loss = loss + salient_weight * _mean(salient)
     return loss + rank_weight * rank_loss(stages, margin)
 
 
@@ -98,7 +98,12 @@ def rank_loss(losses: Float[Tensor, "batch stages"], margin: float = 0.05) -> Fl
     n = losses.shape[1]
     first, second = torch.triu_indices(n, n, offset=1, device=losses.device)
     worse = losses[:, second] - losses.detach()[:, first] + margin
-    return (worse.clamp(min=0) / (second - first)).sum(dim=1).mean()
+    return _mean((worse.clamp(min=0) / (second - first)).sum(dim=1))
+
+
+def _mean(losses: Tensor) -> Tensor:
+    """Their mean; 0 of none, such as those of a batch without clips."""
+    return losses.sum() / max(losses.numel(), 1)
 
 
 def _losses(logits: Tensor, targets: Tensor, several_labels: bool) -> Tensor:

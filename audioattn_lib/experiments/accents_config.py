@@ -20,7 +20,7 @@ from ..audio.voice_augmentation import VoiceAugmentation
 from ..models.embedding import FRONT_ENDS
 from ..models.margin import LOSSES, build_classifier
 from ..models.utterance_pooling import POOLINGS
-from .fields import WithPresets, require, require_choice
+from .fields import WithPresets, check_declared, require, require_choice
 
 __all__ = ["OPTIMIZERS", "Config"]
 
@@ -104,6 +104,7 @@ class Config(WithPresets):
     skip_bad_clips: bool = field(default=False, metadata={"help": "leave out clips that fail the check, and say which"})
 
     def __post_init__(self) -> None:
+        check_declared(self, as_text=("fold",))
         allowed = {
             "pooling": tuple(POOLINGS),
             "attention": tuple(VARIANTS),
@@ -122,7 +123,6 @@ class Config(WithPresets):
         }
         for name, values in allowed.items():
             require_choice(self, name, values)
-        object.__setattr__(self, "fold", str(self.fold))
         whole = ("heads", "n_queries", "channels", "embedding_size", "n_mels", "epochs", "plateau", "batch_size")
         for name in (*whole, "accumulation", "validate_every"):
             require(self, name, getattr(self, name) >= 1, "at least 1")

@@ -6,9 +6,10 @@ import dataclasses
 from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar, Self, TypeVar
 
+from ..declarations import check_declared, shorten
 from ..errors import ConfigError
 
-__all__ = ["WithPresets", "choose_numbers", "require", "require_choice"]
+__all__ = ["WithPresets", "check_declared", "choose_numbers", "require", "require_choice"]
 
 N = TypeVar("N", int, float)
 
@@ -16,7 +17,7 @@ N = TypeVar("N", int, float)
 def require(config: Any, name: str, holds: bool, what: str) -> None:
     """Raise a :class:`ConfigError` that names the field, its value and what it must be, unless ``holds``."""
     if not holds:
-        raise ConfigError(f"{name} is {getattr(config, name)!r}; it must be {what}")
+        raise ConfigError(f"{name} is {shorten(getattr(config, name))}; it must be {what}")
 
 
 def require_choice(config: Any, name: str, choices: Sequence[str]) -> None:
@@ -39,7 +40,7 @@ class WithPresets:
         ConfigError
             When there is no such preset or no such field; the message lists what there is.
         """
-        if name not in cls.PRESETS:
+        if not isinstance(name, str) or name not in cls.PRESETS:
             raise ConfigError(f"preset is {name!r}; it must be one of {', '.join(cls.PRESETS)}")
         known = [field.name for field in dataclasses.fields(cls)]  # type: ignore[arg-type]
         unknown = sorted(changes.keys() - set(known))

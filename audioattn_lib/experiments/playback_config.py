@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..models.playback_layers import FUSIONS, LOCATIONS
-from .fields import WithPresets, require, require_choice
+from .fields import WithPresets, check_declared, require, require_choice
 
 __all__ = ["SELECTIONS", "SIZES", "TRAININGS", "Config"]
 
@@ -71,6 +71,7 @@ class Config(WithPresets):
     skip_bad_clips: bool = field(default=False, metadata={"help": "leave out clips that fail the check, and say which"})
 
     def __post_init__(self) -> None:
+        check_declared(self, as_text=("fold",))
         for name, values in {
             "selection": SELECTIONS,
             "size": SIZES,
@@ -82,7 +83,6 @@ class Config(WithPresets):
             "precision": ("auto", "float32", "bfloat16"),
         }.items():
             require_choice(self, name, values)
-        object.__setattr__(self, "fold", str(self.fold))
         for name in ("n_segments", "views", "encoder_epochs", "epochs", "batch_size"):
             require(self, name, getattr(self, name) >= 1, "at least 1")
         for name in ("seed", "playbacks", "clip_seconds", "temperature", "weight_decay", "mixup", "cutmix"):

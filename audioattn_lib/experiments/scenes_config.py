@@ -13,7 +13,7 @@ from ..attention.patterns import parse_patterns
 from ..models.input_scaling import CENTRINGS
 from ..models.transformer_layers import ARCHITECTURES, PRESETS
 from ..training.averaging import AVERAGES
-from .fields import WithPresets, require, require_choice
+from .fields import WithPresets, check_declared, require, require_choice
 
 __all__ = ["CNN", "FRONT_ENDS", "SCHEDULES", "Config"]
 
@@ -83,6 +83,7 @@ class Config(WithPresets):
     skip_bad_clips: bool = field(default=False, metadata={"help": "leave out clips that fail the check, and say which"})
 
     def __post_init__(self) -> None:
+        check_declared(self)
         for name, values in {
             "size": (*PRESETS, *ARCHITECTURES, CNN),
             "centring": CENTRINGS,

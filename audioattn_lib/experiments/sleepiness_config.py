@@ -12,7 +12,7 @@ from ..attention.variants import VARIANTS as MECHANISMS
 from ..models.recurrence import CELLS
 from ..models.seq2seq import LOSSES, NETWORKS, VARIANTS
 from ..training.regression import REGRESSORS
-from .fields import WithPresets, require, require_choice
+from .fields import WithPresets, check_declared, require, require_choice
 
 __all__ = ["FRONT_END", "MAPS", "REGRESSION", "SPECTROGRAM", "Config"]
 
@@ -68,6 +68,7 @@ class Config(WithPresets):
     skip_bad_clips: bool = field(default=False, metadata={"help": "leave out clips that fail the check, and say which"})
 
     def __post_init__(self) -> None:
+        check_declared(self)
         allowed = {
             "network": tuple(NETWORKS),
             "attention": MAPS,

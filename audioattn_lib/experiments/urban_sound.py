@@ -55,7 +55,7 @@ from .classification import (
 )
 from .corpus import Clip, PreparedCorpus, load_checked
 from .directories import make_once, open_run, resolve_fold
-from .fields import WithPresets, require, require_choice
+from .fields import WithPresets, check_declared, require, require_choice
 from .many import run_all
 from .study import Study, choose
 
@@ -137,6 +137,7 @@ class Config(WithPresets):
     skip_bad_clips: bool = field(default=False, metadata={"help": "leave out clips that fail the check, and say which"})
 
     def __post_init__(self) -> None:
+        check_declared(self, as_text=("fold",))
         allowed = {
             "attention": (*ATTENTIONS, CONTROL),
             "protocol": ("nested", "published"),
@@ -152,8 +153,6 @@ class Config(WithPresets):
         }
         for name, values in allowed.items():
             require_choice(self, name, values)
-        object.__setattr__(self, "fold", str(self.fold))
-        object.__setattr__(self, "basis_widths", tuple(float(width) for width in self.basis_widths))
         for name in (
             "n_mels",
             "recurrent_size",

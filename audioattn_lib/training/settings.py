@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..declarations import check_declared
 from ..errors import ConfigError
 
 __all__ = ["TrainingSettings"]
@@ -63,6 +64,7 @@ class TrainingSettings:
     validate_every: int = 1
 
     def __post_init__(self) -> None:
+        check_declared(self)
         if self.epochs < 1:
             raise ConfigError(f"epochs is {self.epochs}; it must be at least 1")
         for name in ("accumulation", "plateau_patience", "validate_every"):

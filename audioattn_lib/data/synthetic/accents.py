@@ -25,6 +25,7 @@ from types import MappingProxyType
 import numpy as np
 from numpy.random import Generator
 
+from ...declarations import check_declared
 from ...errors import ConfigError
 from .acoustics import Sound
 from .corpus import make_once, parse_options, random_numbers, require_range, require_whole, write_clips
@@ -121,7 +122,7 @@ class AccentsOptions:
     def __post_init__(self) -> None:
         if isinstance(self.accents, str):  # as a command line gives them
             object.__setattr__(self, "accents", [name.strip() for name in self.accents.split(",")])
-        object.__setattr__(self, "accents", tuple(self.accents))
+        check_declared(self)
         unknown = [name for name in self.accents if name not in ACCENTS]
         if unknown or len(set(self.accents)) != len(self.accents) or len(self.accents) < 2:
             raise ConfigError(
@@ -130,9 +131,8 @@ class AccentsOptions:
         require_whole(self, n_folds=2, clips_per_speaker=1, seed=0)
         require_whole(self, speakers_per_accent=self.n_folds)
         require_range(self, "duration", 1.0, 10.0, "numbers of seconds")
-        if not isinstance(self.strength, (int, float)) or not 0.0 <= self.strength <= 2.0:
-            raise ConfigError(f"strength is {self.strength!r}; it must be a number from 0 to 2")
-        object.__setattr__(self, "strength", float(self.strength))
+        if not 0.0 <= self.strength <= 2.0:
+            raise ConfigError(f"strength is {self.strength:g}; it must be a number from 0 to 2")
 
     @classmethod
     def parse(cls, **options: object) -> AccentsOptions:

@@ -27,10 +27,11 @@ from pathlib import Path
 import numpy as np
 from numpy.random import Generator
 
+from ...declarations import check_declared
 from ...errors import ConfigError
 from .acoustics import RATE, Sound, a_weighted_level, reverberate, samples
 from .backgrounds import BACKGROUNDS, record_background
-from .corpus import event_columns, make_once, parse_options, random_numbers, write_clips
+from .corpus import event_columns, make_once, parse_options, random_numbers, require_range, write_clips
 from .sounds import DISTRACTORS, SOUNDS
 
 __all__ = ["CityOptions", "Clip", "compose", "generate"]
@@ -81,21 +82,9 @@ class CityOptions:
     def __post_init__(self) -> None:
         if isinstance(self.classes, str):  # as a command line gives them
             object.__setattr__(self, "classes", [name.strip() for name in self.classes.split(",")])
-        for name in ("clips_per_class", "n_folds", "sources_per_fold", "seed"):
-            if not isinstance(getattr(self, name), int):
-                raise ConfigError(f"{name} is {getattr(self, name)!r}; it must be a whole number")
-        if not isinstance(self.duration, (int, float)):
-            raise ConfigError(f"duration is {self.duration!r}; it must be a number of seconds")
+        check_declared(self)
         for name in ("snr", "distractor_snr"):
-            bounds = getattr(self, name)
-            numbers = isinstance(bounds, (tuple, list)) and all(isinstance(bound, (int, float)) for bound in bounds)
-            if not numbers or len(bounds) != 2 or not -60 <= bounds[0] <= bounds[1] <= 60:
-                raise ConfigError(
-                    f"{name} is {bounds!r}; it must be two levels in dB, the lower first, within -60 to 60"
-                )
-            object.__setattr__(self, name, (float(bounds[0]), float(bounds[1])))
-        object.__setattr__(self, "classes", tuple(self.classes))
-        object.__setattr__(self, "duration", float(self.duration))
+            require_range(self, name, -60, 60, "levels in dB")
         if self.n_folds < 2:
             raise ConfigError(f"n_folds is {self.n_folds}; it must be at least 2")
         if self.clips_per_class < self.n_folds:

@@ -21,6 +21,7 @@ from numpy.random import Generator
 
 from ...audio import io
 from ...batch.key import key, source_hash
+from ...declarations import shorten
 from ...errors import ConfigError
 from ..files import cache_directory, exclusive, explain_storage
 from ..progress import progress_bar
@@ -56,7 +57,7 @@ def require_whole(options: object, **least: int) -> None:
     for name, lowest in least.items():
         value = getattr(options, name)
         if not isinstance(value, int) or isinstance(value, bool):
-            raise ConfigError(f"{name} is {value!r}; it must be a whole number")
+            raise ConfigError(f"{name} is {shorten(value)}; it must be a whole number")
         if value < lowest:
             raise ConfigError(f"{name} is {value}; it must be at least {lowest}")
 
@@ -64,10 +65,12 @@ def require_whole(options: object, **least: int) -> None:
 def require_range(options: object, name: str, lowest: float, highest: float, unit: str) -> None:
     """The field is two numbers, the lower first, within the given bounds; it becomes a tuple of floats."""
     bounds = getattr(options, name)
-    numbers = isinstance(bounds, (tuple, list)) and all(isinstance(bound, (int, float)) for bound in bounds)
+    numbers = isinstance(bounds, (tuple, list)) and all(
+        isinstance(bound, (int, float)) and not isinstance(bound, bool) for bound in bounds
+    )
     if not numbers or len(bounds) != 2 or not lowest <= bounds[0] <= bounds[1] <= highest:
         raise ConfigError(
-            f"{name} is {bounds!r}; it must be two {unit}, the lower first, within {lowest:g} to {highest:g}"
+            f"{name} is {shorten(bounds)}; it must be two {unit}, the lower first, within {lowest:g} to {highest:g}"
         )
     object.__setattr__(options, name, (float(bounds[0]), float(bounds[1])))
 

@@ -46,6 +46,7 @@ from pathlib import Path
 import numpy as np
 from numpy.random import Generator
 
+from ...declarations import check_declared
 from ...errors import ConfigError
 from .acoustics import RATE, Sound, a_weighted_level, fade, oscillate, samples
 from .backgrounds import BACKGROUNDS, record_background
@@ -109,10 +110,10 @@ class NeedlesOptions:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        check_declared(self)
         require_whole(self, clips_per_class=len(SPLITS), seed=0)
-        if not isinstance(self.duration, (int, float)) or not 4.0 <= self.duration <= 60.0:
-            raise ConfigError(f"duration is {self.duration!r}; it must be between 4 and 60 seconds")
-        object.__setattr__(self, "duration", float(self.duration))
+        if not 4.0 <= self.duration <= 60.0:
+            raise ConfigError(f"duration is {self.duration:g}; it must be between 4 and 60 seconds")
         require_range(self, "event_duration", 0.3, 1.0, "numbers of seconds")
         require_range(self, "snr", -60.0, 60.0, "levels in dB")
         require_range(self, "distractor_snr", -60.0, 60.0, "levels in dB")

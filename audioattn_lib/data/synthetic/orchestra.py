@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ...declarations import check_declared
 from ...errors import ConfigError
 from .acoustics import Sound, samples
 from .corpus import join, make_once, parse_options, random_numbers, require_whole, write_clips
@@ -72,12 +73,12 @@ class OrchestraOptions:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        check_declared(self)
         require_whole(self, clips_per_class=4, instruments=1, unseen_instruments=1, seed=0)
         for name, low, high, unit in (("duration", 0.5, 10.0, "seconds"), ("coloration", 0.0, 20.0, "dB")):
             value = getattr(self, name)
-            if not isinstance(value, (int, float)) or not low <= value <= high:
-                raise ConfigError(f"{name} is {value!r}; it must be a number from {low:g} to {high:g} {unit}")
-            object.__setattr__(self, name, float(value))
+            if not low <= value <= high:
+                raise ConfigError(f"{name} is {value:g}; it must be a number from {low:g} to {high:g} {unit}")
 
     @classmethod
     def parse(cls, **options: object) -> OrchestraOptions:

@@ -31,6 +31,7 @@ from pathlib import Path
 import numpy as np
 from numpy.random import Generator
 
+from ...declarations import check_declared
 from ...errors import ConfigError
 from .acoustics import RATE, Sound
 from .corpus import join, make_once, parse_options, random_numbers, require_range, require_whole, write_clips
@@ -69,11 +70,11 @@ class VoicesOptions:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        check_declared(self)
         require_whole(self, speakers=8, clips_per_speaker=1, seed=0)
         require_range(self, "duration", 1.0, 10.0, "numbers of seconds")
-        if not isinstance(self.effect, (int, float)) or not 0.0 <= self.effect <= 2.0:
-            raise ConfigError(f"effect is {self.effect!r}; it must be a number from 0 to 2")
-        object.__setattr__(self, "effect", float(self.effect))
+        if not 0.0 <= self.effect <= 2.0:
+            raise ConfigError(f"effect is {self.effect:g}; it must be a number from 0 to 2")
 
     @classmethod
     def parse(cls, **options: object) -> VoicesOptions:

@@ -38,7 +38,7 @@ def check_declared(config: Any, as_text: Collection[str] = ()) -> None:
         When a value has another type, a number is not finite or a whole number needs more than 64 bits; the message
         names the field.
     """
-    for name, kind in _declared(type(config)).items():
+    for name, kind in _declared(type(config)).items():  # type: ignore[arg-type]
         value = getattr(config, name)
         if name in as_text and isinstance(value, int) and not isinstance(value, bool):
             value = str(conform(name, value, int))

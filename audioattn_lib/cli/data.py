@@ -76,30 +76,38 @@ def check(corpus: str, sample_rate: int | None, group: str | None) -> None:
 
 
 @data.command()
-@click.argument("pickled", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("pickled", type=click.Path(path_type=Path, dir_okay=False), nargs=-1, required=True)
 @click.option(
     "-o",
     "--output",
     type=click.Path(path_type=Path, dir_okay=False),
     show_default=False,
-    help="CSV file.  [default: beside PICKLED]",
+    help="CSV file, of one list.  [default: beside each]",
 )
-def convert(pickled: Path, output: Path | None) -> None:
-    """Convert a published list that is a pickled table to CSV.
+def convert(pickled: tuple[Path, ...], output: Path | None) -> None:
+    """Convert published lists that are pickled tables to CSV.
 
     PICKLED is read without running anything in it: a file that names more than
     tables, arrays and plain values is an error. Lists in cells are joined by
-    semicolons. Put the CSV where the sounds of the corpus are.
+    semicolons. The CSV belongs in the folder of the corpus, or in data or
+    annotations in it.
 
     \b
-    Example:
+    Examples:
+      audioattn data convert VGGSound/data/train.pkl VGGSound/data/test.pkl
       audioattn data convert as500k_train.pkl -o AudioSet/as500k_train.csv
     """
     from audioattn_lib.data.pickled_lists import convert_pickled_list
+    from audioattn_lib.errors import ConfigError
 
-    target = output or pickled.with_suffix(".csv")
-    table = convert_pickled_list(pickled, target)
-    click.echo(f"{target}: {len(table)} rows of {', '.join(table)}")
+    if output is not None and len(pickled) > 1:
+        raise ConfigError(
+            f"output is {output}, one file for {len(pickled)} lists; convert them one by one, or leave it"
+        )
+    for source in pickled:
+        target = output or source.with_suffix(".csv")
+        table = convert_pickled_list(source, target)
+        click.echo(f"{target}: {len(table)} rows of {', '.join(table)}")
 
 
 @data.group(no_args_is_help=True)

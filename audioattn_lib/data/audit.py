@@ -3,7 +3,7 @@
 Errors: files that are missing, cut off or cannot be used as sound, a rate that is not
 the expected one, clips that stand on both sides of a split (the same group,
 the same sound), values that cannot be parsed, parts and events outside of
-their sound. Warnings: what may be meant (several channels, silence, repeated
+their sound, a single class. Warnings: what may be meant (several channels, silence, repeated
 sounds within a split, a class that a fold lacks).
 
 Book page: ``data``.
@@ -114,6 +114,8 @@ class Report:
     def __str__(self) -> str:
         manifest = self.manifest
         head = f"{manifest.name}: {len(manifest)} clips"
+        if manifest.kind == "unlabelled":
+            head += " without labels"
         if self.passed and not self.warnings:
             return f"{head}, nothing found"
         counts = [
@@ -135,7 +137,12 @@ class Report:
 
 
 def audit(
-    manifest: Manifest, *, sample_rate: int | None = None, group: str | None = None, progress: bool = False
+    manifest: Manifest,
+    *,
+    sample_rate: int | None = None,
+    group: str | None = None,
+    needs_classes: bool = True,
+    progress: bool = False,
 ) -> Report:
     """Check a corpus: every file is read and decoded, or remembered from before.
 
@@ -147,6 +154,8 @@ def audit(
         Rate that every file must have, in hertz; None allows any, since reading resamples.
     group
         Column whose values must not cross folds or splits; ``group`` by default.
+    needs_classes
+        Whether one class alone is an error, since nothing can be learnt or tested with it.
     progress
         Show a bar where a person watches.
 
@@ -168,6 +177,7 @@ def audit(
         *_check_repetition(manifest, inspections),
         *_check_groups(grouped),
         *_check_classes(manifest),
+        *(_check_choice(manifest) if needs_classes else ()),
     ]
     return Report(manifest, tuple(problems))
 
@@ -348,8 +358,22 @@ def _check_groups(manifest: Manifest) -> Iterator[Problem]:
                 )
 
 
+def _check_choice(manifest: Manifest) -> Iterator[Problem]:
+    if manifest.kind == "class":
+        for row in map(int, np.flatnonzero(~manifest.has_label)):
+            message = f"{manifest.where(row)}: label is {UNKNOWN}, unknown; give it a class, or leave the row out"
+            yield Problem("unknown label", message, (row,))
+    if len(manifest.classes) == 1:
+        yield Problem(
+            "one class",
+            f"{manifest.source or manifest.root}: all {len(manifest)} clips are {manifest.classes[0]!r}, which every "
+            "network predicts right. Put the sounds of each class in a folder of its own, or write a metadata.csv with "
+            "file_name and label",
+        )
+
+
 def _check_classes(manifest: Manifest) -> Iterator[Problem]:
-    if manifest.kind == "number":
+    if manifest.kind in ("number", "unlabelled"):
         return
     column = next((name for name in SPLIT_COLUMNS if name in manifest.table), None)
     if column is None:

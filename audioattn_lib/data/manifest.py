@@ -208,15 +208,17 @@ class Manifest:
 
     @cached_property
     def kind(self) -> str:
-        """What labels are: ``"number"``, ``"multilabel"`` or ``"class"``.
+        """What labels are: ``"number"``, ``"multilabel"``, ``"class"`` or ``"unlabelled"``.
 
-        Several classes a clip where any label holds ``;``; numbers where most
+        Unlabelled where all are ``?``; several classes a clip where any label holds ``;``; numbers where most
         labels are numbers and one of them is no whole one (digits 0 to 9 are
         classes) or the corpus says so; else one class a clip. Labels ``?`` do not count.
         """
         labels = [label for label in self.table["label"] if label != UNKNOWN]
         if self.numeric:
             return "number"
+        if not labels:
+            return "unlabelled"
         if any(SEPARATOR in label for label in labels):
             return "multilabel"
         numbers = [value for value in map(parse_number, labels) if value is not None]
@@ -225,10 +227,10 @@ class Manifest:
 
     @cached_property
     def classes(self) -> list[str]:
-        """Names of the classes in order; empty where labels are numbers."""
+        """Names of the classes in order, without ``?``; empty where labels are numbers."""
         if self.kind == "number":
             return []
-        found = {part for label in self.table["label"] for part in self._split_label(label)}
+        found = {part for label in self.table["label"] for part in self._split_label(label)} - {UNKNOWN}
         # Other digits than 0 to 9, and more of them than a number has, are names.
         whole = all(name.isascii() and name.isdecimal() and len(name) <= _MOST_DIGITS for name in found)
         return sorted(found, key=lambda name: (int(name), name) if whole else (0, name))
@@ -245,10 +247,11 @@ class Manifest:
         Raises
         ------
         ManifestError
-            When labels are numbers: use :meth:`label_values`.
+            When labels are numbers, see :meth:`label_values`; or when some or all are unknown.
         """
         if self.kind == "number":
             raise ManifestError(f"{self._file}: labels are numbers, not classes; use label_values()")
+        self.require_labels()
         position = {name: i for i, name in enumerate(self.classes)}
         if self.kind == "class":
             return np.array([position[label] for label in self.table["label"]], dtype=np.int64)
@@ -343,11 +346,18 @@ class Manifest:
         chosen = np.arange(len(self))[np.asarray(rows)]
         return replace(self, table=self.table.iloc[chosen], lines=tuple(self.lines[row] for row in chosen))
 
-    def check(self, *, sample_rate: int | None = None, group: str | None = None, progress: bool = False) -> Report:
+    def check(
+        self,
+        *,
+        sample_rate: int | None = None,
+        group: str | None = None,
+        needs_classes: bool = True,
+        progress: bool = False,
+    ) -> Report:
         """Look for everything that makes a result wrong: see :func:`audioattn_lib.data.audit.audit`."""
         from .audit import audit
 
-        return audit(self, sample_rate=sample_rate, group=group, progress=progress)
+        return audit(self, sample_rate=sample_rate, group=group, needs_classes=needs_classes, progress=progress)
 
     def content_hash(self) -> str:
         """Hash of the table and of the bytes of all files, 64 hexadecimal digits.
@@ -365,6 +375,21 @@ class Manifest:
 
     def _duration(self, path: Path) -> float:
         return io.info(path, accept_truncated=self.accept_truncated).duration
+
+    def require_labels(self) -> None:
+        """Raise a ``ManifestError`` that says what to do when the labels of some or all clips are unknown."""
+        unknown = np.flatnonzero(~self.has_label)
+        if self.kind == "unlabelled":
+            raise ManifestError(
+                f"{self._file}: its {len(self)} clips have no labels, and this needs them. Put the sounds of each "
+                "class in a folder of its own and none beside these folders, or write a metadata.csv with file_name "
+                "and label"
+            )
+        if len(unknown):
+            raise ManifestError(
+                f"{self.where(int(unknown[0]))}: label is {UNKNOWN}, unknown, in {len(unknown)} of {len(self)} clips; "
+                "give them a class, or leave their rows out"
+            )
 
     def _column(self, name: str) -> Sequence[str]:
         return list(self.table[name]) if name in self.table else [""] * len(self)

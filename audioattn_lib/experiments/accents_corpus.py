@@ -103,6 +103,7 @@ def _prepare(
     manifest = checked(_aim(load_corpus(data), target, closed_set), skip_bad_clips=skip_bad_clips)
     if not closed_set and target != "speaker":
         check_groups(manifest)
+    manifest.require_labels()
     classes = tuple(name for name in manifest.classes if name != unknown)
     if manifest.kind != "class" or len(classes) < 2:
         raise ManifestError(f"{manifest.name}: column {target} must hold one class a clip, of two or more classes")

@@ -91,20 +91,29 @@ def load_corpus(text: str) -> Manifest:
     return load(name, **options)
 
 
-def load_checked(text: str, *, skip_bad_clips: bool = False) -> Manifest:
+def load_checked(text: str, *, skip_bad_clips: bool = False, needs_classes: bool = True) -> Manifest:
     """The corpus that ``text`` names, without fault: an error lists what is wrong, or the log what was left out.
+
+    Parameters
+    ----------
+    text
+        Corpus and options.
+    skip_bad_clips
+        Leave out clips that fail the check.
+    needs_classes
+        Whether one class alone is an error; False for what trains and tests no classifier on this corpus.
 
     Raises
     ------
     ManifestError
         When the check finds an error, unless clips with one are skipped.
     """
-    return checked(load_corpus(text), skip_bad_clips=skip_bad_clips)
+    return checked(load_corpus(text), skip_bad_clips=skip_bad_clips, needs_classes=needs_classes)
 
 
-def checked(manifest: Manifest, *, skip_bad_clips: bool = False) -> Manifest:
+def checked(manifest: Manifest, *, skip_bad_clips: bool = False, needs_classes: bool = True) -> Manifest:
     """A manifest without fault, as :func:`load_checked`."""
-    report = manifest.check()
+    report = manifest.check(needs_classes=needs_classes)
     if report.passed or not skip_bad_clips:
         report.raise_if_failed()
         return manifest

@@ -100,6 +100,7 @@ def _prepare(
     device: str,
 ) -> Prepared:
     manifest = load_checked(data, skip_bad_clips=skip_bad_clips)
+    manifest.require_labels()
     if manifest.kind != "class":
         raise ConfigError(f"data is {data!r}, whose labels are {manifest.kind}; this experiment needs one class a clip")
     split, tests = _divide(manifest, held_out, test_devel)

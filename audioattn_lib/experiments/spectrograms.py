@@ -154,7 +154,7 @@ def compute_spectrograms(
 
 
 def _clips(data: str, front_end: LogMel, skip_bad_clips: bool) -> Manifest:
-    manifest = load_checked(data, skip_bad_clips=skip_bad_clips)
+    manifest = load_checked(data, skip_bad_clips=skip_bad_clips, needs_classes=False)
     return _long_enough(manifest, front_end.n_fft / front_end.sample_rate, skip_bad_clips)
 
 

@@ -108,7 +108,7 @@ def test_the_same_sound_within_a_fold_is_a_warning(corpus):
 def test_two_parts_of_one_file_are_two_sounds(corpus):
     rows = [
         {"file_name": "long.wav", "label": "a", "start": 0.0, "stop": 0.1},
-        {"file_name": "long.wav", "label": "a", "start": 0.1, "stop": 0.2},
+        {"file_name": "long.wav", "label": "b", "start": 0.1, "stop": 0.2},
     ]
     assert not Manifest.read(corpus(rows)).check().problems
 
@@ -240,7 +240,7 @@ def test_a_mended_file_is_seen(corpus):
 def test_a_file_of_many_clips_is_read_once(tmp_path, monkeypatch):
     io.write(tmp_path / "long.wav", noise(0, 5001 * 0.01), RATE)
     rows = [
-        {"file_name": "long.wav", "label": "a", "start": f"{i / 100:.2f}", "stop": f"{(i + 1) / 100:.2f}"}
+        {"file_name": "long.wav", "label": "ab"[i % 2], "start": f"{i / 100:.2f}", "stop": f"{(i + 1) / 100:.2f}"}
         for i in range(5000)
     ]
     manifest = Manifest.read(write_table(tmp_path / "metadata.csv", rows))

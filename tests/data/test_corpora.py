@@ -128,7 +128,7 @@ def test_a_folder_for_each_class(tmp_path, inside):
 
 def test_folds_without_their_table_are_no_classes(urbansound8k):
     (urbansound8k / "metadata" / "UrbanSound8K.csv").unlink()
-    with pytest.raises(ManifestError, match=r"fold10, fold5 \.\.\. look like folds, not classes.*UrbanSound8K\.csv"):
+    with pytest.raises(ManifestError, match=r"fold10, fold5 look like folds, not classes.*UrbanSound8K\.csv"):
         corpora.load(urbansound8k)
 
 

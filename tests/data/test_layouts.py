@@ -1,11 +1,22 @@
-"""Every corpus as distributed is read, whole and without a finding that is none."""
+"""Every corpus as distributed is read without a false finding; of one in part it is said what is missing."""
+
+import shlex
 
 import pytest
-from layouts import CLASSES, LAYOUTS, NUMBERS, SEVERAL
+from click.testing import CliRunner
+from layouts import CLASSES, LAYOUTS, NUMBERS, SEVERAL, VGG_CLASSES, sound, write_sound, write_text
 
-from audioattn_lib.experiments.corpus import load_corpus
+from audioattn_lib.cli import audioattn
+from audioattn_lib.data import corpora
+from audioattn_lib.data.corpora import available
+from audioattn_lib.errors import ConfigError, ManifestError
+from audioattn_lib.experiments.corpus import load_checked, load_corpus
 
-READABLE = [name for name, layout in LAYOUTS.items() if layout.experiments and name != "vggsound_converted"]
+READABLE = [name for name, layout in LAYOUTS.items() if layout.experiments]
+
+
+def run(*arguments):
+    return CliRunner().invoke(audioattn, list(map(str, arguments)))
 
 
 @pytest.mark.parametrize("name", READABLE)
@@ -15,3 +26,128 @@ def test_a_corpus_as_distributed_passes_its_check(tmp_path, name):
     assert report.passed, str(report)
     kinds = {CLASSES: "class", SEVERAL: "multilabel", NUMBERS: "number"}
     assert manifest.kind == kinds.get(LAYOUTS[name].experiments, "class")
+
+
+@pytest.mark.parametrize("name", ["audioset_pickled", "vggsound_pickled", "epic_kitchens_pickled"])
+def test_lists_that_are_pickles_are_converted_by_the_command_that_the_error_names(tmp_path, name):
+    data = LAYOUTS[name](tmp_path / "a corpus")
+    done = run("data", "check", data)
+    assert done.exit_code == 2
+    command = done.stderr.partition("Convert them once: ")[2].strip()
+    assert command.startswith("audioattn data convert ")
+    converted = run(*shlex.split(command)[1:])
+    assert converted.exit_code == 0, converted.stderr
+    assert run("data", "check", data).exit_code == 0
+    manifest = load_corpus(data)
+    assert set(manifest.table["split"]) == {"train", "test"}
+    if name == "vggsound_pickled":
+        assert manifest.classes == sorted(VGG_CLASSES)
+
+
+def test_one_output_is_of_one_list(tmp_path):
+    LAYOUTS["vggsound_pickled"](tmp_path)
+    lists = [tmp_path / "data" / f"{name}.pkl" for name in ("train", "test")]
+    done = run("data", "convert", *lists, "-o", tmp_path / "all.csv")
+    assert done.exit_code == 2
+    assert "one file for 2 lists" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "removed", "says"),
+    [
+        ("urbansound8k", "metadata/UrbanSound8K.csv", r"look like folds, not classes.*Put metadata/UrbanSound8K.csv"),
+        ("esc50", "meta/esc50.csv", "no table. Put meta/esc50.csv"),
+        ("sleepiness", "lab/labels.csv", "no labels. Put lab/labels.csv"),
+        ("sleepiness", "wav/*", "no sounds. Put the folder wav"),
+        ("common_voice", "validated.tsv", "no validated.tsv. Unpack the whole archive"),
+        ("voxceleb", "wav/*/*/*", "has veri_test.txt and no speakers"),
+        ("tau_urban", "evaluation_setup/*", "no evaluation_setup/fold1_train.csv"),
+        ("nsynth", "nsynth-valid/examples.json", "Unpack nsynth-valid.jsonwav.tar.gz here too"),
+        ("nsynth_published", "train.json", "Unpack nsynth-train.jsonwav.tar.gz here too"),
+        ("audioset", "class_labels_indices.csv", "no class names. Put class_labels_indices.csv here"),
+        ("audioset", "*_segments.csv", "no segments. Put balanced_train_segments.csv"),
+        ("epic_kitchens", "annotations/EPIC_100_validation.csv", "Put EPIC_100_validation.csv beside it"),
+    ],
+)
+def test_of_a_corpus_in_part_the_rest_is_named(tmp_path, name, removed, says):
+    data = LAYOUTS[name](tmp_path)
+    if name == "common_voice":  # the archive has other tables beside the one that is read
+        write_text(tmp_path / "train.tsv", ["client_id\tpath"])
+    for path in list(tmp_path.glob(removed)):
+        path.unlink()
+    for folder in sorted((path for path in tmp_path.rglob("*") if path.is_dir()), reverse=True):
+        if not any(folder.iterdir()):
+            folder.rmdir()
+    with pytest.raises(ManifestError, match=says):
+        load_corpus(data)
+
+
+def test_one_class_is_an_error(tmp_path):
+    for i in range(6):
+        write_sound(tmp_path / "siren" / f"{i}.wav", sound(i))
+    done = run("data", "check", tmp_path)
+    assert done.exit_code == 1
+    assert "error: one class (1)" in done.stdout
+    assert "all 6 clips are 'siren', which every network predicts right" in done.stdout
+    with pytest.raises(ManifestError, match="one class"):
+        load_checked(str(tmp_path))
+    assert len(load_checked(str(tmp_path), needs_classes=False)) == 6
+
+
+@pytest.mark.parametrize("container", ["audio", "wav", "clips"])
+def test_a_folder_of_class_folders_is_no_class(tmp_path, container):
+    for i in range(4):
+        write_sound(tmp_path / container / "ab"[i % 2] / f"{i}.wav", sound(i))
+    assert load_corpus(str(tmp_path)).classes == ["a", "b"]
+
+
+def test_sounds_without_labels_are_a_corpus(tmp_path):
+    data = LAYOUTS["unlabelled"](tmp_path)
+    manifest = load_corpus(data)
+    assert manifest.kind == "unlabelled"
+    assert manifest.classes == []
+    assert len(manifest) == 4
+    assert not manifest.has_label.any()
+    assert len(manifest.content_hash()) == 64
+    done = run("data", "check", data)
+    assert (done.exit_code, done.stdout) == (0, f"{tmp_path.name}: 4 clips without labels, nothing found\n")
+    with pytest.raises(ManifestError, match="its 4 clips have no labels, and this needs them. Put the sounds of each"):
+        manifest.label_indices()
+    one = corpora.load(tmp_path / "1.wav")
+    assert (one.ids, one.name) == (["1.wav"], "1")
+
+
+def test_some_unknown_labels_are_no_class(tmp_path):
+    for i in range(4):
+        write_sound(tmp_path / f"{i}.wav", sound(i))
+    write_text(tmp_path / "metadata.csv", ["file_name,label", "0.wav,a", "1.wav,b", "2.wav,a", "3.wav,?"])
+    manifest = load_corpus(str(tmp_path))
+    assert manifest.classes == ["a", "b"]
+    report = manifest.check()
+    assert "unknown label" in str(report)
+    assert len(report.skippable) == 3
+    with pytest.raises(ManifestError, match=r"metadata.csv:5: label is \?, unknown, in 1 of 4 clips"):
+        manifest.label_indices()
+
+
+def test_corpora_are_found_however_their_folders_are_written(tmp_path, monkeypatch):
+    folders = {
+        "urbansound8k": "UrbanSound8K",
+        "sleepiness": "ComParE2019_ContinuousSleepiness",
+        "tau_urban": "TAU-urban-acoustic-scenes-2020-mobile-development",
+        "common_voice": "cv-corpus-11.0-2022-09-21/ca",
+    }
+    for name, folder in folders.items():
+        LAYOUTS[name](tmp_path / folder)
+    monkeypatch.setenv("AUDIOATTN_DATA", str(tmp_path))
+    monkeypatch.chdir(tmp_path.parent)
+    for name, folder in folders.items():
+        wanted = "ca" if name == "common_voice" else name
+        assert load_corpus(wanted).root == tmp_path / folder
+    assert load_corpus("urban-sound-8k").root == tmp_path / "UrbanSound8K"
+    LAYOUTS["urbansound8k"](tmp_path / "Urban_Sound_8K")
+    with pytest.raises(ConfigError, match="may be any of UrbanSound8K, Urban_Sound_8K in .*; name one of these"):
+        corpora.load("urbansound8k")
+    LAYOUTS["vggsound_pickled"](tmp_path / "VGGSound")
+    listed = available().set_index("name")["description"]
+    assert listed["VGGSound"] == "incomplete, see audioattn data check VGGSound"

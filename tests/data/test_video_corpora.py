@@ -119,7 +119,10 @@ def published(tmp_path):
 
 
 def test_published_lists_of_audioset(published):
-    with pytest.raises(ManifestError, match="no known layout"):
+    with pytest.raises(ManifestError, match=r"pickles, .* audioattn data convert .*as500k_train.pkl .*test.pkl"):
+        corpora.load(published)
+    convert_pickled_list(published / "test.pkl", published / "test.csv")
+    with pytest.raises(ManifestError, match=r"no train.csv .*convert the others: audioattn data convert .*train.pkl"):
         corpora.load(published)
     for path in list(published.glob("*.pkl")):
         convert_pickled_list(path, path.with_suffix(".csv"))

@@ -39,6 +39,7 @@ from . import (
     voices,
     voxceleb,
 )
+from ._incomplete import name_missing
 
 __all__ = ["DATA_VARIABLE", "LAYOUTS", "SYNTHETIC", "Layout", "available", "load"]
 
@@ -110,10 +111,18 @@ LAYOUTS: Mapping[str, Layout] = MappingProxyType(
         "label_lists": Layout(
             "Lists of labels", "path class -1 on every line (India et al., 2021)", label_lists.matches, label_lists.load
         ),
-        "folder": Layout("Folder of sounds", "a metadata.csv, or a folder for each class", folder.matches, folder.load),
+        "folder": Layout(
+            "Folder of sounds",
+            "a metadata.csv, a folder for each class, or sounds without labels",
+            folder.matches,
+            folder.load,
+        ),
     }
 )
 """Layouts in the order in which they are tried."""
+
+_OWN = "folder"
+"""Layout that takes any sounds, so that parts of the others are looked for before it."""
 
 SYNTHETIC: Mapping[str, Callable[..., Manifest]] = MappingProxyType(
     {
@@ -136,8 +145,9 @@ def load(
     ----------
     name_or_path
         ``"city"``, ``"voices"``, ``"accents"``, ``"needles"`` or ``"orchestra"``,
-        which are made on first use; or the path of a folder or table; or the name of a folder in the folder
-        that the environment variable ``AUDIOATTN_DATA`` names.
+        which are made on first use; or the path of a folder, table or sound; or the name of a folder in the folder
+        that the environment variable ``AUDIOATTN_DATA`` names, in capitals or not; or a name out of
+        :data:`LAYOUTS` where one folder in there is laid out so.
     cache
         Where corpora that are made are kept; the cache of the library by default.
     accept_truncated
@@ -153,7 +163,7 @@ def load(
     ConfigError
         When there is no such corpus, or it has no such option.
     ManifestError
-        When its table cannot be used.
+        When its table cannot be used, or only a part of a known layout is there; the message says what completes it.
 
     Notes
     -----
@@ -165,16 +175,18 @@ def load(
     if name in SYNTHETIC:
         return SYNTHETIC[name](cache=cache, **options)
     path = _find(name)
-    for layout in LAYOUTS.values():
-        if layout.matches(path):
-            try:
-                return dataclasses.replace(layout.load(path, **options), accept_truncated=accept_truncated)
-            except TypeError as error:
-                if "unexpected keyword" not in str(error):
-                    raise
-                raise ConfigError(f"{layout.title} has no such option: {', '.join(options)} ({error})") from None
-    tried = "; ".join(f"{layout.title}: {layout.description}" for layout in LAYOUTS.values())
-    raise ManifestError(f"{path}: no known layout. Known are: {tried}. Add a metadata.csv with file_name and label")
+    layout, missing = _recognise(path)
+    if layout is None:
+        if missing:
+            raise ManifestError(f"{path}: {missing}")
+        tried = "; ".join(f"{layout.title}: {layout.description}" for layout in LAYOUTS.values())
+        raise ManifestError(f"{path}: no known layout. Known are: {tried}. Add a metadata.csv with file_name and label")
+    try:
+        return dataclasses.replace(layout.load(path, **options), accept_truncated=accept_truncated)
+    except TypeError as error:
+        if "unexpected keyword" not in str(error):
+            raise
+        raise ConfigError(f"{layout.title} has no such option: {', '.join(options)} ({error})") from None
 
 
 def available() -> pd.DataFrame:
@@ -197,19 +209,51 @@ def available() -> pd.DataFrame:
     root = os.environ.get(DATA_VARIABLE)
     if root and Path(root).is_dir():
         for path in sorted(Path(root).iterdir()):
-            layout = next((layout for layout in LAYOUTS.values() if path.is_dir() and layout.matches(path)), None)
-            if layout is not None:
-                rows.append({"name": path.name, "description": layout.title, "where": str(path)})
+            layout, missing = _recognise(path) if path.is_dir() else (None, "")
+            description = f"incomplete, see audioattn data check {path.name}" if missing else layout and layout.title
+            if description:
+                rows.append({"name": path.name, "description": description, "where": str(path)})
     return pd.DataFrame(rows, columns=["name", "description", "where"])
 
 
+def _recognise(path: Path) -> tuple[Layout | None, str]:
+    """The layout of a path, and what is missing where only a part of a known one is there."""
+    for name, layout in LAYOUTS.items():
+        if name == _OWN:
+            missing = "" if (path / folder.TABLE).is_file() else name_missing(path)
+            if missing:
+                return None, missing
+        if layout.matches(path):
+            return layout, ""
+    return None, ""
+
+
 def _find(name: str) -> Path:
+    """A path, or a folder below that of the corpora: by its name, however it is written, or by its layout."""
     path = Path(name).expanduser()
     if path.exists():
         return path
     root = os.environ.get(DATA_VARIABLE)
-    if root and (Path(root) / name).exists():
-        return Path(root) / name
+    if root and Path(root).is_dir():
+        if (Path(root) / name).exists():
+            return Path(root) / name
+        folders = sorted(child for child in Path(root).iterdir() if child.is_dir())
+        inner = (child for folder in folders for child in sorted(folder.iterdir()) if child.is_dir())
+        for found in (
+            [child for child in folders if _plain(child.name) == _plain(name)],
+            [child for child in folders if name in LAYOUTS and LAYOUTS[name].matches(child)],
+            [child for child in inner if child.name == name],
+        ):
+            if len(found) == 1:
+                return found[0]
+            if found:
+                listed = ", ".join(str(child.relative_to(root)) for child in found)
+                raise ConfigError(f"corpus {name!r} may be any of {listed} in {root}; name one of these")
     looked = f"; nor is it in {root} ({DATA_VARIABLE})" if root else f"; {DATA_VARIABLE} is not set"
     known = ", ".join(available()["name"])
     raise ConfigError(f"no corpus {name!r}: it is neither a path nor one of {known}{looked}")
+
+
+def _plain(name: str) -> str:
+    """A name without capitals, blanks and marks: ``UrbanSound8K`` and ``urbansound8k`` are one."""
+    return "".join(character for character in name.lower() if character.isalnum())

@@ -13,9 +13,13 @@ from ...audio.io import EXTENSIONS
 from ...errors import ManifestError
 from ..manifest import SEPARATOR, read_table
 
-__all__ = ["SoundFolder", "choose_lists", "class_name", "find_lists", "header_of", "read_list"]
+__all__ = ["SoundFolder", "choose_lists", "class_name", "find_lists", "header_of", "list_folders", "read_list"]
 
 _SPLITS = {"train": "train", "test": "test"}
+_SOUNDS = ("audio", "wav", "flac")
+"""Folders of sounds in that of a corpus, in the order in which they are looked for."""
+_LISTS = ("", "data", "annotations")
+"""Folders of lists in that of a corpus."""
 
 
 class SoundFolder:
@@ -26,7 +30,8 @@ class SoundFolder:
     root
         Folder of the corpus.
     audio
-        Folder of the sounds in it; by default ``audio`` where there is one, else the corpus itself.
+        Folder of the sounds in it; by default ``audio``, ``wav`` or ``flac`` where there is one, else the corpus
+        itself.
     suffix
         Of the name that a sound without a file is given.
 
@@ -37,7 +42,7 @@ class SoundFolder:
     """
 
     def __init__(self, root: Path, audio: str | None, suffix: str) -> None:
-        folder = audio if audio is not None else "audio" if (root / "audio").is_dir() else ""
+        folder = audio if audio is not None else next((name for name in _SOUNDS if (root / name).is_dir()), "")
         if not (root / folder).is_dir():
             raise ManifestError(f"{root / folder}: no such folder of sounds; name it with audio")
         self._root, self._folder, self._suffix = root, Path(folder), suffix
@@ -72,15 +77,21 @@ def header_of(source: Path) -> tuple[str, ...]:
 
 
 def find_lists(path: Path, columns: tuple[str, ...]) -> dict[Path, str]:
-    """The published lists in a folder that have these columns, and the split of each, by ``train`` or ``test`` in its name."""  # noqa: E501
-    if not path.is_dir():
-        return {}
-    found = {}
-    for source in sorted(path.glob("*.csv")):
+    """The published lists of a corpus that have these columns, and the split of each, by ``train`` or ``test`` in its name.
+
+    They lie in its folder, or in ``data`` or ``annotations``.
+    """  # noqa: E501
+    found: dict[Path, str] = {}
+    for source in (source for folder in list_folders(path) for source in sorted(folder.glob("*.csv"))):
         split = next((split for word, split in _SPLITS.items() if word in source.stem.lower()), None)
         if split is not None and set(columns) <= set(header_of(source)):
             found[source] = split
     return found
+
+
+def list_folders(path: Path) -> list[Path]:
+    """Folders in which the lists of a corpus may lie."""
+    return [path / name for name in _LISTS if (path / name).is_dir()]
 
 
 def choose_lists(path: Path, found: dict[Path, str], train: str | None) -> dict[Path, str]:
@@ -99,7 +110,11 @@ def choose_lists(path: Path, found: dict[Path, str], train: str | None) -> dict[
             lists = named
         if found and not lists:
             there = ", ".join(source.name for source in found)
-            raise ManifestError(f"{path}: no {name}.csv to {split} on among {there}; name a list with train")
+            from ._incomplete import unconverted_lists  # which imports this module
+
+            command = unconverted_lists(path)
+            told = f"convert the others: {command}" if command else "name a list with train"
+            raise ManifestError(f"{path}: no {name}.csv to {split} on among {there}; {told}")
         chosen |= dict.fromkeys(lists, split)
     return chosen
 

@@ -3,8 +3,9 @@
 Official: ``balanced_train_segments.csv``, ``unbalanced_train_segments.csv`` and
 ``eval_segments.csv`` with ``class_labels_indices.csv``. Published: lists with
 the columns video, classes and class_ids, such as ``as500k_train.csv`` and
-``test.csv``, which ``audioattn data convert`` makes of pickled ones. Sounds are
-FLAC files, one a segment, in the folder or in ``audio``.
+``test.csv`` in the folder or in ``data``, which ``audioattn data convert`` makes
+of pickled ones. Sounds are FLAC files, one a segment, in the folder or in
+``audio`` or ``flac``.
 
 Gemmeke et al., *Audio Set: an ontology and human-labeled dataset for audio
 events*, ICASSP 2017. Book page: ``playback_published``.

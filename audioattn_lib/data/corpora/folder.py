@@ -1,29 +1,31 @@
-"""Your own sounds: a folder with ``metadata.csv``, or one folder of sounds for each class.
+"""Your own sounds: a folder with ``metadata.csv``, one folder of sounds for each class, or sounds without labels.
 
 Book page: ``your_sounds``.
 """
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import pandas as pd
 
 from ...audio.io import EXTENSIONS
 from ...errors import ManifestError
-from ..manifest import Manifest
+from ..manifest import UNKNOWN, Manifest
 
-__all__ = ["load", "matches"]
+__all__ = ["TABLE", "load", "matches"]
 
-_TABLE = "metadata.csv"
+TABLE = "metadata.csv"
+"""Name of the table of a corpus of one's own."""
+_CONTAINERS = ("audio", "wav", "wavs", "flac", "sounds", "clips")
+"""Folders that hold the folders of the classes and are no class."""
 
 
 def matches(path: Path) -> bool:
-    """True for a CSV file, a folder with ``metadata.csv``, and a folder with folders of sounds."""
+    """True for a CSV file, a sound, a folder with ``metadata.csv``, and a folder with sounds at any depth."""
     if path.is_file():
-        return path.suffix.lower() == ".csv"
-    return (path / _TABLE).is_file() or bool(_class_folders(path))
+        return path.suffix.lower() == ".csv" or _is_sound(path)
+    return (path / TABLE).is_file() or (path.is_dir() and _holds_sound(path))
 
 
 def load(path: str | Path, *, group: str | None = None, label: str | None = None) -> Manifest:
@@ -32,49 +34,64 @@ def load(path: str | Path, *, group: str | None = None, label: str | None = None
     Parameters
     ----------
     path
-        A CSV file, a folder with ``metadata.csv``, or a folder with
-        ``<class>/<sound>`` (or ``audio/<class>/<sound>``): each folder is a class.
+        A CSV file; a folder with ``metadata.csv``; a folder with
+        ``<class>/<sound>`` (or ``audio/<class>/<sound>``), each folder a class; a
+        folder with sounds that lie in none, or one sound, without labels.
     group
         Column that must not cross splits; see :meth:`Manifest.read`.
     label
         Column to predict, of a table; ``label`` by default.
+
+    Raises
+    ------
+    ManifestError
+        When the table cannot be used, or an option names a column and there is no table.
 
     Notes
     -----
     Book page: ``your_sounds``.
     """
     path = Path(path)
-    if path.is_file() or (path / _TABLE).is_file():
+    is_sound = path.is_file() and _is_sound(path)
+    if (path.is_file() and not is_sound) or (path / TABLE).is_file():
         return Manifest.read(path, group=group, label=label)
     if label is not None:
-        raise ManifestError(f"{path}: label is {label!r}, a column of a table; there is no {_TABLE}, so leave it out")
-    folders = _class_folders(path)
-    if folders and all(re.fullmatch(r"fold[ _-]?\d+", folder.name, re.IGNORECASE) for folder in folders):
-        raise ManifestError(
-            f"{path}: {', '.join(folder.name for folder in folders[:3])} ... look like folds, not classes; add a table "
-            "(UrbanSound8K has metadata/UrbanSound8K.csv)"
-        )
-    rows = [
-        {"file_name": file.relative_to(path).as_posix(), "label": folder.name}
-        for folder in folders
-        for file in sorted(folder.rglob("*"))
-        if file.suffix.lower() in EXTENSIONS and not file.name.startswith(".")
-    ]
+        raise ManifestError(f"{path}: label is {label!r}, a column of a table; there is no {TABLE}, so leave it out")
+    folders = [] if is_sound else _class_folders(path)
+    root = path.parent if is_sound else path
+    sounds = [(path, UNKNOWN)] if is_sound else [(file, UNKNOWN) for file in _sounds(path)]
+    if folders:
+        sounds = [(file, folder.name) for folder in folders for file in _sounds(folder)]
+    rows = [{"file_name": file.relative_to(root).as_posix(), "label": name} for file, name in sounds]
     if not rows:
-        raise ManifestError(f"{path}: no {_TABLE} and no folders of sounds ({', '.join(EXTENSIONS)})")
-    return Manifest(path, pd.DataFrame(rows), path.resolve().name).with_group(group)
+        raise ManifestError(f"{path}: no {TABLE} and no sounds ({', '.join(EXTENSIONS)})")
+    return Manifest(root, pd.DataFrame(rows), path.resolve().stem if is_sound else path.resolve().name).with_group(
+        group
+    )
 
 
 def _class_folders(path: Path) -> list[Path]:
-    """Folders that are classes: those below ``audio``, or below the folder itself."""
-    for parent in (path / "audio", path):
-        if parent.is_dir():
-            folders = sorted(child for child in parent.iterdir() if child.is_dir() and not child.name.startswith("."))
-            folders = [child for child in folders if _holds_sound(child)]
-            if folders and not (parent == path and folders == [path / "audio"]):
-                return folders
-    return []
+    """Folders that are classes: those in the folder, or in the only one where that is called ``audio`` or so.
+
+    None where sounds lie in the folder itself: these are of no class.
+    """
+    if any(map(_is_sound, path.iterdir())):
+        return []
+    folders = sorted(child for child in path.iterdir() if child.is_dir() and not child.name.startswith("."))
+    folders = [child for child in folders if _holds_sound(child)]
+    container = next((child for child in folders if child.name == _CONTAINERS[0]), None)
+    if container is None and len(folders) == 1 and folders[0].name.lower() in _CONTAINERS:
+        container = folders[0]
+    return folders if container is None else _class_folders(container)
+
+
+def _sounds(folder: Path) -> list[Path]:
+    return [file for file in sorted(folder.rglob("*")) if _is_sound(file)]
 
 
 def _holds_sound(folder: Path) -> bool:
-    return any(file.suffix.lower() in EXTENSIONS for file in folder.rglob("*"))
+    return any(map(_is_sound, folder.rglob("*")))
+
+
+def _is_sound(file: Path) -> bool:
+    return file.suffix.lower() in EXTENSIONS and not file.name.startswith(".") and file.is_file()

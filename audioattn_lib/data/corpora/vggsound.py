@@ -2,8 +2,9 @@
 
 Official: ``vggsound.csv``, without column names: video, second, class, split.
 Published: lists with the columns video, class and class_id, ``train.csv`` and
-``test.csv``, which ``audioattn data convert`` makes of pickled ones. Sounds are
-WAV files in a folder for each class, or all in one.
+``test.csv`` in the folder or in ``data``, which ``audioattn data convert`` makes
+of pickled ones. Sounds are WAV files in a folder for each class, or all in one,
+in the folder or in ``audio`` or ``wav``.
 
 Chen et al., *VGGSound: a large-scale audio-visual dataset*, ICASSP 2020. Book
 page: ``playback_published``.

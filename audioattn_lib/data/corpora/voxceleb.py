@@ -53,7 +53,12 @@ def load(path: str | Path) -> Manifest:
         if file.suffix.lower() in EXTENSIONS
     ]
     if not rows:
-        raise ManifestError(f"{path}: no sound below its speakers; they lie in <speaker>/<video>/<clip>.wav")
+        other = {file.suffix for speaker in _speakers(path) for file in speaker.rglob("*") if file.is_file()}
+        convert = " Convert .m4a files to .wav, for instance with ffmpeg." if ".m4a" in other else ""
+        raise ManifestError(
+            f"{path}: no sound below its speakers; they lie in <speaker>/<video>/<clip>.wav, and suffixes are "
+            f"{', '.join(EXTENSIONS)}.{convert}"
+        )
     table = pd.DataFrame(rows)
     if (path / TRIALS).is_file():
         pairs, _ = read_voxceleb_trials(path / TRIALS)

@@ -23,8 +23,9 @@ _worker = os.environ.get("PYTEST_XDIST_WORKER", "alone")
 os.environ["NUMBA_CACHE_DIR"] = str(ROOT / ".pytest_cache" / f"numba-{_worker}")
 # These first: beside them there is enough for the other workers, and the browser finds a book that is built.
 LONGEST = ("tests/book/", "tests/browser/test_lab", "tests/notebooks/", "tests/browser/test_book")
-# The same examples every time, and the machine may be slow; --hypothesis-profile=random looks for others.
-settings.register_profile("random", deadline=None)
+# The same examples every time, and the machine may be slow; --hypothesis-profile=random looks for others, and for more,
+# and prints what repeats an example that fails.
+settings.register_profile("random", deadline=None, max_examples=400, print_blob=True)
 settings.register_profile("same", deadline=None, derandomize=True)
 settings.load_profile("same")
 CHROMIUM_FLAGS = (

@@ -32,6 +32,7 @@ from .embedding import FrontEnd
 from .layers import at_least_float32, frame_mask, masked_mean
 from .playback_encoder import DECIBELS
 from .playback_layers import PlaybackDecoder, SmallEncoder
+from .playback_published import PublishedDecoder, PublishedSlots
 
 if TYPE_CHECKING:
     from .multi_task import Tasks
@@ -97,6 +98,7 @@ class _Clips:
     heard: Tensor
     slots: Tensor | None
     given: Tensor | None
+    frames: Tensor | None
 
     def keep(self, kept: Tensor) -> _Clips:
         """Those of them that go on."""
@@ -139,6 +141,12 @@ class Playback(nn.Module):
         How the classes of the decoder are divided among several questions, see
         :mod:`audioattn_lib.models.multi_task`; a clip then stops when the least
         sure answer is sure. None is one question.
+    published_slots
+        Slots of each stage as in the released code,
+        :class:`~audioattn_lib.models.playback_published.PublishedSlots`, in place of ours: for
+        ``selection="published"``. With a
+        :class:`~audioattn_lib.models.playback_published.PublishedDecoder`, the names of all
+        parameters are those of the released code. Slots look at the first hearing in every stage.
 
     Notes
     -----
@@ -148,8 +156,8 @@ class Playback(nn.Module):
     parts that give the class away weigh most. From the features of a clip
     the mean of each band over the whole clip is taken away, at all hops the same.
 
-    Different from the published code: slots see frames, not channels, and are
-    the same at every evaluation; larger means more salient; only the parts are
+    Different from the published code: slots see frames, not channels (unless ``published_slots``),
+    and are the same at every evaluation; larger means more salient; only the parts are
     played back, at their full resolution, not joined with the rest and brought
     to the coarse grid; nothing is computed over the batch.
 
@@ -160,7 +168,7 @@ class Playback(nn.Module):
         self,
         front: MultiResolutionLogMel,
         encoder: FrontEnd,
-        decoder: PlaybackDecoder,
+        decoder: PlaybackDecoder | PublishedDecoder,
         *,
         selection: str = "slots",
         n_segments: int = 2,
@@ -168,6 +176,7 @@ class Playback(nn.Module):
         temperature: float = 0.5,
         several_labels: bool = True,
         tasks: Tasks | None = None,
+        published_slots: bool = False,
     ) -> None:
         super().__init__()
         if selection not in SELECTIONS:
@@ -178,6 +187,8 @@ class Playback(nn.Module):
             raise ConfigError(f"segment_seconds is {segment_seconds}; it must be above 0")
         if not temperature >= 0:
             raise ConfigError(f"temperature is {temperature}; it must be at least 0")
+        if published_slots and selection != "published":
+            raise ConfigError(f"published_slots is set and selection is {selection!r}; they go with 'published' alone")
         if len(decoder.stages) != len(front):
             raise ConfigError(
                 f"the decoder has {len(decoder.stages)} stages and the front end {len(front)}; make them equal"
@@ -195,7 +206,11 @@ class Playback(nn.Module):
         self.tasks = tasks
         self.slot_attention: SlotAttention | None = None
         self.salient_classifier: nn.Linear | None = None
-        if selection in ("slots", "published") and len(front) > 1:
+        self.saliency_slots: nn.ModuleList | None = None
+        if published_slots:  # the last stage has slots in the released code, that choose nothing
+            self.saliency_slots = nn.ModuleList(PublishedSlots(encoder.out_features) for _ in range(len(front)))
+            self.saliency_slots.requires_grad_(False)
+        elif selection in ("slots", "published") and len(front) > 1:
             # as published no gradient reaches it: frozen, so that several processes do not wait for one
             width = min(encoder.out_features, _SLOT_WIDTH)
             self.slot_attention = SlotAttention(encoder.out_features, width=width).requires_grad_(selection == "slots")
@@ -291,7 +306,7 @@ class Playback(nn.Module):
         answer: Tensor | None = None
         for stage in range(stages):
             if stage > 0:
-                saliency, clock, counts = self._saliency(clips)
+                saliency, clock, counts = self._saliency(clips, stage)
                 places = self._select(clips, saliency, counts, clock)
                 bounds.append(_spread(places, clips.rows, batch))
                 playbacks[clips.rows] = stage
@@ -371,6 +386,7 @@ class Playback(nn.Module):
             heard[:, None],
             slots,
             segments,
+            None if self.saliency_slots is None else tokens,
         )
 
     def _replay(
@@ -409,8 +425,10 @@ class Playback(nn.Module):
             clips.slots = self.slot_attention.refine(both, clips.slots)
         return n_frames.sum(dim=1), alone
 
-    def _saliency(self, clips: _Clips) -> tuple[Tensor, FrameClock, Tensor]:
+    def _saliency(self, clips: _Clips, stage: int) -> tuple[Tensor, FrameClock, Tensor]:
         """How much each frame of the clip asks to be heard again, the time of these frames, and how many there are."""
+        if self.saliency_slots is not None:
+            return self.saliency_slots[stage - 1](clips.frames, clips.counts), self._clock, clips.counts
         if self.slot_attention is not None:
             assert clips.slots is not None
             assert clips.tokens is not None

@@ -209,8 +209,9 @@ class PlaybackDecoder(nn.Module):
 
     Notes
     -----
-    What ``adaptive_concat`` computes is ours: no description of the published
-    one is at hand. It asks for a warm-up of the learning rate.
+    What ``adaptive_concat`` computes is ours, and so is a token for nothing to hear; those of the
+    released code are in :class:`~audioattn_lib.models.playback_published.PublishedDecoder`. It
+    asks for a warm-up of the learning rate.
     Stergiou and Damen, *Play it back*, ICASSP 2023, and the code
     released with it; Jaegle et al., *Perceiver*, ICML 2021. Book page:
     ``playback``.

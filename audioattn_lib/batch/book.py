@@ -29,6 +29,7 @@ from audioattn_lib.batch.key import file_hash, key
 from audioattn_lib.batch.notebooks import DataHash, Notebook
 from audioattn_lib.batch.pages import check_pages
 from audioattn_lib.batch.strict_yaml import read_yaml
+from audioattn_lib.declarations import shorten
 from audioattn_lib.errors import AudioAttnError, ConfigError
 
 __all__ = ["MODES", "BookError", "Chapter", "build_book", "chapters", "documents"]
@@ -92,7 +93,7 @@ class Chapter:
         try:
             record = json.loads(self.work.with_suffix(".json").read_text(encoding="utf-8"))
             return bool(record["key"] == self.key and record["sha256"] == file_hash(self.place))
-        except (OSError, ValueError, KeyError, ConfigError):
+        except (OSError, ValueError, KeyError, TypeError, ConfigError):
             return False
 
     def keep(self, execution: Execution) -> None:
@@ -115,7 +116,11 @@ def documents(root: str | Path) -> list[str]:
     -----
     Book page: architecture.
     """
-    return list(_files(read_yaml(Path(root) / "_toc.yml").data))
+    contents = read_yaml(Path(root) / "_toc.yml")
+    found = list(_files(contents.data))
+    if wrong := [name for name in found if not isinstance(name, str)]:
+        raise contents.error(f"the page {shorten(wrong[0])} is no path; give the path of a page without its ending")
+    return found
 
 
 def chapters(
@@ -157,14 +162,19 @@ def chapters(
     data_hash = data_hash and functools.cache(data_hash)  # chapters share corpora
     settings = read_yaml(root / "notebooks" / "book.yml")
     given = settings.data or {}
+    if not isinstance(given, dict):
+        raise settings.error("it must be a mapping of chapters to their parameters")
     names = [name.removeprefix(_CHAPTERS) for name in documents(root) if name.startswith(_CHAPTERS)]
     for name, modes in given.items():
         if name not in names:
             raise settings.error(f"{name!r} is no chapter in _toc.yml; chapters are {', '.join(names) or 'none'}", name)
-        if not isinstance(modes, dict) or set(modes) - {"after", "light"} != set(MODES):
+        is_mapping = isinstance(modes, dict) and set(modes) - {"after", "light"} == set(MODES)
+        if not is_mapping or not all(isinstance(modes[mode], dict | None) for mode in MODES):
             raise settings.error(f"{name} needs parameters for {' and '.join(MODES)}, {{}} for the defaults", name)
         if not isinstance(modes.get("light", False), bool):
             raise settings.error(f"light of {name} is {modes['light']!r}; it must be true or false", name, "light")
+        if not isinstance(modes.get("after", []), list):
+            raise settings.error(f"after of {name} is {shorten(modes['after'])}; it must be a list", name, "after")
         earlier = list(given)[: list(given).index(name)]
         for index, other in enumerate(modes.get("after", [])):
             if other not in earlier:

@@ -187,9 +187,19 @@ def runs_shown_in(notebook: str | Path) -> list[dict[str, Any]]:
     found: dict[tuple[str, str], dict[str, Any]] = {}
     for cell in Notebook(Path(notebook)).content["cells"]:
         for shown in cell.get("outputs", []):
-            for run in shown.get("data", {}).get(RUN_MIMETYPE, []):
+            runs = shown.get("data", {}).get(RUN_MIMETYPE, [])
+            for run in runs if isinstance(runs, list) else [runs]:
+                if not _is_run(run):
+                    raise ConfigError(f"{notebook}: an output of type {RUN_MIMETYPE} holds no run; execute it again")
                 found.setdefault((run["experiment"], run["key"]), run)
     return list(found.values())
+
+
+def _is_run(shown: Any) -> bool:
+    if not isinstance(shown, dict):
+        return False
+    kinds = {"experiment": str, "key": str, "config": dict, "metrics": dict}
+    return all(isinstance(shown.get(name), kind) for name, kind in kinds.items())
 
 
 def _in_own_loop(run: Callable[[], None]) -> None:

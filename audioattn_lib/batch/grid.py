@@ -19,17 +19,22 @@ Book page: batch.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+import json
+import math
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from audioattn_lib.batch.notebooks import Notebook
 from audioattn_lib.batch.strict_yaml import Document, read_yaml
+from audioattn_lib.declarations import shorten
 from audioattn_lib.errors import ConfigError
 
 __all__ = ["Grid"]
 
+_MOST_JOBS = 10_000
+_MOST_EXCLUDED = 1_000
 _FIELDS = ("notebook", "parameters", "grid", "exclude", "include")
 
 
@@ -71,44 +76,91 @@ class Grid:
         """
         document = read_yaml(path)
         fields = _fields(document)
-        notebook = Notebook(document.path.parent / fields["notebook"])
-        if not notebook.path.is_file():
-            raise document.error(f"notebook {notebook.path} does not exist; paths are relative to the file", "notebook")
+        notebook = _notebook(document, fields["notebook"])
         fixed, grid = fields["parameters"], fields["grid"]
+        _check_size(document, fields)
         for name, values in grid.items():
             if not isinstance(values, list) or not values:
-                raise document.error(f"grid.{name} is {values!r}; give a list of at least one value", "grid", name)
+                raise document.error(
+                    f"grid.{name} is {shorten(values)}; give a list of at least one value", "grid", name
+                )
             if name in fixed:
                 raise document.error(
                     f"{name} stands under parameters too; a parameter is fixed or varies", "grid", name
                 )
             for index, value in enumerate(values):
-                if value in values[:index]:
-                    raise document.error(f"grid.{name} holds {value!r} twice", "grid", name, index)
                 _check(document, notebook, {name: value}, "grid", name, index)
+            for index in _repeated(values):
+                raise document.error(f"grid.{name} holds {shorten(values[index])} twice", "grid", name, index)
         for name, value in fixed.items():
             _check(document, notebook, {name: value}, "parameters", name)
         for section in ("exclude", "include"):
             for index, entry in enumerate(fields[section]):
                 if not isinstance(entry, dict) or not entry:
-                    raise document.error(f"{entry!r} is no mapping of parameters to values", section, index)
+                    raise document.error(f"{shorten(entry)} is no mapping of parameters to values", section, index)
                 _check(document, notebook, entry, section, index)
+        points = [{**fixed, **point} for point in _points(grid)]
+        excluded: set[int] = set()
         for index, entry in enumerate(fields["exclude"]):
-            if not any(_matches({**fixed, **point}, entry) for point in _points(grid)):
-                raise document.error(f"{entry!r} excludes nothing; no job of the grid is like that", "exclude", index)
+            matching = {i for i, point in enumerate(points) if _matches(point, entry)}
+            if not matching:
+                told = f"{shorten(entry)} excludes nothing; no job of the grid is like that"
+                raise document.error(told, "exclude", index)
+            excluded |= matching
 
-        jobs = [{**fixed, **point} for point in _points(grid)] if grid or not fields["include"] else []
-        jobs = [job for job in jobs if not any(_matches(job, entry) for entry in fields["exclude"])]
+        jobs = [job for i, job in enumerate(points) if i not in excluded] if grid or not fields["include"] else []
+        known = {_identity(job) for job in jobs}
         for index, entry in enumerate(fields["include"]):
             job = {**fixed, **entry}
-            if job in jobs:
-                raise document.error(f"{entry!r} is a job already", "include", index)
+            if _identity(job) in known:
+                raise document.error(f"{shorten(entry)} is a job already", "include", index)
+            known.add(_identity(job))
             jobs.append(job)
         if not jobs:
             raise document.error("every job of the grid is excluded", "exclude")
         names = dict.fromkeys(name for job in jobs for name in job)
         varying = tuple(name for name in names if any(job.get(name) != jobs[0].get(name) for job in jobs))
         return cls(document.path.stem, notebook, tuple(jobs), varying)
+
+
+def _notebook(document: Document, name: str) -> Notebook:
+    notebook = Notebook(document.path.parent / name)
+    try:
+        is_there = notebook.path.is_file()
+    except OSError:  # of a name that is too long
+        is_there = False
+    if not is_there:
+        raise document.error(f"notebook {notebook.path} does not exist; paths are relative to the file", "notebook")
+    if notebook.path.suffix != ".ipynb":
+        raise document.error(f"notebook {notebook.path} is no notebook; its name must end in .ipynb", "notebook")
+    try:
+        _ = notebook.parameters, notebook.options
+    except ConfigError as error:
+        raise document.error(str(error), "notebook") from None
+    return notebook
+
+
+def _check_size(document: Document, fields: dict[str, Any]) -> None:
+    count = math.prod(len(values) for values in fields["grid"].values() if isinstance(values, list) and values)
+    for name, number in (("grid", count), ("include", len(fields["include"])), ("exclude", len(fields["exclude"]))):
+        most = _MOST_EXCLUDED if name == "exclude" else _MOST_JOBS
+        if number > most:
+            what = "entries" if name == "exclude" else "jobs"
+            raise document.error(f"{name} makes {number} {what}; at most {most} are allowed, make several sweeps", name)
+
+
+def _identity(value: Any) -> str:
+    return json.dumps(value, sort_keys=True)
+
+
+def _repeated(values: list[Any]) -> Iterator[int]:
+    """Places of values that stand before already; 1, 1.0 and True are equal."""
+    known: set[Any] = set()
+    for index, value in enumerate(values):
+        same = value if isinstance(value, Hashable) else _identity(value)
+        if same in known:
+            yield index
+        known.add(same)
 
 
 def _fields(document: Document) -> dict[str, Any]:
@@ -124,7 +176,7 @@ def _fields(document: Document) -> dict[str, Any]:
         if fields[name] is None:
             fields[name] = kind()
         if not isinstance(fields[name], kind):
-            raise document.error(f"{name} is {fields[name]!r}; it must be a {_KINDS[kind]}", name)
+            raise document.error(f"{name} is {shorten(fields[name])}; it must be a {_KINDS[kind]}", name)
         if kind is dict and not all(isinstance(key, str) for key in fields[name]):
             raise document.error(f"{name} has a name that is no text; quote it", name)
     return fields

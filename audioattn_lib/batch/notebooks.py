@@ -11,15 +11,16 @@ Book page: architecture.
 from __future__ import annotations
 
 import ast
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from audioattn_lib.batch.key import dependency_hash, has_module, imported_names, key, source_hash
+from audioattn_lib.declarations import shorten
 from audioattn_lib.errors import ConfigError
+from audioattn_lib.files import explain, parse_json, read_bounded
 
 __all__ = ["DataHash", "Notebook"]
 
@@ -55,13 +56,19 @@ class Notebook:
     def content(self) -> dict[str, Any]:
         """The notebook as JSON."""
         try:
-            content = json.loads(Path(self.path).read_text(encoding="utf-8"))
+            content = parse_json(read_bounded(self.path))
         except OSError as error:
-            raise ConfigError(f"{self.path}: cannot be read ({error.strerror}); name an existing notebook") from None
+            raise ConfigError(f"{self.path}: cannot be read ({explain(error)}); name an existing notebook") from None
         except ValueError as error:
-            raise ConfigError(f"{self.path}: not a notebook ({error})") from None
+            raise ConfigError(f"{self.path}: not a notebook ({explain(error)})") from None
         if not isinstance(content, dict) or not isinstance(content.get("cells"), list):
             raise ConfigError(f"{self.path}: not a notebook of format 4; it has no list of cells")
+        if not isinstance(content.get("metadata", {}), dict):
+            raise ConfigError(f"{self.path}: metadata is {shorten(content['metadata'])}; it must be an object")
+        for index, cell in enumerate(content["cells"]):
+            for name, allowed in _describe_cell(cell):
+                value = cell.get(name) if isinstance(cell, dict) else cell
+                raise ConfigError(f"{self.path}, cell {index + 1}: {name} is {shorten(value)}; it must be {allowed}")
         return content
 
     @property
@@ -81,9 +88,9 @@ class Notebook:
                 for name, value in _assignments(self._parse(cell, index)):
                     try:
                         defaults[name] = ast.literal_eval(value)
-                    except ValueError:
+                    except (ValueError, TypeError, RecursionError, MemoryError):
                         raise ConfigError(
-                            f"{self.path}, cell {index + 1}: parameter {name} is {ast.unparse(value)}; "
+                            f"{self.path}, cell {index + 1}: parameter {name} is {_unparse(value)}; "
                             "a default is a plain literal (text, number, True, None, list or dictionary of them)"
                         ) from None
         return defaults
@@ -92,10 +99,12 @@ class Notebook:
     def options(self) -> dict[str, Any]:
         """What the notebook says about itself in its metadata under ``audioattn``."""
         options = self.content.get("metadata", {}).get("audioattn", {})
+        if not isinstance(options, dict):
+            raise ConfigError(f"{self.path}: metadata audioattn is {shorten(options)}; it must be an object")
         for name, value in options.items():
             if name not in _OPTIONS or not isinstance(value, _OPTIONS[name]):
                 known = ", ".join(f"{option} ({kind.__name__})" for option, kind in _OPTIONS.items())
-                raise ConfigError(f"{self.path}: metadata audioattn.{name} is {value!r}; known are {known}")
+                raise ConfigError(f"{self.path}: metadata audioattn.{name} is {shorten(value)}; known are {known}")
         named = options.get("data_parameter")
         if named is not None and named not in self.parameters:
             raise ConfigError(
@@ -144,7 +153,7 @@ class Notebook:
                 )
             if not _same_kind(default, value):
                 raise ConfigError(
-                    f"{self.path}: {name} is {value!r}; it must be {_kind(default)} like its default {default!r}"
+                    f"{self.path}: {name} is {shorten(value)}; it must be {_kind(default)} like its default {default!r}"
                 )
         return dict(parameters)
 
@@ -190,6 +199,38 @@ class Notebook:
             return ast.parse(plain)
         except SyntaxError as error:
             raise ConfigError(f"{self.path}, cell {index + 1}, line {error.lineno}: {error.msg}") from None
+        except (ValueError, RecursionError, MemoryError) as error:  # NUL; thousands of brackets
+            told = str(error) or "nested too deeply"
+            raise ConfigError(f"{self.path}, cell {index + 1}: cannot be read as Python ({told})") from None
+
+
+def _describe_cell(cell: Any) -> Iterator[tuple[str, str]]:
+    """Parts of a cell that are not as format 4 has them, each with what it must be."""
+    if not isinstance(cell, dict):
+        yield "it", "an object"
+        return
+    if not isinstance(cell.get("cell_type"), str):
+        yield "cell_type", "text"
+    source = cell.get("source", "")
+    if not isinstance(source, str) and not _is_list_of(str, source):
+        yield "source", "text or a list of lines"
+    metadata = cell.get("metadata", {})
+    if not isinstance(metadata, dict) or not _is_list_of(str, metadata.get("tags", [])):
+        yield "metadata", "an object, its tags a list of text"
+    outputs = cell.get("outputs", [])
+    if not _is_list_of(dict, outputs) or not all(isinstance(shown.get("data", {}), dict) for shown in outputs):
+        yield "outputs", "a list of objects, the data of each an object"
+
+
+def _is_list_of(kind: type, value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(item, kind) for item in value)
+
+
+def _unparse(value: ast.expr) -> str:
+    try:
+        return ast.unparse(value)[:100]
+    except RecursionError:
+        return "nested too deeply"
 
 
 def _source(cell: dict[str, Any]) -> str:

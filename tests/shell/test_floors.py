@@ -11,6 +11,7 @@ from audioattn_lib.batch.key import imported_names
 FLOORS = {
     "errors": 0,
     "declarations": 0.5,
+    "files": 0.5,
     "cache": 0,
     "attention": 1,
     "audio": 1,

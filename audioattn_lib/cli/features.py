@@ -5,6 +5,7 @@ Book page: commands.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,7 +44,8 @@ def features() -> None:
       audioattn features inspect features.csv
       audioattn features convert features.csv features.arff --layout audeep
       audioattn features fuse fused.csv attention.csv plain.csv
-      audioattn features regress fused.csv
+      audioattn features regress fused.csv -o predictions.csv
+      audioattn features score predictions.csv path/to/SLEEP
     """
 
 
@@ -77,21 +79,27 @@ def spectrograms(preset: str, **options: Any) -> None:
 @click.option("--skip-bad-clips", is_flag=True, show_default=False, help="Leave out clips that fail the check.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", help="Where to compute.")
 def extract(run: Path, corpus: str, target: Path, skip_bad_clips: bool, device: str) -> None:
-    """Describe the clips of a corpus by a trained autoencoder.
+    """Describe the clips of a corpus by a trained network.
 
-    RUN is the directory of an autoencoder, which holds its weights and the
-    features of its own corpus (features.nc). CORPUS is another, by name or
-    path; it needs no labels.
+    RUN is the directory of an autoencoder, whose features describe a clip, or
+    of a network of the chapter on accents, whose embeddings do. Both hold those
+    of their own corpus (features.nc, embeddings.npz). CORPUS is another, by
+    name or path; it needs no labels. For embeddings it may be a file of sound.
 
     \b
-    Example:
+    Examples:
       audioattn features extract runs/sleepiness/<key> path/to/corpus features.csv
+      audioattn features extract runs/accents/<key> utterance.wav embedding.csv
     """
     from audioattn_lib.data.table_files import write_features
-    from audioattn_lib.experiments.sleepiness import extract_features
     from audioattn_lib.training.run_directory import Run
 
-    table = extract_features(Run.load(run), corpus, skip_bad_clips=skip_bad_clips, device=device)
+    loaded = Run.load(run)
+    if loaded.experiment == "accents" or "pooling" in loaded.config:
+        from audioattn_lib.experiments.accents import extract_embeddings as describe
+    else:
+        from audioattn_lib.experiments.sleepiness import extract_features as describe
+    table = describe(loaded, corpus, skip_bad_clips=skip_bad_clips, device=device)
     write_features(table, target)
     click.echo(_describe(target, table))
 
@@ -144,34 +152,83 @@ def convert(source: Path, target: Path, layout: str, labels_last: bool, split: s
 @features.command()
 @click.argument("target", type=_FILE)
 @click.argument("tables", type=_FILE, nargs=-1, required=True)
-def fuse(target: Path, tables: tuple[Path, ...]) -> None:
+@click.option("--names", show_default=False, help="What to call the tables, joined by commas.")
+def fuse(target: Path, tables: tuple[Path, ...], names: str | None) -> None:
     """Join the features of several tables, clip by clip.
 
     Clips are found by name, in any order; one that a table lacks is an error
-    that names it. A feature is called by the name of its file and its own.
+    that names it. A feature is called by the name of its file, without train,
+    devel or test in it, and its own: so the fused tables of the splits have the
+    same features, and can be stacked.
 
     \b
-    Example:
+    Examples:
       audioattn features fuse fused.csv attention.csv plain.csv
+      audioattn features fuse fused.train.csv seq.train.csv att.train.csv
     """
     from audioattn_lib.data.feature_table import fuse as join
     from audioattn_lib.data.table_files import read_features, write_features
     from audioattn_lib.errors import ConfigError
 
-    names = [path.stem for path in tables]
-    if len(set(names)) < len(names):  # such as features.csv of several runs
-        names = [f"{path.parent.name}_{path.stem}" for path in tables]
-    if len(set(names)) < len(names):
-        raise ConfigError(f"tables are called {', '.join(names)}; features are named by their files, so rename one")
-    read = {name: read_features(path) for name, path in zip(names, tables, strict=True)}
+    called = [name.strip() for name in names.split(",")] if names else _systems(tables)
+    if len(called) != len(tables) or len(set(called)) < len(called) or not all(called):
+        raise ConfigError(f"{len(tables)} tables are called {', '.join(called)}; name each with --names, or rename one")
+    read = {name: read_features(path) for name, path in zip(called, tables, strict=True)}
     fused = join(read)
     write_features(fused, target)
     widths = " + ".join(str(table.width) for table in read.values())
     click.echo(f"{_describe(target, fused)}\n{widths} = {fused.width} features")
 
 
+def _systems(tables: tuple[Path, ...]) -> list[str]:
+    """What made each table, by the names of the files without their splits, or with their folders."""
+    stems = [_without_split(path.stem) for path in tables]
+    if all(stems) and len(set(stems)) == len(stems):
+        return stems
+    # such as features.csv of several runs
+    return ["_".join(filter(None, (path.parent.name, stem))) for path, stem in zip(tables, stems, strict=True)]
+
+
+def _without_split(stem: str) -> str:
+    parts = [part for part in re.split(r"([._-])", stem) if part]
+    kept = [part for part in parts if part.lower() not in ("train", "devel", "dev", "test")]
+    return re.sub(r"([._-])[._-]+", r"\1", "".join(kept)).strip("._-")
+
+
 @features.command()
+@click.argument("target", type=_FILE)
 @click.argument("tables", type=_FILE, nargs=-1, required=True)
+def stack(target: Path, tables: tuple[Path, ...]) -> None:
+    """Put the clips of several tables under one another, such as those of the splits.
+
+    The tables have the same features; a clip that two of them have is an error
+    that names it.
+
+    \b
+    Example:
+      audioattn features stack all.csv seq.train.csv seq.devel.csv seq.test.csv
+    """
+    from audioattn_lib.data.feature_table import stack as join
+    from audioattn_lib.data.table_files import read_features, write_features
+
+    joined = join({str(path): read_features(path) for path in tables})
+    write_features(joined, target)
+    click.echo(_describe(target, joined))
+
+
+@features.command()
+@click.argument("tables", type=_FILE, nargs=-1)
+@click.option("--train", type=_FILE, show_default=False, help="Table whose clips train.")
+@click.option("--devel", type=_FILE, show_default=False, help="Table whose clips choose the complexity.")
+@click.option("--test", type=_FILE, show_default=False, help="Table whose clips are predicted.")
+@click.option("--labels", type=_FILE, show_default=False, help="CSV file of labels: file_name,label.")
+@click.option(
+    "--num-feat",
+    type=click.IntRange(1),
+    show_default=False,
+    help="Use the first so many features only; all by default. As the published -nfeat: 512 of 768 fused features "
+    "leave out half of the second network.",
+)
 @click.option("--data", "corpus", show_default=False, help="Corpus whose labels, splits and groups are used.")
 @click.option(
     "--model",
@@ -182,8 +239,25 @@ def fuse(target: Path, tables: tuple[Path, ...]) -> None:
 @click.option("--max-iter", type=click.IntRange(1), default=1000, help="Passes of the solver at most.")
 @click.option("--seed", type=click.IntRange(0), default=0, help="Order in which the solver visits clips.")
 @click.option("-o", "--output", type=_FILE, show_default=False, help="Write predictions to this .csv file.")
+@click.option(
+    "--layout",
+    type=click.Choice(["table", "published"]),
+    default="table",
+    help="Of predictions: table says all; published: file_name,prediction of the test clips, rounded.",
+)
 def regress(
-    tables: tuple[Path, ...], corpus: str | None, model: str, max_iter: int, seed: int, output: Path | None
+    tables: tuple[Path, ...],
+    train: Path | None,
+    devel: Path | None,
+    test: Path | None,
+    labels: Path | None,
+    num_feat: int | None,
+    corpus: str | None,
+    model: str,
+    max_iter: int,
+    seed: int,
+    output: Path | None,
+    layout: str,
 ) -> None:
     """Predict numbers from features, and score the test clips.
 
@@ -195,20 +269,66 @@ def regress(
     Examples:
       audioattn features regress fused.csv -o predictions.csv
       audioattn features regress train.csv devel.csv test.csv --data path/to/SLEEP
+      audioattn features regress --train A.csv --devel B.csv --test C.csv --labels labels.csv --model published_svr
     """
     from audioattn_lib.data.feature_table import stack
-    from audioattn_lib.data.table_files import read_features
+    from audioattn_lib.data.table_files import read_features, read_labels
+    from audioattn_lib.errors import ConfigError
     from audioattn_lib.experiments.corpus import load_corpus
     from audioattn_lib.experiments.feature_regression import regress_features
 
-    table = stack({str(path): read_features(path) for path in tables})
-    if corpus is not None:
-        table = table.described_by(load_corpus(corpus))
+    if corpus is not None and labels is not None:
+        raise ConfigError("both --data and --labels say what the labels are; give one")
+    told = None if corpus is None else load_corpus(corpus)
+    source = told if labels is None else read_labels(labels)
+    splits = {"train": train, "devel": devel, "test": test}
+    read = {str(path): (read_features(path), "") for path in tables}
+    read |= {str(path): (read_features(path), name) for name, path in splits.items() if path is not None}
+    if not read:
+        raise ConfigError("no table is given; give one or several, or --train, --devel and --test")
+    parts = {}
+    for path, (part, split) in read.items():
+        described = part if source is None else part.described_by(source)
+        parts[path] = described.in_split(split) if split else described
+    table = stack(parts)
+    if num_feat is not None:
+        table = table.first(num_feat)
     predictions, metrics = regress_features(table, model=model, max_iter=max_iter, seed=seed)  # type: ignore[arg-type]
     if output is not None:
         output.parent.mkdir(parents=True, exist_ok=True)
+        if layout == "published":
+            chosen = predictions[predictions["split"] == "test"]
+            predictions = chosen[["clip", "rounded"]].astype({"rounded": int})
+            predictions = predictions.set_axis(["file_name", "prediction"], axis=1)
         predictions.to_csv(output, index=False, lineterminator="\n")
     click.echo("\n".join(_scores(metrics)))
+
+
+@features.command()
+@click.argument("predictions", type=_FILE)
+@click.argument("labels")
+@click.option("--split", default="test", help="Which clips to score; all for every clip with a label.")
+def score(predictions: Path, labels: str, split: str) -> None:
+    """Score predicted numbers against labels: Spearman's correlation, its interval, and how likely chance is.
+
+    PREDICTIONS is what regress wrote, or a CSV file with the published columns
+    file_name and prediction. LABELS is a CSV file with file_name and label, or
+    a corpus by name or path. Clips are found by name; without a column split,
+    theirs is what the name begins with: train_, devel_ or test_.
+
+    \b
+    Examples:
+      audioattn features score predictions.csv path/to/SLEEP/lab/labels.csv
+      audioattn features score predictions.csv path/to/SLEEP --split devel
+    """
+    from audioattn_lib.data.feature_table import ClipLabels
+    from audioattn_lib.data.table_files import read_labels, read_predictions
+    from audioattn_lib.experiments.corpus import load_corpus
+    from audioattn_lib.experiments.feature_regression import score_predicted
+
+    told = read_labels(labels) if labels.endswith(".csv") else ClipLabels.of(load_corpus(labels))
+    metrics = score_predicted(read_predictions(predictions), told, split="" if split == "all" else split)
+    click.echo("\n".join(_score_lines(split, metrics)))
 
 
 def _scores(metrics: dict[str, Any]) -> Iterator[str]:
@@ -216,17 +336,25 @@ def _scores(metrics: dict[str, Any]) -> Iterator[str]:
     yield f"{metrics['n_features']} features, complexity {metrics['complexity']:g}"
     yield f"devel      spearman {metrics['devel_spearman']:.3f} (rounded {metrics['devel_spearman_rounded']:.3f})"
     if "spearman" in metrics:
-        for name in metrics["intervals"]:
-            found = metrics["intervals"][name]
-            yield f"test       {name} {found['estimate']:.3f} [{found['low']:.3f}, {found['high']:.3f}]"
-        yield f"           spearman of rounded predictions {metrics['spearman_rounded']:.3f}"
-        yield f"           p of spearman {metrics['permutation']['p_value']:.2g}"
+        yield from _score_lines("test", metrics)
         yield f"chance     mean_absolute_error {metrics['chance']['mean_absolute_error']:.3f}"
     else:
         yield "test       no clip has a label, so nothing is scored"
     for note in (*metrics["notes"], metrics.get("note", "")):
         if note:
             yield f"note       {note}"
+
+
+def _score_lines(split: str, metrics: dict[str, Any]) -> Iterator[str]:
+    """Lines about scores with their intervals."""
+    for name in metrics["intervals"]:
+        found = metrics["intervals"][name]
+        yield f"{split:10} {name} {found['estimate']:.3f} [{found['low']:.3f}, {found['high']:.3f}]"
+    if "spearman_rounded" in metrics:
+        yield f"           spearman of rounded predictions {metrics['spearman_rounded']:.3f}"
+    yield f"           p of spearman {metrics['permutation']['p_value']:.2g}, {metrics['clips']} clips"
+    if "chance" not in metrics and metrics.get("note"):
+        yield f"note       {metrics['note']}"
 
 
 def _describe(path: Path, table: FeatureTable) -> str:

@@ -52,6 +52,8 @@ class LazyOptions(click.Command):
             for own in self.params:
                 if own.name == "preset" and isinstance(own, click.Option):
                     own.help = f"Settings to start from: {', '.join(names)}."
+                    if self._has_presets and config.NAMED:
+                        own.help += f" Or, also behind one of these and a comma: {', '.join(config.NAMED)}."
             self.params += [option for option in options if not self._only or option.name in self._only]
             self._complete = True
         return super().get_params(ctx)

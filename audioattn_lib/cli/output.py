@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -16,7 +17,7 @@ from audioattn_lib.batch.processes import is_main_process
 if TYPE_CHECKING:
     from audioattn_lib.training.run_directory import Run
 
-__all__ = ["describe_scores", "show_progress", "show_run"]
+__all__ = ["describe_scores", "show_encoder", "show_progress", "show_run"]
 
 _MOST_SCORES = 6
 
@@ -39,6 +40,12 @@ def show_run(run: Run) -> None:
     """Print where a run is and its first scores; the first of the processes that torchrun started does."""
     if is_main_process():
         click.echo(f"{run.path}: {describe_scores(run.metrics)}")
+
+
+def show_encoder(path: Path) -> None:
+    """Print where the network of a regression is, and what can be done with it."""
+    if is_main_process():
+        click.echo(f"{path}: its autoencoder; audioattn features extract {path} CORPUS features.csv")
 
 
 def describe_scores(metrics: dict[str, Any]) -> str:

@@ -57,15 +57,18 @@ def _command(name: str, module: str) -> click.Command:
         return load().Config  # type: ignore[no-any-return]
 
     def run(preset: str, runs: Path, print_config: bool, **options: Any) -> None:
-        from audioattn_lib.cli.output import show_progress, show_run
+        from audioattn_lib.cli.output import show_encoder, show_progress, show_run
 
         experiment = load()
-        chosen = experiment.Config.preset(preset, **given(options))
+        chosen = _configure(experiment, preset, given(options))
         if print_config:
             click.echo(json.dumps(dataclasses.asdict(chosen), indent=1))
             return
         show_progress()
-        show_run(experiment.run(chosen, runs))
+        made = experiment.run(chosen, runs)
+        show_run(made)
+        for encoder in made.config.get("encoders", ()):  # what `features extract` needs
+            show_encoder(made.path.parent / encoder)
 
     command = LazyOptions(
         name,
@@ -84,17 +87,31 @@ def _command(name: str, module: str) -> click.Command:
     return command
 
 
+def _configure(experiment: Any, preset: str, options: dict[str, Any]) -> Any:
+    """The configuration: of a preset, or where none is named, of the run whose weights are."""
+    from audioattn_lib.experiments.initial_weights import configure_like
+
+    named = click.get_current_context().get_parameter_source("preset") is not click.core.ParameterSource.DEFAULT
+    if not named and options.get("pretrained"):
+        found = configure_like(experiment.Config, experiment.NAME, **options)
+        if found is not None:
+            return found
+    return experiment.Config.preset(preset, **options)
+
+
 def _documented(run: Callable[..., None], name: str) -> Callable[..., None]:
     run.__doc__ = f"""Train and test one model of the chapter {name}.
 
     A run that exists already, with the same settings, source and data, is read
     back instead; one that was interrupted continues. Options start from the
     preset: smoke takes seconds, default a minute, paper has the published
-    settings.
+    settings. Where --pretrained names a run and no preset is given, they start
+    from the settings of that run; with --epochs 0 it is only evaluated.
 
     \b
     Examples:
       audioattn train {name} --preset smoke
       audioattn train {name} --seed 3 --epochs 20 --print-config
+      audioattn train {name} --pretrained runs/{name}/<key> --data other/ --epochs 0
     """
     return run

@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..errors import AudioAttnError
 from .manifest import UNKNOWN, Manifest, parse_number
 
-__all__ = ["RESERVED", "FeatureTable", "FeatureTableError", "fuse", "stack"]
+__all__ = ["RESERVED", "ClipLabels", "FeatureTable", "FeatureTableError", "fuse", "stack"]
 
 RESERVED = ("filename", "chunk_nr", "label_nominal", "label_numeric", "split", "group", "cv_folds")
 """Names of columns that are no features: those of auDeep, and what its tables leave out."""
@@ -30,6 +30,58 @@ _SHOWN = 5
 
 class FeatureTableError(AudioAttnError, ValueError):
     """Features that cannot be used or joined; the message names the clips or the file and line."""
+
+
+@dataclass(frozen=True, eq=False)
+class ClipLabels:
+    """What is known of clips beside their features, by name.
+
+    Parameters
+    ----------
+    source
+        Where it is from, for errors.
+    ids
+        Name of each clip.
+    labels
+        As text, ``""`` where unknown.
+    values
+        As numbers, NaN where unknown.
+    splits, groups
+        ``""`` where unknown.
+
+    Notes
+    -----
+    Book page: ``data``.
+    """
+
+    source: str
+    ids: tuple[str, ...]
+    labels: tuple[str, ...]
+    values: NDArray[np.float64]
+    splits: tuple[str, ...]
+    groups: tuple[str, ...]
+
+    @classmethod
+    def of(cls, manifest: Manifest) -> ClipLabels:
+        """Those of a corpus."""
+        table = FeatureTable.from_manifest(manifest, np.zeros((len(manifest), 1)))
+        return cls(manifest.name, table.ids, table.labels, table.values, table.splits, table.groups)
+
+    def find(self, name: str) -> int | None:
+        """Row of a clip, see :meth:`FeatureTable.described_by`."""
+        base = name.rpartition("/")[2]
+        for key in (name, base, _stem(base)):
+            if key in self._rows:
+                return self._rows[key]
+        stem, _, label = _stem(base).rpartition("_")
+        row = self._rows.get(stem)
+        return row if row is not None and self.labels[row] in (label, "") else None
+
+    @cached_property
+    def _rows(self) -> dict[str, int]:
+        bases = {row: name.rpartition("/")[2] for row, name in enumerate(self.ids)}
+        rows = {_stem(base): row for row, base in bases.items()}
+        return rows | {base: row for row, base in bases.items()} | {name: row for row, name in enumerate(self.ids)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,28 +191,54 @@ class FeatureTable:
             tuple(table["group"]) if "group" in table else (),
         )
 
-    def described_by(self, manifest: Manifest) -> FeatureTable:
-        """The table with labels, splits and groups of a corpus, in place of its own.
+    def described_by(self, source: Manifest | ClipLabels) -> FeatureTable:
+        """The table with labels, splits and groups of a corpus or a file of labels, in place of its own.
 
         Parameters
         ----------
-        manifest
-            The corpus. Clips are found by their identifier or, as in the feature files of the challenges, by the name
-            of their file without its folder.
+        source
+            Clips are found by their name; or by the name of their file without its folder, as in the feature files of
+            the challenges; or without its extension and with the label behind it, as the published code writes them
+            (``train_0001_5.png`` is ``train_0001.wav`` with the label 5). Splits and groups that it does not know stay.
 
         Raises
         ------
         FeatureTableError
-            When the corpus lacks a clip of the table; the message names it.
+            When the source lacks a clip of the table; the message names it.
         """
-        rows = {name.rpartition("/")[2]: row for row, name in enumerate(manifest.ids)}
-        rows |= {name: row for row, name in enumerate(manifest.ids)}
-        missing = [name for name in self.ids if name not in rows]
+        told = source if isinstance(source, ClipLabels) else ClipLabels.of(source)
+        rows = [told.find(name) for name in self.ids]
+        missing = [name for name, row in zip(self.ids, rows, strict=True) if row is None]
         if missing:
-            raise FeatureTableError(f"{len(missing)} clips are not in {manifest.name}: {_some(missing)}")
-        corpus = FeatureTable.from_manifest(manifest, np.zeros((len(manifest), 1)))
-        found = corpus.take([rows[name] for name in self.ids])
-        return replace(self, labels=found.labels, values=found.values, splits=found.splits, groups=found.groups)
+            raise FeatureTableError(f"{len(missing)} clips are not in {told.source}: {_some(missing)}")
+
+        def some(column: str) -> tuple[str, ...]:
+            theirs, own = getattr(told, column), getattr(self, column)
+            return tuple(theirs[row] or text for row, text in zip(rows, own, strict=True))
+
+        return replace(
+            self,
+            labels=tuple(told.labels[row] for row in rows if row is not None),
+            values=told.values[np.array(rows, dtype=np.int64)],
+            splits=some("splits"),
+            groups=some("groups"),
+        )
+
+    def in_split(self, split: str) -> FeatureTable:
+        """The table with all clips in one split, whatever it says itself."""
+        return replace(self, splits=(split,) * len(self))
+
+    def first(self, count: int) -> FeatureTable:
+        """The table of the first features, in their order: what the published ``num_feat`` counts.
+
+        Raises
+        ------
+        FeatureTableError
+            When there are not so many.
+        """
+        if not 1 <= count <= self.width:
+            raise FeatureTableError(f"{count} features are asked for, and the table has {self.width}; give 1 to that")
+        return replace(self, features=self.features[:, :count], names=self.names[:count])
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -335,6 +413,11 @@ def _agree(column: str, first: FeatureTable, found: Mapping[str, tuple[str, ...]
             raise FeatureTableError(f"{column} of {first.ids[row]} differ: {told}; these are not the same clips")
         result.append(distinct[0] if distinct else "")
     return tuple(result)
+
+
+def _stem(name: str) -> str:
+    """The name of a file without its extension; a dot inside of a name is none."""
+    return name.rpartition(".")[0] or name if name.rpartition(".")[2].isalnum() else name
 
 
 def _some(names: Sequence[str]) -> str:

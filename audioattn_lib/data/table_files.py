@@ -31,16 +31,18 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from .feature_table import RESERVED, FeatureTable, FeatureTableError
+from .feature_table import RESERVED, ClipLabels, FeatureTable, FeatureTableError
 from .files import explain_storage, write_whole
 from .manifest import UNKNOWN, parse_number
 from .table_netcdf import MISSING_NUMBER, MISSING_TEXT, read_netcdf, write_netcdf
 
-__all__ = ["LAYOUTS", "SUFFIXES", "read_features", "write_features"]
+__all__ = ["LAYOUTS", "SPLITS", "SUFFIXES", "read_features", "read_labels", "read_predictions", "write_features"]
 
 Layout = Literal["table", "audeep", "published"]
 LAYOUTS: tuple[Layout, ...] = ("table", "audeep", "published")
 SUFFIXES = (".csv", ".arff", ".nc")
+SPLITS = ("train", "devel", "test")
+"""Splits that the names of the challenge begin with, as ``devel_0001.wav``."""
 RELATION = "auDeep exported data set"
 
 _ALIASES = {"name": "filename", "file_name": "filename", "label": "label_nominal", "partition": "split"}
@@ -141,6 +143,107 @@ def read_features(path: str | Path) -> FeatureTable:
         raise FeatureTableError(f"{path}: {error}; save it as separated values") from None
     except UnicodeDecodeError:
         raise FeatureTableError(f"{path}: not UTF-8 text; save it as UTF-8") from None
+
+
+def read_labels(path: str | Path) -> ClipLabels:
+    """Read labels of clips from a CSV file, such as ``lab/labels.csv`` of the challenge.
+
+    Parameters
+    ----------
+    path
+        With a header: ``file_name`` (``filename``, ``name``, ``clip``), ``label`` (or the only other column), and where
+        there are, ``split`` (``partition``) and ``group`` (``speaker``). ``?`` and nothing are unknown labels. Without
+        a column ``split`` it is what the name begins with: ``train_``, ``devel_`` or ``test_``.
+
+    Raises
+    ------
+    FeatureTableError
+        When a column is missing or a name stands there twice; the message names it.
+
+    Notes
+    -----
+    Book page: ``data``.
+    """
+    table = _read_text(path)
+    clips = _column(path, table, ("file_name", "filename", "name", "clip"), "names of clips")
+    label = next((name for name in ("label", "label_numeric", "label_nominal", "kss") if name in table), None)
+    if label is None and table.shape[1] != 2:
+        raise FeatureTableError(f"{path}: no column of labels (label); it has {', '.join(table)}")
+    told = table[label] if label else table.loc[:, [name for name in table if name != clips.name]].iloc[:, 0]
+    labels = ["" if text in ("", UNKNOWN) else text for text in told]
+    numbers = [parse_number(text) if text else None for text in labels]
+    split = next((table[name] for name in ("split", "partition") if name in table), None)
+    group = next((table[name] for name in ("group", "speaker") if name in table), None)
+    return ClipLabels(
+        str(path),
+        tuple(clips),
+        tuple(labels),
+        np.array([np.nan if number is None else number for number in numbers]),
+        tuple(_split_of(name) for name in clips) if split is None else tuple(split),
+        ("",) * len(table) if group is None else tuple(group),
+    )
+
+
+def read_predictions(path: str | Path) -> pd.DataFrame:
+    """Read predicted numbers: columns ``clip``, ``predicted`` and ``split``, ``""`` where it is unknown.
+
+    Parameters
+    ----------
+    path
+        A CSV file as ``audioattn features regress`` writes it, or with the published columns ``file_name`` and
+        ``prediction``. Where it has ``rounded`` too, the result has.
+
+    Raises
+    ------
+    FeatureTableError
+        When a column is missing, a name stands there twice or a prediction is no number; the message names it.
+
+    Notes
+    -----
+    Book page: ``data``.
+    """
+    table = _read_text(path)
+    clips = _column(path, table, ("clip", "file_name", "filename", "name"), "names of clips")
+    found = pd.DataFrame({"clip": clips})
+    given = {"predicted": _column(path, table, ("predicted", "prediction"), "predictions", once=False)}
+    given |= {"rounded": table["rounded"]} if "rounded" in table else {}
+    for name, texts in given.items():
+        numbers = [parse_number(text) for text in texts]
+        wrong = next((i for i, number in enumerate(numbers) if number is None), None)
+        if wrong is not None:
+            raise FeatureTableError(f"{path}: {name} of {clips[wrong]} is {texts[wrong]!r}; it must be a number")
+        found[name] = np.array(numbers, dtype=np.float64)
+    found["split"] = table["split"] if "split" in table else [_split_of(name) for name in clips]
+    return found
+
+
+def _read_text(path: str | Path) -> pd.DataFrame:
+    """A CSV file with a header, as text."""
+    path = Path(path)
+    if not path.is_file():
+        raise FeatureTableError(f"{path}: no such file; give a CSV file")
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False, sep=None, engine="python", encoding="utf-8-sig")
+    except (ValueError, csv.Error, pd.errors.ParserError) as error:
+        raise FeatureTableError(f"{path}: no CSV file with a header ({error})") from None
+    if not len(table):
+        raise FeatureTableError(f"{path}: there is no row behind the header")
+    return table.rename(columns=str.strip)
+
+
+def _column(path: str | Path, table: pd.DataFrame, names: Sequence[str], what: str, *, once: bool = True) -> pd.Series:
+    found = next((table[name] for name in names if name in table), None)
+    if found is None:
+        raise FeatureTableError(f"{path}: no column of {what} ({' or '.join(names)}); it has {', '.join(table)}")
+    twice = found[found.duplicated()] if once else found[:0]
+    if len(twice):
+        raise FeatureTableError(f"{path}: {len(twice)} clips stand there twice, such as {twice.iloc[0]}")
+    return found
+
+
+def _split_of(name: str) -> str:
+    start = name.rpartition("/")[2].partition("_")[0]
+    return start if start in SPLITS else ""
 
 
 def _suffix(path: Path) -> str:

@@ -16,7 +16,7 @@ Book page: ``accents``.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -27,33 +27,57 @@ from torch import Tensor
 
 from ..attention import export
 from ..attention.record import AttentionRecord, FrameClock
+from ..data.feature_table import FeatureTable
+from ..data.files import cache_directory
 from ..data.loading import BatchLoader
 from ..data.splits import fold_names
+from ..data.store import FeatureStore
 from ..models.embedding import EmbeddingLayers, EmbeddingNetwork, build_front_end
 from ..models.margin import build_classifier
 from ..models.utterance_pooling import POOLINGS, build_utterance_pooling
 from ..training.baseline import linear_baseline, summary_features
 from ..training.checkpoint import load_best
 from ..training.distributed import leave_to_main
-from ..training.loop import fit
+from ..training.loop import fit, select_device
 from ..training.rejection import rejection_metrics, rejection_threshold
 from ..training.run_directory import Run, RunDirectory
 from ..training.schedules import Constant, Cosine, Schedule
 from ..training.settings import TrainingSettings
 from ..training.verification import Trials
 from .accents_config import OPTIMIZERS, Config
-from .accents_corpus import CORPUS_FIELDS, Prepared, prepare, whole_utterances, windows
+from .accents_corpus import CORPUS_FIELDS, Prepared, build_sound_front_end, prepare, whole_utterances, windows
 from .accents_evidence import Encoded, carriers
 from .classification import evidence, predictions_table, score_predictions, validate
+from .corpus import load_checked
 from .directories import make_once, open_run, resolve_fold
+from .embedder import Embedder
 from .fields import choose_numbers
+from .initial_weights import describe_weights, hash_weights, keep_as_they_are, read_origin, start_from
 from .many import run_all
 from .study import Study, choose
 from .verification import list_trials, save_embeddings, verify
 
-__all__ = ["Config", "Prepared", "baseline", "build_model", "load_model", "prepare", "run", "study", "study_heads"]
+__all__ = [
+    "Config",
+    "Embedder",
+    "Prepared",
+    "baseline",
+    "build_model",
+    "extract_embeddings",
+    "load_model",
+    "prepare",
+    "run",
+    "study",
+    "study_heads",
+]
 
 NAME = "accents"
+_AT_ONCE = 64
+_OF_WEIGHTS = (
+    *("target", "pooling", "attention", "heads", "head_scale", "n_queries", "front_end", "normalise_context", "loss"),
+    *("scale", "normalisation", "features", "sample_rate", "n_mels"),
+)
+"""What weights were trained with and need to be evaluated."""
 
 
 def build_model(config: Config, n_classes: int, clock: FrameClock) -> EmbeddingNetwork:
@@ -99,7 +123,8 @@ def run(config: Config, root: str | Path = "runs") -> Run:
     """
     prepared = prepare(config)
     config = resolve_fold(config, prepared.manifest)
-    directory, device = open_run(__name__, NAME, dataclasses.asdict(config), prepared.data_hash, config.device, root)
+    hashed = hash_weights(prepared.data_hash, config)
+    directory, device = open_run(__name__, NAME, dataclasses.asdict(config), hashed, config.device, root)
     return make_once(directory, lambda: _train(config, prepared, directory, device))
 
 
@@ -110,29 +135,36 @@ def _train(config: Config, prepared: Prepared, directory: RunDirectory, device: 
     model = build_model(config, len(prepared.classes), prepared.clock)
     train = windows(prepared, split.train, config, device)
     valid, test = (whole_utterances(prepared, rows, config, device) for rows in (split.valid, split.test))
-    fit(
-        model,
-        OPTIMIZERS[config.optimizer](model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay),
-        _schedule(config, -(-len(train) // config.accumulation)),
-        train,
-        _loss,
-        lambda network: validate(network, valid),
-        TrainingSettings(
-            config.epochs,
-            config.monitor,
-            maximise=config.monitor == "macro_f1",
-            gradient_clip=config.gradient_clip,
-            patience=config.patience,
-            plateau_patience=config.plateau,
-            accumulation=config.accumulation,
-            precision=config.precision,
-            validate_every=config.validate_every,
-        ),
-        directory,
-        device=device,
-        describe=lambda batch: ", ".join(prepared.manifest.ids[int(i)] for i in batch.indices),
-    )
+    if config.pretrained:
+        _start(model, config, prepared.classes)
+    about = describe_weights(NAME, config, prepared.classes)
+    if config.epochs:
+        fit(
+            model,
+            OPTIMIZERS[config.optimizer](model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay),
+            _schedule(config, -(-len(train) // config.accumulation)),
+            train,
+            _loss,
+            lambda network: validate(network, valid),
+            TrainingSettings(
+                config.epochs,
+                config.monitor,
+                maximise=config.monitor == "macro_f1",
+                gradient_clip=config.gradient_clip,
+                patience=config.patience,
+                plateau_patience=config.plateau,
+                accumulation=config.accumulation,
+                precision=config.precision,
+                validate_every=config.validate_every,
+                about=about,
+            ),
+            directory,
+            device=device,
+            describe=lambda batch: ", ".join(prepared.manifest.ids[int(i)] for i in batch.indices),
+        )
     leave_to_main()
+    if not config.epochs:
+        keep_as_they_are(model.to(device).eval(), lambda network: validate(network, valid), directory, about)
     logits, embeddings, record = embed(model, test)
     record = record.named(prepared.manifest.ids[i] for i in split.test)
     export.save_npz(record, directory.path / "attention.npz")
@@ -149,6 +181,20 @@ def _train(config: Config, prepared: Prepared, directory: RunDirectory, device: 
             embed(model, valid)[0], logits, prepared.targets[split.test], embed(model, others)[0]
         )
     return _finish(directory, prepared, split.test, trials, logits, embeddings.numpy(), config.seed, more)
+
+
+def _start(model: EmbeddingNetwork, config: Config, classes: Sequence[str]) -> None:
+    """Take what the configuration names as ``pretrained``."""
+    origin = read_origin(config.pretrained, config.pretrained_prefix)
+    start_from(
+        model,
+        config,
+        classes,
+        origin,
+        encoder=("front.",),
+        heads={"classifier.weight": 0, "classifier.bias": 0},
+        same=_OF_WEIGHTS,
+    )
 
 
 def _schedule(config: Config, steps: int) -> Schedule:
@@ -288,12 +334,54 @@ def study_heads(
     return studies
 
 
-def load_model(run: Run) -> EmbeddingNetwork:
-    """The trained network of a run, in evaluation mode on the CPU."""
+def load_model(run: Run) -> Embedder:
+    """The trained network of a run with its front end and normalisation, in evaluation mode on the CPU.
+
+    It embeds a sound as the run did; the corpus of the run need not be there.
+    """
     config = Config(**run.config)
-    model = build_model(config, len(run.classes), prepare(config).clock)
-    load_best(run.path / "checkpoint", model)
-    return model.eval()
+    front_end = build_sound_front_end(config.features, config.sample_rate, config.n_mels)
+    network = build_model(config, len(run.classes), FrameClock(*front_end.clock))
+    load_best(run.path / "checkpoint", network)
+    return Embedder(network, front_end, config.normalisation).eval()
+
+
+@torch.no_grad()
+def extract_embeddings(run: Run, data: str, *, skip_bad_clips: bool = False, device: str = "auto") -> FeatureTable:
+    """The embeddings that a trained network gives the clips of any corpus, labelled or not.
+
+    Parameters
+    ----------
+    run
+        Of :func:`run`; sounds go through its front end.
+    data
+        Corpus and options as one text, or a file of sound.
+    skip_bad_clips
+        Leave clips out that fail the check.
+    device
+        ``"auto"``, ``"cpu"`` or ``"cuda"``.
+
+    Raises
+    ------
+    RunError
+        When the run has no trained weights.
+    ManifestError, AudioError
+        When clips cannot be used; the message names them.
+    """
+    chosen = select_device(device)
+    model = load_model(run).to(chosen)
+    if Path(data).is_file():
+        return FeatureTable((Path(data).name,), model.embed_sounds(data).astype(np.float64), _embedding_names(model))
+    manifest = load_checked(data, skip_bad_clips=skip_bad_clips)
+    store = FeatureStore.build(manifest, model.front_end, cache_directory() / "features", device=chosen)
+    rows = np.arange(len(manifest))
+    batches = BatchLoader(store, rows, rows, _AT_ONCE, shuffle=False, device=chosen).epoch(0)
+    found = torch.cat([model.embed(batch.features, batch.lengths)[0].float().cpu() for batch in batches])
+    return FeatureTable.from_manifest(manifest, found.numpy(), _embedding_names(model))
+
+
+def _embedding_names(model: Embedder) -> tuple[str, ...]:
+    return tuple(f"embedding_{i}" for i in range(model.network.embedding.second.out_features))
 
 
 def _trials(config: Config, prepared: Prepared, rows: NDArray[np.int64]) -> Trials | None:

@@ -20,12 +20,29 @@ from ..audio.voice_augmentation import VoiceAugmentation
 from ..models.embedding import FRONT_ENDS
 from ..models.margin import LOSSES, build_classifier
 from ..models.utterance_pooling import POOLINGS
-from .fields import WithPresets, check_declared, require, require_choice
+from .fields import (
+    WithPresets,
+    check_declared,
+    initial_part,
+    initial_prefix,
+    initial_weights,
+    require,
+    require_choice,
+    require_initial,
+)
 
 __all__ = ["OPTIMIZERS", "Config"]
 
 OPTIMIZERS = {"adam": torch.optim.Adam, "sgd": torch.optim.SGD, "rmsprop": torch.optim.RMSprop}
 """Optimisers by name, as published."""
+
+
+_ALIASES = {
+    "optimizer": {name: name for name in OPTIMIZERS},
+    "front_end": {name: name for name in FRONT_ENDS},
+    "pooling": {"doublemha": "double_multi_head", "mha": "multi_head", "attention": "self_attention"},
+}
+"""Names as the published command line writes them, in any case."""
 
 
 @dataclass(frozen=True)
@@ -83,13 +100,18 @@ class Config(WithPresets):
         default="nested", metadata={"help": "nested, or published: the best epoch is chosen on the test fold"}
     )
     seed: int = field(default=0, metadata={"help": "seed of weights, batches, windows and dropout, from 0"})
-    epochs: int = field(default=100, metadata={"help": "most passes over the training clips"})
+    pretrained: str = initial_weights()
+    pretrained_part: str = initial_part()
+    pretrained_prefix: str = initial_prefix()
+    epochs: int = field(
+        default=100, metadata={"help": "most passes over the training clips; 0 only evaluates pretrained"}
+    )
     patience: int = field(default=25, metadata={"help": "validations without a better score until training stops"})
     validate_every: int = field(default=1, metadata={"help": "epochs from one validation to the next"})
     plateau: int = field(default=15, metadata={"help": "validations without a better score until the rate is halved"})
     batch_size: int = field(default=64, metadata={"help": "clips in a batch"})
     accumulation: int = field(default=2, metadata={"help": "batches in a step of the optimiser"})
-    optimizer: str = field(default="adam", metadata={"help": "adam, sgd or rmsprop"})
+    optimizer: str = field(default="adam", metadata={"help": "adam, sgd or rmsprop, in any case"})
     learning_rate: float = field(default=1e-4, metadata={"help": "at the start, above 0"})
     schedule: str = field(
         default="plateau", metadata={"help": "learning rate: plateau (published, halved there), or cosine to 0 besides"}
@@ -121,9 +143,13 @@ class Config(WithPresets):
             "device": ("auto", "cpu", "cuda"),
             "precision": ("auto", "float32", "bfloat16"),
         }
+        for name, aliases in _ALIASES.items():
+            given = str(getattr(self, name))
+            object.__setattr__(self, name, aliases.get(given.lower(), given))
         for name, values in allowed.items():
             require_choice(self, name, values)
-        whole = ("heads", "n_queries", "channels", "embedding_size", "n_mels", "epochs", "plateau", "batch_size")
+        require_initial(self)
+        whole = ("heads", "n_queries", "channels", "embedding_size", "n_mels", "plateau", "batch_size")
         for name in (*whole, "accumulation", "validate_every"):
             require(self, name, getattr(self, name) >= 1, "at least 1")
         for name in ("window", "patience", "clips_per_speaker", "weight_decay", "seed", "focus"):

@@ -33,7 +33,7 @@ from .accents_config import Config
 from .corpus import PreparedCorpus, checked, load_corpus
 from .utterances import Normalised, NormalisedSample, NormalisedSounds
 
-__all__ = ["CORPUS_FIELDS", "Prepared", "prepare", "whole_utterances", "windows"]
+__all__ = ["CORPUS_FIELDS", "Prepared", "build_sound_front_end", "prepare", "whole_utterances", "windows"]
 
 CORPUS_FIELDS = ("data", "target", "closed_set", "unknown", "sample_rate", "n_mels", "features", "skip_bad_clips")
 """Fields of a configuration that say what the corpus is."""
@@ -109,7 +109,7 @@ def _prepare(
         raise ManifestError(f"{manifest.name}: column {target} must hold one class a clip, of two or more classes")
     if unknown and len(classes) == len(manifest.classes):
         raise ConfigError(f"unknown is {unknown!r}; it must be one of {', '.join(manifest.classes)}, or empty")
-    front_end = _front_end(features, sample_rate, n_mels)
+    front_end = build_sound_front_end(features, sample_rate, n_mels)
     store = FeatureStore.build(manifest, front_end, cache_directory() / "features", device=select_device(device))
     position = {name: number for number, name in enumerate(classes)}
     table = manifest.table
@@ -134,7 +134,8 @@ def _aim(manifest: Manifest, target: str, closed_set: bool) -> Manifest:
     return dataclasses.replace(manifest, table=table)
 
 
-def _front_end(features: str, sample_rate: int, n_mels: int) -> LogMel | MagnitudeMel:
+def build_sound_front_end(features: str, sample_rate: int, n_mels: int) -> LogMel | MagnitudeMel:
+    """From sound to log-mel in decibels, or to the published magnitudes."""
     if features == "published":
         return MagnitudeMel(sample_rate, max(512, round(0.025 * sample_rate)), n_mels)
     n_fft, hop_length = round(0.025 * sample_rate), round(0.010 * sample_rate)

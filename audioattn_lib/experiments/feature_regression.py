@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..data.feature_table import FeatureTable, FeatureTableError
+from ..data.feature_table import ClipLabels, FeatureTable, FeatureTableError
 from ..data.manifest import UNKNOWN
 from ..training.metrics import regression_metrics
 from ..training.regression import Regressor, fit_regression
 from ..training.regression_scores import chance_regression, score_regression, to_label_range
 
-__all__ = ["PARTS", "regress_features"]
+__all__ = ["PARTS", "regress_features", "score_predicted"]
 
 PARTS = ("train", "devel", "test")
 
@@ -107,6 +107,62 @@ def regress_features(
         "converged": found.refit_converged,
         "notes": list(found.notes),
     }
+
+
+def score_predicted(predictions: pd.DataFrame, labels: ClipLabels, *, split: str = "test") -> dict[str, Any]:
+    """Scores of predicted numbers against labels, joined by the names of the clips.
+
+    Parameters
+    ----------
+    predictions
+        Columns ``clip``, ``predicted`` and ``split`` (``""`` where unknown), and where there is one, ``rounded``.
+    labels
+        Of these clips. A split that the predictions do not know is that of the labels.
+    split
+        Which clips are scored; ``""`` is all that have a label.
+
+    Returns
+    -------
+    dict
+        Those of :func:`~audioattn_lib.training.regression_scores.score_regression`, and ``spearman_rounded`` where
+        there are rounded predictions.
+
+    Raises
+    ------
+    FeatureTableError
+        When a clip has no label where others have one, or a labelled clip no prediction; the message names it.
+
+    Notes
+    -----
+    Book page: ``sleepiness``.
+    """
+    rows = [labels.find(name) for name in predictions["clip"]]
+    missing = [name for name, row in zip(predictions["clip"], rows, strict=True) if row is None]
+    if missing:
+        raise FeatureTableError(f"{len(missing)} predicted clips are not in {labels.source}, such as {missing[0]}")
+    place = np.array(rows, dtype=np.int64)
+    splits = np.array([own or labels.splits[row] for own, row in zip(predictions["split"], place, strict=True)])
+    chosen = np.flatnonzero(((splits == split) if split else True) & np.isfinite(labels.values[place]))
+    if not len(chosen):
+        raise FeatureTableError(
+            f"no predicted clip of split {split!r} has a number as its label in {labels.source}; there are "
+            f"{', '.join(sorted(set(splits) - {''})) or 'no splits'}"
+        )
+    scored = set(place[chosen].tolist())
+    left = [
+        name
+        for row, name in enumerate(labels.ids)
+        if split and labels.splits[row] == split and np.isfinite(labels.values[row]) and row not in scored
+    ]
+    if left:
+        raise FeatureTableError(f"{len(left)} clips of split {split} have a label and no prediction, such as {left[0]}")
+    truth = labels.values[place[chosen]]
+    groups = np.array(labels.groups)[place[chosen]]
+    given = predictions.iloc[chosen]
+    scores = score_regression(truth, given["predicted"].to_numpy(), groups=groups if all(groups) else None)
+    if "rounded" in given:
+        scores["spearman_rounded"] = regression_metrics(truth, given["rounded"].to_numpy())["spearman"] or 0.0
+    return scores
 
 
 def _with_labels(parts: dict[str, FeatureTable]) -> dict[str, FeatureTable]:

@@ -3,13 +3,31 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, ClassVar, Self, TypeVar
 
 from ..declarations import check_declared, shorten
 from ..errors import ConfigError
 
-__all__ = ["WithPresets", "check_declared", "choose_numbers", "require", "require_choice"]
+__all__ = [
+    "INITIAL",
+    "PARTS",
+    "WithPresets",
+    "check_declared",
+    "choose_numbers",
+    "initial_part",
+    "initial_prefix",
+    "initial_weights",
+    "require",
+    "require_choice",
+    "require_initial",
+]
+
+INITIAL = ("pretrained", "pretrained_part", "pretrained_prefix")
+"""Fields that say what a network starts from."""
+PARTS = ("all", "encoder", "decoder")
+"""What of it: the whole network, its encoder, or all but the encoder."""
 
 N = TypeVar("N", int, float)
 
@@ -25,29 +43,75 @@ def require_choice(config: Any, name: str, choices: Sequence[str]) -> None:
     require(config, name, getattr(config, name) in choices, f"one of {', '.join(choices)}")
 
 
+def initial_weights(kind: str = "") -> Any:
+    """The field ``pretrained`` of a configuration."""
+    text = "weights to start from, or with 0 epochs to evaluate: a run directory, its best.safetensors, or another file"
+    return dataclasses.field(default="", metadata={"help": f"{text}{kind}; empty: none"})
+
+
+def initial_part() -> Any:
+    """The field ``pretrained_part``."""
+    return dataclasses.field(
+        default="all", metadata={"help": "what of pretrained: all, encoder, or decoder (all but the encoder)"}
+    )
+
+
+def initial_prefix() -> Any:
+    """The field ``pretrained_prefix``."""
+    return dataclasses.field(
+        default="",
+        metadata={"help": "begin of the names in pretrained, such as net. or net_swa. of Lightning checkpoints"},
+    )
+
+
+def require_initial(config: Any, *, alone: bool = False) -> None:
+    """Check the fields that say what a network starts from; ``alone`` allows 0 epochs without them."""
+    require_choice(config, "pretrained_part", PARTS)
+    evaluates = config.epochs == 0 and (alone or bool(config.pretrained))
+    require(config, "epochs", config.epochs >= 1 or evaluates, "at least 1, or 0 with pretrained, which only evaluates")
+    for name in ("pretrained_prefix", "pretrained_part"):
+        default = "all" if name == "pretrained_part" else ""
+        used = bool(config.pretrained) or getattr(config, name) == default
+        require(config, name, used, f"{default!r} without pretrained")
+
+
 class WithPresets:
     """A configuration whose presets are class methods that take what is to be changed."""
 
     PRESETS: ClassVar[tuple[str, ...]] = ("smoke", "default", "paper")
     """Names of the presets."""
+    NAMED: ClassVar[Mapping[str, Mapping[str, Any]]] = MappingProxyType({})
+    """Named configurations: some fields each, on top of a preset."""
+    NAMED_ON: ClassVar[str] = "paper"
+    """The preset that a named configuration changes where none is given."""
 
     @classmethod
     def preset(cls, name: str, **changes: Any) -> Self:
         """The preset called ``name`` with some fields changed; a change to ``None`` is none.
+
+        Several names are joined by commas: at most one preset, then named configurations, of which later ones win.
 
         Raises
         ------
         ConfigError
             When there is no such preset or no such field; the message lists what there is.
         """
-        if not isinstance(name, str) or name not in cls.PRESETS:
-            raise ConfigError(f"preset is {name!r}; it must be one of {', '.join(cls.PRESETS)}")
+        names = [part.strip() for part in name.split(",")] if isinstance(name, str) else [str(name)]
+        chosen = [part for part in names if part in cls.PRESETS]
+        wrong = [part for part in names if part not in cls.PRESETS and part not in cls.NAMED]
+        if wrong or len(chosen) > 1:
+            more = f"; or named configurations on top of one: {', '.join(cls.NAMED)}" if cls.NAMED else ""
+            raise ConfigError(f"preset is {name!r}; it must be one of {', '.join(cls.PRESETS)}{more}")
         known = [field.name for field in dataclasses.fields(cls)]  # type: ignore[arg-type]
         unknown = sorted(changes.keys() - set(known))
         if unknown:
             raise ConfigError(f"no field is called {', '.join(unknown)}; there are {', '.join(known)}")
-        chosen: Self = getattr(cls, name)(**{field: value for field, value in changes.items() if value is not None})
-        return chosen
+        settings: dict[str, Any] = {}
+        for part in names:
+            settings |= cls.NAMED.get(part, {})
+        settings |= {field: value for field, value in changes.items() if value is not None}
+        made: Self = getattr(cls, chosen[0] if chosen else cls.NAMED_ON)(**settings)
+        return made
 
 
 def choose_numbers(name: str, given: str | float | Iterable[Any], kind: type[N], what: str) -> list[N]:

@@ -14,7 +14,7 @@ import dataclasses
 import logging
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,7 +28,6 @@ from ..data.splits import Split, split_clips
 from ..errors import ConfigError
 from ..models.playback import Playback
 from ..models.playback_losses import playback_loss
-from ..models.weights import load_weights
 from ..training import faithfulness
 from ..training.baseline import linear_baseline, summary_features
 from ..training.checkpoint import load_best
@@ -38,6 +37,7 @@ from .classification import classification_loss, label_events, predictions_table
 from .corpus import Clip
 from .directories import make_once, open_run, resolve_fold
 from .fields import choose_numbers
+from .initial_weights import Origin, describe_weights, hash_weights, read_origin, start_from
 from .many import run_all
 from .playback_config import SELECTIONS, Config
 from .playback_corpus import Prepared, prepare
@@ -63,6 +63,11 @@ __all__ = [
 log = logging.getLogger("audioattn")
 
 NAME = "playback"
+_OF_WEIGHTS = (
+    *("selection", "playbacks", "n_segments", "segment_seconds", "size", "fusion", "location"),
+    *("sample_rate", "hop", "window", "n_mels"),
+)
+"""What weights were trained with and need to be evaluated."""
 COMPARED = ("none", "random", "energy", "slots", "oracle")
 """What the chapter compares."""
 
@@ -94,7 +99,8 @@ def train_encoder(config: Config, root: str | Path = "runs") -> Run:
     config = resolve_fold(config, prepared.manifest)
     shared = {name: value for name, value in dataclasses.asdict(config).items() if name not in _OF_SECOND_STEP}
     settings = {"step": "encoder", **shared}
-    directory, device = open_run(__name__, NAME, settings, prepared.data_hash, config.device, root)
+    hashed = hash_weights(prepared.data_hash, config)
+    directory, device = open_run(__name__, NAME, settings, hashed, config.device, root)
     return make_once(directory, lambda: _train_encoder(config, prepared, directory, device))
 
 
@@ -102,8 +108,11 @@ def _train_encoder(config: Config, prepared: Prepared, directory: RunDirectory, 
     split = split_clips(prepared.manifest, config.fold, seed=config.seed)
     torch.manual_seed(config.seed)
     model = build_encoder_classifier(config, len(prepared.manifest.classes))
-    if config.pretrained:
-        load_weights(cast("nn.Module", model.encoder), config.pretrained)
+    classes = prepared.manifest.classes
+    if config.pretrained and config.pretrained_part != "decoder":
+        origin = read_origin(config.pretrained, config.pretrained_prefix)
+        start_from(model, config, classes, origin, encoder=("encoder.",), heads={"classifiers.": 0}, same=_OF_WEIGHTS)
+    about = describe_weights(NAME, config, classes, step="encoder")
     stages = config.playbacks + 1
 
     def loss(network: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -126,7 +135,17 @@ def _train_encoder(config: Config, prepared: Prepared, directory: RunDirectory, 
     train = prepared.training_batches(split.train, config, device)
     valid = prepared.batches(split.valid, config, device)
     fit_network(
-        model, config, config.encoder_lr, config.encoder_epochs, train, loss, evaluate, prepared, directory, device
+        model,
+        config,
+        config.encoder_lr,
+        config.encoder_epochs,
+        train,
+        loss,
+        evaluate,
+        prepared,
+        directory,
+        device,
+        about,
     )
     rows = split.test
     targets, groups = prepared.targets[rows], prepared.groups[rows]
@@ -160,24 +179,26 @@ def run(config: Config, root: str | Path = "runs") -> Run:
     config = resolve_fold(config, prepared.manifest)
     if config.selection == "oracle" and "event_onsets" not in prepared.manifest.table:
         raise ConfigError(f"selection is 'oracle', but {prepared.manifest.name} does not say when its events are")
-    directory, device = open_run(__name__, NAME, dataclasses.asdict(config), prepared.data_hash, config.device, root)
+    hashed = hash_weights(prepared.data_hash, config)
+    directory, device = open_run(__name__, NAME, dataclasses.asdict(config), hashed, config.device, root)
     return make_once(directory, lambda: _train(config, prepared, directory, device, root))
 
 
 def _train(config: Config, prepared: Prepared, directory: RunDirectory, device: torch.device, root: str | Path) -> Run:
     split = split_clips(prepared.manifest, config.fold, seed=config.seed)
     classes = prepared.manifest.classes
-    first = train_encoder(config, root) if config.training == "two_step" else None
+    origin = read_origin(config.pretrained, config.pretrained_prefix) if config.pretrained else None
+    first = train_encoder(config, root) if _has_first_step(config, origin) else None
     torch.manual_seed(config.seed)
     model = build_model(config, len(classes), several_labels=prepared.several_labels)
     if first is not None:
         taught = build_encoder_classifier(config, len(classes))
         load_best(first.path / "checkpoint", taught)
         model.encoder.load_state_dict(taught.encoder.state_dict())  # type: ignore[attr-defined]
-        if config.freeze_encoder:
-            model.freeze_encoder()
-    elif config.pretrained:
-        load_weights(cast("nn.Module", model.encoder), config.pretrained)
+    if origin is not None and (first is None or config.pretrained_part == "decoder"):
+        start_from(model, config, classes, origin, encoder=("encoder.",), heads=_heads(config), same=_OF_WEIGHTS)
+    if config.training == "two_step" and config.freeze_encoder:
+        model.freeze_encoder()
     known = prepared.event_places(config.n_segments, config.segment_seconds) if config.selection == "oracle" else None
 
     def places(batch: Batch) -> Tensor | None:
@@ -208,7 +229,8 @@ def _train(config: Config, prepared: Prepared, directory: RunDirectory, device: 
         return {"loss": float(value), "error": 1 - float(right) / len(logits)}
 
     train = prepared.training_batches(split.train, config, device)
-    fit_network(model, config, config.lr, config.epochs, train, loss, evaluate, prepared, directory, device)
+    about = describe_weights(NAME, config, classes)
+    fit_network(model, config, config.lr, config.epochs, train, loss, evaluate, prepared, directory, device, about)
     hear(model, split.valid).save(directory.path, VALID)
     heard = hear(model, split.test)
     heard.save(directory.path)
@@ -222,6 +244,21 @@ def _train(config: Config, prepared: Prepared, directory: RunDirectory, device: 
     if config.stages > 1:
         more |= _where(prepared, split, heard, directory, config)
     return _finish(directory, prepared, split.test, torch.as_tensor(heard.logits), more)
+
+
+def _has_first_step(config: Config, origin: Origin | None) -> bool:
+    """Whether the encoder is trained first: not where weights of a whole network of ours, or an encoder, are taken."""
+    if config.training != "two_step" or not config.encoder_epochs or not config.epochs:
+        return False
+    if origin is None or config.pretrained_part != "all":
+        return True
+    return not (origin.config and any(name.startswith("decoder.") for name in origin.tensors))
+
+
+def _heads(config: Config) -> dict[str, int]:
+    """What has a row, or with the location ``predictions`` a column, for each class."""
+    heads = {"decoder.classifier.": 0, "salient_classifier.": 0, "decoder.join.": 0}
+    return heads | ({"decoder.mixture": 1} if config.location == "predictions" else {})
 
 
 def _where(
@@ -308,7 +345,8 @@ def study(
     # the baseline has no seed of its own, and its validation clips are those of the first
     baselines = [baseline(dataclasses.replace(config, selection="none", seed=numbers[0]), root)]
     encoders: list[Run] = []
-    if config.training == "two_step":
+    origin = read_origin(config.pretrained, config.pretrained_prefix) if config.pretrained else None
+    if _has_first_step(config, origin):
         encoders = run_all(train_encoder, [dataclasses.replace(config, seed=seed) for seed in numbers], root)
     configs = [dataclasses.replace(config, selection=name, seed=seed) for seed in numbers for name in chosen]
     runs = run_all(run, configs, root, shown=("selection", "seed"))

@@ -9,7 +9,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..models.playback_layers import FUSIONS, LOCATIONS
-from .fields import WithPresets, check_declared, require, require_choice
+from .fields import (
+    WithPresets,
+    check_declared,
+    initial_part,
+    initial_prefix,
+    initial_weights,
+    require,
+    require_choice,
+    require_initial,
+)
 
 __all__ = ["SELECTIONS", "SIZES", "TRAININGS", "Config"]
 
@@ -43,7 +52,9 @@ class Config(WithPresets):
     size: str = field(
         default="tiny", metadata={"help": "of encoder and decoder: tiny, small, or mvit_t, mvit_s, mvit_b"}
     )
-    pretrained: str = field(default="", metadata={"help": "file of weights that the encoder starts from; empty: none"})
+    pretrained: str = initial_weights(" of an encoder or a whole network")
+    pretrained_part: str = initial_part()
+    pretrained_prefix: str = initial_prefix()
     fusion: str = field(default="adaptive", metadata={"help": "of the stages: adaptive (published), mean, ..."})
     location: str = field(default="features", metadata={"help": "what is fused: features (published) or predictions"})
     temperature: float = field(default=0.5, metadata={"help": "of the chance with which slots choose in training"})
@@ -54,9 +65,11 @@ class Config(WithPresets):
     freeze_encoder: bool = field(
         default=True, metadata={"help": "two_step: leave the encoder as the first step made it"}
     )
-    encoder_epochs: int = field(default=60, metadata={"help": "two_step: passes over the clips of the first step"})
+    encoder_epochs: int = field(
+        default=60, metadata={"help": "two_step: passes of the first step; 0 takes the encoder of pretrained"}
+    )
     encoder_lr: float = field(default=3e-3, metadata={"help": "two_step: highest learning rate of the first step"})
-    epochs: int = field(default=12, metadata={"help": "passes over the training clips"})
+    epochs: int = field(default=12, metadata={"help": "passes over the training clips; 0 only evaluates pretrained"})
     batch_size: int = field(default=16, metadata={"help": "clips a step"})
     lr: float = field(default=3e-3, metadata={"help": "highest learning rate"})
     warm_up: float = field(default=0.1, metadata={"help": "share of the steps in which the rate rises, in [0, 1)"})
@@ -83,7 +96,10 @@ class Config(WithPresets):
             "precision": ("auto", "float32", "bfloat16"),
         }.items():
             require_choice(self, name, values)
-        for name in ("n_segments", "views", "encoder_epochs", "epochs", "batch_size"):
+        require_initial(self)
+        taught = self.encoder_epochs >= 1 or (self.encoder_epochs == 0 and bool(self.pretrained))
+        require(self, "encoder_epochs", taught, "at least 1, or 0 with pretrained, whose encoder is taken")
+        for name in ("n_segments", "views", "batch_size"):
             require(self, name, getattr(self, name) >= 1, "at least 1")
         for name in ("seed", "playbacks", "clip_seconds", "temperature", "weight_decay", "mixup", "cutmix"):
             require(self, name, getattr(self, name) >= 0, "at least 0")

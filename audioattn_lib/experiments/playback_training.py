@@ -5,6 +5,7 @@ Book page: ``playback``.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -22,6 +23,7 @@ from ..training.loop import fit
 from ..training.run_directory import RunDirectory
 from ..training.schedules import Cosine
 from ..training.settings import TrainingSettings
+from .initial_weights import keep_as_they_are
 from .playback_config import Config
 from .playback_corpus import Prepared, build_front_end
 
@@ -87,8 +89,16 @@ def fit_network(
     prepared: Prepared,
     directory: RunDirectory,
     device: torch.device,
+    about: Mapping[str, str],
 ) -> None:
-    """Train with AdamW and a cosine, and keep the best epoch; what follows is the main process's work."""
+    """Train with AdamW and a cosine, and keep the best epoch; what follows is the main process's work.
+
+    With 0 epochs the network is kept as it is.
+    """
+    if not epochs:
+        leave_to_main()
+        keep_as_they_are(model.to(device).eval(), evaluate, directory, about)
+        return
     steps = epochs * len(train)
     fit(
         model,
@@ -102,6 +112,7 @@ def fit_network(
             config.monitor,
             config.gradient_clip,
             precision=config.precision,
+            about=about,
             unused_parameters=isinstance(model, EncoderClassifier),  # of hops that a batch is not heard at
         ),
         directory,

@@ -12,12 +12,12 @@ Book page: ``scenes_and_instruments``.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping
+import logging
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -25,13 +25,13 @@ from torch import Tensor, nn
 from ..attention import export
 from ..attention.record import AttentionRecord
 from ..errors import ConfigError
+from ..models.ensemble import Ensemble
 from ..models.frequency_transformer import FrequencyTransformer
 from ..models.input_scaling import BandScaling, Scaled
 from ..models.mid_level_split import MidLevelSplit
-from ..models.pretrained import load_pretrained
 from ..training.averaging import AveragedModel
 from ..training.baseline import linear_baseline, summary_features
-from ..training.checkpoint import load_best, save_best
+from ..training.checkpoint import load_best
 from ..training.distributed import leave_to_main
 from ..training.domains import domain_scores
 from ..training.loop import fit, select_device
@@ -41,10 +41,12 @@ from .classification import predict, predictions_table, score_predictions, valid
 from .corpus import Clip
 from .directories import make_once, open_directory
 from .domain_study import DomainStudy
+from .initial_weights import describe_weights, hash_weights, keep_as_they_are
 from .many import run_all
 from .scenes_config import CNN, Config
 from .scenes_corpus import Prepared, prepare
 from .scenes_training import Augmentation, average, fit_scaling, schedule, training_loss
+from .scenes_weights import start_networks
 from .treatments import parse_treatment
 
 __all__ = [
@@ -60,6 +62,8 @@ __all__ = [
     "study",
 ]
 
+log = logging.getLogger("audioattn")
+
 NAME = "scenes_and_instruments"
 PATTERNS = ("dense", "per_row", "row_overlap_2", "high_low", "sparse_row_2")
 """What the chapter compares."""
@@ -71,31 +75,35 @@ _RECORDED = 64
 """Test clips whose maps of attention are kept: a record of all would be larger than the corpus."""
 
 
-def build_model(config: Config, prepared: Prepared) -> Scaled:
-    """The network of a configuration behind its scaling, with weights drawn from the global generator."""
+def build_model(config: Config, prepared: Prepared) -> Scaled | Ensemble:
+    """The network of a configuration behind its scaling, with weights drawn from the global generator.
+
+    Of several sizes, or several files of weights, it is an ensemble of networks, each behind a scaling of its own.
+    """
+    networks = [_build_network(size, config, prepared) for size in config.sizes]
+    scaled = [Scaled(BandScaling(config.n_mels, config.centring), network) for network in networks]
+    return scaled[0] if len(scaled) == 1 else Ensemble(scaled)
+
+
+def _build_network(size: str, config: Config, prepared: Prepared) -> nn.Module:
     classes = len(prepared.manifest.classes)
-    network: nn.Module
-    if config.size == CNN:
-        network = MidLevelSplit(config.n_mels, classes, channels=8 if config.n_mels <= 64 else 48)
-    else:
-        network = FrequencyTransformer.preset(
-            config.size,
-            config.n_mels,
-            classes,
-            max_frames=int(prepared.store.n_frames.max()),
-            pattern=config.pattern,
-            alpha=config.attention_alpha,
-            n_global=config.n_global,
-            patchout=config.patchout,
-            patchout_time=config.patchout_time,
-            patchout_frequency=config.patchout_frequency,
-            dropout=config.dropout,
-            clock=prepared.clock,
-            frequencies=prepared.front_end.frequencies.cpu().numpy(),
-        )
-        if config.pretrained:
-            load_pretrained(network, config.pretrained)
-    return Scaled(BandScaling(config.n_mels, config.centring), network)
+    if size == CNN:
+        return MidLevelSplit(config.n_mels, classes, channels=8 if config.n_mels <= 64 else 48)
+    return FrequencyTransformer.preset(
+        size,
+        config.n_mels,
+        classes,
+        max_frames=int(prepared.store.n_frames.max()),
+        pattern=config.pattern,
+        alpha=config.attention_alpha,
+        n_global=config.n_global,
+        patchout=config.patchout,
+        patchout_time=config.patchout_time,
+        patchout_frequency=config.patchout_frequency,
+        dropout=config.dropout,
+        clock=prepared.clock,
+        frequencies=prepared.front_end.frequencies.cpu().numpy(),
+    )
 
 
 def run(config: Config, root: str | Path = "runs") -> Run:
@@ -116,7 +124,7 @@ def run(config: Config, root: str | Path = "runs") -> Run:
     prepared = prepare(config)
     device = select_device(config.device)
     settings = dataclasses.asdict(config)
-    directory = open_directory(__name__, NAME, settings, prepared.data_hash, str(device), root)
+    directory = open_directory(__name__, NAME, settings, hash_weights(prepared.data_hash, config), str(device), root)
     return make_once(directory, lambda: _train(config, prepared, directory, device))
 
 
@@ -124,7 +132,8 @@ def _train(config: Config, prepared: Prepared, directory: RunDirectory, device: 
     split = prepared.split
     torch.manual_seed(config.seed)
     scaled = build_model(config, prepared)
-    fit_scaling(scaled.scaling, config, prepared)
+    start_networks(scaled, config, prepared)
+    about = describe_weights(NAME, config, prepared.manifest.classes)
     augment = Augmentation(config, prepared, device)
     train = prepared.loader(split.train, config, device, shuffle=True, of_sounds=augment.of_sounds)
     valid = prepared.loader(split.valid, config, device)
@@ -146,14 +155,20 @@ def _train(config: Config, prepared: Prepared, directory: RunDirectory, device: 
             train,
             lambda network, batch: training_loss(network, batch, config, augment),
             evaluate,
-            TrainingSettings(config.epochs, config.monitor, config.gradient_clip, precision=config.precision),
+            TrainingSettings(
+                config.epochs, config.monitor, config.gradient_clip, precision=config.precision, about=about
+            ),
             directory,
             device=device,
             describe=lambda batch: ", ".join(prepared.manifest.ids[int(i)] for i in batch.indices),
         )
     leave_to_main()
     if not config.epochs:
-        _keep_untrained(model.to(device).eval(), evaluate, directory)
+        if not config.pretrained:
+            log.warning(
+                "epochs is 0 without pretrained: the weights are as drawn, and their scores are those of chance"
+            )
+        keep_as_they_are(model.to(device).eval(), evaluate, directory, about)
     chosen = split.test[:: max(len(split.test) // _RECORDED, 1)][:_RECORDED]
     logits = _logits(model, prepared, split.test, config, device)
     record = predict(model, prepared.loader(chosen, config, device))[1]
@@ -161,16 +176,6 @@ def _train(config: Config, prepared: Prepared, directory: RunDirectory, device: 
         export.save_npz(record.named(prepared.manifest.ids[i] for i in chosen), directory.path / "attention.npz")
     count = sum(p.numel() for p in scaled.parameters())
     return _finish(directory, prepared, logits, {"n_parameters": count})
-
-
-@torch.no_grad()
-def _keep_untrained(
-    model: nn.Module, evaluate: Callable[[nn.Module], dict[str, float]], directory: RunDirectory
-) -> None:
-    """What training leaves behind, of weights that are evaluated as they are."""
-    save_best(directory.path / "checkpoint", model)
-    scores = {f"valid_{name}": score for name, score in evaluate(model).items()}
-    directory.write_table("history.csv", pd.DataFrame([{"epoch": 0, "seconds": 0.0, **scores}]))
 
 
 def baseline(config: Config, root: str | Path = "runs") -> Run:
@@ -250,16 +255,15 @@ def study(
     return DomainStudy(tuple(runs), tuple(baselines), groups)
 
 
-def load_model(run: Run) -> Scaled:
-    """The trained network of a run behind its scaling, in evaluation mode on the CPU."""
+def load_model(run: Run) -> Scaled | Ensemble:
+    """The trained network of a run behind its scaling, or its ensemble, in evaluation mode on the CPU."""
     config = Config(**run.config)
     prepared = prepare(config)
-    scaled = build_model(dataclasses.replace(config, pretrained=""), prepared)
-    model = average(scaled, config, 1)
+    model = average(build_model(config, prepared), config, 1)
     load_best(run.path / "checkpoint", model)
     model.eval()
     found = model.current if isinstance(model, AveragedModel) else model
-    assert isinstance(found, Scaled)
+    assert isinstance(found, (Scaled, Ensemble))
     return found.eval()
 
 
@@ -271,6 +275,8 @@ def attention_layers(run: Run, clip: Clip) -> tuple[dict[str, AttentionRecord], 
     records by name and the values of the sliders, as :func:`audioattn_lib.display.player` takes them.
     """
     network = load_model(run)
+    if isinstance(network, Ensemble):
+        raise ConfigError("an ensemble has no attention of its own; choose a run of one network")
     features = network.scale(torch.as_tensor(clip.features)[None])
     model = network.network
     if not isinstance(model, FrequencyTransformer):

@@ -6,16 +6,28 @@ Book page: ``scenes_and_instruments``.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from ..attention.patterns import parse_patterns
+from ..errors import ConfigError
 from ..models.input_scaling import CENTRINGS
 from ..models.transformer_layers import ARCHITECTURES, PRESETS
 from ..training.averaging import AVERAGES
-from .fields import WithPresets, check_declared, require, require_choice
+from .fields import (
+    WithPresets,
+    check_declared,
+    initial_part,
+    initial_prefix,
+    initial_weights,
+    require,
+    require_choice,
+    require_initial,
+)
 
-__all__ = ["CNN", "FRONT_ENDS", "SCHEDULES", "Config"]
+__all__ = ["CNN", "FRONT_ENDS", "NAMED", "SCHEDULES", "Config"]
 
 CNN = "mid_level_split"
 """The convolutional baseline, as a size of the network."""
@@ -23,17 +35,70 @@ FRONT_ENDS = ("log_mel", "published")
 SCHEDULES = ("cosine", "ramp", "published_ramp", "published_cosine")
 
 
+_OF_ARCHITECTURES = {
+    "passt": "published",
+    "passt_s_20sec": "passt_s_f128_20sec_p16_s10_ap474",
+    "passt_s_30sec": "passt_s_f128_30sec_p16_s10_ap473",
+    "passt_s_ap476": "passt_s_swa_p16_128_ap476",
+    "passt_s_ap4763": "passt_s_swa_p16_128_ap4763",
+    "passt_s_ap472": "passt_s_p16_128_ap472",
+    **{
+        name: name
+        for name in (
+            "passt_s_p16_s16_128_ap468",
+            "passt_s_swa_p16_s16_128_ap473",
+            "passt_s_swa_p16_s14_128_ap471",
+            "passt_s_p16_s14_128_ap469",
+            "passt_s_swa_p16_s12_128_ap473",
+            "passt_s_p16_s12_128_ap470",
+        )
+    },
+}
+_STRIDE_10 = ("passt_s_swa_p16_128_ap476", "passt_s_swa_p16_128_ap4761", "passt_s_p16_128_ap472")
+_BEST_OF_STRIDES = (
+    "passt_s_swa_p16_s12_128_ap473",
+    "passt_s_swa_p16_s14_128_ap471",
+    "passt_s_swa_p16_s16_128_ap473",
+)
+_OF_ENSEMBLES = {
+    "ensemble_s10": _STRIDE_10,
+    "ensemble_many": (
+        *_STRIDE_10,
+        *("passt_s_p16_s12_128_ap470", "passt_s_swa_p16_s12_128_ap473"),
+        *("passt_s_p16_s14_128_ap469", "passt_s_swa_p16_s14_128_ap471"),
+        *("passt_s_swa_p16_s16_128_ap473", "passt_s_p16_s16_128_ap468"),
+    ),
+    "ensemble_4": (_STRIDE_10[0], *_BEST_OF_STRIDES),
+    "ensemble_5": (*_STRIDE_10[:2], *_BEST_OF_STRIDES),
+    "ensemble_s16_14": _BEST_OF_STRIDES[1:],
+}
+NAMED: Mapping[str, Mapping[str, Any]] = MappingProxyType(
+    {
+        "mixup": {"mixup": 0.3},
+        "nomixup": {"mixup": 0.0},
+        **{name: {"size": size} for name, size in _OF_ARCHITECTURES.items()},
+        **{name: {"size": ",".join(sizes)} for name, sizes in _OF_ENSEMBLES.items()},
+    }
+)
+"""The published named configurations, by their names: MixUp, architectures, ensembles of architectures."""
+
+
 @dataclass(frozen=True)
 class Config(WithPresets):
     """One network on all test sets of a corpus. Unknown or impossible values are errors that name the field."""
 
     PRESETS = ("smoke", "default", "paper", "nsynth", "nsynth_cnn")
+    NAMED = NAMED
 
     data: str = field(default="orchestra", metadata={"help": "corpus: orchestra, or a folder with recordings"})
     pattern: str = field(default="dense", metadata={"help": "attention pattern, or one for each layer with commas"})
     centring: str = field(default="none", metadata={"help": "of the bands: none, corpus, clip or clip_scaled"})
     size: str = field(
-        default="tiny", metadata={"help": "tiny, small, published, a published architecture, or mid_level_split (CNN)"}
+        default="tiny",
+        metadata={
+            "help": "tiny, small, published, a published architecture, or mid_level_split (CNN); "
+            "several with commas are an ensemble"
+        },
     )
     held_out: str = field(default="", metadata={"help": "domain to test on, all others train; empty: the splits"})
     test_devel: bool = field(
@@ -56,7 +121,9 @@ class Config(WithPresets):
     patchout_time: int = field(default=0, metadata={"help": "columns of patches left out in training"})
     patchout_frequency: int = field(default=0, metadata={"help": "rows of patches left out in training"})
     dropout: float = field(default=0.0, metadata={"help": "of what each layer adds, in [0, 1)"})
-    pretrained: str = field(default="", metadata={"help": "file of published weights; empty: none"})
+    pretrained: str = initial_weights(" such as published weights; one for each network of an ensemble, with commas")
+    pretrained_part: str = initial_part()
+    pretrained_prefix: str = initial_prefix()
     mixup: float = field(default=0.0, metadata={"help": "alpha of MixUp, 0 for none"})
     mixstyle: float = field(default=0.0, metadata={"help": "share of batches with Freq-MixStyle, in [0, 1]"})
     impulse_share: float = field(default=0.0, metadata={"help": "share of clips heard through devices, in [0, 1]"})
@@ -85,7 +152,6 @@ class Config(WithPresets):
     def __post_init__(self) -> None:
         check_declared(self)
         for name, values in {
-            "size": (*PRESETS, *ARCHITECTURES, CNN),
             "centring": CENTRINGS,
             "front_end": FRONT_ENDS,
             "schedule": SCHEDULES,
@@ -95,12 +161,16 @@ class Config(WithPresets):
             "precision": ("auto", "float32", "bfloat16"),
         }.items():
             require_choice(self, name, values)
-        if self.size == CNN:
-            require(self, "pattern", self.pattern == "dense", f"'dense' for {CNN}, which attends to nothing")
-            require(self, "attention_alpha", self.attention_alpha == 1, f"1 for {CNN}, which attends to nothing")
-            require(self, "pretrained", not self.pretrained, f"empty for {CNN}")
-        else:
-            parse_patterns(self.pattern, PRESETS[self.size if self.size in PRESETS else "published"].depth)
+        object.__setattr__(self, "size", ",".join(part.strip() for part in self.size.split(",")))
+        sizes = (*PRESETS, *ARCHITECTURES, CNN)
+        require(self, "size", all(size in sizes for size in self.size.split(",")), f"one of {', '.join(sizes)}")
+        for size in self.sizes:
+            if size == CNN:
+                require(self, "pattern", self.pattern == "dense", f"'dense' for {CNN}, which attends to nothing")
+                require(self, "attention_alpha", self.attention_alpha == 1, f"1 for {CNN}, which attends to nothing")
+            else:
+                parse_patterns(self.pattern, PRESETS[size if size in PRESETS else "published"].depth)
+        require_initial(self, alone=True)
         for name in ("n_mels", "batch_size", "ramp_down_length", "warm_up", "ramp_down_start"):
             require(self, name, getattr(self, name) >= 1, "at least 1")
         whole = ("seed", "epochs", "patchout", "patchout_time", "patchout_frequency", "time_mask", "frequency_mask")
@@ -123,6 +193,22 @@ class Config(WithPresets):
         require(self, "test_devel", not (self.test_devel and self.held_out), "false where a domain is held out")
         for name in ("mixup", "weight_decay"):
             require(self, name, getattr(self, name) >= 0, "at least 0")
+
+    @property
+    def sizes(self) -> tuple[str, ...]:
+        """Size of each network of the ensemble; one where there is none.
+
+        Raises
+        ------
+        ConfigError
+            When sizes and files of weights are several, and not equally many.
+        """
+        sizes, count = tuple(self.size.split(",")), len([part for part in self.pretrained.split(",") if part.strip()])
+        if len(sizes) > 1 and count > 1 and len(sizes) != count:
+            raise ConfigError(
+                f"size names {len(sizes)} networks and pretrained {count} files; give a file for each network"
+            )
+        return sizes if len(sizes) > 1 else sizes * max(count, 1)
 
     @classmethod
     def smoke(cls, **changes: Any) -> Config:

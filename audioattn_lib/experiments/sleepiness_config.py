@@ -12,7 +12,16 @@ from ..attention.variants import VARIANTS as MECHANISMS
 from ..models.recurrence import CELLS
 from ..models.seq2seq import LOSSES, NETWORKS, VARIANTS
 from ..training.regression import REGRESSORS
-from .fields import WithPresets, check_declared, require, require_choice
+from .fields import (
+    WithPresets,
+    check_declared,
+    initial_part,
+    initial_prefix,
+    initial_weights,
+    require,
+    require_choice,
+    require_initial,
+)
 
 __all__ = ["FRONT_END", "MAPS", "REGRESSION", "SPECTROGRAM", "Config"]
 
@@ -55,7 +64,10 @@ class Config(WithPresets):
     n_mels: int = field(default=128, metadata={"help": "mel bands"})
     window: str = field(default="hann", metadata={"help": "hann or hamming"})
     stored: str = field(default="float32", metadata={"help": "numbers of the spectrograms on disk: float32, float16"})
-    epochs: int = field(default=10, metadata={"help": "passes over the training clips"})
+    pretrained: str = initial_weights()
+    pretrained_part: str = initial_part()
+    pretrained_prefix: str = initial_prefix()
+    epochs: int = field(default=10, metadata={"help": "passes over the training clips; 0 only evaluates pretrained"})
     batch_size: int = field(default=64, metadata={"help": "clips a step"})
     learning_rate: float = field(default=1e-3, metadata={"help": "of Adam"})
     gradient_clip: float = field(default=2.0, metadata={"help": "largest norm of the gradient"})
@@ -84,8 +96,9 @@ class Config(WithPresets):
         }
         for name, values in allowed.items():
             require_choice(self, name, values)
-        for name in ("units", "hop_length", "n_mels", "epochs", "batch_size", "max_iter"):
+        for name in ("units", "hop_length", "n_mels", "batch_size", "max_iter"):
             require(self, name, getattr(self, name) >= 1, "at least 1")
+        require_initial(self)
         require(self, "n_fft", self.n_fft >= 2, "at least 2 samples")
         require(self, "sample_rate", self.sample_rate >= 1000, "at least 1000 hertz")
         require(self, "seed", self.seed >= 0, "at least 0")

@@ -6,6 +6,7 @@ Book page: ``sleepiness``.
 from __future__ import annotations
 
 import dataclasses
+import logging
 from functools import partial
 from pathlib import Path
 
@@ -33,6 +34,7 @@ from ..training.settings import TrainingSettings
 from .autoencoding import Rebuilding, extract, measure_losses, record_alignments
 from .corpus import Clip
 from .directories import make_once, open_run
+from .initial_weights import describe_weights, hash_weights, keep_as_they_are, read_origin, start_from
 from .sleepiness_config import FRONT_END, REGRESSION, SPECTROGRAM, Config
 from .spectrograms import Prepared, build_front_end, compute_spectrograms, prepare_spectrograms
 
@@ -49,7 +51,11 @@ __all__ = [
     "rebuild",
 ]
 
+log = logging.getLogger("audioattn")
+
 NAME = "sleepiness"
+_OF_WEIGHTS = ("network", "attention", "variant", "cell", "threshold", "level", *FRONT_END)
+"""What weights were trained with and need to be evaluated."""
 FEATURES = "features.nc"
 N_ALIGNMENTS = 24
 """Test clips whose alignments are kept: a matrix a clip is large."""
@@ -104,7 +110,8 @@ def autoencode(config: Config, root: str | Path = "runs") -> Run:
         When the configuration, the corpus, a sound or the run directory cannot be used.
     """
     settings = {name: value for name, value in dataclasses.asdict(config).items() if name not in REGRESSION}
-    directory, device = open_run(__name__, NAME, settings, prepare(config).data_hash, config.device, root)
+    hashed = hash_weights(prepare(config).data_hash, config)
+    directory, device = open_run(__name__, NAME, settings, hashed, config.device, root)
     return make_once(directory, lambda: _train(config, directory, device))
 
 
@@ -117,23 +124,29 @@ def _train(config: Config, directory: RunDirectory, device: torch.device) -> Run
     torch.manual_seed(config.seed)
     model = build_model(config)
     scaling = prepared.scaling(config.threshold, config.level)
+    if config.pretrained:
+        scaling = _start(model, config, scaling)
     rebuilding = Rebuilding(scaling, config.loss, config.sampling)
     train = prepared.split.train
     devel = loader(prepared.split.valid)
-    fit(
-        model,
-        torch.optim.Adam(model.parameters(), lr=config.learning_rate),
-        Constant(config.learning_rate),
-        BatchLoader(prepared.store, prepared.values, train, config.batch_size, True, config.seed, device),
-        rebuilding,
-        lambda network: rebuilding.validate(network, devel),
-        TrainingSettings(config.epochs, "loss", config.gradient_clip, precision=config.precision),
-        directory,
-        device=device,
-        describe=lambda batch: ", ".join(prepared.manifest.ids[int(i)] for i in batch.indices),
-        illustrate=rebuilding.illustrate(devel),
-    )
+    about = describe_weights(NAME, config, (), reference=scaling.reference)
+    if config.epochs:
+        fit(
+            model,
+            torch.optim.Adam(model.parameters(), lr=config.learning_rate),
+            Constant(config.learning_rate),
+            BatchLoader(prepared.store, prepared.values, train, config.batch_size, True, config.seed, device),
+            rebuilding,
+            lambda network: rebuilding.validate(network, devel),
+            TrainingSettings(config.epochs, "loss", config.gradient_clip, precision=config.precision, about=about),
+            directory,
+            device=device,
+            describe=lambda batch: ", ".join(prepared.manifest.ids[int(i)] for i in batch.indices),
+            illustrate=rebuilding.illustrate(devel),
+        )
     leave_to_main()
+    if not config.epochs:
+        keep_as_they_are(model.to(device).eval(), lambda network: rebuilding.validate(network, devel), directory, about)
     everything = loader(np.arange(len(prepared.manifest)))
     losses = measure_losses(model, everything, rebuilding)
     table = prepared.table(extract(model, everything, scaling))
@@ -152,6 +165,21 @@ def _train(config: Config, directory: RunDirectory, device: torch.device) -> Run
     return Run.load(directory.path)
 
 
+def _start(model: Seq2SeqAutoencoder, config: Config, scaling: DecibelScaling) -> DecibelScaling:
+    """Take what the configuration names as ``pretrained``; its scaling belongs to it, and comes with its encoder."""
+    origin = read_origin(config.pretrained, config.pretrained_prefix)
+    start_from(model, config, (), origin, encoder=("encoder.", "upper.", "dense."), heads={}, same=_OF_WEIGHTS)
+    if config.level == "clip" or config.pretrained_part == "decoder":
+        return scaling
+    reference = origin.more.get("reference")
+    if reference is None:
+        log.warning(
+            "%s: does not say what was loudest in its corpus; that of the training clips is taken", origin.source
+        )
+        return scaling
+    return DecibelScaling(config.threshold, float(reference))
+
+
 def features_of(run: Run) -> FeatureTable:
     """The features that a trained autoencoder gives the clips of its corpus.
 
@@ -161,7 +189,7 @@ def features_of(run: Run) -> FeatureTable:
         When the run is no autoencoder's.
     """
     if not (run.path / FEATURES).is_file():
-        raise RunError(f"{run.path}: has no {FEATURES}; it is not the run of an autoencoder, make one with autoencode")
+        raise RunError(f"{run.path}: has no {FEATURES}; {_not_an_autoencoder(run)}")
     return read_features(run.path / FEATURES)
 
 
@@ -225,8 +253,16 @@ def rebuild(run: Run, clip: Clip) -> dict[str, NDArray[np.float32]]:
 
 def _config_of(run: Run) -> Config:
     if "network" not in run.config:
-        raise RunError(f"{run.path}: is not the run of an autoencoder; make one with autoencode")
+        raise RunError(f"{run.path}: {_not_an_autoencoder(run)}")
     return Config(**run.config)
+
+
+def _not_an_autoencoder(run: Run) -> str:
+    """What is wrong with a run, and which one to give."""
+    encoders = [str(run.path.parent / key) for key in run.config.get("encoders", ())]
+    if encoders:
+        return f"is a regression and not the run of an autoencoder; give {' or '.join(encoders)}"
+    return "is not the run of an autoencoder; make one with `audioattn train sleepiness`, which prints it"
 
 
 def _scaling_of(run: Run) -> DecibelScaling:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -55,7 +55,17 @@ from .classification import (
 )
 from .corpus import Clip, PreparedCorpus, load_checked
 from .directories import make_once, open_run, resolve_fold
-from .fields import WithPresets, check_declared, require, require_choice
+from .fields import (
+    WithPresets,
+    check_declared,
+    initial_part,
+    initial_prefix,
+    initial_weights,
+    require,
+    require_choice,
+    require_initial,
+)
+from .initial_weights import describe_weights, hash_weights, keep_as_they_are, read_origin, start_from
 from .many import run_all
 from .study import Study, choose
 
@@ -78,6 +88,11 @@ log = logging.getLogger("audioattn")
 NAME = "urban_sound"
 CONTROL = "mean"
 """Equal weights for all frames: what a mechanism must beat to be worth its name."""
+_OF_WEIGHTS = (
+    *("attention", "sample_rate", "n_mels", "normalise", "model", "recurrent", "bidirectional", "scaled", "fused"),
+    *("encoder", "positions", "modes", "boundary", "n_basis", "basis_widths", "penalty"),
+)
+"""What weights were trained with and need to be evaluated."""
 ATTENTIONS = tuple(VARIANTS)
 """The eight published variants: four discrete maps, four continuous densities."""
 REFIT_SIZE = 126
@@ -124,7 +139,10 @@ class Config(WithPresets):
         default=(0.1, 0.5), metadata={"help": "continuous: widths of the basis functions, in clip lengths"}
     )
     penalty: float = field(default=0.1, metadata={"help": "continuous: ridge penalty, above 0"})
-    epochs: int = field(default=20, metadata={"help": "passes over the training clips"})
+    pretrained: str = initial_weights()
+    pretrained_part: str = initial_part()
+    pretrained_prefix: str = initial_prefix()
+    epochs: int = field(default=20, metadata={"help": "passes over the training clips; 0 only evaluates pretrained"})
     batch_size: int = field(default=32, metadata={"help": "clips a step"})
     base_rate: float = field(default=1e-4, metadata={"help": "lowest learning rate of the triangular schedule"})
     max_rate: float = field(default=1e-3, metadata={"help": "highest learning rate"})
@@ -159,11 +177,11 @@ class Config(WithPresets):
             "attention_size",
             "modes",
             "n_basis",
-            "epochs",
             "batch_size",
             "cycle_steps",
         ):
             require(self, name, getattr(self, name) >= 1, "at least 1")
+        require_initial(self)
         require(self, "sample_rate", self.sample_rate >= 1000, "at least 1000 hertz")
         require(self, "seed", self.seed >= 0, "at least 0")
         for name in ("dropout", "attention_dropout", "soft_share"):
@@ -294,7 +312,8 @@ def run(config: Config, root: str | Path = "runs") -> Run:
     """
     prepared = prepare(config)
     config = resolve_fold(config, prepared.manifest)
-    directory, device = open_run(__name__, NAME, dataclasses.asdict(config), prepared.data_hash, config.device, root)
+    hashed = hash_weights(prepared.data_hash, config)
+    directory, device = open_run(__name__, NAME, dataclasses.asdict(config), hashed, config.device, root)
     return make_once(directory, lambda: _train(config, prepared, directory, device))
 
 
@@ -302,23 +321,31 @@ def _train(config: Config, prepared: Prepared, directory: RunDirectory, device: 
     split = split_clips(prepared.manifest, config.fold, config.protocol, config.seed)
     torch.manual_seed(config.seed)
     train = _loader(prepared, split.train, config, device, shuffle=True)
-    model = build_model(config, len(prepared.manifest.classes), prepared.clock, config.epochs * len(train))
-    if isinstance(model.normalisation, CorpusNormalisation):
+    classes = prepared.manifest.classes
+    model = build_model(config, len(classes), prepared.clock, max(config.epochs * len(train), 1))
+    taken = _start(model, config, classes) if config.pretrained else ()
+    if isinstance(model.normalisation, CorpusNormalisation) and "normalisation.mean" not in taken:
         model.normalisation.fit(torch.cat([prepared.store[int(i)] for i in split.train]))
     valid = _loader(prepared, split.valid, config, device)
-    fit(
-        model,
-        torch.optim.Adam(model.parameters(), lr=config.max_rate, weight_decay=config.weight_decay),
-        Triangular(config.base_rate, config.max_rate, config.cycle_steps),
-        train,
-        lambda network, batch: classification_loss(network(batch.features, batch.lengths)[0], batch.targets),
-        lambda network: validate(network, valid),
-        TrainingSettings(config.epochs, config.monitor, config.gradient_clip, precision=config.precision),
-        directory,
-        device=device,
-        describe=lambda batch: ", ".join(prepared.manifest.ids[int(i)] for i in batch.indices),
-    )
+    about = describe_weights(NAME, config, classes)
+    if config.epochs:
+        fit(
+            model,
+            torch.optim.Adam(model.parameters(), lr=config.max_rate, weight_decay=config.weight_decay),
+            Triangular(config.base_rate, config.max_rate, config.cycle_steps),
+            train,
+            lambda network, batch: classification_loss(network(batch.features, batch.lengths)[0], batch.targets),
+            lambda network: validate(network, valid),
+            TrainingSettings(
+                config.epochs, config.monitor, config.gradient_clip, precision=config.precision, about=about
+            ),
+            directory,
+            device=device,
+            describe=lambda batch: ", ".join(prepared.manifest.ids[int(i)] for i in batch.indices),
+        )
     leave_to_main()
+    if not config.epochs:
+        keep_as_they_are(model.to(device).eval(), lambda network: validate(network, valid), directory, about)
     logits, record = predict(model, _loader(prepared, split.test, config, device))
     record = record.named(prepared.manifest.ids[i] for i in split.test)
     export.save_npz(record, directory.path / "attention.npz")
@@ -329,6 +356,20 @@ def _train(config: Config, prepared: Prepared, directory: RunDirectory, device: 
     directory.write_curves(curves)
     more = {"n_parameters": sum(p.numel() for p in model.parameters()), "evidence": measured}
     return _finish(directory, prepared, split.test, logits, more)
+
+
+def _start(model: ACRNN, config: Config, classes: Sequence[str]) -> tuple[str, ...]:
+    """Take what the configuration names as ``pretrained``, and give the names of the parameters taken."""
+    origin = read_origin(config.pretrained, config.pretrained_prefix)
+    return start_from(
+        model,
+        config,
+        classes,
+        origin,
+        encoder=("normalisation.", "front.", "recurrent."),
+        heads={"classifier.": 0},
+        same=_OF_WEIGHTS,
+    ).taken
 
 
 def baseline(config: Config, root: str | Path = "runs") -> Run:

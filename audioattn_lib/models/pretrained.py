@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from ..errors import ConfigError
 from .frequency_transformer import FrequencyTransformer
-from .weights import compare_weights, read_weights
+from .weights import compare_weights, read_weights, without_prefix
 
 __all__ = ["LoadReport", "load_pretrained"]
 
@@ -171,12 +171,9 @@ def _without_prefix(found: dict[str, Tensor], prefix: str | None) -> dict[str, T
             raise ConfigError(f"the weights have no {_ANCHOR}, as every transformer over patches has; they have {some}")
         if len(prefixes) > 1:
             names = ", ".join(map(repr, prefixes))
-            raise ConfigError(f"the weights hold several networks; give prefix, one of {names}")
+            raise ConfigError(f"the weights hold several networks; give prefix, one of {names} (--pretrained-prefix)")
         prefix = prefixes[0]
-    kept = {name[len(prefix) :]: tensor for name, tensor in found.items() if name.startswith(prefix)}
-    if not kept:
-        raise ConfigError(f"prefix is {prefix!r}, and no name of the weights begins with it")
-    return kept
+    return without_prefix(found, prefix)
 
 
 def _is_branch(name: str) -> bool:

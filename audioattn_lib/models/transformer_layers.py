@@ -78,6 +78,8 @@ ARCHITECTURES: Mapping[str, tuple[int, int]] = MappingProxyType(
     {
         "passt_deit_bd_p16_384": (10, 998),
         "passt_s_swa_p16_128_ap476": (10, 998),
+        "passt_s_swa_p16_128_ap4761": (10, 998),
+        "passt_s_swa_p16_128_ap4763": (10, 998),
         "passt_s_p16_128_ap472": (10, 998),
         "passt_s_swa_p16_s16_128_ap473": (16, 998),
         "passt_s_p16_s16_128_ap468": (16, 998),

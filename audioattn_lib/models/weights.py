@@ -6,9 +6,11 @@ Book page: ``playback_published``.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
@@ -16,7 +18,16 @@ from torch import Tensor, nn
 
 from ..errors import ConfigError
 
-__all__ = ["Mismatch", "WeightReport", "compare_weights", "load_weights", "read_weights"]
+__all__ = [
+    "Mismatch",
+    "Transfer",
+    "WeightReport",
+    "compare_weights",
+    "load_weights",
+    "read_weights",
+    "transfer_weights",
+    "without_prefix",
+]
 
 log = logging.getLogger("audioattn")
 
@@ -87,7 +98,9 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
     """Tensors by name, from ``.safetensors``, or from a PyTorch file that holds tensors and plain data.
 
     Of a file that holds more than weights, such as a checkpoint of training,
-    those under ``state_dict``, ``model_state`` or ``model`` are taken.
+    those under ``state_dict``, ``model_state`` or ``model`` are taken. Objects
+    beside them, such as the callbacks in a checkpoint of Lightning, are replaced
+    by empty ones: nothing that the file names is called.
 
     Raises
     ------
@@ -106,16 +119,45 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
             return load_file(path)
         found = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch and safetensors raise a dozen kinds for a file that is none of theirs
+        table = _read_table_alone(path)
+        if table is not None:
+            return table
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ConfigError(
             f"{path}: not a file of weights that is safe to read ({first}); save its state dict alone, as safetensors"
         ) from error
-    for name in _TABLES:
-        if isinstance(found, Mapping) and isinstance(found.get(name), Mapping):
-            found = found[name]
+    found = _innermost(found)
     if not isinstance(found, Mapping) or not found or not all(isinstance(value, Tensor) for value in found.values()):
         raise ConfigError(f"{path}: holds no table of tensors; save the state dict of a model")
     return dict(found)
+
+
+def _innermost(found: Any) -> Any:
+    for name in _TABLES:
+        if isinstance(found, Mapping) and isinstance(found.get(name), Mapping):
+            found = found[name]
+    return found
+
+
+class _Nothing:
+    """Stands for what a file names beside tensors: whatever it is called with, it gives an empty table."""
+
+    def __new__(cls, *arguments: Any, **named: Any) -> Any:
+        return OrderedDict()
+
+
+def _read_table_alone(path: Path) -> dict[str, Tensor] | None:
+    """The table of tensors in a checkpoint that holds objects of other programs too; None where there is none."""
+    try:
+        names = torch.serialization.get_unsafe_globals_in_checkpoint(path)
+        with torch.serialization.safe_globals([(_Nothing, name) for name in names]):
+            found = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception:  # whatever a damaged file stumbles over: it is no checkpoint then
+        return None
+    table = _innermost(found)
+    if table is found or not table or not all(type(value) is Tensor for value in table.values()):
+        return None
+    return dict(table)
 
 
 def compare_weights(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> WeightReport:
@@ -171,23 +213,7 @@ def load_weights(model: nn.Module, weights: str | Path | Mapping[str, Tensor], *
     source = "the weights" if isinstance(weights, Mapping) else str(weights)
     found = weights if isinstance(weights, Mapping) else read_weights(weights)
     expected = model.state_dict()
-    ways: list[tuple[str, dict[str, str]]] = [("", {name: name for name in found})]
-    ways += [(f"with {part} before every name", {part + name: name for name in found}) for part in _PARTS]
-    ways += [
-        (f"without {part}", {name.removeprefix(part): name for name in found if name.startswith(part)})
-        for part in _PARTS
-    ]
-    reports = [(compare_weights(expected, {new: found[old] for new, old in names.items()}), names) for _, names in ways]
-    best = max(range(len(ways)), key=lambda way: len(reports[way][0].matched))
-    report, names = reports[best]
-    used = {names[name] for name in report.matched} | {names[one.name] for one in report.mismatches}
-    report = WeightReport(
-        report.matched,
-        report.missing,
-        tuple(name for name in found if name not in used),
-        report.mismatches,
-        ways[best][0],
-    )
+    report, names = _match_names(expected, found)
     if not report.matched:
         some = ", ".join(list(found)[:3]) or "nothing"
         wanted = ", ".join(list(expected)[:3])
@@ -200,6 +226,186 @@ def load_weights(model: nn.Module, weights: str | Path | Mapping[str, Tensor], *
     model.load_state_dict({name: found[names[name]] for name in report.matched}, strict=False)
     log.info("%s: %s", source, report)
     return report
+
+
+def _match_names(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> tuple[WeightReport, dict[str, str]]:
+    """The way to rename that matches most parameters: its report, and the name in the file by that in the model."""
+    ways: list[tuple[str, dict[str, str]]] = [("", {name: name for name in found})]
+    ways += [(f"with {part} before every name", {part + name: name for name in found}) for part in _PARTS]
+    ways += [
+        (f"without {part}", {name.removeprefix(part): name for name in found if name.startswith(part)})
+        for part in _PARTS
+    ]
+    reports = [compare_weights(expected, {new: found[old] for new, old in names.items()}) for _, names in ways]
+    best = max(range(len(ways)), key=lambda way: len(reports[way].matched))
+    report, (renamed, names) = reports[best], ways[best]
+    used = {names[name] for name in report.matched} | {names[one.name] for one in report.mismatches}
+    unknown = tuple(name for name in found if name not in used)
+    return WeightReport(report.matched, report.missing, unknown, report.mismatches, renamed), names
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """What a model took from weights, by names of its parameters.
+
+    Parameters
+    ----------
+    taken
+        Parameters that have the values of the weights.
+    drawn
+        Parameters that stay as they were drawn: the weights lack them.
+    left
+        Names in the weights that the model did not take.
+    mismatches
+        Parameters that both have, in different shapes; they stay as drawn.
+    classes_drawn, classes_left
+        Classes that the weights do not know, and those of the weights that the model lacks.
+    """
+
+    taken: tuple[str, ...]
+    drawn: tuple[str, ...] = ()
+    left: tuple[str, ...] = ()
+    mismatches: tuple[Mismatch, ...] = ()
+    classes_drawn: tuple[str, ...] = ()
+    classes_left: tuple[str, ...] = ()
+
+    @property
+    def is_complete(self) -> bool:
+        """True when no parameter and no class of the model stays as it was drawn."""
+        return not (self.drawn or self.mismatches or self.classes_drawn)
+
+    def __str__(self) -> str:
+        total = len(self.taken) + len(self.drawn) + len(self.mismatches)
+        lines = [f"{len(self.taken)} of {total} parameters read"]
+        for title, entries in (
+            ("new, as drawn", self.drawn),
+            ("other shape, as drawn", tuple(map(str, self.mismatches))),
+            ("left out", self.left),
+            ("class as drawn", self.classes_drawn),
+            ("class left out", self.classes_left),
+        ):
+            lines += [f"  {title}: {entry}" for entry in entries[:_LISTED]]
+            if len(entries) > _LISTED:
+                lines.append(f"  ... and {len(entries) - _LISTED} more: {title}")
+        return "\n".join(lines)
+
+
+@torch.no_grad()
+def transfer_weights(
+    model: nn.Module,
+    found: Mapping[str, Tensor],
+    *,
+    classes: Sequence[str] = (),
+    found_classes: Sequence[str] = (),
+    heads: Mapping[str, int] | None = None,
+    chosen: Sequence[str] | None = None,
+) -> Transfer:
+    """Put weights into a model by the names of its parameters, and outputs by the names of the classes.
+
+    Parameters
+    ----------
+    model
+        Is changed; what does not match stays as it is.
+    found
+        Tensors by name; prefixes are tried as by :func:`load_weights`.
+    classes, found_classes
+        Names of the outputs of the model and of the weights, in their order. Without both, outputs keep their places.
+    heads
+        Which parameters have a row for each class: what their names begin with, and the axis of the classes.
+    chosen
+        The parameters that may be taken; all by default.
+
+    Raises
+    ------
+    ConfigError
+        When nothing matches; the message lists names.
+
+    Notes
+    -----
+    Book page: ``commands``.
+    """
+    expected = model.state_dict()
+    _, names = _match_names(expected, found)
+    allowed = set(expected if chosen is None else chosen)
+    places = _class_places(classes, found_classes)
+    state: dict[str, Tensor] = {}
+    mismatches: list[Mismatch] = []
+    for name, new in expected.items():
+        if name not in names or name not in allowed:
+            continue
+        old = found[names[name]]
+        axis = _class_axis(name, new, heads or {})
+        if places is not None and axis is not None:
+            merged = _merge(new, old, axis, places, len(found_classes))
+            if merged is not None:
+                state[name] = merged
+                continue
+        if old.shape == new.shape:
+            state[name] = old
+        else:
+            mismatches.append(Mismatch(name, tuple(old.shape), tuple(new.shape)))
+    if not state:
+        some, wanted = ", ".join(list(found)[:3]) or "nothing", ", ".join(list(expected)[:3])
+        raise ConfigError(
+            f"the weights match no parameter of the model; they hold {some} ..., the model {wanted} ...; give weights "
+            "of the same architecture and size"
+        )
+    model.load_state_dict(state, strict=False)
+    wrong = {one.name for one in mismatches}
+    used = {names[name] for name in state} | {names[name] for name in wrong}
+    has_head = places is not None and any(_class_axis(name, expected[name], heads or {}) is not None for name in state)
+    return Transfer(
+        tuple(state),
+        tuple(name for name in expected if name in allowed and name not in state and name not in wrong),
+        tuple(name for name in found if name not in used),
+        tuple(mismatches),
+        tuple(name for name in classes if name not in found_classes) if has_head else (),
+        tuple(name for name in found_classes if name not in classes) if has_head else (),
+    )
+
+
+def _class_places(classes: Sequence[str], found: Sequence[str]) -> list[tuple[int, int]] | None:
+    """Place in the model and in the weights of each class that both know; None where names are not known."""
+    if not classes or not found:
+        return None
+    place = {name: number for number, name in enumerate(found)}
+    return [(number, place[name]) for number, name in enumerate(classes) if name in place]
+
+
+def _class_axis(name: str, tensor: Tensor, heads: Mapping[str, int]) -> int | None:
+    axis = next((axis for start, axis in heads.items() if name.startswith(start)), None)
+    return axis if axis is not None and tensor.ndim > axis else None
+
+
+def _merge(new: Tensor, old: Tensor, axis: int, places: list[tuple[int, int]], n_found: int) -> Tensor | None:
+    """Rows of the classes that both know from the weights, the others as drawn; None where shapes do not allow it."""
+    rest = [old.shape[i] == size for i, size in enumerate(new.shape) if i != axis] if old.ndim == new.ndim else [False]
+    if not all(rest) or old.shape[axis] != n_found:
+        return None
+    merged = new.clone()
+    if places:
+        here, there = (torch.tensor(part, device=new.device) for part in zip(*places, strict=True))
+        merged.index_copy_(axis, here, old.to(new).index_select(axis, there))
+    return merged
+
+
+def without_prefix(found: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The tensors whose names begin with ``prefix``, such as ``"net_swa."`` of a Lightning checkpoint, without it.
+
+    Raises
+    ------
+    ConfigError
+        When there is none; the message lists the prefixes that there are.
+
+    Notes
+    -----
+    Book page: ``scenes_published``.
+    """
+    kept = {name[len(prefix) :]: tensor for name, tensor in found.items() if name.startswith(prefix)}
+    if not kept:
+        there = ", ".join(sorted({f"{name.partition('.')[0]}." for name in found})[:_LISTED])
+        raise ConfigError(f"prefix is {prefix!r}, and no name of the weights begins with it; they begin with {there}")
+    return kept
 
 
 def _size(shape: tuple[int, ...]) -> str:

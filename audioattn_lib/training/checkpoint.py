@@ -106,9 +106,9 @@ def load_checkpoint(directory: Path, model: nn.Module, optimizer: torch.optim.Op
     return position
 
 
-def save_best(directory: Path, model: nn.Module) -> None:
-    """Write the weights of the best epoch so far."""
-    _write_tensors(directory / "best.safetensors", model.state_dict())
+def save_best(directory: Path, model: nn.Module, about: Mapping[str, str] | None = None) -> None:
+    """Write the weights of the best epoch so far, with what is to be known of them in the header of the file."""
+    _write_tensors(directory / "best.safetensors", model.state_dict(), about)
 
 
 def load_best(directory: Path, model: nn.Module) -> None:
@@ -127,11 +127,11 @@ def load_weights(path: Path, model: nn.Module) -> None:
     _load_state(model, tensors, path)
 
 
-def _write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+def _write_tensors(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, str] | None = None) -> None:
     whole = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     with write_atomically(path) as temporary:
         try:
-            save_file(whole, temporary)
+            save_file(whole, temporary, dict(about or {}))
         except SafetensorError as error:  # an error of the disk, such as a full one, is only in its text
             number = re.search(r"(?:os error|code:) (\d+)", str(error))
             if number is None:

@@ -183,7 +183,7 @@ def fit(
             last = position.epoch == settings.epochs or _is_stale(position, settings)
             if processes.is_main:
                 if is_best:
-                    save_best(checkpoints, model)
+                    save_best(checkpoints, model, settings.about)
                 directory.write_table("history.csv", pd.DataFrame(position.history))
                 if board:
                     _show(board, row, illustrate, model)

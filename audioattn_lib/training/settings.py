@@ -5,7 +5,8 @@ Book page: ``urban_sound``.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from ..declarations import check_declared
 from ..errors import ConfigError
@@ -46,6 +47,8 @@ class TrainingSettings:
     validate_every
         Epochs from one validation to the next, at least 1. The last epoch is always validated, and only an epoch that
         was validated can be the best.
+    about
+        Text by name that goes into the header of the best weights, such as their classes.
     """
 
     epochs: int
@@ -62,6 +65,7 @@ class TrainingSettings:
     accumulation: int = 1
     unused_parameters: bool = False
     validate_every: int = 1
+    about: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_declared(self)

@@ -147,19 +147,130 @@ def test_regress_with_the_labels_of_a_corpus(run, tmp_path):
     assert "no clip is in split 'train'" in run("features", "regress", "0.csv", code=2).stderr
 
 
+@pytest.fixture
+def published(tmp_path):
+    """Three split files of two systems as the published code writes them, and the labels of the challenge."""
+    rng = np.random.default_rng(0)
+    values = rng.integers(1, 10, 90)
+    parts = [("train", "devel", "test")[i % 3] for i in range(90)]
+    names = [f"{part}_{i:04d}" for i, part in enumerate(parts)]
+    rows = [f"{name}.wav,{value}" for name, value in zip(names, values, strict=True)]
+    (tmp_path / "labels.csv").write_text("file_name,label\n" + "\n".join(rows) + "\n")
+    for system, noise in (("seq", 1.0), ("att", 2.0)):
+        for part in range(3):
+            ids = tuple(f"{names[i]}_{values[i]}.png" for i in range(part, 90, 3))
+            features = values[part::3, None] + noise * rng.standard_normal((30, 4))
+            table = FeatureTable(ids, features)
+            write_features(table, f"{system}.{parts[part]}.csv", layout="published")
+    return values[2::3]
+
+
+SPLITS = ("train", "devel", "test")
+
+
+def test_the_published_fusion_of_two_systems_of_three_files(run, published):
+    for part in SPLITS:
+        said = run("features", "fuse", f"fused.{part}.csv", f"seq.{part}.csv", f"att.{part}.csv").output
+        assert "4 + 4 = 8 features" in said
+    files = [word for part in SPLITS for word in (f"--{part}", f"fused.{part}.csv")]
+    said = run("features", "regress", *files, "--labels", "labels.csv", "-o", "p.csv", "--layout", "published").output
+    assert "8 features, complexity" in said
+    spearman = next(line for line in said.splitlines() if line.startswith("test       spearman"))
+    with open("p.csv") as file:
+        assert file.readline() == "file_name,prediction\n"
+        predicted = {row.split(",")[0]: int(row.split(",")[1]) for row in file}
+    assert len(predicted) == 30
+    scored = run("features", "score", "p.csv", "labels.csv").output
+    assert scored.startswith("test       spearman 0.")
+    assert "30 clips" in scored
+    # of the stacked table, whose clips have their splits from the labels
+    run("features", "stack", "all.csv", *(f"fused.{part}.csv" for part in SPLITS))
+    assert len(read_features("all.csv")) == 90
+    assert spearman in run("features", "regress", "all.csv", "--labels", "labels.csv").output
+
+
+def test_the_number_of_features_is_counted_from_the_first(run, published):
+    files = [word for part in SPLITS for word in (f"--{part}", f"seq.{part}.csv")]
+    said = run("features", "regress", *files, "--labels", "labels.csv", "--num-feat", 3).output
+    assert "3 features, complexity" in said
+    wrong = run("features", "regress", *files, "--labels", "labels.csv", "--num-feat", 5, code=2)
+    assert "5 features are asked for, and the table has 4" in wrong.stderr
+
+
+def test_predictions_are_scored_by_the_names_of_clips(run, published):
+    from scipy.stats import spearmanr
+
+    clips = [f"test_{i:04d}.wav" for i in range(2, 90, 3)]
+    predicted = published + np.random.default_rng(1).standard_normal(30)
+    rows = [f"{clip},{value}" for clip, value in zip(clips, predicted, strict=True)]
+    text = "\n".join(["file_name,prediction", *reversed(rows)])
+    Path("p.csv").write_text(text)
+    said = run("features", "score", "p.csv", "labels.csv").output
+    assert f"spearman {spearmanr(published, predicted).statistic:.3f} [" in said
+    assert "p of spearman 0.0005, 30 clips" in said
+    for arguments, message in (
+        (["p.csv", "labels.csv", "--split", "devel"], "no predicted clip of split 'devel' has a number as its label"),
+        (["labels.csv", "labels.csv"], "no column of predictions (predicted or prediction); it has file_name, label"),
+        (["none.csv", "labels.csv"], "none.csv: no such file"),
+    ):
+        assert message in run("features", "score", *arguments, code=2).stderr
+    Path("p.csv").write_text("\n".join(["file_name,prediction", *rows[1:]]))
+    assert (
+        "1 clips of split test have a label and no prediction"
+        in run("features", "score", "p.csv", "labels.csv", code=2).stderr
+    )
+    Path("p.csv").write_text(text.replace("test_0002", "test_9999"))
+    assert (
+        "1 predicted clips are not in labels.csv, such as test_9999.wav"
+        in run("features", "score", "p.csv", "labels.csv", code=2).stderr
+    )
+
+
+def test_tables_of_the_same_name_are_called_by_their_folders_without_the_split(run, published):
+    for system in ("seq", "att"):
+        Path(system).mkdir()
+        for part in SPLITS:
+            Path(f"{system}.{part}.csv").rename(f"{system}/features_{part}.csv")
+    for part in SPLITS:
+        run("features", "fuse", f"{part}.csv", f"seq/features_{part}.csv", f"att/features_{part}.csv")
+    run("features", "stack", "all.csv", *(f"{part}.csv" for part in SPLITS))
+    assert read_features("all.csv").names[-1] == "att_features.feature_3"
+    run("features", "fuse", "named.csv", "train.csv", "seq/features_train.csv", "--names", "both,one")
+    assert read_features("named.csv").names[0] == "both.seq_features.feature_0"
+
+
 def test_spectrograms_and_features_of_a_trained_network(run):
     tiny = "voices?speakers=8&clips_per_speaker=4&duration=(1.0,1.5)"
     said = run("features", "spectrograms", "--data", tiny, "--n-mels", "16").output
     assert "32 clips" in said
     assert "frames of 16 bands" in said
-    run("train", "sleepiness", "--preset", "smoke", "--network", "seq2seq_bi_bi_fc")
+    trained = run("train", "sleepiness", "--preset", "smoke", "--network", "seq2seq_bi_bi_fc").output
     (weights,) = Path("runs").glob("sleepiness/*/checkpoint")
+    assert f"audioattn features extract {weights.parent} CORPUS features.csv" in trained
     said = run("features", "extract", weights.parent, tiny, "again.csv").output
     assert "again.csv: 32 rows of 8 features" in said
     own, again = read_features(weights.parent / "features.nc"), read_features("again.csv")
     np.testing.assert_allclose(again.select(own.ids).features, own.features, atol=1e-5)
     (other,) = {path.parent for path in Path("runs").glob("sleepiness/*/metrics.json")} - {weights.parent}
-    assert "not the run of an autoencoder" in run("features", "extract", other, tiny, "t.csv", code=2).output
+    refused = run("features", "extract", other, tiny, "t.csv", code=2).output
+    assert "not the run of an autoencoder" in refused
+    assert f"give {weights.parent}" in refused
+
+
+def test_embeddings_of_a_sound_and_of_a_corpus(run):
+    tiny = "accents?speakers_per_accent=3&clips_per_speaker=2&n_folds=3&duration=(1.0,1.2)"
+    run("train", "accents", "--preset", "smoke", "--pooling", "MHA", "--optimizer", "RMSprop")
+    (weights,) = Path("runs").glob("accents/*/checkpoint")
+    said = run("features", "extract", weights.parent, tiny, "all.csv").output
+    assert "rows of 8 features" in said
+    assert "embedding_0" in said
+    with np.load(weights.parent / "embeddings.npz") as kept:
+        clips, embeddings = kept["clips"], kept["embeddings"]
+    np.testing.assert_allclose(read_features("all.csv").select(list(clips)).features, embeddings, atol=1e-4)
+    rng = np.random.default_rng(0)
+    io.write("one.wav", (0.1 * rng.standard_normal(44_100)).astype(np.float32), 44_100)
+    run("features", "extract", weights.parent, "one.wav", "one.csv")
+    assert read_features("one.csv").ids == ("one.wav",)
 
 
 def test_options_of_spectrograms_are_fields_of_the_configuration():

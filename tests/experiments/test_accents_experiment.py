@@ -72,11 +72,29 @@ def test_the_trained_model_embeds_what_the_run_kept(study):
     kept, prepared, config = load_embeddings(run), accents.prepare(Config(**run.config)), Config(**run.config)
     rows = [prepared.manifest.ids.index(name) for name in kept["clips"]]
     loader = whole_utterances(prepared, np.array(rows[:3]), config, torch.device("cpu"))
-    _, embeddings, _ = accents.embed(accents.load_model(run), loader)
+    _, embeddings, _ = accents.embed(accents.load_model(run).network, loader)
     np.testing.assert_allclose(embeddings.numpy(), kept["embeddings"][:3], atol=1e-4)
     table = pd.read_csv(run.path / "embeddings.csv")
     assert list(table["clip"]) == list(kept["clips"])
     np.testing.assert_allclose(table.iloc[:, 3:].to_numpy(), kept["embeddings"], atol=1e-4)
+
+
+@pytest.mark.parametrize("changes", [{}, {"features": "published", "normalisation": "cmvn"}], ids=str)
+def test_a_sound_is_embedded_as_in_the_run(changes, study, root):
+    run = accents.run(Config.smoke(pooling="double_multi_head", **changes), root)
+    kept, prepared, model = load_embeddings(run), accents.prepare(Config(**run.config)), accents.load_model(run)
+    rows = [prepared.manifest.ids.index(name) for name in kept["clips"]]
+    with torch.no_grad():
+        of_store = model.embed(*prepared.store.batch(rows))[0].numpy()
+    np.testing.assert_allclose(of_store, kept["embeddings"], atol=1e-5)
+    of_files = model.embed_sounds([prepared.manifest.paths[row] for row in rows])
+    np.testing.assert_allclose(of_files, kept["embeddings"], atol=1e-4)
+    samples, rate = prepared.manifest.read_audio(rows[0])
+    np.testing.assert_allclose(model.embed_sounds(samples, rate)[0], kept["embeddings"][0], atol=1e-4)
+    table = accents.extract_embeddings(run, run.config["data"])
+    np.testing.assert_allclose(table.select(list(kept["clips"])).features, kept["embeddings"], atol=1e-4)
+    with pytest.raises(ConfigError, match="give one channel, \\(n,\\), and its rate in hertz"):
+        model.embed_sounds(samples)
 
 
 def test_every_result_stands_beside_chance_and_the_linear_baseline(study):
@@ -115,7 +133,7 @@ def test_the_network_decides_alike_from_what_its_pooling_reads(study):
     run = study.select("double_multi_head")
     config, prepared = Config(**run.config), accents.prepare(Config(**run.config))
     batch = next(iter(whole_utterances(prepared, np.arange(3), config, torch.device("cpu")).epoch(0)))
-    network = accents.load_model(run)
+    network = accents.load_model(run).network
     hidden = network.encode(batch.features, batch.lengths)
     decided, _ = network.decide(hidden, network.front.count_frames(batch.lengths))
     torch.testing.assert_close(decided, network(batch.features, batch.lengths)[0])

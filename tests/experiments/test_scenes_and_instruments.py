@@ -232,8 +232,77 @@ def test_no_epochs_evaluate_weights_as_they_are(tmp_path):
 @pytest.mark.parametrize("name", ["smoke", "default", "paper", "nsynth", "nsynth_cnn"])
 def test_presets_are_valid_and_take_changes(name):
     assert Config.preset(name, seed=2, data=None).seed == 2
-    with pytest.raises(ConfigError, match="preset is 'passt'; it must be one of smoke, default, paper, nsynth, nsyn"):
-        Config.preset("passt")
+    with pytest.raises(ConfigError, match="preset is 'beats'; it must be one of smoke, default, paper, nsynth, nsyn"):
+        Config.preset("beats")
+
+
+def test_named_configurations_change_a_preset():
+    from audioattn_lib.models.transformer_layers import ARCHITECTURES
+
+    assert Config.preset("passt_s_20sec") == Config.paper(size="passt_s_f128_20sec_p16_s10_ap474")
+    assert Config.preset("nsynth, mixup", seed=2) == Config.nsynth(mixup=0.3, seed=2)
+    assert Config.preset("paper,mixup,nomixup,passt", mixup=0.1).mixup == 0.1
+    assert len(Config.preset("ensemble_many").sizes) == 9
+    for name, fields in Config.NAMED.items():
+        chosen = Config.preset(name)
+        assert all(getattr(chosen, field) == value for field, value in fields.items())
+        assert set(chosen.sizes) <= {"published", *ARCHITECTURES}
+    for wrong in ("paper,nsynth", "paper,pass"):
+        with pytest.raises(
+            ConfigError, match="it must be one of smoke.*; or named configurations on top of one: mixup"
+        ):
+            Config.preset(wrong)
+
+
+def test_an_ensemble_is_the_mean_of_the_logits_of_its_checkpoints(tmp_path):
+    changes = {"pattern": "per_row_2", "centring": "corpus"}
+    runs = [experiment.run(Config.smoke(seed=seed, **changes), tmp_path) for seed in (0, 1)]
+    averaged = experiment.run(Config.smoke(seed=2, average="swa", epochs=2, **changes), tmp_path)
+    members = [*runs, averaged]
+    files = ", ".join(str(run.path) for run in members)
+    config = Config.smoke(pretrained=files, epochs=0, **changes)
+    together = experiment.run(config, tmp_path)
+    prepared = experiment.prepare(config)
+    rows = [prepared.manifest.ids.index(name) for name in together.predictions["clip"][:5]]
+    batch = prepared.store.batch(rows)
+    with torch.no_grad():
+        mean = torch.stack([experiment.load_model(run)(*batch)[0] for run in members]).mean(dim=0)
+        torch.testing.assert_close(experiment.load_model(together)(*batch)[0], mean)
+    columns = [f"probability_{name}" for name in together.classes]
+    np.testing.assert_allclose(together.predictions[columns][:5], mean.softmax(dim=1), atol=1e-5)
+    whole = experiment.run(
+        Config.smoke(pretrained=str(together.path), size="tiny,tiny,tiny", epochs=0, **changes), tmp_path
+    )
+    np.testing.assert_allclose(whole.predictions[columns], together.predictions[columns], atol=1e-5)
+    with pytest.raises(ConfigError, match="an ensemble has no attention of its own"):
+        experiment.attention_layers(together, prepared.clip(together.predictions["clip"][0]))
+    with pytest.raises(ConfigError, match="size names 2 networks and pretrained 3 files; give a file for each"):
+        Config.smoke(pretrained=files, size="tiny,small")
+    mixed = experiment.run(Config.smoke(size="tiny,mid_level_split"), tmp_path)
+    assert experiment.load_model(mixed)(*batch)[0].shape == mean.shape
+
+
+def test_published_weights_meet_the_scaling_that_they_expect(tmp_path, caplog):
+    config = Config.smoke(front_end="published")
+    network = experiment.build_model(config, experiment.prepare(config)).network
+    state = {f"net_swa.{name}": tensor + 0.01 for name, tensor in network.state_dict().items()}
+    torch.save(
+        {"state_dict": {**state, **{f"net.{n}": t for n, t in network.state_dict().items()}}}, tmp_path / "a.ckpt"
+    )
+    chosen = {"pretrained": str(tmp_path / "a.ckpt"), "pretrained_prefix": "net_swa.", "epochs": 0}
+    with caplog.at_level("WARNING", logger="audioattn"):
+        run = experiment.run(Config.smoke(front_end="published", **chosen), tmp_path)
+    assert "that of the published networks is taken" in caplog.text
+    assert "does not name its classes; they are taken in this order" in caplog.text
+    model = experiment.load_model(run)
+    assert torch.equal(model.network.head[1].weight, state["net_swa.head.1.weight"])
+    assert model.scaling.deviation[0] == pytest.approx(5 * 10 / np.log(10), rel=1e-3)
+    other = {name: tensor[:4] if name.startswith("net_swa.head.1.") else tensor for name, tensor in state.items()}
+    torch.save({"state_dict": other}, tmp_path / "a.ckpt")
+    with pytest.raises(
+        ConfigError, match="is not all of this network of 6 classes, and with 0 epochs nothing is learnt"
+    ):
+        experiment.run(Config.smoke(front_end="published", **chosen), tmp_path)
 
 
 @pytest.fixture

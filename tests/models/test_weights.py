@@ -7,7 +7,7 @@ from torch import nn
 
 from audioattn_lib.errors import ConfigError
 from audioattn_lib.models.mvit import MViT, MViTShape
-from audioattn_lib.models.weights import Mismatch, load_weights, read_weights
+from audioattn_lib.models.weights import Mismatch, load_weights, read_weights, transfer_weights, without_prefix
 
 
 class Whole(nn.Module):
@@ -113,3 +113,49 @@ def test_no_code_of_a_file_runs(tmp_path):
     with pytest.raises(ConfigError, match="not a file of weights that is safe to read"):
         read_weights(tmp_path / "harm.pyth")
     assert not (tmp_path / "ran").exists()
+
+
+class Callback:
+    """What Lightning keeps beside weights, and this environment need not have."""
+
+    def __init__(self):
+        self.best = 0.5
+
+
+class Settings(dict):
+    pass
+
+
+def test_checkpoints_of_lightning_are_read_without_what_lies_beside_their_weights(tmp_path):
+    network = nn.Linear(3, 2)
+    state = {f"{name}.{key}": value for name in ("net", "net_swa") for key, value in network.state_dict().items()}
+    beside = {"callbacks": {Callback: {"state": Callback()}}, "hyper_parameters": Settings(lr=1e-3), "epoch": 3}
+    torch.save({**beside, "state_dict": state}, tmp_path / "last.ckpt")
+    found = read_weights(tmp_path / "last.ckpt")
+    assert set(found) == set(state)
+    assert load_weights(nn.Linear(3, 2), without_prefix(found, "net_swa."), strict=True).is_complete
+    with pytest.raises(ConfigError, match="prefix is 'ema.', and no name .* they begin with net., net_swa."):
+        without_prefix(found, "ema.")
+
+
+def test_outputs_go_by_the_names_of_their_classes():
+    torch.manual_seed(0)
+    old, new = nn.Linear(4, 3), nn.Linear(4, 4)
+    drawn = new.weight.detach().clone()
+    report = transfer_weights(
+        new,
+        old.state_dict(),
+        classes=["c", "new", "a", "other"],
+        found_classes=["a", "b", "c"],
+        heads={"weight": 0, "bias": 0},
+    )
+    assert torch.equal(new.weight[0], old.weight[2])
+    assert torch.equal(new.weight[2], old.weight[0])
+    assert torch.equal(new.weight[[1, 3]], drawn[[1, 3]])
+    assert (report.classes_drawn, report.classes_left) == (("new", "other"), ("b",))
+    assert not report.is_complete
+    assert "class left out: b" in str(report)
+    same = transfer_weights(nn.Linear(4, 3), old.state_dict(), chosen=["weight"])
+    assert (same.taken, same.left) == (("weight",), ("bias",))
+    with pytest.raises(ConfigError, match="the weights match no parameter of the model; they hold other"):
+        transfer_weights(new, {"other": torch.zeros(1)})

@@ -249,7 +249,7 @@ def test_a_disk_that_is_full_at_a_checkpoint_keeps_the_one_before(tmp_path, monk
     whole, history = train(tmp_path / "whole")
     written = 0
 
-    def fill(tensors, path):
+    def fill(tensors, path, about=None):
         nonlocal written
         written += 1
         if written == full_at:

@@ -19,7 +19,7 @@ from .heads import MultiHeadAttention
 from .maps import entmax
 from .pooling import ContinuousAttention, DiscreteAttention, MeanAttention
 
-__all__ = ["VARIANTS", "Variant", "build_attention"]
+__all__ = ["VARIANTS", "Variant", "build_attention", "from_published"]
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,42 @@ VARIANTS: Mapping[str, Variant] = MappingProxyType(
     }
 )
 """The published mechanisms by name."""
+
+
+_PUBLISHED: Mapping[str, Mapping[str, str]] = {
+    "discrete": {name: name for name, variant in VARIANTS.items() if variant.domain == "discrete"},
+    "continuous": {"softmax": "gaussian", "triweight": "triweight", "biweight": "biweight", "sparsemax": "parabola"},
+}
+
+
+def from_published(name: str, domain: str) -> str:
+    """Our name of a mechanism that the published settings call by a map and a domain.
+
+    Parameters
+    ----------
+    name
+        As in ``attn_max_activation``, such as ``"softmax"``; or, with an empty domain, a name of ours.
+    domain
+        As in ``attn_domain``: ``"discrete"`` or ``"continuous"``; or ``""``, which leaves ``name``.
+
+    Raises
+    ------
+    ConfigError
+        When the domain has no such mechanism.
+
+    Notes
+    -----
+    Softmax over time is a Gaussian density, and sparsemax over time a truncated parabola (Martins et al., 2022). Book
+    page: ``urban_sound_published``.
+    """
+    if not domain:
+        return name
+    known = _PUBLISHED[domain]
+    if name in known:
+        return known[name]
+    if name in VARIANTS and VARIANTS[name].domain == domain:
+        return name
+    raise ConfigError(f"attention is {name!r}; with attention_domain {domain} it must be one of {', '.join(known)}")
 
 
 def build_attention(name: str, features: int, *, heads: int = 1, **options: Any) -> nn.Module:

@@ -77,7 +77,7 @@ def spectrograms(preset: str, **options: Any) -> None:
 @click.argument("corpus")
 @click.argument("target", type=_FILE)
 @click.option("--skip-bad-clips", is_flag=True, show_default=False, help="Leave out clips that fail the check.")
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", help="Where to compute.")
+@click.option("--device", default="auto", help="Where to compute: auto, cpu, cuda, or cuda:0 and so on.")
 def extract(run: Path, corpus: str, target: Path, skip_bad_clips: bool, device: str) -> None:
     """Describe the clips of a corpus by a trained network.
 

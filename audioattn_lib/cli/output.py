@@ -6,7 +6,9 @@ Book page: commands.
 from __future__ import annotations
 
 import logging
+import statistics
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +19,7 @@ from audioattn_lib.batch.processes import is_main_process
 if TYPE_CHECKING:
     from audioattn_lib.training.run_directory import Run
 
-__all__ = ["describe_scores", "show_encoder", "show_progress", "show_run"]
+__all__ = ["describe_scores", "show_encoder", "show_progress", "show_run", "show_runs"]
 
 _MOST_SCORES = 6
 
@@ -46,6 +48,35 @@ def show_encoder(path: Path) -> None:
     """Print where the network of a regression is, and what can be done with it."""
     if is_main_process():
         click.echo(f"{path}: its autoencoder; audioattn features extract {path} CORPUS features.csv")
+
+
+def show_runs(runs: Sequence[Run], configs: Sequence[Any], shown: Sequence[str]) -> None:
+    """Print each of several runs with the fields ``shown``, then mean and deviation over the folds of each other value.
+
+    The first of the processes that torchrun started does.
+    """
+    if not is_main_process():
+        return
+    others = [name for name in shown if name != "fold"]
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for run, config in zip(runs, configs, strict=True):
+        called = ", ".join(str(getattr(config, name)) for name in others)
+        fold = f"fold {run.config['fold']}, " if "fold" in shown else ""
+        click.echo(f"{fold}{called}: {describe_scores(run.metrics)} ({run.path})")
+        groups.setdefault(called, []).append(run.metrics)
+    for called, metrics in groups.items():
+        if "fold" in shown and len(metrics) > 1:
+            click.echo(f"{called}, mean and standard deviation over {len(metrics)} folds: {_describe_several(metrics)}")
+
+
+def _describe_several(metrics: Sequence[dict[str, Any]]) -> str:
+    names = [name for name, value in metrics[0].items() if isinstance(value, float)][:_MOST_SCORES]
+    values = {name: [one[name] for one in metrics if isinstance(one.get(name), float)] for name in names}
+    return ", ".join(
+        f"{name} {statistics.mean(found):.3f} +- {statistics.stdev(found):.3f}"
+        for name, found in values.items()
+        if len(found) == len(metrics)
+    )
 
 
 def describe_scores(metrics: dict[str, Any]) -> str:

@@ -60,7 +60,11 @@ def _command(name: str, module: str) -> click.Command:
         from audioattn_lib.cli.output import show_encoder, show_progress, show_run
 
         experiment = load()
-        chosen = _configure(experiment, preset, given(options))
+        options = given(options)
+        if several := _several(experiment.Config, options):
+            _run_several(experiment, preset, options, several, runs, print_config)
+            return
+        chosen = _configure(experiment, preset, options)
         if print_config:
             click.echo(json.dumps(dataclasses.asdict(chosen), indent=1))
             return
@@ -99,6 +103,55 @@ def _configure(experiment: Any, preset: str, options: dict[str, Any]) -> Any:
     return experiment.Config.preset(preset, **options)
 
 
+def _several(config: Any, options: dict[str, Any]) -> dict[str, list[str]]:
+    """Values of the fields of which several are named, ``"all"`` or joined by commas."""
+    found = {}
+    for name in ("fold", *config.COMPARED):
+        parts = [part.strip() for part in str(options.get(name, "")).split(",") if part.strip()]
+        if len(parts) > 1 or parts == ["all"]:
+            found[name] = parts
+    return found
+
+
+def _run_several(
+    experiment: Any, preset: str, options: dict[str, Any], several: dict[str, list[str]], runs: Path, print_config: bool
+) -> None:
+    """Make every combination, and print each run, and mean and deviation over folds."""
+    from itertools import product
+
+    from audioattn_lib.cli.output import show_progress, show_runs
+    from audioattn_lib.data.splits import fold_names
+    from audioattn_lib.experiments.many import run_all
+
+    config = experiment.Config
+    for name, choices in config.COMPARED.items():
+        if several.get(name) == ["all"]:
+            several[name] = list(choices)
+    first = {name: values[0] for name, values in several.items() if name != "fold"}
+    one = _configure(experiment, preset, {**options, **first, **({"fold": "first"} if "fold" in several else {})})
+    show_progress()
+    if several.get("fold") == ["all"]:
+        several["fold"] = fold_names(experiment.prepare(one).manifest)
+    combinations = [dict(zip(several, values, strict=True)) for values in product(*several.values())]
+    configs = [_configure(experiment, preset, {**options, **chosen}) for chosen in combinations]
+    if print_config:
+        click.echo(json.dumps([dataclasses.asdict(chosen) for chosen in configs], indent=1))
+        return
+    shown = tuple(name for name in ("fold", *config.COMPARED) if name in several or hasattr(one, name))
+    show_runs(run_all(experiment.run, configs, runs, shown=shown), configs, shown)
+
+
+# Examples of several runs.
+_SEVERAL = {
+    "urban_sound": """
+      audioattn train urban_sound --fold all --attention softmax,triweight
+      audioattn train urban_sound --train-folds 2,3 --valid-folds 1 --test-folds 4""",
+    "accents": "\n      audioattn train accents --fold all --pooling mean,double_multi_head",
+    "playback": "\n      audioattn train playback --selection none,slots",
+    "sleepiness": "\n      audioattn train sleepiness --network seq2seq_bi_bi_fc,attention_bi_bi_hidden",
+}
+
+
 def _documented(run: Callable[..., None], name: str) -> Callable[..., None]:
     run.__doc__ = f"""Train and test one model of the chapter {name}.
 
@@ -107,11 +160,15 @@ def _documented(run: Callable[..., None], name: str) -> Callable[..., None]:
     preset: smoke takes seconds, default a minute, paper has the published
     settings. Where --pretrained names a run and no preset is given, they start
     from the settings of that run; with --epochs 0 it is only evaluated.
+    Where --fold is all, or names several joined by commas, each is
+    made, and mean and standard deviation over the folds are printed. So may the
+    field that the chapter compares name several: --attention of urban_sound,
+    --pooling of accents, --selection of playback, --network of sleepiness.
 
     \b
     Examples:
       audioattn train {name} --preset smoke
-      audioattn train {name} --seed 3 --epochs 20 --print-config
+      audioattn train {name} --seed 3 --epochs 20 --print-config{_SEVERAL.get(name, "")}
       audioattn train {name} --pretrained runs/{name}/<key> --data other/ --epochs 0
     """
     return run

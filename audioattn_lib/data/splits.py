@@ -7,6 +7,7 @@ choose anything unless the published protocol is asked for by name.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +16,15 @@ from numpy.typing import NDArray
 from ..errors import ConfigError, ManifestError
 from .manifest import Manifest, parse_number
 
-__all__ = ["Split", "check_groups", "fold_names", "grouped_share", "leave_domain_out", "split_clips"]
+__all__ = [
+    "Split",
+    "check_groups",
+    "choose_folds",
+    "fold_names",
+    "grouped_share",
+    "leave_domain_out",
+    "split_clips",
+]
 
 _VALIDATION = ("valid", "validation", "val", "dev", "devel", "development")
 _FOLDS = 5
@@ -86,6 +95,66 @@ def split_clips(manifest: Manifest, fold: str, protocol: str = "nested", seed: i
         if not len(part):
             raise ManifestError(f"{manifest.name}: no {name} clip is left with test fold {fold!r}; check its columns")
     return Split(train, valid, test)
+
+
+def choose_folds(
+    manifest: Manifest, train: Sequence[str] = (), valid: Sequence[str] = (), test: Sequence[str] = (), seed: int = 0
+) -> Split:
+    """Divide the clips of a corpus by lists of folds, or of splits.
+
+    Parameters
+    ----------
+    manifest
+        The corpus.
+    train
+        Folds to train on; all that are in neither of the other lists where it is empty.
+    valid
+        Folds that choose the epoch; where it is empty, the fold after the last tested one that is in no other list,
+        cyclically, or a fifth of the training groups where there is none. They may be tested ones, as in published
+        protocols: the best epoch is then chosen on test clips.
+    test
+        Folds to test on, at least one.
+    seed
+        Chooses groups where no fold is left for validation.
+
+    Raises
+    ------
+    ConfigError
+        When there is no such fold, none is tested, or one trains and is in another list too.
+
+    Notes
+    -----
+    Book page: ``data``.
+    """
+    assigned = np.array(_assignment(manifest))
+    names = sorted(set(assigned), key=lambda name: (len(name), name))
+    given = {"train_folds": train, "valid_folds": valid, "test_folds": test}
+    lists = {field: [_name(name) for name in chosen] for field, chosen in given.items()}
+    for field, chosen in lists.items():
+        unknown = [name for name in chosen if name not in names]
+        if unknown:
+            raise ConfigError(f"{field} has {', '.join(unknown)}; {manifest.name} has {', '.join(names)}")
+    training, validation, tested = lists.values()
+    if not tested:
+        raise ConfigError(f"test_folds is empty; name at least one of {', '.join(names)}")
+    for field, chosen in (("valid_folds", validation), ("test_folds", tested)):
+        shared = [name for name in training if name in chosen]
+        if shared:
+            raise ConfigError(
+                f"train_folds and {field} share {', '.join(shared)}; what trains can neither choose nor test"
+            )
+    if not validation:
+        last = names.index(tested[-1])
+        after = [name for name in (*names[last + 1 :], *names[:last]) if name not in (*training, *tested)]
+        validation = after[:1] if training or len(after) > 1 else []
+    training = training or [name for name in names if name not in (*validation, *tested)]
+    rest, chooses, test_rows = (np.flatnonzero(np.isin(assigned, part)) for part in (training, validation, tested))
+    if not len(chooses) and len(rest):
+        chooses = grouped_share(manifest, rest, seed)
+    split = Split(np.setdiff1d(rest, chooses), chooses, test_rows)
+    if not len(split.train):
+        raise ConfigError(f"no fold of {manifest.name} is left to train on; it has {', '.join(names)}")
+    return split
 
 
 def leave_domain_out(manifest: Manifest, domain: str, seed: int = 0) -> Split:
@@ -182,6 +251,8 @@ def _divide(manifest: Manifest, rows: NDArray[np.int64], n_parts: int, seed: int
     labels = table["label"].astype(str)
     # Combinations of labels too rare to spread are one class here.
     labels = labels.where(labels.map(labels.value_counts()) >= n_parts, "rare")
+    if 0 < (labels == "rare").sum() < n_parts and labels.nunique() > 1:  # too few to spread even together
+        labels[labels == "rare"] = labels[labels != "rare"].mode()[0]
     divider = StratifiedGroupKFold(n_parts, shuffle=True, random_state=seed)
     parts = np.zeros(len(rows), dtype=np.int64)
     if labels.value_counts().max() < n_parts:

@@ -10,6 +10,7 @@ Book page: ``accents``.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -28,6 +29,7 @@ from .fields import (
     initial_weights,
     require,
     require_choice,
+    require_device,
     require_initial,
 )
 
@@ -49,6 +51,7 @@ _ALIASES = {
 class Config(WithPresets):
     """One network on one test fold. Unknown or impossible values are errors that name the field."""
 
+    COMPARED = MappingProxyType({"pooling": tuple(POOLINGS)})
     PRESETS = ("smoke", "default", "paper", "accent")
 
     data: str = field(default="accents", metadata={"help": "corpus: accents, or a folder with recordings"})
@@ -121,7 +124,7 @@ class Config(WithPresets):
     monitor: str = field(
         default="macro_f1", metadata={"help": "validation score of the best epoch: macro_f1 (published), error or loss"}
     )
-    device: str = field(default="auto", metadata={"help": "auto, cpu or cuda"})
+    device: str = field(default="auto", metadata={"help": "auto, cpu, cuda, or cuda:0 and so on"})
     precision: str = field(default="auto", metadata={"help": "auto (bfloat16 on CUDA), float32 or bfloat16"})
     skip_bad_clips: bool = field(default=False, metadata={"help": "leave out clips that fail the check, and say which"})
 
@@ -140,7 +143,6 @@ class Config(WithPresets):
             "optimizer": tuple(OPTIMIZERS),
             "schedule": ("plateau", "cosine"),
             "monitor": ("macro_f1", "error", "loss"),
-            "device": ("auto", "cpu", "cuda"),
             "precision": ("auto", "float32", "bfloat16"),
         }
         for name, aliases in _ALIASES.items():
@@ -148,6 +150,7 @@ class Config(WithPresets):
             object.__setattr__(self, name, aliases.get(given.lower(), given))
         for name, values in allowed.items():
             require_choice(self, name, values)
+        require_device(self)
         require_initial(self)
         whole = ("heads", "n_queries", "channels", "embedding_size", "n_mels", "plateau", "batch_size")
         for name in (*whole, "accumulation", "validate_every"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, ClassVar, Self, TypeVar
@@ -19,8 +20,10 @@ __all__ = [
     "initial_part",
     "initial_prefix",
     "initial_weights",
+    "name_folds",
     "require",
     "require_choice",
+    "require_device",
     "require_initial",
 ]
 
@@ -75,8 +78,41 @@ def require_initial(config: Any, *, alone: bool = False) -> None:
         require(config, name, used, f"{default!r} without pretrained")
 
 
+def require_device(config: Any) -> None:
+    """Raise a :class:`ConfigError` unless the field ``device`` is auto, cpu, cuda or cuda with a number."""
+    holds = re.fullmatch(r"auto|cpu|cuda(:\d+)?", config.device) is not None
+    require(config, "device", holds, "auto, cpu, cuda, or cuda:0 and so on for one of several CUDA devices")
+
+
+def name_folds(config: Any) -> None:
+    """Settle the fields ``fold``, ``train_folds``, ``valid_folds``, ``test_folds`` and ``protocol`` of a configuration.
+
+    Lists of folds become tuples of text, and the tested ones the name of the test fold. Where they choose the epoch
+    too, that is the published protocol, whatever the configuration says.
+
+    Raises
+    ------
+    ConfigError
+        When ``fold`` and ``test_folds`` are both given and differ.
+    """
+    for name in ("train_folds", "valid_folds", "test_folds"):
+        value = getattr(config, name)
+        parts = value.split(",") if isinstance(value, str) else value if isinstance(value, (list, tuple)) else [value]
+        object.__setattr__(config, name, tuple(str(part).strip() for part in parts if str(part).strip()))
+    if config.test_folds:
+        joined = ",".join(config.test_folds)
+        require(config, "fold", str(config.fold) in ("first", joined), f"first, or {joined} as in test_folds")
+        object.__setattr__(config, "fold", joined)
+    tested = config.test_folds or (str(config.fold),)
+    if set(tested) & set(config.valid_folds):
+        object.__setattr__(config, "protocol", "published")
+
+
 class WithPresets:
     """A configuration whose presets are class methods that take what is to be changed."""
+
+    COMPARED: ClassVar[Mapping[str, tuple[str, ...]]] = MappingProxyType({})
+    """Fields of which a command may name several values, and all that there are."""
 
     PRESETS: ClassVar[tuple[str, ...]] = ("smoke", "default", "paper")
     """Names of the presets."""

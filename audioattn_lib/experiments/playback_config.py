@@ -6,6 +6,7 @@ Book page: ``playback``.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from ..models.playback_layers import FUSIONS, LOCATIONS
@@ -17,6 +18,7 @@ from .fields import (
     initial_weights,
     require,
     require_choice,
+    require_device,
     require_initial,
 )
 
@@ -33,6 +35,8 @@ SIZES = ("tiny", "small", "mvit_t", "mvit_s", "mvit_b")
 @dataclass(frozen=True)
 class Config(WithPresets):
     """One network on one test fold. Unknown or impossible values are errors that name the field."""
+
+    COMPARED = MappingProxyType({"selection": SELECTIONS})
 
     data: str = field(default="needles", metadata={"help": "corpus: needles, or a folder with recordings"})
     selection: str = field(
@@ -79,7 +83,7 @@ class Config(WithPresets):
     cutmix: float = field(default=0.0, metadata={"help": "alpha of CutMix, 0 for none; published 1"})
     mix_share: float = field(default=0.3, metadata={"help": "share of the batches that are mixed, in [0, 1]"})
     monitor: str = field(default="loss", metadata={"help": "development score of the best epoch: error or loss"})
-    device: str = field(default="auto", metadata={"help": "auto, cpu or cuda"})
+    device: str = field(default="auto", metadata={"help": "auto, cpu, cuda, or cuda:0 and so on"})
     precision: str = field(default="auto", metadata={"help": "auto (bfloat16 on CUDA), float32 or bfloat16"})
     skip_bad_clips: bool = field(default=False, metadata={"help": "leave out clips that fail the check, and say which"})
 
@@ -92,10 +96,10 @@ class Config(WithPresets):
             "location": LOCATIONS,
             "training": TRAININGS,
             "monitor": ("error", "loss"),
-            "device": ("auto", "cpu", "cuda"),
             "precision": ("auto", "float32", "bfloat16"),
         }.items():
             require_choice(self, name, values)
+        require_device(self)
         require_initial(self)
         taught = self.encoder_epochs >= 1 or (self.encoder_epochs == 0 and bool(self.pretrained))
         require(self, "encoder_epochs", taught, "at least 1, or 0 with pretrained, whose encoder is taken")

@@ -24,6 +24,7 @@ from .fields import (
     initial_weights,
     require,
     require_choice,
+    require_device,
     require_initial,
 )
 
@@ -145,7 +146,7 @@ class Config(WithPresets):
     gradient_clip: float = field(default=1.0, metadata={"help": "largest norm of the gradient"})
     average: str = field(default="none", metadata={"help": "of weights, used in evaluation: none, swa or ema"})
     monitor: str = field(default="loss", metadata={"help": "development score of the best epoch: error or loss"})
-    device: str = field(default="auto", metadata={"help": "auto, cpu or cuda"})
+    device: str = field(default="auto", metadata={"help": "auto, cpu, cuda, or cuda:0 and so on"})
     precision: str = field(default="auto", metadata={"help": "auto (bfloat16 on CUDA), float32 or bfloat16"})
     skip_bad_clips: bool = field(default=False, metadata={"help": "leave out clips that fail the check, and say which"})
 
@@ -157,10 +158,10 @@ class Config(WithPresets):
             "schedule": SCHEDULES,
             "average": AVERAGES,
             "monitor": ("error", "loss"),
-            "device": ("auto", "cpu", "cuda"),
             "precision": ("auto", "float32", "bfloat16"),
         }.items():
             require_choice(self, name, values)
+        require_device(self)
         object.__setattr__(self, "size", ",".join(part.strip() for part in self.size.split(",")))
         sizes = (*PRESETS, *ARCHITECTURES, CNN)
         require(self, "size", all(size in sizes for size in self.size.split(",")), f"one of {', '.join(sizes)}")

@@ -6,6 +6,7 @@ Book page: ``sleepiness``.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from ..attention.variants import VARIANTS as MECHANISMS
@@ -20,6 +21,7 @@ from .fields import (
     initial_weights,
     require,
     require_choice,
+    require_device,
     require_initial,
 )
 
@@ -39,6 +41,7 @@ REGRESSION = ("regressor", "max_iter")
 class Config(WithPresets):
     """One autoencoder and the regression on its features. Impossible values are errors that name the field."""
 
+    COMPARED = MappingProxyType({"network": tuple(NETWORKS)})
     PRESETS = ("smoke", "default", "paper", "audeep")
 
     data: str = field(default="voices", metadata={"help": "corpus: voices, or a folder with recordings and numbers"})
@@ -75,7 +78,7 @@ class Config(WithPresets):
         default="linear_svr", metadata={"help": "linear_svr, published_svr (offset kept small), ridge or rbf_svr"}
     )
     max_iter: int = field(default=1000, metadata={"help": "iterations of a support vector regression at most"})
-    device: str = field(default="auto", metadata={"help": "auto, cpu or cuda"})
+    device: str = field(default="auto", metadata={"help": "auto, cpu, cuda, or cuda:0 and so on"})
     precision: str = field(default="auto", metadata={"help": "auto (bfloat16 on CUDA), float32 or bfloat16"})
     skip_bad_clips: bool = field(default=False, metadata={"help": "leave out clips that fail the check, and say which"})
 
@@ -91,11 +94,11 @@ class Config(WithPresets):
             "window": ("hann", "hamming"),
             "stored": ("float32", "float16"),
             "regressor": REGRESSORS,
-            "device": ("auto", "cpu", "cuda"),
             "precision": ("auto", "float32", "bfloat16"),
         }
         for name, values in allowed.items():
             require_choice(self, name, values)
+        require_device(self)
         for name in ("units", "hop_length", "n_mels", "batch_size", "max_iter"):
             require(self, name, getattr(self, name) >= 1, "at least 1")
         require_initial(self)

@@ -18,6 +18,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -30,11 +31,11 @@ from ..attention.expectations import GaussianBasis
 from ..attention.pooling import ContinuousAttention
 from ..attention.record import FrameClock
 from ..attention.value_function import ValueFunction, frame_centres
-from ..attention.variants import VARIANTS, build_attention
+from ..attention.variants import VARIANTS, build_attention, from_published
 from ..audio.features import LogMel
 from ..data.files import cache_directory
 from ..data.loading import BatchLoader
-from ..data.splits import fold_names, split_clips
+from ..data.splits import Split, choose_folds, fold_names, split_clips
 from ..data.store import FeatureStore
 from ..models.acrnn import ACRNN, NORMALISATIONS, PRESETS, CorpusNormalisation
 from ..training.baseline import linear_baseline, summary_features
@@ -61,8 +62,10 @@ from .fields import (
     initial_part,
     initial_prefix,
     initial_weights,
+    name_folds,
     require,
     require_choice,
+    require_device,
     require_initial,
 )
 from .initial_weights import describe_weights, hash_weights, keep_as_they_are, read_origin, start_from
@@ -104,9 +107,20 @@ REFIT_WIDTHS = (0.03, 0.1, 0.3)
 class Config(WithPresets):
     """One model on one test fold. Unknown or impossible values are errors that name the field."""
 
+    COMPARED = MappingProxyType({"attention": (*ATTENTIONS, CONTROL)})
+
     data: str = field(default="city", metadata={"help": "corpus: city, or a folder with recordings"})
     attention: str = field(default="softmax", metadata={"help": "attention map or density, or mean for none"})
+    attention_domain: str = field(
+        default="",
+        metadata={"help": "discrete or continuous, where attention is a published name; empty: it is one of ours"},
+    )
     fold: str = field(default="first", metadata={"help": "test fold or test split; first is the first there is"})
+    train_folds: tuple[str, ...] = field(default=(), metadata={"help": "folds to train on; empty: all others"})
+    valid_folds: tuple[str, ...] = field(
+        default=(), metadata={"help": "folds that choose the best epoch; empty: as protocol says"}
+    )
+    test_folds: tuple[str, ...] = field(default=(), metadata={"help": "folds to test on; empty: fold"})
     protocol: str = field(
         default="nested", metadata={"help": "nested, or published: the best epoch is chosen on the test fold"}
     )
@@ -150,12 +164,16 @@ class Config(WithPresets):
     weight_decay: float = field(default=2e-6, metadata={"help": "of Adam"})
     gradient_clip: float = field(default=5.0, metadata={"help": "largest norm of the gradient"})
     monitor: str = field(default="error", metadata={"help": "validation score of the best epoch: error or loss"})
-    device: str = field(default="auto", metadata={"help": "auto, cpu or cuda"})
+    device: str = field(default="auto", metadata={"help": "auto, cpu, cuda, or cuda:0 and so on"})
     precision: str = field(default="auto", metadata={"help": "auto (bfloat16 on CUDA), float32 or bfloat16"})
     skip_bad_clips: bool = field(default=False, metadata={"help": "leave out clips that fail the check, and say which"})
 
     def __post_init__(self) -> None:
+        name_folds(self)
         check_declared(self, as_text=("fold",))
+        require_choice(self, "attention_domain", ("", "discrete", "continuous"))
+        object.__setattr__(self, "attention", from_published(self.attention, self.attention_domain))
+        object.__setattr__(self, "attention_domain", "")  # said by the name
         allowed = {
             "attention": (*ATTENTIONS, CONTROL),
             "protocol": ("nested", "published"),
@@ -166,11 +184,11 @@ class Config(WithPresets):
             "positions": ("centres", "published"),
             "boundary": ("zero", "reflect", "renormalise"),
             "monitor": ("error", "loss"),
-            "device": ("auto", "cpu", "cuda"),
             "precision": ("auto", "float32", "bfloat16"),
         }
         for name, values in allowed.items():
             require_choice(self, name, values)
+        require_device(self)
         for name in (
             "n_mels",
             "recurrent_size",
@@ -317,8 +335,17 @@ def run(config: Config, root: str | Path = "runs") -> Run:
     return make_once(directory, lambda: _train(config, prepared, directory, device))
 
 
+def _split(config: Config, prepared: Prepared) -> Split:
+    """Rows that train, choose the epoch and test."""
+    if not (config.train_folds or config.valid_folds or config.test_folds):
+        return split_clips(prepared.manifest, config.fold, config.protocol, config.seed)
+    tested = config.test_folds or (config.fold,)
+    chooses = config.valid_folds or (tested if config.protocol == "published" else ())
+    return choose_folds(prepared.manifest, config.train_folds, chooses, tested, config.seed)
+
+
 def _train(config: Config, prepared: Prepared, directory: RunDirectory, device: torch.device) -> Run:
-    split = split_clips(prepared.manifest, config.fold, config.protocol, config.seed)
+    split = _split(config, prepared)
     torch.manual_seed(config.seed)
     train = _loader(prepared, split.train, config, device, shuffle=True)
     classes = prepared.manifest.classes
@@ -379,7 +406,8 @@ def baseline(config: Config, root: str | Path = "runs") -> Run:
     """
     prepared = prepare(config)
     config = resolve_fold(config, prepared.manifest)
-    shared = ("data", "fold", "protocol", "seed", "sample_rate", "n_mels", "skip_bad_clips", "batch_size")
+    folds = ("fold", "train_folds", "valid_folds", "test_folds", "protocol")
+    shared = ("data", *folds, "seed", "sample_rate", "n_mels", "skip_bad_clips", "batch_size")
     settings = {"baseline": "linear", **{name: getattr(config, name) for name in shared}}
     directory, device = open_run(__name__, NAME, settings, prepared.data_hash, config.device, root)
     return make_once(directory, lambda: _fit_baseline(config, prepared, directory, device))
@@ -387,7 +415,7 @@ def baseline(config: Config, root: str | Path = "runs") -> Run:
 
 def _fit_baseline(config: Config, prepared: Prepared, directory: RunDirectory, device: torch.device) -> Run:
     leave_to_main()
-    split = split_clips(prepared.manifest, config.fold, config.protocol, config.seed)
+    split = _split(config, prepared)
     inputs = []
     for rows in (split.train, split.valid, split.test):
         batches = _loader(prepared, rows, config, device).epoch(0)
@@ -421,12 +449,12 @@ def study(
     attentions
         Names out of :data:`ATTENTIONS` and :data:`CONTROL`: a list, or joined by commas, or ``"all"``.
     folds
-        Test folds, in the same way.
+        Test folds, in the same way; unused where the configuration has ``test_folds``.
     root
         Directory of all runs.
     """
     prepared = prepare(config)
-    folds = choose(folds, fold_names(prepared.manifest), "fold")
+    folds = [config.fold] if config.test_folds else choose(folds, fold_names(prepared.manifest), "fold")
     attentions = choose(attentions, (*ATTENTIONS, CONTROL), "attention")
     configs = [dataclasses.replace(config, attention=name, fold=fold) for fold in folds for name in attentions]
     baselines = [baseline(dataclasses.replace(config, fold=fold), root) for fold in folds]

@@ -51,16 +51,27 @@ class Batches(Protocol):
 def select_device(name: str) -> torch.device:
     """``"auto"`` is CUDA where there is one; a device that is not there is an error, never silently the CPU.
 
-    With several CUDA devices, ``CUDA_VISIBLE_DEVICES`` says which one is meant; under torchrun each process has the one
-    of its number.
+    With several CUDA devices, ``"cuda:1"`` or ``CUDA_VISIBLE_DEVICES`` says which one is meant; under torchrun each
+    process has the one of its number.
     """
-    if name not in ("auto", "cpu", "cuda"):
-        raise ConfigError(f"device is {name!r}; it must be auto, cpu or cuda (CUDA_VISIBLE_DEVICES picks one)")
-    if name == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("device is 'cuda', but PyTorch sees no CUDA device here; use auto or cpu")
-    if name == "cpu" or not torch.cuda.is_available():
+    kind, _, number = name.partition(":")
+    if kind not in ("auto", "cpu", "cuda") or (":" in name and (kind != "cuda" or not number.isdigit())):
+        raise ConfigError(f"device is {name!r}; it must be auto, cpu, cuda, or cuda:0 and so on for one of several")
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(f"device is {name!r}, but PyTorch sees no CUDA device here; use auto or cpu")
+    if kind == "cpu" or not torch.cuda.is_available():
         return torch.device("cpu")
     place = find_place()
+    if number:
+        if place.count > 1:
+            raise ConfigError(f"device is {name!r}, but under torchrun each process has its own; use cuda")
+        if int(number) >= torch.cuda.device_count():
+            raise ConfigError(
+                f"device is {name!r}, but PyTorch sees {torch.cuda.device_count()} CUDA devices, counted from 0"
+            )
+        chosen = torch.device("cuda", int(number))
+        torch.cuda.set_device(chosen)  # what is made without naming a device belongs there too
+        return chosen
     if place.count == 1:
         return torch.device("cuda")
     if place.local_rank >= torch.cuda.device_count():

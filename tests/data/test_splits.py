@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from audioattn_lib.data.manifest import Manifest
-from audioattn_lib.data.splits import fold_names, split_clips
+from audioattn_lib.data.splits import choose_folds, fold_names, split_clips
 from audioattn_lib.errors import ConfigError, ManifestError
 
 
@@ -73,3 +73,52 @@ def test_unknown_folds_and_splits_are_listed():
         split_clips(folded(), "1", protocol="peek")
     with pytest.raises(ManifestError, match="no split is called test"):
         fold_names(corpus(split=["train"] * 40))
+
+
+def folds_of(manifest, rows):
+    return set(manifest.table["fold"].iloc[rows].astype(str))
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"train": ["2", "3"], "valid": ["1"], "test": ["1"]}, ("23", "1", "1")),  # the published protocol
+        ({"train": ["2"], "valid": ["1"], "test": ["4"]}, ("2", "1", "4")),  # fold 3 is left out
+        ({"test": ["1", "2"]}, ("4", "3", "12")),
+        ({"test": ["4"]}, ("23", "1", "4")),
+        ({"valid": ["3"], "test": ["1"]}, ("24", "3", "1")),
+        ({"train": ["2", "3"], "test": ["1"]}, ("23", "4", "1")),
+        ({"train": ["01"], "valid": ["2.0"], "test": ["3"]}, ("1", "2", "3")),
+    ],
+)
+def test_lists_of_folds(given, expected):
+    manifest = folded()
+    split = choose_folds(manifest, **given)
+    for rows, folds in zip((split.train, split.valid, split.test), expected, strict=True):
+        assert folds_of(manifest, rows) == set(folds)
+        assert len(rows) == 10 * len(folds), "whole folds"
+    assert not set(split.train) & (set(split.valid) | set(split.test))
+
+
+def test_without_a_fold_to_validate_on_training_groups_do():
+    manifest = folded()
+    for given in ({"test": ["1", "2", "3"]}, {"train": ["2", "3", "4"], "test": ["1"]}):
+        split = choose_folds(manifest, **given)
+        groups = manifest.table["group"]
+        assert len(split.valid)
+        assert not set(groups.iloc[split.train]) & set(groups.iloc[split.valid])
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({}, "test_folds is empty; name at least one of 1, 2, 3, 4"),
+        ({"test": ["5"]}, "test_folds has 5; tiny has 1, 2, 3, 4"),
+        ({"train": ["1", "2"], "test": ["2"]}, "train_folds and test_folds share 2"),
+        ({"train": ["1", "2"], "valid": ["1"], "test": ["3"]}, "train_folds and valid_folds share 1"),
+        ({"valid": ["3", "4"], "test": ["1", "2"]}, "no fold of tiny is left to train on"),
+    ],
+)
+def test_lists_of_folds_that_cannot_be(given, says):
+    with pytest.raises(ConfigError, match=says):
+        choose_folds(folded(), **given)

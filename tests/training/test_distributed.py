@@ -223,6 +223,8 @@ def test_each_process_has_the_device_of_its_number(monkeypatch):
     monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert select_device("auto") == torch.device("cuda", 1)
+    with pytest.raises(ConfigError, match="under torchrun each process has its own; use cuda"):
+        select_device("cuda:0")
     assert chosen == [torch.device("cuda", 1)]
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     with pytest.raises(ConfigError, match="at least 2 processes on this machine, which has 1 CUDA devices"):

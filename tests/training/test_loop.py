@@ -210,8 +210,9 @@ def test_weights_of_another_model_are_listed(tmp_path):
 
 def test_a_device_that_is_not_there_is_an_error():
     assert select_device("cpu").type == "cpu"
-    with pytest.raises(ConfigError, match="auto, cpu or cuda"):
-        select_device("tpu")
+    for name in ("tpu", "cpu:0", "auto:1", "cuda:", "cuda:one"):
+        with pytest.raises(ConfigError, match="must be auto, cpu, cuda, or cuda:0 and so on"):
+            select_device(name)
     if not torch.cuda.is_available():
         with pytest.raises(ConfigError, match="no CUDA device"):
             select_device("cuda")

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, ClassVar, Self, TypeVar
 
-from ..declarations import check_declared, shorten
+from ..declarations import check_declared, conform, shorten
 from ..errors import ConfigError
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "initial_part",
     "initial_prefix",
     "initial_weights",
+    "list_folds",
     "name_folds",
     "require",
     "require_choice",
@@ -84,26 +85,36 @@ def require_device(config: Any) -> None:
     require(config, "device", holds, "auto, cpu, cuda, or cuda:0 and so on for one of several CUDA devices")
 
 
-def name_folds(config: Any) -> None:
-    """Settle the fields ``fold``, ``train_folds``, ``valid_folds``, ``test_folds`` and ``protocol`` of a configuration.
+def list_folds(config: Any) -> None:
+    """Make tuples of text of ``train_folds``, ``valid_folds`` and ``test_folds``, however these are written."""
+    for name in ("train_folds", "valid_folds", "test_folds"):
+        value = getattr(config, name)
+        parts = value.split(",") if isinstance(value, str) else [value] if isinstance(value, int) else value
+        if isinstance(parts, (list, tuple)):  # anything else is for the check of types
+            whole = [isinstance(part, int) and not isinstance(part, bool) for part in parts]
+            texts = [
+                str(conform(name, part, int)) if is_whole else part.strip() if isinstance(part, str) else part
+                for part, is_whole in zip(parts, whole, strict=True)
+            ]
+            object.__setattr__(config, name, tuple(text for text in texts if text != ""))
 
-    Lists of folds become tuples of text, and the tested ones the name of the test fold. Where they choose the epoch
-    too, that is the published protocol, whatever the configuration says.
+
+def name_folds(config: Any) -> None:
+    """Settle the fields ``fold`` and ``protocol`` by the lists of folds of a configuration.
+
+    The tested folds are the name of the test fold. Where they choose the epoch too, that is the published protocol,
+    whatever the configuration says.
 
     Raises
     ------
     ConfigError
         When ``fold`` and ``test_folds`` are both given and differ.
     """
-    for name in ("train_folds", "valid_folds", "test_folds"):
-        value = getattr(config, name)
-        parts = value.split(",") if isinstance(value, str) else value if isinstance(value, (list, tuple)) else [value]
-        object.__setattr__(config, name, tuple(str(part).strip() for part in parts if str(part).strip()))
     if config.test_folds:
         joined = ",".join(config.test_folds)
-        require(config, "fold", str(config.fold) in ("first", joined), f"first, or {joined} as in test_folds")
+        require(config, "fold", config.fold in ("first", joined), f"first, or {joined} as in test_folds")
         object.__setattr__(config, "fold", joined)
-    tested = config.test_folds or (str(config.fold),)
+    tested = config.test_folds or (config.fold,)
     if set(tested) & set(config.valid_folds):
         object.__setattr__(config, "protocol", "published")
 

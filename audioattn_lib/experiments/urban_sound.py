@@ -62,6 +62,7 @@ from .fields import (
     initial_part,
     initial_prefix,
     initial_weights,
+    list_folds,
     name_folds,
     require,
     require_choice,
@@ -169,8 +170,9 @@ class Config(WithPresets):
     skip_bad_clips: bool = field(default=False, metadata={"help": "leave out clips that fail the check, and say which"})
 
     def __post_init__(self) -> None:
-        name_folds(self)
+        list_folds(self)
         check_declared(self, as_text=("fold",))
+        name_folds(self)
         require_choice(self, "attention_domain", ("", "discrete", "continuous"))
         object.__setattr__(self, "attention", from_published(self.attention, self.attention_domain))
         object.__setattr__(self, "attention_domain", "")  # said by the name

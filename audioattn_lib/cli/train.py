@@ -160,9 +160,10 @@ def _documented(run: Callable[..., None], name: str) -> Callable[..., None]:
     preset: smoke takes seconds, default a minute, paper has the published
     settings. Where --pretrained names a run and no preset is given, they start
     from the settings of that run; with --epochs 0 it is only evaluated.
-    Where --fold is all, or names several joined by commas, each is
-    made, and mean and standard deviation over the folds are printed. So may the
-    field that the chapter compares name several: --attention of urban_sound,
+
+    Where --fold is all, or names several joined by commas, each is made, and
+    mean and standard deviation over the folds are printed. The field that the
+    chapter compares may name several too: --attention of urban_sound,
     --pooling of accents, --selection of playback, --network of sleepiness.
 
     \b

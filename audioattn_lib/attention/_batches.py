@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..errors import ConfigError
+from ._values import are_real
 from .record import AttentionRecord, FrameClock
 from .regions import Density
 
@@ -33,7 +34,15 @@ class Padding:
                     f"lengths have shape {tuple(lengths.shape)} and dtype {lengths.dtype}; "
                     f"they must be integers of shape ({batch},), one a clip"
                 )
-            self.counts = lengths.tolist()
+            try:
+                self.counts = lengths.tolist()
+            except RuntimeError:
+                if are_real(lengths):
+                    raise
+                raise RuntimeError(
+                    "lengths are mapped over by vmap, but have to be known on the host; map over values alone, with "
+                    "lengths that all share, or give all clips as one batch"
+                ) from None
             self.lengths = lengths.to(values.device, non_blocking=True)
         for clip, count in enumerate(self.counts):
             if not 1 <= count <= n_frames:

@@ -20,6 +20,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ._adasplash import MOST_ELEMENTS, agree, is_on_device, package
 from ._compiled import whole_power
@@ -94,7 +95,11 @@ def _by_table(
         else:
             mask = mask & seen if mask.dtype == torch.bool else mask.masked_fill(~seen, -torch.inf)
     if alpha == 1:
-        return F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+        try:
+            return F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+        except NotImplementedError:  # fused kernels have no forward mode
+            with sdpa_kernel(SDPBackend.MATH):
+                return F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
     dtype = torch.promote_types(query.dtype, torch.float32)
     with torch.autocast(query.device.type, enabled=False):  # scores in half precision would be those of other weights
         scores = query.to(dtype) @ key.to(dtype).transpose(-1, -2) * query.shape[-1] ** -0.5

@@ -184,6 +184,15 @@ class _Conjugate(torch.autograd.Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, float], output: Tensor) -> None:
         ctx.save_for_backward(inputs[1])
+        ctx.save_for_forward(inputs[1])
+
+    @staticmethod
+    def jvp(ctx: Any, z: Tensor | None, p: Tensor | None, alpha: None) -> Tensor:
+        # the weights are where the maximum is: a change of theirs changes nothing in first order
+        (weights,) = ctx.saved_tensors
+        return (
+            weights.new_zeros(weights.shape[:-1]) if z is None else (torch.where(weights > 0, z, 0.0) * weights).sum(-1)
+        )
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
@@ -197,7 +206,7 @@ def _distributions(target: Tensor, counts: Tensor, scores: Tensor, dim: int) -> 
             f"target has shape {tuple(target.shape)}, scores {tuple(scores.shape)}; distributions have the same shape"
         )
     y = target.movedim(dim, -1)
-    if are_at_hand(y):
+    if are_at_hand(y) and are_at_hand(counts):
         total = y.detach().sum(-1, dtype=torch.promote_types(y.dtype, torch.float32))
         slack = 1e-4 + y.shape[-1] * torch.finfo(y.dtype).eps
         bad = counts & (~((total - 1).abs() <= slack) | ~(y.detach() >= 0).all(-1))

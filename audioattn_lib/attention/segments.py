@@ -118,6 +118,11 @@ def select_runs(saliency: Saliency, lengths: Lengths = None, *, clock: FrameCloc
     Its runs are whole ones: the published code breaks a run into pairs of
     frames. A clip whose frames are all equally salient has none.
 
+    Raises
+    ------
+    RuntimeError
+        Under ``torch.func.vmap``, where a result has no size that depends on values.
+
     Notes
     -----
     Stergiou and Damen, ICASSP 2023, and the code released with it. Book page:
@@ -131,7 +136,15 @@ def select_runs(saliency: Saliency, lengths: Lengths = None, *, clock: FrameCloc
         above = above & padding.mask
     edge = F.pad(above.long(), (1, 1)).diff(dim=1)  # (B, T + 1): 1 where a run begins, -1 where it has ended
     runs = (edge == 1).sum(dim=1)
-    count = max(int(runs.max()), 1) if len(runs) else 1
+    try:
+        count = max(int(runs.max()), 1) if len(runs) else 1
+    except RuntimeError as error:
+        if "vmap" not in str(error):
+            raise
+        raise RuntimeError(
+            "select_runs has no vmap: how many runs there are depends on the saliency; "
+            "give it all clips as one batch, (batch, frames)"
+        ) from None
     there = torch.arange(count, device=saliency.device) < runs[:, None]
     first, last = (_places(edge == sign, count) for sign in (1, -1))
     total = F.pad(valid.cumsum(dim=1), (1, 0))

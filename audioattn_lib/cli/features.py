@@ -51,25 +51,45 @@ def features() -> None:
 
 @features.command(cls=LazyOptions, config=_sleepiness_config, has_presets=True, only=_SPECTROGRAM)
 @click.option("--preset", default="default")
-def spectrograms(preset: str, **options: Any) -> None:
+@click.option("--labels", show_default=False, help="Table of labels that lies elsewhere: file_name, label.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, file_okay=False),
+    show_default=False,
+    help="Write them there too, an array (frames, bands) in decibels as .npy for each clip.",
+)
+def spectrograms(preset: str, labels: str | None, output: Path | None, **options: Any) -> None:
     """Compute the spectrograms of a corpus, once for all thresholds and networks.
 
     Training does this itself where it was not done. What was interrupted
-    continues; the corpus is checked first, and clips shorter than a window or
-    without a number as their label are an error that names them.
+    continues; the corpus is checked first, and clips shorter than a window are
+    an error that names them. Labels are not needed. They are kept in the cache;
+    --output writes them as files too, with a metadata.csv that has names,
+    labels, splits, frames and seconds between frames.
 
     \b
     Examples:
       audioattn features spectrograms --data path/to/SLEEP --preset paper
       audioattn features spectrograms --data path/to/SLEEP --n-mels 120
+      audioattn features spectrograms --data wav/ --labels lab/labels.csv -o out/
     """
     from audioattn_lib.cli.fields import given
-    from audioattn_lib.experiments.sleepiness import Config, prepare
+    from audioattn_lib.experiments.sleepiness_config import SPECTROGRAM, Config
+    from audioattn_lib.experiments.spectrograms import compute_spectrograms, write_spectrograms
 
-    prepared = prepare(Config.preset(preset, **given(options)))
-    store = prepared.store
-    click.echo(prepared.describe().replace("**", ""))
+    config = Config.preset(preset, **given(options))
+    chosen = config.select(*SPECTROGRAM, "device")
+    if labels is not None:
+        chosen["data"] += f"{'&' if '?' in config.data else '?'}labels={labels}"
+    prepared = compute_spectrograms(**chosen)
+    store, manifest = prepared.store, prepared.manifest
+    minutes = float(manifest.durations.sum()) / 60
+    click.echo(f"{manifest.name}: {len(manifest)} clips, {minutes:.0f} minutes")
     click.echo(f"{store.path}: {store.n_frames.sum()} frames of {store.n_features} bands")
+    if output is not None:
+        count = write_spectrograms(prepared, output)
+        click.echo(f"{output}: {count} arrays and metadata.csv")
 
 
 @features.command()

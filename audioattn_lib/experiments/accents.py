@@ -355,7 +355,7 @@ def extract_embeddings(run: Run, data: str, *, skip_bad_clips: bool = False, dev
     run
         Of :func:`run`; sounds go through its front end.
     data
-        Corpus and options as one text, or a file of sound.
+        Corpus and options as one text: also a list of files, or a file of sound.
     skip_bad_clips
         Leave clips out that fail the check.
     device
@@ -370,9 +370,7 @@ def extract_embeddings(run: Run, data: str, *, skip_bad_clips: bool = False, dev
     """
     chosen = select_device(device)
     model = load_model(run).to(chosen)
-    if Path(data).is_file():
-        return FeatureTable((Path(data).name,), model.embed_sounds(data).astype(np.float64), _embedding_names(model))
-    manifest = load_checked(data, skip_bad_clips=skip_bad_clips)
+    manifest = load_checked(data, skip_bad_clips=skip_bad_clips, needs_classes=False)
     store = FeatureStore.build(manifest, model.front_end, cache_directory() / "features", device=chosen)
     rows = np.arange(len(manifest))
     batches = BatchLoader(store, rows, rows, _AT_ONCE, shuffle=False, device=chosen).epoch(0)

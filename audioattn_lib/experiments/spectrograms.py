@@ -11,6 +11,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,11 +23,11 @@ from ..data.files import cache_directory
 from ..data.manifest import Manifest
 from ..data.splits import Split, split_clips
 from ..data.store import FeatureStore, StoredType
-from ..errors import ManifestError
+from ..errors import ConfigError, ManifestError
 from ..training.loop import select_device
 from .corpus import PreparedCorpus, load_checked
 
-__all__ = ["Prepared", "build_front_end", "compute_spectrograms", "prepare_spectrograms"]
+__all__ = ["Prepared", "build_front_end", "compute_spectrograms", "prepare_spectrograms", "write_spectrograms"]
 
 log = logging.getLogger("audioattn")
 
@@ -151,6 +152,38 @@ def compute_spectrograms(
     manifest = _clips(data, front_end, skip_bad_clips)
     store = _compute(manifest, front_end, stored, device)
     return PreparedCorpus(manifest, store, front_end, manifest.content_hash())
+
+
+def write_spectrograms(prepared: PreparedCorpus, folder: Path) -> int:
+    """Write each spectrogram as ``<clip>.npy``, ``(frames, bands)`` in decibels, and ``metadata.csv``; return how many.
+
+    Parameters
+    ----------
+    prepared
+        As from :func:`compute_spectrograms`.
+    folder
+        Which must not exist or be empty.
+
+    Raises
+    ------
+    ConfigError
+        When the folder is not empty.
+    """
+    if folder.exists() and any(folder.iterdir()):
+        raise ConfigError(f"{folder} is not empty; name a folder that does not exist yet")
+    manifest, store = prepared.manifest, prepared.store
+    kept = [name for name in ("label", "split", "fold", "group", "speaker") if name in manifest.table]
+    table = manifest.table[kept].copy()
+    inside = [[part for part in PurePosixPath(name).parts if part not in ("..", "/")] for name in manifest.ids]
+    table.insert(0, "file_name", [f"{'/'.join(parts)}.npy" for parts in inside])
+    table["frames"] = store.n_frames
+    table["seconds_between_frames"] = prepared.clock.period
+    for row, name in enumerate(table["file_name"]):
+        place = folder / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        np.save(place, store[row].numpy(), allow_pickle=False)
+    table.to_csv(folder / "metadata.csv", index=False, lineterminator="\n")
+    return len(table)
 
 
 def _clips(data: str, front_end: LogMel, skip_bad_clips: bool) -> Manifest:

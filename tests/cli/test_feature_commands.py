@@ -1,10 +1,12 @@
 """Tables of features by the command line: what goes in comes out, joined by name."""
 
+import csv
 from pathlib import Path
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from layouts import LAYOUTS
 
 from audioattn_lib.audio import io
 from audioattn_lib.cli import audioattn, features
@@ -275,3 +277,39 @@ def test_embeddings_of_a_sound_and_of_a_corpus(run):
 
 def test_options_of_spectrograms_are_fields_of_the_configuration():
     assert set(SPECTROGRAM) | {"device"} == set(features._SPECTROGRAM)
+
+
+def test_features_of_a_list_of_files_and_of_sounds_without_labels(run, tmp_path):
+    tiny = "voices?speakers=8&clips_per_speaker=2&duration=(1.0,1.2)"
+    said = run("train", "sleepiness", "--preset", "smoke", "--data", tiny).stdout
+    encoder = said.splitlines()[1].partition(":")[0]
+    LAYOUTS["label_lists"](tmp_path / "lists")
+    run("features", "extract", encoder, "lists/files.lst", "listed.csv")
+    listed = read_features("listed.csv")
+    assert listed.ids == tuple(f"clips_wav/dev_{i:03d}.wav" for i in range(9))
+    LAYOUTS["unlabelled"](tmp_path / "sounds")
+    run("features", "extract", encoder, "sounds", "sounds.csv")
+    assert len(read_features("sounds.csv")) == 4
+    one = tmp_path / "lists" / "clips_wav" / "dev_003.wav"
+    run("features", "extract", encoder, one, "one.csv")
+    np.testing.assert_allclose(read_features("one.csv").features[0], listed.features[3], atol=1e-5)
+
+
+def test_spectrograms_of_sounds_whose_labels_lie_elsewhere_are_written_where_one_says(run, tmp_path):
+    LAYOUTS["sleepiness"](tmp_path / "SLEEP")
+    (tmp_path / "SLEEP" / "lab" / "labels.csv").rename(tmp_path / "labels.csv")
+    shape = ("--n-fft", 1024, "--hop-length", 256, "--n-mels", 24)
+    arguments = ("features", "spectrograms", "--data", "SLEEP/wav", *shape)
+    said = run(*arguments, "--labels", "labels.csv", "-o", "out").output
+    assert "wav: 32 clips" not in said.splitlines()[0], "it is the corpus of that name"
+    assert "out: 32 arrays and metadata.csv" in said
+    with open("out/metadata.csv") as file:
+        rows = list(csv.DictReader(file))
+    assert (rows[0]["file_name"], rows[0]["label"], rows[0]["split"]) == ("train_0001.wav.npy", "1", "train")
+    assert rows[-1]["label"] == "?"
+    array = np.load(tmp_path / "out" / "train_0001.wav.npy", allow_pickle=False)
+    assert array.dtype == np.float32
+    assert array.shape == (int(rows[0]["frames"]), 24)
+    assert float(rows[0]["seconds_between_frames"]) == 256 / 16000
+    assert "out is not empty" in run(*arguments, "-o", "out", code=2).stderr
+    assert "32 clips" in run(*arguments).output, "labels are not needed"

@@ -151,3 +151,85 @@ def test_corpora_are_found_however_their_folders_are_written(tmp_path, monkeypat
     LAYOUTS["vggsound_pickled"](tmp_path / "VGGSound")
     listed = available().set_index("name")["description"]
     assert listed["VGGSound"] == "incomplete, see audioattn data check VGGSound"
+
+
+def published_lists(folder, inside="labels/no_limit"):
+    """The lists of the layout, moved and called as the two published systems have them."""
+    LAYOUTS["label_lists"](folder)
+    (folder / inside).mkdir(parents=True, exist_ok=True)
+    for name in ("train_files", "dev_files"):
+        (folder / f"{name}.lst").rename(folder / inside / f"{name}.lst")
+    return folder
+
+
+def test_lists_of_labels_of_any_name_and_place(tmp_path):
+    expected = load_corpus(LAYOUTS["label_lists"](tmp_path / "a"))
+    moved = corpora.load(published_lists(tmp_path / "b"))
+    assert list(moved.table["file_name"]) == list(expected.table["file_name"]), "relative to the corpus, as published"
+    assert list(moved.table["split"]) == list(expected.table["split"])
+    assert moved.check().passed
+    other = published_lists(tmp_path / "c", "labels")
+    (other / "labels" / "train_files.lst").rename(other / "labels" / "Vox2.ndx")
+    (other / "labels" / "dev_files.lst").rename(other / "labels" / "clips.txt")
+    with pytest.raises(
+        ManifestError, match="among labels/Vox2.ndx, labels/clips.txt; a list to train on and dev or test"
+    ):
+        corpora.load(other)
+    named = corpora.load(other, train="labels/Vox2.ndx", test="labels/clips.txt", speakers=True)
+    assert list(named.table["split"]) == list(expected.table["split"])
+    assert list(named.table["speaker"]) == list(named.table["label"])
+    with pytest.raises(ManifestError, match="labels/none.ndx: no such list; train is 'labels/none.ndx'"):
+        corpora.load(other, train="labels/none.ndx")
+
+
+def test_of_several_lists_one_is_named(tmp_path):
+    root = published_lists(tmp_path)
+    (root / "labels" / "limit_speaker").mkdir()
+    for path in list((root / "labels" / "no_limit").iterdir()):
+        (root / "labels" / "limit_speaker" / path.name).write_bytes(path.read_bytes())
+    with pytest.raises(
+        ManifestError, match=r"several lists for train: labels/limit_speaker/train_files.lst, labels/no_l"
+    ):
+        corpora.load(root)
+    chosen = {part: f"labels/no_limit/{part}_files.lst" for part in ("train", "dev")}
+    assert len(corpora.load(root, **chosen)) == 27
+
+
+def test_a_list_of_files_is_a_corpus_without_labels(tmp_path):
+    root = tmp_path
+    LAYOUTS["label_lists"](root)
+    manifest = corpora.load(root / "files.lst")
+    assert manifest.kind == "unlabelled"
+    assert manifest.ids == [f"clips_wav/dev_{i:03d}.wav" for i in range(9)]
+    assert manifest.check().passed
+    (root / "lists").mkdir()
+    write_text(root / "lists" / "few.lst", ["dev_001", "dev_002.wav", str(root / "clips_wav" / "dev_003.wav")])
+    few = corpora.load(root / "lists" / "few.lst", audio="../clips_wav")
+    assert len(few) == 3
+    assert few.check().passed
+    write_text(root / "mixed.lst", ["clips_wav/dev_001 0 -1", "clips_wav/dev_002"])
+    with pytest.raises(ManifestError, match=r"mixed.lst:2: .* has 1 columns; it must be: path class -1"):
+        corpora.load(root / "mixed.lst")
+
+
+def test_labels_that_lie_elsewhere(tmp_path):
+    LAYOUTS["sleepiness"](tmp_path / "SLEEP")
+    expected = corpora.load(tmp_path / "SLEEP")
+    (tmp_path / "SLEEP" / "lab" / "labels.csv").rename(tmp_path / "labels.csv")
+    for folder, names in (("SLEEP/wav", "train_0001.wav"), ("SLEEP", "wav/train_0001.wav")):
+        manifest = corpora.load(tmp_path / folder, labels=str(tmp_path / "labels.csv"))
+        assert manifest.ids[0] == names
+        assert manifest.kind == "number"
+        assert list(manifest.table["label"]) == list(expected.table["label"])
+        assert list(manifest.table["split"]) == list(expected.table["split"])
+        assert manifest.check().passed
+    own = tmp_path / "own"
+    LAYOUTS["own_table"](own)
+    (own / "metadata.csv").rename(own / "truth.csv")
+    manifest = corpora.load(own, labels="truth.csv", group="fold")
+    assert manifest.classes == ["bell", "dog", "rain"]
+    assert list(manifest.table["group"]) == list(manifest.table["fold"])
+    with pytest.raises(ManifestError, match="labels is 'none.csv'; there is no such table"):
+        corpora.load(own, labels="none.csv")
+    with pytest.raises(ManifestError, match=r"truth.csv:1: no column age; it has file_name"):
+        corpora.load(own, labels="truth.csv", label="age")

@@ -155,8 +155,8 @@ def load(
     options
         Options of the corpus: of ``city`` those of
         :class:`~audioattn_lib.data.synthetic.city.CityOptions`, of the
-        others likewise, of a folder ``group``, of ESC ``subset``, of Common Voice ``accents``,
-        of EPIC-KITCHENS ``label``.
+        others likewise, of a folder ``group``, ``label`` and ``labels``, of ESC ``subset``, of Common Voice
+        ``accents``, of EPIC-KITCHENS ``label``, of lists of labels ``train``, ``dev`` and ``test``.
 
     Raises
     ------
@@ -175,7 +175,7 @@ def load(
     if name in SYNTHETIC:
         return SYNTHETIC[name](cache=cache, **options)
     path = _find(name)
-    layout, missing = _recognise(path)
+    layout, missing = (LAYOUTS[_OWN], "") if "labels" in options else _recognise(path)
     if layout is None:
         if missing:
             raise ManifestError(f"{path}: {missing}")

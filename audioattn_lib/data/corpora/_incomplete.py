@@ -63,7 +63,10 @@ def _esc(path: Path) -> str:
 
 def _sleepiness(path: Path) -> str:
     if _files(path / "wav", _SLEEPINESS):
-        return "has the sounds of Continuous Sleepiness and no labels. Put lab/labels.csv of the distribution here"
+        return (
+            "has the sounds of Continuous Sleepiness and no labels. Put lab/labels.csv of the distribution here, or "
+            f"name the table: {path.name}?labels=path/to/labels.csv"
+        )
     if (path / "lab" / "labels.csv").is_file():
         return "has the labels of Continuous Sleepiness and no sounds. Put the folder wav of the distribution here"
     return ""

@@ -11,7 +11,8 @@ import pandas as pd
 
 from ...audio.io import EXTENSIONS
 from ...errors import ManifestError
-from ..manifest import UNKNOWN, Manifest
+from ..manifest import UNKNOWN, Manifest, read_table
+from . import sleepiness
 
 __all__ = ["TABLE", "load", "matches"]
 
@@ -28,7 +29,9 @@ def matches(path: Path) -> bool:
     return (path / TABLE).is_file() or (path.is_dir() and _holds_sound(path))
 
 
-def load(path: str | Path, *, group: str | None = None, label: str | None = None) -> Manifest:
+def load(
+    path: str | Path, *, group: str | None = None, label: str | None = None, labels: str | None = None
+) -> Manifest:
     """A folder of sounds as a manifest.
 
     Parameters
@@ -41,6 +44,10 @@ def load(path: str | Path, *, group: str | None = None, label: str | None = None
         Column that must not cross splits; see :meth:`Manifest.read`.
     label
         Column to predict, of a table; ``label`` by default.
+    labels
+        A table elsewhere, with ``file_name`` and ``label`` as ``metadata.csv`` has them, relative to the folder of the
+        sounds; its path is relative to where the program runs, or to ``path``. Where names begin with ``train_``,
+        ``devel_`` and ``test_`` it is one of Continuous Sleepiness.
 
     Raises
     ------
@@ -52,6 +59,8 @@ def load(path: str | Path, *, group: str | None = None, label: str | None = None
     Book page: ``your_sounds``.
     """
     path = Path(path)
+    if labels is not None:
+        return _labelled_elsewhere(path, labels, label).with_group(group)
     is_sound = path.is_file() and _is_sound(path)
     if (path.is_file() and not is_sound) or (path / TABLE).is_file():
         return Manifest.read(path, group=group, label=label)
@@ -68,6 +77,24 @@ def load(path: str | Path, *, group: str | None = None, label: str | None = None
     return Manifest(root, pd.DataFrame(rows), path.resolve().stem if is_sound else path.resolve().name).with_group(
         group
     )
+
+
+def _labelled_elsewhere(path: Path, labels: str, label: str | None) -> Manifest:
+    """Sounds of a folder, and a table of their labels that lies elsewhere."""
+    source = next((place for place in (Path(labels), path / labels) if place.is_file()), None)
+    if source is None:
+        raise ManifestError(f"labels is {labels!r}; there is no such table here or in {path}")
+    table, lines = read_table(source)
+    for column in ("file_name", label or "label"):
+        if column not in table:
+            raise ManifestError(f"{source}:1: no column {column}; it has {', '.join(table)}")
+    names = list(table["file_name"])
+    inside = next((name for name in ("", *_CONTAINERS) if names and (path / name / names[0]).is_file()), "")
+    place = f"{inside}/" if inside else ""
+    if label is None and names and all(map(sleepiness.is_named, names)):
+        return sleepiness.read_labels(path, source, place)
+    table = table.assign(file_name=place + table["file_name"], label=table[label or "label"])
+    return Manifest(path, table, path.resolve().name, source, lines)
 
 
 def _class_folders(path: Path) -> list[Path]:

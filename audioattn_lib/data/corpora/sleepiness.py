@@ -18,7 +18,7 @@ from pathlib import Path
 from ...errors import ManifestError
 from ..manifest import UNKNOWN, Manifest, parse_number, read_table
 
-__all__ = ["LABEL_RANGE", "load", "matches"]
+__all__ = ["LABEL_RANGE", "is_named", "load", "matches", "read_labels"]
 
 LABEL_RANGE = (1, 9)
 """Least and greatest label: the Karolinska sleepiness scale."""
@@ -31,6 +31,11 @@ _MISSING = ("", "?", "nan", "na")
 def matches(path: Path) -> bool:
     """True when the folder holds ``wav/`` and a table of labels in ``lab/``."""
     return (path / "wav").is_dir() and any((path / "lab" / name).is_file() for name in _TABLES)
+
+
+def is_named(name: str) -> bool:
+    """True for the name of a clip of the corpus, which says its split."""
+    return name.startswith(tuple(f"{split}_" for split in _SPLITS))
 
 
 def load(path: str | Path) -> Manifest:
@@ -54,12 +59,17 @@ def load(path: str | Path) -> Manifest:
     """
     path = Path(path)
     source = next(path / "lab" / name for name in _TABLES if (path / "lab" / name).is_file())
+    return read_labels(path, source, "wav/")
+
+
+def read_labels(path: Path, source: Path, folder: str) -> Manifest:
+    """A table of labels wherever it lies, and the sounds in ``folder`` of ``path``; errors as of :func:`load`."""
     table, lines = read_table(source)
     missing = [column for column in ("file_name", "label") if column not in table]
     if missing:
         raise ManifestError(f"{source}:1: no column {', '.join(missing)}; Continuous Sleepiness has file_name, label")
     for line, name, label in zip(lines, table["file_name"], table["label"], strict=True):
-        if not name.startswith(tuple(f"{split}_" for split in _SPLITS)):
+        if not is_named(name):
             raise ManifestError(f"{source}:{line}: file_name is {name!r}; it must begin with train_, devel_ or test_")
         value = parse_number(label)
         allowed = value is not None and value.is_integer() and LABEL_RANGE[0] <= value <= LABEL_RANGE[1]
@@ -68,6 +78,6 @@ def load(path: str | Path) -> Manifest:
                 f"{source}:{line}: label is {label!r}; it must be a whole number from 1 to 9, or ? if held back"
             )
     table["split"] = table["file_name"].str.split("_").str[0]
-    table["file_name"] = "wav/" + table["file_name"]
+    table["file_name"] = folder + table["file_name"]
     table["label"] = table["label"].where(~table["label"].str.lower().isin(_MISSING), UNKNOWN)
     return Manifest(path, table, "sleepiness", source, lines, numeric=True)

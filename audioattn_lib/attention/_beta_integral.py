@@ -13,45 +13,55 @@ from torch import Tensor
 from ._beta_gaussian import log_constant
 from .quadrature import Constants, gauss_legendre
 
-__all__ = ["lower_mass", "quantile"]
+__all__ = ["quantile", "tail_mass"]
 
 # exp(-c^2/2) is below 1e-16 from here on: what lies beyond does not show in float64
 _FAR = 8.6
 _STEPS = 10
 
-_v, _weight = gauss_legendre(48)
+_v, _weight = gauss_legendre(56)
 # s = start + length * v^4 makes a fractional power at the end of the support smooth; v in [0, 1]
 _RULE = Constants(((1 + _v) / 2) ** 4, 2 * ((1 + _v) / 2) ** 3 * _weight)
 
 
-def lower_mass(s: Tensor, k: Tensor) -> Tensor:
-    r"""Mass on :math:`[-1, -1+s]` for s in [0, 1], to 1e-13 of itself: :math:`C_k \int_0^s [w(2-w)]^k dw`."""
-    inside = s > 0
-    end = torch.where(inside, s, 1.0)
-    return torch.where(inside, _ratio(end, k) * torch.exp(_log_density(end, k)), 0.0)
+def tail_mass(distance: Tensor, k: Tensor) -> Tensor:
+    r"""Mass on :math:`[d, 1]` for a distance d from the centre in [0, 1], to 1e-13 of itself."""
+    inside = ~(distance >= 1)  # and not its opposite, for which NaN would be beyond the end
+    v = torch.where(inside, distance, 0.0)
+    s = 1 - v
+    return torch.where(inside, _ratio(s, v, k) * torch.exp(_log_density(s, v, k)), 0.0)
 
 
-def _log_density(s: Tensor, k: Tensor) -> Tensor:
-    return k * _log_base(s) + log_constant(k)
+# Below s is the distance from the end of the support and v = 1 - s that from its centre. Both are carried: near the end
+# the digits are in s, and when k is large the whole density is where they are in v.
 
 
-def _log_base(s: Tensor) -> Tensor:
-    """Logarithm of 1 - u^2 with s = 1 - |u|, exact where either is small."""
+def _log_density(s: Tensor, v: Tensor, k: Tensor) -> Tensor:
     near = s < 0.5
-    return torch.where(
-        near, torch.log(torch.where(near, s * (2 - s), 1.0)), torch.log1p(-(torch.where(near, 0.0, 1 - s) ** 2))
+    base = torch.where(
+        near, torch.log(torch.where(near, s * (1 + v), 1.0)), torch.log1p(-(torch.where(near, 0.0, v) ** 2))
     )
+    return k * base + log_constant(k)
 
 
-def _ratio(s: Tensor, k: Tensor) -> Tensor:
-    """The mass below over the density there: neither underflows in it."""
-    # (1-u^2)^k falls from the end outwards at least as exp(-k u^2) does: further out is nothing
-    start = (1 - ((1 - s.detach()) ** 2 + _FAR**2 / (2 * k.detach())).sqrt()).clamp(min=0)
+def _ratio(s: Tensor, v: Tensor, k: Tensor) -> Tensor:
+    """The mass between a point and the end over the density at the point: neither underflows in it."""
+    # (1-v^2)^k falls outwards at least as exp(-k v^2) does: further out is nothing
+    # detached: without a gradient forward mode would still have its own
+    end, centre, wide = s.detach(), v.detach(), _FAR**2 / (2 * k.detach())
+    reach = torch.minimum(wide / ((centre**2 + wide).sqrt() + centre), end)
+    start = end - reach
+    reach = reach + (s - end)  # where it starts does not move with s
     nodes, weights = _RULE.on(s.device)
-    length = s - start
-    w = start[..., None] + length[..., None] * nodes
-    relative = torch.exp(k[..., None] * (_log_base(w) - _log_base(s)[..., None]))
-    return length * (relative @ weights)
+    w = start[..., None] + reach[..., None] * nodes
+    outwards = reach[..., None] * (1 - nodes)
+    base = (s * (1 + v))[..., None]
+    fallen = outwards * (2 * v[..., None] + outwards) / base  # 1 - w (2 - w) / base
+    far = fallen > 0.5
+    log = torch.where(
+        far, torch.log(torch.where(far, w * (2 - w) / base, 1.0)), torch.log1p(-torch.where(far, 0.0, fallen))
+    )
+    return reach * (torch.exp(k[..., None] * log) @ weights)
 
 
 def quantile(q: Tensor, k: Tensor) -> Tensor:
@@ -62,28 +72,31 @@ def quantile(q: Tensor, k: Tensor) -> Tensor:
     left, and lands left of it from the right.
     """
     q, k = torch.broadcast_tensors(q, k)
-    tail = torch.minimum(q, 1 - q)
+    lower = q <= 0.5  # at the median either side has the gradient, and one has to be taken
+    tail = torch.where(lower, q, 1 - q)
     inside = tail > 0
     tail = torch.where(inside, tail, 0.5)
-    with torch.no_grad():
-        s = _solve(tail, k)
+    s, v = _solve(tail.detach(), k.detach())
     # Two steps from the constant root: their derivatives up to the third are those of the implicit function
     for _ in range(2):
-        s = s - (_ratio(s, k) - torch.exp(tail.log() - _log_density(s, k)))
-    u = torch.where(q < 0.5, s - 1, 1 - s)
+        step = _ratio(s, v, k) - torch.exp(tail.log() - _log_density(s, v, k))
+        s, v = s - step, v + step
+    u = torch.where(lower, -v, v)
     ends = torch.where(q == 0, -1.0, torch.where(q == 1, 1.0, math.nan))
     return torch.where(inside, u, ends.to(u.dtype))
 
 
-def _solve(tail: Tensor, k: Tensor) -> Tensor:
+def _solve(tail: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
     power = 1 / (k + 1)
     # of all densities of the family the mass near the end is at most that of 2^k w^k
     low = torch.exp(power * (torch.log(tail * (k + 1)) - log_constant(k) - k * math.log(2)))
-    like_normal = 1 + torch.special.ndtri(tail) / (2 * k + 3).sqrt()
-    s = torch.maximum(low, like_normal).clamp(max=1)
+    like_normal = -torch.special.ndtri(tail) / (2 * k + 3).sqrt()
+    near = 1 - like_normal < low
+    s, v = torch.where(near, low, 1 - like_normal), torch.where(near, 1 - low, like_normal)
     for _ in range(_STEPS):
-        ratio = _ratio(s, k)
-        excess = torch.log(tail) - torch.log(ratio) - _log_density(s, k)
+        ratio = _ratio(s, v, k)
+        excess = torch.log(tail) - torch.log(ratio) - _log_density(s, v, k)
         step = torch.expm1(power * excess) * ratio / power  # Newton on mass^(1/(k+1))
-        s = torch.maximum(s + step, low).clamp(max=1)
-    return s
+        step = torch.minimum(torch.maximum(step, low - s), v)
+        s, v = s + step, v - step
+    return s, v

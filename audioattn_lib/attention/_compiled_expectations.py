@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ._beta_gaussian import constant
 from ._values import are_at_hand
 
 __all__ = ["expectations_with_derivatives"]
@@ -38,14 +38,13 @@ def expectations_with_derivatives(
     if fill is None:
         return None
     out = torch.empty(3, location.numel(), len(centres), dtype=torch.float64)
-    constant = math.exp(math.lgamma(k + 1.5) - math.lgamma(k + 1)) / math.sqrt(math.pi)
     fill(
         *(x.detach().double().reshape(-1).contiguous().numpy() for x in (location, variance)),
         *(x.numpy() for x in (centres, widths)),
         *_padded(*rule),
         k,
         cutoff,
-        constant,
+        constant(k),
         location.dtype == torch.float64 or variance.dtype == torch.float64,
         out.numpy(),
     )

@@ -2,8 +2,9 @@
 
 import torch
 from torch import Tensor
+from torch.autograd.forward_ad import unpack_dual
 
-__all__ = ["are_at_hand", "are_real"]
+__all__ = ["are_at_hand", "are_plain", "are_real"]
 
 
 def are_real(tensor: Tensor) -> bool:
@@ -19,3 +20,8 @@ def are_real(tensor: Tensor) -> bool:
 def are_at_hand(tensor: Tensor) -> bool:
     """True where looking costs nothing: real tensors on the CPU."""
     return tensor.device.type == "cpu" and are_real(tensor)
+
+
+def are_plain(*tensors: Tensor) -> bool:
+    """True for real tensors without a tangent: what a function of autograd with a backward pass alone will do for."""
+    return all(are_real(tensor) and unpack_dual(tensor).tangent is None for tensor in tensors)

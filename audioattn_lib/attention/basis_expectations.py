@@ -25,7 +25,7 @@ from torch import Tensor
 from ..errors import ConfigError
 from .bases import FunctionBasis, PowerBasis, WaveBasis
 from .densities import BetaGaussian
-from .expectations import GaussianBasis, gaussian_expectation
+from .expectations import GaussianBasis, check_interval, gaussian_expectation, refuse_unreached
 from .mixtures import Mixture
 from .quadrature import Constants, gauss_legendre
 
@@ -52,8 +52,9 @@ def basis_expectation(
     basis
         Gaussians, powers, waves or functions of the user's.
     interval
-        Restrict the density to this interval and renormalise it there, which it
-        must reach. By default the whole line counts.
+        Restrict the density to this interval and renormalise it there; an end may be
+        infinite. The density must reach it: with its support, and within 8.3 standard
+        deviations of its location. By default the whole line counts.
 
     Returns
     -------
@@ -65,14 +66,19 @@ def basis_expectation(
         :func:`~audioattn_lib.attention.expectations.gaussian_expectation` says. In
         float32 the results are those, rounded.
 
+    Raises
+    ------
+    ConfigError
+        If the lower end of the interval is not below the upper one, or, on the CPU,
+        a density does not reach it. On a device such a row becomes NaN.
+
     Notes
     -----
     Book page: ``from_weights_to_densities``.
     """
     if isinstance(basis, GaussianBasis):
         return gaussian_expectation(density, basis, interval=interval)
-    if interval is not None and not interval[0] < interval[1]:
-        raise ConfigError(f"interval is {interval}; it must be a lower end below an upper one")
+    interval = check_interval(interval)
     wide = density.double()
     if interval is None and isinstance(basis, PowerBasis):
         if isinstance(wide, Mixture):
@@ -85,6 +91,8 @@ def basis_expectation(
     total, result = mass.sum(-1), (mass[..., None] * basis(places)).sum(-2)
     if isinstance(wide, Mixture):
         total, result = wide.average(total), wide.average(result)
+    if interval is not None:
+        refuse_unreached(total, interval)
     return (result / total[..., None]).to(density.dtype)
 
 
@@ -103,7 +111,13 @@ def density_nodes(
     n_nodes
         At least 1.
     interval
-        Which part of the line counts; the density must reach into it.
+        Which part of the line counts; the density must reach it, as for
+        :func:`basis_expectation`.
+
+    Raises
+    ------
+    ConfigError
+        If ``n_nodes`` or the interval is out of its range.
 
     Notes
     -----
@@ -111,8 +125,12 @@ def density_nodes(
     """
     if n_nodes < 1:
         raise ConfigError(f"n_nodes is {n_nodes}; it must be at least 1")
+    interval = check_interval(interval)
     places, mass = _places(density.double(), n_nodes, interval)
-    return places, mass / mass.sum(-1, keepdim=True)
+    total = mass.sum(-1, keepdim=True)
+    if interval is not None:
+        refuse_unreached(total.squeeze(-1), interval)
+    return places, mass / total
 
 
 def _places(density: BetaGaussian, n_nodes: int, interval: tuple[float, float] | None) -> tuple[Tensor, Tensor]:

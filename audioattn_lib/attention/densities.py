@@ -43,7 +43,7 @@ from torch.distributions import Distribution, constraints
 from ..errors import ConfigError
 from . import _beta_gaussian as family
 from ._beta_gaussian import log_constant
-from ._beta_integral import lower_mass, quantile
+from ._beta_integral import quantile, tail_mass
 
 __all__ = ["ALPHAS", "BetaGaussian", "Interval", "biweight", "gaussian", "log_constant", "parabola", "triweight"]
 
@@ -127,8 +127,9 @@ class BetaGaussian(Distribution):
                 family.check_values(alpha, "alpha", "finite and above 1", lambda a: (a > 1) & torch.isfinite(a))
         if not isinstance(alpha, Tensor) and not 1 < alpha < math.inf:
             raise ConfigError(f"alpha is {alpha}; only densities with alpha above 1 have a half-width")
-        variance = half_width**2 * ((alpha - 1) / (3 * alpha - 1))  # 2k + 3 = (3 alpha - 1) / (alpha - 1)
-        return cls(location, variance, alpha, check=False)
+        power = alpha.double() if isinstance(alpha, Tensor) else alpha
+        variance = half_width.double() ** 2 * ((power - 1) / (3 * power - 1))  # 2k + 3 = (3 alpha - 1) / (alpha - 1)
+        return cls(location, variance.to(half_width.dtype), alpha, check=False)
 
     @classmethod
     def from_scale(
@@ -200,12 +201,14 @@ class BetaGaussian(Distribution):
     @property
     def half_width(self) -> Float[Tensor, "*batch"]:
         r"""Half the length of the support, :math:`a = \sqrt{(2k+3)\,\mathrm{variance}}`; infinite for a Gaussian."""
+        variance = self.variance.double()
         if not isinstance(self.alpha, Tensor):
             if self.alpha == 1:
                 return torch.full_like(self.variance, math.inf)
-            return ((3 * self.alpha - 1) / (self.alpha - 1) * self.variance).sqrt()
-        excess = torch.where(self.alpha > 1, self.alpha - 1, 1.0)
-        return torch.where(self.alpha > 1, ((3 * excess + 2) / excess * self.variance).sqrt(), math.inf)
+            return ((3 * self.alpha - 1) / (self.alpha - 1) * variance).sqrt().to(self.variance.dtype)
+        excess = torch.where(self.alpha > 1, self.alpha - 1, 1.0).double()
+        half_width = torch.where(self.alpha > 1, ((3 * excess + 2) / excess * variance).sqrt(), math.inf)
+        return half_width.to(self.variance.dtype)
 
     @property
     def scale(self) -> Float[Tensor, "*batch"]:
@@ -229,7 +232,9 @@ class BetaGaussian(Distribution):
 
     def pdf(self, value: Float[Tensor, "*points"]) -> Float[Tensor, "*points"]:
         """The density, in one over the unit of the location, at points that broadcast with the batch."""
-        return self.log_prob(value).exp()
+        return self._choose(
+            lambda value, k: self._log_compact(value, k).exp(), lambda value: self._log_gaussian(value).exp(), value
+        )
 
     def cdf(self, value: Float[Tensor, "*points"]) -> Float[Tensor, "*points"]:
         r"""Mass below the points, which broadcast with the batch.
@@ -320,20 +325,26 @@ class BetaGaussian(Distribution):
         return torch.where(outside, -math.inf, log)
 
     def _log_gaussian(self, value: Tensor) -> Tensor:
-        return -0.5 * ((value - self.location) ** 2 / self.variance + torch.log(2 * math.pi * self.variance))
+        variance = self.variance.double()
+        apart = value.double() - self.location.double()
+        return -0.5 * (apart**2 / variance + torch.log(2 * math.pi * variance))
 
     def _cdf_gaussian(self, value: Tensor) -> Tensor:
-        return torch.special.ndtr((value - self.location) / self.variance.sqrt())
+        return family.normal_mass((value.double() - self.location.double()) / self.variance.double().sqrt())
 
     def _cdf_compact(self, value: Tensor, k: Tensor) -> Tensor:
         u, _ = self._standardise(value, k)
-        tail = lower_mass(1 - u.clamp(-1, 1).abs(), k)
-        return torch.where(u <= 0, tail, 1 - tail)
+        # not the absolute value, whose gradient at 0 is 0
+        below = u <= 0
+        tail = tail_mass(torch.where(below, -u, u), k)
+        return torch.where(below, tail, 1 - tail)
 
     def _icdf_gaussian(self, value: Tensor) -> Tensor:
-        inside = (value > 0) & (value < 1)
-        point = self.location + self.variance.sqrt() * torch.special.ndtri(torch.where(inside, value, 0.5))
-        ends = torch.where(value == 0, -math.inf, torch.where(value == 1, math.inf, math.nan))
+        q = value.double()  # there is no ndtri of half types
+        inside = (q > 0) & (q < 1)
+        standard = torch.special.ndtri(torch.where(inside, q, 0.5))
+        point = self.location.double() + self.variance.double().sqrt() * standard
+        ends = torch.where(q == 0, -math.inf, torch.where(q == 1, math.inf, math.nan))
         return torch.where(inside, point, ends.to(point.dtype))
 
     def _icdf_compact(self, value: Tensor, k: Tensor) -> Tensor:

@@ -258,27 +258,11 @@ class MultivariateBetaGaussian(Distribution):
 
     def log_prob(self, value: Float[Tensor, "*points n"]) -> Float[Tensor, "*points"]:
         """Logarithm of the density at points that broadcast with the batch; -inf, with gradient 0, off the support."""
-        n = self.n
-        squared = self._squared_distance(value)
-        log_det = _log_det(self.cholesky.double())
-
-        def compact(k: Tensor) -> Tensor:
-            radius = family.squared_radius(k, n)
-            share = squared / radius
-            outside = share >= 1  # and not its opposite, for which NaN would be off the support
-            # the gradient of a masked branch must be finite too: 0 * inf is not 0
-            log = k * torch.log1p(-torch.where(outside, 0.0, share)) + family.log_constant(k, n)
-            return torch.where(outside, -math.inf, log - 0.5 * (n * radius.log() + log_det))
-
-        def normal() -> Tensor:
-            return -0.5 * (squared + log_det + n * math.log(2 * math.pi))
-
-        result = family.by_alpha(self.alpha, compact, normal, value.device)
-        return result.to(torch.promote_types(value.dtype, self.dtype))
+        return self._log_density(value).to(torch.promote_types(value.dtype, self.dtype))
 
     def pdf(self, value: Float[Tensor, "*points n"]) -> Float[Tensor, "*points"]:
         """The density at points that broadcast with the batch."""
-        return self.log_prob(value).exp()
+        return self._log_density(value).exp().to(torch.promote_types(value.dtype, self.dtype))
 
     def tsallis_entropy(self) -> Float[Tensor, "*batch"]:
         r"""Tsallis entropy :math:`H_\alpha = (1 - \int p^\alpha) / (\alpha(\alpha-1))`; under alpha = 1, Shannon's."""
@@ -318,6 +302,24 @@ class MultivariateBetaGaussian(Distribution):
         """Points without gradients."""
         with torch.no_grad():
             return self.rsample(sample_shape, generator)
+
+    def _log_density(self, value: Tensor) -> Tensor:
+        n = self.n
+        squared = self._squared_distance(value)
+        log_det = _log_det(self.cholesky.double())
+
+        def compact(k: Tensor) -> Tensor:
+            radius = family.squared_radius(k, n)
+            share = squared / radius
+            outside = share >= 1  # and not its opposite, for which NaN would be off the support
+            # the gradient of a masked branch must be finite too: 0 * inf is not 0
+            log = k * torch.log1p(-torch.where(outside, 0.0, share)) + family.log_constant(k, n)
+            return torch.where(outside, -math.inf, log - 0.5 * (n * radius.log() + log_det))
+
+        def normal() -> Tensor:
+            return -0.5 * (squared + log_det + n * math.log(2 * math.pi))
+
+        return family.by_alpha(self.alpha, compact, normal, value.device)
 
     def _squared_distance(self, value: Tensor) -> Tensor:
         centred = value.double() - self.location.double()

@@ -36,6 +36,7 @@ from torch import Tensor
 
 from ..errors import ConfigError
 from . import _beta_gaussian as family
+from ._values import are_plain
 from .bases import MultivariateGaussianBasis
 from .elliptical import MultivariateBetaGaussian
 from .expectations import choose_rule, nearest_integer
@@ -96,15 +97,13 @@ def multivariate_gaussian_expectation(
     elif not isinstance(alpha, Tensor):
         k = nearest_integer(1 / (alpha - 1))
         radius = math.sqrt(n + 2 * k + 2)
-        if torch.compiler.is_compiling():
-            result = _plain(location, radius * factor, centres, widths, k, precise)
-        else:
-            result = _BallExpectation.apply(location, radius * factor, centres, widths, (k, precise))[0]
+        find = _BallExpectation.apply if are_plain(location, factor) else _through_nodes
+        result = find(location, radius * factor, centres, widths, k, precise)
     else:
         each_alpha = alpha.expand(batch).reshape(-1)
         powers = family.exponent(each_alpha, location.device)
         scaled = family.squared_radius(powers, n).sqrt()[:, None, None] * factor
-        inside = _plain(location, scaled, centres, widths, powers, precise)
+        inside = _through_nodes(location, scaled, centres, widths, powers, precise)
         result = torch.where((each_alpha > 1)[:, None], inside, _under_gaussian(location, factor, centres, widths))
     return result.reshape(*batch, len(basis)).to(dtype)
 
@@ -153,7 +152,7 @@ def multivariate_expectation(
     return torch.tensordot(weight.to(values.dtype), values.movedim(len(shape), 0), dims=1)
 
 
-def _plain(
+def _through_nodes(
     location: Tensor, scaled: Tensor, centres: Tensor, widths: Tensor, k: float | Tensor, precise: bool
 ) -> Tensor:
     """Expectations ``(densities, basis)`` with gradients through every node; ``scaled`` is :math:`rL`."""
@@ -164,55 +163,47 @@ def _plain(
 
 
 class _BallExpectation(torch.autograd.Function):
-    """The expectations with their derivatives beside them; the backward pass is two sums."""
-
-    generate_vmap_rule = True
+    """The expectations of plain tensors with their derivatives beside them; the backward pass is two sums."""
 
     @staticmethod
     def forward(
-        location: Tensor, scaled: Tensor, centres: Tensor, widths: Tensor, shape: tuple[float, bool]
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        k, precise = shape
-        results: list[list[Tensor]] = [[], [], []]
-        for mu, a, m, w, power in _pieces(location, scaled, centres, widths, k, precise):
-            u, value = _integrand(mu, a, m, w, power, precise)
-            m0 = value.sum(-1)
-            weighted = [value * x for x in u]
-            m1 = torch.stack([x.sum(-1) for x in weighted], -1)
-            m2 = torch.stack([torch.stack([(x * y).sum(-1) for y in u], -1) for x in weighted], -2)
-            # the gradient of psi at x is -(x - m) psi / w^2
-            apart, squared = mu - m, w**2
-            by_location = -(apart * m0[..., None] + (a @ m1[..., None]).squeeze(-1)) / squared
-            by_scaled = -(apart[..., None] * m1[..., None, :] + a @ m2) / squared[..., None]
-            for kept, part in zip(results, (m0, by_location, by_scaled), strict=True):
-                kept.append(part)
-        n = location.shape[-1]
-        pairs = (len(location), len(centres))
-        m0, by_location, by_scaled = (torch.cat(parts) for parts in results)
-        return m0.reshape(pairs), by_location.reshape(*pairs, n), by_scaled.reshape(*pairs, n, n)
+        ctx: Any, location: Tensor, scaled: Tensor, centres: Tensor, widths: Tensor, k: float, precise: bool
+    ) -> Tensor:
+        value, by_location, by_scaled = _with_gradients(location, scaled, centres, widths, k, precise)
+        ctx.save_for_backward(location, scaled, centres, widths, by_location, by_scaled)
+        ctx.shape = k, precise
+        return value
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
-        *tensors, shape = inputs
-        ctx.mark_non_differentiable(*output[1:])
-        ctx.save_for_backward(*tensors, *output[1:])
-        ctx.shape = shape
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
-        location, scaled, centres, widths, by_location, by_scaled = ctx.saved_tensors
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        *inputs, by_location, by_scaled = ctx.saved_tensors
         if torch.is_grad_enabled():  # a gradient of this gradient is wanted: derivatives that know their inputs
-            inputs = [x if x.requires_grad else x.detach().requires_grad_() for x in (location, scaled)]
-            result = _plain(inputs[0], inputs[1], centres, widths, *ctx.shape)
-            by_inputs = torch.autograd.grad(result, inputs, gradient, create_graph=True)
-            return (*by_inputs, None, None, None)
-        return (
-            (gradient[..., None] * by_location).sum(1),
-            (gradient[..., None, None] * by_scaled).sum(1),
-            None,
-            None,
-            None,
-        )
+            _, by_location, by_scaled = _with_gradients(*inputs, *ctx.shape)
+        by_inputs = (gradient[..., None] * by_location).sum(1), (gradient[..., None, None] * by_scaled).sum(1)
+        return *by_inputs, *[None] * 4
+
+
+def _with_gradients(
+    location: Tensor, scaled: Tensor, centres: Tensor, widths: Tensor, k: float, precise: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The expectations ``(densities, basis)`` and their derivatives by location and by ``scaled``."""
+    results: list[list[Tensor]] = [[], [], []]
+    for mu, a, m, w, power in _pieces(location, scaled, centres, widths, k, precise):
+        u, value = _integrand(mu, a, m, w, power, precise)
+        m0 = value.sum(-1)
+        weighted = [value * x for x in u]
+        m1 = torch.stack([x.sum(-1) for x in weighted], -1)
+        m2 = torch.stack([torch.stack([(x * y).sum(-1) for y in u], -1) for x in weighted], -2)
+        # the gradient of psi at x is -(x - m) psi / w^2
+        apart, squared = mu - m, w**2
+        by_location = -(apart * m0[..., None] + (a @ m1[..., None]).squeeze(-1)) / squared
+        by_scaled = -(apart[..., None] * m1[..., None, :] + a @ m2) / squared[..., None]
+        for kept, part in zip(results, (m0, by_location, by_scaled), strict=True):
+            kept.append(part)
+    n = location.shape[-1]
+    pairs = (len(location), len(centres))
+    m0, by_location, by_scaled = (torch.cat(parts) for parts in results)
+    return m0.reshape(pairs), by_location.reshape(*pairs, n), by_scaled.reshape(*pairs, n, n)
 
 
 def _pieces(
@@ -232,17 +223,18 @@ def _integrand(
 ) -> tuple[list[Tensor], Tensor]:
     """Coordinates u of the nodes, ``(pairs, nodes)`` each, and what is to be summed over them."""
     n = location.shape[-1]
-    with torch.no_grad():
-        u, rest, length = _place(location, scaled, centres, widths, k, precise)
+    # detached: without a gradient forward mode would still have its own
+    power = k.detach() if isinstance(k, Tensor) else k
+    u, rest, length = _place(location.detach(), scaled.detach(), centres, widths, power, precise)
     start, slope = (location - centres) / widths, scaled / widths[..., None]
     distance = torch.zeros_like(rest)
     for i in range(n):
         z = start[:, i, None] + sum(slope[:, i, j, None] * u[j] for j in range(n))
         distance = distance + z * z
     if isinstance(k, Tensor):
-        log = k[:, None] * rest.log() + family.log_constant(k, n)[:, None]
+        log = k[:, None] * rest + family.log_constant(k, n)[:, None]
     else:
-        log = k * rest.log() + family.log_constant(torch.tensor(k, dtype=torch.float64), n)
+        log = k * rest + family.log_constant(torch.tensor(k, dtype=torch.float64), n)
     constant = (widths * math.sqrt(2 * math.pi)).prod(-1)
     return u, torch.exp(log - 0.5 * distance) * (length / constant[:, None])
 
@@ -250,7 +242,7 @@ def _integrand(
 def _place(
     location: Tensor, scaled: Tensor, centres: Tensor, widths: Tensor, k: float | Tensor, precise: bool
 ) -> tuple[list[Tensor], Tensor, Tensor]:
-    """Coordinates u of nodes in the ball, ``1 - |u|^2`` and the volume that each node stands for."""
+    """Coordinates u of nodes in the ball, the logarithm of ``1 - |u|^2`` and the volume that each node stands for."""
     n = location.shape[-1]
     rule = choose_rule(k, precise)
     pull = scaled.mT / widths[:, None] ** 2
@@ -259,7 +251,7 @@ def _place(
     aim = (axes.mT @ (pull @ (centres - location)[..., None])).squeeze(-1) / tension
     reach = rule.cutoff / tension.sqrt()
     rho = torch.ones(len(location), 1, dtype=torch.float64, device=location.device)
-    length = torch.ones_like(rho)
+    length, rest = torch.ones_like(rho), torch.zeros_like(rho)
     found: list[Tensor] = []
     for i in range(n):
         last = i == n - 1
@@ -273,12 +265,15 @@ def _place(
         volume = half[..., None] * weight * (length * rho)[..., None]
         found = [x[..., None].expand(position.shape).flatten(1) for x in found]
         if last:
-            inside = 1 - position.square().clamp(max=1 - 1e-15)  # rounding may put the outermost node on the end
-            rest = (rho.square()[..., None] * inside).flatten(1)
+            # rounding may put the outermost node on the end
+            rest = (rest[..., None] + torch.log1p(-position.square().clamp(max=1 - 1e-15))).flatten(1)
             found.append((rho[..., None] * position).flatten(1))
         else:
-            cosine = position.cos().clamp(min=1e-15)
-            found.append((rho[..., None] * position.sin()).flatten(1))
+            cosine, sine = position.cos().clamp(min=1e-15), position.sin()
+            # small sines are known better than the cosine is, which matters when k is large
+            logarithm = torch.where(sine.abs() < 0.5, 0.5 * torch.log1p(-sine.square()), cosine.log())
+            rest = (rest[..., None] + 2 * logarithm).flatten(1)
+            found.append((rho[..., None] * sine).flatten(1))
             rho = (rho[..., None] * cosine).flatten(1)
             volume = volume * cosine
         length = volume.flatten(1)

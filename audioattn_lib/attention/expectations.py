@@ -41,7 +41,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..errors import ConfigError
+from ._beta_gaussian import constant, normal_mass
 from ._compiled_expectations import expectations_with_derivatives
+from ._values import are_at_hand, are_plain
 from .densities import BetaGaussian, log_constant
 from .mixtures import Mixture
 from .quadrature import Constants, gauss_gegenbauer, gauss_hermite, gauss_legendre
@@ -51,6 +53,9 @@ __all__ = ["GaussianBasis", "expectation", "gaussian_expectation"]
 Shape = tuple[float, float]  # k and the cutoff of the window
 
 _SQRT_2PI = math.sqrt(2 * math.pi)
+
+# Stands for infinity at the end of an interval
+_FURTHEST = 1e30
 
 
 class GaussianBasis:
@@ -132,8 +137,9 @@ def gaussian_expectation(
     basis
         The Gaussian basis functions.
     interval
-        Restrict the density to this interval and renormalise it there, which it
-        must reach. By default the whole line counts.
+        Restrict the density to this interval and renormalise it there; an end may be
+        infinite. The density must have mass there, in float64. By default the whole
+        line counts.
 
     Returns
     -------
@@ -141,21 +147,66 @@ def gaussian_expectation(
         In the dtype of the location. Differentiable to any order with respect
         to location, variance and a tensor ``alpha``; errors as stated above.
 
+    Raises
+    ------
+    ConfigError
+        If the lower end of the interval is not below the upper one, or, on the CPU,
+        a density has no mass in it. On a device nobody waits for the answer: such a
+        row becomes NaN.
+
     Notes
     -----
     Source: Martins et al., JMLR 2022, section 6. Book page:
     ``from_weights_to_densities``.
     """
+    interval = check_interval(interval)
     if isinstance(density, Mixture):
         each = _on_line(density._line(), basis, interval)
         result = (density.weights.double()[..., None] * each).sum(-2)
     else:
         result = _on_line(density, basis, interval)
     if interval is not None:
-        wide = density.double()
-        low, high = (torch.tensor(end, dtype=torch.float64, device=result.device) for end in interval)
-        result = result / (wide.cdf(high) - wide.cdf(low))[..., None]
+        mass = _mass(density, interval)
+        refuse_unreached(mass, interval)
+        result = result / mass[..., None]
     return result.to(density.dtype)
+
+
+def check_interval(interval: tuple[float, float] | None) -> tuple[float, float] | None:
+    """An interval with finite ends that mean the same.
+
+    Raises
+    ------
+    ConfigError
+        If the lower end is not below the upper one.
+    """
+    if interval is None:
+        return None
+    low, high = interval
+    if not low < high:
+        raise ConfigError(f"interval is {interval}; it must be a lower end below an upper one")
+    return max(low, -_FURTHEST), min(high, _FURTHEST)  # the gradient of what is infinite is NaN
+
+
+def refuse_unreached(mass: Tensor, interval: tuple[float, float]) -> None:
+    """Raise for a density without mass in the interval, where asking does not hold up a device."""
+    if are_at_hand(mass) and bool((mass == 0).any()):
+        place = tuple((mass == 0).nonzero()[0].tolist())
+        raise ConfigError(
+            f"the density{f' {place}' if place else ''} has no mass in the interval {interval}; "
+            "move it closer, or give an interval that it reaches"
+        )
+
+
+def _mass(density: BetaGaussian | Mixture, interval: tuple[float, float]) -> Tensor:
+    """What of a density is in the interval; on its far side from the right, where the masses below are all 1."""
+    if isinstance(density, Mixture):
+        return (density.weights.double() * _mass(density._line(), interval)).sum(-1)
+    wide = density.double()
+    low, high = (torch.full_like(wide.location, end) for end in interval)
+    right = low + high > 2 * wide.location
+    mirrored_low, mirrored_high = 2 * wide.location - high, 2 * wide.location - low
+    return wide.cdf(torch.where(right, mirrored_high, high)) - wide.cdf(torch.where(right, mirrored_low, low))
 
 
 def _on_line(density: BetaGaussian, basis: GaussianBasis, interval: tuple[float, float] | None) -> Tensor:
@@ -171,11 +222,10 @@ def _on_line(density: BetaGaussian, basis: GaussianBasis, interval: tuple[float,
     rule = choose_rule(k, density.dtype == torch.float64)
     centres, widths = basis.parameters(device)
     tensors = rule.tensors.on(device)
-    if isinstance(k, float) and interval is None and not torch.compiler.is_compiling():
-        return _CompactExpectation.apply(
-            density.location, density.variance, centres, widths, *tensors, (k, rule.cutoff)
-        )[0]
-    location, variance = density.location.double(), density.variance.double()
+    location, variance = density.location, density.variance
+    if isinstance(k, float) and interval is None and are_plain(location, variance):
+        return _CompactExpectation.apply(location, variance, centres, widths, *tensors, (k, rule.cutoff))
+    location, variance = location.double(), variance.double()
     nodes, weights, _ = tensors
     lines = _integrand(location, variance, centres, widths, nodes, k, rule.cutoff, interval)
     result = (lines.value @ weights) * lines.scale
@@ -300,8 +350,8 @@ def _integrand(
     else:
         inside = (u * u).clamp(max=1 - 1e-15)  # rounding may put the outermost node on the end
         value = torch.exp(torch.log1p(-inside) * (k[..., None] if isinstance(k, Tensor) else k) - z * z * 0.5)
-    constant = log_constant(k).exp() if isinstance(k, Tensor) else _constant(k)
-    return _Lines(value, ur * constant / (widths * _SQRT_2PI), z0, zr, u0, ur, a)
+    height = log_constant(k).exp() if isinstance(k, Tensor) else constant(k)
+    return _Lines(value, ur * height / (widths * _SQRT_2PI), z0, zr, u0, ur, a)
 
 
 def _with_gradient(
@@ -318,12 +368,11 @@ def _with_gradient(
 
 
 class _CompactExpectation(torch.autograd.Function):
-    """The expectations with their derivatives beside them; the backward pass is two sums."""
-
-    generate_vmap_rule = True
+    """The expectations of plain tensors with their derivatives beside them; the backward pass is two sums."""
 
     @staticmethod
     def forward(
+        ctx: Any,
         location: Tensor,
         variance: Tensor,
         centres: Tensor,
@@ -332,41 +381,24 @@ class _CompactExpectation(torch.autograd.Function):
         weights: Tensor,
         powers: Tensor,
         shape: Shape,
-    ) -> tuple[Tensor, Tensor]:
-        dtype = torch.promote_types(location.dtype, variance.dtype)
+    ) -> Tensor:
         found = expectations_with_derivatives(location, variance, centres, widths, (nodes, weights), *shape)
         if found is None:
             found = torch.stack(
                 _with_gradient(location.double(), variance.double(), centres, widths, nodes, powers, shape)
             )
-        return found[0].to(dtype, copy=True), found[1:].clone()  # forward mode wants no views
+        ctx.save_for_backward(location, variance, centres, widths, nodes, powers, found[1:])
+        ctx.shape = shape
+        return found[0].to(torch.promote_types(location.dtype, variance.dtype), copy=True)
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-        location, variance, centres, widths, nodes, _, powers, ctx.shape = inputs
-        ctx.mark_non_differentiable(output[1])
-        ctx.save_for_backward(location, variance, centres, widths, nodes, powers, output[1])
-        ctx.save_for_forward(output[1])
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         location, variance, centres, widths, nodes, powers, derivatives = ctx.saved_tensors
         if torch.is_grad_enabled():  # a gradient of this gradient is wanted: derivatives that know their inputs
             inputs = (location.double(), variance.double(), centres, widths, nodes, powers)
             derivatives = torch.stack(_with_gradient(*inputs, ctx.shape)[1:])
         by_location, by_variance = (gradient * derivatives).sum(-1).unbind(0)
         return by_location.to(location.dtype), by_variance.to(variance.dtype), *[None] * 6
-
-    @staticmethod
-    def jvp(ctx: Any, location: Tensor | None, variance: Tensor | None, *_: Any) -> tuple[Tensor | None, ...]:
-        by_location, by_variance = ctx.saved_tensors[0].unbind(0)
-        change = torch.zeros_like(by_location)
-        given = [x.dtype for x in (location, variance) if x is not None]
-        if location is not None:
-            change = change + location[..., None] * by_location
-        if variance is not None:
-            change = change + variance[..., None] * by_variance
-        return change.to(given[0]), None
 
 
 def _under_gaussian(
@@ -384,11 +416,9 @@ def _under_gaussian(
     centre = (location * widths**2 + centres * variance) / total
     deviation = (variance / total).sqrt() * widths
     low, high = ((end - centre) / deviation for end in interval)
-    return result * (torch.special.ndtr(high) - torch.special.ndtr(low))
-
-
-def _constant(k: float) -> float:
-    return math.exp(math.lgamma(k + 1.5) - math.lgamma(k + 1)) / math.sqrt(math.pi)
+    right = low + high > 0
+    low, high = torch.where(right, -high, low), torch.where(right, -low, high)
+    return result * (normal_mass(high) - normal_mass(low))
 
 
 def nearest_integer(k: float) -> float:

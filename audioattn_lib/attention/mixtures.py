@@ -178,7 +178,7 @@ class Mixture(Distribution):
         return (self.weights * self._line().cdf(self._before_modes(value))).sum(-1)
 
     def icdf(self, value: Float[Tensor, "*points"]) -> Float[Tensor, "*points"]:
-        """Quantiles, by bisection; on the line. The gradient, of first order, is that of the implicit function.
+        """Quantiles, by bisection; on the line. The gradients of both orders are those of the implicit function.
 
         Where a gap between supports has the mass ``value`` below it, a point of the
         gap is returned, with gradient 0.
@@ -196,13 +196,13 @@ class Mixture(Distribution):
                 middle = (low + high) / 2
                 below = exact.cdf(middle) < q
                 low, high = torch.where(below, middle, low), torch.where(below, high, middle)
-            point = (low + high) / 2
+            point = ((low + high) / 2).detach()  # forward mode would go on without a gradient
         return exact._implicit(point, q).to(torch.promote_types(value.dtype, self.dtype))
 
     def rsample(
         self, sample_shape: Any = (), generator: torch.Generator | None = None
     ) -> Float[Tensor, "*sample *batch"]:
-        """Points that carry gradients of first order with respect to weights and densities; on the line.
+        """Points that carry gradients of both orders with respect to weights and densities; on the line.
 
         The gradients are those of a point that keeps the mass below it (Figurnov,
         Mohamed and Mnih, *Implicit reparameterization gradients*, NeurIPS 2018).
@@ -222,7 +222,7 @@ class Mixture(Distribution):
             points = self.components.expand(full).sample(shape, generator)  # of every mode
             table = self.weights.float().expand(full).reshape(-1, self.modes)
             drawn = torch.multinomial(table, max(1, shape.numel()), replacement=True, generator=generator)
-            mode = drawn.T[: shape.numel()].reshape(*shape, *self.batch_shape)
+            mode = drawn.T[: shape.numel()].reshape((*shape, *self.batch_shape))
             index = mode.reshape(*mode.shape, *[1] * (1 + len(self.event_shape)))
             index = index.expand(*mode.shape, 1, *self.event_shape)
             return points.gather(mode.ndim, index).squeeze(mode.ndim).to(self.dtype)
@@ -231,9 +231,13 @@ class Mixture(Distribution):
         """The point, which does not depend on anything yet, as the function of the parameters that has this mass."""
         density = self.pdf(point).detach()
         found = (density > 0) & point.isfinite()
-        below = self.cdf(torch.where(found, point, 0.0))
-        moved = (below - below.detach() - (mass - mass.detach())) / torch.where(found, density, 1.0)
-        return torch.where(found, point - moved, point)
+        moved = torch.where(found, point, 0.0)
+        # two Newton steps whose residuals are 0: their derivatives up to the third are those of the implicit function
+        for _ in range(2):
+            below = self.cdf(moved)
+            slope = torch.where(found, self.pdf(moved), 1.0)
+            moved = moved - (below - below.detach() - (mass - mass.detach())) / slope
+        return torch.where(found, moved, point)
 
     def _line(self) -> BetaGaussian:
         if not isinstance(self.components, BetaGaussian):

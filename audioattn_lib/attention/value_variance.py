@@ -92,13 +92,16 @@ def value_variance(
     matrices = value_function.matrices(lengths, values.shape[1], psi.dtype, psi.device)
     weights = psi @ matrices.mT  # (B, N, T)
     weights = weights - share[:, None] @ weights
-    deviations = weights.to(values.dtype) @ values  # (B, N, H)
-    return (share[..., None].to(values.dtype) * deviations.square()).sum(1)
+    dtype = torch.promote_types(values.dtype, torch.float32)  # squares of half types leave their range
+    deviations = weights.to(dtype) @ values.to(dtype)  # (B, N, H)
+    return (share[..., None].to(dtype) * deviations.square()).sum(1).to(values.dtype)
 
 
 def deviation(variance: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     """Square root of a variance, of gradient 0 below 1e-12: the slope of a square root has no bound there."""
-    return variance.clamp(min=_LEAST_VARIANCE).sqrt()
+    # in float16 the least variance is 0
+    exact = variance.to(torch.promote_types(variance.dtype, torch.float32))
+    return exact.clamp(min=_LEAST_VARIANCE).sqrt().to(variance.dtype)
 
 
 def coefficient_variance(

@@ -39,6 +39,7 @@ __all__ = [
 
 Alpha = float | Tensor
 
+
 def check_values(value: Tensor, name: str, allowed: str, holds: Callable[[Tensor], Tensor]) -> None:
     """Raise an error that names the first value for which ``holds`` is false."""
     value = value.detach()

@@ -294,13 +294,13 @@ class _Rule(NamedTuple):
 
 # (1-u^2)^k is a polynomial for the k of the named densities; otherwise its power at the ends is fractional.
 # The first of each pair is for float32 and below, the second for float64.
-_POLYNOMIAL = (_Rule.make(18, 0, 5.5), _Rule.make(40, 0, 8.0))
-_FRACTIONAL = (_Rule.make(32, 1, 6.0), _Rule.make(72, 1, 8.0))
-_ROOT = (_Rule.make(40, 2, 6.0), _Rule.make(112, 2, 8.0))
+_POLYNOMIAL = (_Rule.make(18, 0, 5.5), _Rule.make(40, 0, 8.2))
+_FRACTIONAL = (_Rule.make(32, 1, 6.0), _Rule.make(72, 1, 8.2))
+_ROOT = (_Rule.make(40, 2, 6.0), _Rule.make(112, 3, 8.2))
 
 
 def choose_rule(k: float | Tensor, precise: bool) -> _Rule:
-    if isinstance(k, Tensor) or k < 0.5:
+    if isinstance(k, Tensor) or k < (1 if precise else 0.5):
         return _ROOT[precise]
     return _POLYNOMIAL[precise] if k in (1, 2, 3) else _FRACTIONAL[precise]
 

@@ -110,16 +110,18 @@ def gauss_legendre(n_nodes: int, flatness: int = 0) -> tuple[Array, Array]:
     n_nodes
         At least 1.
     flatness
-        0 for Gauss-Legendre; 1 substitutes :math:`y = (3v - v^3)/2`, 2 the
-        polynomial of degree 5 with two flat derivatives. A factor
+        0 for Gauss-Legendre; 1 substitutes :math:`y = (3v - v^3)/2`, 2 and 3 the
+        polynomials of degree 5 and 7 with as many flat derivatives. A factor
         :math:`(1-y)^k` becomes one of power ``(flatness + 1) * (k + 1) - 1``, and
-        the middle of the interval needs 1.5 or 1.9 times the nodes.
+        the middle of the interval needs 1.5, 1.9 or 2.2 times the nodes.
     """
     v, weight = np.polynomial.legendre.leggauss(n_nodes)
     if flatness == 1:
         return (3 * v - v**3) / 2, 1.5 * (1 - v**2) * weight
     if flatness == 2:
         return (15 * v - 10 * v**3 + 3 * v**5) / 8, 1.875 * (1 - v**2) ** 2 * weight
+    if flatness == 3:
+        return (35 * v - 35 * v**3 + 21 * v**5 - 5 * v**7) / 16, 2.1875 * (1 - v**2) ** 3 * weight
     return v, weight
 
 

@@ -17,6 +17,7 @@ from audioattn_lib.attention.elliptical_expectations import multivariate_gaussia
 from audioattn_lib.attention.expectations import GaussianBasis, gaussian_expectation
 from audioattn_lib.attention.mixtures import Mixture
 from audioattn_lib.attention.pooling import ContinuousAttention
+from audioattn_lib.attention.quadrature import gauss_legendre
 from audioattn_lib.attention.value_variance import deviation
 from audioattn_lib.errors import ConfigError
 
@@ -90,6 +91,31 @@ def test_expectations_close_to_the_gaussian(alpha, tensor):
     assert one.item() == pytest.approx(truth, rel=1e-13)
 
 
+@pytest.mark.parametrize("alpha", [1.05, 1.7, 2.0, 2.05, 2.3, 2.5, 2.9, 3.0, 4.0, 6.0, 7.0, 10.0, 20.0, 100.0])
+def test_expectations_of_every_alpha_are_as_exact(alpha):
+    """Against ten times the nodes, for half-widths and basis widths of the range that is stated."""
+    generator = torch.Generator().manual_seed(0)
+    a, place, apart, w = torch.rand(4, 64, generator=generator, dtype=torch.float64)
+    a, w = 10 ** (a * 3.17 - 3), 0.03 + 0.47 * w * (w > 0.3)
+    variance = a**2 * max((alpha - 1) / (3 * alpha - 1), 1 / 81)
+    centres = place + (2 * apart - 1) * a
+    k = 1 / (alpha - 1)
+    y, q = (torch.from_numpy(x) for x in gauss_legendre(1200, 3))
+    for dtype, budget in ((torch.float64, 1e-12), (torch.float32, 2e-6)):
+        location, variance = place.to(dtype).double(), variance.to(dtype).double()
+        half_width = ((2 * k + 3) * variance).sqrt()
+        # around the location, in the window in which the basis function is anything
+        d = centres - location
+        low, high = torch.maximum(-half_width, d - 10 * w), torch.minimum(half_width, d + 10 * w)
+        radius = ((high - low) / 2).clamp(min=0)[:, None]
+        x = (low + high)[:, None] / 2 + radius * y
+        psi = torch.exp(-0.5 * ((x - d[:, None]) / w[:, None]) ** 2) / (w[:, None] * math.sqrt(2 * math.pi))
+        truth = (BetaGaussian(torch.zeros_like(d)[:, None], variance[:, None], alpha).pdf(x) * psi * radius) @ q
+        density = BetaGaussian(location.to(dtype), variance.to(dtype), alpha)
+        ours = gaussian_expectation(density, GaussianBasis(centres.tolist(), w.tolist())).diagonal()
+        assert (ours.double() - truth).abs().max() < budget
+
+
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("alpha", [1.0, 1.2, 4 / 3, 1.5, 1.7, 2.0, 3.0])
@@ -143,7 +169,9 @@ def test_alpha_as_a_tensor_without_axes(number, shape):
 
     def everything(alpha):
         line = BetaGaussian(location, variance, alpha)
-        plane = MultivariateBetaGaussian.from_variance(*(x[..., None].expand(*shape, 2) for x in (location, variance)), alpha)
+        plane = MultivariateBetaGaussian.from_variance(
+            *(x[..., None].expand(*shape, 2) for x in (location, variance)), alpha
+        )
         t, x = f64(0.35)[0], f64(0.35, 0.2)
         found = [getattr(line, name)(t) for name in ("pdf", "log_prob", "cdf", "icdf")]
         found += [plane.pdf(x), plane.log_prob(x), line.half_width, plane.half_width, line.scale, plane.scale]
@@ -250,7 +278,12 @@ def test_intervals_that_cannot_be_are_refused(alpha, basis):
     with pytest.raises(ConfigError, match="has no mass"):
         density_nodes(density, interval=(0.0, 1.0))
     # where nobody looks, NaN
-    mapped = torch.vmap(lambda m: basis_expectation(BetaGaussian(m, f64(0.02)[0], alpha, check=False), basis, interval=(0.0, 1.0)))
+
+    def one(location):
+        wide = BetaGaussian(location, f64(0.02)[0], alpha if isinstance(alpha, float) else alpha[0], check=False)
+        return basis_expectation(wide, basis, interval=(0.0, 1.0))
+
+    mapped = torch.vmap(one)
     found = mapped(f64(0.3, 60.0)).reshape(2, -1)
     assert found[0].isfinite().all()
     assert found[1].isnan().all()

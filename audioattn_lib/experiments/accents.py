@@ -101,6 +101,7 @@ def build_model(config: Config, n_classes: int, clock: FrameClock) -> EmbeddingN
         scale=config.scale,
         annealing=config.accumulation if config.annealing else 0,
         focus=config.focus,
+        published_focus=config.published_focus,
     )
     layers = EmbeddingLayers(width, config.embedding_size, normalise_context=config.normalise_context)
     return EmbeddingNetwork(front, pooling, layers, classifier, clock=clock)

@@ -87,6 +87,9 @@ class Config(WithPresets):
     scale: float = field(default=30.0, metadata={"help": "largest logit of the margin losses"})
     annealing: bool = field(default=False, metadata={"help": "let the margin of am_softmax grow, as published"})
     focus: float = field(default=2.0, metadata={"help": "of the focal loss, at least 0"})
+    published_focus: bool = field(
+        default=False, metadata={"help": "focus on the mean of the batch, as published, not on each clip"}
+    )
     window: float = field(default=3.5, metadata={"help": "seconds cut out of an utterance to train on; 0 is all of it"})
     normalisation: str = field(default="cmn", metadata={"help": "of each band of an utterance: cmn, cmvn or none"})
     features: str = field(default="decibels", metadata={"help": "log-mel in decibels, or published magnitudes"})
@@ -162,6 +165,7 @@ class Config(WithPresets):
         require(self, "sample_rate", self.sample_rate >= 1000, "at least 1000 hertz")
         require(self, "head_dropout", 0 <= self.head_dropout < 1, "in [0, 1)")
         require(self, "annealing", not self.annealing or self.loss == "am_softmax", "false but for am_softmax")
+        require(self, "published_focus", not self.published_focus or self.loss == "focal", "false but for focal")
         if self.augmentation:
             VoiceAugmentation(self.changes)
         build_classifier(self.loss, 1, 2, margin=self.margin, scale=self.scale, focus=self.focus)

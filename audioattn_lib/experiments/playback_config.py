@@ -22,7 +22,7 @@ from .fields import (
     require_initial,
 )
 
-__all__ = ["SELECTIONS", "SIZES", "TRAININGS", "Config"]
+__all__ = ["FORMS", "SELECTIONS", "SIZES", "TRAININGS", "Config"]
 
 SELECTIONS = ("none", "random", "energy", "slots", "published", "oracle")
 """What is played back: nothing, or parts chosen in one of these ways; ``oracle`` is told where the events are."""
@@ -30,6 +30,8 @@ TRAININGS = ("two_step", "joint")
 """Encoder alone and then what listens again; or everything at once."""
 SIZES = ("tiny", "small", "mvit_t", "mvit_s", "mvit_b")
 """Sizes of encoder and decoder: two for a processor, and the published ones with MViTv2."""
+FORMS = ("ours", "published")
+"""Of decoder and slots: ours, or those of the released code, for ablation and for its weights."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,10 @@ class Config(WithPresets):
     pretrained_prefix: str = initial_prefix()
     fusion: str = field(default="adaptive", metadata={"help": "of the stages: adaptive (published), mean, ..."})
     location: str = field(default="features", metadata={"help": "what is fused: features (published) or predictions"})
+    decoder: str = field(default="ours", metadata={"help": "form of the decoder: ours or published"})
+    slots: str = field(
+        default="ours", metadata={"help": "form of the slots: ours, or published for the selection published"}
+    )
     temperature: float = field(default=0.5, metadata={"help": "of the chance with which slots choose in training"})
     stage_weight: float = field(default=0.3, metadata={"help": "of the loss after each stage"})
     salient_weight: float = field(default=0.3, metadata={"help": "of the loss of what is salient alone"})
@@ -94,11 +100,17 @@ class Config(WithPresets):
             "size": SIZES,
             "fusion": FUSIONS,
             "location": LOCATIONS,
+            "decoder": FORMS,
+            "slots": FORMS,
             "training": TRAININGS,
             "monitor": ("error", "loss"),
             "precision": ("auto", "float32", "bfloat16"),
         }.items():
             require_choice(self, name, values)
+        fits = self.slots == "ours" or self.selection == "published"
+        require(self, "slots", fits, "ours unless selection is published")
+        fits = self.decoder == "ours" or (self.fusion, self.location) != ("adaptive_concat", "predictions")
+        require(self, "decoder", fits, "ours for fusion adaptive_concat of predictions, which the published has not")
         require_device(self)
         require_initial(self)
         taught = self.encoder_epochs >= 1 or (self.encoder_epochs == 0 and bool(self.pretrained))

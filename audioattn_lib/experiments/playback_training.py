@@ -18,6 +18,7 @@ from ..models.mvit import MViT
 from ..models.playback import Playback
 from ..models.playback_encoder import EncoderClassifier
 from ..models.playback_layers import PlaybackDecoder, SmallEncoder
+from ..models.playback_published import PublishedDecoder
 from ..training.distributed import leave_to_main
 from ..training.loop import fit
 from ..training.run_directory import RunDirectory
@@ -38,20 +39,22 @@ __all__ = [
 
 _ENCODERS = {"tiny": (12, 48), "small": (24, 96)}
 _PUBLISHED = {"n_latents": 256, "width": 512, "heads": 8, "self_layers": 3}
-_DECODERS = {"tiny": {"n_latents": 8, "width": 48}, "small": {"n_latents": 16, "width": 96}}
+_DECODERS = {
+    "tiny": {"n_latents": 8, "width": 48, "heads": 4, "self_layers": 1},
+    "small": {"n_latents": 16, "width": 96, "heads": 4, "self_layers": 1},
+}
 
 
 def build_model(config: Config, n_classes: int, *, several_labels: bool) -> Playback:
     """The network of a configuration, with weights drawn from the global generator."""
     front = build_front_end(config.sample_rate, config.hop, config.window, config.n_mels, config.stages)
     encoder = build_encoder(config)
-    decoder = PlaybackDecoder(
-        encoder.out_features,
-        n_classes,
-        config.stages,
-        fusion=config.fusion,
-        location=config.location,
-        **_DECODERS.get(config.size, _PUBLISHED),
+    make = PublishedDecoder if config.decoder == "published" else PlaybackDecoder
+    sizes = dict(_DECODERS.get(config.size, _PUBLISHED))
+    if config.decoder == "published":
+        sizes["head_width"] = sizes["width"] // sizes["heads"]
+    decoder = make(
+        encoder.out_features, n_classes, config.stages, fusion=config.fusion, location=config.location, **sizes
     )
     return Playback(
         front,
@@ -62,6 +65,7 @@ def build_model(config: Config, n_classes: int, *, several_labels: bool) -> Play
         segment_seconds=config.segment_seconds,
         temperature=config.temperature,
         several_labels=several_labels,
+        published_slots=config.slots == "published",
     )
 
 

@@ -228,6 +228,7 @@ def test_the_same_run_is_read_back_and_an_unfinished_one_continued(study, root):
         {"loss": "am_softmax", "annealing": True, "accumulation": 2, "optimizer": "sgd", "mask": True, "window": 0.0},
         {
             "loss": "focal",
+            "published_focus": True,
             "window": 30.0,
             "augmentation": "tempo",
             "pooling": "attentive_statistics",

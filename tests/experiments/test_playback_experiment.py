@@ -130,6 +130,7 @@ def test_the_same_run_is_read_back_and_a_killed_one_goes_on(study, tmp_path):
         {"training": "joint", "mixup": 0.3, "cutmix": 1.0, "mix_share": 1.0, "selection": "slots", "playbacks": 2},
         {"freeze_encoder": False, "clip_seconds": 2.0, "views": 2, "selection": "published", "fusion": "mean"},
         {"clip_seconds": 3.0, "selection": "random", "location": "predictions", "size": "small"},
+        {"decoder": "published", "slots": "published", "selection": "published", "playbacks": 2},
     ],
 )
 def test_settings_have_an_effect_and_run(changes, tmp_path):
@@ -175,6 +176,11 @@ def test_whatever_lies_behind_a_run_it_is_read_without_training(study):
         ({"training": "three_step"}, "training is 'three_step'; it must be one of two_step, joint"),
         ({"warm_up": 1.0}, r"warm_up is 1.0; it must be in \[0, 1\)"),
         ({"hop": 0.0}, "hop is 0.0; it must be above 0"),
+        ({"slots": "published"}, "slots is 'published'; it must be ours unless selection is published"),
+        (
+            {"decoder": "published", "fusion": "adaptive_concat", "location": "predictions"},
+            "decoder is 'published'; it must be ours for fusion adaptive_concat of predictions",
+        ),
     ],
 )
 def test_impossible_settings_are_named(changes, message):

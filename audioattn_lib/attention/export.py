@@ -87,8 +87,8 @@ def to_table(
     decimals, joined by ``;`` (empty for a density). ``duration`` counts samples
     at ``sample_rate``. The rest is ours: ``duration_s``, ``location_s``,
     ``deviation_s`` (standard deviation), ``support_start_s``,
-    ``support_stop_s`` (first and last attended instant inside the clip) and
-    ``mass_inside`` (share of the attention that falls inside the clip).
+    ``support_stop_s`` (first and last attended instant of the sound, which
+    begins at 0) and ``mass_inside`` (share of the attention that falls inside the frames of the clip).
 
     Parameters
     ----------
@@ -97,7 +97,7 @@ def to_table(
     labels, predicted, folds
         True class, predicted class and fold of each clip; empty cells when not given.
     durations
-        Seconds of each clip; the span of its frames when not given.
+        Seconds of each clip; by default those of the record, else the span of its frames.
     sample_rate
         Rate in hertz at which ``duration`` counts samples, above 0; 16 kHz in the published table.
 
@@ -205,13 +205,13 @@ def _row(record: AttentionRecord, clip: int) -> dict[str, object]:
         supp = _union(one.density.location[0][one.density.mode_weight[0] > 0] / length, reach)
         if len(one.density.location[0]) == 1:
             sigma_sq = _scale_parameter(float(one.density.alpha[0, 0]), float(reach[0]), variance / length**2)
-    spans = one.support()
+    spans = one.attended()
     return {
         "file_id": one.clips[0],
         "label": "",
         "pred": "",
         "fold": "",
-        "duration_s": length,
+        "duration_s": length if one.durations is None else float(one.durations[0]),
         "mu": (mean - start) / length,
         "var": variance / length**2,
         "sigma_sq": sigma_sq,

@@ -63,7 +63,7 @@ class FrameClock:
         return self.start + np.asarray(position) * np.asarray(n_frames) * self.period
 
 
-_BATCHED = ("n_frames", "weights", "head_weights", "read_weights", "maps", "alignment", "segments")
+_BATCHED = ("n_frames", "weights", "head_weights", "read_weights", "maps", "alignment", "segments", "durations")
 # Fields that are one object for all clips, of arrays with a row a clip
 _OBJECTS: dict[str, type[Density | Regions]] = {"density": Density, "regions": Regions}
 
@@ -110,6 +110,9 @@ class AttentionRecord:
     segments
         Replayed segments as start and end in seconds, in the order of the
         playbacks, NaN where a clip has fewer; shape ``(clips, playbacks, 2)``.
+    durations
+        Length of the sound of each clip in seconds, above 0; shape ``(clips,)``. Frames may begin before the sound
+        and end after it.
     """
 
     mechanism: str = ""
@@ -125,6 +128,7 @@ class AttentionRecord:
     regions: Regions | None = None
     alignment: Array | None = None
     segments: Array | None = None
+    durations: Array | None = None
 
     def __post_init__(self) -> None:
         if self.n_frames is None:
@@ -147,12 +151,15 @@ class AttentionRecord:
             ("maps", 5),
             ("alignment", 3),
             ("segments", 3),
+            ("durations", 1),
         ):
             value = getattr(self, name)
             if value is not None and (value.ndim != dimensions or len(value) != len(count)):
                 raise ValueError(
                     f"{name} has shape {value.shape}; it needs {dimensions} axes, the first of {len(count)}"
                 )
+        if self.durations is not None and not (np.isfinite(self.durations) & (self.durations > 0)).all():
+            raise ValueError("durations holds a number that is not finite and above 0; give the seconds of each sound")
         for name in _OBJECTS:
             value = getattr(self, name)
             if value is not None and len(value.location) != len(count):
@@ -187,9 +194,10 @@ class AttentionRecord:
                 changes[name] = made(*(array[chosen] for array in vars(getattr(self, name)).values()))
         return dataclasses.replace(self, clips=tuple(self.clips[i] for i in chosen), **changes)
 
-    def named(self, clips: Iterable[str]) -> AttentionRecord:
-        """The same record with the identifiers of its clips."""
-        return dataclasses.replace(self, clips=tuple(clips))
+    def named(self, clips: Iterable[str], durations: Array | None = None) -> AttentionRecord:
+        """The same record with the identifiers of its clips, and the seconds of their sounds where they are known."""
+        known = self.durations if durations is None else np.asarray(durations, dtype=np.float64)
+        return dataclasses.replace(self, clips=tuple(clips), durations=known)
 
     def index(self, clip: str) -> int:
         """Position of the clip with this identifier; a ``KeyError`` lists some that exist."""
@@ -207,6 +215,11 @@ class AttentionRecord:
         """Seconds at which the first valid frame of one clip begins and the last one ends."""
         edges = self.clock.edges(self._valid(clip))
         return _to_nanoseconds(edges[0]), _to_nanoseconds(edges[-1])
+
+    def sound(self, clip: int = 0) -> tuple[float, float]:
+        """Seconds at which the sound of one clip begins, which is 0, and ends; with its frames where nobody knows."""
+        stop = self.span(clip)[1] if self.durations is None else _to_nanoseconds(self.durations[clip])
+        return 0.0, max(stop, 0.0)
 
     def saliency(self, clip: int = 0) -> Array:
         r"""How much each valid frame of one clip is attended to: at least 0, sum 1; shape ``(n_frames[clip],)``.
@@ -259,6 +272,16 @@ class AttentionRecord:
         change = np.diff(np.concatenate([[0], attended.astype(np.int8), [0]]))
         starts, stops = np.flatnonzero(change == 1), np.flatnonzero(change == -1)
         return [(_to_nanoseconds(edges[a]), _to_nanoseconds(edges[b])) for a, b in zip(starts, stops, strict=True)]
+
+    def attended(self, clip: int = 0) -> list[tuple[float, float]]:
+        """:meth:`support` without what lies before the sound of the clip begins or after it ends."""
+        return self.within_sound(self.support(clip), clip)
+
+    def within_sound(self, spans: Iterable[tuple[float, float]], clip: int = 0) -> list[tuple[float, float]]:
+        """The parts of intervals in seconds that lie in the sound of one clip, in their order."""
+        low, high = self.sound(clip)
+        inside = [(max(float(a), low), min(float(b), high)) for a, b in spans]
+        return [(a, b) for a, b in inside if b > a]  # none for an interval of NaN
 
     @staticmethod
     def concatenate(records: Sequence[AttentionRecord]) -> AttentionRecord:

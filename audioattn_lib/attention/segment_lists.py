@@ -72,9 +72,10 @@ def list_segments(record: AttentionRecord, labels: Sequence[Sequence[str]] | Non
     found: list[LabelledSegment] = []
     for index, clip in enumerate(record.clips):
         if record.segments is None:
-            spans = record.support(index)
+            spans = record.attended(index)
         else:
-            spans = [(float(a), float(b)) for a, b in record.segments[index] if not math.isnan(a)]
+            played = [(float(a), float(b)) for a, b in record.segments[index] if not math.isnan(a)]
+            spans = record.within_sound(played, index)
         if labels is not None:
             found += [LabelledSegment(clip, label, *span) for label in labels[index] or ("",) for span in spans]
             continue

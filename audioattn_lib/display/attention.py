@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from .style import Theme
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.text import Text
 
 __all__ = ["compare_attention", "draw_curve", "plot_attention"]
 
@@ -217,8 +219,24 @@ def _head(ax: Axes, title: str, note: str, events: Sequence[KnownEvent], theme: 
     """A title on the left and a note on the right, above the brackets of the events."""
     left, right = ax.get_xlim()
     pad = 7 + LANE * lanes(events, right - left)[1]
-    ax.set_title(title, pad=pad)
-    ax.set_title(note, loc="right", fontsize=8, fontweight="normal", color=theme.muted, pad=pad)
+    room = 0.88 * 72 * ax.figure.get_figwidth()  # type: ignore[union-attr]  # points right of the tick labels
+    below = ax.set_title(note, loc="right", fontsize=8, fontweight="normal", color=theme.muted, pad=pad)
+    words = ax.set_title(title, pad=pad)
+    width = _width(words)
+    lines = textwrap.wrap(title, int(len(title) * room / width)) if width > room else [title]
+    if note and width + _width(below) + 8 > room:
+        lines.append(" ")  # titles share one height: an empty line keeps this one above the note
+    words.set_text("\n".join(lines))
+
+
+def _width(text: Text) -> float:
+    """Width of one line of text in points."""
+    from matplotlib.textpath import TextPath
+
+    if not text.get_text():
+        return 0.0
+    size = float(text.get_fontsize())
+    return float(TextPath((0, 0), text.get_text(), size=size, prop=text.get_fontproperties()).get_extents().width)
 
 
 def _name_row(ax: Axes, name: str, note: str, theme: Theme) -> None:

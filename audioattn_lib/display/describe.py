@@ -123,7 +123,7 @@ class Curve:
             reach = "the whole clip above zero"
         elif len(self.support) == 1:
             start, stop = self.support[0]
-            reach = f"support {max(start, 0.0):.2f}–{stop:.2f} s"  # frames may begin just before the sound
+            reach = f"support {start:.2f}–{stop:.2f} s"
         else:
             reach = f"support {self.attended:.2f} s in {len(self.support)} pieces"
         return f"mean {self.mean:.2f} s ± {self.deviation:.2f} s, {reach}"
@@ -146,7 +146,7 @@ def curve(record: AttentionRecord, clip: int = 0, *, title: str = "", points: in
     one = record[clip]
     assert one.n_frames is not None
     start, stop = one.span()
-    support = tuple(one.support())
+    support = one.support()
     mean, variance = moments(one)
     density = one.density
     if density is not None:
@@ -164,7 +164,7 @@ def curve(record: AttentionRecord, clip: int = 0, *, title: str = "", points: in
         times=times,
         values=values,
         over_frames=density is None,
-        support=support,
+        support=tuple(one.attended()),
         unbounded=math.isclose(covered, stop - start, rel_tol=1e-6),
         mean=mean,
         deviation=math.sqrt(max(variance, 0.0)),

@@ -30,6 +30,7 @@ def plot_detection(
     *,
     title: str = "",
     caption: str = "Dots: where both errors are as frequent. Dashed line: chance. Axes are those of a normal deviate.",
+    missing: str = "",
 ) -> Figure:
     """Miss rate over false alarm rate for every threshold, a curve each, on axes of the normal deviate.
 
@@ -39,17 +40,21 @@ def plot_detection(
         Error rates by name, such as :class:`~audioattn_lib.training.verification.DetectionCurve`.
     title, caption
         Text above and below the picture.
+    missing
+        What stands in place of the picture where there are no curves: why there are none.
 
     Raises
     ------
     ValueError
-        When there are no curves.
+        When there are no curves and no reason why.
 
     Notes
     -----
     Martin et al., *The DET curve in assessment of detection task performance*,
     Eurospeech 1997. Book page: ``accents``.
     """
+    if not curves and missing:
+        return Figure({}, missing)
     if not curves:
         raise ValueError("curves is empty; give at least one, by name")
     from scipy import special

@@ -20,6 +20,7 @@ __all__ = ["FeatureMap", "feature_map", "neighbour_axes", "principal_axes"]
 
 _SIZE = (640, 400)
 _MARGIN = 18
+_UNKNOWN = "--aa-unknown:1"
 
 
 @dataclass(frozen=True, repr=False)
@@ -147,7 +148,7 @@ def feature_map(
     points
         Place of each clip, shape ``(clips, 2)``.
     values
-        Number of each clip, which colours it; or the name of its class.
+        Number of each clip, which colours it, NaN where it is unknown (grey); or the name of its class.
     names
         Name of each clip.
     sounds
@@ -170,7 +171,7 @@ def feature_map(
     """
     given = np.asarray(values)
     kinds = sorted(set(given.tolist())) if given.dtype.kind in "UO" else []
-    told_values = [str(value) if kinds else f"{value:.3g}" for value in given.tolist()]
+    told_values = [str(value) if kinds else _number(value) for value in given.tolist()]
     numbers = np.array([kinds.index(value) for value in given.tolist()] if kinds else given, dtype=np.float64)
     xy = np.asarray(points, dtype=np.float64)
     if xy.shape != (len(names), 2) or numbers.shape != (len(names),) or not len(names):
@@ -184,9 +185,11 @@ def feature_map(
     width, height = _SIZE
     low, span = xy.min(axis=0), np.where(np.ptp(xy, axis=0) > 0, np.ptp(xy, axis=0), 1.0)
     place = _MARGIN + (xy - low) / span * (np.array(_SIZE) - 2 * _MARGIN)
-    share = (numbers - numbers.min()) / (np.ptp(numbers) or 1.0)
+    known = numbers[np.isfinite(numbers)]
+    least, most = (float(known.min()), float(known.max())) if len(known) else (np.nan, np.nan)
+    share = (numbers - least) / (most - least or 1.0)
     styles = [
-        _kind(int(number)) if kinds else f"--aa-share:{100 * part:.0f}%"
+        _kind(int(number)) if kinds else _UNKNOWN if np.isnan(number) else f"--aa-share:{100 * part:.0f}%"
         for number, part in zip(numbers, share, strict=True)
     ]
     circles = []
@@ -200,12 +203,16 @@ def feature_map(
         )
     clips = {str(i): data_uri(compress(*sounds[name]), "audio/mpeg") for i, name in enumerate(names) if name in sounds}
     settings = html.escape(json.dumps(clips), quote=True)
+    scaled = ", ".join(kinds) if kinds else f"from {least:.3g} to {most:.3g}" if len(known) else ""
+    coloured = f"coloured by {label} {scaled}" if scaled else f"whose {label} is unknown"
+    missing = len(numbers) - len(known)
+    coloured += f", unknown for {missing}" if scaled and missing else ""
     alt = html.escape(
-        f"Map of {len(names)} clips by {axes[0] or 'the first axis'} and {axes[1] or 'the second axis'}, coloured by "
-        f"{label} {', '.join(kinds) if kinds else f'from {numbers.min():.3g} to {numbers.max():.3g}'}.",
+        f"Map of {len(names)} clips by {axes[0] or 'the first axis'} and {axes[1] or 'the second axis'}, {coloured}.",
         quote=True,
     )
-    key = f"<span>{html.escape(label)} {numbers.min():.3g}</span><i></i><span>{numbers.max():.3g}</span>"
+    key = f"<span>{html.escape(label)} {least:.3g}</span><i></i><span>{most:.3g}</span>" if len(known) else ""
+    key += f'<span><b style="{_UNKNOWN}"></b>{html.escape(label)} unknown</span>' if missing else ""
     if kinds:
         key = "".join(f'<span><b style="{_kind(i)}"></b>{html.escape(kind)}</span>' for i, kind in enumerate(kinds))
     scale = f'<div class="aa-map-scale">{key}<output aria-live="polite"></output></div>'
@@ -217,6 +224,10 @@ def feature_map(
         f'aria-label="{alt}">{"".join(circles)}</svg></div>{scale}{below}</figure>'
     )
     return FeatureMap(markup, f"Map of {len(names)} clips by {label}")
+
+
+def _number(value: float) -> str:
+    return "unknown" if np.isnan(value) else f"{value:.3g}"
 
 
 def _kind(number: int) -> str:

@@ -40,7 +40,8 @@ class Figure:
     Parameters
     ----------
     images
-        The picture as WebP for ``"light"`` and ``"dark"`` pages.
+        The picture as WebP for ``"light"`` and ``"dark"`` pages; empty where there is nothing to draw, and then the
+        words of ``alt`` stand in its place.
     alt
         What the picture shows, in words, for those who do not see it.
     caption
@@ -56,6 +57,8 @@ class Figure:
 
     def html(self) -> str:
         """The picture as a piece of HTML that needs nothing else."""
+        if not self.images:
+            return f'{style_tag("figure")}<p class="audioattn aa-missing mathjax_ignore">{html.escape(self.alt)}</p>'
         from PIL import Image
 
         width = Image.open(io.BytesIO(self.images[LIGHT.name])).width / PIXELS_PER_INCH * PAGE_PIXELS_PER_INCH
@@ -77,6 +80,8 @@ class Figure:
         theme
             ``"light"`` or ``"dark"``.
         """
+        if not self.images:
+            raise ValueError(f"{path}: there is no picture to write. {self.alt}")
         path = Path(path)
         chosen = {each.name: each for each in THEMES}.get(theme)
         if chosen is None:

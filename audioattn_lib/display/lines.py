@@ -39,6 +39,7 @@ def plot_lines(
     height: float = 2.4,
     title: str = "",
     caption: str = "",
+    missing: str = "",
 ) -> Figure:
     """Curves with a legend; each has a colour and a dash of its own.
 
@@ -66,16 +67,20 @@ def plot_lines(
         Of the picture in inches.
     title, caption
         Text above and below the picture.
+    missing
+        What stands in place of the picture where there are no lines: why there are none.
 
     Raises
     ------
     ValueError
-        When there are no lines, or the two arrays of one differ in shape; the message names it.
+        When there are no lines and no reason why, or the two arrays of one differ in shape; the message names it.
 
     Notes
     -----
     Book page: ``from_weights_to_densities``.
     """
+    if not lines and missing:
+        return Figure({}, missing)
     if not lines:
         raise ValueError("lines is empty; give at least one curve by its name")
     curves = {name: _checked(name, line) for name, line in lines.items()}

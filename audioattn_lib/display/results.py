@@ -48,6 +48,7 @@ def plot_results(
     label: str = "Accuracy",
     title: str = "",
     caption: str = "Lines are 95 % intervals.",
+    missing: str = "",
 ) -> Figure:
     """Score of each system with its interval; references in grey, the lowest of them as a line across.
 
@@ -62,11 +63,15 @@ def plot_results(
         Name of the score.
     title, caption
         Text above and below the picture.
+    missing
+        What stands in place of the picture where the table is empty: why it is.
 
     Notes
     -----
     Book page: ``urban_sound``.
     """
+    if missing and table.empty:
+        return Figure({}, missing)
     require(table, ("score", "low", "high"))
     names = [str(name) for name in table.index]
     scores = table[["score", "low", "high"]].to_numpy(dtype=float)
@@ -299,6 +304,7 @@ def plot_evidence(
     *,
     title: str = "",
     caption: str | None = None,
+    missing: str = "",
 ) -> Figure:
     """Where each mechanism looks and whether its network uses it, beside uniform and random attention.
 
@@ -311,11 +317,15 @@ def plot_evidence(
         ``Study.evidence_table()`` returns.
     title, caption
         Text above and below the picture; by default the latter explains the signs.
+    missing
+        What stands in place of the picture where the table is empty: why it is.
 
     Notes
     -----
     Book page: ``urban_sound``.
     """
+    if missing and table.empty:
+        return Figure({}, missing)
     require(table, ("measure", "value", "uniform", "random"))
     swaps = "swapped" in table and bool(table["swapped"].notna().any())
     if caption is None:

@@ -25,7 +25,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..attention import export
 from ..attention.record import AttentionRecord, FrameClock
 from ..data.feature_table import FeatureTable
 from ..data.files import cache_directory
@@ -47,6 +46,7 @@ from ..training.verification import Trials
 from .accents_config import OPTIMIZERS, Config
 from .accents_corpus import CORPUS_FIELDS, Prepared, build_sound_front_end, prepare, whole_utterances, windows
 from .accents_evidence import Encoded, carriers
+from .attention_files import keep_attention
 from .classification import evidence, predictions_table, score_predictions, validate
 from .corpus import load_checked
 from .directories import make_once, open_run, resolve_fold
@@ -167,12 +167,12 @@ def _train(config: Config, prepared: Prepared, directory: RunDirectory, device: 
     if not config.epochs:
         keep_as_they_are(model.to(device).eval(), lambda network: validate(network, valid), directory, about)
     logits, embeddings, record = embed(model, test)
-    record = record.named(prepared.manifest.ids[i] for i in split.test)
-    export.save_npz(record, directory.path / "attention.npz")
-    export.save_csv(record, directory.path / "attention.csv")
+    targets, folds = prepared.targets[split.test], [config.fold] * len(split.test)
+    table = predictions_table(prepared.manifest, split.test, logits, targets, classes=prepared.classes)
+    record = keep_attention(directory, prepared.manifest, split.test, record, table, folds)
     events = carriers(prepared.manifest, split.test)
     measured, curves = evidence(
-        model.decide, Encoded(model, test), record, events, prepared.speakers[split.test], config.seed
+        model.decide, Encoded(model, test), record, events, prepared.units[split.test], config.seed
     )
     directory.write_curves(curves)
     more: dict[str, Any] = {"n_parameters": sum(p.numel() for p in model.parameters()), "evidence": measured}
@@ -303,7 +303,7 @@ def study(
     ]
     baselines = [baseline(dataclasses.replace(config, fold=fold, seed=numbers[0]), root) for fold in folds]
     runs = run_all(run, configs, root, shown=("pooling", "fold", "seed"))
-    groups = dict(zip(prepared.manifest.ids, prepared.speakers, strict=True))
+    groups = dict(zip(prepared.manifest.ids, prepared.units, strict=True))
     titles = {name: pooling.title for name, pooling in POOLINGS.items()}
     return Study(tuple(runs), tuple(baselines), groups, by="pooling", titles=titles)
 
@@ -405,7 +405,7 @@ def _finish(
     save_embeddings(directory, clips, cast("NDArray[np.float32]", embeddings), labels, speakers)
     table = predictions_table(prepared.manifest, rows, logits, targets, classes=prepared.classes)
     directory.write_table("predictions.csv", table)
-    scores = score_predictions(prepared.classes, logits, targets, speakers)
+    scores = score_predictions(prepared.classes, logits, targets, prepared.units[rows])
     verified = verify(embeddings, trials, seed)
     directory.write_json(
         "metrics.json", {**scores, "verification": verified, "closed_set": prepared.closed_set, **more}

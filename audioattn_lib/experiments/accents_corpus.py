@@ -41,22 +41,46 @@ CORPUS_FIELDS = ("data", "target", "closed_set", "unknown", "sample_rate", "n_me
 
 @dataclass(frozen=True)
 class Prepared(PreparedCorpus):
-    """A corpus ready for training: class names, a class for each clip (-1 for the unknown one), and who speaks."""
+    """A corpus ready for training.
+
+    Parameters
+    ----------
+    classes
+        Names of the classes.
+    targets
+        Class of each clip; -1 for the unknown one.
+    speakers
+        Who speaks in each clip; ``""`` throughout where the corpus does not say so.
+    units
+        What must not be counted twice, for each clip: its speaker, else its group, else the clip itself.
+    closed_set
+        Whether speakers of the test are heard in training.
+    """
 
     classes: tuple[str, ...]
     targets: Tensor
     speakers: NDArray[np.str_]
+    units: NDArray[np.str_]
     closed_set: bool
+
+    @property
+    def unit(self) -> str:
+        """What :attr:`units` are: ``"speakers"``, ``"groups"`` or ``"clips"``."""
+        table = self.manifest.table
+        return "speakers" if "speaker" in table else "groups" if "group" in table else "clips"
 
     def describe(self) -> str:
         """The corpus in a few sentences."""
         minutes = float(np.sum(self.manifest.durations)) / 60
         text = f"**{self.manifest.name}**: {len(self.manifest)} clips, {minutes:.0f} minutes, "
-        text += f"{len(self.classes)} classes, {len(np.unique(self.speakers))} speakers, "
+        text += f"{len(self.classes)} classes, {self.who}, "
         text += f"{len(fold_names(self.manifest))} test folds."
         if self.manifest.name == "accents":
             text += " Every voice is synthetic, made by this library, and the accents stand for no place."
-        if self.closed_set:
+        if self.unit != "speakers":
+            text += f" It does not say who speaks: intervals are over {self.unit}, speakers are verified only with a "
+            text += "list of trials, and a speaker may be heard both in training and in the test."
+        elif self.closed_set:
             text += " Speakers of the test are heard in training too: a closed set."
         return text
 
@@ -113,10 +137,11 @@ def _prepare(
     store = FeatureStore.build(manifest, front_end, cache_directory() / "features", device=select_device(device))
     position = {name: number for number, name in enumerate(classes)}
     table = manifest.table
-    speakers = table["speaker"] if "speaker" in table else table["group"] if "group" in table else table["file_name"]
+    units = next(table[name] for name in ("speaker", "group", "file_name") if name in table)
+    speakers = table["speaker"] if "speaker" in table else [""] * len(table)
     targets = torch.tensor([position.get(label, -1) for label in table["label"]])
-    names = np.asarray(speakers, dtype=np.str_)
-    return Prepared(manifest, store, front_end, manifest.content_hash(), classes, targets, names, closed_set)
+    who, together = (np.asarray(names, dtype=np.str_) for names in (speakers, units))
+    return Prepared(manifest, store, front_end, manifest.content_hash(), classes, targets, who, together, closed_set)
 
 
 def _aim(manifest: Manifest, target: str, closed_set: bool) -> Manifest:
@@ -151,7 +176,7 @@ def whole_utterances(prepared: Prepared, rows: NDArray[np.int64], config: Config
 def windows(prepared: Prepared, rows: NDArray[np.int64], config: Config, device: torch.device) -> WindowLoader:
     """Windows of a sample of the utterances: what is trained on."""
     options: dict[str, Any] = {
-        "speakers": prepared.speakers,
+        "speakers": prepared.units,
         "most": config.clips_per_speaker or None,
         "is_balanced": config.balanced,
     }

@@ -18,7 +18,8 @@ from torch.nn import functional as F
 
 from ..attention.record import AttentionRecord
 from ..data.manifest import Manifest
-from ..training import faithfulness, metrics, statistics
+from ..training import faithfulness, metrics, ranking, statistics
+from ..training.intervals import Interval
 
 __all__ = [
     "classification_loss",
@@ -113,18 +114,28 @@ def predictions_table(
 def score_predictions(
     classes: Sequence[str], logits: Tensor, targets: Tensor, groups: NDArray[np.str_]
 ) -> dict[str, Any]:
-    """Scores of the predictions, with an interval over groups of clips, and chance beside them."""
+    """Scores of the predictions, and ``interval``, over groups of clips, ``of`` the first of them.
+
+    That is accuracy with one class a clip, and mean average precision with several.
+    """
     truth = targets.numpy()
     if targets.ndim == 1:
         scores = metrics.classification_metrics(truth, logits.softmax(dim=1).numpy(), classes)
         correct = logits.argmax(dim=1).numpy() == truth
+        score = "accuracy"
+        interval = statistics.bootstrap_interval(correct.astype(np.float64), groups=groups)
     else:
-        scores = metrics.multilabel_metrics(truth, logits.sigmoid().numpy(), classes)
-        correct = ((logits > 0).numpy() == (truth > 0.5)).all(axis=1)
-    interval = statistics.bootstrap_interval(correct.astype(np.float64), groups=groups)
+        probabilities = logits.sigmoid().numpy()
+        scores = metrics.multilabel_metrics(truth, probabilities, classes)
+        right = ((logits > 0).numpy() == (truth > 0.5)).all(axis=1)
+        scores["all_labels_right"] = float(right.mean())
+        score = "mean_average_precision"
+        interval = Interval(np.nan, np.nan, 0.95, "no clip has a label", np.nan)
+        if truth.any():
+            interval = ranking.mean_average_precision_interval(truth, probabilities, groups=groups)
     return {
         **scores,
-        "interval": {"low": interval.low, "high": interval.high, "level": interval.level},
+        "interval": {"of": score, "low": interval.low, "high": interval.high, "level": interval.level},
         "n_clips": len(truth),
         "n_groups": len(np.unique(groups)),
     }

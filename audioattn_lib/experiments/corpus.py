@@ -15,7 +15,7 @@ from ..audio.features import LogMel
 from ..audio.kaldi_mel import KaldiMel
 from ..audio.magnitude_mel import MagnitudeMel
 from ..data.corpora import load
-from ..data.manifest import Event, Manifest
+from ..data.manifest import UNKNOWN, Event, Manifest
 from ..data.store import FeatureStore
 from ..errors import ConfigError
 
@@ -52,6 +52,8 @@ class Clip:
     @property
     def title(self) -> str:
         """The label for people: several classes joined by commas, underscores as spaces."""
+        if self.label == UNKNOWN:
+            return "unknown"
         return self.label.replace(";", ", ").replace("_", " ")
 
     @property
@@ -147,6 +149,16 @@ class PreparedCorpus:
         """What must not be counted twice, for each clip: its recording or speaker, or the clip itself."""
         table = self.manifest.table
         return np.asarray(table["group"] if "group" in table else table["file_name"], dtype=np.str_)
+
+    @property
+    def who(self) -> str:
+        """Who speaks, counted for people: speakers where the corpus names them, and otherwise only what it names."""
+        table = self.manifest.table
+        if "speaker" in table:
+            return f"{table['speaker'].nunique()} speakers"
+        if "group" not in table:
+            return "speakers unknown"
+        return f"{table['group'].nunique()} groups (speakers or recordings)"
 
     @property
     def clock(self) -> FrameClock:

@@ -43,8 +43,9 @@ def regress_features(
         A row for each development clip (predicted by a model that has not seen it) and each test clip: ``clip``,
         ``split``, ``label``, ``predicted``, and ``rounded`` to the whole numbers of the labels' range.
     metrics : dict
-        Scores of the test clips with intervals over groups, Spearman's correlation of rounded predictions and of the
-        development clips, chance, and how the regression came about. Without test labels, no scores of test clips.
+        Scores of the test clips with intervals over groups, Spearman's correlation of rounded predictions, chance, and
+        how the regression came about. Without test labels, no scores of test clips. ``devel`` has the same scores of
+        the development clips; the complexity was chosen on these, so they are optimistic.
 
     Raises
     ------
@@ -94,12 +95,14 @@ def regress_features(
             continue
         truth, groups = part.values[rows], np.array(part.groups)[rows] if all(part.groups) else None
         rounded = predictions.loc[predictions["split"] == name, "rounded"].to_numpy()[rows]
-        fine, coarse = (regression_metrics(truth, p)["spearman"] or 0.0 for p in (predicted[rows], rounded))
+        scores = score_regression(truth, predicted[rows], groups=groups)
+        scores["spearman_rounded"] = coarse = regression_metrics(truth, rounded)["spearman"] or 0.0
+        heard = train.values if name == "devel" else labels
+        scores["chance"] = chance_regression(truth, heard)
         if name == "devel":
-            metrics |= {"devel_spearman": fine, "devel_spearman_rounded": coarse}
+            metrics |= {"devel": scores, "devel_spearman": scores["spearman"], "devel_spearman_rounded": coarse}
         else:
-            scores = score_regression(truth, predicted[rows], groups=groups)
-            metrics |= scores | {"spearman_rounded": coarse, "chance": chance_regression(truth, labels)}
+            metrics |= scores
     return predictions, metrics | {
         "n_features": table.width,
         "complexity": found.complexity,

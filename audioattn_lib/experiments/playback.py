@@ -21,7 +21,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ..attention import export
 from ..attention.record import AttentionRecord, FrameClock
 from ..data.loading import Batch, BatchLoader
 from ..data.splits import Split, split_clips
@@ -33,6 +32,7 @@ from ..training.baseline import linear_baseline, summary_features
 from ..training.checkpoint import load_best
 from ..training.distributed import leave_to_main
 from ..training.run_directory import Run, RunDirectory
+from .attention_files import keep_attention
 from .classification import classification_loss, label_events, predictions_table, score_predictions
 from .corpus import Clip
 from .directories import make_once, open_run, resolve_fold
@@ -270,12 +270,12 @@ def _where(
     record = AttentionRecord(
         mechanism=config.selection,
         clock=FrameClock(*prepared.front_end.clock),
-        clips=tuple(heard.clips.tolist()),
         n_frames=prepared.front_end.count_frames(samples).numpy(),
         segments=segments,
     )
-    export.save_npz(record, directory.path / "attention.npz")
-    export.save_csv(record, directory.path / "attention.csv")
+    rows, logits = split.test, torch.as_tensor(heard.logits)
+    predictions = predictions_table(prepared.manifest, rows, logits, prepared.targets[rows])
+    record = keep_attention(directory, prepared.manifest, rows, record, predictions, [config.fold] * len(rows))
     events = label_events(prepared.manifest, split.test)
     table = faithfulness.evaluate(record, events, groups=prepared.groups[split.test], seed=config.seed)
     durations = samples.numpy() / config.sample_rate
@@ -341,6 +341,11 @@ def study(
     chosen = choose(selections, SELECTIONS, "selection")
     if "event_onsets" not in prepared.manifest.table:
         chosen = [name for name in chosen if name != "oracle"]
+        if not chosen:
+            raise ConfigError(
+                f"selections is oracle alone, but {prepared.manifest.name} does not say when its events are; add "
+                f"another of {', '.join(SELECTIONS)}"
+            )
     numbers = choose_numbers("seeds", seeds, int, "whole numbers from 0")
     # the baseline has no seed of its own, and its validation clips are those of the first
     baselines = [baseline(dataclasses.replace(config, selection="none", seed=numbers[0]), root)]

@@ -51,6 +51,30 @@ class PlaybackStudy(Study):
     titles: Mapping[str, str] = field(default_factory=lambda: TITLES)
     encoders: tuple[Run, ...] = ()
 
+    @property
+    def unmeasured(self) -> str:
+        """Why nobody can say whether the right parts were played back; empty where it was measured."""
+        if any(run.metrics.get("where") for run in self.runs):
+            return ""
+        return self.plays_nothing_back or (
+            "The corpus does not say when its events are, so nobody can say whether the right parts were played back. "
+            "Times of events are the columns event_labels, event_onsets and event_offsets of a metadata.csv."
+        )
+
+    @property
+    def plays_nothing_back(self) -> str:
+        """Why there are no playbacks to show; empty where there are some."""
+        if any(name != "none" for name in self.names):
+            return ""
+        return f"{self._title('none')} plays nothing back; add other names to selections."
+
+    @property
+    def no_encoders(self) -> str:
+        """Why the encoder alone was not tested; empty where it was."""
+        if self.encoders:
+            return ""
+        return "Encoder and decoder were trained at once, so there is no encoder alone to test."
+
     def heard(self, name: str) -> list[Listened]:
         """What the networks that choose in this way heard of the test clips, one a seed."""
         return [Listened.load(run) for run in self._of(name)]

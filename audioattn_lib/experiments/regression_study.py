@@ -67,6 +67,22 @@ class RegressionStudy:
         """Systems that were compared, in the order of the runs."""
         return list(dict.fromkeys(str(run.config["system"]) for run in self.runs))
 
+    @property
+    def part(self) -> str:
+        """Clips that are scored: ``"test"``, or ``"devel"`` where no test clip has a label."""
+        return "test" if all("spearman" in run.metrics for run in (*self.runs, self.baseline)) else "devel"
+
+    @property
+    def unmeasured(self) -> str:
+        """What this corpus does not let anybody measure, in sentences; empty where all is measured."""
+        if self.part == "test":
+            return ""
+        return (
+            "No test clip has a label, so no score of the test can be measured. The scores are those of the "
+            "development clips, predicted by a regression that did not see them; its complexity was chosen on them, "
+            "so the scores are optimistic. The predictions of the test clips are in predictions.csv of each run."
+        )
+
     def title(self, name: str) -> str:
         """What to call a system, the baseline or chance."""
         return self.titles.get(name, _REFERENCES.get(name, name))
@@ -114,16 +130,16 @@ class RegressionStudy:
         return str(losses.loc[kept].sort_values().index[(len(kept) - 1) // 2])
 
     def predictions(self, name: str) -> pd.DataFrame:
-        """Labelled test clips of a system: ``label`` and ``predicted`` as numbers, by clip; means over seeds."""
-        tables = [_scored(run) for run in self._of(name)]
+        """Scored clips of a system: ``label`` and ``predicted`` as numbers, by clip; means over seeds."""
+        tables = [_scored(run, self.part) for run in self._of(name)]
         joined = pd.concat(tables)
         return joined.groupby(level=0, sort=False).mean().loc[tables[0].index]
 
     def table(self) -> pd.DataFrame:
         """The results: a row for each system, then the linear baseline and chance.
 
-        Columns: ``runs``; ``score``, Spearman's correlation on the test clips, and its 95 % interval ``low`` to
-        ``high`` over groups, both means over seeds (an interval is that of one run, not narrower for having
+        Columns: ``runs``; ``score``, Spearman's correlation on the clips of :attr:`part`, and its 95 % interval ``low``
+        to ``high`` over groups, both means over seeds (an interval is that of one run, not narrower for having
         several); ``deviation`` over seeds; the other scores as means over seeds; ``difference`` to the linear
         baseline with its interval and the p-value of a paired permutation test, the largest over seeds, corrected for
         the number of systems (Holm). Chance gives every clip the median label: its interval is where correlations
@@ -132,8 +148,8 @@ class RegressionStudy:
         rows = {name: self._row(self._of(name)) for name in (*self.names, BASELINE)}
         for name, found in self._against(self.names, BASELINE).items():
             rows[name] |= found
-        chance = self.baseline.metrics["chance"]
-        permuted = [run.metrics["permutation"] for run in self.runs]
+        chance = self._scores(self.baseline)["chance"]
+        permuted = [self._scores(run)["permutation"] for run in self.runs]
         rows["chance"] = {
             "runs": 0,
             "score": 0.0,
@@ -157,12 +173,14 @@ class RegressionStudy:
             shown["features"] = "" if pd.isna(row["n_features"]) else f"{row['n_features']:.0f}"
             rows[self.title(str(name))] = shown
         table = pd.DataFrame.from_dict(rows, orient="index")
+        if self.part == "devel":
+            table = table.drop(columns=_COLUMNS["devel_spearman"])
         return table.loc[:, (table != "").any()]
 
     def seed_table(self) -> pd.DataFrame:
         """Spearman's correlation of each seed alone: a row a system by title, a column a seed."""
         rows = {
-            self.title(name): {f"seed {run.config['seed']}": run.metrics["spearman"] for run in self._of(name)}
+            self.title(name): {f"seed {run.config['seed']}": self._scores(run)["spearman"] for run in self._of(name)}
             for name in self.names
         }
         return pd.DataFrame.from_dict(rows, orient="index")
@@ -198,10 +216,10 @@ class RegressionStudy:
         others = self._of(other)
         found = []
         for number, run in enumerate(self._of(name)):
-            a, b = _scored(run), _scored(others[number % len(others)])
+            a, b = (_scored(one, self.part) for one in (run, others[number % len(others)]))
             if set(a.index) != set(b.index):
                 missing = sorted(set(a.index) ^ set(b.index))
-                raise RunError(f"{name} and {other} were tested on different clips, such as {', '.join(missing[:5])}")
+                raise RunError(f"{name} and {other} were scored on different clips, such as {', '.join(missing[:5])}")
             b = b.loc[a.index]
             groups = [self.groups[str(clip)] for clip in a.index]
             found.append(
@@ -214,9 +232,11 @@ class RegressionStudy:
         table = self.table()
         first = table.loc[self.names].sort_values("score", ascending=False).iloc[0]
         best = str(first.name)
+        on = "" if self.part == "test" else " on the development clips"
         text = [
-            f"Of {len(self.names)} systems, **{self.title(best)}** scores highest: "
-            f"a rank correlation of {first['score']:.2f} (95 % interval {first['low']:.2f} to {first['high']:.2f})."
+            *([self.unmeasured] if self.unmeasured else []),
+            f"Of {len(self.names)} systems, **{self.title(best)}** scores highest{on}: "
+            f"a rank correlation of {first['score']:.2f} (95 % interval {first['low']:.2f} to {first['high']:.2f}).",
         ]
         for name in self.names:
             row = table.loc[name]
@@ -227,7 +247,7 @@ class RegressionStudy:
                 f"{self.title(name)} is {what} the linear baseline "
                 f"({row['difference']:+.2f}, {row['difference_low']:+.2f} to {row['difference_high']:+.2f})."
             )
-        told = (run.metrics["note"].split("; ") for run in (*self.runs, self.baseline))
+        told = (self._scores(run)["note"].split("; ") for run in (*self.runs, self.baseline))
         text += [
             f"{note[:1].upper()}{note[1:]}." for note in dict.fromkeys(note for notes in told for note in notes if note)
         ]
@@ -243,14 +263,18 @@ class RegressionStudy:
     def _of(self, name: str) -> list[Run]:
         return [self.baseline] if name == BASELINE else [run for run in self.runs if run.config["system"] == name]
 
-    @staticmethod
-    def _row(runs: list[Run]) -> dict[str, Any]:
-        scores = [float(run.metrics["spearman"]) for run in runs]
-        intervals = [run.metrics["intervals"]["spearman"] for run in runs]
+    def _scores(self, run: Run) -> dict[str, Any]:
+        """Scores of the clips of :attr:`part`."""
+        return run.metrics if self.part == "test" else run.metrics["devel"]
+
+    def _row(self, runs: list[Run]) -> dict[str, Any]:
+        found = [run.metrics | self._scores(run) for run in runs]
+        scores = [float(one["spearman"]) for one in found]
+        intervals = [one["intervals"]["spearman"] for one in found]
         row: dict[str, Any] = {"runs": len(runs), "score": float(np.mean(scores))}
         row |= {end: float(np.mean([interval[end] for interval in intervals])) for end in ("low", "high")}
         row["deviation"] = float(np.std(scores, ddof=1)) if len(scores) > 1 else np.nan
-        return row | {name: float(np.mean([run.metrics[name] for run in runs])) for name in _MEANS}
+        return row | {name: float(np.mean([one[name] for one in found])) for name in _MEANS}
 
     def _against(self, names: Sequence[str], other: str) -> dict[str, dict[str, float]]:
         """Differences of systems to another, with intervals and corrected p-values, by column of :meth:`table`."""
@@ -283,10 +307,10 @@ def _two_digits(value: float, sign: str = "") -> str:
     return f"{round(value, 2) + 0.0:{sign}.2f}"  # no minus before a zero
 
 
-def _scored(run: Run) -> pd.DataFrame:
-    """Labelled test clips of a run by clip: ``label`` and ``predicted`` as numbers."""
+def _scored(run: Run, part: str) -> pd.DataFrame:
+    """Labelled clips of one part of a run by clip: ``label`` and ``predicted`` as numbers."""
     table = run.predictions
-    chosen = table[(table["split"] == "test") & (table["label"] != UNKNOWN)]
+    chosen = table[(table["split"] == part) & (table["label"] != UNKNOWN)]
     if not len(chosen):
-        raise RunError(f"{run.path}: no test clip has a label, so there is nothing to compare")
+        raise RunError(f"{run.path}: no {part} clip has a label, so there is nothing to compare")
     return chosen.set_index("clip")[["label", "predicted"]].astype(float)

@@ -22,7 +22,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ..attention import export
 from ..attention.record import AttentionRecord
 from ..errors import ConfigError
 from ..models.ensemble import Ensemble
@@ -37,6 +36,7 @@ from ..training.domains import domain_scores
 from ..training.loop import fit, select_device
 from ..training.run_directory import Run, RunDirectory
 from ..training.settings import TrainingSettings
+from .attention_files import keep_attention
 from .classification import predict, predictions_table, score_predictions, validate
 from .corpus import Clip
 from .directories import make_once, open_directory
@@ -169,11 +169,13 @@ def _train(config: Config, prepared: Prepared, directory: RunDirectory, device: 
                 "epochs is 0 without pretrained: the weights are as drawn, and their scores are those of chance"
             )
         keep_as_they_are(model.to(device).eval(), evaluate, directory, about)
-    chosen = split.test[:: max(len(split.test) // _RECORDED, 1)][:_RECORDED]
+    recorded = slice(None, None, max(len(split.test) // _RECORDED, 1))
+    chosen = split.test[recorded][:_RECORDED]
     logits = _logits(model, prepared, split.test, config, device)
     record = predict(model, prepared.loader(chosen, config, device))[1]
-    if not record.is_empty:
-        export.save_npz(record.named(prepared.manifest.ids[i] for i in chosen), directory.path / "attention.npz")
+    some = logits[recorded][:_RECORDED]
+    table = predictions_table(prepared.manifest, chosen, some, prepared.targets[chosen])
+    keep_attention(directory, prepared.manifest, chosen, record, table, list(prepared.tests[chosen]))
     count = sum(p.numel() for p in scaled.parameters())
     return _finish(directory, prepared, logits, {"n_parameters": count})
 

@@ -15,7 +15,6 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from ..attention import export
 from ..attention.maps import entmax
 from ..attention.record import FrameClock
 from ..attention.variants import VARIANTS as MECHANISMS
@@ -31,6 +30,7 @@ from ..training.loop import fit, select_device
 from ..training.run_directory import Run, RunDirectory
 from ..training.schedules import Constant
 from ..training.settings import TrainingSettings
+from .attention_files import keep_attention
 from .autoencoding import Rebuilding, extract, measure_losses, record_alignments
 from .corpus import Clip
 from .directories import make_once, open_run
@@ -153,8 +153,7 @@ def _train(config: Config, directory: RunDirectory, device: torch.device) -> Run
     write_features(table, directory.path / FEATURES)
     shown = prepared.split.test[:N_ALIGNMENTS]
     record = record_alignments(model, loader(shown), rebuilding)
-    if not record.is_empty:
-        export.save_npz(record.named(prepared.manifest.ids[i] for i in shown), directory.path / "attention.npz")
+    keep_attention(directory, prepared.manifest, shown, record, None, ["test"] * len(shown))
     clips = {"clip": table.ids, "split": table.splits, "label": table.labels, "predicted": ""}
     directory.write_table("predictions.csv", pd.DataFrame(clips | {"loss": losses[:, 0], "free_loss": losses[:, 1]}))
     rebuilt = {}

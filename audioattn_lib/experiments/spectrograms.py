@@ -53,9 +53,11 @@ class Prepared(PreparedCorpus):
         minutes = float(np.sum(manifest.durations)) / 60
         counts = f"{len(self.split.train)} train, {len(self.split.valid)} develop, {len(self.split.test)} test"
         text = f"**{manifest.name}**: {len(manifest)} clips, {minutes:.0f} minutes ({counts}), "
-        if "group" in manifest.table:
-            text += f"{len(np.unique(self.groups))} speakers, "
-        text += f"labels from {known.min():g} to {known.max():g}."
+        text += f"{self.who}, labels from {known.min():g} to {known.max():g}."
+        missing = {name: int((~np.isfinite(self.values[rows])).sum()) for name, rows in self.parts.items()}
+        told = [f"{count} of {len(self.parts[name])} {name} clips" for name, count in missing.items() if count]
+        if told:
+            text += f" No label is known of {', '.join(told)}: they are predicted and not scored."
         if manifest.name == "voices":
             text += " Every voice is synthetic, made by this library, and how tired it is is known."
         return text
@@ -72,10 +74,10 @@ class Prepared(PreparedCorpus):
         return DecibelScaling(threshold, max(float(self.store[int(row)].max()) for row in self.split.train))
 
     def sounds(self, names: Sequence[str], count: int = 16) -> dict[str, tuple[NDArray[np.float32], int]]:
-        """Samples and rate of some of these clips, evenly spaced along their labels."""
+        """Samples and rate of some of these clips, evenly spaced along their labels; of any where no label is known."""
         place = {name: row for row, name in enumerate(self.manifest.ids)}
         known = [name for name in names if np.isfinite(self.values[place[name]])]
-        ordered = sorted(known, key=lambda name: float(self.values[place[name]]))
+        ordered = sorted(known, key=lambda name: float(self.values[place[name]])) or list(names)
         chosen = np.unique(np.linspace(0, len(ordered) - 1, min(count, len(ordered))).round().astype(int))
         return {ordered[i]: self.manifest.read_audio(place[ordered[i]], self.front_end.sample_rate) for i in chosen}
 

@@ -26,7 +26,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ..attention import export
 from ..attention.expectations import GaussianBasis
 from ..attention.pooling import ContinuousAttention
 from ..attention.record import FrameClock
@@ -45,6 +44,7 @@ from ..training.loop import fit, select_device
 from ..training.run_directory import Run, RunDirectory
 from ..training.schedules import Triangular
 from ..training.settings import TrainingSettings
+from .attention_files import keep_attention
 from .classification import (
     classification_loss,
     evidence,
@@ -376,9 +376,9 @@ def _train(config: Config, prepared: Prepared, directory: RunDirectory, device: 
     if not config.epochs:
         keep_as_they_are(model.to(device).eval(), lambda network: validate(network, valid), directory, about)
     logits, record = predict(model, _loader(prepared, split.test, config, device))
-    record = record.named(prepared.manifest.ids[i] for i in split.test)
-    export.save_npz(record, directory.path / "attention.npz")
-    export.save_csv(record, directory.path / "attention.csv")
+    table = predictions_table(prepared.manifest, split.test, logits, prepared.targets[split.test])
+    folds = [config.fold] * len(table)
+    record = keep_attention(directory, prepared.manifest, split.test, record, table, folds)
     batches = _loader(prepared, split.test, config, device)
     events = label_events(prepared.manifest, split.test)
     measured, curves = evidence(model, batches, record, events, prepared.groups[split.test], config.seed)

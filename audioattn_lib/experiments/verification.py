@@ -27,9 +27,11 @@ __all__ = [
     "EMBEDDINGS",
     "detection_curves",
     "embedding_map",
+    "heard_in_map",
     "list_trials",
     "load_embeddings",
     "save_embeddings",
+    "unmeasured",
     "verification_table",
     "verify",
 ]
@@ -37,6 +39,10 @@ __all__ = [
 EMBEDDINGS = "embeddings.npz"
 N_TRIALS = 5000
 """Most trials of each kind."""
+_LINKED = "groups of utterances that the trials link"
+_MOST_SOUNDS = 24
+_FEW = 4
+"""Clips that t-SNE needs."""
 
 
 def save_embeddings(
@@ -85,22 +91,28 @@ def list_trials(listed: str, clips: Sequence[str], speakers: NDArray[Any], seed:
         A list of VoxCeleb trials; or the lists of clients and impostors, joined
         by a comma; or nothing, for all pairs (at most 5,000 of either kind).
     clips, speakers
-        Name and speaker of each clip. Names in lists may leave out a folder in
-        front and the extension.
+        Name and speaker of each clip, ``""`` throughout where speakers are unknown. Names in lists may leave out a
+        folder in front and the extension.
     seed
         Draws from too many pairs.
 
     Returns
     -------
     Trials or None
-        None where no list is given and no speaker has two clips, or there is one alone.
+        None where no list is given and speakers are unknown, no speaker has two clips, or there is one alone. Where
+        speakers are unknown, intervals of a list are over groups of utterances: those that its pairs of one speaker
+        link, directly or through others.
 
     Raises
     ------
     ManifestError
         When a list names a clip that is not among the tested ones, or has one kind of trial only.
     """
+    speakers = np.asarray(speakers, dtype=np.str_)
+    unknown = not (speakers != "").any()
     if not listed:
+        if unknown:
+            return None
         names, counts = np.unique(speakers, return_counts=True)
         return make_trials(speakers, most=N_TRIALS, seed=seed) if len(names) > 1 and counts.max() > 1 else None
     files = [name.strip() for name in listed.split(",")]
@@ -120,7 +132,19 @@ def list_trials(listed: str, clips: Sequence[str], speakers: NDArray[Any], seed:
             "test on the split that the list is of"
         )
     rows = np.array([[position[name] for name in pair] for pair in wanted], dtype=np.int64)
-    return Trials(rows[:, 0], rows[:, 1], is_same, np.asarray(speakers, dtype=np.str_))
+    first, second = rows.T
+    if unknown:
+        return Trials(first, second, is_same, _linked(first[is_same], second[is_same], len(clips)), _LINKED)
+    return Trials(first, second, is_same, speakers)
+
+
+def _linked(first: NDArray[np.int64], second: NDArray[np.int64], n: int) -> NDArray[np.str_]:
+    """Group of each of ``n`` utterances: pairs of one speaker are in one group."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    links = coo_array((np.ones(len(first)), (first, second)), shape=(n, n))
+    return connected_components(links, directed=False)[1].astype(np.str_)
 
 
 def verify(embeddings: NDArray[np.floating[Any]], trials: Trials | None, seed: int = 0) -> dict[str, Any] | None:
@@ -132,7 +156,7 @@ def verification_table(study: Study) -> pd.DataFrame:
     """Equal error rate (``score``, ``low``, ``high``) and detection cost of each compared, of the baseline, by chance.
 
     Means over runs, with the intervals over speakers that the runs' own average to; ``deviation`` over runs, and the
-    trials and speakers of one seed.
+    trials and speakers of one seed, NaN where speakers are unknown.
     """
     rows: dict[str, dict[str, Any]] = {}
     for name in (*study.names, BASELINE):
@@ -150,7 +174,7 @@ def verification_table(study: Study) -> pd.DataFrame:
                 "min_detection_cost": float(np.mean([one["min_detection_cost"] for one in found])),
                 "deviation": float(np.std(rates, ddof=1)) if len(rates) > 1 else np.nan,
                 "trials": sum(one["trials"] for one in folds.values()),
-                "speakers": sum(one["speakers"] for one in folds.values()),
+                "speakers": sum(np.nan if one["speakers"] is None else one["speakers"] for one in folds.values()),
             }
     rows["chance"] = {"runs": 0, "score": 0.5, "low": np.nan, "high": np.nan, "min_detection_cost": 1.0}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis(study.by)
@@ -169,6 +193,30 @@ def detection_curves(study: Study) -> dict[str, DetectionCurve]:
     return curves
 
 
+def unmeasured(study: Study) -> str:
+    """Why no speaker can be verified, in sentences; empty where trials were scored."""
+    if any(run.metrics.get("verification") for run in study.runs):
+        return ""
+    if not any((load_embeddings(run)["speakers"] != "").any() for run in study.runs):
+        return (
+            "The corpus does not say who speaks, so no speaker can be verified and no equal error rate measured. Give "
+            "a metadata.csv with a column speaker, or lists of trials: settings = {'trials': 'clients.lst, "
+            "impostors.lst'}."
+        )
+    return (
+        "No two test clips are of one speaker, or all are of one, so there is no pair to verify and no equal error "
+        "rate. Give several test clips of several speakers."
+    )
+
+
+def heard_in_map(places: pd.DataFrame, most: int = _MOST_SOUNDS) -> list[str]:
+    """At most ``most`` clips of :func:`embedding_map` to hear: one a speaker, any where speakers are unknown."""
+    known = places[places["speaker"] != ""].drop_duplicates("speaker")
+    clips = list(known["clip"]) or list(places["clip"])
+    chosen = np.unique(np.linspace(0, len(clips) - 1, min(most, len(clips))).round().astype(int))
+    return [str(clips[i]) for i in chosen]
+
+
 def embedding_map(run: Run, method: str = "tsne", seed: int = 0) -> pd.DataFrame:
     """Embeddings of the test clips in the plane: columns ``clip``, ``label``, ``speaker``, ``x``, ``y``.
 
@@ -178,24 +226,24 @@ def embedding_map(run: Run, method: str = "tsne", seed: int = 0) -> pd.DataFrame
         A run that kept embeddings.
     method
         ``"tsne"`` of the directions (distances between far groups have no
-        meaning), or ``"pca"``, their two widest directions.
+        meaning), or ``"pca"``, their two widest directions, which are taken of fewer than four clips too.
     seed
         Of t-SNE.
     """
     kept = load_embeddings(run)
     x = kept["embeddings"].astype(np.float64)
     x = x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
-    if method == "pca":
-        from sklearn.decomposition import PCA
-
-        plane = PCA(2, random_state=seed).fit_transform(x)
-    elif method == "tsne":
+    if method not in ("tsne", "pca"):
+        raise ValueError(f"method is {method!r}; it must be tsne or pca")
+    if method == "pca" or len(x) < _FEW:
+        left, strengths, _ = np.linalg.svd(x - x.mean(axis=0), full_matrices=False)
+        found = (left * strengths)[:, :2]
+        plane = np.pad(found, ((0, 0), (0, 2 - found.shape[1])))
+    else:
         from sklearn.manifold import TSNE
 
         perplexity = min(30.0, max(2.0, (len(x) - 1) / 3))
         plane = TSNE(2, perplexity=perplexity, init="pca", metric="cosine", random_state=seed).fit_transform(x)
-    else:
-        raise ValueError(f"method is {method!r}; it must be tsne or pca")
     columns = {"clip": kept["clips"], "label": kept["labels"], "speaker": kept["speakers"]}
     return pd.DataFrame({**columns, "x": plane[:, 0], "y": plane[:, 1]})
 

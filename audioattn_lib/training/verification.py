@@ -73,13 +73,16 @@ class Trials:
     is_same
         True where one speaker said both.
     speakers
-        Speaker of every utterance that rows refer to.
+        Speaker of every utterance that rows refer to; where speakers are unknown, what is resampled in their place.
+    unit
+        What ``speakers`` holds, for people: ``"speakers"``, or what stands in their place.
     """
 
     first: NDArray[np.int64]
     second: NDArray[np.int64]
     is_same: NDArray[np.bool_]
     speakers: NDArray[np.str_]
+    unit: str = "speakers"
 
     def __len__(self) -> int:
         return len(self.is_same)
@@ -260,7 +263,7 @@ def verification_metrics(
     Returns
     -------
     dict
-        ``trials``, ``same``, ``speakers``; ``equal_error_rate`` and
+        ``trials``, ``same``, ``speakers`` (None where they are unknown); ``equal_error_rate`` and
         ``min_detection_cost``; ``threshold`` of equal errors; ``intervals`` of
         both scores. Chance is an equal error rate of 0.5 and a cost of 1.
 
@@ -281,7 +284,7 @@ def verification_metrics(
         usable = ((weights * ordered.is_same).sum(1) > 0) & ((weights * ~ordered.is_same).sum(1) > 0)
         rates = ordered.rates(weights[usable])
         found.append((_crossing(*rates), _least_cost(*rates, *costs)))
-    method = f"percentile bootstrap over {len(names)} speakers"
+    method = f"percentile bootstrap over {len(names)} {trials.unit}"
     intervals = {}
     for position, name in enumerate(("equal_error_rate", "min_detection_cost")):
         drawn = np.concatenate([part[position] for part in found])
@@ -290,7 +293,7 @@ def verification_metrics(
     return {
         "trials": len(trials),
         "same": int(trials.is_same.sum()),
-        "speakers": len(names),
+        "speakers": len(names) if trials.unit == "speakers" else None,
         "equal_error_rate": float(estimates[0]),
         "min_detection_cost": float(estimates[1]),
         "threshold": float(ordered.thresholds[int(np.argmin(np.abs(miss[0] - false_alarm[0])))]),

@@ -8,6 +8,7 @@ from scipy import integrate
 
 from audioattn_lib.attention import export
 from audioattn_lib.attention.record import AttentionRecord
+from audioattn_lib.attention.segment_lists import list_segments
 
 PUBLISHED = ["file_id", "label", "pred", "duration", "fold", "mu", "var", "sigma_sq", "supp", "alpha"]
 
@@ -23,9 +24,24 @@ def test_positions_and_seconds_agree(record):
     table = export.to_table(record)
     for clip, row in table.iterrows():
         start, stop = record.span(clip)
+        assert row["support_start_s"] >= 0, "a sound begins at 0, though its frames may begin before"
         assert row["location_s"] == pytest.approx(start + row["mu"] * (stop - start))
         assert row["deviation_s"] == pytest.approx(np.sqrt(row["var"]) * (stop - start))
         assert start <= row["support_start_s"] <= row["support_stop_s"] <= stop
+
+
+def test_times_end_where_the_sound_ends(record, tmp_path):
+    durations = np.array([1.0, 0.95])
+    known = record.named(record.clips, durations)
+    np.testing.assert_allclose(export.to_table(known)["duration_s"], durations)
+    assert export.to_table(known, sample_rate=8000)["duration"].tolist() == [8000, 7600]
+    back = AttentionRecord.load(export.save_npz(known, tmp_path / "a.npz"))
+    joined = AttentionRecord.concatenate([back[0], back[1]])
+    np.testing.assert_array_equal(joined.durations, durations)
+    for one in list_segments(joined):
+        assert 0 <= one.start < one.stop <= durations[record.clips.index(one.clip)]
+    with pytest.raises(ValueError, match="durations holds a number that is not finite and above 0"):
+        record.named(record.clips, np.array([1.0, np.nan]))
 
 
 @pytest.mark.parametrize("kind", ["gaussian", "triweight", "parabola", "mixture"])

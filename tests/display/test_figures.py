@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from handmade import CLOCK, EVENTS, FRAMES, HOSTILE, KINDS, make_record, require_offline
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.text import Text
 from PIL import Image
 
 from audioattn_lib import display
@@ -209,6 +211,41 @@ def test_epochs_that_were_not_validated_leave_no_hole_in_a_curve(monkeypatch):
     history = _history().assign(valid_loss=[1.1, np.nan, 0.4])
     display.plot_training(history, scores=["loss"])
     assert ([1, 3], [1.1, 0.4]) in drawn
+
+
+def test_where_nothing_can_be_drawn_words_say_why(tmp_path):
+    why = "Nobody knows <when>."
+    empty = pd.DataFrame(columns=["score", "low", "high"])
+    for made in (
+        display.plot_evidence(pd.DataFrame(), missing=why),
+        display.plot_detection({}, missing=why),
+        display.plot_results(empty, missing=why),
+        display.plot_lines({}, x_label="x", y_label="y", alt="nothing", missing=why),
+    ):
+        assert "Nobody knows &lt;when&gt;." in made.html()
+        assert "<img" not in made.html()
+        with pytest.raises(ValueError, match="there is no picture to write. Nobody knows"):
+            made.save(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("words", ["audio/fold1/101415-3-0-2.wav: dog_bark, and behind it the rain", "x" * 90, "short"])
+def test_a_title_and_the_note_beside_it_do_not_touch(words, features, monkeypatch):
+    drawn = []
+    monkeypatch.setattr("audioattn_lib.display.attention.render", lambda draw, *rest: drawn.append(draw))
+    levels, frequencies = features
+    display.plot_attention(make_record("sparsemax"), features=levels, frequencies=frequencies, title=words)
+    made = drawn[0](LIGHT)
+    FigureCanvasAgg(made).draw()
+    ax = made.axes[0]
+    title, note = (
+        next(t for t in ax.get_children() if isinstance(t, Text) and t.get_text().strip() and start in t.get_text())
+        for start in (words[:5], "mean ")
+    )
+    # an empty line below the title belongs to the note
+    below = title.get_window_extent().height / (1 + title.get_text().count("\n")) * title.get_text().endswith("\n ")
+    box, other = title.get_window_extent(), note.get_window_extent()
+    assert box.x1 < other.x0 or box.y0 + below > other.y1 - 1
+    assert box.x1 <= made.bbox.x1
 
 
 def test_a_picture_without_words_is_an_error():

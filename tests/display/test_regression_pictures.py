@@ -86,6 +86,15 @@ def test_points_with_a_sound_are_buttons_and_all_points_say_what_they_are():
     require_offline(page)
 
 
+def test_a_point_whose_number_is_unknown_says_so_and_has_no_number():
+    shown = feature_map([[0, 0], [1, 1]], [np.nan, 5], ["a", "b"], {}, label="tiredness").markup
+    assert "a, tiredness unknown" in shown
+    assert "from 5 to 5, unknown for 1" in shown
+    nobody = feature_map([[0, 0], [1, 1]], [np.nan, np.nan], ["a", "b"], {}, label="tiredness").markup
+    assert "whose tiredness is unknown" in nobody
+    assert "nan" not in nobody + shown
+
+
 def test_names_of_clips_stay_text():
     page = feature_map([[0, 0]], [1], [HOSTILE], {HOSTILE: TONE}, label=HOSTILE, axes=(HOSTILE, ""), caption=HOSTILE)
     assert "<script>alert" not in page.html()

@@ -11,7 +11,7 @@ from audioattn_lib.data import corpora
 from audioattn_lib.data.lists import write_trials
 from audioattn_lib.data.manifest import Manifest
 from audioattn_lib.errors import ConfigError, ManifestError, RunError
-from audioattn_lib.experiments import accents, accents_corpus
+from audioattn_lib.experiments import accents, accents_corpus, published
 from audioattn_lib.experiments.accents import Config
 from audioattn_lib.experiments.accents_corpus import whole_utterances, windows
 from audioattn_lib.experiments.accents_evidence import carriers
@@ -24,7 +24,7 @@ from audioattn_lib.experiments.verification import (
     verification_table,
 )
 from audioattn_lib.training.checkpoint import load_best
-from audioattn_lib.training.verification import equal_error_rate, make_trials, score_trials
+from audioattn_lib.training.verification import equal_error_rate, make_trials, score_trials, verification_metrics
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +50,21 @@ def test_a_run_leaves_everything_behind(study):
     } <= files
     assert run.metrics["closed_set"] is False
     assert set(run.history) >= {"valid_macro_f1", "valid_error", "valid_loss"}
+
+
+def test_attention_csv_says_what_was_predicted_and_ends_where_the_sound_ends(study):
+    run = study.select("double_multi_head")
+    table = pd.read_csv(run.path / "attention.csv", dtype=str)
+    assert list(table["file_id"]) == list(run.predictions["clip"])
+    assert list(table["label"]) == list(run.predictions["label"])
+    assert list(table["pred"]) == list(run.predictions["predicted"])
+    assert set(table["fold"]) == {"1"}
+    durations = dict(zip(*(lambda m: (m.ids, m.durations))(accents.prepare(Config.smoke()).manifest), strict=True))
+    known = np.array([durations[clip] for clip in table["file_id"]])
+    np.testing.assert_allclose(table["duration_s"].astype(float), known)
+    assert (table["duration"].astype(int) == np.rint(16000 * known)).all()
+    assert (table["support_start_s"].astype(float) >= 0).all()
+    assert (table["support_stop_s"].astype(float) <= known + 1e-9).all()
 
 
 def test_what_is_said_of_a_table_comes_with_its_number_of_seeds(study):
@@ -201,6 +216,52 @@ def test_trials_may_come_from_lists(study, tmp_path):
     assert accents.run(config, tmp_path).metrics["verification"]["trials"] == 2
 
 
+def test_without_speakers_files_are_not_counted_as_speakers(study, tmp_path):
+    kept = load_embeddings(study.select("mean"))
+    clips, unknown = list(kept["clips"]), np.array([""] * 10)
+    assert list_trials("", clips, unknown) is None, "nobody says who speaks"
+    pairs = [(0, 1), (1, 2), (3, 4), (0, 3)]
+    named = [(clips[a], clips[b]) for a, b in pairs]
+    write_trials(tmp_path / "c", tmp_path / "i", named, [True, True, True, False])
+    trials = list_trials(f"{tmp_path / 'c'}, {tmp_path / 'i'}", clips, unknown)
+    assert len(set(trials.speakers[:3])) == 1, "pairs of one speaker link three utterances"
+    assert len(set(trials.speakers)) == 7
+    found = verification_metrics(score_trials(kept["embeddings"], trials), trials)
+    assert found["speakers"] is None
+    assert "over 7 groups of utterances" in found["intervals"]["equal_error_rate"]["method"]
+
+
+def test_a_corpus_says_who_speaks_or_that_nobody_knows(a_corpus):
+    config = a_corpus()
+    assert "15 speakers" in accents.prepare(config).describe()
+    config = a_corpus(speaker=None)
+    prepared = accents.prepare(config)
+    assert "15 groups (speakers or recordings)" in prepared.describe()
+    assert "intervals are over groups" in prepared.describe()
+    assert set(prepared.speakers) == {""}
+    config = a_corpus(speaker=None, group=None)
+    prepared = accents.prepare(config)
+    assert "speakers unknown" in prepared.describe()
+    assert (prepared.unit, len(set(prepared.units))) == ("clips", 30)
+    config = dataclasses.replace(a_corpus(), closed_set=True)
+    assert len(set(accents.prepare(config).speakers)) == 15
+
+
+def test_published_figures_stand_beside_those_of_the_runs(study):
+    table = published.accents_table(study)
+    assert table["published"].tolist() == ["+6.09 %", "+5.23 %"]
+    assert table["here"].tolist() == ["", ""], "neither of the two poolings was run"
+    rates = [run["verification"]["equal_error_rate"] for run in study.runs]  # mean and double, seed by seed
+    renamed = [
+        dataclasses.replace(run, config={**run.config, "pooling": run.config["pooling"].replace("mean", "multi_head")})
+        for run in study.runs
+    ]
+    gains = [(rates[i] - rates[i + 1]) / rates[i] for i in (0, 2)]
+    told = published.accents_table(dataclasses.replace(study, runs=tuple(renamed)))["here"].iloc[1]
+    assert told == f"{100 * np.mean(gains):+.1f} % ({100 * min(gains):+.1f} to {100 * max(gains):+.1f})"
+    assert "cannot be compared" in published.why_accents(study, "accents")
+
+
 @pytest.mark.parametrize("method", ["pca", "tsne"])
 def test_a_map_has_a_place_for_every_clip(study, method):
     run = study.select("mean")
@@ -282,7 +343,7 @@ def a_corpus(monkeypatch):
     whole = corpora.load(*["accents"], speakers_per_accent=3, clips_per_speaker=2, n_folds=3, duration=(1.0, 1.2))
 
     def change(**columns):
-        table = whole.table.assign(**columns)
+        table = whole.table.assign(**columns).drop(columns=[name for name, value in columns.items() if value is None])
         monkeypatch.setattr(accents_corpus, "load_corpus", lambda data: Manifest(whole.root, table, "changed"))
         accents_corpus._prepare.cache_clear()
         return Config.smoke()

@@ -156,6 +156,10 @@ def test_a_folder_of_your_own_with_one_class_a_clip(tmp_path):
     assert study.score_title == "Accuracy"
     assert len(study.table()) == 4
     assert len(study.localisation()) == 0
+    assert "does not say when its events are" in study.unmeasured
+    assert (study.no_encoders, study.plays_nothing_back) == ("", "")
+    with pytest.raises(ConfigError, match="selections is oracle alone"):
+        experiment.study(config, "oracle", "0", tmp_path / "runs")
     with pytest.raises(ConfigError, match="selection is 'oracle', but .* does not say when its events are"):
         experiment.run(dataclasses.replace(config, selection="oracle", mixup=0.0), tmp_path / "runs")
 

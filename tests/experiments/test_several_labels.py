@@ -37,6 +37,14 @@ def test_mean_average_precision_leads(study):
     assert table["all_labels_right"].iloc[:3].between(0, 1).all()
 
 
+def test_the_interval_belongs_to_the_score_that_it_names(study):
+    for run in (*study.runs, *study.baselines):
+        interval = run["interval"]
+        assert interval["of"] == "mean_average_precision"
+        assert interval["low"] <= run["mean_average_precision"] <= interval["high"]
+        assert run["all_labels_right"] == (run.predictions["label"] == run.predictions["predicted"]).mean()
+
+
 def test_pages_show_it(study):
     assert "mean average precision" in study.verdict()
     assert "nan" not in display.results_table(study.table(), label=study.score_title).markup

@@ -15,7 +15,7 @@ from audioattn_lib.data.feature_table import FeatureTableError
 from audioattn_lib.data.loading import BatchLoader
 from audioattn_lib.data.table_files import read_features, write_features
 from audioattn_lib.errors import ConfigError, ManifestError, RunError
-from audioattn_lib.experiments import sleepiness, sleepiness_encoders
+from audioattn_lib.experiments import published, sleepiness, sleepiness_encoders
 from audioattn_lib.experiments.autoencoding import Rebuilding
 from audioattn_lib.experiments.sleepiness import Config
 from audioattn_lib.models.seq2seq import NETWORKS
@@ -287,6 +287,32 @@ def test_unknown_test_labels_are_predicted_and_not_scored(corpus, tmp_path):
     run = sleepiness.run(tiny(corpus(list(zip(labels, PARTS, strict=True)))), tmp_path)
     assert "spearman" not in run.metrics
     assert len(run.predictions.query("split == 'test'")) == 3
+
+
+def test_without_test_labels_a_study_scores_the_development_clips_and_says_so(corpus, tmp_path, study):
+    labels = ["?" if part == "test" else number for number, part in enumerate(PARTS)]
+    config = tiny(corpus(list(zip(labels, PARTS, strict=True))))
+    blind = sleepiness.study(config, "seq2seq_bi_bi_fc", "0", tmp_path)
+    assert (blind.part, study.part) == ("devel", "test")
+    assert "No test clip has a label" in blind.unmeasured
+    assert blind.verdict().startswith(blind.unmeasured)
+    assert study.unmeasured == ""
+    only = blind.runs[0]
+    assert blind.table().loc["seq2seq_bi_bi_fc", "score"] == only["devel_spearman"] == only["devel"]["spearman"]
+    assert list(blind.predictions("linear").index) == list(only.predictions.query("split == 'devel'")["clip"])
+    assert "on devel" not in blind.summary()
+    assert "No label is known of 3 of 3 test clips" in sleepiness.prepare(config).describe()
+    assert published.sleepiness_table(blind)["here, test"].tolist() == ["", "", ""]
+
+
+def test_published_figures_stand_beside_those_of_the_runs(study):
+    table = published.sleepiness_table(study)
+    assert table["published, test"].tolist() == ["0.311", "0.359", "0.367"]
+    assert table["published, devel"].tolist() == ["0.324", "0.283", "0.320"]
+    runs = [run["spearman"] for run in study.runs if run.config["system"] == "fusion"]
+    assert table.loc["Fusion", "here, test"] == f"{np.mean(runs):.3f}"
+    assert "cannot be compared" in published.why_sleepiness("voices")
+    assert "can be compared" in published.why_sleepiness("sleepiness")
 
 
 def test_short_clips_and_labels_that_are_no_numbers_are_named(corpus, tmp_path):

@@ -180,7 +180,8 @@ def generate(options: AccentsOptions, cache: str | Path | None = None, *, progre
 def _rows(options: AccentsOptions) -> Iterator[tuple[Sound, dict[str, object]]]:
     for number, clip in enumerate(compose(options)):
         name = f"audio/{clip.speaker}-{number % options.clips_per_speaker:03d}.flac"
-        row = {"file_name": name, "label": clip.accent, "fold": clip.fold, "group": clip.speaker}
+        row = {"file_name": name, "label": clip.accent, "fold": clip.fold}
+        row |= {"group": clip.speaker, "speaker": clip.speaker}
         yield clip.utterance.samples, row | describe(clip.utterance, clip.voice, clip.delivery)
 
 

@@ -134,7 +134,8 @@ def generate(options: VoicesOptions, cache: str | Path | None = None, *, progres
 def _rows(options: VoicesOptions) -> Iterator[tuple[Sound, dict[str, object]]]:
     for number, clip in enumerate(compose(options)):
         name = f"audio/{clip.speaker}-{number % options.clips_per_speaker:03d}.flac"
-        row = {"file_name": name, "label": f"{clip.tiredness:.2f}", "split": clip.split, "group": clip.speaker}
+        row = {"file_name": name, "label": f"{clip.tiredness:.2f}", "split": clip.split}
+        row |= {"group": clip.speaker, "speaker": clip.speaker}
         yield clip.utterance.samples, row | describe(clip.utterance, clip.voice, clip.delivery)
 
 

@@ -1,0 +1,76 @@
+"""Every chapter runs on every corpus as distributed that its loader accepts, and refuses the others in words."""
+
+import importlib
+
+import pytest
+from in_process import run_cells
+from layouts import LAYOUTS
+
+from audioattn_lib.batch.strict_yaml import read_yaml
+from audioattn_lib.data.splits import fold_names
+from audioattn_lib.errors import AudioAttnError
+from audioattn_lib.experiments import EXPERIMENTS
+
+CHAPTERS = {
+    "urban_sound": "urban_sound",
+    "urban_sound_results": "urban_sound",
+    "index": "urban_sound",
+    "sleepiness": "sleepiness",
+    "sleepiness_results": "sleepiness",
+    "accents": "accents",
+    "accents_results": "accents",
+    "scenes_and_instruments": "scenes_and_instruments",
+    "playback": "playback",
+}
+"""Experiment of each chapter."""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("every_corpus")
+
+
+@pytest.fixture(scope="module")
+def corpus(folder):
+    """From the name of a layout to its text for ``data``; each corpus is made once."""
+    made: dict[str, str] = {}
+
+    def find(name: str) -> str:
+        if name not in made:
+            made[name] = LAYOUTS[name](folder / name)
+        return made[name]
+
+    return find
+
+
+@pytest.fixture
+def page(root, folder, corpus):
+    """From the names of a chapter and a layout to what the chapter shows; None where its loader refuses the corpus."""
+
+    def show(chapter: str, layout: str):
+        experiment = CHAPTERS[chapter]
+        module = importlib.import_module(EXPERIMENTS[experiment])
+        settings = dict(LAYOUTS[layout].settings.get(experiment, {}))
+        try:
+            prepared = module.prepare(module.Config.preset("smoke", data=corpus(layout), **settings))
+        except AudioAttnError:
+            if experiment in LAYOUTS[layout].experiments:
+                raise
+            return None
+        parameters = read_yaml(root / "notebooks" / "book.yml").data[chapter]["smoke"]
+        parameters |= {"data": corpus(layout), "settings": settings, "runs": str(folder / "runs")}
+        if experiment == "urban_sound":
+            parameters |= {"attentions": "softmax, parabola", "folds": fold_names(prepared.manifest)[0]}
+        return run_cells(root / "notebooks" / f"{chapter}.ipynb", parameters)
+
+    return show
+
+
+@pytest.mark.parity
+@pytest.mark.notebook
+@pytest.mark.slow
+@pytest.mark.parametrize("chapter", CHAPTERS)
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_chapter_runs_on_every_corpus_that_it_accepts(layout, chapter, page):
+    found = page(chapter, layout)
+    assert found is None or found.shown

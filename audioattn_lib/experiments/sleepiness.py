@@ -25,7 +25,7 @@ import numpy as np
 
 from ..data.feature_table import FeatureTable, fuse
 from ..data.loading import BatchLoader
-from ..errors import ConfigError
+from ..errors import ConfigError, ManifestError
 from ..models.seq2seq import NETWORKS
 from ..training.baseline import summary_features
 from ..training.distributed import leave_to_main
@@ -195,7 +195,14 @@ def study_thresholds(
 def _autoencode_all(
     config: Config, networks: str | Iterable[str], seeds: str | int | Iterable[Any], root: str | Path
 ) -> dict[tuple[str, int], list[Run]]:
-    """A trained autoencoder for every network and seed."""
+    """A trained autoencoder for every network and seed, of a corpus with numbers to predict from their features."""
+    prepared = prepare(config)
+    for part in ("train", "devel"):
+        if not np.isfinite(prepared.values[prepared.parts[part]]).any():
+            raise ManifestError(
+                f"{prepared.manifest.name}: no {part} clip has a label, so no regression can be fitted and no network "
+                "compared. Give labels in a metadata.csv; an autoencoder alone, made with autoencode, needs none"
+            )
     names = choose(networks, tuple(NETWORKS), "network")
     chosen = [(name, seed) for seed in choose_numbers("seeds", seeds, int, "whole numbers from 0") for name in names]
     configs = [dataclasses.replace(config, network=name, seed=seed) for name, seed in chosen]

@@ -53,7 +53,7 @@ class Prepared(PreparedCorpus):
         minutes = float(np.sum(manifest.durations)) / 60
         counts = f"{len(self.split.train)} train, {len(self.split.valid)} develop, {len(self.split.test)} test"
         text = f"**{manifest.name}**: {len(manifest)} clips, {minutes:.0f} minutes ({counts}), "
-        text += f"{self.who}, labels from {known.min():g} to {known.max():g}."
+        text += f"{self.who}, " + (f"labels from {known.min():g} to {known.max():g}." if len(known) else "no labels.")
         missing = {name: int((~np.isfinite(self.values[rows])).sum()) for name, rows in self.parts.items()}
         told = [f"{count} of {len(self.parts[name])} {name} clips" for name, count in missing.items() if count]
         if told:

@@ -23,6 +23,7 @@ CHAPTERS = {
     "playback": "playback",
 }
 """Experiment of each chapter."""
+FEWER = {"sleepiness_results": {"thresholds": "60", "seeds": "0"}, "accents_results": {"heads": "2", "seeds": "0"}}
 
 
 @pytest.fixture(scope="module")
@@ -45,23 +46,26 @@ def corpus(folder):
 
 @pytest.fixture
 def page(root, folder, corpus):
-    """From the names of a chapter and a layout to what the chapter shows; None where its loader refuses the corpus."""
+    """From the names of a chapter and a layout to what the chapter shows; None where it refuses the corpus in words."""
 
     def show(chapter: str, layout: str):
         experiment = CHAPTERS[chapter]
         module = importlib.import_module(EXPERIMENTS[experiment])
         settings = dict(LAYOUTS[layout].settings.get(experiment, {}))
+        smoke = read_yaml(root / "notebooks" / "book.yml").data
+        # a page of results reads the runs of its chapter
+        parameters = {name: smoke[chapter][name] for name in smoke[chapter].keys() & smoke[experiment].keys()}
+        parameters |= {"data": corpus(layout), "settings": settings, "runs": str(folder / "runs")}
+        parameters |= FEWER.get(chapter, {})
         try:
             prepared = module.prepare(module.Config.preset("smoke", data=corpus(layout), **settings))
+            if experiment == "urban_sound":
+                parameters |= {"attentions": "softmax, parabola", "folds": fold_names(prepared.manifest)[0]}
+            return run_cells(root / "notebooks" / f"{chapter}.ipynb", parameters)
         except AudioAttnError:
             if experiment in LAYOUTS[layout].experiments:
                 raise
             return None
-        parameters = read_yaml(root / "notebooks" / "book.yml").data[chapter]["smoke"]
-        parameters |= {"data": corpus(layout), "settings": settings, "runs": str(folder / "runs")}
-        if experiment == "urban_sound":
-            parameters |= {"attentions": "softmax, parabola", "folds": fold_names(prepared.manifest)[0]}
-        return run_cells(root / "notebooks" / f"{chapter}.ipynb", parameters)
 
     return show
 

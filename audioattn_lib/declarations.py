@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
+import reprlib
 import types
 import typing
 from collections.abc import Collection
@@ -94,12 +95,18 @@ def _described(kind: Any) -> str:
 
 
 def shorten(value: Any) -> str:
-    """``repr`` of a value for a message, of at most 100 characters."""
+    """``repr`` of a value for a message, of about 100 characters: some items, three levels."""
     try:
-        shown = repr(value)
+        shown = _SHORT.repr(value)
     except Exception:  # more digits than Python writes
         return f"of type {type(value).__name__}"
-    return shown if len(shown) <= 100 else f"{shown[:100]}..."
+    return shown if len(shown) <= 120 else f"{shown[:120]}..."
+
+
+_SHORT = reprlib.Repr()
+_SHORT.maxlevel = 3
+_SHORT.maxstring = _SHORT.maxlong = _SHORT.maxother = 100
+_SHORT.maxtuple = _SHORT.maxlist = _SHORT.maxdict = 8
 
 
 def _wrong(name: str, value: Any, allowed: str) -> ConfigError:

@@ -8,9 +8,12 @@ It lies below all floors, as :mod:`audioattn_lib.errors` does.
 from __future__ import annotations
 
 import contextlib
+import functools
+import hashlib
 import json
 import os
 import secrets
+import socket
 import stat
 import time
 from collections.abc import Iterator
@@ -18,9 +21,20 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-__all__ = ["explain", "parse_json", "read_bounded", "remove_leftovers", "write_text", "write_whole"]
+__all__ = [
+    "explain",
+    "is_left",
+    "owner",
+    "parse_json",
+    "read_bounded",
+    "remove_leftovers",
+    "short_name",
+    "write_text",
+    "write_whole",
+]
 
 _PREFIX: Final = ".writing-"
+_LONGEST_NAME: Final = 200
 _STALE_SECONDS: Final = 24 * 3600.0
 MOST_BYTES: Final = 1 << 28
 """Most bytes that a file of settings or results may have: 256 MiB."""
@@ -42,7 +56,7 @@ def write_whole(path: str | Path) -> Iterator[Path]:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     # The suffix says the format to whoever fills it; the name is short where that of the file is as long as it may be.
-    temporary = path.with_name(f"{_PREFIX}{secrets.token_hex(8)}{path.suffix[:40]}")
+    temporary = path.with_name(f"{_PREFIX}{owner()}-{secrets.token_hex(4)}{path.suffix[:40]}")
     os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
     try:
         yield temporary
@@ -62,22 +76,46 @@ def write_text(path: str | Path, text: str) -> None:
         temporary.write_bytes(text.encode())
 
 
-def remove_leftovers(folder: str | Path, *, older_than: float = _STALE_SECONDS) -> None:
-    """Remove what killed processes were writing in a folder.
+def remove_leftovers(folder: str | Path) -> None:
+    """Remove what killed processes were writing in a folder, which may be missing.
 
-    Parameters
-    ----------
-    folder
-        May be missing.
-    older_than
-        Seconds since the last change; 0 only where no other process can be writing.
+    Files of processes that live are left alone. Those of another machine, which cannot be asked, are removed a day
+    after their last change.
     """
-    now = time.time()
     with contextlib.suppress(OSError):
         for left in Path(folder).glob(f"{_PREFIX}*"):
             with contextlib.suppress(OSError):
-                if not older_than or now - left.stat().st_mtime > older_than:
+                machine, _, rest = left.name.removeprefix(_PREFIX).partition("-")
+                if is_left(machine, rest.partition("-")[0], left):
                     left.unlink(missing_ok=True)
+
+
+def is_left(machine: str, process: str, path: Path) -> bool:
+    """Whether what a process made at ``path`` was left by its death; both are told by a name as :func:`owner` gives."""
+    if machine == _machine() and process.isdecimal():
+        try:
+            os.kill(int(process), 0)
+        except ProcessLookupError:
+            return True
+        except (OSError, OverflowError):
+            return False
+        return False
+    return time.time() - path.stat().st_mtime > _STALE_SECONDS
+
+
+def owner() -> str:
+    """Machine and number of the process, as a part of a name."""
+    return f"{_machine()}-{os.getpid()}"
+
+
+@functools.cache
+def _machine() -> str:
+    """A short name of where process numbers mean the same: the host, its start, and the container."""
+    parts = [socket.gethostname()]
+    with contextlib.suppress(OSError):
+        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii"))
+        parts.append(os.readlink("/proc/self/ns/pid"))
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:6]
 
 
 def read_bounded(path: str | Path, most_bytes: int = MOST_BYTES) -> bytes:
@@ -92,12 +130,12 @@ def read_bounded(path: str | Path, most_bytes: int = MOST_BYTES) -> bytes:
     """
     # Opening a pipe waits for whoever writes to it.
     with open(path, "rb", opener=lambda name, flags: os.open(name, flags | getattr(os, "O_NONBLOCK", 0))) as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
             raise ValueError("no regular file")
-        content = file.read(most_bytes + 1)
-    if len(content) > most_bytes:
-        raise ValueError(f"more than {most_bytes} bytes")
-    return content
+        if status.st_size > most_bytes:
+            raise ValueError(f"more than {most_bytes} bytes")
+        return file.read()
 
 
 def parse_json(content: bytes) -> Any:
@@ -106,6 +144,18 @@ def parse_json(content: bytes) -> Any:
         return json.loads(content.decode("utf-8"))
     except RecursionError:
         raise ValueError("nested too deeply") from None
+
+
+def short_name(name: str) -> str:
+    """``name`` where a file may be called so with some ending; else its beginning and a hash of all of it.
+
+    File systems take 255 bytes.
+    """
+    encoded = name.encode(errors="surrogateescape")
+    if len(encoded) <= _LONGEST_NAME:
+        return name
+    told = hashlib.sha256(encoded).hexdigest()[:16]
+    return f"{encoded[: _LONGEST_NAME - 17].decode(errors='ignore')}-{told}"
 
 
 def explain(error: Exception) -> str:

@@ -8,7 +8,7 @@ describes a batch of clips; ``record[i]`` describes one, with the same type.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -321,17 +321,38 @@ class AttentionRecord:
     def load(cls, path: str | Path) -> AttentionRecord:
         """Read the record that ``to_arrays`` describes from an ``.npz`` file; no pickles are read."""
         try:
-            with np.load(path, allow_pickle=False) as file:
-                arrays = {name: file[name] for name in file.files}
+            arrays = load_arrays(path)
         except FileNotFoundError:
             raise RunError(f"{path}: no such attention file") from None
         except Exception as error:  # numpy and zipfile raise a dozen kinds for a damaged archive
             raise RunError(f"{path}: not a readable attention file ({error}); export it again") from error
+        try:
+            return cls._from_arrays(arrays)
+        except KeyError as error:
+            raise RunError(f"{path}: the array {error} is missing; export it again") from error
+        except (TypeError, ValueError, OverflowError, IndexError) as error:
+            raise RunError(f"{path}: the arrays do not fit together ({error}); export it again") from error
+
+    @classmethod
+    def _from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> AttentionRecord:
+        for name, array in arrays.items():
+            if name not in ("mechanism", "clips") and array.dtype.kind not in "fiub":
+                raise ValueError(f"{name} is of type {array.dtype}; it must be numbers")
         fields: dict[str, Any] = {name: arrays.get(name) for name in (*_BATCHED, "frequencies")}
         for name, made in _OBJECTS.items():
             if f"{name}_location" in arrays:
                 fields[name] = made(*(arrays[f"{name}_{field.name}"] for field in dataclasses.fields(made)))
+        if arrays["clock"].shape != (2,) or not np.isfinite(arrays["clock"]).all():
+            raise ValueError(f"clock is {arrays['clock']}; it must be period and start in seconds")
         period, start = arrays["clock"]
+        if arrays["clips"].ndim != 1 or fields["n_frames"] is None:
+            raise ValueError("clips is no list of names, or n_frames is missing")
+        longest = max(arrays["n_frames"].max(initial=0), 0)
+        for name in ("weights", "maps", "alignment", "read_weights"):
+            if fields.get(name) is not None and fields[name].ndim and fields[name].shape[-1] < longest:
+                raise ValueError(f"{name} has {fields[name].shape[-1]} frames, n_frames says {longest}")
+        if arrays["n_frames"].dtype.kind not in "iu" or arrays["n_frames"].min(initial=0) < 0:
+            raise ValueError("n_frames must be whole numbers of at least 0")
         clips = tuple(str(clip) for clip in arrays["clips"])
         return cls(str(arrays["mechanism"]), FrameClock(float(period), float(start)), clips, **fields)
 
@@ -339,6 +360,13 @@ class AttentionRecord:
         if self.n_frames is None:
             raise IndexError("the record is empty; ask the model for it with record=True")
         return int(self.n_frames[clip])
+
+
+def load_arrays(path: str | Path) -> dict[str, NDArray[Any]]:
+    """Arrays of an ``.npz`` file by name; no pickles are read. Damage raises whatever its readers stumble over."""
+    # Opened here: numpy leaves open what it cannot read.
+    with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
+        return {name: file[name] for name in file.files}
 
 
 def merge_spans(spans: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:

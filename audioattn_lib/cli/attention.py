@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from audioattn_lib.errors import ConfigError, RunError
+from audioattn_lib.files import short_name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -279,7 +280,9 @@ def _experiment(run: Run) -> Any:
 def _prepared(run: Run) -> Any:
     """The corpus that the run was tested on."""
     experiment = _experiment(run)
-    return experiment.prepare(experiment.Config(**run.config))
+    from audioattn_lib.experiments.fields import restore_config
+
+    return experiment.prepare(restore_config(experiment.Config, run))
 
 
 def _classes(run: Run, table: pd.DataFrame) -> list[list[str]] | None:
@@ -290,4 +293,4 @@ def _classes(run: Run, table: pd.DataFrame) -> list[list[str]] | None:
 
 
 def _file_name(clip: str) -> str:
-    return re.sub(r"[^\w.-]+", "_", clip)
+    return short_name(re.sub(r"[^\w.-]+", "_", clip))

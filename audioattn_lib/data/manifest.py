@@ -460,6 +460,8 @@ def read_table(source: Path, rename: Mapping[str, str] | None = None) -> tuple[p
         raise ManifestError(
             f"{source}: no such table; give a folder with metadata.csv or the path of a table"
         ) from None
+    except OSError as error:
+        raise ManifestError(f"{source}: cannot be read ({error.strerror}); give a folder or a table") from None
     except csv.Error as error:
         raise ManifestError(f"{source}:{reader.line_num}: {error}; save the table as comma-separated values") from None
     except UnicodeDecodeError:

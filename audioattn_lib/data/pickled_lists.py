@@ -11,6 +11,8 @@ Book page: ``playback_published``.
 
 from __future__ import annotations
 
+import builtins
+import io
 import math
 import pickle
 import re
@@ -22,12 +24,17 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from ..declarations import shorten
 from ..errors import ManifestError
+from ..files import read_bounded
 from .files import write_whole
 from .manifest import SEPARATOR
 
 __all__ = ["convert_pickled_list", "read_pickled_list"]
 
+_MOST_BYTES = 1 << 31
+_TEXT_A_BYTE = 64
+_LEAST_TEXT = 1 << 24
 _PLAIN = (str, int, float, np.integer, np.floating, np.bool_)
 _OF_NUMPY = ("ndarray", "dtype", "_reconstruct", "_frombuffer", "scalar")
 _ARRAYS = ("_reconstruct", "_frombuffer")
@@ -61,8 +68,8 @@ def read_pickled_list(path: str | Path) -> pd.DataFrame:
     """
     path = Path(path)
     try:
-        with open(path, "rb") as file:
-            found = _Reader(file, path).load()
+        content = read_bounded(path, _MOST_BYTES)
+        found = _Reader(content, path).load()
     except FileNotFoundError:
         raise ManifestError(f"{path}: no such list") from None
     except ManifestError:
@@ -71,17 +78,21 @@ def read_pickled_list(path: str | Path) -> pd.DataFrame:
         raise ManifestError(f"{path}: no pickled table, or not all of one ({error}); fetch it again") from None
     try:
         axes, blocks = _take_apart(found)
-        names, rows = (_labels(axis) for axis in axes)
+        names, rows = (_labels(axis, len(content)) for axis in axes)
         columns = _columns(blocks, len(names), len(rows))
         index_name, is_numbered = axes[1].args[1].get("name"), axes[1].args[0].kind == "RangeIndex"
-    except (TypeError, ValueError, KeyError, IndexError, AttributeError) as error:
+        room = _Room(_TEXT_A_BYTE * len(content) + _LEAST_TEXT)
+        table = {_name(name): _texts(path, name, column, room) for name, column in zip(names, columns, strict=True)}
+        if index_name is not None or not is_numbered:
+            table = {_name(index_name or "index"): _texts(path, "index", rows, room), **table}
+        return pd.DataFrame(table, dtype=str)
+    except ManifestError:
+        raise
+    except Exception as error:  # what is remembered may be anything, put together in any way
         raise ManifestError(
-            f"{path}: holds no table that is known here ({error}); save it as CSV with the pandas that wrote it"
+            f"{path}: holds no table that is known here ({str(error)[:200]}); save it as CSV with the pandas that "
+            "wrote it"
         ) from None
-    table = {str(name): _texts(path, str(name), column) for name, column in zip(names, columns, strict=True)}
-    if index_name is not None or not is_numbered:
-        table = {str(index_name or "index"): _texts(path, "index", rows), **table}
-    return pd.DataFrame(table, dtype=str)
 
 
 def convert_pickled_list(path: str | Path, output: str | Path) -> pd.DataFrame:
@@ -120,15 +131,38 @@ class _Remembered:
         self.state = state
 
 
-class _Reader(pickle.Unpickler):
-    def __init__(self, file: Any, path: Path) -> None:
-        super().__init__(file)
+class _Content:
+    """The bytes of a file; asking for more than there are is an error before any room is made for them."""
+
+    def __init__(self, content: bytes) -> None:
+        self._file, self._size = io.BytesIO(content), len(content)
+
+    def read(self, count: int) -> bytes:
+        self._check(count)
+        return self._file.read(count)
+
+    def readline(self) -> bytes:
+        return self._file.readline()
+
+    def readinto(self, buffer: Any) -> int:
+        self._check(len(buffer))
+        return self._file.readinto(buffer)
+
+    def _check(self, count: int) -> None:
+        if count > self._size - self._file.tell():
+            raise EOFError(f"{count} bytes are claimed, {self._size - self._file.tell()} are left")
+
+
+# In Python, as the one in C makes room for every number that an object may be remembered by.
+class _Reader(pickle._Unpickler):
+    def __init__(self, content: bytes, path: Path) -> None:
+        super().__init__(_Content(content))
         self._path = path
         # Made anew for every file: a pickle may set attributes of what it can name.
         self._known: dict[tuple[str, str], Any] = {
             (module, made.__name__): made
             for module in ("builtins", "__builtin__")
-            for made in (slice, set, frozenset, bytearray)
+            for made in (slice, set, frozenset, _bytearray())
         }
         self._known["_codecs", "encode"] = _encoder()
 
@@ -145,9 +179,18 @@ class _Reader(pickle.Unpickler):
         return self._known[key]
 
 
+def _bytearray() -> Callable[..., bytearray]:
+    def bytearray(content: bytes | str = b"", encoding: str = "latin1") -> Any:
+        if not isinstance(content, (bytes, str)):
+            raise TypeError(f"bytearray of {shorten(content)}; only of bytes")
+        return builtins.bytearray(content if isinstance(content, bytes) else _encoder()(content, encoding))
+
+    return bytearray
+
+
 def _encoder() -> Callable[[str, str], bytes]:
     def encode(text: str, encoding: str) -> bytes:
-        if encoding != "latin1":
+        if encoding not in ("latin1", "latin-1"):
             raise ValueError(f"bytes in the encoding {encoding!r}")
         return text.encode("latin1")
 
@@ -166,10 +209,14 @@ def _take_apart(found: Any) -> tuple[list[_Remembered], list[tuple[Any, Any]]]:
     return list(newest["axes"]), [(block["values"], block["mgr_locs"]) for block in newest["blocks"]]
 
 
-def _labels(axis: _Remembered) -> list[Any]:
+def _labels(axis: _Remembered, most: int) -> list[Any]:
+    """Names along an axis; a row takes a byte of the file at least, so there are not more than ``most``."""
     fields = axis.args[1]
     if "start" in fields:
-        return list(range(*(int(_value(fields[name])) for name in ("start", "stop", "step"))))
+        numbers = range(*(int(_value(fields[name])) for name in ("start", "stop", "step")))
+        if len(numbers) > most:
+            raise ValueError(f"{len(numbers)} rows in a file of {most} bytes")
+        return list(numbers)
     return list(_array(fields["data"]))
 
 
@@ -224,19 +271,40 @@ def _value(value: Any) -> Any:
     return value
 
 
-def _texts(path: Path, name: str, column: Iterable[Any]) -> list[str]:
+class _Room:
+    """Characters that may still be made: a cell may stand in a thousand rows and take a byte in each."""
+
+    def __init__(self, left: int) -> None:
+        self._left = left
+
+    def take(self, count: int) -> None:
+        self._left -= count
+        if self._left < 0:
+            raise ValueError("its values, written out, take many times its size")
+
+
+def _name(name: Any) -> str:
+    text = _text(name)
+    if text is None:
+        raise TypeError(f"a column is called {shorten(name)}")
+    return text
+
+
+def _texts(path: Path, name: Any, column: Iterable[Any], room: _Room) -> list[str]:
     texts = []
     for row, value in enumerate(column):
         is_array = isinstance(value, _Remembered) and value.kind in _ARRAYS
         parts = list(_array(value)) if is_array else value if isinstance(value, (list, tuple)) else None
+        room.take(1 if parts is None else len(parts))
         several = [_text(part) for part in ([value] if parts is None else parts)]
         if any(text is None or (parts is not None and SEPARATOR in text) for text in several):
-            shown = value.kind if isinstance(value, _Remembered) else repr(value)
+            shown = value.kind if isinstance(value, _Remembered) else shorten(value)
             raise ManifestError(
-                f"{path}: row {row} of column {name} is {shown}; text, numbers and lists of both without "
+                f"{path}: row {row} of column {_name(name)[:100]} is {shown}; text, numbers and lists of both without "
                 f"{SEPARATOR!r} are read"
             )
         texts.append(SEPARATOR.join(map(str, several)))
+        room.take(len(texts[-1]))
     return texts
 
 
@@ -244,4 +312,8 @@ def _text(value: Any) -> str | None:
     value = _value(value)
     if value is None or (isinstance(value, (float, np.floating)) and np.isnan(value)):
         return ""
-    return str(value) if isinstance(value, _PLAIN) else None
+    if not isinstance(value, _PLAIN):
+        return None
+    text = str(value)
+    text.encode()  # half of a surrogate pair is no text
+    return text

@@ -31,6 +31,8 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
+from ..declarations import shorten
+from ..files import explain
 from .feature_table import RESERVED, ClipLabels, FeatureTable, FeatureTableError
 from .files import explain_storage, write_whole
 from .manifest import UNKNOWN, parse_number
@@ -131,7 +133,7 @@ def read_features(path: str | Path) -> FeatureTable:
     """
     path = Path(path)
     suffix = _suffix(path)
-    if not path.is_file():
+    if not _is_file(path):
         raise FeatureTableError(f"{path}: no such file; give a feature table ({', '.join(SUFFIXES)})")
     try:
         if suffix == ".nc":
@@ -143,6 +145,20 @@ def read_features(path: str | Path) -> FeatureTable:
         raise FeatureTableError(f"{path}: {error}; save it as separated values") from None
     except UnicodeDecodeError:
         raise FeatureTableError(f"{path}: not UTF-8 text; save it as UTF-8") from None
+    except OSError as error:
+        raise FeatureTableError(f"{path}: cannot be read ({explain(error)})") from None
+    except Exception as error:  # of the readers of netCDF, which believe what a damaged file says
+        if suffix != ".nc":
+            raise
+        told = f"{type(error).__name__}: {error}"[:200]
+        raise FeatureTableError(f"{path}: not a netCDF file, or not all of one ({told})") from None
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # of a name that is too long
+        return False
 
 
 def read_labels(path: str | Path) -> ClipLabels:
@@ -313,7 +329,16 @@ def _table(path: Path, names: Sequence[str], rows: Iterator[tuple[int, list[str]
     told = number("label_numeric")
     if "label_numeric" not in known and all(parse_number(label) is not None for label in labels if label):
         told = np.array([float(label) if label else np.nan for label in labels])
-    folds = [[int(part) for part in value.split(";") if part] for value in known.get("cv_folds", [])]
+    chunks = number("chunk_nr")
+    wrong = [i for i, chunk in enumerate(chunks) if not (float(chunk).is_integer() and abs(chunk) < 2**53)]
+    if wrong:
+        clip, text = known["filename"][wrong[0]], known["chunk_nr"][wrong[0]]
+        raise FeatureTableError(f"{path}: chunk_nr of {clip} is {text!r}; it must be a whole number")
+    folds = [value.split(";") if value else [] for value in known.get("cv_folds", [])]
+    for clip, parts in zip(known["filename"], folds, strict=False):
+        if len(parts) != len(folds[0]) or not set(parts) <= {"0", "1"}:
+            given = shorten(";".join(parts))
+            raise FeatureTableError(f"{path}: cv_folds of {clip} is {given}; it must be 0 or 1 a fold, joined by ;")
     return FeatureTable(
         tuple(known["filename"]),
         np.stack(numbers),
@@ -322,7 +347,7 @@ def _table(path: Path, names: Sequence[str], rows: Iterator[tuple[int, list[str]
         told,
         tuple(known.get("split", ())),
         tuple(known.get("group", ())),
-        number("chunk_nr").astype(np.int64),
+        chunks.astype(np.int64),
         np.array(folds, dtype=np.int64),
     )
 

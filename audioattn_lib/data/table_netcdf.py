@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.io import netcdf_file
 
+from ..audio.containers import sample_limit
 from .feature_table import FeatureTable, FeatureTableError
 
 __all__ = ["MISSING_NUMBER", "MISSING_TEXT", "read_netcdf", "write_netcdf"]
@@ -61,7 +62,8 @@ def write_netcdf(table: FeatureTable, path: Path) -> None:
             ("label_numeric", table.values),
             ("partition", partition),
         ):
-            kind = "d" if np.isnan(numbers).any() or (numbers != np.rint(numbers)).any() else "i"
+            is_whole = np.isfinite(numbers).all() and (numbers == np.rint(numbers)).all()
+            kind = "i" if is_whole and (np.abs(numbers) < 2**31).all() else "d"
             file.createVariable(name, kind, ("instance",))[:] = numbers
         if k:
             file.createVariable("cv_folds", "i", ("instance", "fold"))[:] = table.folds
@@ -98,10 +100,14 @@ def read_netcdf(path: Path) -> FeatureTable:
         return np.where(values == MISSING_NUMBER, np.nan, values)
 
     partition = numbers("partition")
+    if not np.isin(partition[~np.isnan(partition)], range(len(_PARTITIONS))).all():
+        raise FeatureTableError(f"{path}: partition holds something else than 0, 1 and 2")
     splits = text("split") or tuple("" if np.isnan(i) else _PARTITIONS[int(i)] for i in partition)
     folds = found["cv_folds"].astype(np.int64) if "cv_folds" in found else np.zeros((len(ids), 0), int)
     labels = tuple("" if label in MISSING_TEXT else label for label in text("label_nominal"))
-    chunks = numbers("chunk_nr").astype(np.int64)
+    chunks = numbers("chunk_nr")
+    if not (np.abs(chunks) < 2**53).all() or (chunks % 1).any():
+        raise FeatureTableError(f"{path}: chunk_nr holds something else than whole numbers")
     names = text("feature_names")
     return FeatureTable(
         ids,
@@ -111,7 +117,7 @@ def read_netcdf(path: Path) -> FeatureTable:
         numbers("label_numeric"),
         splits,
         text("group"),
-        chunks,
+        chunks.astype(np.int64),
         folds if len(folds) == len(ids) else np.zeros((len(ids), 0), dtype=np.int64),
     )
 
@@ -136,6 +142,7 @@ def _read_hdf5(path: Path) -> dict[str, NDArray[Any]]:
         ) from None
     try:
         with h5py.File(path, "r") as file:
+            _check_sizes(h5py, path, file)
             # A dimension without values is a data set too, one that says so in its name.
             return {
                 name: item.asstr()[:] if h5py.check_string_dtype(item.dtype) and item.dtype.kind == "O" else item[:]
@@ -144,6 +151,19 @@ def _read_hdf5(path: Path) -> dict[str, NDArray[Any]]:
             }
     except OSError as error:
         raise FeatureTableError(f"{path}: not a netCDF file, or not all of one ({error})") from None
+
+
+def _check_sizes(h5py: Any, path: Path, file: Any) -> None:
+    """Refuse variables in other files, and those that claim more values than a file of this size can hold."""
+    limit = sample_limit(path.stat().st_size)
+    for name in file:
+        if not isinstance(file.get(name, getlink=True), h5py.HardLink):
+            raise FeatureTableError(f"{path}: the variable {name} is a link; only this file is read")
+        item = file[name]
+        if isinstance(item, h5py.Dataset) and (item.external or item.is_virtual):
+            raise FeatureTableError(f"{path}: the values of {name} lie in other files; only this one is read")
+        if isinstance(item, h5py.Dataset) and item.size is not None and item.size * item.dtype.itemsize > 8 * limit:
+            raise FeatureTableError(f"{path}: {name} claims {item.size} values, more than a file of this size can hold")
 
 
 def _text(values: NDArray[Any]) -> tuple[str, ...]:

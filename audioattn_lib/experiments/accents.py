@@ -51,7 +51,7 @@ from .classification import evidence, predictions_table, score_predictions, vali
 from .corpus import load_checked
 from .directories import make_once, open_run, resolve_fold
 from .embedder import Embedder
-from .fields import choose_numbers
+from .fields import choose_numbers, restore_config
 from .initial_weights import describe_weights, hash_weights, keep_as_they_are, read_origin, start_from
 from .many import run_all
 from .study import Study, choose
@@ -340,7 +340,7 @@ def load_model(run: Run) -> Embedder:
 
     It embeds a sound as the run did; the corpus of the run need not be there.
     """
-    config = Config(**run.config)
+    config = restore_config(Config, run)
     front_end = build_sound_front_end(config.features, config.sample_rate, config.n_mels)
     network = build_model(config, len(run.classes), FrameClock(*front_end.clock))
     load_best(run.path / "checkpoint", network)

@@ -108,6 +108,8 @@ def make_once(directory: RunDirectory, make: Callable[[], Run]) -> Run:
     ):
         if processes.tell(directory.is_complete):
             return Run.load(directory.path)
+        if processes.is_main:
+            directory.remove_leftovers()
         run = None
         with suppress(LeftToMain):
             run = make()

@@ -9,7 +9,8 @@ from types import MappingProxyType
 from typing import Any, ClassVar, Self, TypeVar
 
 from ..declarations import check_declared, conform, shorten
-from ..errors import ConfigError
+from ..errors import ConfigError, RunError
+from ..training.run_directory import Run
 
 __all__ = [
     "INITIAL",
@@ -26,6 +27,7 @@ __all__ = [
     "require_choice",
     "require_device",
     "require_initial",
+    "restore_config",
 ]
 
 INITIAL = ("pretrained", "pretrained_part", "pretrained_prefix")
@@ -33,6 +35,8 @@ INITIAL = ("pretrained", "pretrained_part", "pretrained_prefix")
 PARTS = ("all", "encoder", "decoder")
 """What of it: the whole network, its encoder, or all but the encoder."""
 
+
+C = TypeVar("C")
 N = TypeVar("N", int, float)
 
 
@@ -159,6 +163,25 @@ class WithPresets:
         settings |= {field: value for field, value in changes.items() if value is not None}
         made: Self = getattr(cls, chosen[0] if chosen else cls.NAMED_ON)(**settings)
         return made
+
+
+def restore_config(kind: type[C], run: Run) -> C:
+    """The configuration of a run that was read back.
+
+    Raises
+    ------
+    RunError
+        When its ``config.json`` has a field that the configuration lacks, or an impossible value; the message names
+        file and field.
+    """
+    file, cure = run.path / "config.json", "delete the run directory and run again"
+    known = [field.name for field in dataclasses.fields(kind)]  # type: ignore[arg-type]
+    if unknown := sorted(run.config.keys() - set(known)):
+        raise RunError(f"{file}: no field is called {', '.join(unknown)[:200]}; there are {', '.join(known)}; {cure}")
+    try:
+        return kind(**run.config)
+    except ConfigError as error:
+        raise RunError(f"{file}: {error}; {cure}") from error
 
 
 def choose_numbers(name: str, given: str | float | Iterable[Any], kind: type[N], what: str) -> list[N]:

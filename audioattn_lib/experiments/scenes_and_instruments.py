@@ -41,6 +41,7 @@ from .classification import predict, predictions_table, score_predictions, valid
 from .corpus import Clip
 from .directories import make_once, open_directory
 from .domain_study import DomainStudy
+from .fields import restore_config
 from .initial_weights import describe_weights, hash_weights, keep_as_they_are
 from .many import run_all
 from .scenes_config import CNN, Config
@@ -259,7 +260,7 @@ def study(
 
 def load_model(run: Run) -> Scaled | Ensemble:
     """The trained network of a run behind its scaling, or its ensemble, in evaluation mode on the CPU."""
-    config = Config(**run.config)
+    config = restore_config(Config, run)
     prepared = prepare(config)
     model = average(build_model(config, prepared), config, 1)
     load_best(run.path / "checkpoint", model)

@@ -68,6 +68,7 @@ from .fields import (
     require_choice,
     require_device,
     require_initial,
+    restore_config,
 )
 from .initial_weights import describe_weights, hash_weights, keep_as_they_are, read_origin, start_from
 from .many import run_all
@@ -468,7 +469,7 @@ def study(
 
 def load_model(run: Run) -> ACRNN:
     """The trained network of a run, in evaluation mode on the CPU."""
-    config = Config(**run.config)
+    config = restore_config(Config, run)
     model = build_model(config, len(run.classes), prepare(config).clock)
     load_best(run.path / "checkpoint", model)
     return model.eval()

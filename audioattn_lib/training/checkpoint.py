@@ -8,6 +8,7 @@ moved into place last, so a kill at any instant leaves the previous pair whole.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -20,7 +21,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from ..declarations import shorten
 from ..errors import RunError
+from ..files import parse_json, read_bounded
 from .run_directory import write_atomically
 
 __all__ = ["Position", "load_best", "load_checkpoint", "load_weights", "save_best", "save_checkpoint"]
@@ -69,7 +72,14 @@ def save_checkpoint(directory: Path, model: nn.Module, optimizer: torch.optim.Op
     tensor_file = directory / f"last-{position.step:08d}.safetensors"
     _write_tensors(tensor_file, tensors)
     groups = [{k: v for k, v in group.items() if _is_plain(v)} for group in state["param_groups"]]
-    content = {"tensors": tensor_file.name, "position": asdict(position), "scalars": scalars, "groups": groups}
+    content: dict[str, Any] = {
+        "tensors": tensor_file.name,
+        "tensors_sha256": _file_digest(tensor_file),
+        "position": asdict(position),
+        "scalars": scalars,
+        "groups": groups,
+    }
+    content["sha256"] = _digest(content)
     with write_atomically(directory / "last.json") as temporary:
         temporary.write_text(json.dumps(content), encoding="utf-8")
     for old in directory.glob("last-*.safetensors"):
@@ -78,32 +88,86 @@ def save_checkpoint(directory: Path, model: nn.Module, optimizer: torch.optim.Op
 
 
 def load_checkpoint(directory: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> Position | None:
-    """Restore the last state into ``model``, ``optimizer`` and the generators; None when there is none."""
+    """Restore the last state into ``model``, ``optimizer`` and the generators; None when there is none.
+
+    Raises
+    ------
+    RunError
+        When a file is missing, damaged or was edited, or is of another model; the message names file and field.
+        Neither model, optimizer nor generators are changed then.
+    """
     file = directory / "last.json"
     if not file.is_file():
         return None
+    cure = f"delete {directory} to train from the start"
+    field = "content"
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-        tensors = load_file(directory / content["tensors"])
-        position = Position(**content["position"])
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-        raise RunError(
-            f"{file}: the checkpoint is damaged ({error}); delete {directory} to train from the start"
-        ) from error
-    _load_state(model, {k[6:]: v for k, v in tensors.items() if k.startswith("model/")}, directory)
-    state: dict[int, dict[str, Any]] = {}
-    for name, tensor in tensors.items():
-        if name.startswith("optimizer/"):
-            _, index, entry = name.split("/")
-            state.setdefault(int(index), {})[entry] = tensor
-    for name, value in content["scalars"].items():
-        index, entry = name.split("/")
-        state.setdefault(int(index), {})[entry] = value
-    optimizer.load_state_dict({"state": state, "param_groups": content["groups"]})
+        content = parse_json(read_bounded(file))
+        if not isinstance(content, dict):
+            raise TypeError("no object")
+        field = "position"
+        position = _checked_position(content["position"])
+        field = "sha256"
+        if content.pop("sha256") != _digest(content):
+            raise ValueError("the file was edited or damaged")
+        field = "tensors"
+        tensor_file = directory / content["tensors"]
+        if _file_digest(tensor_file) != content["tensors_sha256"]:
+            raise ValueError(f"{tensor_file.name} is not the file that was written")
+        tensors = load_file(tensor_file)
+        field = "rng/cpu"
+        torch.Generator().set_state(tensors["rng/cpu"])
+        field = "scalars"
+        state = _optimizer_state(tensors, content["scalars"])
+        groups = content["groups"]
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+        told = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+        raise RunError(f"{file}: the checkpoint is damaged ({field}: {told}); {cure}") from error
+    weights = {name[6:]: tensor for name, tensor in tensors.items() if name.startswith("model/")}
+    _check_state(model, weights, directory)
+    try:
+        optimizer.load_state_dict({"state": state, "param_groups": groups})
+    except (ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{file}: the checkpoint is of another optimizer (groups: {error}); {cure}") from error
+    model.load_state_dict(weights)
     torch.set_rng_state(tensors["rng/cpu"])
     if torch.cuda.is_available() and "rng/cuda" in tensors:
         torch.cuda.set_rng_state(tensors["rng/cuda"])
     return position
+
+
+def _checked_position(given: Any) -> Position:
+    position = Position(**given)
+    for name, least in (("epoch", 0), ("batch", 0), ("step", 0), ("best_epoch", -1), ("stale_epochs", 0)):
+        value = getattr(position, name)
+        if not isinstance(value, int) or isinstance(value, bool) or value < least:
+            raise ValueError(f"{name} is {shorten(value)}; it must be a whole number of at least {least}")
+    if not isinstance(position.best_score, float | int | None) or isinstance(position.best_score, bool):
+        raise ValueError(f"best_score is {shorten(position.best_score)}; it must be a number or null")
+    rows = position.history if isinstance(position.history, list) else [None]
+    if not all(isinstance(row, dict) for row in rows) or not isinstance(position.sums, dict):
+        raise ValueError("history and sums must be a list of objects and an object")
+    if len(rows) != position.epoch:
+        raise ValueError(f"history has {len(rows)} rows for {position.epoch} epochs")
+    return position
+
+
+def _optimizer_state(tensors: Mapping[str, Tensor], scalars: Mapping[str, Any]) -> dict[int, dict[str, Any]]:
+    state: dict[int, dict[str, Any]] = {}
+    found = {name.removeprefix("optimizer/"): t for name, t in tensors.items() if name.startswith("optimizer/")}
+    for name, value in {**found, **scalars}.items():
+        index, entry = name.split("/")
+        state.setdefault(int(index), {})[entry] = value
+    return state
+
+
+def _digest(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _file_digest(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def save_best(directory: Path, model: nn.Module, about: Mapping[str, str] | None = None) -> None:
@@ -140,6 +204,11 @@ def _write_tensors(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str
 
 
 def _load_state(model: nn.Module, tensors: dict[str, Tensor], source: Path) -> None:
+    _check_state(model, tensors, source)
+    model.load_state_dict(tensors)
+
+
+def _check_state(model: nn.Module, tensors: dict[str, Tensor], source: Path) -> None:
     own = model.state_dict()
     missing, unknown = sorted(own.keys() - tensors.keys()), sorted(tensors.keys() - own.keys())
     wrong = [
@@ -147,12 +216,16 @@ def _load_state(model: nn.Module, tensors: dict[str, Tensor], source: Path) -> N
         for n in sorted(own.keys() & tensors.keys())
         if own[n].shape != tensors[n].shape
     ]
+    wrong += [
+        f"{n} is {tensors[n].dtype}, the model has {own[n].dtype}"
+        for n in sorted(own.keys() & tensors.keys())
+        if own[n].is_floating_point() != tensors[n].is_floating_point()
+    ]
     if missing or unknown or wrong:
         parts = [f"missing: {', '.join(missing[:5])}"] if missing else []
         parts += [f"unknown: {', '.join(unknown[:5])}"] if unknown else []
         parts += wrong[:5]
         raise RunError(f"{source}: the weights are of another model ({'; '.join(parts)})")
-    model.load_state_dict(tensors)
 
 
 def _is_plain(value: Any) -> bool:

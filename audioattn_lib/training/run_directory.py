@@ -12,10 +12,8 @@ from __future__ import annotations
 
 import errno
 import json
-import os
 import platform
 import subprocess
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -27,9 +25,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..attention.record import AttentionRecord
+from ..attention.record import AttentionRecord, load_arrays
 from ..batch.processes import find_place
 from ..errors import RunError
+from ..files import explain, parse_json, read_bounded, remove_leftovers, write_whole
 from .faithfulness import PerturbationCurve
 
 __all__ = ["Run", "RunDirectory", "describe_environment"]
@@ -40,14 +39,10 @@ _PACKAGES = ("torch", "torchaudio", "numpy", "scipy", "scikit-learn", "entmax", 
 
 @contextmanager
 def write_atomically(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside ``path`` that becomes ``path`` when the block ends without error."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
-    os.close(handle)
-    temporary = Path(name)
+    """As :func:`~audioattn_lib.files.write_whole`; a full disk is a :class:`RunError`."""
     try:
-        yield temporary
-        os.replace(temporary, path)
+        with write_whole(path) as temporary:
+            yield temporary
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise RunError(
@@ -55,8 +50,6 @@ def write_atomically(path: Path) -> Iterator[Path]:
                 "run again: it continues from its last checkpoint"
             ) from error
         raise
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def describe_environment(device: str, data_hash: str) -> dict[str, Any]:
@@ -111,6 +104,11 @@ class RunDirectory:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise RunError(f"{self.path}: cannot make the run directory ({error.strerror})") from error
+
+    def remove_leftovers(self) -> None:
+        """Remove what killed processes were writing."""
+        for folder in (self.path, self.path / "checkpoint"):
+            remove_leftovers(folder)
 
     @property
     def is_complete(self) -> bool:
@@ -173,7 +171,7 @@ class Run:
             _read_json(path / "environment.json"),
             _read_json(path / "metrics.json"),
             _read_table(history) if history.is_file() else pd.DataFrame(),
-            _read_table(path / "predictions.csv", names=("clip", "label", "predicted", "split")),
+            _read_predictions(path / "predictions.csv"),
         )
 
     @property
@@ -197,12 +195,12 @@ class Run:
         """Deletion and insertion curves of the test clips by kind."""
         file = self.path / "curves.npz"
         try:
-            with np.load(file, allow_pickle=False) as arrays:
-                kinds = sorted({name.partition("_")[0] for name in arrays.files})
-                return {kind: PerturbationCurve(kind, *(arrays[f"{kind}_{name}"] for name in _CURVE)) for kind in kinds}
+            arrays = load_arrays(file)
+            kinds = sorted({name.partition("_")[0] for name in arrays})
+            return {kind: PerturbationCurve(kind, *(arrays[f"{kind}_{name}"] for name in _CURVE)) for kind in kinds}
         except FileNotFoundError:
             raise RunError(f"{file}: missing; this run has no deletion and insertion curves") from None
-        except (ValueError, OSError, KeyError) as error:
+        except Exception as error:  # numpy and zipfile raise a dozen kinds for a damaged archive
             raise RunError(f"{file}: not readable ({error}); delete the run directory and run again") from error
 
     @property
@@ -229,15 +227,18 @@ class Run:
         }
 
 
+_AGAIN = "delete the run directory and run again"
+
+
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(read_bounded(path))
     except FileNotFoundError:
         raise RunError(f"{path}: missing; the run directory is incomplete, delete it and run again") from None
     except (ValueError, OSError) as error:
-        raise RunError(f"{path}: not readable ({error}); delete the run directory and run again") from error
+        raise RunError(f"{path}: not readable ({explain(error)}); {_AGAIN}") from error
     if not isinstance(content, dict):
-        raise RunError(f"{path}: holds {type(content).__name__}, not an object; delete the run directory and run again")
+        raise RunError(f"{path}: holds {type(content).__name__}, not an object; {_AGAIN}")
     return content
 
 
@@ -247,8 +248,24 @@ def _read_table(path: Path, names: Sequence[str] = ()) -> pd.DataFrame:
         return pd.read_csv(path, dtype=dict.fromkeys(names, str), keep_default_na=not names)
     except FileNotFoundError:
         raise RunError(f"{path}: missing; the run directory is incomplete, delete it and run again") from None
-    except (ValueError, OSError) as error:
-        raise RunError(f"{path}: not readable ({error}); delete the run directory and run again") from error
+    except Exception as error:  # the parser has errors, and warnings, of its own
+        raise RunError(f"{path}: not readable ({error}); {_AGAIN}") from error
+
+
+def _read_predictions(path: Path) -> pd.DataFrame:
+    """Each clip once in each split, with numbers where numbers are."""
+    table = _read_table(path, names=("clip", "label", "predicted", "split"))
+    if "clip" not in table or not len(table):
+        what = "has no row" if "clip" in table else f"has no column clip, but {', '.join(map(str, table))[:200]}"
+        raise RunError(f"{path}: {what}; {_AGAIN}")
+    repeated = table.duplicated([name for name in ("clip", "split") if name in table])
+    if repeated.any():
+        raise RunError(f"{path}: the clip {table['clip'][repeated.idxmax()]!r} is predicted twice; {_AGAIN}")
+    for name in table.columns:
+        is_number = str(name).startswith("probability_") or name in ("loss", "rounded")
+        if is_number and table[name].dtype.kind not in "fi":
+            raise RunError(f"{path}: the column {name} holds something else than numbers; {_AGAIN}")
+    return table
 
 
 def _plain(value: Any) -> Any:

@@ -68,7 +68,8 @@ def test_a_sound_that_was_cut_off_is_an_error_and_can_be_accepted(tmp_path, name
     for attempt in (io.read,) if name.endswith(".flac") else (io.read, io.info):
         with pytest.raises(AudioError, match=rf"{name}: (the file is cut off: it|not a readable sound file)"):
             attempt(path)
-    (path.parent / "metadata.csv").write_text(f"file_name,label\n{name},a\n")
+    soundfile.write(path.parent / "other.wav", noise(), 16_000)
+    (path.parent / "metadata.csv").write_text(f"file_name,label\n{name},a\nother.wav,b\n")
     report = Manifest.read(path.parent).check()
     assert [problem.kind for problem in report.errors] in (["cut off"], ["unusable sound"])
     if report.errors[0].kind == "unusable sound":  # libsndfile decodes no part of some

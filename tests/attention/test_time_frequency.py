@@ -125,6 +125,61 @@ def test_expectations_are_those_of_every_product(alpha):
     torch.testing.assert_close(mixed, 0.25 * found[0] + 0.75 * found[1])
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("deviation", [0.01, 0.15, 0.5])
+@pytest.mark.parametrize("alpha", [1 + 1e-10, 1.001, 1.05, 1.5, 1.7, 2.0, 3.0])
+def test_expectations_of_narrow_and_wide_densities(alpha, deviation, dtype):
+    """Close to the Gaussian and as wide as the plane too, against a quadrature in both coordinates."""
+    along, across = GaussianBasis([0.1, 0.55], [0.1, 0.5]), GaussianBasis([0.3, 0.8], [0.1, 0.2])
+    factor = deviation * torch.tensor([[[1, 0], [0.2, 0.1]], [[0.1, 0], [-0.9, 0.3]]], dtype=torch.float64)
+    location = torch.tensor([[0.3, 0.6], [0.7, 0.2]], dtype=torch.float64)
+    one = MultivariateBetaGaussian.from_cholesky(location.to(dtype), factor.to(dtype), alpha)
+    centres = [(m1, m2) for m1 in along.centres for m2 in across.centres]
+    widths = [(w1, w2) for w1 in along.widths for w2 in across.widths]
+    expected = multivariate_gaussian_expectation(one.double(), MultivariateGaussianBasis(centres, widths))
+    found = separable_expectation(one, along, across).flatten(1).double()
+    budget = 1e-9 if dtype == torch.float64 else 1e-5
+    assert (found - expected).abs().max() <= budget * expected.max()
+    mapped = torch.vmap(
+        lambda m, a: separable_expectation(
+            MultivariateBetaGaussian.from_cholesky(m, a, alpha, check=False), along, across
+        )
+    )(one.location, one.cholesky)
+    assert (mapped.flatten(1).double() - expected).abs().max() <= 2 * budget * expected.max()
+
+
+def test_what_is_too_wide_for_the_basis_is_refused():
+    basis = GaussianBasis.grid(4)
+    wide = torch.eye(2, dtype=torch.float64)[None] * 40
+    with pytest.raises(ConfigError, match=r"too wide for the basis: its deviation is 566 of the finest widths"):
+        separable_expectation(
+            MultivariateBetaGaussian.from_cholesky(torch.zeros(1, 2).double(), wide, 1.5), basis, basis
+        )
+    # where nobody looks, NaN
+
+    def one(factor):
+        plane = MultivariateBetaGaussian.from_cholesky(torch.zeros(2).double(), factor, 1.5, check=False)
+        return separable_expectation(plane, basis, basis)
+
+    found = torch.vmap(one)(torch.stack([torch.eye(2).double() * 0.4, torch.eye(2).double()]))
+    assert found[0].isfinite().all()
+    assert found[1].isnan().all()
+
+
+@pytest.mark.parametrize("alpha", [1.001, 1.5, 1.7])
+def test_gradients_of_both_orders(alpha):
+    basis = GaussianBasis.grid(4, (0.2, 0.5))
+    location = torch.tensor([[0.3, 0.6]], dtype=torch.float64, requires_grad=True)
+    factor = torch.tensor([[[0.2, 0], [0.1, 0.1]]], dtype=torch.float64, requires_grad=True)
+
+    def f(location, factor):
+        one = MultivariateBetaGaussian.from_cholesky(location, factor.tril(), alpha, check=False)
+        return separable_expectation(one, basis, basis)
+
+    assert torch.autograd.gradcheck(f, (location, factor))
+    assert torch.autograd.gradgradcheck(f, (location, factor))
+
+
 def test_without_correlation_a_gaussian_is_a_product():
     along, across = GaussianBasis.grid(6), GaussianBasis.grid(4, (0.07, 0.3))
     one = density(1.0, lean=0.0)

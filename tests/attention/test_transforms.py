@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch.autograd.functional import jacobian
+from torch.autograd.functional import hessian, jacobian
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from transform_cases import CASES, Case
 
 import audioattn_lib.attention
@@ -31,7 +32,7 @@ NO_CASES = {
     *("HighLow", "RowBand", "RowGroups", "TokenBand", "TokenBlocks", "TwoBranches"),
     *("ball_rule", "gauss_gegenbauer", "gauss_hermite", "gauss_legendre", "log_constant", "Interval"),
     *("UnionOfSupports", "solve", "solve_rows", "build_attention", "HeadDropout", "frame_centres", "frame_positions"),
-    *("design", "gaussian", "triweight", "biweight", "parabola", "Reduction"),
+    *("design", "from_published", "gaussian", "triweight", "biweight", "parabola", "Reduction"),
 }
 
 
@@ -100,15 +101,27 @@ def check_jvp(case: Case, jacobians: tuple[torch.Tensor, ...]) -> None:
     torch.testing.assert_close(found.flatten(), sum(parts), **CLOSE)
 
 
+def check_hessian(case: Case, _: tuple[torch.Tensor, ...] | None) -> None:
+    weights = numbers(case.function(*case.inputs).numel())
+
+    def total(*inputs: torch.Tensor) -> torch.Tensor:
+        return case.function(*inputs).flatten() @ weights
+
+    found = torch.func.hessian(total, argnums=tuple(range(len(case.inputs))))(*case.inputs)
+    with sdpa_kernel(SDPBackend.MATH):  # fused kernels are differentiable once by backward passes
+        wanted = hessian(total, case.inputs)
+    torch.testing.assert_close(found, wanted, atol=1e-8, rtol=1e-6)
+
+
 HEADS = ("MultiHeadPooling", "DoubleMultiHeadPooling", "MultiHeadAttention")
+WAITING = ("sparsemax", "entmax15", "entmax", "Sparsemax", "Entmax15", "Entmax", "LearnedEntmax", "attend", *HEADS)
+LOSSES = ("entmax_loss", "EntmaxLoss", "SparsemaxLoss", "Entmax15Loss")
 PENDING = {
-    *((name, "jvp") for name in ("sparsemax", "entmax15", "entmax", "Sparsemax", "Entmax15", "Entmax")),
-    *((name, "jvp") for name in ("entmax_loss", "EntmaxLoss", "SparsemaxLoss", "Entmax15Loss", "DiscreteAttention")),
-    *((name, "jvp") for name in ("attend", "AttentionPlan", "LearnedEntmax", *HEADS)),
-    *((name, "vmap") for name in ("gaussian_expectation", "ContinuousAttention", "ValueFunction.expect", *HEADS)),
-    *(("multivariate_gaussian_expectation", transform) for transform in ("jacrev", "jvp")),
+    (name, transform)
+    for name in (*WAITING, *LOSSES, "DiscreteAttention", "AttentionPlan")
+    for transform in ("jvp", "hessian")
 }
-CHECKS = {"vmap": check_vmap, "grad": check_grad, "jacrev": check_jacrev, "jvp": check_jvp}
+CHECKS = {"vmap": check_vmap, "grad": check_grad, "jacrev": check_jacrev, "jvp": check_jvp, "hessian": check_hessian}
 
 
 def test_the_page_names_every_public_function_and_only_those():
@@ -137,9 +150,10 @@ def test_lengths_are_not_mapped_over():
 def test_what_the_page_says_of_it(name, transform, request):
     if (name, transform) in PENDING:
         request.applymarker(pytest.mark.xfail(strict=False))
-    for number, case in enumerate(CASES[name]):
+    cases = CASES[name] if transform != "hessian" else CASES[name][:1]  # which takes the longest
+    for number, case in enumerate(cases):
         if table()[name][transform]:
-            CHECKS[transform](case, None if transform == "vmap" else truth(name, number))
+            CHECKS[transform](case, None if transform in ("vmap", "hessian") else truth(name, number))
         else:
             with pytest.raises(RuntimeError, match=f"has no {transform}"):
                 CHECKS[transform](case, None)

@@ -17,6 +17,7 @@ Book page: ``sleepiness``.
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,8 @@ __all__ = [
     "study",
     "study_thresholds",
 ]
+
+log = logging.getLogger("audioattn")
 
 
 def regress(config: Config, encoders: Sequence[Run], root: str | Path = "runs") -> Run:
@@ -128,8 +131,15 @@ def _regress(name: str, config: Config, table: FeatureTable, encoders: Sequence[
 
 
 def run(config: Config, root: str | Path = "runs") -> Run:
-    """Train one autoencoder, and predict the labels from its features: :func:`autoencode`, then :func:`regress`."""
-    return regress(config, [autoencode(config, root)], root)
+    """Train one autoencoder, and predict the labels from its features: :func:`autoencode`, then :func:`regress`.
+
+    On a corpus without labels the autoencoder is all there is to train, and it is the run that is returned.
+    """
+    encoder = autoencode(config, root)
+    if prepare(config).manifest.kind == "unlabelled":
+        log.warning("%s has no labels: nothing is predicted from the features of %s", config.data, encoder.path)
+        return encoder
+    return regress(config, [encoder], root)
 
 
 def study(

@@ -247,7 +247,8 @@ class Prepared(PreparedCorpus):
         table, manifest = self.manifest.table, self.manifest
         minutes = float(np.sum(manifest.durations)) / 60
         text = f"**{manifest.name}**: {len(manifest)} clips, {minutes:.0f} minutes, {len(manifest.classes)} classes"
-        text += f", {len(fold_names(manifest))} test folds, {len(np.unique(self.groups))} recordings."
+        text += f", {len(fold_names(manifest))} test folds, "
+        text += f"{table['group'].nunique()} recordings." if "group" in table else "recordings unknown."
         if self.manifest.name == "city":
             text += " Every sound is synthetic, made by this library, and the time of every event is known."
         elif "event_onsets" in table:

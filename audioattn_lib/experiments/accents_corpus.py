@@ -175,6 +175,11 @@ def whole_utterances(prepared: Prepared, rows: NDArray[np.int64], config: Config
 
 def windows(prepared: Prepared, rows: NDArray[np.int64], config: Config, device: torch.device) -> WindowLoader:
     """Windows of a sample of the utterances: what is trained on."""
+    if config.clips_per_speaker and prepared.unit != "speakers":
+        raise ConfigError(
+            f"clips_per_speaker is {config.clips_per_speaker}, but {prepared.manifest.name} does not say who speaks; "
+            "leave it at 0, or give a metadata.csv with a column speaker"
+        )
     options: dict[str, Any] = {
         "speakers": prepared.units,
         "most": config.clips_per_speaker or None,

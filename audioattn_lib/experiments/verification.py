@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -156,14 +156,14 @@ def verification_table(study: Study) -> pd.DataFrame:
     """Equal error rate (``score``, ``low``, ``high``) and detection cost of each compared, of the baseline, by chance.
 
     Means over runs, with the intervals over speakers that the runs' own average to; ``deviation`` over runs, and the
-    trials and speakers of one seed, NaN where speakers are unknown.
+    trials and different speakers of one seed over all folds, NaN where speakers are unknown.
     """
     rows: dict[str, dict[str, Any]] = {}
     for name in (*study.names, BASELINE):
         runs = [run for run in _runs(study, name) if run.metrics.get("verification")]
         found = [run.metrics["verification"] for run in runs]
         if found:
-            folds = {run.config["fold"]: run.metrics["verification"] for run in runs}  # seeds test the same speakers
+            folds = {run.config["fold"]: run for run in runs}  # seeds test the same speakers
             intervals = [one["intervals"]["equal_error_rate"] for one in found]
             rates = [one["equal_error_rate"] for one in found]
             rows[name] = {
@@ -173,11 +173,27 @@ def verification_table(study: Study) -> pd.DataFrame:
                 "high": float(np.mean([interval["high"] for interval in intervals])),
                 "min_detection_cost": float(np.mean([one["min_detection_cost"] for one in found])),
                 "deviation": float(np.std(rates, ddof=1)) if len(rates) > 1 else np.nan,
-                "trials": sum(one["trials"] for one in folds.values()),
-                "speakers": sum(np.nan if one["speakers"] is None else one["speakers"] for one in folds.values()),
+                "trials": sum(run.metrics["verification"]["trials"] for run in folds.values()),
+                "speakers": _count_speakers(folds.values()),
             }
     rows["chance"] = {"runs": 0, "score": 0.5, "low": np.nan, "high": np.nan, "min_detection_cost": 1.0}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis(study.by)
+
+
+def _count_speakers(runs: Iterable[Run]) -> float:
+    """Different speakers in the trials of runs: in a closed set the folds test the same ones."""
+    names: set[str] = set()
+    for run in runs:
+        trials = _trials_of(run)
+        if trials is None or run.metrics["verification"]["speakers"] is None:
+            return float("nan")
+        names.update(trials.speakers[np.union1d(trials.first, trials.second)])
+    return len(names)
+
+
+def _trials_of(run: Run) -> Trials | None:
+    kept = load_embeddings(run)
+    return list_trials(run.config["trials"], list(kept["clips"]), kept["speakers"], int(run.config["seed"]))
 
 
 def detection_curves(study: Study) -> dict[str, DetectionCurve]:
@@ -185,10 +201,9 @@ def detection_curves(study: Study) -> dict[str, DetectionCurve]:
     curves = {}
     for name in (*study.names, BASELINE):
         for run in _runs(study, name)[:1]:
-            kept = load_embeddings(run)
-            trials = list_trials(run.config["trials"], list(kept["clips"]), kept["speakers"], int(run.config["seed"]))
+            trials = _trials_of(run)
             if trials is not None:
-                scores = score_trials(kept["embeddings"], trials)
+                scores = score_trials(load_embeddings(run)["embeddings"], trials)
                 curves[study.titles.get(name, name)] = detection_curve(scores, trials.is_same)
     return curves
 

@@ -276,8 +276,8 @@ def verification_metrics(
     miss, false_alarm = ordered.rates(np.ones((1, len(trials))))
     costs = prior, 1 - prior
     estimates = _crossing(miss, false_alarm)[0], _least_cost(miss, false_alarm, *costs)[0]
-    names, codes = np.unique(trials.speakers, return_inverse=True)
-    one, two = codes[trials.first[ordered.order]], codes[trials.second[ordered.order]]
+    names, codes = np.unique(trials.speakers[np.stack([trials.first, trials.second])], return_inverse=True)
+    one, two = codes.reshape(2, -1)[:, ordered.order]
     found: list[tuple[Array, Array]] = []
     for counts in draw_counts(np.random.default_rng(seed), len(names), n_resamples, len(trials)):
         weights = np.where(ordered.is_same, counts[:, one], counts[:, one] * counts[:, two])

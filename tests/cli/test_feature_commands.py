@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from layouts import LAYOUTS
+from layouts import LAYOUTS, sound, write_sound
 
 from audioattn_lib.audio import io
 from audioattn_lib.cli import audioattn, features
@@ -313,3 +313,12 @@ def test_spectrograms_of_sounds_whose_labels_lie_elsewhere_are_written_where_one
     assert float(rows[0]["seconds_between_frames"]) == 256 / 16000
     assert "out is not empty" in run(*arguments, "-o", "out", code=2).stderr
     assert "32 clips" in run(*arguments).output, "labels are not needed"
+
+
+def test_an_autoencoder_needs_no_labels(run, tmp_path, caplog):
+    for i in range(10):
+        write_sound(tmp_path / "sounds" / f"{i}.wav", sound(i))
+    said = run("train", "sleepiness", "--preset", "smoke", "--data", "sounds")
+    assert "sounds has no labels: nothing is predicted" in caplog.text
+    made = said.stdout.splitlines()[-1].partition(":")[0]
+    assert read_features(Path(made) / "features.nc").ids == tuple(f"{i}.wav" for i in range(10))

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from layouts import LAYOUTS
 
 from audioattn_lib.data import corpora
 from audioattn_lib.data.lists import write_trials
@@ -228,7 +229,22 @@ def test_without_speakers_files_are_not_counted_as_speakers(study, tmp_path):
     assert len(set(trials.speakers)) == 7
     found = verification_metrics(score_trials(kept["embeddings"], trials), trials)
     assert found["speakers"] is None
-    assert "over 7 groups of utterances" in found["intervals"]["equal_error_rate"]["method"]
+    said = found["intervals"]["equal_error_rate"]["method"]
+    assert "over 2 groups of utterances" in said, "an utterance that no trial has is none"
+
+
+def test_speakers_of_several_folds_are_counted_once(tmp_path):
+    data = LAYOUTS["voxceleb_without_trials"](tmp_path / "voices")
+    config = Config.smoke(data=data, target="speaker", closed_set=True)
+    table = verification_table(accents.study(config, "mean", "1, 2", root=tmp_path / "runs"))
+    assert table.loc["mean", "runs"] == 2
+    assert table.loc["mean", "speakers"] == table.loc["linear", "speakers"] == 6, "each fold tests the same six"
+
+
+def test_clips_of_a_speaker_are_not_limited_where_nobody_knows_who_speaks(tmp_path):
+    config = Config.smoke(data=LAYOUTS["class_folders"](tmp_path / "sounds"), clips_per_speaker=2)
+    with pytest.raises(ConfigError, match="clips_per_speaker is 2, but sounds does not say who speaks; leave it at 0"):
+        accents.run(config, tmp_path)
 
 
 def test_a_corpus_says_who_speaks_or_that_nobody_knows(a_corpus):

@@ -1,5 +1,7 @@
 """Laws of verification: error rates, their intervals, and the rejection of the unknown."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -111,6 +113,8 @@ def test_intervals_are_over_speakers():
     assert interval["low"] < found["equal_error_rate"] < interval["high"]
     assert interval["method"] == "percentile bootstrap over 12 speakers"
     assert found == verification_metrics(scores, trials, n_resamples=200)
+    more = dataclasses.replace(trials, speakers=np.concatenate([trials.speakers, ["never", "heard"]]))
+    assert verification_metrics(scores, more, n_resamples=200) == found, "speakers of no trial do not count"
     miss, false_alarm = rates(scores, trials.is_same, found["threshold"])
     assert abs(miss - false_alarm) < 0.02
     # as many trials of utterances that have nothing to do with each other are a narrower interval than of speakers

@@ -60,9 +60,9 @@ def why_sleepiness(corpus: str) -> str:
         return (
             "Corpus and division into training, development and test clips are the published ones, so the columns can "
             "be compared, with four reservations. The published figures are of one run each, without interval and "
-            "without seed. The published networks hear the first 0.6 s of each clip, these the whole clip. The "
-            "published decoders see the frame that they rebuild, these do not. Test scores compare only with the true "
-            "test labels, which the distribution withholds."
+            "without seed. The published code cuts every clip to the length of the shortest, some 0.6 s; these "
+            "networks hear whole clips. Its decoders see the frame that they rebuild, these do not. Test scores "
+            "compare only with the true test labels, which the distribution withholds."
         )
     return (
         "The columns cannot be compared: the published ones are of the 16,462 clips of the Düsseldorf Sleepy Language "
@@ -101,11 +101,15 @@ def why_accents(study: Study, corpus: str) -> str:
             "VoxCeleb1. The columns compare where this study was trained and tested on the same lists. The published "
             "figures are of one run each, without interval."
         )
-    return (
+    text = (
         "The columns cannot be compared: the published networks were trained to tell 5,994 speakers of VoxCeleb2 apart "
-        f"and tested on trials of VoxCeleb1; those of this page learned the labels of {corpus} and are tested on pairs "
-        "of its test clips. The paper gives relative figures without interval; here the range over seeds tells how far "
-        "chance alone moves them."
+        f"and tested on trials of VoxCeleb1; those of this page learned the labels of {corpus}"
+    )
+    if not any(run.metrics.get("verification") for run in study.runs):
+        return f"{text}, and there is no pair of clips to verify."
+    return (
+        f"{text} and are tested on pairs of its test clips. The paper gives relative figures without interval; here "
+        "the range over seeds and folds tells how far chance alone moves them."
     )
 
 

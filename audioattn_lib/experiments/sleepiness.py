@@ -95,7 +95,7 @@ def regress(config: Config, encoders: Sequence[Run], root: str | Path = "runs") 
         When the features are of other clips; the message names them.
     """
     if not encoders:
-        raise ConfigError("encoders is empty; give at least one run of autoencode")
+        raise ConfigError("encoders is empty; give at least one run of an autoencoder")
     tables = {f"{run.config['network']}_{run.key[:8]}": features_of(run) for run in encoders}
     table = fuse(tables) if len(tables) > 1 else next(iter(tables.values()))
     networks = {str(run.config["network"]) for run in encoders}
@@ -210,8 +210,9 @@ def _autoencode_all(
     for part in ("train", "devel"):
         if not np.isfinite(prepared.values[prepared.parts[part]]).any():
             raise ManifestError(
-                f"{prepared.manifest.name}: no {part} clip has a label, so no regression can be fitted and no network "
-                "compared. Give labels in a metadata.csv; an autoencoder alone, made with autoencode, needs none"
+                f"{prepared.manifest.name}: no {part} clip has a label, so no regression can be fitted and no "
+                "network compared. Give labels in a metadata.csv; an autoencoder alone needs none (in Python: "
+                "sleepiness.autoencode)"
             )
     names = choose(networks, tuple(NETWORKS), "network")
     chosen = [(name, seed) for seed in choose_numbers("seeds", seeds, int, "whole numbers from 0") for name in names]

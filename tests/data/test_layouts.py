@@ -233,3 +233,10 @@ def test_labels_that_lie_elsewhere(tmp_path):
         corpora.load(own, labels="none.csv")
     with pytest.raises(ManifestError, match=r"truth.csv:1: no column age; it has file_name"):
         corpora.load(own, labels="truth.csv", label="age")
+
+
+@pytest.mark.parametrize("name", ["urbansound8k", "common_voice", "vggsound"])
+def test_of_a_folder_around_a_corpus_the_corpus_is_named(tmp_path, name):
+    data = LAYOUTS[name](tmp_path / "around" / "inner")
+    with pytest.raises(ManifestError, match=f"around: is no corpus itself and holds one, .*: give {data}"):
+        corpora.load(tmp_path / "around")

@@ -220,12 +220,21 @@ def _recognise(path: Path) -> tuple[Layout | None, str]:
     """The layout of a path, and what is missing where only a part of a known one is there."""
     for name, layout in LAYOUTS.items():
         if name == _OWN:
-            missing = "" if (path / folder.TABLE).is_file() else name_missing(path)
+            missing = "" if (path / folder.TABLE).is_file() else name_missing(path) or _name_inner(path)
             if missing:
                 return None, missing
         if layout.matches(path):
             return layout, ""
     return None, ""
+
+
+def _name_inner(path: Path) -> str:
+    """What to give in place of a folder that holds that of a corpus, ``""`` where it holds none."""
+    for child in sorted(path.iterdir()) if path.is_dir() else ():
+        for name, layout in LAYOUTS.items():
+            if name != _OWN and child.is_dir() and layout.matches(child):
+                return f"is no corpus itself and holds one, {layout.title}: give {child}"
+    return ""
 
 
 def _find(name: str) -> Path:

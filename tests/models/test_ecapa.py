@@ -418,3 +418,16 @@ def test_it_learns_which_of_two_halves_is_loud():
 def test_impossible_options_are_named(make, message):
     with pytest.raises(ConfigError, match=message):
         make()
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize(("attention", "options"), POOLINGS)
+def test_a_device_gives_the_same_in_half_precision_too(attention, options):
+    model = network(attention, **options).double().eval()
+    x, lengths = clips(filling=float("nan"))
+    wanted = model(x, lengths)[0]
+    torch.testing.assert_close(model.cuda()(x.cuda(), lengths)[0].cpu(), wanted, atol=1e-8, rtol=1e-8)
+    half = model.train().to(torch.bfloat16)
+    logits = half(x.cuda().to(torch.bfloat16), lengths.cuda())[0]
+    half.classifier.loss(logits, torch.tensor([0, 1, 2], device="cuda")).backward()
+    assert all(p.grad.isfinite().all() for p in half.parameters())

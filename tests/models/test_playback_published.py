@@ -243,3 +243,16 @@ def test_what_cannot_be_is_named():
     encoder, front = SmallEncoder(16, 4, 12), MultiResolutionLogMel(2, n_mels=16)
     with pytest.raises(ConfigError, match="published_slots is set and selection is 'slots'"):
         Playback(front, encoder, PlaybackDecoder(12, 3, 2), published_slots=True)
+
+
+@pytest.mark.cuda
+def test_a_device_gives_the_same():
+    net = model().double().eval()
+    sound = torch.randn(3, 16_000, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    lengths = torch.tensor([16_000, 9_000, 700])
+    wanted = net(sound, lengths)
+    found = net.cuda()(sound.cuda(), lengths.cuda())
+    torch.testing.assert_close(found.logits.cpu(), wanted.logits)
+    torch.testing.assert_close(found.segments.cpu(), wanted.segments, equal_nan=True)
+    net.train()(sound.cuda(), lengths.cuda()).logits.sum().backward()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in net.parameters())

@@ -39,6 +39,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..errors import ConfigError
+from ._values import are_at_hand, are_plain
 from .basis_expectations import Basis, basis_expectation
 from .densities import BetaGaussian
 from .mixtures import Mixture
@@ -147,6 +148,10 @@ class ValueFunction:
         n_frames
             Frames of the padded batch.
         """
+        exact = expectations.dtype in (torch.float32, torch.float64)
+        if len(set(lengths)) > 1 and exact and are_at_hand(expectations) and are_plain(expectations):
+            own = [self.matrix(length, expectations.dtype) for length in lengths]
+            return _ReadEach.apply(expectations, own, n_frames)
         matrices = self.matrices(lengths, n_frames, expectations.dtype, expectations.device)
         if len(matrices) == 1:
             return expectations @ matrices[0].T
@@ -165,6 +170,38 @@ class ValueFunction:
         gram, rows = design(self.basis, n_frames, self.boundary)
         factor = torch.linalg.cholesky(gram + self.penalty * torch.eye(len(self.basis), dtype=torch.float64))
         return torch.cat([torch.cholesky_solve(psi.T, factor).T for psi in rows])
+
+
+class _ReadEach(torch.autograd.Function):
+    """Weights of the frames of clips of several lengths, each by its own matrix, of which no padded copy is made."""
+
+    @staticmethod
+    def forward(ctx: Any, expectations: Tensor, matrices: Sequence[Tensor], n_frames: int) -> Tensor:
+        ctx.matrices = matrices
+        weights = expectations.new_zeros(len(expectations), n_frames)
+        for clip, given, matrix in zip(weights, expectations, matrices, strict=True):
+            torch.mv(matrix, given, out=clip[: len(matrix)])
+        return weights
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        return _GatherEach.apply(gradient, ctx.matrices), None, None
+
+
+class _GatherEach(torch.autograd.Function):
+    """The transpose of it."""
+
+    @staticmethod
+    def forward(ctx: Any, gradient: Tensor, matrices: Sequence[Tensor]) -> Tensor:
+        ctx.matrices, ctx.n_frames = matrices, gradient.shape[1]
+        gathered = gradient.new_empty(len(gradient), matrices[0].shape[1])
+        for clip, given, matrix in zip(gathered, gradient, matrices, strict=True):
+            torch.mv(matrix.T, given[: len(matrix)], out=clip)
+        return gathered
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return _ReadEach.apply(gradient, ctx.matrices, ctx.n_frames), None
 
 
 def design(basis: Basis, n_frames: int, boundary: str) -> tuple[Tensor, Iterator[Tensor]]:

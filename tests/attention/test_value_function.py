@@ -114,3 +114,25 @@ def test_what_cannot_be_is_named():
         ValueFunction(basis, boundary="mirror")
     with pytest.raises(ValueError, match="n_frames is 0"):
         ValueFunction(basis).matrix(0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("lengths", [[7, 1, 4, 7], [4, 4], [3, 9]])
+def test_clips_of_a_padded_batch_are_read_as_alone(lengths, dtype):
+    """Each by its own matrix, with zeros on padding, the gradients of both orders, and the same under vmap."""
+    function, n_frames = ValueFunction(GaussianBasis.grid(6)), 9
+    given = torch.randn(len(lengths), 6, dtype=dtype, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    matrices = [function.matrix(length, dtype) for length in lengths]
+    alone = [torch.nn.functional.pad(g @ r, (0, n_frames - len(g))) for g, r in zip(matrices, given, strict=True)]
+    found = function.read_weights(given, lengths, n_frames)
+    torch.testing.assert_close(found, torch.stack(alone))
+    for clip, length in enumerate(lengths):
+        assert (found[clip, length:] == 0).all()
+    ours, theirs = (torch.autograd.grad(x.sin().sum(), given)[0] for x in (found, torch.stack(alone)))
+    torch.testing.assert_close(ours, theirs)
+    mapped = torch.vmap(lambda r: function.read_weights(r, lengths, n_frames))(given.detach().expand(2, -1, -1))
+    torch.testing.assert_close(mapped[1], found.detach())
+    if dtype == torch.float64:
+        read = lambda r: function.read_weights(r, lengths, n_frames)  # noqa: E731
+        assert torch.autograd.gradcheck(read, given, check_forward_ad=True)
+        assert torch.autograd.gradgradcheck(lambda r: read(r).sin(), given)

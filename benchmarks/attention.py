@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from audioattn_lib.attention.densities import BetaGaussian, log_constant
 from audioattn_lib.attention.expectations import GaussianBasis, gaussian_expectation
+from audioattn_lib.attention.pooling import DiscreteAttention
 from audioattn_lib.attention.time_frequency import TimeFrequencyAttention
 from audioattn_lib.attention.value_function import ValueFunction
 from audioattn_lib.attention.variants import VARIANTS, build_attention
@@ -38,7 +39,8 @@ def cases(device: str) -> list[Case]:
             "attention module, forward and backward, 32 clips of 50 to 401 frames x 128",
             partial(modules, device, (50, 401)),
             "softmax",
-            seconds=6,
+            [Target(name, "ratio", 1.2) for name in CONTINUOUS],
+            seconds=12,
         ),
         Case(
             "continuous attention with options, forward and backward, 32 x 401 x 128",
@@ -51,6 +53,17 @@ def cases(device: str) -> list[Case]:
             partial(planes, device),
             "100 x 40 cells",
             seconds=6,
+        ),
+        *(
+            Case(
+                f"attention over time and frequency beside dense softmax over the same {frames} x {bands} cells, "
+                "forward and backward, 8 clips x 16 features",
+                partial(same_cells, device, frames, bands),
+                "dense softmax",
+                [Target("1 mode", "ratio", 1.25)],
+                seconds=6,
+            )
+            for frames, bands in ((100, 40), (400, 80))
         ),
         Case(
             "expectation of 128 Gaussian basis functions under 16 densities, forward and backward",
@@ -114,6 +127,19 @@ def planes(device: str) -> Work:
         title = f"{frames} x {bands} cells" + (f", {modes} modes" if modes > 1 else "")
         work[title] = _step(TimeFrequencyAttention(16, modes=modes).to(device), cells)
     return work
+
+
+def same_cells(device: str, frames: int, bands: int) -> Work:
+    """A density over the plane beside a softmax over all of its cells; the same network scores the cells of both."""
+    torch.manual_seed(0)
+    cells = torch.randn(8, frames, bands, 16, device=device, requires_grad=True)
+    flat = cells.detach().flatten(1, 2).requires_grad_()
+    return {
+        "dense softmax": _step(DiscreteAttention(16, scaled=True).to(device), flat),
+        "1 mode": _step(TimeFrequencyAttention(16).to(device), cells),
+        "2 modes": _step(TimeFrequencyAttention(16, modes=2).to(device), cells),
+        "1 mode, alpha 1.05": _step(TimeFrequencyAttention(16, 1.05).to(device), cells),
+    }
 
 
 def _step(attention: nn.Module, values: Tensor, lengths: Tensor | None = None) -> Callable[[], object]:

@@ -1,15 +1,17 @@
 # Everything runs in .venv, which is made on first use and renewed when pyproject.toml or constraints.txt change.
 # Variables: PYTHON (interpreter to make .venv with), PIP_ARGS (extra arguments for pip, for instance an
-# --index-url with smaller CPU builds of torch), JOBS (test processes), LAB_ARGS, TEST_ARGS, BENCH_ARGS.
+# --index-url with smaller CPU builds of torch), JOBS (test processes), LAB_ARGS, TEST_ARGS, BENCH_ARGS,
+# ATTACK (how many times as many trials).
 
 PYTHON ?= python3
 JOBS ?= 2
+ATTACK ?= 100
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed-$(shell cat pyproject.toml constraints.txt | cksum | cut -d' ' -f1)
 
 .DEFAULT_GOAL := help
-.PHONY: help book test lab bench lint clean environment
+.PHONY: help book test attack lab bench lint clean environment
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -19,6 +21,9 @@ book: $(INSTALLED) ## execute the chapters that are stale, build the book and ch
 
 test: $(INSTALLED) ## run all tests, also those of the notebooks, the book and the browser
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadscope --no-loadscope-reorder $(TEST_ARGS)
+
+attack: $(INSTALLED) ## hostile and damaged input, faults and kills, ATTACK times as long as in the tests: an hour
+	AUDIOATTN_ATTACK=$(ATTACK) $(BIN)/python -m pytest tests/attack $(TEST_ARGS)
 
 lab: $(INSTALLED) ## open the notebooks in JupyterLab
 	$(BIN)/python -m jupyterlab --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/notebooks $(LAB_ARGS)

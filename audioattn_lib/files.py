@@ -29,6 +29,7 @@ __all__ = [
     "read_bounded",
     "remove_leftovers",
     "short_name",
+    "sync",
     "write_text",
     "write_whole",
 ]
@@ -41,7 +42,7 @@ MOST_BYTES: Final = 1 << 28
 
 
 @contextmanager
-def write_whole(path: str | Path) -> Iterator[Path]:
+def write_whole(path: str | Path, *, durable: bool = True) -> Iterator[Path]:
     """Give the path of an empty file beside ``path``, which becomes ``path`` when the block ends without error.
 
     The file has the mode that the umask gives, its content is on the disk before it has its name, and the name is
@@ -60,14 +61,22 @@ def write_whole(path: str | Path) -> Iterator[Path]:
     os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
     try:
         yield temporary
-        with open(temporary, "rb+") as file:
-            os.fsync(file.fileno())
+        if durable:
+            with open(temporary, "rb+") as file:
+                os.fsync(file.fileno())
         os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise
-    _sync_folder(path.parent)
+    if durable:
+        _sync_folder(path.parent)
+
+
+def sync() -> None:
+    """Bring everything that was written to the disk, where the system can."""
+    if hasattr(os, "sync"):
+        os.sync()
 
 
 def write_text(path: str | Path, text: str) -> None:

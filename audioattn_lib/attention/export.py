@@ -7,8 +7,6 @@ never sees half of one and an interrupted export leaves the old file whole.
 from __future__ import annotations
 
 import math
-import os
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -16,6 +14,8 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 from scipy import special
 
+from ..errors import RunError
+from ..files import write_whole
 from .record import AttentionRecord
 
 if TYPE_CHECKING:
@@ -174,20 +174,12 @@ def save_npz(record: AttentionRecord, path: str | Path) -> Path:
 
 def write_file(path: str | Path, write: Callable[[IO[bytes]], Any]) -> Path:
     """Let ``write`` fill a file beside ``path`` and move it there, whole or not at all; the path."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with write_whole(path) as temporary, open(temporary, "wb") as file:
             write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)  # mkstemp makes files that only their owner may read
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    return path
+    except OSError as error:
+        raise RunError(f"{path}: cannot be written ({error.strerror}); what was there before is intact") from error
+    return Path(path)
 
 
 def _row(record: AttentionRecord, clip: int) -> dict[str, object]:

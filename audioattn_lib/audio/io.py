@@ -14,9 +14,7 @@ from __future__ import annotations
 
 import io
 import math
-import os
 import stat
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,6 +27,7 @@ import soxr
 from numpy.typing import NDArray
 
 from ..errors import AudioError
+from ..files import write_whole
 from . import hdf5
 from .containers import describe_cut, sample_limit
 
@@ -281,7 +280,7 @@ def read(
     return _prepare(path, samples, native, sample_rate, mono)
 
 
-def write(path: str | Path, samples: NDArray[Any], sample_rate: int) -> None:
+def write(path: str | Path, samples: NDArray[Any], sample_rate: int, *, durable: bool = True) -> None:
     """Write a sound file; the suffix of ``path`` names the format.
 
     The file appears whole or not at all. Integer formats (WAV, FLAC: 16 bits)
@@ -295,6 +294,8 @@ def write(path: str | Path, samples: NDArray[Any], sample_rate: int) -> None:
         Shape ``(n,)`` or ``(n, channels)``, finite.
     sample_rate
         Hertz, above 0.
+    durable
+        Bring the file to the disk before it has its name, see :func:`audioattn_lib.files.write_whole`.
 
     Raises
     ------
@@ -323,14 +324,8 @@ def write(path: str | Path, samples: NDArray[Any], sample_rate: int) -> None:
         soundfile.write(encoded, samples, sample_rate, format=container)
     except soundfile.LibsndfileError as error:
         raise AudioError(f"{path}: cannot be written ({error}); check sample rate and channels") from None
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=path.suffix)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(encoded.getbuffer())
-        os.replace(name, path)
-    finally:
-        Path(name).unlink(missing_ok=True)
+    with write_whole(path, durable=durable) as temporary:
+        temporary.write_bytes(encoded.getbuffer())
 
 
 def resample(samples: NDArray[Any], source_rate: int, target_rate: int) -> Samples:
@@ -365,8 +360,8 @@ def _existing(path: str | Path) -> tuple[Path, int]:
         raise AudioError(f"{path}: no such file; check the path") from None
     except OSError as error:
         raise AudioError(f"{path}: cannot be opened ({error.strerror})") from None
-    except ValueError:
-        raise AudioError(f"{str(path)!r}: no file has such a name, as it holds the character NUL") from None
+    except ValueError as error:  # NUL, or a character that the locale has not
+        raise AudioError(f"{str(path)!r}: no file can have such a name ({error})") from None
     if stat.S_ISDIR(status.st_mode):
         raise AudioError(f"{path}: is a folder, not a sound file")
     if not stat.S_ISREG(status.st_mode):

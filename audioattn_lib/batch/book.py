@@ -31,6 +31,7 @@ from audioattn_lib.batch.pages import check_pages
 from audioattn_lib.batch.strict_yaml import read_yaml
 from audioattn_lib.declarations import shorten
 from audioattn_lib.errors import AudioAttnError, ConfigError
+from audioattn_lib.files import write_text, write_whole
 
 __all__ = ["MODES", "BookError", "Chapter", "build_book", "chapters", "documents"]
 
@@ -98,10 +99,10 @@ class Chapter:
 
     def keep(self, execution: Execution) -> None:
         """Put the executed notebook in its place and remember its key."""
-        self.place.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(execution.output, self.place)
+        with write_whole(self.place) as temporary:
+            shutil.copyfile(execution.output, temporary)
         record = {"key": self.key, "sha256": file_hash(self.place), "seconds": round(execution.seconds, 1)}
-        self.work.with_suffix(".json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        write_text(self.work.with_suffix(".json"), json.dumps(record, indent=1) + "\n")
 
 
 def documents(root: str | Path) -> list[str]:
@@ -270,8 +271,7 @@ def build_book(
     else:
         stamp.unlink(missing_ok=True)
         _build_pages(root, documents(root), echo)
-        stamp.parent.mkdir(exist_ok=True)
-        stamp.write_text(json.dumps(state), encoding="utf-8")
+        write_text(stamp, json.dumps(state))
     ended = time.perf_counter()
     echo(f"{first} ({executed - started:.1f} s chapters, {ended - executed:.1f} s pages)")
     return first

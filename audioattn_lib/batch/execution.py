@@ -19,7 +19,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Final
@@ -27,10 +27,12 @@ from typing import IO, Any, Final
 from audioattn_lib.batch import RUN_MIMETYPE
 from audioattn_lib.batch.notebooks import Notebook
 from audioattn_lib.errors import AudioAttnError, ConfigError
+from audioattn_lib.files import is_left, owner, write_text
 
 __all__ = ["Execution", "NotebookError", "count_cores", "execute", "runs_shown_in"]
 
 _ENGINE: Final = "audioattn"
+_RUNTIME: Final = "aa-"
 _LONGEST_SOCKET: Final = 90
 """Bytes of a socket's path that leave room for the kernel's suffix below the limit of 104 (macOS)."""
 _START_TIMEOUT: Final = 120
@@ -159,8 +161,8 @@ def execute(
             raise NotebookError(_explain(source, error, timeout, failed, log)) from error
     content = json.loads(partial.read_text(encoding="utf-8"))
     _tidy(content)
-    partial.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(partial, output)
+    write_text(output, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+    partial.unlink(missing_ok=True)
     failed.unlink(missing_ok=True)
     return Execution(source, output, log, parameters, time.perf_counter() - started)
 
@@ -316,14 +318,25 @@ def _escaped(path: Path) -> str:
 @contextmanager
 def _runtime_directory() -> Iterator[Path]:
     """A new folder with a short path: a socket's path is limited by the system."""
-    folder = tempfile.gettempdir()
-    if len(os.fsencode(folder)) > _LONGEST_SOCKET - 20 and os.path.isdir("/tmp"):
-        folder = "/tmp"
-    runtime = Path(tempfile.mkdtemp(prefix="aa-", dir=folder))
+    runtime = Path(tempfile.mkdtemp(prefix=f"{_RUNTIME}{owner()}-", dir=_runtime_parent()))
     try:
         yield runtime
     finally:
         shutil.rmtree(runtime, ignore_errors=True)
+
+
+def _runtime_parent() -> str:
+    folder = tempfile.gettempdir()
+    return "/tmp" if len(os.fsencode(folder)) > _LONGEST_SOCKET - 35 and os.path.isdir("/tmp") else folder
+
+
+def remove_runtime_leftovers() -> None:
+    """Remove the folders of sockets that killed processes of this user left in the temporary directory."""
+    for left in Path(_runtime_parent()).glob(f"{_RUNTIME}*"):
+        machine, process, *rest = [*left.name.removeprefix(_RUNTIME).split("-"), ""]
+        with suppress(OSError):
+            if rest and hasattr(os, "getuid") and left.stat().st_uid == os.getuid() and is_left(machine, process, left):
+                shutil.rmtree(left, ignore_errors=True)
 
 
 def _died_before_starting(error: Exception) -> bool:

@@ -5,13 +5,13 @@ Book page: batch.
 
 from __future__ import annotations
 
-import os
 import re
 from importlib import metadata
 from pathlib import Path
 from typing import Final
 
 from audioattn_lib.errors import ConfigError
+from audioattn_lib.files import write_text
 
 __all__ = ["write_html"]
 
@@ -87,10 +87,7 @@ def write_html(notebook: str | Path, page: str | Path) -> Path:
         "mathjax": _mathjax() if formulas else "",
     }
     text, _ = exporter.from_notebook_node(content, resources=resources)
-    page.parent.mkdir(parents=True, exist_ok=True)
-    temporary = page.with_name(f".{page.name}.{os.getpid()}")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, page)
+    write_text(page, text)
     return page
 
 

@@ -26,10 +26,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from audioattn_lib.batch import report
-from audioattn_lib.batch.execution import count_cores, execute, runs_shown_in
+from audioattn_lib.batch.execution import count_cores, execute, remove_runtime_leftovers, runs_shown_in
 from audioattn_lib.batch.grid import Grid
 from audioattn_lib.batch.notebooks import DataHash
 from audioattn_lib.errors import AudioAttnError, ConfigError
+from audioattn_lib.files import remove_leftovers, write_text
 
 __all__ = ["CLUSTERS", "Job", "SweepResult", "sweep"]
 
@@ -157,6 +158,9 @@ def sweep(
     folder = Path(directory).resolve() / grid.name
     done = folder / "jobs"
     done.mkdir(parents=True, exist_ok=True)
+    for place in (folder, done):
+        remove_leftovers(place)
+    remove_runtime_leftovers()
     jobs = [Job(grid.notebook.key(parameters, data_hash), parameters) for parameters in grid.jobs]
     for job in jobs:
         if (done / f"{job.key}.ipynb").exists():
@@ -220,7 +224,7 @@ def _settle(job: Job, future: Any, done: Path) -> None:
         job.error = f"the worker process died, most often because memory ran out ({future.exception()})"
     job.status = "failed" if job.error else "done"
     text = json.dumps({"parameters": dict(job.parameters), "seconds": job.seconds, "error": job.error}, indent=1)
-    (done / f"{job.key}.json").write_text(text + "\n", encoding="utf-8")
+    write_text(done / f"{job.key}.json", text + "\n")
 
 
 def _run_job(
@@ -333,21 +337,15 @@ def _write_results(grid: Grid, jobs: list[Job], folder: Path) -> SweepResult:
             chosen = {name: job.parameters.get(name) for name in grid.varying}
             failures.append({"parameters": chosen, "error": job.error, "log": f"jobs/{job.key}.log"})
     table, page = folder / "results.csv", folder / "index.html"
-    _replace(table, report.table(rows))
-    _replace(page, report.page(f"Sweep {grid.name}", rows, varying=varying, failures=failures))
+    write_text(table, report.table(rows))
+    write_text(page, report.page(f"Sweep {grid.name}", rows, varying=varying, failures=failures))
     return SweepResult(tuple(jobs), tuple(rows), table, page)
-
-
-def _replace(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
 
 
 def _seconds(record: Path) -> float:
     try:
         return float(json.loads(record.read_text(encoding="utf-8"))["seconds"])
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         return 0.0
 
 

@@ -7,6 +7,8 @@ Book page: commands.
 
 from __future__ import annotations
 
+import io
+import sys
 from typing import IO, Any
 
 import click
@@ -35,6 +37,10 @@ class _Commands(click.Group):
             if ctx.params["debug"]:
                 raise
             raise _Failure(str(error)) from None
+        except OSError as error:  # of the disk or the file system, where nobody knew more
+            if ctx.params["debug"] or error.filename is None:
+                raise
+            raise _Failure(f"{error.filename}: {error.strerror}") from None
 
 
 @click.group(
@@ -71,4 +77,7 @@ for _command in (
 
 def main() -> None:
     """Entry point of ``audioattn`` and of ``python -m audioattn_lib``."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a locale such as C has no place for most characters
+            stream.reconfigure(errors="backslashreplace")
     audioattn(prog_name="audioattn")

@@ -6,12 +6,11 @@ import contextlib
 import errno
 import json
 import logging
-import os
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from .. import files
 from ..cache import cache_directory
 from ..errors import AudioAttnError
 
@@ -24,16 +23,14 @@ class StoreError(AudioAttnError, RuntimeError):
     """Computed data that is damaged, incomplete or has no room; the message names the file or clip."""
 
 
-def explain_storage(path: Path, error: OSError, kept: str) -> StoreError | None:
-    """The error of a folder that is full or must not be written; None for any other cause.
-
-    ``kept`` says what is not lost.
-    """
+def explain_storage(path: Path, error: OSError, kept: str) -> StoreError:
+    """The error of a folder that is full, must not be written or fails; ``kept`` says what is not lost."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return StoreError(f"{path}: the disk is full; {kept}. Free some space and run again, or choose another folder")
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return StoreError(f"{path}: cannot be written ({error.strerror}); name a folder that can be in AUDIOATTN_CACHE")
-    return None
+    where = error.filename or path
+    return StoreError(f"{where}: cannot be read or written ({error.strerror}); {kept}. Look at the disk and run again")
 
 
 @contextlib.contextmanager
@@ -50,7 +47,9 @@ def exclusive(path: Path) -> Iterator[bool]:
         yield False
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "a") as file:
+    if path.is_dir():
+        raise StoreError(f"{path}: is a folder where a file for a lock should be; remove it")
+    with open(path, "ab") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -64,29 +63,19 @@ def exclusive(path: Path) -> Iterator[bool]:
 
 
 def write_whole(path: Path, write: Callable[[Path], None]) -> None:
-    """Let ``write`` fill a file beside ``path`` and move it there: whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=path.suffix)
-    os.close(handle)
-    try:
-        write(Path(name))
-        os.replace(name, path)
-    finally:
-        Path(name).unlink(missing_ok=True)
+    """Let ``write`` fill a file beside ``path`` and move it there; see :func:`audioattn_lib.files.write_whole`."""
+    with files.write_whole(path) as beside:
+        write(beside)
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write JSON beside ``path`` and move it there."""
-
-    def write(beside: Path) -> None:
-        beside.write_text(json.dumps(content), encoding="utf-8")
-
-    write_whole(path, write)
+    """Write JSON, whole or not at all."""
+    files.write_text(path, json.dumps(content))
 
 
 def read_json(path: Path) -> Any:
     """Content of a JSON file, or None when it is missing or not whole."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from ..audio import hdf5, io
 from ..errors import AudioError
+from ..files import remove_leftovers
 from .files import cache_directory, read_json, write_json
 from .progress import progress_bar
 
@@ -95,6 +96,7 @@ def inspect_files(paths: Sequence[Path], root: Path, *, progress: bool = False) 
                 entries[_name(path, root)] = {"state": states[path], "found": asdict(results[path])}
         with contextlib.suppress(OSError):  # a cache that cannot be written costs time, not results
             write_json(memory, {"version": _VERSION, "files": entries})
+        remove_leftovers(memory.parent)
     return [results[path] for path in paths]
 
 

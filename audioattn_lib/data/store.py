@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import zlib
 from collections.abc import Iterator, Sequence
@@ -34,6 +35,8 @@ from .manifest import Manifest
 from .progress import progress_bar
 
 __all__ = ["Extractor", "FeatureStore", "StoreError"]
+
+log = logging.getLogger("audioattn")
 
 _FORMAT = 1
 _FEATURES = "features.bin"
@@ -149,6 +152,8 @@ class FeatureStore:
         period, start = extractor.clock
         header = _Header(_FORMAT, identity, extractor.n_mels, dtype, list(manifest.ids), period, start)
         path = Path(directory) / identity[:16]
+        if (found := cls._find(path, header)) is not None:  # before the lock, so that a cache may be only read
+            return found
         try:
             path.mkdir(parents=True, exist_ok=True)
             with exclusive(path / "lock"):
@@ -162,10 +167,19 @@ class FeatureStore:
                             writer.append(features.cpu().numpy(), n_frames.cpu().numpy())
                             bar.advance(len(lengths))
         except OSError as error:
-            if (told := explain_storage(path, error, "the features computed so far are kept")) is not None:
-                raise told from error
-            raise
+            raise explain_storage(path, error, "the features computed so far are kept") from error
         return cls.open(path)
+
+    @classmethod
+    def _find(cls, path: Path, header: _Header) -> FeatureStore | None:
+        """The store with this header, if it is complete; what is not is left to the writer."""
+        try:
+            journal = _read_journal(path)
+            if journal is None or journal[0] != header:
+                return None
+            return cls.open(path)
+        except StoreError:
+            return None
 
     @classmethod
     def open(cls, path: str | Path) -> FeatureStore:
@@ -274,7 +288,23 @@ class _Writer:
             self._bytes = sum(n_frames) * row
             size = (path / _FEATURES).stat().st_size if (path / _FEATURES).exists() else 0
             if size < self._bytes:
-                raise _cut_off(path / _FEATURES, header.clips, n_frames, row, size)
+                log.warning(
+                    "%s; they are computed again", _cut_off(path / _FEATURES, header.clips, n_frames, row, size)
+                )
+                self._keep(path, size // row)
+
+    def _keep(self, path: Path, frames: int) -> None:
+        """Go on behind the last line of the journal whose features are among the first ``frames``."""
+        first, *lines = (path / _JOURNAL).read_bytes()[: self._journal_bytes].splitlines(keepends=True)
+        self.done, held, self._journal_bytes = 0, 0, len(first)
+        for line in lines:
+            counts = json.loads(line)["n_frames"]
+            if held + sum(counts) > frames:
+                break
+            held += sum(counts)
+            self.done += len(counts)
+            self._journal_bytes += len(line)
+        self._bytes = held * self._header.features * np.dtype(self._header.dtype).itemsize
 
     def __enter__(self) -> None:
         features = open(self._path / _FEATURES, "ab")

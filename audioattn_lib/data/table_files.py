@@ -107,9 +107,7 @@ def write_features(
     try:
         write_whole(path, write)
     except OSError as error:
-        if (told := explain_storage(path.parent, error, "nothing half-written is left")) is not None:
-            raise told from error
-        raise
+        raise explain_storage(path.parent, error, "nothing half-written is left") from error
 
 
 def read_features(path: str | Path) -> FeatureTable:

@@ -102,6 +102,8 @@ def make_once(directory: RunDirectory, make: Callable[[], Run]) -> Run:
             raise NotMadeError(directory.path)
         return Run.load(directory.path)
     processes = join_processes()
+    if processes.tell(directory.is_complete):  # before the lock, which a folder that is only read has no place for
+        return Run.load(directory.path)
     with (
         name_lost_process(),
         exclusive(directory.path / ".lock") if processes.is_main else nullcontext(),

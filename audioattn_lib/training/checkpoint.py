@@ -8,6 +8,7 @@ moved into place last, so a kill at any instant leaves the previous pair whole.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import re
@@ -84,7 +85,8 @@ def save_checkpoint(directory: Path, model: nn.Module, optimizer: torch.optim.Op
         temporary.write_text(json.dumps(content), encoding="utf-8")
     for old in directory.glob("last-*.safetensors"):
         if old != tensor_file:
-            old.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # this one is whole; the next one tries again
+                old.unlink(missing_ok=True)
 
 
 def load_checkpoint(directory: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> Position | None:

@@ -39,7 +39,7 @@ _PACKAGES = ("torch", "torchaudio", "numpy", "scipy", "scikit-learn", "entmax", 
 
 @contextmanager
 def write_atomically(path: Path) -> Iterator[Path]:
-    """As :func:`~audioattn_lib.files.write_whole`; a full disk is a :class:`RunError`."""
+    """As :func:`~audioattn_lib.files.write_whole`; a disk that is full or fails is a :class:`RunError`."""
     try:
         with write_whole(path) as temporary:
             yield temporary
@@ -49,7 +49,10 @@ def write_atomically(path: Path) -> Iterator[Path]:
                 f"{path}: the disk is full; what was saved before is intact. Free some space and start the same "
                 "run again: it continues from its last checkpoint"
             ) from error
-        raise
+        raise RunError(
+            f"{path}: cannot be written ({error.strerror}); what was saved before is intact. Look at the disk and "
+            "start the same run again: it continues from its last checkpoint"
+        ) from error
 
 
 def describe_environment(device: str, data_hash: str) -> dict[str, Any]:

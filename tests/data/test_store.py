@@ -200,15 +200,20 @@ def test_a_full_disk_keeps_what_was_computed(manifest, front_end, directory, mon
     torch.testing.assert_close(store[5], features_of(manifest, front_end, 5), atol=1e-3, rtol=0)
 
 
-def test_a_store_that_was_cut_off_is_an_error(manifest, front_end, directory):
-    store = FeatureStore.build(manifest, front_end, directory)
-    file = store.path / "features.bin"
-    content = file.read_bytes()
-    keep = int(store.n_frames[:4].sum()) * 12 * 4 + 10
-    file.write_bytes(content[:keep])
-    for attempt in (lambda: FeatureStore.open(store.path), lambda: FeatureStore.build(manifest, front_end, directory)):
-        with pytest.raises(StoreError, match=r"audio/4\.wav and all after it are cut off; delete the folder"):
-            attempt()
+@pytest.mark.parametrize("left", [0, 4])
+def test_a_store_that_was_cut_off_is_an_error_until_it_is_built_again(manifest, front_end, directory, left):
+    whole = FeatureStore.build(manifest, Counting(front_end), directory, batch_size=2)
+    expected = [whole[row] for row in range(10)]
+    file = whole.path / "features.bin"
+    keep = int(whole.n_frames[:left].sum()) * 12 * 4 + 10 * (left > 0)
+    file.write_bytes(file.read_bytes()[:keep])
+    with pytest.raises(StoreError, match=rf"audio/{left}\.wav and all after it are cut off; delete the folder"):
+        FeatureStore.open(whole.path)
+    rest = Counting(front_end)
+    store = FeatureStore.build(manifest, rest, directory, batch_size=2)
+    assert rest.seen == 10 - left
+    for row in range(10):
+        assert torch.equal(store[row], expected[row])
 
 
 def test_a_store_that_was_edited_is_an_error_that_names_the_clip(manifest, front_end, directory):

@@ -35,7 +35,7 @@ def test_nothing_large_is_kept(tracked):
 
 def test_what_is_needed_is_there(root):
     needed = ["README.md", "_config.yml", "_toc.yml", "environment.yml", ".ci/run", "Makefile", "pyproject.toml"]
-    needed += ["LICENSE", "CHANGELOG.md", "CITATION.cff", "CONTRIBUTING.md", "constraints.txt"]
+    needed += ["LICENSE", "CHANGELOG.md", "CITATION.cff", "CONTRIBUTING.md", "SECURITY.md", "constraints.txt"]
     assert not [name for name in needed if not (root / name).is_file()]
 
 

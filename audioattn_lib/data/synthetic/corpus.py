@@ -8,8 +8,8 @@ from __future__ import annotations
 import csv
 import logging
 import os
+import secrets
 import shutil
-import tempfile
 import zlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, fields
@@ -23,6 +23,7 @@ from ...audio import io
 from ...batch.key import key, source_hash
 from ...declarations import shorten
 from ...errors import ConfigError
+from ...files import owner, sync, write_whole
 from ..files import cache_directory, exclusive, explain_storage
 from ..progress import progress_bar
 from .acoustics import RATE, Sound
@@ -111,28 +112,42 @@ def make_once(corpus: str, options: Any, module: str, cache: str | Path | None, 
     parent = (Path(cache) if cache is not None else cache_directory()) / "corpora"
     name = key({"options": asdict(options), "source": source_hash(module)})
     target = parent / f"{corpus}-{name}"
-    if target.is_dir():
+    if _is_whole(target):
         return target
     work: Path | None = None
     try:
         with exclusive(parent / f".{corpus}-{name}.lock") as held:
-            if target.is_dir():
+            if _is_whole(target):
                 return target
             for left in parent.glob(f".{corpus}-{name}-*") if held else ():  # what killed processes left
                 shutil.rmtree(left, ignore_errors=True)
-            work = Path(tempfile.mkdtemp(prefix=f".{corpus}-{name}-", dir=parent))
+            work = parent / f".{corpus}-{name}-{owner()}-{secrets.token_hex(4)}"
+            work.mkdir()
             write(work)
+            sync()
+            if target.is_dir():
+                log.warning("%s lacks sounds; it is made again", target)
+                os.replace(target, parent / f".{corpus}-{name}-{owner()}-{secrets.token_hex(4)}.old")
             os.replace(work, target)
+            for left in parent.glob(f".{corpus}-{name}-*.old"):
+                shutil.rmtree(left, ignore_errors=True)
     except OSError as error:
-        if target.is_dir():  # another process was first, where folders cannot be locked
+        if _is_whole(target):  # another process was first, where folders cannot be locked
             return target
-        if (told := explain_storage(parent, error, "nothing half-made is left")) is not None:
-            raise told from error
-        raise
+        raise explain_storage(parent, error, "nothing half-made is left") from error
     finally:
         if work is not None:
             shutil.rmtree(work, ignore_errors=True)
     return target
+
+
+def _is_whole(folder: Path) -> bool:
+    """Whether every sound of the table is there, and none is empty."""
+    try:
+        with open(folder / "metadata.csv", encoding="utf-8", newline="") as file:
+            return all((folder / row["file_name"]).stat().st_size for row in csv.DictReader(file))
+    except (FileNotFoundError, NotADirectoryError):
+        return False
 
 
 def write_clips(
@@ -158,10 +173,10 @@ def write_clips(
     log.info("making the synthetic %s: %d clips", corpus, total)
     with progress_bar(f"synthetic {corpus}", total, shown=progress) as bar:
         for samples, row in clips:
-            io.write(folder / str(row["file_name"]), samples, RATE)
+            io.write(folder / str(row["file_name"]), samples, RATE, durable=False)
             rows.append(row)
             bar.advance()
-    with open(folder / "metadata.csv", "w", encoding="utf-8", newline="") as file:
+    with write_whole(folder / "metadata.csv") as table, open(table, "w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)

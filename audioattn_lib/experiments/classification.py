@@ -36,6 +36,10 @@ _FRACTIONS = (0.0, 0.05, 0.1, 0.2, 0.35, 0.6, 1.0)
 """Shares of frames deleted and inserted: closest where curves are steepest."""
 
 
+_TOP = 5
+"""Guesses of the second accuracy, where there are more classes than that."""
+
+
 class _Batches(Protocol):
     def epoch(self, number: int, start: int = 0) -> Iterator[Any]: ...
 
@@ -117,10 +121,14 @@ def score_predictions(
     """Scores of the predictions, and ``interval``, over groups of clips, ``of`` the first of them.
 
     That is accuracy with one class a clip, and mean average precision with several.
+    With more than five classes, one a clip, ``top_5_accuracy`` too.
     """
     truth = targets.numpy()
     if targets.ndim == 1:
-        scores = metrics.classification_metrics(truth, logits.softmax(dim=1).numpy(), classes)
+        probabilities = logits.softmax(dim=1).numpy()
+        scores = metrics.classification_metrics(truth, probabilities, classes)
+        if len(classes) > _TOP:
+            scores["top_5_accuracy"] = metrics.top_k_accuracy(truth, probabilities, _TOP)
         correct = logits.argmax(dim=1).numpy() == truth
         score = "accuracy"
         interval = statistics.bootstrap_interval(correct.astype(np.float64), groups=groups)

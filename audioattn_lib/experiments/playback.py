@@ -25,6 +25,7 @@ from ..attention.record import AttentionRecord, FrameClock
 from ..data.loading import Batch, BatchLoader
 from ..data.splits import Split, split_clips
 from ..errors import ConfigError
+from ..models.multi_task import multi_task_loss
 from ..models.playback import Playback
 from ..models.playback_losses import playback_loss
 from ..training import faithfulness
@@ -33,7 +34,7 @@ from ..training.checkpoint import load_best
 from ..training.distributed import leave_to_main
 from ..training.run_directory import Run, RunDirectory
 from .attention_files import keep_attention
-from .classification import classification_loss, label_events, predictions_table, score_predictions
+from .classification import label_events, predictions_table, score_predictions
 from .corpus import Clip
 from .directories import make_once, open_run, resolve_fold
 from .fields import choose_numbers
@@ -43,6 +44,7 @@ from .playback_config import SELECTIONS, Config
 from .playback_corpus import Prepared, prepare
 from .playback_listening import VALID, Listened, listen, locate, score_interval
 from .playback_study import PlaybackStudy
+from .playback_tasks import answer_loss, fit_task_baselines, join_log_probabilities, task_predictions, task_scores
 from .playback_training import build_encoder_classifier, build_model, cross_entropy, fit_network, mix_batch
 from .study import choose
 
@@ -64,7 +66,7 @@ log = logging.getLogger("audioattn")
 
 NAME = "playback"
 _OF_WEIGHTS = (
-    *("selection", "playbacks", "n_segments", "segment_seconds", "size", "fusion", "location"),
+    *("tasks", "selection", "playbacks", "n_segments", "segment_seconds", "size", "fusion", "location"),
     *("sample_rate", "hop", "window", "n_mels"),
 )
 """What weights were trained with and need to be evaluated."""
@@ -107,8 +109,8 @@ def train_encoder(config: Config, root: str | Path = "runs") -> Run:
 def _train_encoder(config: Config, prepared: Prepared, directory: RunDirectory, device: torch.device) -> Run:
     split = split_clips(prepared.manifest, config.fold, seed=config.seed)
     torch.manual_seed(config.seed)
-    model = build_encoder_classifier(config, len(prepared.manifest.classes))
-    classes = prepared.manifest.classes
+    model = build_encoder_classifier(config, len(prepared.classes))
+    classes, tasks = prepared.classes, prepared.tasks
     if config.pretrained and config.pretrained_part != "decoder":
         origin = read_origin(config.pretrained, config.pretrained_prefix)
         start_from(model, config, classes, origin, encoder=("encoder.",), heads={"classifiers.": 0}, same=_OF_WEIGHTS)
@@ -116,18 +118,18 @@ def _train_encoder(config: Config, prepared: Prepared, directory: RunDirectory, 
     stages = config.playbacks + 1
 
     def loss(network: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
-        samples, lengths, targets = mix_batch(batch, config, len(prepared.manifest.classes))
+        samples, lengths, targets = mix_batch(batch, config, len(classes))
         # one hop a batch, drawn: all of them would cost as much as hearing every clip to the end of every playback
         stage = int(torch.randint(stages, ()))
         logits = network(samples, lengths, stage)
-        _, right = classification_loss(logits, batch.targets)
-        return cross_entropy(logits, targets, prepared.several_labels), right
+        _, right = answer_loss(logits, batch.targets, tasks)
+        return cross_entropy(logits, targets, prepared.several_labels, tasks), right
 
     def evaluate(network: nn.Module) -> dict[str, float]:
         total, clips, right = 0.0, 0, 0.0
         for batch in valid.epoch(0):
             for stage in range(stages):
-                found = classification_loss(network(batch.features[..., 0], batch.lengths, stage), batch.targets)
+                found = answer_loss(network(batch.features[..., 0], batch.lengths, stage), batch.targets, tasks)
                 total, right = total + float(found[0]) * len(batch), right + float(found[1])
             clips += len(batch) * stages
         return {"loss": total / clips, "error": 1 - right / clips}
@@ -155,7 +157,7 @@ def _train_encoder(config: Config, prepared: Prepared, directory: RunDirectory, 
             batches = prepared.batches(rows, config, device).epoch(0)
             parts = [model(batch.features[..., 0], batch.lengths, stage).float().cpu() for batch in batches]
             logits = torch.cat(parts)
-            found = score_interval(targets.numpy(), [logits.numpy()], groups)
+            found = score_interval(targets.numpy(), [logits.numpy()], groups, tasks.sizes if tasks else ())
             hops.append({"hop": model.front.hop(stage), "score": found.estimate, "low": found.low, "high": found.high})
     return _finish(directory, prepared, rows, logits, {"hops": hops, "n_parameters": _count(model)})
 
@@ -186,11 +188,11 @@ def run(config: Config, root: str | Path = "runs") -> Run:
 
 def _train(config: Config, prepared: Prepared, directory: RunDirectory, device: torch.device, root: str | Path) -> Run:
     split = split_clips(prepared.manifest, config.fold, seed=config.seed)
-    classes = prepared.manifest.classes
+    classes, tasks = prepared.classes, prepared.tasks
     origin = read_origin(config.pretrained, config.pretrained_prefix) if config.pretrained else None
     first = train_encoder(config, root) if _has_first_step(config, origin) else None
     torch.manual_seed(config.seed)
-    model = build_model(config, len(classes), several_labels=prepared.several_labels)
+    model = build_model(config, len(classes), several_labels=prepared.several_labels, tasks=tasks)
     if first is not None:
         taught = build_encoder_classifier(config, len(classes))
         load_best(first.path / "checkpoint", taught)
@@ -205,17 +207,14 @@ def _train(config: Config, prepared: Prepared, directory: RunDirectory, device: 
         return None if known is None else known[batch.indices].to(device)
 
     def loss(network: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
-        samples, lengths, targets = mix_batch(batch, config, len(prepared.manifest.classes))
+        samples, lengths, targets = mix_batch(batch, config, len(classes))
         heard = network(samples, lengths, segments=places(batch))
-        value = playback_loss(
-            heard,
-            targets,
-            stage_weight=config.stage_weight,
-            salient_weight=config.salient_weight,
-            rank_weight=config.rank_weight,
-            several_labels=prepared.several_labels,
-        )
-        return value, classification_loss(heard.logits, batch.targets)[1]
+        weights = {name: getattr(config, name) for name in ("stage_weight", "salient_weight", "rank_weight")}
+        if tasks is not None:
+            value = multi_task_loss(heard, tasks.split(targets.to(heard.logits.dtype)), tasks, **weights)
+        else:
+            value = playback_loss(heard, targets, several_labels=prepared.several_labels, **weights)
+        return value, answer_loss(heard.logits, batch.targets, tasks)[1]
 
     def hear(network: nn.Module, rows: NDArray[np.int64]) -> Listened:
         assert isinstance(network, Playback)
@@ -225,7 +224,7 @@ def _train(config: Config, prepared: Prepared, directory: RunDirectory, device: 
 
     def evaluate(network: nn.Module) -> dict[str, float]:
         logits = torch.as_tensor(hear(network, split.valid).logits)
-        value, right = classification_loss(logits, prepared.targets[split.valid])
+        value, right = answer_loss(logits, prepared.targets[split.valid], tasks)
         return {"loss": float(value), "error": 1 - float(right) / len(logits)}
 
     train = prepared.training_batches(split.train, config, device)
@@ -237,7 +236,7 @@ def _train(config: Config, prepared: Prepared, directory: RunDirectory, device: 
     groups = prepared.groups[split.test]
     stages = []
     for stage in range(config.stages):
-        found = score_interval(heard.targets, [heard.after(stage)], groups)
+        found = score_interval(heard.targets, [heard.after(stage)], groups, heard.sizes)
         cost = float(heard.cost[:, stage].mean())
         stages.append({"score": found.estimate, "low": found.low, "high": found.high, "cost": cost})
     more: dict[str, Any] = {"stages": stages, "n_parameters": _count(model)}
@@ -290,7 +289,7 @@ def baseline(config: Config, root: str | Path = "runs") -> Run:
     """
     prepared = prepare(config)
     config = resolve_fold(config, prepared.manifest)
-    shared = ("data", "fold", "seed", "sample_rate", "hop", "window", "n_mels", "skip_bad_clips", "batch_size")
+    shared = ("data", "tasks", "fold", "seed", "sample_rate", "hop", "window", "n_mels", "skip_bad_clips", "batch_size")
     settings = {"baseline": "linear", **{name: getattr(config, name) for name in shared}}
     directory, device = open_run(__name__, NAME, settings, prepared.data_hash, config.device, root)
     return make_once(directory, lambda: _fit_baseline(config, prepared, directory, device))
@@ -303,6 +302,10 @@ def _fit_baseline(config: Config, prepared: Prepared, directory: RunDirectory, d
     for rows in (split.train, split.valid, split.test):
         loader = BatchLoader(prepared.store, prepared.targets, rows, config.batch_size, False, config.seed, device)
         inputs.append(np.concatenate([summary_features(b.features, b.lengths).cpu().numpy() for b in loader.epoch(0)]))
+    if prepared.tasks is not None:
+        wanted = [prepared.targets[rows] for rows in (split.train, split.valid)]
+        logits = fit_task_baselines(inputs, wanted, prepared.tasks)
+        return _finish(directory, prepared, split.test, logits, {})
     targets = prepared.targets.numpy()
     fitted = linear_baseline(
         inputs[0],
@@ -362,7 +365,9 @@ def study(
 def load_model(run: Run) -> Playback:
     """The trained network of a run, in evaluation mode on the CPU."""
     config = Config(**run.config)
-    model = build_model(config, len(run.classes), several_labels=prepare(config).several_labels)
+    prepared = prepare(config)
+    several = prepared.several_labels
+    model = build_model(config, len(run.classes), several_labels=several, tasks=prepared.tasks)
     load_best(run.path / "checkpoint", model)
     return model.eval()
 
@@ -383,7 +388,10 @@ def hearings(run: Run, clip: Clip) -> list[dict[str, Any]]:
         given = prepared.event_places(config.n_segments, config.segment_seconds)[row : row + 1]
     heard = model(samples, segments=given)
     logits = torch.cat([heard.stage_logits[0, :-1], heard.logits])
-    probabilities = (logits.sigmoid() if prepared.several_labels else logits.softmax(dim=1)).numpy()
+    if prepared.tasks is not None:
+        probabilities = join_log_probabilities(prepared.tasks, logits).exp().numpy()
+    else:
+        probabilities = (logits.sigmoid() if prepared.several_labels else logits.softmax(dim=1)).numpy()
     whole = np.array([[0.0, len(clip.samples) / clip.sample_rate]])
     found: list[dict[str, Any]] = [
         {"hop": model.front.hop(0), "parts": whole, "features": [model.front(samples)[0][0].numpy()]}
@@ -405,8 +413,13 @@ def _finish(
     directory: RunDirectory, prepared: Prepared, rows: NDArray[np.int64], logits: Tensor, more: Mapping[str, Any]
 ) -> Run:
     """Write predictions, then scores: the scores last, for they say that the run is done."""
-    targets = prepared.targets[rows]
-    directory.write_table("predictions.csv", predictions_table(prepared.manifest, rows, logits, targets))
-    scores = score_predictions(prepared.manifest.classes, logits, targets, prepared.groups[rows])
+    targets, groups, tasks = prepared.targets[rows], prepared.groups[rows], prepared.tasks
+    if tasks is not None:
+        table = task_predictions(prepared.manifest, rows, logits, targets, tasks, prepared.classes)
+        scores = task_scores(logits, targets, tasks, groups)
+    else:
+        table = predictions_table(prepared.manifest, rows, logits, targets)
+        scores = score_predictions(prepared.classes, logits, targets, groups)
+    directory.write_table("predictions.csv", table)
     directory.write_json("metrics.json", {**scores, **more})
     return Run.load(directory.path)

@@ -38,9 +38,14 @@ FORMS = ("ours", "published")
 class Config(WithPresets):
     """One network on one test fold. Unknown or impossible values are errors that name the field."""
 
+    PRESETS = ("smoke", "default", "paper", "vggsound", "epic")
     COMPARED = MappingProxyType({"selection": SELECTIONS})
 
     data: str = field(default="needles", metadata={"help": "corpus: needles, or a folder with recordings"})
+    tasks: str = field(
+        default="",
+        metadata={"help": "columns to predict at once, such as verb,noun for EPIC-KITCHENS; empty: label"},
+    )
     selection: str = field(
         default="slots", metadata={"help": "what to play back: none, random, energy, slots, published or oracle"}
     )
@@ -181,3 +186,29 @@ class Config(WithPresets):
             "weight_decay": 1e-4,
         }
         return cls(**{**settings, **changes})
+
+    @classmethod
+    def vggsound(cls, **changes: Any) -> Config:
+        """The published settings on VGG-Sound; for CUDA."""
+        settings: dict[str, Any] = {
+            "data": "vggsound",
+            "hop": 0.0125,
+            "clip_seconds": 5.0,
+            "lr": 5e-4,
+            "encoder_lr": 5e-4,
+            "mixup": 0.3,
+            "cutmix": 1.0,
+        }
+        return cls.paper(**{**settings, **changes})
+
+    @classmethod
+    def epic(cls, **changes: Any) -> Config:
+        """The published settings on EPIC-KITCHENS-100, verb and noun at once; for CUDA."""
+        settings: dict[str, Any] = {
+            "data": "epic_kitchens",
+            "tasks": "verb,noun",
+            "hop": 0.005,
+            "clip_seconds": 1.999,
+            "segment_seconds": 0.4,
+        }
+        return cls.paper(**{**settings, **changes})

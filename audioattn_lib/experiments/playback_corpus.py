@@ -20,10 +20,12 @@ from ..data.store import FeatureStore
 from ..data.waveforms import WaveformStore
 from ..data.windows import WindowLoader
 from ..errors import ConfigError
+from ..models.multi_task import Tasks
 from ..training.loop import select_device
 from .classification import label_events
 from .corpus import PreparedCorpus, load_checked
 from .playback_config import Config
+from .playback_tasks import read_tasks
 
 __all__ = ["Prepared", "build_front_end", "prepare"]
 
@@ -38,22 +40,32 @@ class Prepared(PreparedCorpus):
         Samples of every clip.
     targets
         Class of each clip, or 0 and 1 for each of several.
+    classes
+        What each output is about.
+    tasks
+        How the classes are divided among several questions; None is one.
     """
 
     waveforms: WaveformStore
     targets: Tensor
+    classes: tuple[str, ...]
+    tasks: Tasks | None = None
 
     @property
     def several_labels(self) -> bool:
         """Whether a clip may have several labels."""
-        return self.targets.ndim == 2
+        return self.targets.ndim == 2 and self.tasks is None
 
     def describe(self) -> str:
         """The corpus in two sentences."""
         manifest = self.manifest
         minutes = float(np.sum(manifest.durations)) / 60
         text = f"**{manifest.name}**: {len(manifest)} clips, {minutes:.0f} minutes, {len(manifest.classes)} classes"
-        text += ", several in a clip." if self.several_labels else ", one a clip."
+        if self.tasks is not None:
+            counts = zip(self.tasks.names, self.tasks.sizes, strict=True)
+            text += "; at once: " + ", ".join(f"{name} ({size})" for name, size in counts) + "."
+        else:
+            text += ", several in a clip." if self.several_labels else ", one a clip."
         if manifest.name == "needles":
             text += " Every sound is synthetic, made by this library, and the time of every event is known."
         elif "event_onsets" in manifest.table:
@@ -87,22 +99,25 @@ class Prepared(PreparedCorpus):
 
 def prepare(config: Config) -> Prepared:
     """Load and check the corpus, and compute the spectrograms of pictures and baseline; both are kept."""
-    names = ("data", "sample_rate", "hop", "window", "n_mels", "skip_bad_clips", "device")
+    names = ("data", "tasks", "sample_rate", "hop", "window", "n_mels", "skip_bad_clips", "device")
     return _prepare(**{name: getattr(config, name) for name in names})
 
 
 @lru_cache(maxsize=4)
 def _prepare(
-    data: str, sample_rate: int, hop: float, window: float, n_mels: int, skip_bad_clips: bool, device: str
+    data: str, tasks: str, sample_rate: int, hop: float, window: float, n_mels: int, skip_bad_clips: bool, device: str
 ) -> Prepared:
     manifest = load_checked(data, skip_bad_clips=skip_bad_clips)
     if manifest.kind == "number":
         raise ConfigError(f"data is {data!r}, whose labels are numbers; this experiment needs classes")
     front_end = build_front_end(sample_rate, hop, window, n_mels, 1)[0]
     store = FeatureStore.build(manifest, front_end, cache_directory() / "features", device=select_device(device))
-    targets = torch.as_tensor(np.asarray(manifest.label_indices()))
     waveforms = WaveformStore(manifest, sample_rate)
-    return Prepared(manifest, store, front_end, manifest.content_hash(), waveforms, targets)
+    if tasks:
+        questions, classes, targets = read_tasks(manifest, tasks)
+        return Prepared(manifest, store, front_end, manifest.content_hash(), waveforms, targets, classes, questions)
+    targets = torch.as_tensor(np.asarray(manifest.label_indices()))
+    return Prepared(manifest, store, front_end, manifest.content_hash(), waveforms, targets, tuple(manifest.classes))
 
 
 def build_front_end(sample_rate: int, hop: float, window: float, n_mels: int, stages: int) -> MultiResolutionLogMel:

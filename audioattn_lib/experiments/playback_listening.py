@@ -6,7 +6,7 @@ Book page: ``playback``.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Protocol, Self
 
@@ -17,12 +17,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..errors import RunError
+from ..models.multi_task import Tasks
 from ..models.playback import Heard, Playback, confidence
 from ..training import metrics, ranking, statistics
 from ..training.intervals import Interval
 from ..training.run_directory import Run, write_atomically
+from .playback_tasks import join_log_probabilities, task_classes
 
-__all__ = ["FILE", "VALID", "Listened", "listen", "locate", "losses", "score", "score_interval"]
+__all__ = ["FILE", "VALID", "Listened", "listen", "locate", "losses", "right", "score", "score_interval"]
 
 FILE, VALID = "stages.npz", "stages_valid.npz"
 """What was heard of the test clips and of the development clips, beside a run."""
@@ -50,6 +52,8 @@ class Listened:
         Frames that the encoder saw in each stage, shape ``(clips, stages)``.
     segments
         What each playback played, in seconds, NaN where there is less, shape ``(clips, playbacks, parts, 2)``.
+    sizes
+        Classes of each task, where a clip has an answer in each of several; none where it is asked one thing.
     """
 
     clips: NDArray[np.str_]
@@ -58,11 +62,24 @@ class Listened:
     stage_logits: Array
     frames: NDArray[np.int64]
     segments: Array
+    sizes: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
 
     @property
     def several_labels(self) -> bool:
         """Whether a clip may have several labels."""
-        return self.targets.ndim == 2
+        return self.targets.ndim == 2 and not len(self.sizes)
+
+    @property
+    def tasks(self) -> Tasks | None:
+        """How the classes are divided among several questions; None is one."""
+        return _tasks(self.sizes)
+
+    def confidence(self, logits: Array) -> Array:
+        """How sure answers are, see :func:`~audioattn_lib.models.playback.confidence`."""
+        given = torch.as_tensor(logits)
+        if self.tasks is not None:
+            return self.tasks.confidence(given).numpy()
+        return confidence(given, several_labels=self.several_labels).numpy()
 
     @property
     def cost(self) -> Array:
@@ -79,13 +96,7 @@ class Listened:
         Returns arrays of shape ``(clips, classes)`` and ``(clips,)``.
         """
         stages = self.frames.shape[1]
-        sure = np.stack(
-            [
-                confidence(torch.as_tensor(self.stage_logits[:, stage]), several_labels=self.several_labels).numpy()
-                for stage in range(stages)
-            ],
-            axis=1,
-        )
+        sure = np.stack([self.confidence(self.stage_logits[:, stage]) for stage in range(stages)], axis=1)
         stops = sure >= threshold
         stops[:, -1] = True
         stop = stops.argmax(axis=1)
@@ -96,7 +107,7 @@ class Listened:
     def save(self, folder: Path, name: str = FILE) -> None:
         """Write the arrays beside a run; no pickles."""
         with write_atomically(folder / name) as temporary:
-            np.savez_compressed(temporary, **{field.name: getattr(self, field.name) for field in fields(self)})
+            np.savez_compressed(temporary, **{one.name: getattr(self, one.name) for one in fields(self)})
 
     @classmethod
     def load(cls, run: Run, name: str = FILE) -> Self:
@@ -111,7 +122,7 @@ class Listened:
         if not path.is_file():
             raise RunError(f"{path}: no such file; this run kept no stages")
         with np.load(path, allow_pickle=False) as file:
-            return cls(**{field.name: file[field.name] for field in fields(cls)})
+            return cls(**{one.name: file[one.name] for one in fields(cls)})
 
 
 class _Batches(Protocol):
@@ -163,39 +174,64 @@ def listen(
             frame = (start[:, None] + torch.arange(window, device=samples.device)).clamp(max=samples.shape[1] - 1)
             crop = samples.gather(1, frame)
             crops.append(_keep(model(crop, lengths.clamp(max=window)), start, model))
-        heard.append(_join(crops, batch.targets.ndim == 2))
+        heard.append(_join(crops, model))
     parts = max(one["segments"].shape[2] for one in heard)
     for one in heard:
         missing = parts - one["segments"].shape[2]
         one["segments"] = np.pad(one["segments"], ((0, 0), (0, 0), (0, missing), (0, 0)), constant_values=np.nan)
     joined = {name: np.concatenate([one[name] for one in heard]) for name in heard[0]}
-    return Listened(np.array(clips, dtype=np.str_), torch.cat(targets).numpy().astype(np.int64), **joined)
+    sizes = np.array(model.tasks.sizes if model.tasks else (), dtype=np.int64)
+    return Listened(np.array(clips, dtype=np.str_), torch.cat(targets).numpy().astype(np.int64), **joined, sizes=sizes)
 
 
-def score(targets: NDArray[np.int64], logits: Array, classes: Sequence[str]) -> float:
+def right(targets: NDArray[np.int64], logits: Array, sizes: Sequence[int] | NDArray[np.int64] = ()) -> Array:
+    """1 for clips whose class is the surest, in all tasks where there are several, and 0 for others."""
+    tasks = _tasks(sizes)
+    if tasks is None:
+        return (logits.argmax(axis=1) == targets).astype(np.float64)
+    wanted, found = (task_classes(tasks, torch.as_tensor(part)) for part in (targets, logits))
+    return (wanted == found).all(axis=1).astype(np.float64)
+
+
+def score(
+    targets: NDArray[np.int64],
+    logits: Array,
+    classes: Sequence[str],
+    sizes: Sequence[int] | NDArray[np.int64] = (),
+) -> float:
     """Mean average precision where a clip may have several labels, and otherwise the share of clips that are right."""
-    if targets.ndim == 1:
-        return float((logits.argmax(axis=1) == targets).mean())
+    if targets.ndim == 1 or len(sizes):
+        return float(right(targets, logits, sizes).mean())
     found = metrics.multilabel_metrics(targets, _sigmoid(logits), classes)["mean_average_precision"]
     return float("nan") if found is None else float(found)
 
 
-def losses(targets: NDArray[np.int64], logits: Array) -> Array:
-    """Cross-entropy of each clip; with several labels the mean over the separate answers."""
-    given, answers = torch.as_tensor(targets), torch.as_tensor(logits).double()
+def losses(targets: NDArray[np.int64], logits: Array, sizes: Sequence[int] | NDArray[np.int64] = ()) -> Array:
+    """Cross-entropy of each clip; with several labels or tasks the mean over the separate answers."""
+    given, answers, tasks = torch.as_tensor(targets), torch.as_tensor(logits).double(), _tasks(sizes)
+    if tasks is not None:
+        return (-(join_log_probabilities(tasks, answers) * given).sum(dim=1) / len(tasks.sizes)).numpy()
     if targets.ndim == 1:
         return F.cross_entropy(answers, given, reduction="none").numpy()
     return F.binary_cross_entropy_with_logits(answers, given.double(), reduction="none").mean(dim=1).numpy()
 
 
 def score_interval(
-    targets: NDArray[np.int64], logits: Sequence[Array], groups: NDArray[np.str_], **options: Any
+    targets: NDArray[np.int64],
+    logits: Sequence[Array],
+    groups: NDArray[np.str_],
+    sizes: Sequence[int] | NDArray[np.int64] = (),
+    **options: Any,
 ) -> Interval:
     """The same with its interval over groups, as the mean of several networks, ``logits`` of each."""
-    if targets.ndim == 1:
-        right = np.mean([one.argmax(axis=1) == targets for one in logits], axis=0)
-        return statistics.bootstrap_interval(right, groups=groups, **options)
+    if targets.ndim == 1 or len(sizes):
+        each = np.mean([right(targets, one, sizes) for one in logits], axis=0)
+        return statistics.bootstrap_interval(each, groups=groups, **options)
     return ranking.mean_average_precision_interval(targets, list(logits), groups=groups, **options)
+
+
+def _tasks(sizes: Sequence[int] | NDArray[np.int64]) -> Tasks | None:
+    return Tasks(tuple(map(str, range(len(sizes)))), tuple(map(int, sizes))) if len(sizes) else None
 
 
 def locate(
@@ -272,15 +308,19 @@ def _keep(heard: Heard, start: Tensor | None, model: Playback) -> dict[str, Any]
     }
 
 
-def _join(views: Sequence[dict[str, Any]], several_labels: bool) -> dict[str, Any]:
+def _join(views: Sequence[dict[str, Any]], model: Playback) -> dict[str, Any]:
     """One answer of several views: the logits of the mean probability."""
     if len(views) == 1:
         return views[0]
     joined: dict[str, Any] = {}
     for name in ("logits", "stage_logits"):
         stacked = torch.as_tensor(np.stack([view[name] for view in views])).double()
-        mean = (stacked.sigmoid() if several_labels else stacked.softmax(dim=-1)).mean(dim=0)
-        joined[name] = (mean.logit(eps=1e-7) if several_labels else mean.clamp(min=1e-12).log()).float().numpy()
+        if model.several_labels:
+            logits = stacked.sigmoid().mean(dim=0).logit(eps=1e-7)
+        else:
+            parts = [stacked] if model.tasks is None else model.tasks.split(stacked)
+            logits = torch.cat([part.softmax(dim=-1).mean(dim=0).clamp(min=1e-12).log() for part in parts], dim=-1)
+        joined[name] = logits.float().numpy()
     joined["frames"] = np.sum([view["frames"] for view in views], axis=0)
     joined["segments"] = np.concatenate([view["segments"] for view in views], axis=2)
     return joined

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ..attention.record import AttentionRecord
 from ..training import ranking, statistics
 from ..training.run_directory import Run
-from .playback_listening import VALID, Listened, losses, score, score_interval
+from .playback_listening import VALID, Listened, losses, right, score, score_interval
 from .study import Study
 
 __all__ = ["CONTROLS", "TITLES", "PlaybackStudy"]
@@ -87,7 +87,7 @@ class PlaybackStudy(Study):
         run = self._of(name)[0]
         heard, table = Listened.load(run), run.predictions
         right = (table["label"] == table["predicted"]).to_numpy()
-        help_ = losses(heard.targets, heard.after(0)) - losses(heard.targets, heard.logits)
+        help_ = losses(heard.targets, heard.after(0), heard.sizes) - losses(heard.targets, heard.logits, heard.sizes)
         chosen = np.where(right, help_, help_.min() - 1) if right.any() else help_
         return run, str(heard.clips[int(chosen.argmax())])
 
@@ -120,7 +120,7 @@ class PlaybackStudy(Study):
             seeds = self.heard(name)
             groups = self._groups(seeds[0])
             for stage in range(seeds[0].frames.shape[1]):
-                found = score_interval(seeds[0].targets, [one.after(stage) for one in seeds], groups)
+                found = score_interval(seeds[0].targets, [one.after(stage) for one in seeds], groups, seeds[0].sizes)
                 rows.append(
                     {
                         "selection": name,
@@ -257,10 +257,10 @@ class PlaybackStudy(Study):
     def _compare(self, one: Sequence[Listened], other: Sequence[Listened]) -> Any:
         groups, targets = self._groups(one[0]), one[0].targets
         first, second = ([heard.logits for heard in part] for part in (one, other))
-        if targets.ndim == 2:
+        if one[0].several_labels:
             return ranking.compare_average_precision(targets, first, second, groups=groups)
-        right = [np.mean([logits.argmax(axis=1) == targets for logits in part], axis=0) for part in (first, second)]
-        return statistics.paired_comparison(right[0], right[1], groups=groups)
+        hits = [np.mean([right(targets, logits, one[0].sizes) for logits in part], axis=0) for part in (first, second)]
+        return statistics.paired_comparison(hits[0], hits[1], groups=groups)
 
 
 def _curve(heard: Listened, classes: Sequence[str]) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -268,6 +268,6 @@ def _curve(heard: Listened, classes: Sequence[str]) -> tuple[NDArray[Any], NDArr
     scores, costs = [], []
     for threshold in _THRESHOLDS:
         logits, cost = heard.stop_when_sure(float(threshold))
-        scores.append(score(heard.targets, logits, classes))
+        scores.append(score(heard.targets, logits, classes, heard.sizes))
         costs.append(cost.mean())
     return np.array(scores), np.array(costs)

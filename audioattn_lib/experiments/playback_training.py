@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from ..audio.mixing import cut_and_mix_clips, mix_clips
 from ..data.loading import Batch
+from ..models.multi_task import Tasks
 from ..models.mvit import MViT
 from ..models.playback import Playback
 from ..models.playback_encoder import EncoderClassifier
@@ -27,6 +28,7 @@ from ..training.settings import TrainingSettings
 from .initial_weights import keep_as_they_are
 from .playback_config import Config
 from .playback_corpus import Prepared, build_front_end
+from .playback_tasks import answer_loss
 
 __all__ = [
     "build_encoder",
@@ -45,7 +47,7 @@ _DECODERS = {
 }
 
 
-def build_model(config: Config, n_classes: int, *, several_labels: bool) -> Playback:
+def build_model(config: Config, n_classes: int, *, several_labels: bool, tasks: Tasks | None = None) -> Playback:
     """The network of a configuration, with weights drawn from the global generator."""
     front = build_front_end(config.sample_rate, config.hop, config.window, config.n_mels, config.stages)
     encoder = build_encoder(config)
@@ -66,6 +68,7 @@ def build_model(config: Config, n_classes: int, *, several_labels: bool) -> Play
         temperature=config.temperature,
         several_labels=several_labels,
         published_slots=config.slots == "published",
+        tasks=tasks,
     )
 
 
@@ -147,8 +150,10 @@ def mix_batch(batch: Batch, config: Config, n_classes: int) -> tuple[Tensor, Ten
     return mixed.features[..., 0], lengths, targets
 
 
-def cross_entropy(logits: Tensor, targets: Tensor, several_labels: bool) -> Tensor:
-    """Mean loss of classes, or of shares of them, and of several labels."""
+def cross_entropy(logits: Tensor, targets: Tensor, several_labels: bool, tasks: Tasks | None = None) -> Tensor:
+    """Mean loss of classes, or of shares of them, of several labels, and of several tasks."""
+    if tasks is not None:
+        return answer_loss(logits, targets, tasks)[0]
     if not several_labels:
         return F.cross_entropy(logits.float(), targets)
     return F.binary_cross_entropy_with_logits(logits.float(), targets.float())

@@ -217,7 +217,7 @@ def test_commands_outside_a_checkout_say_where_to_go(run, monkeypatch):
 
 def test_a_configuration_is_printed_whole_and_nothing_is_trained(run, tmp_path):
     printed = run("train", "scenes_and_instruments", "--preset", "nsynth", "--pattern", "per_row_6", "--print-config")
-    found = json.loads(printed.output)
+    found = json.loads(printed.stdout)
     assert {"size": "published", "warm_up": 100, "epochs": 20, "pattern": "per_row_6"}.items() <= found.items()
     assert not (tmp_path / "runs").exists()
 
@@ -230,3 +230,32 @@ def test_help_shows_what_a_preset_changes(run):
     assert "[default: 8; smoke 2; paper 32; accent 32]" in text
     assert "label, accent, speaker, ... [default: label]" in text
     assert "[default: empty]" in text
+
+
+def test_the_weights_of_a_run_bring_its_settings_unless_a_preset_is_named(run, tmp_path):
+    tiny = ["--preset", "smoke", "--pooling", "MHA", "--embedding-size", "6"]
+    said = run("train", "accents", *tiny).stdout
+    path = said.split(":")[0]
+    other = "accents?speakers_per_accent=3&clips_per_speaker=1&n_folds=3&duration=(1.0,1.2)&seed=4"
+    weights = f"{path}/checkpoint/best.safetensors"
+    for source in (path, weights):
+        printed = run("train", "accents", "--pretrained", source, "--epochs", 0, "--data", other, "--print-config")
+        found = json.loads(printed.stdout)
+        assert {"pooling": "multi_head", "embedding_size": 6, "epochs": 0, "fold": "first"}.items() <= found.items()
+    printed = run("train", "accents", "--pretrained", path, "--preset", "accent", "--print-config")
+    assert json.loads(printed.stdout)["embedding_size"] == 400
+    evaluated = run("train", "accents", "--pretrained", weights, "--epochs", 0, "--data", other).stdout
+    assert evaluated.startswith("runs/accents/")
+    assert evaluated.split(":")[0] != path
+    refused = run("train", "accents", "--pretrained", "nothing", code=2).stderr
+    assert "there is no such run directory or file of weights" in refused
+
+
+def test_named_configurations_are_presets(run):
+    text = " ".join(run("train", "scenes_and_instruments", "--help").output.split())
+    assert "Or, also behind one of these and a comma: mixup, nomixup, passt, passt_s_20sec," in text
+    found = json.loads(run("train", "scenes_and_instruments", "--preset", "passt_s_20sec", "--print-config").output)
+    assert found["size"] == "passt_s_f128_20sec_p16_s10_ap474"
+    assert found["data"] == "tau_urban"
+    found = json.loads(run("train", "playback", "--preset", "epic", "--print-config").output)
+    assert found["tasks"] == "verb,noun"

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import layouts
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,6 +11,7 @@ import torch
 
 from audioattn_lib.errors import ConfigError
 from audioattn_lib.experiments import playback as experiment
+from audioattn_lib.experiments.classification import score_predictions
 from audioattn_lib.experiments.playback_config import Config
 from audioattn_lib.experiments.playback_listening import Listened, locate
 from audioattn_lib.training.run_directory import Run
@@ -219,3 +221,81 @@ def test_presets():
     assert Config.preset("default", selection="energy").selection == "energy"
     with pytest.raises(ConfigError, match="no field is called replays"):
         Config.preset("smoke", replays=2)
+    assert Config.preset("vggsound").hop == pytest.approx(0.0125)
+    assert Config.preset("epic").tasks == "verb,noun"
+    for name in ("paper", "vggsound", "epic"):
+        assert experiment.build_model(Config.preset(name, playbacks=1, size="tiny"), 10, several_labels=True).front.hop(
+            0
+        ) == pytest.approx(Config.preset(name).hop)
+
+
+@pytest.fixture(scope="module")
+def kitchen(tmp_path_factory):
+    root = tmp_path_factory.mktemp("kitchen")
+    data = layouts.epic_kitchens_files(root / "EPIC")
+    small = {"clip_seconds": 0.0, "segment_seconds": 0.1, "size": "tiny", "n_mels": 16, "playbacks": 1, "batch_size": 8}
+    config = Config.preset("epic", data=data, hop=0.02, views=1, encoder_epochs=2, epochs=2, lr=3e-3, **small)
+    return config, root / "runs"
+
+
+def test_verb_noun_and_action_are_answered_by_one_network(kitchen):
+    config, root = kitchen
+    study = experiment.study(config, "none, slots", "0", root)
+    run = study.select("slots")
+    assert {name.split(":")[0] for name in run.classes} == {"verb", "noun"}
+    assert len(run.classes) == 6
+    metrics, table = run.metrics, run.predictions
+    for task in ("verb", "noun"):
+        own = table[[name for name in table if name.startswith(f"probability_{task}:")]]
+        np.testing.assert_allclose(own.sum(axis=1), 1, atol=1e-4)
+        right = (table[f"label_{task}"] == table[f"predicted_{task}"]).mean()
+        assert metrics[f"{task}_top_1"] == pytest.approx(right)
+    both = (table["label"] == table["predicted"]).mean()
+    assert metrics["action_top_1"] == metrics["accuracy"] == pytest.approx(both)
+    assert metrics["interval"]["low"] <= both <= metrics["interval"]["high"]
+    assert metrics["verb_top_5"] is None, "there are three verbs"
+    results = study.table()
+    assert list(results.index) == ["none", "slots", "linear", "chance"]
+    assert study.score_title == "Accuracy"
+    assert len(study.differences()) == 1
+    assert study.early_exit("slots")["cost"].iloc[0] == 1
+    heard, model = Listened.load(run), experiment.load_model(run)
+    prepared = experiment.prepare(config)
+    assert "verb (3), noun (3)" in prepared.describe()
+    samples, lengths = prepared.waveforms.batch([prepared.manifest.ids.index(clip) for clip in heard.clips])
+    with torch.no_grad():
+        early = model(samples[..., 0], lengths, threshold=0.5)
+    np.testing.assert_allclose(early.logits.numpy(), heard.stop_when_sure(0.5)[0], atol=1e-4)
+    stages = experiment.hearings(run, prepared.clip(str(heard.clips[0])))
+    expected = table.set_index("clip").loc[heard.clips[0], [f"probability_{name}" for name in run.classes]]
+    np.testing.assert_allclose(stages[-1]["probabilities"], expected.to_numpy(dtype=float), atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"training": "joint", "mixup": 0.3, "cutmix": 1.0, "mix_share": 1.0, "selection": "energy"},
+        {"clip_seconds": 0.4, "views": 2, "selection": "random", "encoder_epochs": 1, "freeze_encoder": False},
+    ],
+    ids=str,
+)
+def test_several_tasks_are_mixed_cropped_and_viewed(kitchen, changes):
+    config, root = kitchen
+    run = experiment.run(dataclasses.replace(config, epochs=1, **changes), root)
+    assert np.isfinite(run.predictions["loss"]).all()
+    again = experiment.run(dataclasses.replace(config, **changes, epochs=0, pretrained=str(run.path)), root)
+    np.testing.assert_allclose(again.predictions["loss"], run.predictions["loss"], atol=1e-5)
+
+
+def test_tasks_are_columns_with_a_class_in_every_clip(kitchen):
+    for tasks in ("verb", "verb,adverb"):
+        with pytest.raises(ConfigError, match="it must be at least two columns of epic_kitchens: file_name, label"):
+            experiment.prepare(dataclasses.replace(kitchen[0], tasks=tasks))
+
+
+def test_five_guesses_where_there_are_more_classes():
+    logits, targets = torch.eye(7)[[0, 1, 2]] * 3 + torch.arange(7) * 0.1, torch.tensor([0, 6, 0])
+    groups = np.array(["a", "b", "c"])
+    scores = score_predictions([str(i) for i in range(7)], logits, targets, groups)
+    assert scores["top_5_accuracy"] == pytest.approx(2 / 3)
+    assert "top_5_accuracy" not in score_predictions(list("abcde"), logits[:, :5], torch.tensor([0, 1, 0]), groups)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -66,7 +67,18 @@ log = logging.getLogger("audioattn")
 
 NAME = "playback"
 _OF_WEIGHTS = (
-    *("tasks", "selection", "playbacks", "n_segments", "segment_seconds", "size", "fusion", "location"),
+    *(
+        "tasks",
+        "selection",
+        "playbacks",
+        "n_segments",
+        "segment_seconds",
+        "size",
+        "fusion",
+        "location",
+        "decoder",
+        "slots",
+    ),
     *("sample_rate", "hop", "window", "n_mels"),
 )
 """What weights were trained with and need to be evaluated."""
@@ -75,6 +87,8 @@ COMPARED = ("none", "random", "energy", "slots", "oracle")
 
 _OF_SECOND_STEP = {
     "selection",
+    "decoder",
+    "slots",
     "n_segments",
     "segment_seconds",
     "views",
@@ -256,8 +270,8 @@ def _has_first_step(config: Config, origin: Origin | None) -> bool:
 
 def _heads(config: Config) -> dict[str, int]:
     """What has a row, or with the location ``predictions`` a column, for each class."""
-    heads = {"decoder.classifier.": 0, "salient_classifier.": 0, "decoder.join.": 0}
-    return heads | ({"decoder.mixture": 1} if config.location == "predictions" else {})
+    heads = {"decoder.classifier.": 0, "decoder.fc.": 0, "salient_classifier.": 0, "decoder.join.": 0}
+    return heads | ({"decoder.mixture": 1, "decoder.fusion.": 0} if config.location == "predictions" else {})
 
 
 def _where(
@@ -273,7 +287,7 @@ def _where(
         segments=segments,
     )
     rows, logits = split.test, torch.as_tensor(heard.logits)
-    predictions = predictions_table(prepared.manifest, rows, logits, prepared.targets[rows])
+    predictions = _predictions(prepared, rows, logits)
     record = keep_attention(directory, prepared.manifest, rows, record, predictions, [config.fold] * len(rows))
     events = label_events(prepared.manifest, split.test)
     table = faithfulness.evaluate(record, events, groups=prepared.groups[split.test], seed=config.seed)
@@ -414,12 +428,17 @@ def _finish(
 ) -> Run:
     """Write predictions, then scores: the scores last, for they say that the run is done."""
     targets, groups, tasks = prepared.targets[rows], prepared.groups[rows], prepared.tasks
-    if tasks is not None:
-        table = task_predictions(prepared.manifest, rows, logits, targets, tasks, prepared.classes)
-        scores = task_scores(logits, targets, tasks, groups)
-    else:
-        table = predictions_table(prepared.manifest, rows, logits, targets)
+    directory.write_table("predictions.csv", _predictions(prepared, rows, logits))
+    if tasks is None:
         scores = score_predictions(prepared.classes, logits, targets, groups)
-    directory.write_table("predictions.csv", table)
+    else:
+        scores = task_scores(logits, targets, tasks, groups)
     directory.write_json("metrics.json", {**scores, **more})
     return Run.load(directory.path)
+
+
+def _predictions(prepared: Prepared, rows: NDArray[np.int64], logits: Tensor) -> pd.DataFrame:
+    targets = prepared.targets[rows]
+    if prepared.tasks is None:
+        return predictions_table(prepared.manifest, rows, logits, targets)
+    return task_predictions(prepared.manifest, rows, logits, targets, prepared.tasks, prepared.classes)

@@ -130,7 +130,7 @@ def task_scores(logits: Tensor, targets: Tensor, tasks: Tasks, groups: NDArray[n
         "accuracy": float(right.mean()),
         "error": 1 - float(right.mean()),
         **metrics.multi_task_metrics(truth, probabilities, tasks.names, together=together),
-        "interval": {"low": interval.low, "high": interval.high, "level": interval.level},
+        "interval": {"of": "accuracy", "low": interval.low, "high": interval.high, "level": interval.level},
         "n_clips": len(truth),
         "n_groups": len(np.unique(groups)),
     }

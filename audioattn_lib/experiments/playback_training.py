@@ -51,13 +51,15 @@ def build_model(config: Config, n_classes: int, *, several_labels: bool, tasks: 
     """The network of a configuration, with weights drawn from the global generator."""
     front = build_front_end(config.sample_rate, config.hop, config.window, config.n_mels, config.stages)
     encoder = build_encoder(config)
-    make = PublishedDecoder if config.decoder == "published" else PlaybackDecoder
-    sizes = dict(_DECODERS.get(config.size, _PUBLISHED))
+    sizes: dict[str, Any] = dict(_DECODERS.get(config.size, _PUBLISHED))
+    sizes |= {"fusion": config.fusion, "location": config.location}
+    decoder: PlaybackDecoder | PublishedDecoder
     if config.decoder == "published":
-        sizes["head_width"] = sizes["width"] // sizes["heads"]
-    decoder = make(
-        encoder.out_features, n_classes, config.stages, fusion=config.fusion, location=config.location, **sizes
-    )
+        outputs = n_classes if tasks is None else tasks.sizes
+        head_width = sizes["width"] // sizes["heads"]
+        decoder = PublishedDecoder(encoder.out_features, outputs, config.stages, head_width=head_width, **sizes)
+    else:
+        decoder = PlaybackDecoder(encoder.out_features, n_classes, config.stages, **sizes)
     return Playback(
         front,
         encoder,

@@ -287,6 +287,22 @@ def test_several_tasks_are_mixed_cropped_and_viewed(kitchen, changes):
     np.testing.assert_allclose(again.predictions["loss"], run.predictions["loss"], atol=1e-5)
 
 
+@pytest.mark.parametrize("tasks", ["", "verb,noun"])
+def test_a_whole_checkpoint_of_the_published_form_is_evaluated(kitchen, tasks, tmp_path):
+    config, root = kitchen
+    published = {"decoder": "published", "slots": "published", "selection": "published"}
+    config = dataclasses.replace(config, tasks=tasks, epochs=1, encoder_epochs=1, **published)
+    run = experiment.run(config, root)
+    model = experiment.load_model(run)
+    assert any(name.startswith("decoder.fc.") for name in model.state_dict())
+    torch.save({"epoch": 3, "cfg": "NUM_GPUS: 8", "model_state": model.state_dict()}, tmp_path / "checkpoint_best.pyth")
+    chosen = {"pretrained": str(tmp_path / "checkpoint_best.pyth"), "epochs": 0}
+    again = experiment.run(dataclasses.replace(config, **chosen), root)
+    np.testing.assert_allclose(again.predictions["loss"], run.predictions["loss"], atol=1e-5)
+    started = experiment.run(dataclasses.replace(config, **chosen | {"epochs": 1, "pretrained_part": "encoder"}), root)
+    assert np.isfinite(started.predictions["loss"]).all()
+
+
 def test_tasks_are_columns_with_a_class_in_every_clip(kitchen):
     for tasks in ("verb", "verb,adverb"):
         with pytest.raises(ConfigError, match="it must be at least two columns of epic_kitchens: file_name, label"):

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import functools
+import itertools
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from types import ModuleType
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from ._values import are_at_hand
+from .thresholds import LEAST_EXCESS
 
-__all__ = ["compiled_power", "entmax_gradient", "entmax_weights", "whole_power"]
+__all__ = ["are_compiled", "entmax_gradient", "entmax_slope_of_alpha", "entmax_weights", "whole_power"]
+
+_PART = 1 << 15
+"""So many scores are worth the start of another thread."""
 
 
 def whole_power(alpha: float) -> int | None:
@@ -19,23 +28,22 @@ def whole_power(alpha: float) -> int | None:
     return round(k) if 0.5 < k < 3.5 and abs(k - round(k)) < 1e-9 * k else None
 
 
-def compiled_power(alpha: float, x: Tensor) -> int | None:
-    """:func:`whole_power` where there are loops for it and for these scores; else None."""
-    k = whole_power(alpha)
-    return None if k is None or not are_at_hand(x) or _kernels() is None else k
+def are_compiled(x: Tensor) -> bool:
+    """Whether there are loops for these scores: float32 or float64, real, on the CPU, with numba at hand."""
+    return are_at_hand(x) and _kernels() is not None
 
 
-def entmax_weights(x: Tensor, k: int, *, slopes: bool) -> tuple[Tensor, Tensor] | None:
+def entmax_weights(x: Tensor, alpha: float | Tensor, *, slopes: bool) -> tuple[Tensor, Tensor] | None:
     """Weights of the last dimension and what the gradient needs beside them.
 
     Parameters
     ----------
     x
-        Real scores on the CPU, float32 or float64, in any layout.
-    k
-        From :func:`compiled_power`.
+        Scores for which :func:`are_compiled`, in any layout.
+    alpha
+        At least 1: a number, or a tensor of size 1 in the last dimension that broadcasts with the scores.
     slopes
-        Give :math:`p^{2-\\alpha}`, which for ``k`` of 1 is empty all the same: it is 1 on the support.
+        Give :math:`p^{2-\\alpha}`, which for a number of at least 2 is empty all the same.
 
     Returns
     -------
@@ -45,31 +53,88 @@ def entmax_weights(x: Tensor, k: int, *, slopes: bool) -> tuple[Tensor, Tensor] 
     kernels = _kernels()
     assert kernels is not None
     rows = _rows(x)
-    p = torch.empty_like(rows)
-    slope = torch.empty_like(rows) if slopes and k > 1 else rows.new_empty((0, 0))
-    # from one step to the next the distance is squared
-    tolerance = k * (1e-15 if x.dtype == torch.float64 else 1e-7) ** (1 / min(k, 2))
+    # whole tensors, no views: a Function's results must not be views for what changes them in place
+    p = torch.empty(x.shape, dtype=x.dtype)
+    keep = slopes and (isinstance(alpha, Tensor) or alpha < 2)
+    slope = torch.empty(x.shape if keep else (0, 0), dtype=x.dtype)
     scores = rows.numpy()
-    if not kernels.WEIGHTS[scores.dtype](scores, p.numpy(), slope.numpy(), k, tolerance):
+    solve = kernels.WEIGHTS[scores.dtype]
+    out, kept = _rows(p).numpy(), (_rows(slope) if keep else slope).numpy()
+    if not all(_by_parts(solve, len(rows), rows.numel(), scores, out, kept, _excess(alpha, x))):
         return None
-    return p.view(x.shape), slope.view(x.shape) if slope.numel() else slope
+    return p, slope
 
 
-def entmax_gradient(gradient: Tensor, p: Tensor, slopes: Tensor) -> Tensor | None:
+def entmax_gradient(gradient: Tensor, p: Tensor, slopes: Tensor, alpha: float | Tensor) -> Tensor | None:
     """Gradient with respect to the scores from that of the weights; None where it must itself have a gradient."""
-    kernels = _kernels()
-    if kernels is None or torch.is_grad_enabled() or not (are_at_hand(gradient) and are_at_hand(p)):
+    kernels = _kernels_for(gradient, p)
+    if kernels is None:
         return None
     weights = _rows(p)
-    out = torch.empty_like(weights)
+    out = torch.empty(p.shape, dtype=p.dtype)
     values = weights.numpy()
-    slope = _rows(slopes) if slopes.numel() else slopes.view(0, 0)
-    kernels.GRADIENTS[values.dtype](_rows(gradient).numpy(), values, slope.numpy(), out.numpy())
-    return out.view(p.shape)
+    slope = (_rows(slopes) if slopes.numel() else p.new_empty((0, 0))).numpy()
+    fill = kernels.GRADIENTS[values.dtype]
+    g, excess = _rows(gradient.expand(p.shape)).numpy(), _excess(alpha, p)
+    _by_parts(fill, len(weights), weights.numel(), g, values, slope, excess, _rows(out).numpy())
+    return out
+
+
+def entmax_slope_of_alpha(gradient: Tensor, p: Tensor, alpha: Tensor) -> Tensor | None:
+    """Sum over each row of the gradient times the slope of the weights in alpha, in float64; None as above."""
+    kernels = _kernels_for(gradient, p)
+    if kernels is None:
+        return None
+    weights = _rows(p)
+    out = torch.empty(len(weights), dtype=torch.float64)
+    values = weights.numpy()
+    fill = kernels.SLOPES_OF_ALPHA[values.dtype]
+    g, excess = _rows(gradient.expand(p.shape)).numpy(), _excess(alpha, p)
+    _by_parts(fill, len(weights), weights.numel(), g, values, excess, out.numpy())
+    return out.view(*p.shape[:-1], 1)
 
 
 def _rows(tensor: Tensor) -> Tensor:
     return tensor.detach().reshape(-1, tensor.shape[-1]).contiguous()
+
+
+def _excess(alpha: float | Tensor, x: Tensor) -> Any:
+    """Alpha - 1, one number or one for each row."""
+    if not isinstance(alpha, Tensor):
+        return torch.tensor([max(alpha - 1, LEAST_EXCESS)], dtype=torch.float64).numpy()
+    excess = (alpha.detach().double() - 1).clamp(min=LEAST_EXCESS)
+    return (excess if excess.numel() == 1 else excess.expand(*x.shape[:-1], 1)).reshape(-1).numpy()
+
+
+def _by_parts(function: Callable[..., Any], rows: int, size: int, *arrays: Any) -> list[Any]:
+    """Results of the function over the arrays, for large ones in threads by ranges of rows."""
+    parts = min(torch.get_num_threads(), size // _PART, rows)
+    if parts <= 1:
+        return [function(*arrays)]
+    ends = [rows * part // parts for part in range(parts + 1)]
+    pieces = [
+        [array[start:end] if len(array) == rows > 1 else array for array in arrays]
+        for start, end in itertools.pairwise(ends)
+    ]
+    pool = _pool(os.getpid())
+    others = [pool.submit(function, *piece) for piece in pieces[1:]]
+    return [function(*pieces[0]), *(other.result() for other in others)]
+
+
+@functools.cache
+def _pool(process: int) -> ThreadPoolExecutor:
+    """Threads of this process: those of another one do not outlive a fork."""
+    return ThreadPoolExecutor(max(1, (os.cpu_count() or 2) - 1), "audioattn-entmax")
+
+
+def _kernels_for(gradient: Tensor, p: Tensor) -> ModuleType | None:
+    """The loops, unless what they make must itself have a derivative."""
+    if torch.is_grad_enabled() or not (are_at_hand(gradient) and are_at_hand(p)):
+        return None
+    unpack = torch.autograd.forward_ad.unpack_dual
+    if unpack(gradient).tangent is not None or unpack(p).tangent is not None:
+        return None
+    return _kernels()
 
 
 @functools.cache
@@ -81,9 +146,9 @@ def _kernels() -> ModuleType | None:
             return None
         from . import _kernels as kernels
 
-        one = torch.zeros(1, 1).numpy()
-        kernels.WEIGHTS[one.dtype](one, one.copy(), one.copy(), 1, 1e-7)
-        kernels.GRADIENTS[one.dtype](one, one, one, one.copy())
+        one, excess = torch.zeros(1, 1).numpy(), torch.ones(1, dtype=torch.float64).numpy()
+        kernels.WEIGHTS[one.dtype](one, one.copy(), one.copy(), excess)
+        kernels.GRADIENTS[one.dtype](one, one, one, excess, one.copy())
     # whatever keeps a compiler of somebody else's from working, the weights are to be had without it
     except Exception:
         return None

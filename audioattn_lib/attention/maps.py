@@ -39,8 +39,9 @@ from torch import Tensor, nn
 from ..errors import ConfigError
 from ._adasplash import entmax_weights as entmax_weights_on_device
 from ._checks import align_alpha, check_alpha, prepare, refuse_non_finite
-from ._compiled import compiled_power, entmax_gradient, entmax_weights
-from .thresholds import solve, solve_rows
+from ._compiled import are_compiled, entmax_gradient, entmax_slope_of_alpha, entmax_weights
+from ._values import are_at_hand
+from .thresholds import solve
 
 __all__ = [
     "IMPLEMENTATIONS",
@@ -151,6 +152,17 @@ def entmax(
 
     Notes
     -----
+    The weights are those of exact arithmetic, rounded to the dtype: those of
+    float32 scores within an ulp each, down to weights of 1e-11, those of float64
+    scores within 1e-13, for every ``alpha`` and up to 100,000 scores. The kernel of
+    ``adasplash`` has the precision of float32 steps. Function transforms: ``vmap``,
+    ``grad``, ``jacrev``, ``jvp``, ``jacfwd``, ``hessian`` and those of each other,
+    of scores and ``alpha`` alike, but not forward mode of forward mode, which is
+    refused.
+
+    The published code of the variant ``entmax1333`` has an ``alpha`` of 1.333, and
+    ours 4/3; its weights are those of ``alpha=1.333``.
+
     The kernel serves on CUDA where ``adasplash`` is installed (the extra
     ``cuda``), for an ``alpha`` of 4/3, 3/2 or 2, scores of at most float32, and
     outside function transforms and compilers' traces. The gradient is this
@@ -171,18 +183,24 @@ def entmax(
     if asked and (isinstance(alpha, Tensor) or alpha == 1):
         raise _not_served(scores, alpha)
     x = prepare(scores, dim, mask)
-    differentiate = x.requires_grad and torch.is_grad_enabled()
-    if not isinstance(alpha, Tensor) and not asked and (k := compiled_power(alpha, x)):
-        return _EntmaxCompiled.apply(x, alpha, k, dim, differentiate).to(scores.dtype)
-    top = x.detach().amax(dim, keepdim=True)
-    refuse_non_finite(top, x)
-    x, top = x.movedim(dim, -1), top.movedim(dim, -1)
     if isinstance(alpha, Tensor):
-        exponent = align_alpha(alpha, scores, dim).to(torch.promote_types(x.dtype, alpha.dtype))
-        weights = _EntmaxLearned.apply(x, top, exponent)
+        alpha = align_alpha(alpha, scores, dim)
+    dim = dim if dim < 0 else dim - scores.ndim
+    if dim != -1:
+        x = x.movedim(dim, -1)
+    if torch.compiler.is_compiling():
+        if asked:
+            raise _not_served(scores, alpha)
+        weights = _traced_rows(x, alpha, dim) if isinstance(alpha, Tensor) else _traced(x, float(alpha), dim)
+    elif _has_no_derivative(x) and (not isinstance(alpha, Tensor) or _has_no_derivative(alpha)):
+        weights = _solve(x, alpha, dim, False, implementation)[0]
     else:
-        weights = _Entmax.apply(x, top, float(alpha), differentiate, implementation)[0]
-    return weights.movedim(-1, dim).to(scores.dtype)
+        _refuse_forward_twice()
+        differentiate = x.requires_grad and torch.is_grad_enabled()
+        weights = _Entmax.apply(x, alpha, dim, differentiate, implementation)[0]
+    if dim != -1:
+        weights = weights.movedim(-1, dim).contiguous()
+    return weights.to(scores.dtype)
 
 
 class Softmax(nn.Module):
@@ -244,105 +262,179 @@ def _not_served(scores: Tensor, alpha: float | Tensor) -> ConfigError:
     )
 
 
-def curvature(p: Tensor, exponent: float | Tensor) -> Tensor:
+def _refuse_forward_twice() -> None:
+    """Raise inside of two forward-mode transforms, where PyTorch takes the derivative of a Function for constant."""
+    stack = torch._C._functorch.get_interpreter_stack() or ()
+    if sum(level.key() == torch._C._functorch.TransformType.Jvp for level in stack) > 1:
+        raise NotImplementedError(
+            "entmax is inside two forward-mode transforms, as in jacfwd(jacfwd(f)), whose result would be wrong; "
+            "take jacfwd(jacrev(f)), which is torch.func.hessian, or jacrev(jacfwd(f))"
+        )
+
+
+def _has_no_derivative(tensor: Tensor) -> bool:
+    """True for real tensors on the CPU of which nobody asks for a derivative: the way with the least to do."""
+    return (
+        are_at_hand(tensor)
+        and not (tensor.requires_grad and torch.is_grad_enabled())
+        and torch.autograd.forward_ad.unpack_dual(tensor).tangent is None
+    )
+
+
+def _solve(
+    x: Tensor, alpha: float | Tensor, dim: int, differentiate: bool, implementation: str
+) -> tuple[Tensor, Tensor]:
+    """Weights of the last dimension, which was ``dim``, and what the solver leaves for the gradient, or nothing."""
+    if are_compiled(x) and implementation != "adasplash":
+        solved = entmax_weights(x, alpha, slopes=differentiate)
+        if solved is not None:
+            return solved
+    top = x.amax(-1, keepdim=True)
+    refuse_non_finite(top, x.movedim(-1, dim))
+    if implementation != "ours" and not isinstance(alpha, Tensor):
+        weights = entmax_weights_on_device(x, top, alpha, asked=implementation == "adasplash")
+        if weights is not None:
+            return weights, x.new_empty(0)
+        if implementation == "adasplash":
+            raise _not_served(x, alpha)
+    return solve(x, alpha), x.new_empty(0)
+
+
+def curvature(p: Tensor, alpha: float | Tensor) -> Tensor:
     """p^(2 - alpha) on the support and 0 off it; its derivative too is 0 off it."""
     inside = p > 0
-    return torch.where(inside, torch.where(inside, p, 1.0) ** (2 - exponent), 0.0)
+    s = torch.where(inside, torch.where(inside, p, 1.0) ** (2 - alpha), 0.0)
+    # above alpha = 2 it grows without bound as p falls to 0, and products with it are to stay finite
+    return s.clamp(max=1e150 if p.dtype == torch.float64 else 1e30)
 
 
-def _slopes(p: Tensor, kept: Tensor, alpha: float) -> Tensor:
-    """The same for one alpha, faster where no gradient of it is wanted."""
-    if torch.is_grad_enabled() or alpha > 2:
-        return curvature(p, alpha)
-    return p.sign() if alpha == 2 else kept if kept.numel() else p ** (2 - alpha)
-
-
-def vector_jacobian(gradient: Tensor, s: Tensor) -> Tensor:
-    r"""Product of a vector with :math:`\mathrm{diag}(s) - s s^\top / \sum s`."""
-    weighted = s * gradient
+def vector_jacobian(vector: Tensor, s: Tensor) -> Tensor:
+    r"""Product of a vector with the symmetric :math:`\mathrm{diag}(s) - s s^\top / \sum s`."""
+    # about the value at the largest s, whose differences from it are the large terms where alpha is above 2
+    at = s.detach().argmax(-1, keepdim=True)
+    vector = vector - torch.take_along_dim(vector, at, -1)
+    weighted = s * vector
     # a row without weights has nothing to divide
     mean = weighted.sum(-1, keepdim=True) / s.sum(-1, keepdim=True).clamp(min=1e-30)
     return torch.addcmul(weighted, s, mean, value=-1)
 
 
-class _Entmax(torch.autograd.Function):
-    """Alpha-entmax of the last dimension for one alpha above 1, and what its solver leaves for the gradient."""
+def slope_of_alpha(p: Tensor, alpha: Tensor) -> Tensor:
+    r"""Derivative of the weights with respect to alpha, in float64 and without cancellation close to 1.
 
-    generate_vmap_rule = True
+    With :math:`\epsilon = \alpha - 1`, :math:`\ell = \log p`, :math:`H = -\sum p \ell`,
+    :math:`\varphi = (e^{-\epsilon\ell} - 1 + \epsilon\ell) / \epsilon^2` and
+    :math:`\Phi = \sum p \varphi` it is
+    :math:`p\,[\Phi - \varphi - \epsilon(\ell \Phi + \varphi H)] / (1 + \epsilon H + \epsilon^2 \Phi)`.
+    """
+    q = p.double()
+    total = q.sum(-1, keepdim=True)
+    q = q / torch.where(total > 0, total, 1.0)
+    over = alpha.double() - 1
+    logarithm = torch.where(q > 0, q, 1.0).log()
+    y = over * logarithm
+    near = y > -0.1
+    small = torch.where(near, y, 0.0)
+    series = torch.full_like(y, 1 / math.factorial(8))
+    for power in range(7, 1, -1):
+        series = 1 / math.factorial(power) - small * series
+    away = torch.where(near, -1.0, y)
+    phi = torch.where(near, series, (torch.expm1(-away) + away) / away.square()) * logarithm.square()
+    mean = (q * phi).sum(-1, keepdim=True)
+    entropy = -(q * logarithm).sum(-1, keepdim=True)
+    inner = mean - phi - over * (logarithm * mean + phi * entropy)
+    return q * inner / (1 + over * entropy + over.square() * mean)
+
+
+class _Entmax(torch.autograd.Function):
+    """Alpha-entmax of the last dimension for one alpha or a tensor of them, and what its solver leaves."""
 
     @staticmethod
     def forward(
-        x: Tensor, top: Tensor, alpha: float, differentiate: bool, implementation: str
+        x: Tensor, alpha: float | Tensor, dim: int, differentiate: bool, implementation: str
     ) -> tuple[Tensor, Tensor]:
-        if implementation != "ours":
-            weights = entmax_weights_on_device(x, top, alpha, asked=implementation == "adasplash")
-            if weights is not None:
-                return weights, x.new_empty(0)
-            if implementation == "adasplash":
-                raise _not_served(x, alpha)
-        return solve(x, top, alpha, slopes=differentiate)
+        return _solve(x, alpha, dim, differentiate, implementation)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
         ctx.mark_non_differentiable(output[1])
-        ctx.save_for_backward(*output)
-        ctx.alpha = inputs[2]
+        ctx.learned = isinstance(inputs[1], Tensor)
+        tensors = (*output, inputs[1]) if ctx.learned else output
+        ctx.save_for_backward(*tensors)
+        ctx.save_for_forward(*tensors)
+        ctx.alpha = None if ctx.learned else inputs[1]
+        ctx.needs_alpha = ctx.learned and ctx.needs_input_grad[1]
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor, _: Tensor) -> tuple[Tensor, None, None, None, None]:
-        p, kept = ctx.saved_tensors
-        return vector_jacobian(gradient, _slopes(p, kept, ctx.alpha)), None, None, None, None
-
-
-class _EntmaxCompiled(torch.autograd.Function):
-    """The same along any dimension by loops over rows; without the rules of vmap, whose bookkeeping takes longer."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, alpha: float, k: int, dim: int, differentiate: bool) -> Tensor:
-        solved = entmax_weights(x.movedim(dim, -1), k, slopes=differentiate)
-        if solved is None:
-            refuse_non_finite(x.amax(dim, keepdim=True), x)
-            raise AssertionError("loops refused scores that are finite")
-        weights, slopes = solved
-        weights = weights.movedim(-1, dim).contiguous()
-        ctx.save_for_backward(weights, slopes)
-        ctx.alpha, ctx.dim = alpha, dim
-        return weights
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None, None]:
-        p, slopes = ctx.saved_tensors
-        p, gradient = p.movedim(ctx.dim, -1), gradient.movedim(ctx.dim, -1)
-        by_scores = entmax_gradient(gradient, p, slopes)
+    def backward(ctx: Any, gradient: Tensor, _: Tensor) -> tuple[Tensor, Tensor | None, None, None, None]:
+        p, slopes, *given = ctx.saved_tensors
+        alpha = given[0] if given else ctx.alpha
+        by_scores = entmax_gradient(gradient, p, slopes, alpha)
         if by_scores is None:
-            by_scores = vector_jacobian(gradient, _slopes(p, slopes, ctx.alpha))
-        return by_scores.movedim(-1, ctx.dim), None, None, None, None
-
-
-class _EntmaxLearned(torch.autograd.Function):
-    """Alpha-entmax of the last dimension for a tensor of alphas, differentiable with respect to them."""
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(x: Tensor, top: Tensor, alpha: Tensor) -> Tensor:
-        return solve_rows(x, top, alpha)
+            by_scores = vector_jacobian(gradient, curvature(p, alpha))
+        by_scores = by_scores.to(p.dtype)
+        if not (given and ctx.needs_alpha):
+            return by_scores, None, None, None, None
+        by_alpha = entmax_slope_of_alpha(gradient, p, alpha)
+        if by_alpha is None:
+            by_alpha = (gradient.double() * slope_of_alpha(p, alpha)).sum(-1, keepdim=True)
+        return by_scores, by_alpha.sum_to_size(alpha.shape).to(alpha.dtype), None, None, None
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor], output: Tensor) -> None:
-        ctx.save_for_backward(output, inputs[2])
+    def jvp(ctx: Any, *tangents: Tensor | None) -> tuple[Tensor, None]:
+        p, _, *given = ctx.saved_tensors
+        alpha = given[0] if given else ctx.alpha
+        by_scores, by_alpha = tangents[:2]
+        result = torch.zeros_like(p) if by_scores is None else vector_jacobian(by_scores, curvature(p, alpha))
+        if given and by_alpha is not None:
+            result = result + by_alpha * slope_of_alpha(p, alpha)
+        return result.to(p.dtype), None
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, Tensor]:
-        p, alpha = ctx.saved_tensors
-        by_scores = vector_jacobian(gradient, curvature(p, alpha))
-        # steps in float64: close to alpha = 1 two terms in 1/(alpha-1)^2 nearly cancel
-        q, excess = p.double(), (alpha.double() - 1).clamp(min=1e-4)
-        inside = q > 0
-        entropy = -torch.where(inside, q * torch.log(torch.where(inside, q, 1.0)), 0.0)
-        t = curvature(q, 1 + excess)
-        total = t.sum(-1, keepdim=True)
-        share = t / torch.where(total > 0, total, 1.0)
-        slope = (q - share) / excess**2 + (entropy - share * entropy.sum(-1, keepdim=True)) / excess
-        by_alpha = (gradient.double() * slope).sum(-1, keepdim=True)
-        return by_scores, None, by_alpha.sum_to_size(alpha.shape).to(alpha.dtype)
+    def vmap(
+        info: Any, in_dims: tuple[int | None, ...], x: Tensor, alpha: float | Tensor, *options: Any
+    ) -> tuple[tuple[Tensor, Tensor], tuple[int, int]]:
+        # rows are independent, so that a batch of them is one call, for which the loops serve
+        x = x.movedim(in_dims[0], 0) if in_dims[0] is not None else x.expand(info.batch_size, *x.shape)
+        if isinstance(alpha, Tensor):
+            alpha = alpha.movedim(in_dims[1], 0) if in_dims[1] is not None else alpha.unsqueeze(0)
+        weights, slopes = _Entmax.apply(x, alpha, *options)
+        # the slopes are not used inside of a transform, and empty ones have no rows to be a batch of
+        return (weights, slopes.expand(info.batch_size, *slopes.shape)), (0, 0)
+
+
+@torch.library.custom_op("audioattn::entmax", mutates_args=())
+def _traced(x: Tensor, alpha: float, dim: int) -> Tensor:
+    """Alpha-entmax of the last dimension as one operation of a compiler's graph, which the steps would swell."""
+    return _solve(x, alpha, dim, False, "ours")[0].contiguous()
+
+
+@torch.library.custom_op("audioattn::entmax_rows", mutates_args=())
+def _traced_rows(x: Tensor, alpha: Tensor, dim: int) -> Tensor:
+    return _solve(x, alpha, dim, False, "ours")[0].contiguous()
+
+
+@_traced.register_fake
+@_traced_rows.register_fake
+def _fake(x: Tensor, alpha: float | Tensor, dim: int) -> Tensor:
+    return torch.empty(x.shape, dtype=x.dtype, device=x.device)
+
+
+def _keep_for_backward(ctx: Any, inputs: tuple[Tensor, float | Tensor, int], output: Tensor) -> None:
+    alpha = inputs[1]
+    ctx.alpha = None if isinstance(alpha, Tensor) else alpha
+    ctx.save_for_backward(output, *([alpha] if isinstance(alpha, Tensor) else []))
+
+
+def _traced_backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor | None, None]:
+    p, *given = ctx.saved_tensors
+    alpha = given[0] if given else ctx.alpha
+    by_scores = vector_jacobian(gradient, curvature(p, alpha)).to(p.dtype)
+    if not given:
+        return by_scores, None, None
+    by_alpha = (gradient.double() * slope_of_alpha(p, alpha)).sum(-1, keepdim=True)
+    return by_scores, by_alpha.sum_to_size(alpha.shape).to(alpha.dtype), None
+
+
+_traced.register_autograd(_traced_backward, setup_context=_keep_for_backward)
+_traced_rows.register_autograd(_traced_backward, setup_context=_keep_for_backward)

@@ -12,7 +12,7 @@ from torch.autograd import gradcheck, gradgradcheck
 from audioattn_lib.attention import _compiled
 from audioattn_lib.attention.maps import entmax
 
-ALPHA = [4 / 3, 1.5, 2.0]
+ALPHA = [1.1, 4 / 3, 1.5, 1.7, 2.0, 2.5]
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def test_loops_equal_pytorch(alpha, dim, dtype, budget, by_pytorch):
         if x.shape[dim] == 0:
             continue
         ours, expected = with_gradient(x, alpha, dim, mask), by_pytorch(with_gradient, x, alpha, dim, mask)
-        assert _compiled.compiled_power(alpha, x)
+        assert _compiled.are_compiled(x)
         for one, other in zip(ours, expected, strict=True):
             torch.testing.assert_close(one, other, atol=budget, rtol=1e-5 if dtype == torch.float32 else 1e-12)
         assert ours[0].is_contiguous()
@@ -92,10 +92,12 @@ def test_a_batch_of_gradients_at_once():
         torch.testing.assert_close(one, many)
 
 
-def test_other_powers_and_devices_are_left_to_pytorch():
-    x = torch.randn(2, 3)
-    assert [_compiled.compiled_power(alpha, x) for alpha in (*ALPHA, 1.25, 1.7, 3.0, 1.0001)] == [3, 2, 1] + [None] * 4
-    assert _compiled.compiled_power(1.5, torch.empty(2, 3, device="meta")) is None
+def test_devices_and_traces_are_left_to_pytorch():
+    assert _compiled.are_compiled(torch.randn(2, 3))
+    assert not _compiled.are_compiled(torch.empty(2, 3, device="meta"))
+    assert [_compiled.whole_power(alpha) for alpha in (4 / 3, 1.5, 2.0, 1.25, 1.7, 3.0, 1.0001)] == [3, 2, 1] + [
+        None
+    ] * 4
 
 
 FRESH = """

@@ -211,8 +211,8 @@ def _autoencode_all(
         if not np.isfinite(prepared.values[prepared.parts[part]]).any():
             raise ManifestError(
                 f"{prepared.manifest.name}: no {part} clip has a label, so no regression can be fitted and no "
-                "network compared. Give labels in a metadata.csv; an autoencoder alone needs none (in Python: "
-                "sleepiness.autoencode)"
+                "network compared. Give labels in a metadata.csv; an autoencoder alone needs none: "
+                "audioattn train sleepiness"
             )
     names = choose(networks, tuple(NETWORKS), "network")
     chosen = [(name, seed) for seed in choose_numbers("seeds", seeds, int, "whole numbers from 0") for name in names]

@@ -95,15 +95,22 @@ def entmax_slope_of_alpha(gradient: Tensor, p: Tensor, alpha: Tensor) -> Tensor 
 
 
 def _rows(tensor: Tensor) -> Tensor:
+    if tensor.ndim == 2 and tensor.is_contiguous():
+        return tensor.detach()
     return tensor.detach().reshape(-1, tensor.shape[-1]).contiguous()
 
 
 def _excess(alpha: float | Tensor, x: Tensor) -> Any:
     """Alpha - 1, one number or one for each row."""
     if not isinstance(alpha, Tensor):
-        return torch.tensor([max(alpha - 1, LEAST_EXCESS)], dtype=torch.float64).numpy()
+        return _one_excess(alpha)
     excess = (alpha.detach().double() - 1).clamp(min=LEAST_EXCESS)
     return (excess if excess.numel() == 1 else excess.expand(*x.shape[:-1], 1)).reshape(-1).numpy()
+
+
+@functools.lru_cache(maxsize=256)
+def _one_excess(alpha: float) -> Any:
+    return torch.tensor([max(alpha - 1, LEAST_EXCESS)], dtype=torch.float64).numpy()
 
 
 def _by_parts(function: Callable[..., Any], rows: int, size: int, *arrays: Any) -> list[Any]:

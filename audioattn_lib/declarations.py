@@ -78,8 +78,14 @@ def conform(name: str, value: Any, kind: Any) -> Any:
 
 @functools.cache
 def _declared(kind: type) -> dict[str, Any]:
-    hints = typing.get_type_hints(kind)
-    return {field.name: hints[field.name] for field in dataclasses.fields(kind)}
+    # Fields alone: a program that documents the class may have written annotations of its bases into it.
+    fields = {field.name: field.type for field in dataclasses.fields(kind)}
+    found: dict[str, Any] = {}
+    for base in reversed(kind.__mro__):
+        own = {name: fields[name] for name in vars(base).get("__annotations__", {}) if name in fields}
+        holder = type(base.__name__, (), {"__annotations__": own, "__module__": base.__module__})
+        found |= typing.get_type_hints(holder) if own else {}
+    return {name: found[name] for name in fields}
 
 
 def _is_finite(value: float) -> bool:

@@ -259,3 +259,13 @@ def test_named_configurations_are_presets(run):
     assert found["data"] == "tau_urban"
     found = json.loads(run("train", "playback", "--preset", "epic", "--print-config").output)
     assert found["tasks"] == "verb,noun"
+
+
+def test_annotations_that_documenting_leaves_in_a_configuration_do_not_matter(monkeypatch):
+    from audioattn_lib import declarations
+    from audioattn_lib.experiments.sleepiness_config import Config
+
+    monkeypatch.setitem(Config.__annotations__, "COMPARED", "ClassVar[Mapping[str, int]]")
+    declarations._declared.cache_clear()
+    assert Config.default(threshold=40).threshold == 40.0
+    declarations._declared.cache_clear()

@@ -10,6 +10,7 @@ Book page: ``data``.
 
 from __future__ import annotations
 
+import io
 import json
 import warnings
 from collections.abc import Sequence
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 from scipy.io import netcdf_file
 
 from ..audio.containers import sample_limit
+from ..files import read_bounded
 from .feature_table import FeatureTable, FeatureTableError
 
 __all__ = ["MISSING_NUMBER", "MISSING_TEXT", "read_netcdf", "write_netcdf"]
@@ -29,6 +31,7 @@ MISSING_TEXT = ("__MISSING_VALUE", "None", "nan")
 MISSING_NUMBER = -999999
 """What stands for an unknown value in auDeep's files."""
 
+_MOST_BYTES = 1 << 34
 _PARTITIONS = ("train", "devel", "test")
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _NO_VARIABLE = b"This is a netCDF dimension but not a netCDF variable"
@@ -126,7 +129,8 @@ def _read_classic(path: Path) -> dict[str, NDArray[Any]]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)  # of memory maps, which are not used here
-            file = netcdf_file(path, "r", mmap=False)
+            # From memory, where asking for more bytes than there are makes no room for them.
+            file = netcdf_file(io.BytesIO(read_bounded(path, _MOST_BYTES)), "r", mmap=False)
     except (TypeError, ValueError, EOFError, IndexError) as error:
         raise FeatureTableError(f"{path}: not a netCDF file, or not all of one ({error})") from None
     return {name: np.array(variable[:]) for name, variable in file.variables.items()}

@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed-$(shell cat pyproject.toml constraints.txt | cksum | cut -d' ' -f1)
 
 .DEFAULT_GOAL := help
-.PHONY: help book test attack lab bench lint clean environment
+.PHONY: help book test parity attack lab bench lint clean environment
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,6 +24,9 @@ test: $(INSTALLED) ## run all tests, also those of the notebooks, the book and t
 
 attack: $(INSTALLED) ## hostile and damaged input, faults and kills, ATTACK times as long as in the tests: an hour
 	AUDIOATTN_ATTACK=$(ATTACK) $(BIN)/python -m pytest tests/attack $(TEST_ARGS)
+
+parity: $(INSTALLED) ## test every published command and write what it gives to book/parity.csv
+	$(BIN)/python -m pytest -q -m parity tests/parity --write-parity $(TEST_ARGS)
 
 lab: $(INSTALLED) ## open the notebooks in JupyterLab
 	$(BIN)/python -m jupyterlab --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/notebooks $(LAB_ARGS)

@@ -42,7 +42,13 @@ CHROMIUM_FLAGS = (
 )
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--write-parity", action="store_true", help="write what the rows of tests/parity give")
+
+
 def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("write_parity") and getattr(config.option, "numprocesses", None):
+        raise pytest.UsageError("--write-parity needs all rows in one process: leave -n away")
     # forward mode imports what PyTorch itself still compiles with it
     config.addinivalue_line("filterwarnings", "ignore:.torch.jit.script. is deprecated:DeprecationWarning")
     try:

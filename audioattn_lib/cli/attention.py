@@ -134,14 +134,16 @@ def plot(
       audioattn attention plot runs/urban_sound/<key> --all --format svg
     """
     from audioattn_lib.display.attention import plot_attention
+    from audioattn_lib.display.figure import for_files
 
     loaded, record = _load(run)
     names = _several(record, clips, None if every else first)
     prepared = _prepared(loaded)
     for name, path in zip(names, _pictures(names, output or run / "figures", kind), strict=True):
         sound = prepared.clip(name)
-        figure = plot_attention(record, record.index(name), title=f"{name}: {sound.label}", **sound.picture)
-        click.echo(figure.save(path, theme))
+        with for_files():
+            figure = plot_attention(record, record.index(name), title=f"{name}: {sound.label}", **sound.picture)
+            click.echo(figure.save(path, theme))
 
 
 @attention.command()
@@ -174,6 +176,7 @@ def panels(
       audioattn attention panels runs/urban_sound/<key> --first 200 -o specs
       audioattn attention panels runs/urban_sound/<key> --clip siren_003.flac
     """
+    from audioattn_lib.display.figure import for_files
     from audioattn_lib.display.panels import Panel, plot_panels
 
     loaded, record = _load(run)
@@ -189,7 +192,8 @@ def panels(
     for name, path in zip(names, _pictures(names, output or run / "figures" / "panels", kind), strict=True):
         clip = prepared.clip(name)
         shown = [Panel(**stage) for stage in experiment.stages(loaded, clip, penalties=wanted, model=model)]
-        click.echo(plot_panels(shown, clip.events).save(path, theme))
+        with for_files():
+            click.echo(plot_panels(shown, clip.events).save(path, theme))
 
 
 @click.command()

@@ -11,7 +11,9 @@ from __future__ import annotations
 import base64
 import html
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,12 +25,26 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure as MatplotlibFigure
     from PIL.Image import Image
 
-__all__ = ["Figure", "render"]
+__all__ = ["Figure", "for_files", "render"]
 
 Drawing = Callable[[Theme], "MatplotlibFigure"]
 PIXELS_PER_INCH = 180  # about two device pixels for each CSS pixel of a book page
 PAGE_PIXELS_PER_INCH = 105  # at which a picture as wide as a page fills it, and its text is as large as it was drawn
 FORMATS = (".webp", ".png", ".svg", ".pdf")
+_themes: ContextVar[tuple[Theme, ...]] = ContextVar("themes", default=THEMES)
+
+
+@contextmanager
+def for_files() -> Iterator[None]:
+    """Draw the figures of this block when they are saved, in that theme alone; on a page they show nothing.
+
+    A picture for a page is drawn in every theme when it is made; files by the hundred need a third of that.
+    """
+    token = _themes.set(())
+    try:
+        yield
+    finally:
+        _themes.reset(token)
 
 
 @dataclass(frozen=True, repr=False)
@@ -89,8 +105,11 @@ class Figure:
         if path.suffix.lower() not in FORMATS:
             raise ValueError(f"{path}: figures are written as {', '.join(FORMATS)}; choose one of these endings")
         path.parent.mkdir(parents=True, exist_ok=True)
-        if path.suffix.lower() == ".webp" or self.draw is None:
+        if self.draw is None or (path.suffix.lower() == ".webp" and theme in self.images):
             path.write_bytes(self.images[theme])
+            return path
+        if path.suffix.lower() == ".webp":
+            path.write_bytes(_draw(self.draw, chosen))
             return path
         import matplotlib
 
@@ -119,22 +138,24 @@ def render(draw: Drawing, alt: str, caption: str = "") -> Figure:
     caption
         Text below the picture.
     """
+    if not alt.strip():
+        raise ValueError("alt is empty; say in words what the picture shows")
+    return Figure({theme.name: _draw(draw, theme) for theme in _themes.get()}, alt, caption, draw)
+
+
+def _draw(draw: Drawing, theme: Theme) -> bytes:
+    """A drawing in one theme, as WebP."""
     import matplotlib
     import numpy as np
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from PIL import Image
 
-    if not alt.strip():
-        raise ValueError("alt is empty; say in words what the picture shows")
-    images: dict[str, bytes] = {}
-    for theme in THEMES:
-        with matplotlib.rc_context(theme.settings):
-            figure = draw(theme)
-            figure.set_dpi(PIXELS_PER_INCH)
-            canvas = FigureCanvasAgg(figure)
-            canvas.draw()
-            images[theme.name] = encode(Image.fromarray(np.asarray(canvas.buffer_rgba())))
-    return Figure(images, alt, caption, draw)
+    with matplotlib.rc_context(theme.settings):
+        figure = draw(theme)
+        figure.set_dpi(PIXELS_PER_INCH)
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()
+        return encode(Image.fromarray(np.asarray(canvas.buffer_rgba())))
 
 
 def encode(image: Image) -> bytes:

@@ -37,6 +37,8 @@ from ..data.loading import BatchLoader
 from ..data.splits import Split, choose_folds, fold_names, split_clips
 from ..data.store import FeatureStore
 from ..models.acrnn import ACRNN, NORMALISATIONS, PRESETS, CorpusNormalisation
+from ..models.ecapa import ECAPATDNN
+from ..models.pooling import ContinuousStatisticsPooling, build_pooling
 from ..training.baseline import linear_baseline, summary_features
 from ..training.checkpoint import load_best
 from ..training.distributed import leave_to_main
@@ -100,6 +102,8 @@ _OF_WEIGHTS = (
 """What weights were trained with and need to be evaluated."""
 ATTENTIONS = tuple(VARIANTS)
 """The eight published variants: four discrete maps, four continuous densities."""
+ECAPA = MappingProxyType({"ecapa": "discrete", "ecapa_tiny": "tiny"})
+"""Sizes of ECAPA-TDNN by the name of the model; which attention its pooling has is a field of its own."""
 REFIT_SIZE = 126
 REFIT_WIDTHS = (0.03, 0.1, 0.3)
 """Widths, in clip lengths, of the basis on which :func:`stages` regresses the frames again."""
@@ -109,6 +113,7 @@ REFIT_WIDTHS = (0.03, 0.1, 0.3)
 class Config(WithPresets):
     """One model on one test fold. Unknown or impossible values are errors that name the field."""
 
+    PRESETS = ("smoke", "default", "paper", "ecapa")
     COMPARED = MappingProxyType({"attention": (*ATTENTIONS, CONTROL)})
 
     data: str = field(default="city", metadata={"help": "corpus: city, or a folder with recordings"})
@@ -132,7 +137,10 @@ class Config(WithPresets):
     normalise: str = field(
         default="clip", metadata={"help": "level of bands: clip (published, its mean removed), median, corpus or none"}
     )
-    model: str = field(default="published", metadata={"help": "one convolution (published), or four_convolutions"})
+    model: str = field(
+        default="published",
+        metadata={"help": "one convolution (published), four_convolutions, or ecapa and ecapa_tiny (ECAPA-TDNN)"},
+    )
     recurrent: str = field(default="none", metadata={"help": "none (as published), gru or lstm"})
     recurrent_size: int = field(default=128, metadata={"help": "units of the recurrent layer, for each direction"})
     bidirectional: bool = field(default=False, metadata={"help": "run the recurrent layer both ways"})
@@ -180,7 +188,7 @@ class Config(WithPresets):
         allowed = {
             "attention": (*ATTENTIONS, CONTROL),
             "protocol": ("nested", "published"),
-            "model": tuple(PRESETS),
+            "model": (*PRESETS, *ECAPA),
             "normalise": tuple(NORMALISATIONS),
             "recurrent": ("none", "gru", "lstm"),
             "encoder": ("moments", "convolution", "last_state"),
@@ -212,6 +220,13 @@ class Config(WithPresets):
         require(self, "base_rate", 0 < self.base_rate <= self.max_rate, "above 0 and at most max_rate")
         require(self, "weight_decay", self.weight_decay >= 0, "at least 0")
         require(self, "basis_widths", bool(self.basis_widths) and min(self.basis_widths) > 0, "numbers above 0")
+        if self.model in ECAPA:
+            of_acrnn = {"recurrent": "none", "dropout": 0.0, "scaled": False, "soft_share": 0.0}
+            for name, value in of_acrnn.items():
+                require(
+                    self, name, getattr(self, name) == value, f"{value!r} for {self.model}, which has no such thing"
+                )
+            require(self, "normalise", self.normalise in ("clip", "none"), f"clip or none for {self.model}")
 
     @classmethod
     def smoke(cls, **changes: Any) -> Config:
@@ -233,6 +248,16 @@ class Config(WithPresets):
     def paper(cls, **changes: Any) -> Config:
         """The published settings on UrbanSound8K."""
         return cls(**{"data": "urbansound8k", **changes})
+
+    @classmethod
+    def ecapa(cls, **changes: Any) -> Config:
+        """The published settings of ECAPA-TDNN on UrbanSound8K, with discrete attention.
+
+        The continuous ones are ``attention="parabola"``, with ``fused=False``, and with ``n_basis=256, fused=False``;
+        which density they have is not published.
+        """
+        settings = {"model": "ecapa", "dropout": 0.0, "epochs": 25, "seed": 1988}
+        return cls.paper(**{**settings, "base_rate": 1e-8, "cycle_steps": 65000, **changes})
 
 
 @dataclass(frozen=True)
@@ -280,7 +305,7 @@ def _prepare(data: str, sample_rate: int, n_mels: int, skip_bad_clips: bool, dev
     return Prepared(manifest, store, front_end, manifest.content_hash(), targets, targets.ndim == 2)
 
 
-def build_model(config: Config, n_classes: int, clock: FrameClock, n_steps: int = 1) -> ACRNN:
+def build_model(config: Config, n_classes: int, clock: FrameClock, n_steps: int = 1) -> ACRNN | ECAPATDNN:
     """The network of a configuration, with weights drawn from the global generator; ``n_steps`` will train it."""
 
     def attention(features: int) -> nn.Module:
@@ -288,8 +313,9 @@ def build_model(config: Config, n_classes: int, clock: FrameClock, n_steps: int 
         if config.attention == CONTROL:
             options = {}
         elif VARIANTS[config.attention].domain == "discrete":
-            share = config.soft_share if VARIANTS[config.attention].alpha > 1 else 0.0
-            options |= {"scaled": config.scaled, "soft_steps": math.ceil(share * n_steps)}
+            if config.model not in ECAPA:
+                share = config.soft_share if VARIANTS[config.attention].alpha > 1 else 0.0
+                options |= {"scaled": config.scaled, "soft_steps": math.ceil(share * n_steps)}
         else:
             options |= {
                 "fused": config.fused,
@@ -301,8 +327,14 @@ def build_model(config: Config, n_classes: int, clock: FrameClock, n_steps: int 
                 "widths": config.basis_widths,
                 "penalty": config.penalty,
             }
-        return build_attention(config.attention, features, **options)
+        build = build_pooling if config.model in ECAPA else build_attention
+        return build(config.attention, features, **options)
 
+    if config.model in ECAPA:
+        normalise = config.normalise == "clip"
+        return ECAPATDNN.preset(
+            ECAPA[config.model], config.n_mels, n_classes, attention, clock=clock, normalise=normalise
+        )
     return ACRNN.preset(
         config.model,
         config.n_mels,
@@ -355,8 +387,9 @@ def _train(config: Config, prepared: Prepared, directory: RunDirectory, device: 
     classes = prepared.manifest.classes
     model = build_model(config, len(classes), prepared.clock, max(config.epochs * len(train), 1))
     taken = _start(model, config, classes) if config.pretrained else ()
-    if isinstance(model.normalisation, CorpusNormalisation) and "normalisation.mean" not in taken:
-        model.normalisation.fit(torch.cat([prepared.store[int(i)] for i in split.train]))
+    normalisation = getattr(model, "normalisation", None)
+    if isinstance(normalisation, CorpusNormalisation) and "normalisation.mean" not in taken:
+        normalisation.fit(torch.cat([prepared.store[int(i)] for i in split.train]))
     valid = _loader(prepared, split.valid, config, device)
     about = describe_weights(NAME, config, classes)
     if config.epochs:
@@ -365,7 +398,7 @@ def _train(config: Config, prepared: Prepared, directory: RunDirectory, device: 
             torch.optim.Adam(model.parameters(), lr=config.max_rate, weight_decay=config.weight_decay),
             Triangular(config.base_rate, config.max_rate, config.cycle_steps),
             train,
-            lambda network, batch: classification_loss(network(batch.features, batch.lengths)[0], batch.targets),
+            lambda network, batch: _loss(model, network(batch.features, batch.lengths)[0], batch.targets),
             lambda network: validate(network, valid),
             TrainingSettings(
                 config.epochs, config.monitor, config.gradient_clip, precision=config.precision, about=about
@@ -389,7 +422,15 @@ def _train(config: Config, prepared: Prepared, directory: RunDirectory, device: 
     return _finish(directory, prepared, split.test, logits, more)
 
 
-def _start(model: ACRNN, config: Config, classes: Sequence[str]) -> tuple[str, ...]:
+def _loss(model: nn.Module, logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean cross entropy, behind the margin of a network that has one, and how many clips are right."""
+    loss, right = classification_loss(logits, targets)
+    if isinstance(model, ECAPATDNN) and targets.ndim == 1:
+        loss = model.classifier.loss(logits.float(), targets)  # type: ignore[operator, union-attr]
+    return loss, right
+
+
+def _start(model: nn.Module, config: Config, classes: Sequence[str]) -> tuple[str, ...]:
     """Take what the configuration names as ``pretrained``, and give the names of the parameters taken."""
     origin = read_origin(config.pretrained, config.pretrained_prefix)
     return start_from(
@@ -468,7 +509,7 @@ def study(
     return Study(tuple(runs), tuple(baselines), groups, by="attention", titles=titles)
 
 
-def load_model(run: Run) -> ACRNN:
+def load_model(run: Run) -> ACRNN | ECAPATDNN:
     """The trained network of a run, in evaluation mode on the CPU."""
     config = restore_config(Config, run)
     model = build_model(config, len(run.classes), prepare(config).clock)
@@ -478,7 +519,7 @@ def load_model(run: Run) -> ACRNN:
 
 @torch.no_grad()
 def stages(
-    run: Run, clip: Clip, *, penalties: Iterable[float] = (), model: ACRNN | None = None
+    run: Run, clip: Clip, *, penalties: Iterable[float] = (), model: ACRNN | ECAPATDNN | None = None
 ) -> list[dict[str, Any]]:
     """One clip on its way through the network: input, output of the front, and the value function that a density reads.
 
@@ -502,8 +543,11 @@ def stages(
         {"title": "Log-mel input", "values": clip.features, "clock": clip.clock, "frequencies": clip.frequencies},
         {"title": "Output of the front", "values": hidden.numpy(), "clock": clip.clock},
     ]
-    if isinstance(model.attention, ContinuousAttention):
-        own = model.attention.value_function
+    attention = model.pooling if isinstance(model, ECAPATDNN) else model.attention
+    if isinstance(attention, ContinuousStatisticsPooling):  # it reads what it makes of the frames
+        hidden, attention = attention.values(hidden[None], None)[0], attention.attention
+    if isinstance(attention, ContinuousAttention):
+        own = attention.value_function
         functions = {"Value function": own}
         for penalty in penalties:
             narrower = ValueFunction(GaussianBasis.grid(REFIT_SIZE, REFIT_WIDTHS), penalty, own.boundary)

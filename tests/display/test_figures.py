@@ -332,3 +332,23 @@ def test_results_table_marks_references_and_escapes():
     assert "70.0 %" in html
     assert "60.0–80.0" in html
     assert repr(table).count("\n") == 2
+
+
+def test_figures_for_files_are_drawn_once_and_are_the_same(tmp_path, monkeypatch):
+    drawn = []
+    encode = figure.encode
+    monkeypatch.setattr(figure, "encode", lambda image: drawn.append(image) or encode(image))
+    record = make_record("triweight")
+    shown = display.plot_attention(record)
+    assert len(drawn) == 2
+    with figure.for_files():
+        quick = display.plot_attention(record)
+        for name in ("a.png", "a.webp"):
+            quick.save(tmp_path / name, "dark")
+    assert len(drawn) == 3, "the picture for a page alone"
+    for name in ("b.png", "b.webp"):
+        shown.save(tmp_path / name, "dark")
+    for suffix in (".png", ".webp"):
+        with Image.open(tmp_path / f"a{suffix}") as one, Image.open(tmp_path / f"b{suffix}") as other:
+            assert np.array_equal(np.asarray(one), np.asarray(other))
+    assert len(display.plot_attention(record).images) == 2, "outside of the block as before"

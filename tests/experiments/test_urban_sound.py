@@ -185,3 +185,24 @@ def test_only_the_paper_preset_has_the_published_scores():
         mended = urban_sound.build_model(Config.default(attention=name), 10, clock).attention
         assert mended.scorer.scale == pytest.approx(128**-0.5)
         assert (mended.soft_steps > 0) == (name == "sparsemax")  # softmax is soft all the time
+
+
+@pytest.mark.parametrize("attention", ["softmax", "parabola"])
+def test_ecapa_is_trained_behind_its_margin(tmp_path, attention):
+    config = Config.smoke(model="ecapa_tiny", dropout=0, scaled=False, soft_share=0, attention=attention)
+    run = urban_sound.run(config, tmp_path)
+    assert (run.attention.density is not None) == (attention == "parabola")
+    assert run.history["train_loss"].iloc[0] > run.history["valid_loss"].iloc[0], "the margin counts in training alone"
+    clip = urban_sound.prepare(config).clip(run.predictions["clip"].iloc[0])
+    shown = urban_sound.stages(run, clip, penalties=[0.1])
+    assert len(shown) == (4 if attention == "parabola" else 2)
+    again = urban_sound.run(dataclasses.replace(config, pretrained=str(run.path), epochs=0), tmp_path)
+    np.testing.assert_allclose(again.predictions["loss"], run.predictions["loss"], atol=1e-5)
+
+
+def test_ecapa_has_its_published_settings_and_refuses_those_of_the_other_network():
+    config = Config.preset("ecapa")
+    assert (config.epochs, config.seed, config.base_rate, config.cycle_steps) == (25, 1988, 1e-8, 65000)
+    for field, value in (("dropout", 0.1), ("recurrent", "gru"), ("scaled", True), ("normalise", "corpus")):
+        with pytest.raises(ConfigError, match=f"{field} is .*ecapa"):
+            Config.ecapa(**{field: value})

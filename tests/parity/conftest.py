@@ -1,0 +1,107 @@
+"""The program as a user calls it, corpora as they are distributed, and what the rows gave."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+from layouts import LAYOUTS
+from parity_rows import ROWS, STATUSES, read_results, write_results
+
+given: dict[str, dict[str, str]] = {}
+"""Status and reason of each row that this session tested."""
+
+
+@dataclass
+class Program:
+    """``audioattn`` in this process, in a folder of its own; corpora and runs are made once."""
+
+    folder: Path
+    corpora: dict[str, str] = field(default_factory=dict)
+    runs: dict[tuple[str, ...], Any] = field(default_factory=dict)
+
+    def __call__(self, *arguments: object, code: int = 0) -> Result:
+        """Call a command; ``code`` is the exit status that it must have."""
+        from audioattn_lib.cli import audioattn
+
+        result = CliRunner().invoke(audioattn, list(map(str, arguments)), prog_name="audioattn")
+        if result.exit_code != code:
+            told = f"audioattn {' '.join(map(str, arguments))}\n{result.output}"
+            raise AssertionError(told) from (None if isinstance(result.exception, SystemExit) else result.exception)
+        return result
+
+    def corpus(self, name: str) -> str:
+        """Text for ``--data`` of a corpus as it is distributed."""
+        if name not in self.corpora:
+            self.corpora[name] = LAYOUTS[name](self.folder / "corpora" / name)
+        return self.corpora[name]
+
+    def train(self, experiment: str, corpus: str, *options: object) -> Any:
+        """The run that ``audioattn train`` makes in smoke size; ``corpus`` names a layout."""
+        from audioattn_lib.training.run_directory import Run
+
+        data = self.corpus(corpus) if corpus in LAYOUTS else corpus
+        settings = LAYOUTS[corpus].settings.get(experiment, {}) if corpus in LAYOUTS else {}
+        known = {name for name in map(str, options) if name.startswith("--")}
+        fields = [part for name, value in settings.items() for part in (f"--{name}", str(value))]
+        preset = () if "--preset" in known else ("--preset", "smoke")
+        command = ("train", experiment, *preset, "--data", data, *fields, *map(str, options))
+        if command not in self.runs:
+            said = self(*command, "--runs", self.folder / "runs").stdout
+            self.runs[command] = Run.load(said.partition(": ")[0])
+        return self.runs[command]
+
+
+@pytest.fixture(scope="session")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
+    folder = tmp_path_factory.mktemp("parity")
+    before = Path.cwd()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AUDIOATTN_CACHE", str(folder / "cache"))
+        patch.delenv("AUDIOATTN_DATA", raising=False)
+        yield Program(folder)
+    os.chdir(before)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> Any:
+    """What a row gave must be what the committed file says."""
+    report = yield
+    mark = item.get_closest_marker("parity")
+    if mark is None or not mark.args or (report.when != "call" and report.passed):
+        return report
+    name, status, reason = mark.args[0], "works", ""
+    if report.skipped:
+        told = report.wasxfail if hasattr(report, "wasxfail") else report.longrepr[2]
+        status, _, reason = told.removeprefix("reason: ").removeprefix("Skipped: ").partition(": ")
+        assert status in STATUSES[1:], f"row {name}: the reason must begin with one of {', '.join(STATUSES[1:])}"
+    elif report.failed:
+        status, reason = "wrong", "the test fails"
+    given[name] = {"status": status, "reason": reason}
+    committed = read_results().get(name, {})
+    claimed = {key: committed.get(key, "") for key in ("status", "reason")}
+    if not item.config.getoption("write_parity") and not report.failed and claimed != given[name]:
+        report.outcome = "failed"
+        report.longrepr = f"row {name}: the test gives {given[name]}, book/parity.csv says {claimed}; run make parity"
+    return report
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Write what was given, where that is asked for; rows that were not tested keep what they had."""
+    if not session.config.getoption("write_parity") or not given:
+        return
+    asked = subprocess.run(["git", "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=False)
+    made = {"date": datetime.date.today().isoformat(), "commit": asked.stdout.strip()}
+    lines = []
+    for name, own in ROWS.items():
+        old = read_results().get(name)
+        if name in given or old is not None:
+            lines.append({**(old or {}), **own.cells, **({**given[name], **made} if name in given else {})})
+    write_results(lines)

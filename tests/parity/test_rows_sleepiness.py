@@ -158,19 +158,21 @@ def test_fusion(program, split_files, tmp_path):
 @row(
     "2.09",
     "`baseline -train A -devel B -test C -lab LABELS -nfeat N -pred P.csv`",
-    "`audioattn features regress A B C --data CORPUS -o P.csv`",
+    "`audioattn features regress --train A --devel B --test C --labels LABELS --num-feat N -o P.csv`",
     10,
 )
 def test_baseline(program, split_files, tmp_path):
-    files = [split_files["attention_bi_bi_hidden", split] for split in SLEEPINESS_SPLITS]
+    given = [
+        part for split in SLEEPINESS_SPLITS for part in (f"--{split}", split_files["attention_bi_bi_hidden", split])
+    ]
+    labels = Path(program.corpus("sleepiness")) / "lab" / "labels.csv"
+    options = ("--labels", labels, "--num-feat", 12, "--model", "published_svr", "--layout", "published")
     target = tmp_path / "predictions.csv"
-    options = ("--data", program.corpus("sleepiness"), "--model", "published_svr", "-o", target)
-    program("features", "regress", *files, *options)
+    program("features", "regress", *given, *options, "-o", target)
     table = pd.read_csv(target)
-    assert table.columns[0] == "clip"
-    tested = table[table["split"] == "test"]
-    assert len(tested) == SLEEPINESS_SPLITS["test"]
-    assert set(tested["rounded"]) <= set(range(1, 10))
+    assert list(table) == ["file_name", "prediction"]
+    assert len(table) == SLEEPINESS_SPLITS["test"]
+    assert set(table["prediction"]) <= set(range(1, 10)), "whole numbers"
 
 
 @row(

@@ -96,7 +96,7 @@ class Figure:
         theme
             ``"light"`` or ``"dark"``.
         """
-        if not self.images:
+        if not self.images and self.draw is None:
             raise ValueError(f"{path}: there is no picture to write. {self.alt}")
         path = Path(path)
         chosen = {each.name: each for each in THEMES}.get(theme)

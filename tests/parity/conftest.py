@@ -99,9 +99,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         return
     asked = subprocess.run(["git", "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=False)
     made = {"date": datetime.date.today().isoformat(), "commit": asked.stdout.strip()}
-    lines = []
+    lines = read_results()  # rows of modules that this session did not collect stay as they are
     for name, own in ROWS.items():
-        old = read_results().get(name)
-        if name in given or old is not None:
-            lines.append({**(old or {}), **own.cells, **({**given[name], **made} if name in given else {})})
-    write_results(lines)
+        if name in given or name in lines:
+            lines[name] = {**lines.get(name, {}), **own.cells, **({**given[name], **made} if name in given else {})}
+    write_results(list(lines.values()))

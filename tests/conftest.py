@@ -63,6 +63,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     no_data = pytest.mark.skip(reason="AUDIOATTN_DATA is not set: the folder that holds esc10/ and others")
     no_cuda = pytest.mark.skip(reason="no CUDA device")
     no_browser = pytest.mark.skip(reason="no Chromium: install the package chromium")
+    not_asked = pytest.mark.skip(reason="takes minutes: make parity runs it")
+    asked = "AUDIOATTN_LONG" in os.environ
     for item in items:
         if item.get_closest_marker("data") and "AUDIOATTN_DATA" not in os.environ:
             item.add_marker(no_data)
@@ -71,6 +73,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.filterwarnings("ignore:.torch.jit.script_method. is deprecated"))
             if not _has_cuda():
                 item.add_marker(no_cuda)
+        if item.get_closest_marker("long") and not asked:
+            item.add_marker(not_asked)
         if item.get_closest_marker("browser") and chromium_path() is None:
             item.add_marker(no_browser)
 

@@ -9,12 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from audioattn_lib.attention.densities import BetaGaussian, log_constant
-from audioattn_lib.attention.expectations import GaussianBasis, gaussian_expectation
-from audioattn_lib.attention.pooling import DiscreteAttention
-from audioattn_lib.attention.time_frequency import TimeFrequencyAttention
-from audioattn_lib.attention.value_function import ValueFunction
-from audioattn_lib.attention.variants import VARIANTS, build_attention
+from audioattn_lib.attention.densities.beta_gaussian import BetaGaussian, log_constant
+from audioattn_lib.attention.expectations.gaussian import GaussianBasis, gaussian_expectation
+from audioattn_lib.attention.expectations.value_function import ValueFunction
+from audioattn_lib.attention.pooling.frames import DiscreteAttention
+from audioattn_lib.attention.pooling.registry import VARIANTS, build_attention
+from audioattn_lib.attention.pooling.time_frequency import TimeFrequencyAttention
 
 from .harness import Case, Target, peak_memory
 
@@ -195,7 +195,7 @@ def construction() -> Work:
 def construction_memory() -> Work:
     """What an interpreter grows by when it makes a module."""
     setup = (
-        "import torch\nfrom audioattn_lib.attention.variants import build_attention\n"
+        "import torch\nfrom audioattn_lib.attention.pooling.registry import build_attention\n"
         "torch.nn.Linear(128, 128)(torch.zeros(1, 128))"
     )
     return {

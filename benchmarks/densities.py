@@ -7,13 +7,13 @@ from functools import partial
 
 import torch
 
-from audioattn_lib.attention.bases import MultivariateGaussianBasis, PowerBasis, WaveBasis
-from audioattn_lib.attention.basis_expectations import basis_expectation
-from audioattn_lib.attention.densities import BetaGaussian
-from audioattn_lib.attention.elliptical import MultivariateBetaGaussian
-from audioattn_lib.attention.elliptical_expectations import multivariate_gaussian_expectation
-from audioattn_lib.attention.expectations import GaussianBasis, gaussian_expectation
-from audioattn_lib.attention.mixtures import Mixture
+from audioattn_lib.attention.densities.beta_gaussian import BetaGaussian
+from audioattn_lib.attention.densities.mixture import Mixture
+from audioattn_lib.attention.densities.multivariate import MultivariateBetaGaussian
+from audioattn_lib.attention.expectations.bases import MultivariateGaussianBasis, PowerBasis, WaveBasis
+from audioattn_lib.attention.expectations.gaussian import GaussianBasis, gaussian_expectation
+from audioattn_lib.attention.expectations.general import basis_expectation
+from audioattn_lib.attention.expectations.multivariate import multivariate_gaussian_expectation
 
 from .harness import Case, Target
 

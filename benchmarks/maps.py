@@ -9,8 +9,8 @@ import entmax as package
 import torch
 from torch import Tensor
 
-from audioattn_lib.attention.maps import entmax
-from audioattn_lib.errors import ConfigError
+from audioattn_lib.attention.maps.entmax import entmax
+from audioattn_lib.core.errors import ConfigError
 
 from .harness import Case, Target
 

@@ -10,7 +10,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from audioattn_lib.attention.pattern_kernels import AttentionPlan
+from audioattn_lib.attention.patterns.kernels import AttentionPlan
 from audioattn_lib.models.frequency_transformer import FrequencyTransformer
 
 from .harness import Case, Target, peak_memory

@@ -12,12 +12,12 @@ from unittest.mock import patch
 import torch
 
 from audioattn_lib.audio.multi_resolution import MultiResolutionLogMel
-from audioattn_lib.experiments.playback_config import Config
-from audioattn_lib.experiments.playback_training import build_model
+from audioattn_lib.experiments.playback.config import Config
+from audioattn_lib.experiments.playback.training import build_model
+from audioattn_lib.models.backbones.mvit import MViT
 from audioattn_lib.models.embedding import FrontEnd
-from audioattn_lib.models.mvit import MViT
-from audioattn_lib.models.playback import Playback
-from audioattn_lib.models.playback_layers import PlaybackDecoder, SmallEncoder
+from audioattn_lib.models.playback.layers import PlaybackDecoder, SmallEncoder
+from audioattn_lib.models.playback.network import Playback
 
 from .harness import Case, Target
 

@@ -7,7 +7,7 @@ from functools import partial
 
 import torch
 
-from audioattn_lib.attention.multi_head_pooling import DoubleMultiHeadPooling, MultiHeadPooling
+from audioattn_lib.attention.pooling.multi_head import DoubleMultiHeadPooling, MultiHeadPooling
 
 from .harness import Case, Target
 

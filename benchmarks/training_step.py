@@ -8,7 +8,7 @@ from functools import partial
 import torch
 from torch.nn import functional as F
 
-from audioattn_lib.attention.variants import VARIANTS, build_attention
+from audioattn_lib.attention.pooling.registry import VARIANTS, build_attention
 from audioattn_lib.models.acrnn import ACRNN
 
 from .harness import Case

@@ -170,7 +170,7 @@ def smoke_notebooks(root, tmp_path_factory):
     """Copies of all notebooks whose parameters cells hold the values for tests."""
     import papermill
 
-    from audioattn_lib.batch.strict_yaml import read_yaml
+    from audioattn_lib.automation.strict_yaml import read_yaml
 
     folder = tmp_path_factory.mktemp("smoke") / "notebooks"
     folder.mkdir()

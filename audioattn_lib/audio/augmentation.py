@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ..errors import ConfigError
+from ..core.errors import ConfigError
 from .features import frame_mask
 
 __all__ = ["add_noise", "change_gain", "mask_features"]

@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from ..errors import ConfigError
+from ..core.errors import ConfigError
 
 __all__ = ["LogMel", "frame_mask", "hz_to_mel", "mel_filters", "mel_to_hz"]
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import AudioError
+from ..core.errors import AudioError
 from .containers import sample_limit
 
 __all__ = ["DEFAULT_RATE", "Dataset", "locate", "open_sound"]

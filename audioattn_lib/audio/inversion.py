@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..errors import ConfigError
+from ..core.errors import ConfigError
 from .features import LogMel
 
 __all__ = ["invert_mel"]

@@ -2,7 +2,7 @@
 
 Files are decoded by libsndfile (``soundfile``), mixed to one channel and
 resampled by ``soxr`` on the way in. What cannot be used as sound is an
-:class:`~audioattn_lib.errors.AudioError` that names the file: missing,
+:class:`~audioattn_lib.core.errors.AudioError` that names the file: missing,
 unreadable, empty, cut off, fewer than two samples, or samples that are not
 numbers. Nothing is allocated that a header only claims: sounds are decoded in
 blocks, and a file decodes to no more than :func:`~audioattn_lib.audio.containers.sample_limit`.
@@ -26,8 +26,8 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
-from ..errors import AudioError
-from ..files import write_whole
+from ..core.errors import AudioError
+from ..core.files import write_whole
 from . import hdf5
 from .containers import describe_cut, sample_limit
 
@@ -295,7 +295,7 @@ def write(path: str | Path, samples: NDArray[Any], sample_rate: int, *, durable:
     sample_rate
         Hertz, above 0.
     durable
-        Bring the file to the disk before it has its name, see :func:`audioattn_lib.files.write_whole`.
+        Bring the file to the disk before it has its name, see :func:`audioattn_lib.core.files.write_whole`.
 
     Raises
     ------

@@ -21,7 +21,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..errors import ConfigError
+from ..core.errors import ConfigError
 from .features import frame_mask, mel_filters
 
 __all__ = ["PUBLISHED_DEVIATION", "PUBLISHED_MEAN", "KaldiMel"]

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ..errors import ConfigError
+from ..core.errors import ConfigError
 from .features import frame_mask
 
 __all__ = ["Mixed", "apply_impulse_responses", "cut_and_mix_clips", "mix_band_statistics", "mix_clips"]

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ..errors import ConfigError
+from ..core.errors import ConfigError
 from .features import frame_mask
 
 __all__ = ["DecibelScaling"]

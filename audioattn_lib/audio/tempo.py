@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ..errors import ConfigError
+from ..core.errors import ConfigError
 from ._torchaudio import torchaudio
 from .features import frame_mask
 

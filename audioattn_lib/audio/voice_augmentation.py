@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ..errors import ConfigError
+from ..core.errors import ConfigError
 from .features import frame_mask
 from .tempo import shift_pitch, stretch_time
 

@@ -15,7 +15,7 @@ import click
 
 from audioattn_lib import __version__
 from audioattn_lib.cli import attention, batch, data, features, train
-from audioattn_lib.errors import AudioAttnError
+from audioattn_lib.core.errors import AudioAttnError
 
 __all__ = ["audioattn", "main"]
 

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from audioattn_lib.errors import ConfigError, RunError
-from audioattn_lib.files import short_name
+from audioattn_lib.core.errors import ConfigError, RunError
+from audioattn_lib.core.files import short_name
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from audioattn_lib.attention.record import AttentionRecord
+    from audioattn_lib.attention.record.record import AttentionRecord
     from audioattn_lib.training.run_directory import Run
 
 __all__ = ["attention", "play"]
@@ -65,8 +65,8 @@ def export(run: Path, formats: tuple[str, ...], output: Path | None) -> None:
     Example:
       audioattn attention export runs/urban_sound/<key> --format csv -o out
     """
-    from audioattn_lib.attention import export as files
-    from audioattn_lib.attention import segment_lists
+    from audioattn_lib.attention.record import export as files
+    from audioattn_lib.attention.record import segment_lists
 
     loaded, record = _load(run)
     folder = output or run / "export"
@@ -133,8 +133,8 @@ def plot(
       audioattn attention plot runs/urban_sound/<key> --first 50 -o densities
       audioattn attention plot runs/urban_sound/<key> --all --format svg
     """
-    from audioattn_lib.display.attention import plot_attention
     from audioattn_lib.display.figure import for_files
+    from audioattn_lib.display.plots.attention import plot_attention
 
     loaded, record = _load(run)
     names = _several(record, clips, None if every else first)
@@ -177,7 +177,7 @@ def panels(
       audioattn attention panels runs/urban_sound/<key> --clip siren_003.flac
     """
     from audioattn_lib.display.figure import for_files
-    from audioattn_lib.display.panels import Panel, plot_panels
+    from audioattn_lib.display.plots.panels import Panel, plot_panels
 
     loaded, record = _load(run)
     names = _several(record, clips, None if every else first)
@@ -217,7 +217,7 @@ def play(runs: tuple[Path, ...], clip: str | None, output: Path) -> None:
       audioattn play runs/urban_sound/<key> --clip siren_003.flac
       audioattn play runs/urban_sound/<key> runs/urban_sound/<other key> -o compare.html
     """
-    from audioattn_lib.display.player import player
+    from audioattn_lib.display.players.player import player
 
     loaded = [_load(run) for run in runs]
     name = _chosen(loaded[0][1], clip)
@@ -284,7 +284,7 @@ def _experiment(run: Run) -> Any:
 def _prepared(run: Run) -> Any:
     """The corpus that the run was tested on."""
     experiment = _experiment(run)
-    from audioattn_lib.experiments.fields import restore_config
+    from audioattn_lib.experiments.common.fields import restore_config
 
     return experiment.prepare(restore_config(experiment.Config, run))
 

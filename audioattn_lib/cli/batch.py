@@ -15,8 +15,8 @@ from typing import Any
 
 import click
 
-from audioattn_lib.batch.processes import find_place, is_main_process
-from audioattn_lib.errors import ConfigError
+from audioattn_lib.core.errors import ConfigError
+from audioattn_lib.core.ranks import find_place, is_main_process
 
 __all__ = ["bench", "book", "run", "sweep"]
 
@@ -46,7 +46,7 @@ def sweep(file: Path, output: Path, **options: Any) -> None:
       audioattn sweep my.yml --cluster slurm --workers 40
     """
     _refuse_several_processes("sweep")
-    from audioattn_lib.batch.sweep import sweep as run_sweep
+    from audioattn_lib.automation.sweep import sweep as run_sweep
     from audioattn_lib.cli.live import SweepView
 
     try:
@@ -87,8 +87,8 @@ def run(notebook: str, parameters: tuple[tuple[str, str], ...], output: Path | N
       audioattn run urban_sound -p preset smoke
       audioattn run urban_sound -p data path/to/my_sounds -o my_sounds.html
     """
-    from audioattn_lib.batch.execution import execute, runs_shown_in
-    from audioattn_lib.batch.notebooks import Notebook
+    from audioattn_lib.automation.execution import execute, runs_shown_in
+    from audioattn_lib.automation.notebooks import Notebook
     from audioattn_lib.cli.output import describe_scores
 
     path = Path(notebook)
@@ -116,7 +116,7 @@ def run(notebook: str, parameters: tuple[tuple[str, str], ...], output: Path | N
         click.echo(f"{found['path']}: {describe_scores(found['metrics'])}")
     click.echo(done.output)
     if target.suffix == ".html":
-        from audioattn_lib.batch.html import write_html
+        from audioattn_lib.automation.html import write_html
 
         click.echo(write_html(done.output, target))
 
@@ -148,7 +148,7 @@ def book(workers: int | None, mode: str | None, timeout: float) -> None:
       AUDIOATTN_DATA=path/to/corpora audioattn book
     """
     _refuse_several_processes("book")
-    from audioattn_lib.batch.book import build_book
+    from audioattn_lib.automation.book import build_book
 
     mode = mode or ("real" if os.environ.get("AUDIOATTN_DATA") else "embedded")
     build_book(
@@ -203,7 +203,7 @@ def _is_there(folder: str, corpus: str) -> bool:
 
 
 def _data_hash(name: str) -> str:
-    from audioattn_lib.experiments.corpus import load_corpus
+    from audioattn_lib.experiments.common.corpus import load_corpus
 
     return load_corpus(name).content_hash()
 

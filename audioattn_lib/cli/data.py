@@ -67,7 +67,7 @@ def check(corpus: str, sample_rate: int | None, group: str | None) -> None:
       audioattn data check city
       audioattn data check path/to/my_sounds --group speaker
     """
-    from audioattn_lib.experiments.corpus import load_corpus
+    from audioattn_lib.experiments.common.corpus import load_corpus
 
     report = load_corpus(corpus).check(sample_rate=sample_rate, group=group, progress=True)
     click.echo(str(report))
@@ -97,8 +97,8 @@ def convert(pickled: tuple[Path, ...], output: Path | None) -> None:
       audioattn data convert VGGSound/data/train.pkl VGGSound/data/test.pkl
       audioattn data convert as500k_train.pkl -o AudioSet/as500k_train.csv
     """
+    from audioattn_lib.core.errors import ConfigError
     from audioattn_lib.data.pickled_lists import convert_pickled_list
-    from audioattn_lib.errors import ConfigError
 
     if output is not None and len(pickled) > 1:
         raise ConfigError(
@@ -214,8 +214,8 @@ def needles(directory: Path, **options: Any) -> None:
 def _synthesise(corpus: str, directory: Path, options: dict[str, Any]) -> Manifest:
     """Make a corpus, or find it made, and copy it to a new folder."""
     from audioattn_lib.cli.fields import given
+    from audioattn_lib.core.errors import ConfigError
     from audioattn_lib.data.corpora import load
-    from audioattn_lib.errors import ConfigError
 
     if directory.exists() and any(directory.iterdir()):
         raise ConfigError(f"{directory} is not empty; name a folder that does not exist yet")

@@ -15,7 +15,7 @@ import click
 from audioattn_lib.cli.lazy import LazyOptions
 
 if TYPE_CHECKING:
-    from audioattn_lib.data.feature_table import FeatureTable
+    from audioattn_lib.data.tables.feature_table import FeatureTable
 
 __all__ = ["features"]
 
@@ -25,7 +25,7 @@ _SPECTROGRAM = ("data", "sample_rate", "n_fft", "hop_length", "n_mels", "window"
 
 
 def _sleepiness_config() -> type:
-    from audioattn_lib.experiments.sleepiness_config import Config
+    from audioattn_lib.experiments.sleepiness.config import Config
 
     return Config
 
@@ -75,8 +75,8 @@ def spectrograms(preset: str, labels: str | None, output: Path | None, **options
       audioattn features spectrograms --data wav/ --labels lab/labels.csv -o out/
     """
     from audioattn_lib.cli.fields import given
-    from audioattn_lib.experiments.sleepiness_config import SPECTROGRAM, Config
-    from audioattn_lib.experiments.spectrograms import compute_spectrograms, write_spectrograms
+    from audioattn_lib.experiments.sleepiness.config import SPECTROGRAM, Config
+    from audioattn_lib.experiments.sleepiness.corpus import compute_spectrograms, write_spectrograms
 
     config = Config.preset(preset, **given(options))
     chosen = config.select(*SPECTROGRAM, "device")
@@ -111,14 +111,14 @@ def extract(run: Path, corpus: str, target: Path, skip_bad_clips: bool, device: 
       audioattn features extract runs/sleepiness/<key> path/to/corpus features.csv
       audioattn features extract runs/accents/<key> utterance.wav embedding.csv
     """
-    from audioattn_lib.data.table_files import write_features
+    from audioattn_lib.data.tables.table_files import write_features
     from audioattn_lib.training.run_directory import Run
 
     loaded = Run.load(run)
     if loaded.experiment == "accents" or "pooling" in loaded.config:
-        from audioattn_lib.experiments.accents import extract_embeddings as describe
+        from audioattn_lib.experiments.accents.experiment import extract_embeddings as describe
     else:
-        from audioattn_lib.experiments.sleepiness import extract_features as describe
+        from audioattn_lib.experiments.sleepiness.experiment import extract_features as describe
     table = describe(loaded, corpus, skip_bad_clips=skip_bad_clips, device=device)
     write_features(table, target)
     click.echo(_describe(target, table))
@@ -133,7 +133,7 @@ def inspect(table: Path) -> None:
     Example:
       audioattn features inspect features.csv
     """
-    from audioattn_lib.data.table_files import read_features
+    from audioattn_lib.data.tables.table_files import read_features
 
     click.echo(_describe(table, read_features(table)))
 
@@ -160,7 +160,7 @@ def convert(source: Path, target: Path, layout: str, labels_last: bool, split: s
       audioattn features convert features.csv train.arff --layout audeep --split train
       audioattn features convert features.csv train.csv --layout published --split train
     """
-    from audioattn_lib.data.table_files import read_features, write_features
+    from audioattn_lib.data.tables.table_files import read_features, write_features
 
     table = read_features(source)
     if split is not None:
@@ -186,9 +186,9 @@ def fuse(target: Path, tables: tuple[Path, ...], names: str | None) -> None:
       audioattn features fuse fused.csv attention.csv plain.csv
       audioattn features fuse fused.train.csv seq.train.csv att.train.csv
     """
-    from audioattn_lib.data.feature_table import fuse as join
-    from audioattn_lib.data.table_files import read_features, write_features
-    from audioattn_lib.errors import ConfigError
+    from audioattn_lib.core.errors import ConfigError
+    from audioattn_lib.data.tables.feature_table import fuse as join
+    from audioattn_lib.data.tables.table_files import read_features, write_features
 
     called = [name.strip() for name in names.split(",")] if names else _systems(tables)
     if len(called) != len(tables) or len(set(called)) < len(called) or not all(called):
@@ -228,8 +228,8 @@ def stack(target: Path, tables: tuple[Path, ...]) -> None:
     Example:
       audioattn features stack all.csv seq.train.csv seq.devel.csv seq.test.csv
     """
-    from audioattn_lib.data.feature_table import stack as join
-    from audioattn_lib.data.table_files import read_features, write_features
+    from audioattn_lib.data.tables.feature_table import stack as join
+    from audioattn_lib.data.tables.table_files import read_features, write_features
 
     joined = join({str(path): read_features(path) for path in tables})
     write_features(joined, target)
@@ -291,11 +291,11 @@ def regress(
       audioattn features regress train.csv devel.csv test.csv --data path/to/SLEEP
       audioattn features regress --train A.csv --devel B.csv --test C.csv --labels labels.csv --model published_svr
     """
-    from audioattn_lib.data.feature_table import stack
-    from audioattn_lib.data.table_files import read_features, read_labels
-    from audioattn_lib.errors import ConfigError
-    from audioattn_lib.experiments.corpus import load_corpus
-    from audioattn_lib.experiments.feature_regression import regress_features
+    from audioattn_lib.core.errors import ConfigError
+    from audioattn_lib.data.tables.feature_table import stack
+    from audioattn_lib.data.tables.table_files import read_features, read_labels
+    from audioattn_lib.experiments.common.corpus import load_corpus
+    from audioattn_lib.experiments.sleepiness.regression import regress_features
 
     if corpus is not None and labels is not None:
         raise ConfigError("both --data and --labels say what the labels are; give one")
@@ -341,10 +341,10 @@ def score(predictions: Path, labels: str, split: str) -> None:
       audioattn features score predictions.csv path/to/SLEEP/lab/labels.csv
       audioattn features score predictions.csv path/to/SLEEP --split devel
     """
-    from audioattn_lib.data.feature_table import ClipLabels
-    from audioattn_lib.data.table_files import read_labels, read_predictions
-    from audioattn_lib.experiments.corpus import load_corpus
-    from audioattn_lib.experiments.feature_regression import score_predicted
+    from audioattn_lib.data.tables.feature_table import ClipLabels
+    from audioattn_lib.data.tables.table_files import read_labels, read_predictions
+    from audioattn_lib.experiments.common.corpus import load_corpus
+    from audioattn_lib.experiments.sleepiness.regression import score_predicted
 
     told = read_labels(labels) if labels.endswith(".csv") else ClipLabels.of(load_corpus(labels))
     metrics = score_predicted(read_predictions(predictions), told, split="" if split == "all" else split)

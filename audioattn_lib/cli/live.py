@@ -13,8 +13,8 @@ from rich.live import Live
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from audioattn_lib.batch.grid import Grid
-    from audioattn_lib.batch.sweep import Job
+    from audioattn_lib.automation.grid import Grid
+    from audioattn_lib.automation.sweep import Job
 
 __all__ = ["SweepView"]
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from audioattn_lib.batch.processes import is_main_process
+from audioattn_lib.core.ranks import is_main_process
 
 if TYPE_CHECKING:
     from audioattn_lib.training.run_directory import Run

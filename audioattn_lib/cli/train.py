@@ -93,7 +93,7 @@ def _command(name: str, module: str) -> click.Command:
 
 def _configure(experiment: Any, preset: str, options: dict[str, Any]) -> Any:
     """The configuration: of a preset, or where none is named, of the run whose weights are."""
-    from audioattn_lib.experiments.initial_weights import configure_like
+    from audioattn_lib.experiments.common.initial_weights import configure_like
 
     named = click.get_current_context().get_parameter_source("preset") is not click.core.ParameterSource.DEFAULT
     if not named and options.get("pretrained"):
@@ -121,7 +121,7 @@ def _run_several(
 
     from audioattn_lib.cli.output import show_progress, show_runs
     from audioattn_lib.data.splits import fold_names
-    from audioattn_lib.experiments.many import run_all
+    from audioattn_lib.experiments.common.parallel import run_all
 
     config = experiment.Config
     for name, choices in config.COMPARED.items():

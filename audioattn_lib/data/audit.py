@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 from ..audio import io
-from ..errors import ManifestError
+from ..core.errors import ManifestError
 from .inspection import Inspection
 from .manifest import EVENT_COLUMNS, UNKNOWN, Manifest, parse_number, split_list
 

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from .. import files
-from ..cache import cache_directory
-from ..errors import AudioAttnError
+from ..core import files
+from ..core.cache import cache_directory
+from ..core.errors import AudioAttnError
 
 __all__ = ["StoreError", "cache_directory", "exclusive", "explain_storage", "read_json", "write_json", "write_whole"]
 
@@ -63,7 +63,7 @@ def exclusive(path: Path) -> Iterator[bool]:
 
 
 def write_whole(path: Path, write: Callable[[Path], None]) -> None:
-    """Let ``write`` fill a file beside ``path`` and move it there; see :func:`audioattn_lib.files.write_whole`."""
+    """Let ``write`` fill a file beside ``path`` and move it there; see :func:`audioattn_lib.core.files.write_whole`."""
     with files.write_whole(path) as beside:
         write(beside)
 

@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..audio import io
-from ..errors import ConfigError
+from ..core.errors import ConfigError
 from .synthetic.corpus import random_numbers
 from .synthetic.instruments import Device
 

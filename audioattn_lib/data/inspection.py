@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..audio import hdf5, io
-from ..errors import AudioError
-from ..files import remove_leftovers
+from ..core.errors import AudioError
+from ..core.files import remove_leftovers
 from .files import cache_directory, read_json, write_json
 from .progress import progress_bar
 

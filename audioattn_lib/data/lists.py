@@ -28,7 +28,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ..audio.io import EXTENSIONS
-from ..errors import ManifestError
+from ..core.errors import ManifestError
 from .files import write_whole
 
 __all__ = [

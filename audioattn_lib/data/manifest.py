@@ -35,7 +35,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ..audio import io
-from ..errors import ManifestError
+from ..core.errors import ManifestError
 from .inspection import Inspection, inspect_files
 
 if TYPE_CHECKING:

@@ -24,9 +24,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ..declarations import shorten
-from ..errors import ManifestError
-from ..files import read_bounded
+from ..core.declarations import shorten
+from ..core.errors import ManifestError
+from ..core.files import read_bounded
 from .files import write_whole
 from .manifest import SEPARATOR
 

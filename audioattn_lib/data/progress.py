@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Iterator
 
-from ..batch.processes import is_main_process
+from ..core.ranks import is_main_process
 
 __all__ = ["progress_bar"]
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import ConfigError, ManifestError
+from ..core.errors import ConfigError, ManifestError
 from .manifest import Manifest, parse_number
 
 __all__ = [

@@ -5,21 +5,21 @@ how a run was made. Everything here shows itself in a notebook, fits light and
 dark pages, has alternative text, and needs no network.
 """
 
-from .attention import compare_attention, plot_attention
-from .detection import plot_detection
-from .feature_map import FeatureMap, feature_map, neighbour_axes, principal_axes
 from .figure import Figure
-from .film_strip import FilmStrip, Hearing, film_strip
-from .heads import head_player, plot_heads, split_heads
-from .lines import plot_lines
-from .maps import plot_simplex, plot_threshold
-from .panels import Panel, plot_panels
-from .player import Player, player
-from .regression import plot_alignment, plot_correlations, plot_predictions
-from .results import plot_confusion, plot_evidence, plot_faithfulness, plot_results, plot_training
-from .scrubber import Scrubber, scrubber
-from .spectrogram import plot_spectrogram
-from .table import Table, results_table
+from .players.feature_map import FeatureMap, feature_map, neighbour_axes, principal_axes
+from .players.film_strip import FilmStrip, Hearing, film_strip
+from .players.heads import head_player, plot_heads, split_heads
+from .players.player import Player, player
+from .players.scrubber import Scrubber, scrubber
+from .plots.attention import compare_attention, plot_attention
+from .plots.detection import plot_detection
+from .plots.lines import plot_lines
+from .plots.maps import plot_simplex, plot_threshold
+from .plots.panels import Panel, plot_panels
+from .plots.regression import plot_alignment, plot_correlations, plot_predictions
+from .plots.results import plot_confusion, plot_evidence, plot_faithfulness, plot_results, plot_training
+from .plots.spectrogram import plot_spectrogram
+from .plots.table import Table, results_table
 from .widgets import AttentionExplorer, explore, is_interactive
 
 __all__ = [

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ..attention.export import moments
-from ..attention.record import AttentionRecord
+from ..attention.record.export import moments
+from ..attention.record.record import AttentionRecord
 
 __all__ = ["Curve", "KnownEvent", "curve", "known_events", "mechanism_title", "sentence", "title_of", "value_name"]
 

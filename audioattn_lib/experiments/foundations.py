@@ -20,15 +20,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..attention.densities import BetaGaussian
-from ..attention.mixtures import Mixture
-from ..attention.record import AttentionRecord, FrameClock
-from ..attention.regions import Density
+from ..attention.densities.beta_gaussian import BetaGaussian
+from ..attention.densities.mixture import Mixture
+from ..attention.record.density import Density
+from ..attention.record.record import AttentionRecord, FrameClock
 from ..audio.features import LogMel
+from ..core.errors import ConfigError
 from ..data.manifest import Manifest
-from ..errors import ConfigError
-from ..training.localisation import mass_inside_events
-from .corpus import Clip, load_corpus
+from ..evaluation.localisation import mass_inside_events
+from .common.corpus import Clip, load_corpus
 
 __all__ = ["Example", "Sparsity", "example", "sparsity"]
 
@@ -254,7 +254,7 @@ def example(data: str, clip: str = "") -> Example:
     Parameters
     ----------
     data
-        A corpus as :func:`~audioattn_lib.experiments.corpus.load_corpus` reads it.
+        A corpus as :func:`~audioattn_lib.experiments.common.corpus.load_corpus` reads it.
     clip
         Its identifier, or a part of it: the first that has it. Empty for the first clip with two known events that do
         not touch, or the first of all where there is none.

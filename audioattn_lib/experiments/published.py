@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 
 from ..training.run_directory import Run
-from .regression_study import FUSION, RegressionStudy
-from .study import Study
+from .common.study import Study
+from .sleepiness.study import FUSION, RegressionStudy
 
 __all__ = ["RELATIVE_GAINS", "SLEEPINESS", "accents_table", "sleepiness_table", "why_accents", "why_sleepiness"]
 

@@ -22,9 +22,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from ..attention.record import AttentionRecord, FrameClock
-from ..errors import ConfigError
-from .layers import MaskedBatchNorm1d, frame_mask, subtract_mean
+from ..attention.record.record import AttentionRecord, FrameClock
+from ..core.errors import ConfigError
+from .layers.common import MaskedBatchNorm1d, frame_mask, subtract_mean
 
 __all__ = [
     "ACRNN",

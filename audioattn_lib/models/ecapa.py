@@ -20,13 +20,13 @@ from typing import Any, TypedDict
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from ..attention.pooling import Padding
-from ..attention.record import AttentionRecord, FrameClock
-from ..errors import ConfigError
-from .layers import MaskedBatchNorm1d, at_least_float32, subtract_mean
+from ..attention.pooling.frames import Padding
+from ..attention.record.record import AttentionRecord, FrameClock
+from ..core.errors import ConfigError
+from .backbones.tdnn import FrameLayers
+from .layers.common import MaskedBatchNorm1d, at_least_float32, subtract_mean
+from .layers.statistics_pooling import build_pooling
 from .margin import CosineClassifier
-from .pooling import build_pooling
-from .tdnn import FrameLayers
 
 __all__ = ["ECAPATDNN", "PRESETS"]
 
@@ -88,7 +88,7 @@ class ECAPATDNN(nn.Module):
     ----------
     front
         From ``(B, T, n_mels)`` and a mask to ``(B, T, C)``: a
-        :class:`~audioattn_lib.models.tdnn.FrameLayers`.
+        :class:`~audioattn_lib.models.backbones.tdnn.FrameLayers`.
     pooling
         From ``(B, T, C)`` and lengths to statistics ``(B, 2C)`` and a record.
     embedding

@@ -20,11 +20,11 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..attention.record import AttentionRecord, FrameClock
-from ..errors import ConfigError
-from .layers import MaskedBatchNorm1d, at_least_float32, frame_mask
-from .resnet import ResNet34
-from .vgg import VGG
+from ..attention.record.record import AttentionRecord, FrameClock
+from ..core.errors import ConfigError
+from .backbones.resnet import ResNet34
+from .backbones.vgg import VGG
+from .layers.common import MaskedBatchNorm1d, at_least_float32, frame_mask
 
 __all__ = ["FRONT_ENDS", "EmbeddingLayers", "EmbeddingNetwork", "FrontEnd", "build_front_end"]
 
@@ -106,7 +106,7 @@ class EmbeddingNetwork(nn.Module):
         A :class:`FrontEnd`.
     pooling
         From ``(B, T', D)`` and lengths to a context and a record, such as
-        :func:`~audioattn_lib.models.utterance_pooling.build_utterance_pooling` makes.
+        :func:`~audioattn_lib.models.layers.utterance_pooling.build_utterance_pooling` makes.
     embedding
         From a context to ``(B, E)``.
     classifier

@@ -11,8 +11,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from ..attention.record import AttentionRecord
-from ..errors import ConfigError
+from ..attention.record.record import AttentionRecord
+from ..core.errors import ConfigError
 
 __all__ = ["Ensemble"]
 

@@ -28,11 +28,11 @@ from jaxtyping import Float, Int
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ..attention.patterns import AttentionPattern, PatchGrid, TwoBranches, parse_patterns
-from ..attention.record import AttentionRecord, FrameClock
-from ..errors import ConfigError
-from .layers import frame_mask
-from .transformer_layers import ARCHITECTURES, PRESETS, Arrangement, Block, Shape
+from ..attention.patterns.names import AttentionPattern, PatchGrid, TwoBranches, parse_patterns
+from ..attention.record.record import AttentionRecord, FrameClock
+from ..core.errors import ConfigError
+from .layers.common import frame_mask
+from .layers.transformer import ARCHITECTURES, PRESETS, Arrangement, Block, Shape
 
 __all__ = ["FrequencyTransformer"]
 
@@ -43,14 +43,14 @@ class FrequencyTransformer(nn.Module):
     Parameters
     ----------
     shape
-        Sizes; one of :data:`~audioattn_lib.models.transformer_layers.PRESETS` or one's own.
+        Sizes; one of :data:`~audioattn_lib.models.layers.transformer.PRESETS` or one's own.
     n_mels, n_classes
         Bands of the input and classes of the output, at least 1.
     max_frames
         Longest input in frames; it sets the size of the embedding of time.
     pattern
         A name for all layers, names joined by commas, or a pattern for each
-        layer; see :func:`~audioattn_lib.attention.patterns.parse_patterns`.
+        layer; see :func:`~audioattn_lib.attention.patterns.names.parse_patterns`.
         ``high_low_branch_v2`` is a pattern of all layers or of none.
     n_global
         Global tokens, an even number from 2: CLS and DIST, or as many pairs.

@@ -24,8 +24,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..errors import ConfigError
-from .layers import at_least_float32
+from ..core.errors import ConfigError
+from .layers.common import at_least_float32
 
 __all__ = ["LOSSES", "CosineClassifier", "LinearClassifier", "additive_margin", "angular_margin", "build_classifier"]
 

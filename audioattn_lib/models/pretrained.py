@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..errors import ConfigError
+from ..core.errors import ConfigError
 from .frequency_transformer import FrequencyTransformer
 from .weights import compare_weights, read_weights, without_prefix
 

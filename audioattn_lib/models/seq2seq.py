@@ -28,12 +28,12 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from ..attention.maps import softmax
-from ..attention.record import AttentionRecord, FrameClock
-from ..errors import ConfigError
-from .alignment import CausalDecoder, Decoded, Map
-from .layers import at_least_float32, frame_mask
-from .recurrence import CELLS, ParallelLayer, State, require_cell, reverse_frames, run_packed, shift_frames
+from ..attention.maps.entmax import softmax
+from ..attention.record.record import AttentionRecord, FrameClock
+from ..core.errors import ConfigError
+from .layers.alignment import CausalDecoder, Decoded, Map
+from .layers.common import at_least_float32, frame_mask
+from .layers.recurrence import CELLS, ParallelLayer, State, require_cell, reverse_frames, run_packed, shift_frames
 
 __all__ = ["LOSSES", "NETWORKS", "VARIANTS", "Encoded", "Network", "Seq2SeqAutoencoder", "reconstruction_loss"]
 
@@ -117,7 +117,7 @@ class Seq2SeqAutoencoder(nn.Module):
     cell
         ``"gru"`` or ``"lstm"``; an LSTM's cell starts empty in the decoder, except in ``t_rae``.
     map, mechanism
-        From alignment scores to weights: any map of :mod:`audioattn_lib.attention.maps`, and its name.
+        From alignment scores to weights: any map of :mod:`audioattn_lib.attention.maps.entmax`, and its name.
     dropout
         Share of the numbers of the frames that encoder and decoder read, in [0, 1); training only.
     encoder_noise

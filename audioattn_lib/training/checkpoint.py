@@ -22,9 +22,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from ..declarations import shorten
-from ..errors import RunError
-from ..files import parse_json, read_bounded
+from ..core.declarations import shorten
+from ..core.errors import RunError
+from ..core.files import parse_json, read_bounded
 from .run_directory import write_atomically
 
 __all__ = ["Position", "load_best", "load_checkpoint", "load_weights", "save_best", "save_checkpoint"]

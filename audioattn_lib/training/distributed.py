@@ -26,8 +26,8 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from ..batch.processes import Place, find_place, is_main_process
-from ..errors import ConfigError, RunError
+from ..core.errors import ConfigError, RunError
+from ..core.ranks import Place, find_place, is_main_process
 
 __all__ = [
     "LeftToMain",
@@ -141,7 +141,7 @@ def leave_to_main() -> None:
     Raises
     ------
     LeftToMain
-        In the others. :func:`audioattn_lib.experiments.directories.make_once` catches it and lets them wait for the
+        In the others. :func:`audioattn_lib.experiments.common.runs.make_once` catches it and lets them wait for the
         results.
     """
     if not is_main_process():

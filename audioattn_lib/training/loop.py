@@ -20,8 +20,8 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from ..batch.processes import find_place
-from ..errors import ConfigError, RunError
+from ..core.errors import ConfigError, RunError
+from ..core.ranks import find_place
 from .checkpoint import Position, load_best, load_checkpoint, save_best, save_checkpoint
 from .distributed import Processes, SharedStep, join_processes, name_lost_process
 from .progress import Progress

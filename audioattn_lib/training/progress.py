@@ -8,7 +8,7 @@ import sys
 from types import TracebackType
 from typing import Any, Self
 
-from ..batch.processes import is_main_process
+from ..core.ranks import is_main_process
 
 __all__ = ["Progress", "someone_watches"]
 

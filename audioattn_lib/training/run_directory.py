@@ -25,11 +25,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..attention.record import AttentionRecord, load_arrays
-from ..batch.processes import find_place
-from ..errors import RunError
-from ..files import explain, parse_json, read_bounded, remove_leftovers, write_whole
-from .faithfulness import PerturbationCurve
+from ..attention.record.record import AttentionRecord, load_arrays
+from ..core.errors import RunError
+from ..core.files import explain, parse_json, read_bounded, remove_leftovers, write_whole
+from ..core.ranks import find_place
+from ..evaluation.faithfulness import PerturbationCurve
 
 __all__ = ["Run", "RunDirectory", "describe_environment"]
 
@@ -39,7 +39,7 @@ _PACKAGES = ("torch", "torchaudio", "numpy", "scipy", "scikit-learn", "entmax", 
 
 @contextmanager
 def write_atomically(path: Path) -> Iterator[Path]:
-    """As :func:`~audioattn_lib.files.write_whole`; a disk that is full or fails is a :class:`RunError`."""
+    """As :func:`~audioattn_lib.core.files.write_whole`; a disk that is full or fails is a :class:`RunError`."""
     try:
         with write_whole(path) as temporary:
             yield temporary

@@ -18,7 +18,7 @@ from typing import Protocol
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from ..errors import ConfigError
+from ..core.errors import ConfigError
 
 __all__ = ["SCHEDULES", "Constant", "Cosine", "OneCycle", "Schedule", "Triangular", "attach", "build_schedule"]
 

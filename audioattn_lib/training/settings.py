@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ..declarations import check_declared
-from ..errors import ConfigError
+from ..core.declarations import check_declared
+from ..core.errors import ConfigError
 
 __all__ = ["TrainingSettings"]
 

@@ -25,7 +25,7 @@ class DomainTables(SphinxDirective):
     required_arguments = 1
 
     def run(self) -> list[nodes.Node]:
-        from audioattn_lib.experiments.domain_results import WORST, DomainResults
+        from audioattn_lib.experiments.scenes_and_instruments.results import WORST, DomainResults
 
         path = RESULTS / f"{self.arguments[0]}.csv"
         for file in (path, path.with_suffix(".json")):
@@ -47,8 +47,8 @@ class DomainTables(SphinxDirective):
 
 def _tables(results: Any, test: str) -> Iterator[nodes.Node]:
     from audioattn_lib import display
-    from audioattn_lib.experiments.domain_results import BASELINE, CHANCE
-    from audioattn_lib.experiments.treatments import treatment_title
+    from audioattn_lib.experiments.scenes_and_instruments.domain_methods import treatment_title
+    from audioattn_lib.experiments.scenes_and_instruments.results import BASELINE, CHANCE
 
     for treatment in results.treatments:
         scores = results.scores(test, treatment)

@@ -12,15 +12,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from audioattn_lib.attention.export import save_npz
-from audioattn_lib.attention.record import AttentionRecord
+from audioattn_lib.attention.record.export import save_npz
+from audioattn_lib.attention.record.record import AttentionRecord
 from audioattn_lib.audio import io
 from audioattn_lib.audio.features import LogMel
+from audioattn_lib.core.errors import AudioAttnError
+from audioattn_lib.core.files import write_text
+from audioattn_lib.data.loading.store import FeatureStore
 from audioattn_lib.data.manifest import Manifest
-from audioattn_lib.data.store import FeatureStore
 from audioattn_lib.data.synthetic import city
-from audioattn_lib.errors import AudioAttnError
-from audioattn_lib.files import write_text
 from audioattn_lib.training.checkpoint import Position, load_checkpoint, save_checkpoint
 from audioattn_lib.training.run_directory import RunDirectory
 

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from audioattn_lib.errors import AudioAttnError
+from audioattn_lib.core.errors import AudioAttnError
 
 SEEDS = Path(__file__).parent / "seeds"
 LONGER = float(os.environ.get("AUDIOATTN_ATTACK", "1"))

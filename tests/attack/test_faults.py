@@ -15,14 +15,14 @@ from hostile import TRIALS, trials
 
 from audioattn_lib.audio import io
 from audioattn_lib.audio.features import LogMel
-from audioattn_lib.batch import execution
+from audioattn_lib.automation import execution
+from audioattn_lib.core.errors import AudioError
+from audioattn_lib.core.files import owner, remove_leftovers, short_name, write_text, write_whole
 from audioattn_lib.data.corpora import load
 from audioattn_lib.data.files import StoreError, exclusive
+from audioattn_lib.data.loading.store import FeatureStore
 from audioattn_lib.data.manifest import Manifest
-from audioattn_lib.data.store import FeatureStore
-from audioattn_lib.errors import AudioError
-from audioattn_lib.experiments.directories import make_once
-from audioattn_lib.files import owner, remove_leftovers, short_name, write_text, write_whole
+from audioattn_lib.experiments.common.runs import make_once
 from audioattn_lib.training.run_directory import Run, RunDirectory
 
 HERE = Path(__file__).parent
@@ -68,7 +68,7 @@ def test_files_have_the_mode_of_the_umask(tmp_path):
 
 KILLED = """
 import os, signal, sys
-from audioattn_lib.files import write_whole
+from audioattn_lib.core.files import write_whole
 with write_whole(sys.argv[1]) as temporary:
     temporary.write_text("half")
     os.kill(os.getpid(), signal.SIGKILL)

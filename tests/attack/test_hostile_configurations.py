@@ -11,14 +11,18 @@ from hostile import Attack, trials
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from audioattn_lib.core.declarations import check_declared
+from audioattn_lib.core.errors import ConfigError
 from audioattn_lib.data.synthetic.accents import AccentsOptions
 from audioattn_lib.data.synthetic.city import CityOptions
 from audioattn_lib.data.synthetic.needles import NeedlesOptions
 from audioattn_lib.data.synthetic.orchestra import OrchestraOptions
 from audioattn_lib.data.synthetic.voices import VoicesOptions
-from audioattn_lib.declarations import check_declared
-from audioattn_lib.errors import ConfigError
-from audioattn_lib.experiments import accents, playback, scenes_and_instruments, sleepiness, urban_sound
+from audioattn_lib.experiments.accents import experiment as accents
+from audioattn_lib.experiments.playback import experiment as playback
+from audioattn_lib.experiments.scenes_and_instruments import experiment as scenes_and_instruments
+from audioattn_lib.experiments.sleepiness import experiment as sleepiness
+from audioattn_lib.experiments.urban_sound import experiment as urban_sound
 from audioattn_lib.training.settings import TrainingSettings
 
 CONFIGS: list[Any] = [

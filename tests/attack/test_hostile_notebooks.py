@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 from hostile import SEEDS, Attack, copy_seed, mutations, trials
 
-from audioattn_lib.batch import RUN_MIMETYPE
-from audioattn_lib.batch.book import chapters, documents
-from audioattn_lib.batch.execution import runs_shown_in
-from audioattn_lib.batch.grid import Grid
-from audioattn_lib.batch.notebooks import Notebook
-from audioattn_lib.batch.strict_yaml import read_yaml
-from audioattn_lib.errors import ConfigError
+from audioattn_lib.automation import RUN_MIMETYPE
+from audioattn_lib.automation.book import chapters, documents
+from audioattn_lib.automation.execution import runs_shown_in
+from audioattn_lib.automation.grid import Grid
+from audioattn_lib.automation.notebooks import Notebook
+from audioattn_lib.automation.strict_yaml import read_yaml
+from audioattn_lib.core.errors import ConfigError
 
 ANYTHING = [None, True, 0, -1, 0.5, 10**30, "", "x", "\0", "a" * 5000, [], [1], ["a"], [[]], {}, {"a": 1}, {"": None}]
 

@@ -9,10 +9,10 @@ from hostile import SEEDS, Attack, mutations, trials
 
 from audioattn_lib.audio import io
 from audioattn_lib.audio.containers import describe_cut
+from audioattn_lib.core.errors import AudioError, ConfigError
 from audioattn_lib.data import corpora
 from audioattn_lib.data.inspection import inspect_files
 from audioattn_lib.data.manifest import Manifest
-from audioattn_lib.errors import AudioError, ConfigError
 
 SOUNDS = sorted(path.name for path in SEEDS.iterdir() if path.suffix in (*io.EXTENSIONS, ".w64", ".au"))
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from hostile import SEEDS, Attack, mutations, trials
 
-from audioattn_lib.data.feature_table import FeatureTableError
+from audioattn_lib.core.errors import ManifestError
 from audioattn_lib.data.manifest import Manifest
 from audioattn_lib.data.pickled_lists import convert_pickled_list, read_pickled_list
-from audioattn_lib.data.table_files import read_features, write_features
-from audioattn_lib.errors import ManifestError
+from audioattn_lib.data.tables.feature_table import FeatureTableError
+from audioattn_lib.data.tables.table_files import read_features, write_features
 
 
 def look(path) -> None:

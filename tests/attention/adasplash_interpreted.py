@@ -20,9 +20,10 @@ import torch
 import triton
 import triton.language as tl
 
-from audioattn_lib.attention import _adasplash, dot_product
-from audioattn_lib.attention.dot_product import attend
-from audioattn_lib.attention.maps import entmax
+from audioattn_lib.attention.maps import _adasplash
+from audioattn_lib.attention.maps.entmax import entmax
+from audioattn_lib.attention.patterns import dot_product
+from audioattn_lib.attention.patterns.dot_product import attend
 
 
 @triton.jit

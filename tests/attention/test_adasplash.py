@@ -18,10 +18,13 @@ import entmax as reference
 import pytest
 import torch
 
-from audioattn_lib.attention import _adasplash, _fastest, dot_product, maps
-from audioattn_lib.attention.dot_product import attend
-from audioattn_lib.attention.maps import Entmax, entmax
-from audioattn_lib.errors import ConfigError
+from audioattn_lib.attention.maps import _adasplash
+from audioattn_lib.attention.maps import _autotune as _fastest
+from audioattn_lib.attention.maps import entmax as maps
+from audioattn_lib.attention.maps.entmax import Entmax, entmax
+from audioattn_lib.attention.patterns import dot_product
+from audioattn_lib.attention.patterns.dot_product import attend
+from audioattn_lib.core.errors import ConfigError
 
 ALPHA = [4 / 3, 1.5, 2.0]
 INSTALLED = all(importlib.util.find_spec(name) for name in ("adasplash", "triton"))

@@ -10,11 +10,11 @@ from adaptive_quadrature import integrate
 from scipy import special
 from torch.autograd import gradcheck, gradgradcheck
 
-from audioattn_lib.attention.bases import FunctionBasis, PowerBasis, WaveBasis
-from audioattn_lib.attention.basis_expectations import basis_expectation, density_nodes
-from audioattn_lib.attention.densities import BetaGaussian
-from audioattn_lib.attention.expectations import GaussianBasis, gaussian_expectation
-from audioattn_lib.errors import ConfigError
+from audioattn_lib.attention.densities.beta_gaussian import BetaGaussian
+from audioattn_lib.attention.expectations.bases import FunctionBasis, PowerBasis, WaveBasis
+from audioattn_lib.attention.expectations.gaussian import GaussianBasis, gaussian_expectation
+from audioattn_lib.attention.expectations.general import basis_expectation, density_nodes
+from audioattn_lib.core.errors import ConfigError
 
 ALPHA = [1.0, 1.05, 4 / 3, 3 / 2, 1.7, 2.0, 3.0, 6.0]
 

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.autograd import gradcheck, gradgradcheck
 
-from audioattn_lib.attention import densities
-from audioattn_lib.attention.densities import ALPHAS, BetaGaussian
-from audioattn_lib.attention.regions import Density
-from audioattn_lib.errors import ConfigError
+from audioattn_lib.attention.densities import beta_gaussian as densities
+from audioattn_lib.attention.densities.beta_gaussian import ALPHAS, BetaGaussian
+from audioattn_lib.attention.record.density import Density
+from audioattn_lib.core.errors import ConfigError
 
 ALPHA = [1.0, 1.05, 4 / 3, 3 / 2, 1.7, 2.0, 3.0, 6.0]
 

@@ -10,9 +10,9 @@ from scipy import special
 from torch.autograd import gradcheck, gradgradcheck
 from torch.distributions import Distribution
 
-from audioattn_lib.attention.densities import BetaGaussian
-from audioattn_lib.attention.elliptical import MultivariateBetaGaussian
-from audioattn_lib.errors import ConfigError
+from audioattn_lib.attention.densities.beta_gaussian import BetaGaussian
+from audioattn_lib.attention.densities.multivariate import MultivariateBetaGaussian
+from audioattn_lib.core.errors import ConfigError
 
 ALPHA = [1.0, 1 + 1e-7, 1.0001, 1.05, 4 / 3, 3 / 2, 1.7, 2.0, 3.0, 6.0, 50.0]
 

@@ -8,18 +8,18 @@ import pytest
 import torch
 from torch.autograd import gradcheck, gradgradcheck
 
-from audioattn_lib.attention.bases import FunctionBasis, MultivariateGaussianBasis, PowerBasis, WaveBasis
-from audioattn_lib.attention.basis_expectations import basis_expectation, density_nodes
-from audioattn_lib.attention.densities import BetaGaussian
-from audioattn_lib.attention.density_losses import conjugate, cross_fenchel_young_loss, fenchel_young_loss
-from audioattn_lib.attention.elliptical import MultivariateBetaGaussian
-from audioattn_lib.attention.elliptical_expectations import multivariate_gaussian_expectation
-from audioattn_lib.attention.expectations import GaussianBasis, gaussian_expectation
-from audioattn_lib.attention.mixtures import Mixture
-from audioattn_lib.attention.pooling import ContinuousAttention
-from audioattn_lib.attention.quadrature import gauss_legendre
-from audioattn_lib.attention.value_variance import deviation
-from audioattn_lib.errors import ConfigError
+from audioattn_lib.attention.densities.beta_gaussian import BetaGaussian
+from audioattn_lib.attention.densities.losses import conjugate, cross_fenchel_young_loss, fenchel_young_loss
+from audioattn_lib.attention.densities.mixture import Mixture
+from audioattn_lib.attention.densities.multivariate import MultivariateBetaGaussian
+from audioattn_lib.attention.densities.quadrature import gauss_legendre
+from audioattn_lib.attention.expectations.bases import FunctionBasis, MultivariateGaussianBasis, PowerBasis, WaveBasis
+from audioattn_lib.attention.expectations.gaussian import GaussianBasis, gaussian_expectation
+from audioattn_lib.attention.expectations.general import basis_expectation, density_nodes
+from audioattn_lib.attention.expectations.multivariate import multivariate_gaussian_expectation
+from audioattn_lib.attention.expectations.value_variance import deviation
+from audioattn_lib.attention.pooling.frames import ContinuousAttention
+from audioattn_lib.core.errors import ConfigError
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.cuda)]
 HALF = [torch.float16, torch.bfloat16]

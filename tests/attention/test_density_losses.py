@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from torch.autograd import gradcheck, gradgradcheck
 from torch.distributions import MultivariateNormal, Normal, kl_divergence
 
-from audioattn_lib.attention.basis_expectations import density_nodes
-from audioattn_lib.attention.densities import BetaGaussian
-from audioattn_lib.attention.density_losses import conjugate, cross_fenchel_young_loss, fenchel_young_loss
-from audioattn_lib.attention.elliptical import MultivariateBetaGaussian
-from audioattn_lib.attention.elliptical_expectations import multivariate_expectation
-from audioattn_lib.errors import ConfigError
+from audioattn_lib.attention.densities.beta_gaussian import BetaGaussian
+from audioattn_lib.attention.densities.losses import conjugate, cross_fenchel_young_loss, fenchel_young_loss
+from audioattn_lib.attention.densities.multivariate import MultivariateBetaGaussian
+from audioattn_lib.attention.expectations.general import density_nodes
+from audioattn_lib.attention.expectations.multivariate import multivariate_expectation
+from audioattn_lib.core.errors import ConfigError
 
 ALPHA = [1.0, 1.001, 1.05, 4 / 3, 3 / 2, 1.7, 2.0, 3.0]
 

@@ -8,15 +8,18 @@ import torch
 from torch.func import grad, hessian, jacfwd, jacrev, jvp, vmap
 from torch.utils import _pytree as pytree
 
-from audioattn_lib.attention.bases import MultivariateGaussianBasis, PowerBasis, WaveBasis
-from audioattn_lib.attention.basis_expectations import basis_expectation
-from audioattn_lib.attention.densities import BetaGaussian
-from audioattn_lib.attention.elliptical import MultivariateBetaGaussian
-from audioattn_lib.attention.elliptical_expectations import multivariate_expectation, multivariate_gaussian_expectation
-from audioattn_lib.attention.expectations import GaussianBasis, expectation, gaussian_expectation
-from audioattn_lib.attention.mixtures import Mixture
-from audioattn_lib.attention.pooling import ContinuousAttention
-from audioattn_lib.attention.time_frequency import TimeFrequencyAttention
+from audioattn_lib.attention.densities.beta_gaussian import BetaGaussian
+from audioattn_lib.attention.densities.mixture import Mixture
+from audioattn_lib.attention.densities.multivariate import MultivariateBetaGaussian
+from audioattn_lib.attention.expectations.bases import MultivariateGaussianBasis, PowerBasis, WaveBasis
+from audioattn_lib.attention.expectations.gaussian import GaussianBasis, expectation, gaussian_expectation
+from audioattn_lib.attention.expectations.general import basis_expectation
+from audioattn_lib.attention.expectations.multivariate import (
+    multivariate_expectation,
+    multivariate_gaussian_expectation,
+)
+from audioattn_lib.attention.pooling.frames import ContinuousAttention
+from audioattn_lib.attention.pooling.time_frequency import TimeFrequencyAttention
 
 
 def f64(*values):

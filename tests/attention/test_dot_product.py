@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch.autograd import gradcheck, gradgradcheck
 
-from audioattn_lib.attention.dot_product import attend
-from audioattn_lib.attention.maps import entmax
-from audioattn_lib.errors import ConfigError
+from audioattn_lib.attention.maps.entmax import entmax
+from audioattn_lib.attention.patterns.dot_product import attend
+from audioattn_lib.core.errors import ConfigError
 
 ALPHA = [1.0, 4 / 3, 1.5, 1.7, 2.0]
 

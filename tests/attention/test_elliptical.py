@@ -10,16 +10,16 @@ from hypothesis import strategies as st
 from scipy.special import roots_jacobi
 from torch.autograd import gradcheck, gradgradcheck
 
-from audioattn_lib.attention.bases import MultivariateGaussianBasis
-from audioattn_lib.attention.densities import BetaGaussian
-from audioattn_lib.attention.elliptical import MultivariateBetaGaussian
-from audioattn_lib.attention.elliptical_expectations import (
+from audioattn_lib.attention.densities.beta_gaussian import BetaGaussian
+from audioattn_lib.attention.densities.mixture import Mixture
+from audioattn_lib.attention.densities.multivariate import MultivariateBetaGaussian
+from audioattn_lib.attention.expectations.bases import MultivariateGaussianBasis
+from audioattn_lib.attention.expectations.gaussian import GaussianBasis, gaussian_expectation
+from audioattn_lib.attention.expectations.multivariate import (
     multivariate_expectation,
     multivariate_gaussian_expectation,
 )
-from audioattn_lib.attention.expectations import GaussianBasis, gaussian_expectation
-from audioattn_lib.attention.mixtures import Mixture
-from audioattn_lib.errors import ConfigError
+from audioattn_lib.core.errors import ConfigError
 
 ALPHA = [1.0, 1.05, 4 / 3, 3 / 2, 1.7, 2.0, 3.0]
 
@@ -243,7 +243,7 @@ def test_numbers_tensors_chunks_and_vmap_say_the_same(alpha, monkeypatch):
     truth = f(location, covariance)
     torch.testing.assert_close(f(location, covariance, torch.full((2,), alpha)), truth)
     torch.testing.assert_close(torch.vmap(f)(location, covariance), truth)
-    monkeypatch.setattr("audioattn_lib.attention.elliptical_expectations._CHUNK", {"cpu": 1})
+    monkeypatch.setattr("audioattn_lib.attention.expectations.multivariate._CHUNK", {"cpu": 1})
     torch.testing.assert_close(f(location, covariance), truth)
 
 

@@ -8,9 +8,9 @@ import torch
 from adaptive_quadrature import expectation as by_quad
 from torch.autograd import gradcheck, gradgradcheck
 
-from audioattn_lib.attention.densities import BetaGaussian
-from audioattn_lib.attention.expectations import GaussianBasis, expectation, gaussian_expectation
-from audioattn_lib.errors import ConfigError
+from audioattn_lib.attention.densities.beta_gaussian import BetaGaussian
+from audioattn_lib.attention.expectations.gaussian import GaussianBasis, expectation, gaussian_expectation
+from audioattn_lib.core.errors import ConfigError
 
 # torch's own, on the first use of forward-mode differentiation
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")
@@ -179,7 +179,7 @@ def test_compiled_loops_and_pytorch_say_the_same(alpha, dtype, monkeypatch):
         return result, *torch.autograd.grad(result.sin().sum(), (location, variance))
 
     ours = run()
-    monkeypatch.setattr("audioattn_lib.attention._compiled_expectations._loops", lambda: None)
+    monkeypatch.setattr("audioattn_lib.attention.expectations._numba._loops", lambda: None)
     tolerance = 1e-11 if dtype == torch.float64 else 2e-6
     for one, other in zip(ours, run(), strict=True):
         torch.testing.assert_close(one, other, atol=tolerance, rtol=10 * tolerance)

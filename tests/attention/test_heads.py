@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from audioattn_lib.attention.heads import MultiHeadAttention
-from audioattn_lib.attention.record import FrameClock
-from audioattn_lib.attention.variants import build_attention
-from audioattn_lib.errors import ConfigError
+from audioattn_lib.attention.pooling.heads import MultiHeadAttention
+from audioattn_lib.attention.pooling.registry import build_attention
+from audioattn_lib.attention.record.record import FrameClock
+from audioattn_lib.core.errors import ConfigError
 
 OPTIONS = [
     ("sparsemax", {}),

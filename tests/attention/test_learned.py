@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch.autograd import gradcheck
 
-from audioattn_lib.attention.learned import LearnedEntmax
-from audioattn_lib.attention.maps import entmax
-from audioattn_lib.errors import ConfigError
+from audioattn_lib.attention.maps.entmax import entmax
+from audioattn_lib.attention.maps.learned import LearnedEntmax
+from audioattn_lib.core.errors import ConfigError
 
 
 @pytest.mark.parametrize("shape", [(2, 3, 4, 5), (2, 3, 5)])

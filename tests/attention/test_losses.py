@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.autograd import gradcheck, gradgradcheck
 
-from audioattn_lib.attention.losses import Entmax15Loss, EntmaxLoss, SparsemaxLoss, entmax_loss
-from audioattn_lib.attention.maps import entmax
-from audioattn_lib.errors import ConfigError
+from audioattn_lib.attention.maps.entmax import entmax
+from audioattn_lib.attention.maps.losses import Entmax15Loss, EntmaxLoss, SparsemaxLoss, entmax_loss
+from audioattn_lib.core.errors import ConfigError
 
 ALPHA = [1.0, 1.001, 4 / 3, 1.5, 1.7, 2.0, 3.0]
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.autograd import gradcheck, gradgradcheck
 
-from audioattn_lib.attention.maps import entmax, softmax, sparsemax
+from audioattn_lib.attention.maps.entmax import entmax, softmax, sparsemax
 
 ALPHA = [1.0, 4 / 3, 1.5, 1.7, 2.0, 2.5]
 rows = st.lists(st.floats(-8, 8, width=32), min_size=2, max_size=12)

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from audioattn_lib.attention import maps
-from audioattn_lib.attention.maps import entmax, softmax, sparsemax
+from audioattn_lib.attention.maps import entmax as maps
+from audioattn_lib.attention.maps.entmax import entmax, softmax, sparsemax
 
 ALPHA = [1 + 1e-9, 1.0624, 1.1, 4 / 3, 1.5, 1.7, 1.999, 2.0, 2.001, 2.5, 7.0]
 SOLVERS = ["loops", "pytorch", "device"]
@@ -21,7 +21,7 @@ def solve(request, monkeypatch):
     if request.param != "loops":
         monkeypatch.setattr(maps, "are_compiled", lambda x: False)
     if request.param == "device":
-        monkeypatch.setattr("audioattn_lib.attention.thresholds.are_at_hand", lambda x: False)
+        monkeypatch.setattr("audioattn_lib.attention.maps.threshold.are_at_hand", lambda x: False)
     return entmax
 
 

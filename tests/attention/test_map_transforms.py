@@ -7,8 +7,8 @@ import torch
 from torch.autograd import forward_ad, functional, gradcheck, gradgradcheck
 from torch.func import grad, hessian, jacfwd, jacrev, jvp, vmap
 
-from audioattn_lib.attention.losses import entmax_loss
-from audioattn_lib.attention.maps import entmax
+from audioattn_lib.attention.maps.entmax import entmax
+from audioattn_lib.attention.maps.losses import entmax_loss
 
 F64 = torch.float64
 ALPHA = [1.0, 4 / 3, 1.5, 1.7, 2.0, 2.5, torch.tensor(1.4, dtype=F64), torch.tensor([[1.2], [1.0], [2.5]], dtype=F64)]

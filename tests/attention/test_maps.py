@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.autograd import gradcheck, gradgradcheck
 
-from audioattn_lib.attention import maps
-from audioattn_lib.attention.maps import entmax, entmax15, softmax, sparsemax
-from audioattn_lib.errors import ConfigError
+from audioattn_lib.attention.maps import entmax as maps
+from audioattn_lib.attention.maps.entmax import entmax, entmax15, softmax, sparsemax
+from audioattn_lib.core.errors import ConfigError
 
 ALPHA = [1.0, 1.001, 1.05, 4 / 3, 1.5, 1.7, 2.0, 3.0]
 

@@ -12,17 +12,17 @@ from torch.autograd import gradcheck, gradgradcheck
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from audioattn_lib.attention.bases import MultivariateGaussianBasis, PowerBasis
-from audioattn_lib.attention.basis_expectations import basis_expectation
-from audioattn_lib.attention.densities import BetaGaussian
-from audioattn_lib.attention.elliptical import MultivariateBetaGaussian
-from audioattn_lib.attention.elliptical_expectations import (
+from audioattn_lib.attention.densities.beta_gaussian import BetaGaussian
+from audioattn_lib.attention.densities.mixture import Mixture
+from audioattn_lib.attention.densities.multivariate import MultivariateBetaGaussian
+from audioattn_lib.attention.expectations.bases import MultivariateGaussianBasis, PowerBasis
+from audioattn_lib.attention.expectations.gaussian import GaussianBasis, expectation, gaussian_expectation
+from audioattn_lib.attention.expectations.general import basis_expectation
+from audioattn_lib.attention.expectations.multivariate import (
     multivariate_expectation,
     multivariate_gaussian_expectation,
 )
-from audioattn_lib.attention.expectations import GaussianBasis, expectation, gaussian_expectation
-from audioattn_lib.attention.mixtures import Mixture
-from audioattn_lib.errors import ConfigError
+from audioattn_lib.core.errors import ConfigError
 
 
 def f64(*values):

@@ -4,16 +4,16 @@ import numpy as np
 import pytest
 import torch
 
-from audioattn_lib.attention.bases import FunctionBasis, PowerBasis, WaveBasis
-from audioattn_lib.attention.clustering import normalise, share_out
-from audioattn_lib.attention.densities import BetaGaussian
-from audioattn_lib.attention.expectations import GaussianBasis
-from audioattn_lib.attention.maps import softmax
-from audioattn_lib.attention.mixtures import Mixture
-from audioattn_lib.attention.pooling import ContinuousAttention
-from audioattn_lib.attention.record import FrameClock
-from audioattn_lib.attention.value_function import BOUNDARIES, ValueFunction
-from audioattn_lib.attention.value_variance import value_variance
+from audioattn_lib.attention.densities.beta_gaussian import BetaGaussian
+from audioattn_lib.attention.densities.mixture import Mixture
+from audioattn_lib.attention.expectations.bases import FunctionBasis, PowerBasis, WaveBasis
+from audioattn_lib.attention.expectations.gaussian import GaussianBasis
+from audioattn_lib.attention.expectations.value_function import BOUNDARIES, ValueFunction
+from audioattn_lib.attention.expectations.value_variance import value_variance
+from audioattn_lib.attention.maps.entmax import softmax
+from audioattn_lib.attention.pooling.clustering import normalise, share_out
+from audioattn_lib.attention.pooling.frames import ContinuousAttention
+from audioattn_lib.attention.record.record import FrameClock
 
 ALPHAS = [1.0, 4 / 3, 2.0]
 

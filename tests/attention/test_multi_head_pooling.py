@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from audioattn_lib.attention import _head_products
-from audioattn_lib.attention.head_dropout import HeadDropout
-from audioattn_lib.attention.maps import softmax
-from audioattn_lib.attention.multi_head_pooling import DoubleMultiHeadPooling, MultiHeadPooling
-from audioattn_lib.attention.pooling import Padding
-from audioattn_lib.attention.record import FrameClock
-from audioattn_lib.attention.variants import VARIANTS
-from audioattn_lib.errors import ConfigError
+from audioattn_lib.attention.maps.entmax import softmax
+from audioattn_lib.attention.pooling import _head_products
+from audioattn_lib.attention.pooling.frames import Padding
+from audioattn_lib.attention.pooling.head_dropout import HeadDropout
+from audioattn_lib.attention.pooling.multi_head import DoubleMultiHeadPooling, MultiHeadPooling
+from audioattn_lib.attention.pooling.registry import VARIANTS
+from audioattn_lib.attention.record.record import FrameClock
+from audioattn_lib.core.errors import ConfigError
 
 D = 12
 SMALL = {"n_basis": 8}

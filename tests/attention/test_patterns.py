@@ -7,9 +7,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audioattn_lib.attention.maps import entmax
-from audioattn_lib.attention.pattern_kernels import AttentionPlan
-from audioattn_lib.attention.patterns import (
+from audioattn_lib.attention.maps.entmax import entmax
+from audioattn_lib.attention.patterns.kernels import AttentionPlan
+from audioattn_lib.attention.patterns.names import (
     PATTERNS,
     Dense,
     DistancePenalty,
@@ -23,7 +23,7 @@ from audioattn_lib.attention.patterns import (
     parse_pattern,
     parse_patterns,
 )
-from audioattn_lib.errors import ConfigError
+from audioattn_lib.core.errors import ConfigError
 
 GRID = PatchGrid(5, 7)
 NAMES = [

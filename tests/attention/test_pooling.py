@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from audioattn_lib.attention.densities import BetaGaussian
-from audioattn_lib.attention.encoders import MIN_VARIANCE, frame_positions, weighted_moments
-from audioattn_lib.attention.maps import softmax
-from audioattn_lib.attention.pooling import ContinuousAttention
-from audioattn_lib.attention.record import FrameClock
-from audioattn_lib.attention.variants import VARIANTS, build_attention
-from audioattn_lib.errors import ConfigError
+from audioattn_lib.attention.densities.beta_gaussian import BetaGaussian
+from audioattn_lib.attention.maps.entmax import softmax
+from audioattn_lib.attention.pooling.encoders import MIN_VARIANCE, frame_positions, weighted_moments
+from audioattn_lib.attention.pooling.frames import ContinuousAttention
+from audioattn_lib.attention.pooling.registry import VARIANTS, build_attention
+from audioattn_lib.attention.record.record import FrameClock
+from audioattn_lib.core.errors import ConfigError
 
 SMALL = {"hidden_size": 6}
 CONTINUOUS = [name for name, variant in VARIANTS.items() if variant.domain == "continuous"]

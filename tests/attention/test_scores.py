@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from audioattn_lib.attention import scores
-from audioattn_lib.attention.scores import AdditiveScorer
+from audioattn_lib.attention.pooling import scores
+from audioattn_lib.attention.pooling.scores import AdditiveScorer
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

@@ -7,15 +7,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audioattn_lib.attention.record import AttentionRecord, FrameClock
-from audioattn_lib.attention.segment_lists import (
+from audioattn_lib.attention.record.record import AttentionRecord, FrameClock
+from audioattn_lib.attention.record.segment_lists import (
     LAYOUTS,
     LabelledSegment,
     list_segments,
     read_segments,
     save_segments,
 )
-from audioattn_lib.errors import ConfigError
+from audioattn_lib.core.errors import ConfigError
 
 CLOCK = FrameClock(0.1)
 ODD = [

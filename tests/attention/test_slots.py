@@ -5,10 +5,10 @@ import math
 import pytest
 import torch
 
-from audioattn_lib.attention.record import FrameClock
-from audioattn_lib.attention.segments import read_saliency, select_runs, select_windows
-from audioattn_lib.attention.slots import SALIENT, SlotAttention
-from audioattn_lib.errors import ConfigError
+from audioattn_lib.attention.pooling.segments import read_saliency, select_runs, select_windows
+from audioattn_lib.attention.pooling.slots import SALIENT, SlotAttention
+from audioattn_lib.attention.record.record import FrameClock
+from audioattn_lib.core.errors import ConfigError
 
 CLOCK = FrameClock(0.1, -0.05)
 

@@ -4,19 +4,19 @@ import numpy as np
 import pytest
 import torch
 
-from audioattn_lib.attention.bases import MultivariateGaussianBasis
-from audioattn_lib.attention.densities import BetaGaussian
-from audioattn_lib.attention.elliptical import MultivariateBetaGaussian
-from audioattn_lib.attention.elliptical_expectations import multivariate_gaussian_expectation
-from audioattn_lib.attention.expectations import GaussianBasis, gaussian_expectation
-from audioattn_lib.attention.export import save_npz
-from audioattn_lib.attention.mixtures import Mixture
-from audioattn_lib.attention.record import AttentionRecord, FrameClock
-from audioattn_lib.attention.regions import Regions
-from audioattn_lib.attention.time_frequency import TimeFrequencyAttention, plane_moments
-from audioattn_lib.attention.value_function import ValueFunction
-from audioattn_lib.attention.value_surface import SURFACE_BOUNDARIES, ValueSurface, separable_expectation
-from audioattn_lib.errors import ConfigError
+from audioattn_lib.attention.densities.beta_gaussian import BetaGaussian
+from audioattn_lib.attention.densities.mixture import Mixture
+from audioattn_lib.attention.densities.multivariate import MultivariateBetaGaussian
+from audioattn_lib.attention.expectations.bases import MultivariateGaussianBasis
+from audioattn_lib.attention.expectations.gaussian import GaussianBasis, gaussian_expectation
+from audioattn_lib.attention.expectations.multivariate import multivariate_gaussian_expectation
+from audioattn_lib.attention.expectations.value_function import ValueFunction
+from audioattn_lib.attention.expectations.value_surface import SURFACE_BOUNDARIES, ValueSurface, separable_expectation
+from audioattn_lib.attention.pooling.time_frequency import TimeFrequencyAttention, plane_moments
+from audioattn_lib.attention.record.density import Regions
+from audioattn_lib.attention.record.export import save_npz
+from audioattn_lib.attention.record.record import AttentionRecord, FrameClock
+from audioattn_lib.core.errors import ConfigError
 
 ALPHAS = [1.0, 4 / 3, 2.0]
 OPTIONS = [{}, {"alpha": 1.0, "fused": True}, {"alpha": 1.5, "boundary": "reflect"}, {"modes": 2}]

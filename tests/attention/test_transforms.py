@@ -17,7 +17,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from transform_cases import CASES, Case
 
 import audioattn_lib.attention
-from audioattn_lib.attention.variants import build_attention
+from audioattn_lib.attention.pooling.registry import build_attention
 
 PAGE = Path(__file__).resolve().parents[2] / "book" / "transforms.md"
 CLOSE = {"atol": 1e-9, "rtol": 1e-7}

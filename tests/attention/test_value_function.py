@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from audioattn_lib.attention.densities import BetaGaussian
-from audioattn_lib.attention.expectations import GaussianBasis
-from audioattn_lib.attention.value_function import BOUNDARIES, ValueFunction, frame_centres
-from audioattn_lib.errors import ConfigError
+from audioattn_lib.attention.densities.beta_gaussian import BetaGaussian
+from audioattn_lib.attention.expectations.gaussian import GaussianBasis
+from audioattn_lib.attention.expectations.value_function import BOUNDARIES, ValueFunction, frame_centres
+from audioattn_lib.core.errors import ConfigError
 
 
 def by_least_squares(function, values, boundary):
@@ -102,7 +102,7 @@ def test_long_clips_are_regressed_in_chunks(monkeypatch):
     for boundary in BOUNDARIES:
         whole = ValueFunction(basis, boundary=boundary).matrix(101)
         with monkeypatch.context() as patch:
-            patch.setattr("audioattn_lib.attention.value_function._CHUNK", 16)
+            patch.setattr("audioattn_lib.attention.expectations.value_function._CHUNK", 16)
             torch.testing.assert_close(ValueFunction(basis, boundary=boundary).matrix(101), whole, atol=1e-10, rtol=0)
 
 

@@ -7,10 +7,10 @@ import pytest
 import torch
 from scipy import integrate
 
-from audioattn_lib.attention.densities import BetaGaussian
-from audioattn_lib.attention.expectations import GaussianBasis
-from audioattn_lib.attention.value_function import BOUNDARIES, ValueFunction
-from audioattn_lib.attention.value_variance import coefficient_variance, value_variance
+from audioattn_lib.attention.densities.beta_gaussian import BetaGaussian
+from audioattn_lib.attention.expectations.gaussian import GaussianBasis
+from audioattn_lib.attention.expectations.value_function import BOUNDARIES, ValueFunction
+from audioattn_lib.attention.expectations.value_variance import coefficient_variance, value_variance
 
 
 def function(boundary="zero", n_basis=24):

@@ -6,40 +6,52 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from audioattn_lib.attention.bases import FunctionBasis, MultivariateGaussianBasis, PowerBasis, WaveBasis
-from audioattn_lib.attention.basis_expectations import basis_expectation, density_nodes
-from audioattn_lib.attention.clustering import normalise, share_out
-from audioattn_lib.attention.densities import BetaGaussian
-from audioattn_lib.attention.density_losses import conjugate, cross_fenchel_young_loss, fenchel_young_loss
-from audioattn_lib.attention.dot_product import attend
-from audioattn_lib.attention.elliptical import MultivariateBetaGaussian
-from audioattn_lib.attention.elliptical_expectations import multivariate_expectation, multivariate_gaussian_expectation
-from audioattn_lib.attention.encoders import (
+from audioattn_lib.attention.densities.beta_gaussian import BetaGaussian
+from audioattn_lib.attention.densities.losses import conjugate, cross_fenchel_young_loss, fenchel_young_loss
+from audioattn_lib.attention.densities.mixture import Mixture
+from audioattn_lib.attention.densities.multivariate import MultivariateBetaGaussian
+from audioattn_lib.attention.expectations.bases import FunctionBasis, MultivariateGaussianBasis, PowerBasis, WaveBasis
+from audioattn_lib.attention.expectations.gaussian import GaussianBasis, expectation, gaussian_expectation
+from audioattn_lib.attention.expectations.general import basis_expectation, density_nodes
+from audioattn_lib.attention.expectations.multivariate import (
+    multivariate_expectation,
+    multivariate_gaussian_expectation,
+)
+from audioattn_lib.attention.expectations.value_function import ValueFunction
+from audioattn_lib.attention.expectations.value_surface import ValueSurface, separable_expectation
+from audioattn_lib.attention.expectations.value_variance import coefficient_variance, deviation, value_variance
+from audioattn_lib.attention.maps.entmax import (
+    Entmax,
+    Entmax15,
+    Softmax,
+    Sparsemax,
+    entmax,
+    entmax15,
+    softmax,
+    sparsemax,
+)
+from audioattn_lib.attention.maps.learned import LearnedEntmax
+from audioattn_lib.attention.maps.losses import Entmax15Loss, EntmaxLoss, SparsemaxLoss, entmax_loss
+from audioattn_lib.attention.patterns.dot_product import attend
+from audioattn_lib.attention.patterns.kernels import AttentionPlan
+from audioattn_lib.attention.patterns.names import DistancePenalty, PatchGrid, RowGroups, TokenBand
+from audioattn_lib.attention.pooling.clustering import normalise, share_out
+from audioattn_lib.attention.pooling.encoders import (
     ConvolutionEncoder,
     LastStateEncoder,
     MomentsEncoder,
     frame_positions,
     weighted_moments,
 )
-from audioattn_lib.attention.expectations import GaussianBasis, expectation, gaussian_expectation
-from audioattn_lib.attention.heads import MultiHeadAttention
-from audioattn_lib.attention.learned import LearnedEntmax
-from audioattn_lib.attention.losses import Entmax15Loss, EntmaxLoss, SparsemaxLoss, entmax_loss
-from audioattn_lib.attention.maps import Entmax, Entmax15, Softmax, Sparsemax, entmax, entmax15, softmax, sparsemax
-from audioattn_lib.attention.mixtures import Mixture
-from audioattn_lib.attention.multi_head_pooling import DoubleMultiHeadPooling, MultiHeadPooling
-from audioattn_lib.attention.pattern_kernels import AttentionPlan
-from audioattn_lib.attention.patterns import DistancePenalty, PatchGrid, RowGroups, TokenBand
-from audioattn_lib.attention.pooling import ContinuousAttention, DiscreteAttention, MeanAttention
-from audioattn_lib.attention.record import FrameClock
-from audioattn_lib.attention.scores import AdditiveScorer
-from audioattn_lib.attention.segments import read_saliency, select_runs, select_windows
-from audioattn_lib.attention.slots import SlotAttention
-from audioattn_lib.attention.time_frequency import TimeFrequencyAttention, plane_moments
-from audioattn_lib.attention.value_function import ValueFunction
-from audioattn_lib.attention.value_surface import ValueSurface, separable_expectation
-from audioattn_lib.attention.value_variance import coefficient_variance, deviation, value_variance
-from audioattn_lib.attention.variants import build_attention
+from audioattn_lib.attention.pooling.frames import ContinuousAttention, DiscreteAttention, MeanAttention
+from audioattn_lib.attention.pooling.heads import MultiHeadAttention
+from audioattn_lib.attention.pooling.multi_head import DoubleMultiHeadPooling, MultiHeadPooling
+from audioattn_lib.attention.pooling.registry import build_attention
+from audioattn_lib.attention.pooling.scores import AdditiveScorer
+from audioattn_lib.attention.pooling.segments import read_saliency, select_runs, select_windows
+from audioattn_lib.attention.pooling.slots import SlotAttention
+from audioattn_lib.attention.pooling.time_frequency import TimeFrequencyAttention, plane_moments
+from audioattn_lib.attention.record.record import FrameClock
 
 B, T, D = 2, 4, 3
 LENGTHS = torch.tensor([4, 3])

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from audioattn_lib.audio.augmentation import add_noise, change_gain, mask_features
-from audioattn_lib.errors import ConfigError
+from audioattn_lib.core.errors import ConfigError
 
 
 def generator(seed: int = 0) -> torch.Generator:

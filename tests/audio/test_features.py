@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from audioattn_lib.audio.features import LogMel, hz_to_mel, mel_filters, mel_to_hz
-from audioattn_lib.errors import ConfigError
+from audioattn_lib.core.errors import ConfigError
 
 
 @pytest.fixture(scope="module")

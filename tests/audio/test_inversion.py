@@ -5,7 +5,7 @@ import torch
 
 from audioattn_lib.audio.features import LogMel
 from audioattn_lib.audio.inversion import invert_mel
-from audioattn_lib.errors import ConfigError
+from audioattn_lib.core.errors import ConfigError
 
 RATE = 16000
 

@@ -5,7 +5,7 @@ import pytest
 import soundfile
 
 from audioattn_lib.audio import io
-from audioattn_lib.errors import AudioError
+from audioattn_lib.core.errors import AudioError
 
 
 @pytest.fixture

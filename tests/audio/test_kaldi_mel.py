@@ -7,7 +7,7 @@ import torch
 from audioattn_lib.audio._torchaudio import torchaudio
 from audioattn_lib.audio.features import mel_filters
 from audioattn_lib.audio.kaldi_mel import PUBLISHED_DEVIATION, PUBLISHED_MEAN, KaldiMel
-from audioattn_lib.errors import ConfigError
+from audioattn_lib.core.errors import ConfigError
 
 
 def sound(samples, seed=0):

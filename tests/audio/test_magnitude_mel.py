@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from audioattn_lib.audio.magnitude_mel import MagnitudeMel
-from audioattn_lib.errors import ConfigError
+from audioattn_lib.core.errors import ConfigError
 
 
 def sound(samples, seed=0):

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from audioattn_lib.audio.multi_resolution import MultiResolutionLogMel
-from audioattn_lib.errors import ConfigError
+from audioattn_lib.core.errors import ConfigError
 
 RATE = 16_000
 

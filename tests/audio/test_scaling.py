@@ -5,7 +5,7 @@ import torch
 
 from audioattn_lib.audio.features import LogMel
 from audioattn_lib.audio.scaling import DecibelScaling
-from audioattn_lib.errors import ConfigError
+from audioattn_lib.core.errors import ConfigError
 
 
 def spectrogram(samples=8000):

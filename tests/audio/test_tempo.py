@@ -5,7 +5,7 @@ import torch
 
 from audioattn_lib.audio.tempo import change_speed, shift_pitch, stretch_time
 from audioattn_lib.audio.voice_augmentation import CHANGES, VoiceAugmentation
-from audioattn_lib.errors import ConfigError
+from audioattn_lib.core.errors import ConfigError
 
 RATE = 16_000
 

@@ -6,11 +6,11 @@ import time
 
 import pytest
 
-from audioattn_lib.batch import book
-from audioattn_lib.batch.book import build_book, chapters, documents
-from audioattn_lib.batch.execution import NotebookError
-from audioattn_lib.batch.pages import check_pages
-from audioattn_lib.errors import ConfigError
+from audioattn_lib.automation import book
+from audioattn_lib.automation.book import build_book, chapters, documents
+from audioattn_lib.automation.execution import NotebookError
+from audioattn_lib.automation.pages import check_pages
+from audioattn_lib.core.errors import ConfigError
 
 pytestmark = [pytest.mark.slow, pytest.mark.notebook]
 
@@ -84,7 +84,7 @@ def test_a_page_that_was_changed_by_hand_is_made_again(built_book):
 
 
 def _data_hash(name):
-    from audioattn_lib.experiments.corpus import load_corpus
+    from audioattn_lib.experiments.common.corpus import load_corpus
 
     return load_corpus(name).content_hash()
 

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from audioattn_lib.batch.book import documents
+from audioattn_lib.automation.book import documents
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.notebook]
 

@@ -195,7 +195,7 @@ def test_the_table_of_a_sweep_says_what_runs_and_what_is_left(tmp_path):
 
     from rich.console import Console
 
-    from audioattn_lib.batch.sweep import Job
+    from audioattn_lib.automation.sweep import Job
     from audioattn_lib.cli.live import SweepView
 
     screen = io.StringIO()
@@ -262,8 +262,8 @@ def test_named_configurations_are_presets(run):
 
 
 def test_annotations_that_documenting_leaves_in_a_configuration_do_not_matter(monkeypatch):
-    from audioattn_lib import declarations
-    from audioattn_lib.experiments.sleepiness_config import Config
+    from audioattn_lib.core import declarations
+    from audioattn_lib.experiments.sleepiness.config import Config
 
     monkeypatch.setitem(Config.__annotations__, "COMPARED", "ClassVar[Mapping[str, int]]")
     declarations._declared.cache_clear()

@@ -10,9 +10,9 @@ from layouts import LAYOUTS, sound, write_sound
 
 from audioattn_lib.audio import io
 from audioattn_lib.cli import audioattn, features
-from audioattn_lib.data.feature_table import FeatureTable
-from audioattn_lib.data.table_files import read_features, write_features
-from audioattn_lib.experiments.sleepiness_config import SPECTROGRAM
+from audioattn_lib.data.tables.feature_table import FeatureTable
+from audioattn_lib.data.tables.table_files import read_features, write_features
+from audioattn_lib.experiments.sleepiness.config import SPECTROGRAM
 
 
 @pytest.fixture
@@ -120,7 +120,7 @@ def test_synthetic_corpora_are_written_as_files(run, tmp_path, monkeypatch, corp
 
 def test_every_regression_can_be_chosen():
     from audioattn_lib.cli.features import regress
-    from audioattn_lib.training.regression import REGRESSORS
+    from audioattn_lib.evaluation.regression import REGRESSORS
 
     model = next(option for option in regress.params if option.name == "model")
     assert tuple(model.type.choices) == REGRESSORS

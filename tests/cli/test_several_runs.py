@@ -9,12 +9,12 @@ from click.testing import CliRunner
 from layouts import LAYOUTS
 
 from audioattn_lib.cli import audioattn
-from audioattn_lib.errors import ConfigError
-from audioattn_lib.experiments.accents import Config as Accents
-from audioattn_lib.experiments.playback import Config as Playback
-from audioattn_lib.experiments.scenes_config import Config as Scenes
-from audioattn_lib.experiments.sleepiness import Config as Sleepiness
-from audioattn_lib.experiments.urban_sound import Config
+from audioattn_lib.core.errors import ConfigError
+from audioattn_lib.experiments.accents.experiment import Config as Accents
+from audioattn_lib.experiments.playback.experiment import Config as Playback
+from audioattn_lib.experiments.scenes_and_instruments.config import Config as Scenes
+from audioattn_lib.experiments.sleepiness.experiment import Config as Sleepiness
+from audioattn_lib.experiments.urban_sound.experiment import Config
 from audioattn_lib.training.run_directory import Run
 
 
@@ -23,7 +23,7 @@ def train(tmp_path, monkeypatch):
     """Train on a corpus of four folds of six clips."""
     monkeypatch.chdir(tmp_path)
     data = LAYOUTS["own_table"](tmp_path / "data")
-    monkeypatch.setattr("audioattn_lib.experiments.many.torch.get_num_threads", lambda: 1)  # no processes
+    monkeypatch.setattr("audioattn_lib.experiments.common.parallel.torch.get_num_threads", lambda: 1)  # no processes
 
     def call(*arguments, code=0):
         result = CliRunner().invoke(

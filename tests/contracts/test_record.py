@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from scipy import integrate
 
-from audioattn_lib.attention.record import AttentionRecord, FrameClock
-from audioattn_lib.attention.regions import Density
-from audioattn_lib.errors import RunError
+from audioattn_lib.attention.record.density import Density
+from audioattn_lib.attention.record.record import AttentionRecord, FrameClock
+from audioattn_lib.core.errors import RunError
 
 
 def density(*modes):

@@ -5,10 +5,10 @@ import pytest
 from scipy import stats
 from speech_measures import formants_of, fundamental
 
+from audioattn_lib.core.errors import ConfigError
 from audioattn_lib.data import corpora
 from audioattn_lib.data.synthetic.accents import ACCENTS, AccentsOptions, compose, generate, moved_vowels
 from audioattn_lib.data.synthetic.acoustics import RATE
-from audioattn_lib.errors import ConfigError
 
 SMALL = {"speakers_per_accent": 2, "clips_per_speaker": 1, "n_folds": 2, "duration": (1.0, 1.2)}
 

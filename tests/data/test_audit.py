@@ -6,9 +6,9 @@ import soundfile
 from small_corpora import RATE, clips, noise, write_table
 
 from audioattn_lib.audio import io
+from audioattn_lib.core.errors import ManifestError
 from audioattn_lib.data import inspection
 from audioattn_lib.data.manifest import Manifest
-from audioattn_lib.errors import ManifestError
 
 
 def kinds(report) -> set[str]:

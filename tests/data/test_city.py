@@ -10,13 +10,13 @@ import torch
 
 from audioattn_lib.audio import io
 from audioattn_lib.audio.features import LogMel
+from audioattn_lib.core.errors import ConfigError
 from audioattn_lib.data import corpora
 from audioattn_lib.data.files import StoreError
 from audioattn_lib.data.synthetic import acoustics
 from audioattn_lib.data.synthetic.backgrounds import BACKGROUNDS, record_background
 from audioattn_lib.data.synthetic.city import CityOptions, compose, generate
 from audioattn_lib.data.synthetic.sounds import DISTRACTORS, SOUNDS
-from audioattn_lib.errors import ConfigError
 
 SMALL = {"clips_per_class": 4, "n_folds": 2, "duration": 2.0, "classes": ("siren", "dog_bark")}
 

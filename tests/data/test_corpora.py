@@ -5,9 +5,9 @@ import pytest
 from small_corpora import RATE, clips, noise, write_table
 
 from audioattn_lib.audio import io
+from audioattn_lib.core.errors import ConfigError, ManifestError
 from audioattn_lib.data import corpora
 from audioattn_lib.data.corpora import folder
-from audioattn_lib.errors import ConfigError, ManifestError
 
 
 @pytest.fixture

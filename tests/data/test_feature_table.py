@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from audioattn_lib.data.feature_table import FeatureTable, FeatureTableError, fuse
 from audioattn_lib.data.manifest import Manifest
-from audioattn_lib.data.table_files import read_features, write_features
+from audioattn_lib.data.tables.feature_table import FeatureTable, FeatureTableError, fuse
+from audioattn_lib.data.tables.table_files import read_features, write_features
 
 NAMES = ("train_0001.wav", "a folder/devel, 'two'.wav", "test_0003.wav", "größe.wav")
 

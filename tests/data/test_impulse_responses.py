@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from audioattn_lib.audio import io
+from audioattn_lib.core.errors import ConfigError
 from audioattn_lib.data.impulse_responses import draw_impulse_responses, read_impulse_responses
 from audioattn_lib.data.synthetic.instruments import Device
-from audioattn_lib.errors import ConfigError
 
 
 def test_a_folder_of_sounds(tmp_path):

@@ -7,10 +7,10 @@ from click.testing import CliRunner
 from layouts import CLASSES, LAYOUTS, NUMBERS, SEVERAL, VGG_CLASSES, sound, write_sound, write_text
 
 from audioattn_lib.cli import audioattn
+from audioattn_lib.core.errors import ConfigError, ManifestError
 from audioattn_lib.data import corpora
 from audioattn_lib.data.corpora import available
-from audioattn_lib.errors import ConfigError, ManifestError
-from audioattn_lib.experiments.corpus import load_checked, load_corpus
+from audioattn_lib.experiments.common.corpus import load_checked, load_corpus
 
 READABLE = [name for name, layout in LAYOUTS.items() if layout.experiments]
 

@@ -8,6 +8,7 @@ from small_corpora import RATE, clips, noise
 
 from audioattn_lib.audio import io
 from audioattn_lib.audio.features import LogMel
+from audioattn_lib.core.errors import ConfigError, ManifestError
 from audioattn_lib.data import corpora
 from audioattn_lib.data.lists import (
     read_files,
@@ -18,12 +19,11 @@ from audioattn_lib.data.lists import (
     write_labels,
     write_trials,
 )
-from audioattn_lib.data.loading import BatchLoader
+from audioattn_lib.data.loading.batches import BatchLoader
+from audioattn_lib.data.loading.store import FeatureStore
+from audioattn_lib.data.loading.windows import SampledLoader, WindowLoader, cut_windows
 from audioattn_lib.data.manifest import Manifest
 from audioattn_lib.data.splits import check_groups
-from audioattn_lib.data.store import FeatureStore
-from audioattn_lib.data.windows import SampledLoader, WindowLoader, cut_windows
-from audioattn_lib.errors import ConfigError, ManifestError
 
 
 def write(path, text):

@@ -8,11 +8,11 @@ from small_corpora import RATE, clips, noise
 from audioattn_lib.audio import io
 from audioattn_lib.audio.augmentation import mask_features
 from audioattn_lib.audio.features import LogMel
-from audioattn_lib.data.loading import BatchLoader
+from audioattn_lib.core.errors import ConfigError
+from audioattn_lib.data.loading.batches import BatchLoader
+from audioattn_lib.data.loading.store import FeatureStore
+from audioattn_lib.data.loading.windows import WindowLoader
 from audioattn_lib.data.manifest import Manifest
-from audioattn_lib.data.store import FeatureStore
-from audioattn_lib.data.windows import WindowLoader
-from audioattn_lib.errors import ConfigError
 
 KINDS = pytest.mark.parametrize("resident", [True, False], ids=["resident", "streamed"])
 

@@ -8,8 +8,8 @@ import pytest
 from small_corpora import RATE, clips
 
 from audioattn_lib.audio import io
+from audioattn_lib.core.errors import AudioError, ManifestError
 from audioattn_lib.data.manifest import Event, Manifest
-from audioattn_lib.errors import AudioError, ManifestError
 
 
 def test_a_folder_and_its_table_are_the_same_corpus(corpus):

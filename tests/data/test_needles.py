@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from audioattn_lib.audio.features import LogMel
+from audioattn_lib.core.errors import ConfigError
 from audioattn_lib.data import corpora
 from audioattn_lib.data.synthetic.acoustics import RATE
 from audioattn_lib.data.synthetic.needles import CLASSES, COARSE_HOP, NeedlesOptions, compose, flutter, generate
-from audioattn_lib.errors import ConfigError
 
 SMALL = {"clips_per_class": 5, "duration": 4.0}
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from audioattn_lib.core.errors import ConfigError, ManifestError
 from audioattn_lib.data.corpora import available, load
 from audioattn_lib.data.manifest import Manifest
 from audioattn_lib.data.splits import leave_domain_out, split_clips
@@ -17,7 +18,6 @@ from audioattn_lib.data.synthetic.orchestra import (
     compose,
     devices,
 )
-from audioattn_lib.errors import ConfigError, ManifestError
 
 SMALL = {"clips_per_class": 8, "duration": 0.5}
 

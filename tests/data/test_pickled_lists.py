@@ -8,8 +8,8 @@ import pytest
 from click.testing import CliRunner
 
 from audioattn_lib.cli import audioattn
+from audioattn_lib.core.errors import ManifestError
 from audioattn_lib.data.pickled_lists import convert_pickled_list, read_pickled_list
-from audioattn_lib.errors import ManifestError
 
 
 def table(dtype=None):

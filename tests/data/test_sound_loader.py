@@ -8,10 +8,10 @@ from small_corpora import RATE, clips, noise
 from audioattn_lib.audio import io
 from audioattn_lib.audio.features import LogMel
 from audioattn_lib.audio.voice_augmentation import VoiceAugmentation
+from audioattn_lib.data.loading.store import FeatureStore
+from audioattn_lib.data.loading.waveforms import SoundLoader, WaveformStore
+from audioattn_lib.data.loading.windows import SampledLoader
 from audioattn_lib.data.manifest import Manifest
-from audioattn_lib.data.store import FeatureStore
-from audioattn_lib.data.waveforms import SoundLoader, WaveformStore
-from audioattn_lib.data.windows import SampledLoader
 
 FRONT_END = LogMel(RATE, 200, hop_length=80, n_mels=6)
 

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from audioattn_lib.core.errors import ConfigError, ManifestError
 from audioattn_lib.data.manifest import Manifest
 from audioattn_lib.data.splits import choose_folds, fold_names, split_clips
-from audioattn_lib.errors import ConfigError, ManifestError
 
 
 def corpus(n=40, **columns):

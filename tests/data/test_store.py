@@ -13,10 +13,10 @@ from small_corpora import RATE, clips, noise
 
 from audioattn_lib.audio import io
 from audioattn_lib.audio.features import LogMel
-from audioattn_lib.data import store as stores
+from audioattn_lib.core.errors import AudioError, ConfigError
+from audioattn_lib.data.loading import store as stores
+from audioattn_lib.data.loading.store import FeatureStore, StoreError
 from audioattn_lib.data.manifest import Manifest
-from audioattn_lib.data.store import FeatureStore, StoreError
-from audioattn_lib.errors import AudioError, ConfigError
 
 
 @pytest.fixture
@@ -141,7 +141,7 @@ PROGRAM = """
 import sys, time
 from audioattn_lib.audio.features import LogMel
 from audioattn_lib.data.manifest import Manifest
-from audioattn_lib.data.store import FeatureStore
+from audioattn_lib.data.loading.store import FeatureStore
 front_end = LogMel(8000, 200, hop_length=80, n_mels=12)
 forward = front_end.forward
 def slow(*arguments):

@@ -8,10 +8,10 @@ import pytest
 from small_corpora import RATE, noise, write_table
 
 from audioattn_lib.audio import hdf5, io
+from audioattn_lib.core.errors import AudioError, ConfigError, ManifestError
 from audioattn_lib.data import corpora
-from audioattn_lib.data.corpora import epic_kitchens
+from audioattn_lib.data.corpora.video import epic_kitchens
 from audioattn_lib.data.pickled_lists import convert_pickled_list
-from audioattn_lib.errors import AudioError, ConfigError, ManifestError
 
 CLASSES = [("/m/09x0r", "Speech"), ("/m/0bt9lr", "Dog"), ("/m/07rwj00", "Chirp, tweet")]
 VIDEOS = ["--PJHxphWEs", "a_b-c_d-e_f", "Yabcdefghij", "01234567890"]

@@ -6,13 +6,13 @@ from scipy import signal, stats
 from speech_measures import fundamental
 
 from audioattn_lib.audio import io
+from audioattn_lib.core.errors import ConfigError
 from audioattn_lib.data import corpora
 from audioattn_lib.data.synthetic import voices
 from audioattn_lib.data.synthetic.acoustics import RATE
 from audioattn_lib.data.synthetic.speech import VOWELS, Delivery, draw_voice, say
 from audioattn_lib.data.synthetic.vocal_tract import HOP, Articulation, speak
 from audioattn_lib.data.synthetic.voices import VoicesOptions, compose, generate
-from audioattn_lib.errors import ConfigError
 
 SMALL = {"speakers": 8, "clips_per_speaker": 1, "duration": (1.0, 1.2)}
 CUES = ("speech_rate", "articulation_rate", "pause_share", "pitch_range", "breathiness", "precision")

@@ -4,8 +4,8 @@ import re
 
 import numpy as np
 
-from audioattn_lib.attention.record import AttentionRecord, FrameClock
-from audioattn_lib.attention.regions import Density, Regions
+from audioattn_lib.attention.record.density import Density, Regions
+from audioattn_lib.attention.record.record import AttentionRecord, FrameClock
 
 SAMPLE_RATE = 16000
 FRAMES = 101

@@ -6,9 +6,9 @@ import pytest
 from handmade import make_record
 from scipy import integrate
 
-from audioattn_lib.attention import export
-from audioattn_lib.attention.record import AttentionRecord
-from audioattn_lib.attention.segment_lists import list_segments
+from audioattn_lib.attention.record import export
+from audioattn_lib.attention.record.record import AttentionRecord
+from audioattn_lib.attention.record.segment_lists import list_segments
 
 PUBLISHED = ["file_id", "label", "pred", "duration", "fold", "mu", "var", "sigma_sq", "supp", "alpha"]
 

@@ -169,7 +169,7 @@ def test_colours_stand_out_from_the_page(theme, name, least):
 
 def test_known_frequencies_are_where_they_belong():
     """A tone in the band centred at 1000 Hz is marked 1k."""
-    from audioattn_lib.display.spectrogram import mel_ticks
+    from audioattn_lib.display.plots.spectrogram import mel_ticks
 
     frequencies = np.linspace(0, 8000, 81)
     rows, names = mel_ticks(frequencies)
@@ -180,7 +180,7 @@ def test_curve_of_a_narrow_density_is_not_stepped_over():
     record = make_record("mixture")
     from dataclasses import replace
 
-    from audioattn_lib.attention.regions import Density
+    from audioattn_lib.attention.record.density import Density
 
     narrow = Density(*(np.full((2, 1), value) for value in (0.5, 1e-8, 2.0, 1.0)))
     drawn = curve(replace(record, density=narrow))
@@ -231,7 +231,7 @@ def test_where_nothing_can_be_drawn_words_say_why(tmp_path):
 @pytest.mark.parametrize("words", ["audio/fold1/101415-3-0-2.wav: dog_bark, and behind it the rain", "x" * 90, "short"])
 def test_a_title_and_the_note_beside_it_do_not_touch(words, features, monkeypatch):
     drawn = []
-    monkeypatch.setattr("audioattn_lib.display.attention.render", lambda draw, *rest: drawn.append(draw))
+    monkeypatch.setattr("audioattn_lib.display.plots.attention.render", lambda draw, *rest: drawn.append(draw))
     levels, frequencies = features
     display.plot_attention(make_record("sparsemax"), features=levels, frequencies=frequencies, title=words)
     made = drawn[0](LIGHT)
@@ -294,7 +294,7 @@ def test_bad_lines_and_maps_are_named():
 
 def test_the_simplex_is_where_the_words_say():
     """Sparsemax projects onto the triangle: from inside it scores become weights unchanged, from far out a corner."""
-    from audioattn_lib.display.maps import _CORNERS, _weights
+    from audioattn_lib.display.plots.maps import _CORNERS, _weights
 
     inside = np.array([[0.0, 0.0], [0.1, -0.05]])
     np.testing.assert_allclose(_weights(inside, 2.0) @ _CORNERS, inside, atol=1e-12)

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from audioattn_lib import display
-from audioattn_lib.attention.record import AttentionRecord, FrameClock
-from audioattn_lib.attention.regions import Density
+from audioattn_lib.attention.record.density import Density
+from audioattn_lib.attention.record.record import AttentionRecord, FrameClock
 
 CLOCK = FrameClock(0.01, -0.005)
 RNG = np.random.default_rng(0)

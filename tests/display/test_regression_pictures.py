@@ -8,15 +8,9 @@ import pandas as pd
 import pytest
 from handmade import HOSTILE, require_offline
 
-from audioattn_lib.attention.record import AttentionRecord, FrameClock
-from audioattn_lib.display import (
-    feature_map,
-    neighbour_axes,
-    plot_alignment,
-    plot_correlations,
-    plot_predictions,
-    principal_axes,
-)
+from audioattn_lib.attention.record.record import AttentionRecord, FrameClock
+from audioattn_lib.display import neighbour_axes, plot_alignment, plot_correlations, plot_predictions, principal_axes
+from audioattn_lib.display.players import feature_map
 
 TONE = (np.sin(np.arange(8000) / 10).astype(np.float32) / 2, 16000)
 

@@ -40,7 +40,7 @@ def test_a_control_of_another_shape_is_named(control):
 def test_an_executed_notebook_is_not_a_person(tmp_path):
     import nbformat
 
-    from audioattn_lib.batch.execution import execute
+    from audioattn_lib.automation.execution import execute
 
     code = "from audioattn_lib.display import is_interactive\nprint(is_interactive())"
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)])

@@ -8,16 +8,19 @@ import pytest
 import torch
 from layouts import LAYOUTS
 
+from audioattn_lib.core.errors import ConfigError, ManifestError, RunError
 from audioattn_lib.data import corpora
 from audioattn_lib.data.lists import write_trials
 from audioattn_lib.data.manifest import Manifest
-from audioattn_lib.errors import ConfigError, ManifestError, RunError
-from audioattn_lib.experiments import accents, accents_corpus, published
-from audioattn_lib.experiments.accents import Config
-from audioattn_lib.experiments.accents_corpus import whole_utterances, windows
-from audioattn_lib.experiments.accents_evidence import carriers
-from audioattn_lib.experiments.utterances import normalise
-from audioattn_lib.experiments.verification import (
+from audioattn_lib.evaluation.verification import equal_error_rate, make_trials, score_trials, verification_metrics
+from audioattn_lib.experiments import published
+from audioattn_lib.experiments.accents import corpus as accents_corpus
+from audioattn_lib.experiments.accents import experiment as accents
+from audioattn_lib.experiments.accents.corpus import whole_utterances, windows
+from audioattn_lib.experiments.accents.evidence import carriers
+from audioattn_lib.experiments.accents.experiment import Config
+from audioattn_lib.experiments.accents.utterances import normalise
+from audioattn_lib.experiments.accents.verification import (
     detection_curves,
     embedding_map,
     list_trials,
@@ -25,7 +28,6 @@ from audioattn_lib.experiments.verification import (
     verification_table,
 )
 from audioattn_lib.training.checkpoint import load_best
-from audioattn_lib.training.verification import equal_error_rate, make_trials, score_trials, verification_metrics
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ import importlib
 
 import pytest
 
-from audioattn_lib.experiments.domain_results import BASELINE, CHANCE, WORST, DomainResults
+from audioattn_lib.experiments.scenes_and_instruments.results import BASELINE, CHANCE, WORST, DomainResults
 
 
 def tables(root):

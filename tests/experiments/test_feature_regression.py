@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from audioattn_lib.data.feature_table import FeatureTable, FeatureTableError, stack
 from audioattn_lib.data.manifest import Manifest
-from audioattn_lib.experiments.feature_regression import regress_features
+from audioattn_lib.data.tables.feature_table import FeatureTable, FeatureTableError, stack
+from audioattn_lib.experiments.sleepiness.regression import regress_features
 
 
 def table(n=120, **given):

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from audioattn_lib.attention.densities import BetaGaussian
-from audioattn_lib.attention.maps import softmax, sparsemax
-from audioattn_lib.attention.mixtures import Mixture
-from audioattn_lib.errors import ConfigError
+from audioattn_lib.attention.densities.beta_gaussian import BetaGaussian
+from audioattn_lib.attention.densities.mixture import Mixture
+from audioattn_lib.attention.maps.entmax import softmax, sparsemax
+from audioattn_lib.core.errors import ConfigError
 from audioattn_lib.experiments import foundations
 
 DATA = "city?classes=dog_bark,car_horn&clips_per_class=5"

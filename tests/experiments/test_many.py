@@ -5,10 +5,10 @@ import dataclasses
 import pytest
 import torch
 
-from audioattn_lib.errors import ConfigError
-from audioattn_lib.experiments import urban_sound
-from audioattn_lib.experiments.directories import NotMadeError, only_read
-from audioattn_lib.experiments.many import run_all
+from audioattn_lib.core.errors import ConfigError
+from audioattn_lib.experiments.common.parallel import run_all
+from audioattn_lib.experiments.common.runs import NotMadeError, only_read
+from audioattn_lib.experiments.urban_sound import experiment as urban_sound
 
 
 @pytest.fixture

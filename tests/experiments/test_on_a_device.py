@@ -3,7 +3,11 @@
 import numpy as np
 import pytest
 
-from audioattn_lib.experiments import accents, playback, scenes_and_instruments, sleepiness, urban_sound
+from audioattn_lib.experiments.accents import experiment as accents
+from audioattn_lib.experiments.playback import experiment as playback
+from audioattn_lib.experiments.scenes_and_instruments import experiment as scenes_and_instruments
+from audioattn_lib.experiments.sleepiness import experiment as sleepiness
+from audioattn_lib.experiments.urban_sound import experiment as urban_sound
 from audioattn_lib.training.run_directory import Run
 
 CHAPTERS = {

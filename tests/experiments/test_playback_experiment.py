@@ -9,11 +9,11 @@ import pytest
 import soundfile
 import torch
 
-from audioattn_lib.errors import ConfigError
-from audioattn_lib.experiments import playback as experiment
-from audioattn_lib.experiments.classification import score_predictions
-from audioattn_lib.experiments.playback_config import Config
-from audioattn_lib.experiments.playback_listening import Listened, locate
+from audioattn_lib.core.errors import ConfigError
+from audioattn_lib.experiments.common.classification import score_predictions
+from audioattn_lib.experiments.playback import experiment
+from audioattn_lib.experiments.playback.config import Config
+from audioattn_lib.experiments.playback.trace import Listened, locate
 from audioattn_lib.training.run_directory import Run
 
 

@@ -5,13 +5,18 @@ import pytest
 import torch
 
 from audioattn_lib.audio import io
-from audioattn_lib.errors import ConfigError, ManifestError, RunError
-from audioattn_lib.experiments import scenes_and_instruments as experiment
-from audioattn_lib.experiments.domain_results import WORST, DomainResults
-from audioattn_lib.experiments.scenes_and_instruments import Config
-from audioattn_lib.experiments.scenes_training import fit_scaling
-from audioattn_lib.experiments.treatments import TREATMENTS, parse_treatment, treatment_of, treatment_title
-from audioattn_lib.models.input_scaling import BandScaling, Scaled
+from audioattn_lib.core.errors import ConfigError, ManifestError, RunError
+from audioattn_lib.experiments.scenes_and_instruments import experiment
+from audioattn_lib.experiments.scenes_and_instruments.domain_methods import (
+    TREATMENTS,
+    parse_treatment,
+    treatment_of,
+    treatment_title,
+)
+from audioattn_lib.experiments.scenes_and_instruments.experiment import Config
+from audioattn_lib.experiments.scenes_and_instruments.results import WORST, DomainResults
+from audioattn_lib.experiments.scenes_and_instruments.training import fit_scaling
+from audioattn_lib.models.layers.input_scaling import BandScaling, Scaled
 
 TESTS = ["test_seen", "test_unseen_device", "test_unseen_instrument"]
 
@@ -237,7 +242,7 @@ def test_presets_are_valid_and_take_changes(name):
 
 
 def test_named_configurations_change_a_preset():
-    from audioattn_lib.models.transformer_layers import ARCHITECTURES
+    from audioattn_lib.models.layers.transformer import ARCHITECTURES
 
     assert Config.preset("passt_s_20sec") == Config.paper(size="passt_s_f128_20sec_p16_s10_ap474")
     assert Config.preset("nsynth, mixup", seed=2) == Config.nsynth(mixup=0.3, seed=2)

@@ -10,14 +10,16 @@ import pytest
 import soundfile
 import torch
 
-from audioattn_lib.batch.grid import Grid
-from audioattn_lib.data.feature_table import FeatureTableError
-from audioattn_lib.data.loading import BatchLoader
-from audioattn_lib.data.table_files import read_features, write_features
-from audioattn_lib.errors import ConfigError, ManifestError, RunError
-from audioattn_lib.experiments import published, sleepiness, sleepiness_encoders
-from audioattn_lib.experiments.autoencoding import Rebuilding
-from audioattn_lib.experiments.sleepiness import Config
+from audioattn_lib.automation.grid import Grid
+from audioattn_lib.core.errors import ConfigError, ManifestError, RunError
+from audioattn_lib.data.loading.batches import BatchLoader
+from audioattn_lib.data.tables.feature_table import FeatureTableError
+from audioattn_lib.data.tables.table_files import read_features, write_features
+from audioattn_lib.experiments import published
+from audioattn_lib.experiments.sleepiness import experiment as sleepiness
+from audioattn_lib.experiments.sleepiness import training as sleepiness_encoders
+from audioattn_lib.experiments.sleepiness.autoencoding import Rebuilding
+from audioattn_lib.experiments.sleepiness.experiment import Config
 from audioattn_lib.models.seq2seq import NETWORKS
 from audioattn_lib.training.run_directory import Run
 

@@ -5,12 +5,12 @@ import dataclasses
 import numpy as np
 import pytest
 
-from audioattn_lib.attention.record import FrameClock
-from audioattn_lib.errors import ConfigError, ManifestError
-from audioattn_lib.experiments import urban_sound
-from audioattn_lib.experiments.corpus import parse_corpus
-from audioattn_lib.experiments.study import choose
-from audioattn_lib.experiments.urban_sound import Config
+from audioattn_lib.attention.record.record import FrameClock
+from audioattn_lib.core.errors import ConfigError, ManifestError
+from audioattn_lib.experiments.common.corpus import parse_corpus
+from audioattn_lib.experiments.common.study import choose
+from audioattn_lib.experiments.urban_sound import experiment as urban_sound
+from audioattn_lib.experiments.urban_sound.experiment import Config
 from audioattn_lib.training.run_directory import Run
 
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from audioattn_lib.attention.variants import VARIANTS, build_attention
-from audioattn_lib.errors import ConfigError
+from audioattn_lib.attention.pooling.registry import VARIANTS, build_attention
+from audioattn_lib.core.errors import ConfigError
 from audioattn_lib.models.acrnn import ACRNN, ConvolutionBlock, MaskedBatchNorm1d, RecurrentLayer
 
 

@@ -8,13 +8,18 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from audioattn_lib.attention.maps import sparsemax
-from audioattn_lib.attention.record import FrameClock
-from audioattn_lib.attention.variants import VARIANTS
-from audioattn_lib.errors import ConfigError
+from audioattn_lib.attention.maps.entmax import sparsemax
+from audioattn_lib.attention.pooling.registry import VARIANTS
+from audioattn_lib.attention.record.record import FrameClock
+from audioattn_lib.core.errors import ConfigError
 from audioattn_lib.models.ecapa import ECAPATDNN, PRESETS
+from audioattn_lib.models.layers.statistics_pooling import (
+    ContextLinear,
+    DiscreteStatisticsPooling,
+    MeanStatisticsPooling,
+    build_pooling,
+)
 from audioattn_lib.models.margin import CosineClassifier, angular_margin
-from audioattn_lib.models.pooling import ContextLinear, DiscreteStatisticsPooling, MeanStatisticsPooling, build_pooling
 
 CONTINUOUS = [name for name, variant in VARIANTS.items() if variant.domain == "continuous"]
 DISCRETE = [name for name in VARIANTS if name not in CONTINUOUS]

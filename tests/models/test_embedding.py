@@ -6,12 +6,12 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from audioattn_lib.attention.record import FrameClock
-from audioattn_lib.errors import ConfigError
+from audioattn_lib.attention.record.record import FrameClock
+from audioattn_lib.core.errors import ConfigError
+from audioattn_lib.models.backbones.vgg import VGG, halved
 from audioattn_lib.models.embedding import FRONT_ENDS, EmbeddingLayers, EmbeddingNetwork, build_front_end
+from audioattn_lib.models.layers.utterance_pooling import POOLINGS, build_utterance_pooling
 from audioattn_lib.models.margin import LOSSES, CosineClassifier, additive_margin, build_classifier
-from audioattn_lib.models.utterance_pooling import POOLINGS, build_utterance_pooling
-from audioattn_lib.models.vgg import VGG, halved
 
 MELS = 12
 CHANNELS = {"vgg3l": 8, "vgg4l": 8, "resnet34": 2}

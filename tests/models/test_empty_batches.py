@@ -3,16 +3,16 @@
 import pytest
 import torch
 
-from audioattn_lib.attention.multi_head_pooling import DoubleMultiHeadPooling, MultiHeadPooling
-from audioattn_lib.attention.record import FrameClock
-from audioattn_lib.attention.segments import read_saliency, select_runs, select_windows
-from audioattn_lib.attention.slots import SlotAttention
-from audioattn_lib.attention.time_frequency import TimeFrequencyAttention
-from audioattn_lib.attention.variants import VARIANTS, build_attention
+from audioattn_lib.attention.pooling.multi_head import DoubleMultiHeadPooling, MultiHeadPooling
+from audioattn_lib.attention.pooling.registry import VARIANTS, build_attention
+from audioattn_lib.attention.pooling.segments import read_saliency, select_runs, select_windows
+from audioattn_lib.attention.pooling.slots import SlotAttention
+from audioattn_lib.attention.pooling.time_frequency import TimeFrequencyAttention
+from audioattn_lib.attention.record.record import FrameClock
 from audioattn_lib.audio.features import LogMel
-from audioattn_lib.models.playback import SELECTIONS, Playback
-from audioattn_lib.models.playback_losses import playback_loss
-from audioattn_lib.models.pooling import build_pooling
+from audioattn_lib.models.layers.statistics_pooling import build_pooling
+from audioattn_lib.models.playback.losses import playback_loss
+from audioattn_lib.models.playback.network import SELECTIONS, Playback
 
 D = 6
 EVERY_LENGTHS = pytest.mark.parametrize("lengths", [None, torch.zeros(0, dtype=torch.long)], ids=["none", "empty"])

@@ -8,13 +8,13 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from audioattn_lib.attention.patterns import Dense, RowGroups, TwoBranches
-from audioattn_lib.attention.record import FrameClock
-from audioattn_lib.errors import ConfigError
+from audioattn_lib.attention.patterns.names import Dense, RowGroups, TwoBranches
+from audioattn_lib.attention.record.record import FrameClock
+from audioattn_lib.core.errors import ConfigError
 from audioattn_lib.models.frequency_transformer import FrequencyTransformer
-from audioattn_lib.models.mid_level_split import MidLevelSplit
+from audioattn_lib.models.layers.mid_level_split import MidLevelSplit
+from audioattn_lib.models.layers.transformer import ARCHITECTURES, PRESETS, Shape
 from audioattn_lib.models.pretrained import load_pretrained
-from audioattn_lib.models.transformer_layers import ARCHITECTURES, PRESETS, Shape
 from audioattn_lib.models.weights import read_weights
 
 SHAPE = Shape(12, 2, 2, (8, 8), (5, 5))

@@ -3,21 +3,21 @@
 import pytest
 import torch
 
-from audioattn_lib.attention.clustering import normalise, share_out
-from audioattn_lib.attention.heads import MultiHeadAttention
-from audioattn_lib.attention.multi_head_pooling import DoubleMultiHeadPooling, MultiHeadPooling
-from audioattn_lib.attention.pooling import DiscreteAttention, MeanAttention
-from audioattn_lib.attention.record import FrameClock
-from audioattn_lib.attention.scores import AdditiveScorer
-from audioattn_lib.attention.segments import read_saliency, select_runs, select_windows
-from audioattn_lib.attention.slots import SlotAttention
-from audioattn_lib.models.layers import MaskedBatchNorm1d, masked_mean, subtract_mean
+from audioattn_lib.attention.pooling.clustering import normalise, share_out
+from audioattn_lib.attention.pooling.frames import DiscreteAttention, MeanAttention
+from audioattn_lib.attention.pooling.heads import MultiHeadAttention
+from audioattn_lib.attention.pooling.multi_head import DoubleMultiHeadPooling, MultiHeadPooling
+from audioattn_lib.attention.pooling.scores import AdditiveScorer
+from audioattn_lib.attention.pooling.segments import read_saliency, select_runs, select_windows
+from audioattn_lib.attention.pooling.slots import SlotAttention
+from audioattn_lib.attention.record.record import FrameClock
+from audioattn_lib.models.layers.common import MaskedBatchNorm1d, masked_mean, subtract_mean
 from audioattn_lib.models.margin import CosineClassifier, additive_margin, angular_margin
-from audioattn_lib.models.multi_task import Tasks, multi_task_loss
-from audioattn_lib.models.playback import Heard, confidence
-from audioattn_lib.models.playback_layers import PlaybackDecoder, fourier_positions
-from audioattn_lib.models.playback_losses import playback_loss
-from audioattn_lib.models.playback_published import PublishedDecoder, PublishedSlots
+from audioattn_lib.models.playback.layers import PlaybackDecoder, fourier_positions
+from audioattn_lib.models.playback.losses import playback_loss
+from audioattn_lib.models.playback.multi_task import Tasks, multi_task_loss
+from audioattn_lib.models.playback.network import Heard, confidence
+from audioattn_lib.models.playback.published import PublishedDecoder, PublishedSlots
 
 CLOCK = FrameClock()
 LENGTHS = torch.tensor([3, 2])

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from audioattn_lib.errors import ConfigError
-from audioattn_lib.models.layers import MaskedBatchNorm1d, frame_mask, masked_mean, subtract_mean
-from audioattn_lib.models.tdnn import FrameLayers, Res2NetBlock, SERes2NetBlock, SqueezeExcitation, TDNNBlock
+from audioattn_lib.core.errors import ConfigError
+from audioattn_lib.models.backbones.tdnn import FrameLayers, Res2NetBlock, SERes2NetBlock, SqueezeExcitation, TDNNBlock
+from audioattn_lib.models.layers.common import MaskedBatchNorm1d, frame_mask, masked_mean, subtract_mean
 
 
 def batch(channels=4, lengths=(9, 1, 5), filling=0.0):

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from audioattn_lib.audio.multi_resolution import MultiResolutionLogMel
-from audioattn_lib.errors import ConfigError
-from audioattn_lib.models.mvit import MVIT_PRESETS, MViT, MViTShape
-from audioattn_lib.models.playback import Playback
-from audioattn_lib.models.playback_layers import PlaybackDecoder
+from audioattn_lib.core.errors import ConfigError
+from audioattn_lib.models.backbones.mvit import MVIT_PRESETS, MViT, MViTShape
+from audioattn_lib.models.playback.layers import PlaybackDecoder
+from audioattn_lib.models.playback.network import Playback
 
 SMALL = MViTShape(4, (1, 3), 0.5, features=8, heads=2)
 

@@ -5,12 +5,12 @@ import math
 import pytest
 import torch
 
-from audioattn_lib.attention.record import AttentionRecord
+from audioattn_lib.attention.record.record import AttentionRecord
 from audioattn_lib.audio.multi_resolution import MultiResolutionLogMel
-from audioattn_lib.errors import ConfigError
-from audioattn_lib.models.playback import SELECTIONS, Playback, confidence
-from audioattn_lib.models.playback_layers import FUSIONS, LOCATIONS, PlaybackDecoder, SmallEncoder, fourier_positions
-from audioattn_lib.models.vgg import VGG
+from audioattn_lib.core.errors import ConfigError
+from audioattn_lib.models.backbones.vgg import VGG
+from audioattn_lib.models.playback.layers import FUSIONS, LOCATIONS, PlaybackDecoder, SmallEncoder, fourier_positions
+from audioattn_lib.models.playback.network import SELECTIONS, Playback, confidence
 
 RATE = 16_000
 CHOOSING = [name for name in SELECTIONS if name != "given"]

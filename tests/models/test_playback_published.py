@@ -7,10 +7,10 @@ import torch
 from torch.nn import functional as F
 
 from audioattn_lib.audio.multi_resolution import MultiResolutionLogMel
-from audioattn_lib.errors import ConfigError
-from audioattn_lib.models.playback import Playback
-from audioattn_lib.models.playback_layers import PlaybackDecoder, SmallEncoder
-from audioattn_lib.models.playback_published import PublishedDecoder, PublishedSlots
+from audioattn_lib.core.errors import ConfigError
+from audioattn_lib.models.playback.layers import PlaybackDecoder, SmallEncoder
+from audioattn_lib.models.playback.network import Playback
+from audioattn_lib.models.playback.published import PublishedDecoder, PublishedSlots
 from audioattn_lib.models.weights import load_weights
 
 SMALL = {"n_latents": 5, "width": 8, "heads": 2, "head_width": 3, "self_layers": 1}

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from audioattn_lib.attention.maps import Entmax15, Sparsemax, softmax, sparsemax
-from audioattn_lib.errors import ConfigError
-from audioattn_lib.models.recurrence import ParallelLayer, ReusedMatrix, reverse_frames, shift_frames
+from audioattn_lib.attention.maps.entmax import Entmax15, Sparsemax, softmax, sparsemax
+from audioattn_lib.core.errors import ConfigError
+from audioattn_lib.models.layers.recurrence import ParallelLayer, ReusedMatrix, reverse_frames, shift_frames
 from audioattn_lib.models.seq2seq import NETWORKS, Seq2SeqAutoencoder, reconstruction_loss
 
 BANDS, UNITS = 6, 8

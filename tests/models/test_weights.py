@@ -5,8 +5,8 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from audioattn_lib.errors import ConfigError
-from audioattn_lib.models.mvit import MViT, MViTShape
+from audioattn_lib.core.errors import ConfigError
+from audioattn_lib.models.backbones.mvit import MViT, MViTShape
 from audioattn_lib.models.weights import Mismatch, load_weights, read_weights, transfer_weights, without_prefix
 
 

@@ -5,9 +5,9 @@ import sys
 
 import pytest
 
-from audioattn_lib.batch.execution import runs_shown_in
-from audioattn_lib.batch.notebooks import Notebook
-from audioattn_lib.batch.strict_yaml import read_yaml
+from audioattn_lib.automation.execution import runs_shown_in
+from audioattn_lib.automation.notebooks import Notebook
+from audioattn_lib.automation.strict_yaml import read_yaml
 from audioattn_lib.experiments import EXPERIMENTS
 
 pytestmark = [pytest.mark.notebook, pytest.mark.slow]

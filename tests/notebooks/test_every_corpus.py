@@ -6,9 +6,9 @@ import pytest
 from in_process import run_cells
 from layouts import LAYOUTS
 
-from audioattn_lib.batch.strict_yaml import read_yaml
+from audioattn_lib.automation.strict_yaml import read_yaml
+from audioattn_lib.core.errors import AudioAttnError
 from audioattn_lib.data.splits import fold_names
-from audioattn_lib.errors import AudioAttnError
 from audioattn_lib.experiments import EXPERIMENTS
 
 CHAPTERS = {

@@ -18,10 +18,10 @@ from typing import Any
 import click
 import pytest
 
-from audioattn_lib.batch.notebooks import Notebook
+from audioattn_lib.automation.notebooks import Notebook
 from audioattn_lib.cli import audioattn
+from audioattn_lib.core.errors import ConfigError
 from audioattn_lib.data import corpora
-from audioattn_lib.errors import ConfigError
 from audioattn_lib.experiments import EXPERIMENTS
 
 pytestmark = pytest.mark.parity

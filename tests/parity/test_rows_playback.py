@@ -188,7 +188,7 @@ def test_several_processes(program, tmp_path):
     "5.10", "`ENCODER.*`: MViTv2 T, S and B; `DECODER.*`, `FUSION`, `FUSION_LOC`", "`--size`, `--fusion`, `--location`"
 )
 def test_networks(program):
-    from audioattn_lib.models.mvit import MViT
+    from audioattn_lib.models.backbones.mvit import MViT
 
     # with a classifier of 309 classes: 50.8 and 34.2 million
     counts = {"B": 50.8e6, "S": 34.2e6}

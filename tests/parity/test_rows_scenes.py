@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 from parity_rows import row
 
-from audioattn_lib.attention.patterns import PATTERNS
+from audioattn_lib.attention.patterns.names import PATTERNS
 
 SCENES = "scenes_and_instruments"
 SIZES = ("--sample-rate", 8000, "--n-mels", 32, "--hop", 0.04)
@@ -80,7 +80,7 @@ NAMED = {
 
 @row("4.05", "`print_named_configs`; `passt_s_20sec` and the other architectures, `mini_train`", "`--preset NAME`", 13)
 def test_named_configurations(program):
-    from audioattn_lib.models.transformer_layers import ARCHITECTURES
+    from audioattn_lib.models.layers.transformer import ARCHITECTURES
 
     text = " ".join(program("train", SCENES, "--help").output.split())
     for name, (architecture, frames) in NAMED.items():

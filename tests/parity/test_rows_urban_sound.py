@@ -13,8 +13,8 @@ from layouts import URBAN_FORMATS
 from parity_rows import row
 from PIL import Image
 
-from audioattn_lib.attention.variants import VARIANTS
-from audioattn_lib.batch.grid import Grid
+from audioattn_lib.attention.pooling.registry import VARIANTS
+from audioattn_lib.automation.grid import Grid
 
 FEW = ("--train-folds", "4,5", "--valid-folds", "6", "--test-folds", "3")
 """A few folds of ten, whose clips are short, for what does not depend on how many there are."""

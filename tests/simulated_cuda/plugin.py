@@ -216,7 +216,7 @@ def move(module: nn.Module, change: Callable[[Tensor], Tensor], recurse: bool = 
 
 def pytest_configure(config: Any) -> None:
     """Put the device in place, for good: this process has no other use."""
-    from audioattn_lib.attention.pattern_kernels import AttentionPlan
+    from audioattn_lib.attention.patterns.kernels import AttentionPlan
 
     sys.modules["adasplash"] = None  # type: ignore[assignment]
     answers = {

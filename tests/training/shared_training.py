@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from audioattn_lib.data.loading import Batch, BatchLoader, Share
-from audioattn_lib.errors import RunError
-from audioattn_lib.experiments.directories import make_once
-from audioattn_lib.models.layers import MaskedBatchNorm1d, frame_mask, masked_mean
+from audioattn_lib.core.errors import RunError
+from audioattn_lib.data.loading.batches import Batch, BatchLoader, Share
+from audioattn_lib.experiments.common.runs import make_once
+from audioattn_lib.models.layers.common import MaskedBatchNorm1d, frame_mask, masked_mean
 from audioattn_lib.training.averaging import AveragedModel
 from audioattn_lib.training.distributed import SharedStep, join_processes, leave_to_main
 from audioattn_lib.training.loop import fit, select_device

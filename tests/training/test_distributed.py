@@ -13,9 +13,9 @@ from click.testing import CliRunner
 from safetensors.torch import load_file
 from shared_training import CASES, train, train_killed
 
-from audioattn_lib.batch.processes import Place, find_place
 from audioattn_lib.cli import audioattn
-from audioattn_lib.errors import ConfigError
+from audioattn_lib.core.errors import ConfigError
+from audioattn_lib.core.ranks import Place, find_place
 from audioattn_lib.training.loop import select_device
 from audioattn_lib.training.run_directory import Run
 

@@ -10,7 +10,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import nn
 
-from audioattn_lib.errors import ConfigError, RunError
+from audioattn_lib.core.errors import ConfigError, RunError
 from audioattn_lib.training import checkpoint
 from audioattn_lib.training.checkpoint import load_weights, save_best
 from audioattn_lib.training.loop import fit, select_device

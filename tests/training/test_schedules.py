@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.optim.lr_scheduler import ConstantLR, CosineAnnealingLR, LinearLR, LRScheduler, OneCycleLR, SequentialLR
 
-from audioattn_lib.errors import ConfigError
+from audioattn_lib.core.errors import ConfigError
 from audioattn_lib.training.schedules import (
     SCHEDULES,
     Constant,

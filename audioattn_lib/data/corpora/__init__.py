@@ -18,14 +18,13 @@ from typing import Any
 
 import pandas as pd
 
-from ...errors import ConfigError, ManifestError
+from audioattn_lib.core.errors import ConfigError, ManifestError
+
 from ..manifest import Manifest
 from . import (
     accents,
-    audioset,
     city,
     common_voice,
-    epic_kitchens,
     esc,
     folder,
     label_lists,
@@ -35,11 +34,11 @@ from . import (
     sleepiness,
     tau_urban,
     urbansound8k,
-    vggsound,
     voices,
     voxceleb,
 )
 from ._incomplete import name_missing
+from .video import audioset, epic_kitchens, vggsound
 
 __all__ = ["DATA_VARIABLE", "LAYOUTS", "SYNTHETIC", "Layout", "available", "load"]
 

@@ -10,7 +10,7 @@ import shlex
 from collections.abc import Callable
 from pathlib import Path
 
-from ._video_lists import header_of, list_folders
+from .video._lists import header_of, list_folders
 
 __all__ = ["name_missing", "unconverted_lists"]
 

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ...errors import ConfigError, ManifestError
+from audioattn_lib.core.errors import ConfigError, ManifestError
+
 from ..manifest import Manifest, read_table
 
 __all__ = ["load", "matches"]

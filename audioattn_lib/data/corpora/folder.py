@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from audioattn_lib.core.errors import ManifestError
+
 from ...audio.io import EXTENSIONS
-from ...errors import ManifestError
 from ..manifest import UNKNOWN, Manifest, read_table
 from . import sleepiness
 

@@ -16,7 +16,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from ...errors import ConfigError, ManifestError
+from audioattn_lib.core.errors import ConfigError, ManifestError
+
 from ..manifest import Manifest
 
 __all__ = ["SOURCES", "load", "matches"]

@@ -15,7 +15,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ...errors import ManifestError
+from audioattn_lib.core.errors import ManifestError
+
 from ..manifest import UNKNOWN, Manifest, parse_number, read_table
 
 __all__ = ["LABEL_RANGE", "is_named", "load", "matches", "read_labels"]

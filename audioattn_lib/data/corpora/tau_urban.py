@@ -16,7 +16,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from ...errors import ManifestError
+from audioattn_lib.core.errors import ManifestError
+
 from ..manifest import Manifest
 
 __all__ = ["load", "matches"]

@@ -13,7 +13,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ...errors import ManifestError
+from audioattn_lib.core.errors import ManifestError
+
 from ..manifest import Manifest, read_table
 
 __all__ = ["load", "matches"]

@@ -16,8 +16,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from audioattn_lib.core.errors import ManifestError
+
 from ...audio.io import EXTENSIONS
-from ...errors import ManifestError
 from ..lists import read_voxceleb_trials
 from ..manifest import Manifest
 

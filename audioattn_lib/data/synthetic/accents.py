@@ -25,8 +25,9 @@ from types import MappingProxyType
 import numpy as np
 from numpy.random import Generator
 
-from ...declarations import check_declared
-from ...errors import ConfigError
+from audioattn_lib.core.declarations import check_declared
+from audioattn_lib.core.errors import ConfigError
+
 from .acoustics import Sound
 from .corpus import make_once, parse_options, random_numbers, require_range, require_whole, write_clips
 from .speech import NEUTRAL, VOWELS, Delivery, Utterance, Voice, draw_voice, say

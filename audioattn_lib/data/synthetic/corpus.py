@@ -19,11 +19,12 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.random import Generator
 
-from ...audio import io
-from ...batch.key import key, source_hash
-from ...declarations import shorten
-from ...errors import ConfigError
-from ...files import owner, sync, write_whole
+from audioattn_lib.audio import io
+from audioattn_lib.automation.key import key, source_hash
+from audioattn_lib.core.declarations import shorten
+from audioattn_lib.core.errors import ConfigError
+from audioattn_lib.core.files import owner, sync, write_whole
+
 from ..files import cache_directory, exclusive, explain_storage
 from ..progress import progress_bar
 from .acoustics import RATE, Sound

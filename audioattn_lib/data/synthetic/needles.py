@@ -46,8 +46,9 @@ from pathlib import Path
 import numpy as np
 from numpy.random import Generator
 
-from ...declarations import check_declared
-from ...errors import ConfigError
+from audioattn_lib.core.declarations import check_declared
+from audioattn_lib.core.errors import ConfigError
+
 from .acoustics import RATE, Sound, a_weighted_level, fade, oscillate, samples
 from .backgrounds import BACKGROUNDS, record_background
 from .corpus import event_columns, make_once, parse_options, random_numbers, require_range, require_whole, write_clips

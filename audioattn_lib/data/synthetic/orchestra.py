@@ -20,8 +20,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ...declarations import check_declared
-from ...errors import ConfigError
+from audioattn_lib.core.declarations import check_declared
+from audioattn_lib.core.errors import ConfigError
+
 from .acoustics import Sound, samples
 from .corpus import join, make_once, parse_options, random_numbers, require_whole, write_clips
 from .instruments import FAMILIES, Device

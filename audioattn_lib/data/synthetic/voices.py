@@ -31,8 +31,9 @@ from pathlib import Path
 import numpy as np
 from numpy.random import Generator
 
-from ...declarations import check_declared
-from ...errors import ConfigError
+from audioattn_lib.core.declarations import check_declared
+from audioattn_lib.core.errors import ConfigError
+
 from .acoustics import RATE, Sound
 from .corpus import join, make_once, parse_options, random_numbers, require_range, require_whole, write_clips
 from .speech import Delivery, Utterance, Voice, draw_voice, say

@@ -1,0 +1,1 @@
+"""Beta-Gaussian densities, their mixtures and losses."""

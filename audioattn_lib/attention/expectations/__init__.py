@@ -1,0 +1,1 @@
+"""Expectations of basis functions and of values under densities."""

@@ -1,0 +1,1 @@
+"""Patterns of attention between patches, and their kernels."""

@@ -1,0 +1,1 @@
+"""Attention modules, from frames to one vector a clip."""

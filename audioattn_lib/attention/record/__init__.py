@@ -1,0 +1,1 @@
+"""Record of what was attended to, in seconds and hertz."""

@@ -1,0 +1,344 @@
+"""Identity of a run: one hash of everything its result depends on.
+
+Same key, nothing is recomputed; anything changed, it is. A key is made of
+parts that the caller names: a configuration, :func:`source_hash` of the code
+that was run, :func:`dependency_hash` of what it stands on, a hash of the data.
+
+The source of a run is found by reading, never by importing: the modules that
+its module imports, and those that they import, as far as they lie inside this
+package. So an edit in a module that an experiment does not use leaves the
+experiment's key alone. An import whose name is computed at run time cannot be
+seen; register such modules by a plain import inside the function that needs
+them.
+
+Book page: architecture.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import enum
+import hashlib
+import json
+import platform
+import re
+from collections.abc import Iterator, Mapping, Sequence, Set
+from functools import lru_cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Final
+
+from audioattn_lib.core.errors import ConfigError
+
+__all__ = ["dependency_hash", "file_hash", "has_module", "imported_names", "key", "library_closure", "source_hash"]
+
+_PACKAGE: Final = Path(__file__).resolve().parents[1]
+_KEY_LENGTH: Final = 16
+
+
+def key(parts: Mapping[str, object]) -> str:
+    """Hash named parts to 16 hexadecimal digits.
+
+    Parameters
+    ----------
+    parts
+        What the result depends on, by name. Values may be nested: text,
+        numbers, booleans, ``None``, paths, enumerations, dataclasses,
+        mappings with text as keys, lists, tuples and sets. The order of
+        mappings and sets does not matter, that of lists does; ``1``, ``1.0``
+        and ``True`` differ.
+
+    Returns
+    -------
+    str
+        The first 16 hexadecimal digits (64 bits) of the SHA-256 of the parts
+        in canonical JSON.
+
+    Raises
+    ------
+    TypeError
+        If a value is of another kind; the message names where it stands.
+
+    Notes
+    -----
+    Book page: architecture.
+
+    Examples
+    --------
+    >>> key({"seed": 1, "folds": [1, 2]}) == key({"folds": (1, 2), "seed": 1})
+    True
+    """
+    return _digest(_canonical(parts, "parts"))[:_KEY_LENGTH]
+
+
+def file_hash(path: str | Path) -> str:
+    """SHA-256 of the bytes of a file, 64 hexadecimal digits.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such file, or it cannot be read.
+
+    Notes
+    -----
+    Book page: architecture.
+    """
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}); name an existing file") from None
+
+
+def source_hash(*modules: str, text: bool = False) -> str:
+    """Hash of the source of modules and of everything in this package that they import.
+
+    Parameters
+    ----------
+    modules
+        Names such as ``"audioattn_lib.experiments.urban_sound"``.
+    text
+        False: comments, docstrings and layout do not count, since they change
+        no result. True: every character counts, for pages that may show the
+        source.
+
+    Returns
+    -------
+    str
+        64 hexadecimal digits. Files that are no Python beside the modules
+        (scripts and styles of the players) count too.
+
+    Raises
+    ------
+    ConfigError
+        If a module is not part of this package.
+
+    Notes
+    -----
+    Book page: architecture.
+    """
+    files = library_closure(*modules)
+    return _digest({name: _module_digest(path, text) for name, path in files.items()})
+
+
+def library_closure(*modules: str, package: Path | None = None) -> dict[str, Path]:
+    """Files of this package that importing ``modules`` may load, by their path inside the package.
+
+    Found from the syntax alone: also imports inside functions, relative
+    imports, and the ``__init__`` of every package on the way.
+
+    Parameters
+    ----------
+    modules
+        Names of modules inside the package.
+    package
+        Folder of the package; this one when it is not given.
+
+    Raises
+    ------
+    ConfigError
+        If a module is not part of the package.
+
+    Notes
+    -----
+    Book page: architecture.
+    """
+    folder = _PACKAGE if package is None else package
+    found: dict[str, Path] = {}
+    waiting = list(modules)
+    for name in modules:
+        if _module_file(name, folder) is None:
+            raise ConfigError(f"{name}: no such module in {folder.name}; give a dotted name of one of its modules")
+    seen: set[str] = set()
+    while waiting:
+        name = waiting.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        path = _module_file(name, folder)
+        if path is None:  # `from module import function`
+            continue
+        found[path.relative_to(folder).as_posix()] = path
+        if path.name == "__init__.py":
+            found |= {file.relative_to(folder).as_posix(): file for file in _resources(path.parent)}
+        waiting.extend(_imports(path, name))
+        if "." in name:
+            waiting.append(name.rpartition(".")[0])
+    return dict(sorted(found.items()))
+
+
+def has_module(name: str) -> bool:
+    """Whether this package has a module of that dotted name.
+
+    Notes
+    -----
+    Book page: architecture.
+    """
+    return _module_file(name, _PACKAGE) is not None
+
+
+@lru_cache
+def dependency_hash() -> str:
+    """Hash of the versions of Python and of the packages that the library declares, as they are installed.
+
+    Raises
+    ------
+    ConfigError
+        If the library is not installed.
+
+    Notes
+    -----
+    Only what ``pyproject.toml`` declares for every use counts; the tools of
+    the extras (JupyterLab, Dask, pytest) change no result. Versions tell a
+    CPU build from a CUDA build where the package does.
+
+    Book page: architecture.
+    """
+    try:
+        declared = metadata.requires("audioattn") or []
+    except metadata.PackageNotFoundError:
+        raise ConfigError("audioattn is not installed; run `pip install -e .` in its folder") from None
+    versions = {"python": ".".join(platform.python_version_tuple()[:2])}
+    for requirement in declared:
+        if "extra ==" in requirement:
+            continue
+        name = re.split(r"[^A-Za-z0-9._-]", requirement, maxsplit=1)[0]
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            versions[name] = "absent"
+    return _digest(versions)
+
+
+def _digest(value: object) -> str:
+    canonical = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def _canonical(value: object, where: str) -> Any:
+    """The value as JSON knows it, or a ``TypeError`` that says where it is not."""
+    if isinstance(value, enum.Enum):
+        return _canonical(value.value, where)
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, Path):
+        return value.as_posix()
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+        return _canonical(fields, where)
+    if isinstance(value, Mapping):
+        wrong = next((name for name in value if not isinstance(name, str)), None)
+        if wrong is not None:
+            raise TypeError(f"{where} has the key {wrong!r}; keys are text")
+        return {name: _canonical(item, f"{where}.{name}") for name, item in value.items()}
+    if isinstance(value, Set):
+        return sorted((_canonical(item, where) for item in value), key=_digest)
+    if isinstance(value, Sequence) and not isinstance(value, (bytes, bytearray)):
+        return [_canonical(item, f"{where}[{i}]") for i, item in enumerate(value)]
+    if hasattr(value, "item") and getattr(value, "ndim", None) == 0:  # scalars of NumPy
+        return _canonical(value.item(), where)
+    raise TypeError(
+        f"{where} is a {type(value).__name__}; a key is made of text, numbers, None, paths, dataclasses, "
+        f"mappings, lists and sets. Hash it yourself and give the hash"
+    )
+
+
+def _module_file(name: str, folder: Path) -> Path | None:
+    first, *rest = name.split(".")
+    if first != folder.name:
+        return None
+    path = folder.joinpath(*rest)
+    for candidate in (path / "__init__.py", path.with_suffix(".py")):
+        if candidate.is_file():
+            return candidate
+    return None
+
+
+def _resources(folder: Path) -> Iterator[Path]:
+    """Files of a package that are no modules, without those of the packages inside it."""
+    for path in folder.iterdir():
+        if path.is_dir():
+            if path.name != "__pycache__" and not (path / "__init__.py").exists():
+                yield from _resources(path)
+        elif path.suffix not in {".py", ".pyc"}:
+            yield path
+
+
+def _imports(path: Path, name: str) -> list[str]:
+    """Dotted names that a module may import, wherever in it the import stands."""
+    state = path.stat()
+    return _imports_of_state(path, name, state.st_mtime_ns, state.st_size)
+
+
+@lru_cache(maxsize=4096)
+def _imports_of_state(path: Path, name: str, modified: int, size: int) -> list[str]:
+    """Imports of a source file; ``modified`` and ``size`` make an edited file another entry of the cache."""
+    return imported_names(_syntax(path), name if path.name == "__init__.py" else name.rpartition(".")[0])
+
+
+def imported_names(tree: ast.AST, package: str = "") -> list[str]:
+    """Dotted names that code may import, wherever in it the import stands.
+
+    Parameters
+    ----------
+    tree
+        Syntax of the code.
+    package
+        Dotted name that relative imports start from.
+
+    Returns
+    -------
+    list of str
+        Modules, and for ``from module import name`` also ``module.name``,
+        which may be a module or not.
+
+    Notes
+    -----
+    Book page: architecture.
+    """
+    names: list[str] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            parts = package.split(".") if package else []
+            base = ".".join(parts[: len(parts) - node.level + 1]) if node.level else ""
+            source = ".".join(part for part in (base, node.module or "") if part)
+            names.append(source)
+            names += [f"{source}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Call) and _is_import_call(node):
+            names.append(node.args[0].value)  # type: ignore[attr-defined]
+    return names
+
+
+def _is_import_call(node: ast.Call) -> bool:
+    called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+    literal = bool(node.args) and isinstance(node.args[0], ast.Constant) and isinstance(node.args[0].value, str)
+    return called in {"import_module", "__import__"} and literal
+
+
+def _syntax(path: Path) -> ast.Module:
+    try:
+        return ast.parse(path.read_bytes(), filename=str(path))
+    except SyntaxError as error:
+        raise ConfigError(f"{path}:{error.lineno}: {error.msg}; mend the source first") from None
+
+
+@lru_cache(maxsize=4096)
+def _digest_of_state(path: Path, modified: int, size: int, text: bool) -> str:
+    """Digest of a source file; ``modified`` and ``size`` make an edited file another entry of the cache."""
+    if text or path.suffix != ".py":
+        return file_hash(path)
+    tree = _syntax(path)
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        documented = isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef))
+        if documented and isinstance(body, list) and ast.get_docstring(node, clean=False) is not None:  # type: ignore[arg-type]
+            del body[0]
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
+
+
+def _module_digest(path: Path, text: bool) -> str:
+    state = path.stat()
+    return _digest_of_state(path, state.st_mtime_ns, state.st_size, text)

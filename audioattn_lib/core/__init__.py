@@ -1,0 +1,1 @@
+"""Errors, ranks of processes and small helpers below all floors."""

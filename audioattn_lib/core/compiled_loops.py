@@ -1,0 +1,40 @@
+"""Loops that numba compiles once and finds again in the cache of the library."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from numba import njit
+from numba.core import config as numba_config
+
+from .cache import cache_directory
+
+__all__ = ["kept_on_disk"]
+
+_config: Any = numba_config
+
+
+def kept_on_disk(**options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """``njit`` with these options; what it compiles is kept in ``NUMBA_CACHE_DIR``, or in ``numba`` of the cache.
+
+    Left to itself, numba writes beside the source, into the installed package. Where neither folder can be written to,
+    nothing is kept.
+    """
+
+    def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+        given = _config.CACHE_DIR
+        folder = given or str(cache_directory() / "numba")
+        try:
+            Path(folder).mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=folder).close()
+            _config.CACHE_DIR = folder  # numba asks for it here and not again
+            return njit(cache=True, **options)(function)
+        except (OSError, RuntimeError):
+            return njit(**options)(function)
+        finally:
+            _config.CACHE_DIR = given
+
+    return compiled

@@ -1,0 +1,74 @@
+"""Which of the processes that torchrun started this one is, told by the environment alone.
+
+How they talk is the business of :mod:`audioattn_lib.training.distributed`.
+
+Book page: ``batch``.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Final
+
+from audioattn_lib.core.errors import ConfigError
+
+__all__ = ["Place", "find_place", "is_main_process"]
+
+_VARIABLES: Final = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Place of a process among those that work together.
+
+    Parameters
+    ----------
+    rank
+        Its number, from 0; 0 is the main process.
+    count
+        How many there are, on all machines.
+    local_rank
+        Its number on its machine, from 0; that of its CUDA device.
+    """
+
+    rank: int = 0
+    count: int = 1
+    local_rank: int = 0
+
+    @property
+    def is_main(self) -> bool:
+        """True in the one process that evaluates, writes and prints."""
+        return self.rank == 0
+
+
+def find_place() -> Place:
+    """Place of this process among those that torchrun started; without torchrun it is alone.
+
+    Raises
+    ------
+    ConfigError
+        When the environment speaks of several processes and a variable is missing or no number.
+
+    Notes
+    -----
+    Book page: ``batch``.
+    """
+    if os.environ.get("WORLD_SIZE", "") in ("", "1"):
+        return Place()
+    given = {name: os.environ.get(name, "") for name in _VARIABLES}
+    missing = [name for name, value in given.items() if not value]
+    advice = "start the program with torchrun, which sets them all, or unset WORLD_SIZE"
+    if missing:
+        names = f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'}"
+        raise ConfigError(f"WORLD_SIZE is {given['WORLD_SIZE']}, but {names} missing from the environment; {advice}")
+    numbers = [given[name] for name in _VARIABLES[:3]]
+    if not all(number.isdigit() for number in numbers) or int(given["RANK"]) >= int(given["WORLD_SIZE"]):
+        text = ", ".join(f"{name} {given[name]}" for name in _VARIABLES[:3])
+        raise ConfigError(f"the environment has {text}; they must be whole numbers, RANK below WORLD_SIZE; {advice}")
+    return Place(*map(int, numbers))
+
+
+def is_main_process() -> bool:
+    """True without torchrun, and in the first of its processes: who prints, logs and shows progress."""
+    return find_place().is_main

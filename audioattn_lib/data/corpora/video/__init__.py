@@ -1,0 +1,1 @@
+"""Corpora of sounds of videos: AudioSet, VGG-Sound and EPIC-KITCHENS-100."""

@@ -1,0 +1,1 @@
+"""Feature store, batches, windows and waveforms."""

@@ -1,0 +1,246 @@
+"""Batches of stored features, in an order that depends on nothing but seed and epoch.
+
+A corpus that fits is moved to the device once and batches are cut out there;
+a larger one is read from the store one batch ahead, through pinned memory on
+CUDA. Both give the same batches.
+
+Book page: ``data``.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Protocol, Self
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from numpy.typing import NDArray
+from torch import Tensor
+
+from audioattn_lib.core.errors import ConfigError
+
+__all__ = ["Batch", "BatchLoader", "Share", "Store"]
+
+RESIDENT_BYTES = {"cuda": 4 << 30, "cpu": 1 << 30}
+"""Largest corpus, padded, that is kept whole on a device."""
+
+_PART = 256
+
+
+class Store(Protocol):
+    """Features of all clips of a corpus: a :class:`.store.FeatureStore`, or a :class:`.waveforms.WaveformStore`."""
+
+    n_features: int
+    n_frames: NDArray[np.int64]
+
+    def __len__(self) -> int: ...
+
+    def batch(self, indices: Any) -> tuple[Tensor, Tensor]:
+        """Features of several clips, padded with zeros, and how many frames each has."""
+
+
+@dataclass(frozen=True)
+class Share:
+    """Which clips of a whole batch one of several processes has.
+
+    Parameters
+    ----------
+    first, count
+        It has the clips from ``first`` to ``first + count``; counts of two processes differ by one at most.
+    whole
+        Clips of the whole batch. Where these are fewer than the processes, some have none: they are given the first
+        clip of the batch, and it counts nothing.
+    """
+
+    first: int
+    count: int
+    whole: int
+
+    @classmethod
+    def of(cls, whole: int, rank: int, processes: int) -> Share:
+        """The share of process ``rank`` out of ``processes``."""
+        count, more = divmod(whole, processes)
+        return cls(rank * count + min(rank, more), count + (rank < more), whole)
+
+    @property
+    def rows(self) -> slice:
+        """The clips of this share in a sequence of all clips of the batch."""
+        return slice(self.first, self.first + self.count) if self.count else slice(0, 1)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Clips to learn from together.
+
+    Parameters
+    ----------
+    features
+        Padded with zeros, on the device, shape ``(B, T, F)``.
+    lengths
+        Valid frames of each clip, on the device, shape ``(B,)``.
+    targets
+        On the device, shape ``(B, ...)``.
+    indices
+        Rows of the clips in the store, on the host, shape ``(B,)``.
+    share
+        Which clips of a whole batch these are; None where they are all of it.
+    """
+
+    features: Float[Tensor, "batch frames features"]
+    lengths: Int[Tensor, batch]
+    targets: Tensor
+    indices: Int[Tensor, batch]
+    share: Share | None = None
+
+    def __len__(self) -> int:
+        """Number of clips that count."""
+        return len(self.indices) if self.share is None else self.share.count
+
+
+class BatchLoader:
+    """Batches of chosen clips of a store.
+
+    Parameters
+    ----------
+    store
+        Features of the corpus.
+    targets
+        What to predict for every clip of the store, shape ``(len(store), ...)``.
+    indices
+        Clips to go through, at least one.
+    batch_size
+        Clips in a batch (the last may have fewer), at least 1.
+    shuffle
+        Another order in every epoch, a function of seed and number of the epoch only; False keeps that of ``indices``.
+    seed
+        Seed of the order.
+    device
+        Where batches are wanted.
+    resident
+        Keep the chosen clips whole on the device; None decides by their size.
+
+    Notes
+    -----
+    Book page: ``data``.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        targets: Tensor | NDArray[Any],
+        indices: Sequence[int] | NDArray[Any],
+        batch_size: int,
+        shuffle: bool = True,
+        seed: int = 0,
+        device: torch.device | str = "cpu",
+        *,
+        resident: bool | None = None,
+    ) -> None:
+        if batch_size < 1:
+            raise ConfigError(f"batch_size is {batch_size}; it must be at least 1")
+        if not len(indices):
+            raise ConfigError("there are no clips to go through; check fold and split")
+        if len(targets) != len(store):
+            raise ValueError(f"{len(targets)} targets for a store of {len(store)} clips")
+        self.store = store
+        self.targets = torch.as_tensor(targets)
+        self.indices = torch.as_tensor(np.asarray(indices, dtype=np.int64))
+        self.batch_size = batch_size
+        self.shuffle = shuffle
+        self.seed = seed
+        self.device = torch.device(device)
+        if resident is None:
+            frames = int(store.n_frames[self.indices.numpy()].max())
+            size = len(self.indices) * frames * store.n_features * 4
+            resident = size <= RESIDENT_BYTES.get(self.device.type, 0)
+        self._resident = self._move_all() if resident else None
+        self._place: tuple[int, int] | None = None
+
+    def __len__(self) -> int:
+        return -(-len(self.indices) // self.batch_size)
+
+    def order(self, number: int) -> Int[Tensor, clips]:
+        """Positions within ``indices`` in the order of an epoch."""
+        if not self.shuffle:
+            return torch.arange(len(self.indices))
+        seed = np.random.SeedSequence([self.seed, number]).generate_state(1, np.uint64)[0]
+        generator = torch.Generator().manual_seed(int(seed >> np.uint64(1)))
+        return torch.randperm(len(self.indices), generator=generator)
+
+    def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
+        """Batches of an epoch from batch ``start`` on; the same for the same seed and number.
+
+        Notes
+        -----
+        Book page: ``data``.
+        """
+        chunks = self.order(number).split(self.batch_size)[start:]
+        if self._place is None:
+            return self._batches(chunks)
+        shares = [Share.of(len(chunk), *self._place) for chunk in chunks]
+        batches = self._batches([chunk[share.rows] for chunk, share in zip(chunks, shares, strict=True)])
+        return (dataclasses.replace(batch, share=share) for batch, share in zip(batches, shares, strict=True))
+
+    def share(self, rank: int, count: int) -> Self:
+        """The same batches as one of ``count`` processes sees them: of each its share, see :class:`Share`.
+
+        Raises
+        ------
+        ConfigError
+            When a batch has fewer clips than there are processes.
+
+        Notes
+        -----
+        Book page: ``batch``.
+        """
+        if self.batch_size < count:
+            raise ConfigError(
+                f"batch_size is {self.batch_size} for {count} processes, which share every batch; make it at least "
+                f"{count}, or start fewer with torchrun --nproc-per-node"
+            )
+        other = copy.copy(self)
+        other._place = (rank, count)
+        return other
+
+    def _batches(self, chunks: Sequence[Tensor]) -> Iterator[Batch]:
+        return self._cut(chunks) if self._resident is not None else self._read(chunks)
+
+    def _move_all(self) -> tuple[Tensor, Tensor, Tensor]:
+        # A part at a time into one block: the corpus is never held twice.
+        rows = self.indices.numpy()
+        lengths = torch.from_numpy(self.store.n_frames[rows])
+        features = torch.zeros(len(rows), int(lengths.max()), self.store.n_features, device=self.device)
+        for first in range(0, len(rows), _PART):
+            part, _ = self.store.batch(rows[first : first + _PART])
+            features[first : first + len(part), : part.shape[1]] = part.to(self.device)
+        return features, lengths.to(self.device), self.targets[self.indices].to(self.device)
+
+    def _cut(self, chunks: Sequence[Tensor]) -> Iterator[Batch]:
+        assert self._resident is not None
+        features, lengths, targets = self._resident
+        for chunk in chunks:
+            indices = self.indices[chunk]
+            longest = int(self.store.n_frames[indices.numpy()].max())  # known on the host: no wait for the device
+            there = chunk.to(self.device)
+            yield Batch(features[there, :longest], lengths[there], targets[there], indices)
+
+    def _read(self, chunks: Sequence[Tensor]) -> Iterator[Batch]:
+        pinned = self.device.type == "cuda"
+
+        def read(chunk: Tensor) -> tuple[Tensor, ...]:
+            indices = self.indices[chunk]
+            parts = (*self.store.batch(indices), self.targets[indices])
+            return (*(part.pin_memory() if pinned else part for part in parts), indices)
+
+        with ThreadPoolExecutor(1) as pool:
+            ahead = [pool.submit(read, chunk) for chunk in chunks[:1]]
+            for position in range(len(chunks)):
+                features, lengths, targets, indices = ahead[0].result()
+                ahead = [pool.submit(read, chunk) for chunk in chunks[position + 1 : position + 2]]
+                moved = [part.to(self.device, non_blocking=pinned) for part in (features, lengths, targets)]
+                yield Batch(moved[0], moved[1], moved[2], indices)

@@ -1,0 +1,1 @@
+"""Tables of features and their file formats."""

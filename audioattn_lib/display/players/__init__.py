@@ -1,0 +1,1 @@
+"""Pictures with sound and a playhead."""

@@ -1,0 +1,265 @@
+"""A film strip of playbacks: what was heard again, at which hop, and what it changed in the prediction."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audioattn_lib.attention.record.record import FrameClock
+
+from ..assets import style_tag
+from ..describe import Events, KnownEvent, known_events
+from ..figure import Figure, render
+from ..page import page
+from ..plots.spectrogram import LANE, WIDTH, draw_events, draw_spectrogram, lanes
+from ..style import Theme
+from .sound import compress, data_uri, mono
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["FilmStrip", "Hearing", "film_strip"]
+
+_MOST = 3
+"""Parts that are drawn of a playback; all of them can be heard."""
+
+
+@dataclass(frozen=True)
+class Hearing:
+    """One stage: what was heard, how finely, and what was predicted after it.
+
+    Parameters
+    ----------
+    hop
+        Seconds from one frame to the next.
+    parts
+        Start and stop in seconds of what was heard, shape ``(parts, 2)``.
+    features
+        Of each part, shape ``(frames, bands)``.
+    probabilities
+        Of each class after this stage, in [0, 1], shape ``(classes,)``.
+    """
+
+    hop: float
+    parts: NDArray[np.floating[Any]]
+    features: Sequence[NDArray[np.floating[Any]]]
+    probabilities: NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True, repr=False)
+class FilmStrip:
+    """A film strip with its sounds as HTML; in a notebook it shows itself.
+
+    Parameters
+    ----------
+    figure
+        The picture.
+    sounds
+        The parts that were played back, as HTML without style sheet.
+    title
+        Text above.
+    """
+
+    figure: Figure
+    sounds: str = field(repr=False)
+    title: str = ""
+
+    def html(self) -> str:
+        """The film strip as a piece of HTML that needs nothing else."""
+        return f"{self.figure.html()}{style_tag('film_strip')}{self.sounds}"
+
+    def save(self, path: str | Path) -> Path:
+        """Write a page with only this film strip, which opens from a disk without a network, and return its path."""
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(page(self.html(), title=self.title or "Film strip"), encoding="utf-8")
+        return path
+
+    def _repr_html_(self) -> str:
+        return self.html()
+
+    def __repr__(self) -> str:
+        return f"Film strip: {self.figure.alt}"
+
+
+def film_strip(
+    samples: NDArray[Any],
+    sample_rate: int,
+    hearings: Sequence[Hearing],
+    classes: Sequence[str],
+    *,
+    labels: Sequence[str] = (),
+    frequencies: NDArray[Any] | None = None,
+    events: Events | None = None,
+    title: str = "",
+    caption: str = "",
+) -> FilmStrip:
+    """What a network that listens again heard of one clip, from top to bottom, with the sound of what it played back.
+
+    Parameters
+    ----------
+    samples, sample_rate
+        The clip, mono, shape ``(n,)``, and its rate in hertz.
+    hearings
+        First the whole clip as one part, then each playback; at least one.
+    classes
+        Names of the classes.
+    labels
+        Those that the clip has: they are written in the colour of events.
+    frequencies
+        Centre of each band in hertz, rising.
+    events
+        Known events in seconds, as brackets.
+    title, caption
+        Text above and below the picture.
+
+    Raises
+    ------
+    ValueError
+        When there are no hearings, or a shape does not fit; the message says which.
+
+    Notes
+    -----
+    Book page: ``playback``.
+    """
+    if not hearings:
+        raise ValueError("hearings is empty; give at least the first hearing of the whole clip")
+    for number, hearing in enumerate(hearings):
+        if np.shape(hearing.parts) != (len(hearing.features), 2):
+            raise ValueError(
+                f"hearing {number} has parts of shape {np.shape(hearing.parts)} and {len(hearing.features)} features; "
+                "give a start and a stop for each"
+            )
+        if np.shape(hearing.probabilities) != (len(classes),):
+            raise ValueError(
+                f"hearing {number} has {len(hearing.probabilities)} probabilities of {len(classes)} classes"
+            )
+    sound = mono(samples)
+    known = known_events(events)
+    duration = len(sound) / sample_rate
+
+    def draw(theme: Theme) -> Any:
+        from matplotlib.figure import Figure as MatplotlibFigure
+
+        head = LANE / 72 * lanes(known, duration)[1]
+        height = max(1.45, 0.2 * len(classes) + 0.65)
+        figure = MatplotlibFigure(figsize=(WIDTH, height * len(hearings) + head), layout="constrained")
+        ratios = [height + head, *[height] * (len(hearings) - 1)]
+        rows = figure.add_gridspec(len(hearings), 2, width_ratios=(4.4, 1), height_ratios=ratios)
+        for number, hearing in enumerate(hearings):
+            shown = min(max(len(hearing.features), 1), _MOST)
+            columns = rows[number, 0].subgridspec(1, shown)
+            for part in range(min(len(hearing.features), _MOST)):
+                ax = figure.add_subplot(columns[part])
+                start = float(hearing.parts[part][0])
+                clock = FrameClock(hearing.hop, start - hearing.hop / 2)
+                draw_spectrogram(ax, np.asarray(hearing.features[part]), clock, frequencies, theme)
+                if part:
+                    ax.set_yticks([])
+                    ax.set_ylabel("")
+                _mark(ax, number, hearings, known, theme)
+                if number == 0:
+                    ax.set_xlim(0, duration)
+                    draw_events(ax, known, theme)
+                    ax.set_title(_name(0, hearing), pad=7 + LANE * lanes(known, duration)[1])
+                elif part == 0:
+                    ax.set_title(_name(number, hearing))
+            if not hearing.features:
+                ax = figure.add_subplot(columns[0])
+                ax.set_axis_off()
+                ax.set_title(f"{_name(number, hearing)}: nothing was played")
+            before = hearings[number - 1].probabilities if number else None
+            ax = figure.add_subplot(rows[number, 1])
+            _bars(ax, hearing.probabilities, before, classes, labels, theme)
+            if number == 0:
+                ax.set_title("Probability", fontweight="normal")
+        figure.supxlabel("Time (s)", fontsize=8.5, color=theme.muted)
+        return figure
+
+    told = [f"{title}: " if title else "", f"{duration:.1f} s of sound, heard {len(hearings)} times. "]
+    told += [_sentence(number, hearing, classes) for number, hearing in enumerate(hearings)]
+    figure = render(draw, "".join(told).strip(), caption)
+    return FilmStrip(figure, _sounds(sound, sample_rate, hearings), title)
+
+
+def _name(number: int, hearing: Hearing) -> str:
+    what = "First hearing" if number == 0 else f"Playback {number}"
+    return f"{what}, every {1000 * hearing.hop:.3g} ms"
+
+
+def _mark(ax: Axes, number: int, hearings: Sequence[Hearing], known: Sequence[KnownEvent], theme: Theme) -> None:
+    """In the first hearing what is played next; in a playback where the events are."""
+    low, high = ax.get_ylim()
+    if number == 0 and len(hearings) > 1:
+        for start, stop in hearings[1].parts:
+            ax.axvspan(start, stop, color=theme.attention, alpha=0.22, lw=0)
+            ax.plot([start, stop], [low, low], color=theme.attention, lw=5, solid_capstyle="butt", clip_on=False)
+    elif number:
+        left, right = ax.get_xlim()
+        for event in known:
+            start, stop = max(event.onset, left), min(event.offset, right)
+            if stop > start:
+                ax.plot([start, stop], [high, high], color=theme.event, lw=4, solid_capstyle="butt", clip_on=False)
+        ax.set_xlim(left, right)
+    ax.set_ylim(low, high)
+
+
+def _bars(
+    ax: Axes,
+    probabilities: NDArray[Any],
+    before: NDArray[Any] | None,
+    classes: Sequence[str],
+    labels: Sequence[str],
+    theme: Theme,
+) -> None:
+    place = np.arange(len(classes))
+    colours = [theme.event if name in labels else theme.chance for name in classes]
+    ax.barh(place, probabilities, height=0.55, color=colours, alpha=0.85, lw=0)
+    if before is not None:
+        ax.plot(before, place, "|", color=theme.ink, ms=9, mew=1.4)
+    ax.set_xlim(0, 1)
+    ax.set_xticks([0, 1], ["0", "1"])
+    ax.set_yticks(place, [name.replace("_", " ") for name in classes], fontsize=7)
+    for tick, name in zip(ax.get_yticklabels(), classes, strict=True):
+        tick.set_color(theme.event if name in labels else theme.muted)
+    ax.set_ylim(len(classes) - 0.4, -0.6)
+    ax.yaxis.tick_right()
+    ax.tick_params(right=False)
+    ax.spines[["left"]].set_visible(True)
+
+
+def _sentence(number: int, hearing: Hearing, classes: Sequence[str]) -> str:
+    where = ", ".join(f"{start:.2f} to {stop:.2f} s" for start, stop in hearing.parts)
+    likely = ", ".join(
+        f"{name.replace('_', ' ')} {value:.2f}" for name, value in zip(classes, hearing.probabilities, strict=True)
+    )
+    return f"{_name(number, hearing)}{f' ({where})' if number else ''}: {likely}. "
+
+
+def _sounds(sound: NDArray[np.float32], sample_rate: int, hearings: Sequence[Hearing]) -> str:
+    """A card for each part, which plays it; a part that several playbacks heard has one."""
+    heard: dict[tuple[float, float], list[int]] = {}
+    for number, hearing in enumerate(hearings[1:], start=1):
+        for start, stop in np.asarray(hearing.parts, dtype=float).round(3):
+            heard.setdefault((float(start), float(stop)), []).append(number)
+    cards = []
+    for (start, stop), numbers in sorted(heard.items(), key=lambda item: (item[1][0], item[0])):
+        part = sound[round(start * sample_rate) : round(stop * sample_rate)]
+        if not len(part):
+            continue
+        which = f"Playback{'s' if len(numbers) > 1 else ''} {' and '.join(map(str, numbers))}"
+        name = html.escape(f"{which}, {start:.2f} to {stop:.2f} s", quote=True)
+        source = data_uri(compress(part, sample_rate), "audio/mpeg")
+        cards.append(
+            f'<div class="aa-part"><span>{name}</span>'
+            f'<audio controls preload="metadata" aria-label="{name}" src="{source}"></audio></div>'
+        )
+    if not cards:
+        return ""
+    return f'<div class="audioattn aa-parts mathjax_ignore">{"".join(cards)}</div>'

@@ -1,0 +1,364 @@
+"""A player that shows what attention hears: it needs no kernel, no network and no server.
+
+The sound is embedded once. The page's script multiplies it by the gain of the
+chosen mechanism, so "only what it attends to" and "the rest" are heard at their
+true level and add up to the sound. Without JavaScript the picture, its
+attention curve and a plain audio element remain.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audioattn_lib.attention.record.record import AttentionRecord, FrameClock
+
+from ..assets import script_tag, style_tag
+from ..describe import Curve, Events, KnownEvent, curve, known_events, sentence, title_of, value_name
+from ..figure import themed_images
+from ..page import page
+from ..plots.spectrogram import checked, lanes, level_range, mel_ticks
+from ..style import THEMES
+from .sound import TAIL, compress, data_uri, gain, mono
+
+__all__ = ["Player", "player"]
+
+LOUDNESS = (
+    "The sound keeps its level in every mode. “Only attended” multiplies it by the attention divided by its peak, "
+    "a gain between 0 and 1; “The rest” by one minus that gain."
+)
+DENSITY_POINTS = 500  # of a curve
+SLIDER_POINTS = 120  # of each of very many
+CURVE_HEIGHT = 86.0  # of 100: the peak of a curve stays below the upper edge
+
+
+@dataclass(frozen=True, repr=False)
+class Player:
+    """A player as HTML.
+
+    In a notebook it shows itself; elsewhere use :meth:`html` or :meth:`save`.
+
+    Parameters
+    ----------
+    markup
+        The player without its style sheets and script.
+    title
+        Name of the sound, for the page that :meth:`save` writes.
+    alt
+        What there is to see, in words.
+    """
+
+    markup: str
+    title: str
+    alt: str
+
+    def html(self) -> str:
+        """The player as a piece of HTML that needs nothing else."""
+        return f"{style_tag('figure')}{style_tag('player')}{self.markup}{script_tag('player')}"
+
+    def save(self, path: str | Path) -> Path:
+        """Write a page with only this player, which opens from a disk without a network, and return its path."""
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(page(self.html(), title=self.title or "Player"), encoding="utf-8")
+        return path
+
+    def _repr_html_(self) -> str:
+        return self.html()
+
+    def __repr__(self) -> str:
+        return f"Player: {self.alt}"
+
+
+def player(
+    samples: NDArray[Any],
+    sample_rate: int,
+    *,
+    record: AttentionRecord | None = None,
+    records: Mapping[str, AttentionRecord] | None = None,
+    clip: int = 0,
+    features: NDArray[Any],
+    clock: FrameClock,
+    frequencies: NDArray[Any] | None = None,
+    events: Events | None = None,
+    sliders: Mapping[str, Sequence[object]] | None = None,
+    start: int = 0,
+    readings: Sequence[str] | None = None,
+    title: str = "",
+    caption: str = "",
+) -> Player:
+    """A sound with its spectrogram, a moving playhead, and the attention of one or several mechanisms.
+
+    Parameters
+    ----------
+    samples
+        Mono sound, shape ``(n,)``, in [-1, 1].
+    sample_rate
+        Samples a second, above 0.
+    record
+        What one mechanism looked at.
+    records
+        What several looked at, by the name to show; the listener switches between them. Give this or ``record``.
+    clip
+        Which clip of the records this sound is.
+    features
+        Features of this sound to draw as spectrogram, shape ``(frames, bands)``.
+    clock
+        Time of the frames of ``features``.
+    frequencies
+        Centre of each band in hertz, rising, shape ``(bands,)``.
+    events
+        Known events, in seconds.
+    sliders
+        Choose among the records with sliders instead of buttons: the values of each slider by what it changes, with
+        its unit. The records are every combination in order, the last slider changing fastest.
+    start
+        The record shown first, from 0.
+    readings
+        What to say of each record below the picture; its moments and support when not given.
+    title, caption
+        Text above and below the player.
+
+    Raises
+    ------
+    ValueError
+        When both ``record`` and ``records`` are given, the number of sliders' combinations or of readings is not that
+        of the records, a shape is wrong, or the sound is too long for a page.
+
+    Notes
+    -----
+    Book page: ``urban_sound``.
+    """
+    if record is not None and records is not None:
+        raise ValueError("record and records are both given; give record for one mechanism, records for several")
+    shown = dict(records or {})
+    if record is not None:
+        shown[title_of(record)] = record
+    sound = mono(samples)
+    duration = len(sound) / sample_rate
+    features, frequencies = checked(features, frequencies)
+    known = known_events(events)
+    ones = {name: each[clip] for name, each in shown.items()}
+    curves = [
+        curve(each, title=name, points=SLIDER_POINTS if sliders else DENSITY_POINTS) for name, each in ones.items()
+    ]
+    texts = [_reading(row) for row in curves] if readings is None else list(readings)
+    _check_choice(len(curves), sliders, start, len(texts))
+    alt = sentence((0.0, duration), frequencies, curves[start : start + 1] if sliders else curves, known)
+    alt = f"{title}: {alt}" if title else alt
+    settings = {
+        "duration": duration,
+        "tail": TAIL,
+        "start": start,
+        "sliders": [
+            {"label": label, "values": [value_name(value) for value in values]}
+            for label, values in (sliders or {}).items()
+        ],
+        "mechanisms": [_mechanism(name, each, text) for (name, each), text in zip(ones.items(), texts, strict=True)],
+    }
+    name = html.escape(title or "Sound", quote=True)
+    parts = [
+        f'<figure class="audioattn aa-player aa-waiting mathjax_ignore" aria-label="{name}" '
+        f'data-lm-suppress-shortcuts="true" data-player="{html.escape(json.dumps(settings), quote=True)}">',
+        f'<div class="aa-title">{html.escape(title)}</div>' if title else "",
+        '<div class="aa-stage">',
+        _events(known, duration),
+        _hertz(frequencies),
+        '<div class="aa-plot"><div class="aa-screen">',
+        _picture(features, clock, duration, alt),
+        "".join(
+            _layer(name, each, number, frequencies, duration, shown=number == start)
+            for number, (name, each) in enumerate(ones.items())
+        ),
+        _curves(curves, duration, start),
+        "</div></div>",
+        _seconds(duration),
+        "</div>",
+        f'<div class="aa-reading">{html.escape(texts[start])}</div>' if curves else "",
+        f'<audio controls preload="metadata" aria-label="{name}" '
+        f'src="{data_uri(compress(sound, sample_rate), "audio/mpeg")}"></audio>',
+        f"<figcaption>{html.escape(caption)}" if caption or curves else "",
+        f'<small class="aa-loudness">{LOUDNESS}</small>' if curves else "",
+        "</figcaption>" if caption or curves else "",
+        "</figure>",
+    ]
+    return Player("".join(parts), title, alt)
+
+
+def _check_choice(n_records: int, sliders: Mapping[str, Sequence[object]] | None, start: int, n_readings: int) -> None:
+    if sliders is not None:
+        combinations = math.prod(len(values) for values in sliders.values())
+        if not sliders or combinations != n_records:
+            raise ValueError(
+                f"sliders have {combinations} combinations of values for {n_records} records; "
+                "give one record for each combination, the last slider changing fastest"
+            )
+    if n_readings != n_records:
+        raise ValueError(f"{n_readings} readings for {n_records} records; give one for each")
+    if not 0 <= start < max(n_records, 1):
+        raise ValueError(f"start is {start}; it must be from 0 to {max(n_records, 1) - 1}")
+
+
+def _mechanism(name: str, record: AttentionRecord, reading: str) -> dict[str, object]:
+    levels = np.rint(gain(record) * 255).astype(np.uint8)
+    return {
+        "title": name,
+        "reading": reading,
+        "gain": base64.b64encode(levels.tobytes()).decode(),
+        "period": record.clock.period,
+        "start": record.clock.start,
+    }
+
+
+def _reading(row: Curve) -> str:
+    return f"{row.title}: {row.summary}"
+
+
+def _picture(features: NDArray[Any], clock: FrameClock, duration: float, alt: str) -> str:
+    low, high = level_range(features)
+    levels = np.clip((features.T[::-1] - low) / (high - low), 0, 1)
+    images = {theme.name: _webp(theme.spectrogram(levels)) for theme in THEMES}
+    edges = clock.edges(len(features))
+    return f'<div class="aa-picture" style="{_place(edges[0], edges[-1], duration)}">{themed_images(images, alt)}</div>'
+
+
+def _layer(
+    title: str, record: AttentionRecord, number: int, frequencies: NDArray[Any] | None, duration: float, *, shown: bool
+) -> str:
+    """Attention over time and frequency, averaged over layers and heads, to lay over the picture."""
+    if record.maps is None:
+        return ""
+    assert record.n_frames is not None
+    values = record.maps[0].mean(axis=(0, 1))[:, : int(record.n_frames[0])]
+    if record.frequencies is not None and frequencies is not None:
+        values = np.stack([np.interp(frequencies, record.frequencies, column) for column in values.T], axis=1)
+    share = values[::-1] / max(float(values.max()), 1e-12)
+    images = {theme.name: _webp(theme.overlay(share)) for theme in THEMES}
+    edges = record.clock.edges(values.shape[1])
+    hidden = "" if shown else " hidden"
+    row, column = np.unravel_index(int(share.argmax()), share.shape)
+    seconds = float(record.clock.centres(values.shape[1])[column])
+    alt = f"{title}: attention over time and frequency, strongest at {seconds:.2f} s"
+    if frequencies is not None and len(frequencies) == len(share):
+        alt += f" and {float(frequencies[::-1][row]):.0f} Hz"
+    return (
+        f'<div class="aa-picture aa-layer" data-mechanism="{number}"{hidden} '
+        f'style="{_place(edges[0], edges[-1], duration)}">{themed_images(images, alt)}</div>'
+    )
+
+
+def _webp(colours: NDArray[Any]) -> bytes:
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    image = Image.fromarray(np.rint(colours * 255).astype(np.uint8))
+    image.save(buffer, "WEBP", quality=80, alpha_quality=60, method=6, use_sharp_yuv=True)
+    return buffer.getvalue()
+
+
+def _curves(curves: Sequence[Curve], duration: float, start: int) -> str:
+    groups = []
+    for number, row in enumerate(curves):
+        bars = "".join(
+            f'<rect x="{_x(left, duration)}" y="96" width="{max(_x(right, duration) - _x(left, duration), 1):.1f}" '
+            'height="4"/>'
+            for left, right in row.support
+        )
+        mean = _x(row.mean, duration)
+        hidden = "" if number == start else " hidden"
+        groups.append(
+            f'<g data-mechanism="{number}"{hidden}><path class="aa-line" d="{_path(row, duration)}"/>'
+            f'<g class="aa-support">{bars}</g><path class="aa-mean" d="M{mean} 93V100"/></g>'
+        )
+    if not groups:
+        return ""
+    return (
+        '<svg class="aa-curves" viewBox="0 0 1000 100" preserveAspectRatio="none" aria-hidden="true">'
+        f"{''.join(groups)}</svg>"
+    )
+
+
+def _path(row: Curve, duration: float) -> str:
+    """The area below a curve, one closed piece for each stretch where attention is above zero."""
+    scale = CURVE_HEIGHT / (float(row.values.max()) or 1.0)
+    across = [_x(each, duration) for each in row.times]
+    up = [round(100 - scale * float(value), 1) for value in row.values]
+    positive = np.concatenate([[False], row.values > 0, [False]])
+    starts, stops = np.flatnonzero(~positive[:-1] & positive[1:]), np.flatnonzero(positive[:-1] & ~positive[1:])
+    pieces = []
+    for start, stop in zip(starts, stops, strict=True):
+        if row.over_frames:
+            steps = "".join(f"V{up[i]:g}H{across[i + 1]:g}" for i in range(start, stop))
+            pieces.append(f"M{across[start]:g} 100{steps}V100Z")
+        else:
+            points = "L".join(f"{across[i]:g} {up[i]:g}" for i in range(start, stop))
+            pieces.append(f"M{across[start]:g} 100L{points}L{across[stop - 1]:g} 100Z")
+    return "".join(pieces)
+
+
+def _events(events: Sequence[KnownEvent], duration: float) -> str:
+    """Brackets and names of the events, in more lanes where a narrow screen leaves less room for names."""
+    if not events:
+        return ""
+    wide, count = lanes(events, duration, character=0.0112)
+    narrow, narrow_count = lanes(events, duration, character=0.0225)
+    spans = []
+    for number, event in enumerate(events):
+        about = html.escape(f"{event.label}, {event.onset:.2f} to {event.offset:.2f} s", quote=True)
+        start, stop = max(event.onset, 0.0), min(event.offset, duration)
+        rooms = [_room(events, places, number, duration) for places in (wide, narrow)]
+        lane = f"--aa-wide:{wide[number]};--aa-narrow:{narrow[number]}"
+        # A name near the right edge starts early enough to end inside.
+        left = f"min({100 * start / duration:.2f}%, calc(100% - {0.62 * len(event.label):.1f}em))"
+        name = f"left:{left};--aa-room:{rooms[0]:.1f}%;--aa-room-narrow:{rooms[1]:.1f}%"
+        spans.append(
+            f'<span class="aa-name" style="{name};{lane}" title="{about}">{html.escape(event.label)}</span> '
+            f'<span class="aa-bracket" style="{_place(start, stop, duration)};{lane}" title="{about}"></span>'
+        )
+    height = f"--aa-lanes:{count};--aa-lanes-narrow:{narrow_count}"
+    return f'<div class="aa-events" style="{height}" aria-hidden="true">{"".join(spans)}</div>'
+
+
+def _room(events: Sequence[KnownEvent], places: Sequence[int], number: int, duration: float) -> float:
+    """Percent of the width that a name has until the next event in its lane; all of it for the last one."""
+    later = zip(events[number + 1 :], places[number + 1 :], strict=True)
+    after = next((event.onset for event, lane in later if lane == places[number]), None)
+    return 100.0 if after is None else 100 * (after - max(events[number].onset, 0.0)) / duration
+
+
+def _hertz(frequencies: NDArray[Any] | None) -> str:
+    if frequencies is None:
+        return ""
+    rows, names = mel_ticks(frequencies)
+    marks = "".join(
+        f'<span style="bottom:{100 * (row + 0.5) / len(frequencies):.1f}%">{name}</span> '
+        for row, name in zip(rows, names, strict=True)
+    )
+    return f'<div class="aa-hertz" aria-hidden="true">{marks}<b>Hz</b></div>'
+
+
+def _seconds(duration: float) -> str:
+    step = next((s for s in (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60) if duration / s <= 8), 120)
+    marks = [
+        f'<span style="left:{100 * tick / duration:.2f}%">{tick:g}{" s" if tick == 0 else ""}</span> '
+        for tick in np.round(np.arange(0, duration + 1e-9, step), 6)
+    ]
+    return f'<div class="aa-seconds" aria-hidden="true">{"".join(marks)}</div>'
+
+
+def _x(seconds: float, duration: float) -> float:
+    return round(1000 * float(seconds) / duration, 1)
+
+
+def _place(start: float, stop: float, duration: float) -> str:
+    return f"left:{100 * start / duration:.2f}%;width:{100 * (stop - start) / duration:.2f}%"

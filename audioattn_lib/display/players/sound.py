@@ -1,0 +1,142 @@
+"""What one hears of a sound through attention, and sound small enough for a page."""
+
+from __future__ import annotations
+
+import base64
+import io
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audioattn_lib.attention.record.record import AttentionRecord
+
+from ..plots.spectrogram import host
+
+__all__ = ["attended", "compress", "data_uri", "gain"]
+
+MP3_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
+TAIL = 0.06  # seconds of silence after the sound: Firefox drops the last 35 ms that it decodes
+BUDGET = 75_000  # bytes; as text in a page they are 100 kB
+
+
+def gain(record: AttentionRecord, clip: int = 0) -> NDArray[np.float64]:
+    r"""How loud each frame is when one hears only what a mechanism attends to.
+
+    :math:`g_t = s_t / \max_u s_u` with the saliency :math:`s`, so the frame
+    attended to most keeps its level, and nothing is ever amplified.
+
+    Parameters
+    ----------
+    record
+        What the mechanism looked at; not empty.
+    clip
+        Which clip of the record.
+
+    Returns
+    -------
+    array
+        Gain in [0, 1] at the centre of each valid frame, shape ``(n_frames[clip],)``.
+
+    Notes
+    -----
+    Book page: ``urban_sound``.
+    """
+    share = record.saliency(clip)
+    return share / share.max()
+
+
+def attended(
+    samples: NDArray[Any], sample_rate: int, record: AttentionRecord, clip: int = 0
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """A sound split into what a mechanism attends to and the rest; the two add up to the sound.
+
+    The :func:`gain` is interpolated linearly between the centres of the frames,
+    which also fades every edge over one frame, so nothing clicks.
+
+    Parameters
+    ----------
+    samples
+        Mono sound, shape ``(n,)``, in [-1, 1].
+    sample_rate
+        Samples a second, above 0.
+    record, clip
+        What the mechanism looked at in this sound.
+
+    Returns
+    -------
+    attended, rest
+        Each of shape ``(n,)``.
+
+    Notes
+    -----
+    Book page: ``urban_sound``.
+    """
+    sound = mono(samples)
+    times = np.arange(len(sound)) / sample_rate
+    level = np.interp(times, record.frame_times(clip), gain(record, clip)).astype(np.float32)
+    kept = sound * level
+    return kept, sound - kept
+
+
+def compress(samples: NDArray[Any], sample_rate: int) -> bytes:
+    """A mono sound as MP3 of at most 75 kB, at the best quality that fits.
+
+    MP3 because every browser plays it and its start is kept to the sample
+    (measured: within 0.2 ms in Chromium and Firefox, by the LAME header that libsndfile writes);
+    16-bit WAV would take 128 kB for four seconds, this takes 7 to 25. A silence of ``TAIL`` seconds follows the sound.
+
+    Parameters
+    ----------
+    samples
+        Mono sound, shape ``(n,)``; louder than full scale is brought down to it as a whole.
+    sample_rate
+        Samples a second, above 0; a rate MP3 does not know is resampled to one it does.
+
+    Raises
+    ------
+    ValueError
+        When the sound is empty, not finite, not mono, or too long for the budget.
+    """
+    import soundfile
+
+    sound = mono(samples)
+    if sample_rate not in MP3_RATES:
+        import soxr
+
+        target = next((rate for rate in MP3_RATES if rate >= sample_rate), MP3_RATES[-1])
+        sound, sample_rate = soxr.resample(sound, sample_rate, target), target
+    sound = np.pad(sound / max(1.0, float(np.abs(sound).max())), (0, round(TAIL * sample_rate)))
+    for level in (0.0, 0.3, 0.6, 0.9):
+        buffer = io.BytesIO()
+        soundfile.write(
+            buffer,
+            sound,
+            sample_rate,
+            format="MP3",
+            subtype="MPEG_LAYER_III",
+            bitrate_mode="VARIABLE",
+            compression_level=level,
+        )
+        if buffer.tell() <= BUDGET:
+            return buffer.getvalue()
+    seconds = len(sound) / sample_rate
+    raise ValueError(
+        f"{seconds:.0f} s of sound at {sample_rate} Hz take {buffer.tell() / 1000:.0f} kB; "
+        f"a page holds {BUDGET // 1000} kB a clip: show a shorter part or a lower sample rate"
+    )
+
+
+def mono(samples: NDArray[Any]) -> NDArray[np.float32]:
+    """A sound as float32 of shape ``(n,)``; an error says what is wrong with it."""
+    sound = host(samples)
+    if sound.ndim != 1 or sound.size == 0:
+        raise ValueError(f"samples have shape {sound.shape}; a player takes one channel, shape (n,) with n above 0")
+    if not np.isfinite(sound).all():
+        raise ValueError("samples hold NaN or infinite values; check the file they were read from")
+    return sound.astype(np.float32)
+
+
+def data_uri(content: bytes, kind: str) -> str:
+    """Content as a ``data:`` address of this media type."""
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"

@@ -1,0 +1,147 @@
+"""Curves on common axes: functions of time, of a score, of a parameter."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..describe import Events, known_events
+from ..figure import Figure, render
+from ..style import Theme
+from .spectrogram import WIDTH, host
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["draw_lines", "plot_lines"]
+
+Line = tuple[Any, Any]
+_FEW = 20
+"""Dots up to which each one matters."""
+DASHES = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (6, 1.5, 1.2, 1.5)), (0, (3, 2)), "-")
+
+
+def plot_lines(
+    lines: Mapping[str, Line],
+    *,
+    x_label: str,
+    y_label: str,
+    alt: str,
+    points: Mapping[str, Line] | None = None,
+    references: Sequence[str] = (),
+    filled: Sequence[str] = (),
+    events: Events | None = None,
+    y_limits: tuple[float, float] | None = None,
+    logarithmic: bool = False,
+    height: float = 2.4,
+    title: str = "",
+    caption: str = "",
+    missing: str = "",
+) -> Figure:
+    """Curves with a legend; each has a colour and a dash of its own.
+
+    Parameters
+    ----------
+    lines
+        Places and values of each curve by its name, two arrays or tensors of one shape ``(n,)``; at least one.
+    x_label, y_label
+        What the axes show, with units.
+    alt
+        What there is to see, in words.
+    points
+        Measurements to draw as dots, by name, as ``lines``: a few above the curves, many below.
+    references
+        Names of curves that the others are to be compared with: grey.
+    filled
+        Names of curves whose area down to zero is filled, as attention is.
+    events
+        Known events in seconds, as bands, where the horizontal axis is time.
+    y_limits
+        Lowest and highest value to draw; what the values need when not given.
+    logarithmic
+        Draw the values on a logarithmic axis.
+    height
+        Of the picture in inches.
+    title, caption
+        Text above and below the picture.
+    missing
+        What stands in place of the picture where there are no lines: why there are none.
+
+    Raises
+    ------
+    ValueError
+        When there are no lines and no reason why, or the two arrays of one differ in shape; the message names it.
+
+    Notes
+    -----
+    Book page: ``from_weights_to_densities``.
+    """
+    if not lines and missing:
+        return Figure({}, missing)
+    if not lines:
+        raise ValueError("lines is empty; give at least one curve by its name")
+    curves = {name: _checked(name, line) for name, line in lines.items()}
+    dots = {name: _checked(name, line) for name, line in (points or {}).items()}
+    known = known_events(events)
+
+    def draw(theme: Theme) -> Any:
+        from matplotlib.figure import Figure as MatplotlibFigure
+        from matplotlib.ticker import MaxNLocator
+
+        figure = MatplotlibFigure(figsize=(WIDTH, height), layout="constrained")
+        ax = figure.add_subplot()
+        for event in known:
+            ax.axvspan(event.onset, event.offset, color=theme.event, alpha=0.13, lw=0, zorder=0)
+        for name, (x, y) in dots.items():
+            size, colour, level = (9.0, theme.ink, 5) if len(x) <= _FEW else (3.5, theme.chance, 1)
+            ax.plot(x, y, ".", ms=size, color=colour, label=name, zorder=level)
+        draw_lines(ax, curves, theme, references, filled)
+        if all(np.all(x == np.round(x)) for x, _ in curves.values()):
+            ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+        if logarithmic:
+            ax.set_yscale("log")
+        else:
+            ax.axhline(0, color=theme.rule, lw=0.6, zorder=0)
+        if y_limits is not None:
+            ax.set_ylim(*y_limits)
+        ax.margins(x=0.01)
+        ax.set_xlabel(x_label)
+        ax.set_ylabel(y_label)
+        if len(curves) + len(dots) > 1:
+            columns = 4 if sum(map(len, [*curves, *dots])) < 64 else 3
+            figure.legend(loc="outside upper left", ncols=columns, handlelength=2.4, columnspacing=1.4)
+        if title:
+            ax.set_title(title)
+        return figure
+
+    return render(draw, f"{title}: {alt}" if title else alt, caption)
+
+
+def draw_lines(
+    ax: Axes,
+    curves: Mapping[str, tuple[NDArray[Any], NDArray[Any]]],
+    theme: Theme,
+    references: Sequence[str] = (),
+    filled: Sequence[str] = (),
+) -> None:
+    """Draw curves by name, the first in the colour of attention, references in grey."""
+    number = 0
+    for name, (x, y) in curves.items():
+        if name in references:
+            ax.plot(x, y, color=theme.chance, lw=1.3, label=name, zorder=2)
+            continue
+        colour = theme.series[number % len(theme.series)]
+        ax.plot(x, y, color=colour, ls=DASHES[number % len(DASHES)], label=name, zorder=3)
+        if name in filled:
+            ax.fill_between(x, y, color=colour, alpha=0.22, lw=0, zorder=1)
+        number += 1
+
+
+def _checked(name: str, line: Line) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    x, y = host(line[0]), host(line[1])
+    if x.ndim != 1 or x.shape != y.shape or not x.size:
+        raise ValueError(f"{name!r} has places of shape {x.shape} and values of shape {y.shape}; give both as (n,)")
+    return x, y

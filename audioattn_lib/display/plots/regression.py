@@ -1,0 +1,195 @@
+"""Predicted numbers beside the truth, correlations with their intervals, and alignments of decoders."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from audioattn_lib.attention.record.record import AttentionRecord
+
+from ..describe import mechanism_title, title_of
+from ..figure import Figure, render
+from ..style import Theme
+from .results import REFERENCES, require
+from .spectrogram import WIDTH
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["plot_alignment", "plot_correlations", "plot_predictions"]
+
+
+def plot_correlations(
+    table: pd.DataFrame,
+    *,
+    references: Sequence[str] = REFERENCES,
+    titles: Mapping[str, str] | None = None,
+    label: str = "Rank correlation with the truth (Spearman)",
+    caption: str = "Lines are 95 % intervals; that of chance is where correlations lie when predictions are shuffled.",
+) -> Figure:
+    """Correlation of each system with its interval; references in grey, a line at 0.
+
+    Parameters
+    ----------
+    table
+        One row a system with the columns ``score``, ``low`` and ``high`` in [-1, 1], such as
+        ``RegressionStudy.table()`` returns.
+    references
+        Rows that are not systems under study.
+    titles
+        What to call a row; by default its name.
+    label, caption
+        Name of the score; text below the picture.
+
+    Notes
+    -----
+    Book page: ``sleepiness``.
+    """
+    require(table, ("score", "low", "high"))
+    named = {str(name): (titles or {}).get(str(name), mechanism_title(str(name))) for name in table.index}
+    scores = table[["score", "low", "high"]].to_numpy(dtype=float)
+
+    def draw(theme: Theme) -> Any:
+        from matplotlib.figure import Figure as MatplotlibFigure
+
+        figure = MatplotlibFigure(figsize=(WIDTH, 0.3 * len(named) + 0.8), layout="constrained")
+        ax = figure.add_subplot()
+        for row, (name, (score, low, high)) in enumerate(zip(named, scores, strict=True)):
+            reference = name in references
+            colour = theme.chance if reference else theme.attention
+            ax.plot([low, high], [row, row], color=colour, lw=2)
+            ax.plot(score, row, "D" if reference else "o", color=colour, ms=5 if reference else 6)
+            ax.text(1.01, row, f"{score:.2f}", transform=ax.get_yaxis_transform(), va="center", color=theme.ink)
+        ax.axvline(0, color=theme.chance, lw=0.8, ls=(0, (4, 3)), zorder=0)
+        ax.set_yticks(range(len(named)), list(named.values()), color=theme.ink)
+        ax.set_ylim(len(named) - 0.4, -0.6)
+        ax.set_xlabel(label)
+        ax.spines["left"].set_visible(False)
+        ax.tick_params(left=False)
+        ax.grid(axis="x", alpha=0.5)
+        return figure
+
+    told = "; ".join(
+        f"{title} {score:.2f} ({low:.2f} to {high:.2f})"
+        for title, (score, low, high) in zip(named.values(), scores, strict=True)
+    )
+    return render(draw, f"{label} with 95 % intervals: {told}.", caption)
+
+
+def plot_predictions(
+    systems: Mapping[str, pd.DataFrame],
+    *,
+    label: str = "Label",
+    scores: Mapping[str, float] | None = None,
+    titles: Mapping[str, str] | None = None,
+) -> Figure:
+    """Predicted numbers over true ones, a panel a system, with the line where both are equal.
+
+    Parameters
+    ----------
+    systems
+        For each system a table with the columns ``label`` and ``predicted``, a row a clip.
+    label
+        What is predicted.
+    scores
+        A correlation to write beside the name of a system.
+    titles
+        What to call a system; by default its name.
+
+    Notes
+    -----
+    Book page: ``sleepiness``.
+    """
+    if not systems:
+        raise ValueError("systems is empty; give the predictions of at least one system")
+    for table in systems.values():
+        require(table, ("label", "predicted"))
+    named = {name: (titles or {}).get(name, mechanism_title(name)) for name in systems}
+    truth = np.concatenate([table["label"].to_numpy(dtype=float) for table in systems.values()])
+    low, high = float(truth.min()), float(truth.max())
+    edge = 0.04 * (high - low)
+
+    def draw(theme: Theme) -> Any:
+        from matplotlib.figure import Figure as MatplotlibFigure
+
+        figure = MatplotlibFigure(figsize=(WIDTH, 0.6 + WIDTH / max(len(systems), 3)), layout="constrained")
+        axes = figure.subplots(1, len(systems), squeeze=False, sharex=True, sharey=True)[0]
+        for ax, (name, table) in zip(axes, systems.items(), strict=True):
+            ax.plot([low, high], [low, high], color=theme.chance, lw=0.9, ls=(0, (4, 3)))
+            x, y = (table[column].to_numpy(dtype=float) for column in ("label", "predicted"))
+            ax.plot(x, y, "o", ms=3.5, mew=0, alpha=0.7, color=theme.attention)
+            beside = f"\n{scores[name]:.2f}" if scores and name in scores else ""
+            ax.set_title("\n".join(textwrap.wrap(named[name], 66 // len(systems))) + beside)
+            ax.set_xlabel(label)
+            ax.set_xlim(low - edge, high + edge)
+            ax.grid(alpha=0.5)
+        axes[0].set_ylabel("Predicted")
+        return figure
+
+    parts = []
+    for name, table in systems.items():
+        spread = table["predicted"].to_numpy(dtype=float)
+        parts.append(f"{named[name]} predicts {spread.min():.1f} to {spread.max():.1f}")
+    return render(draw, f"Predictions over the truth, {label} from {low:.1f} to {high:.1f}: {'; '.join(parts)}.")
+
+
+def plot_alignment(records: Mapping[str, AttentionRecord] | AttentionRecord, *, caption: str = "") -> Figure:
+    """Where each frame that a decoder made looked: a row of the picture is a frame made, bright where it looked.
+
+    Parameters
+    ----------
+    records
+        Alignment of one clip, or several by name, side by side.
+    caption
+        Text below the picture.
+
+    Raises
+    ------
+    ValueError
+        When a record has no alignment.
+
+    Notes
+    -----
+    Book page: ``sleepiness``.
+    """
+    shown: dict[str, ArrayLike] = {}
+    named = {title_of(records): records} if isinstance(records, AttentionRecord) else dict(records)
+    if not named:
+        raise ValueError("records is empty; give the record of at least one clip")
+    for name, record in named.items():
+        if record.alignment is None or record.n_frames is None:
+            raise ValueError(f"the record of {name} has no alignment; only a decoder that attends has one")
+        n = int(record.n_frames[0])
+        shown[name] = record.alignment[0, :n, :n]
+    starts = {name: record.span(0) for name, record in named.items()}
+
+    def draw(theme: Theme) -> Any:
+        from matplotlib.figure import Figure as MatplotlibFigure
+
+        side = WIDTH / max(len(shown), 2)
+        figure = MatplotlibFigure(figsize=(WIDTH, side + 0.4), layout="constrained")
+        axes = figure.subplots(1, max(len(shown), 2), squeeze=False)[0]
+        for ax, (name, weights) in zip(axes, shown.items(), strict=False):
+            (low, high), values = starts[name], np.asarray(weights)
+            ax.plot([low, high], [low, high], color=theme.chance, lw=0.7, ls=(0, (4, 3)))
+            top = float(np.quantile(values, 0.999)) or 1.0
+            extent = (low, high, low, high)
+            ax.imshow(values, origin="lower", extent=extent, cmap=theme.overlay, vmin=0, vmax=top, aspect="equal")
+            ax.set_title(mechanism_title(name))
+            ax.set_xlabel("Looked at (s)")
+            ax.set_ylabel("Frame made (s)")
+        for ax in axes[len(shown) :]:
+            ax.set_axis_off()
+        return figure
+
+    told = []
+    for name, weights in shown.items():
+        values, (low, high) = np.asarray(weights), starts[name]
+        centres = values @ np.linspace(low, high, values.shape[1])
+        distance = float(np.abs(centres - np.linspace(low, high, len(values))).mean())
+        told.append(f"{mechanism_title(name)}: the mean place looked at is {distance:.2f} s from the frame made")
+    return render(draw, f"Alignment of the frames made with the frames of the sound. {'; '.join(told)}.", caption)

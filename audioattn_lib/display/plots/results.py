@@ -1,0 +1,391 @@
+"""Results with their intervals, beside chance and the baseline."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..describe import mechanism_title
+from ..figure import Figure, render
+from ..style import Theme
+from .spectrogram import WIDTH
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["plot_confusion", "plot_evidence", "plot_faithfulness", "plot_results", "plot_training"]
+
+REFERENCES = ("linear", "chance")
+MEASURES = {
+    "pointing_game": "Pointing game",
+    "mass_inside_events": "Mass inside\nevents",
+    "support_iou": "Support IoU",
+    "deletion_area": "Deletion area\n(lower is better)",
+    "insertion_area": "Insertion area",
+}
+
+
+class _Curve(Protocol):
+    @property
+    def kind(self) -> str: ...
+    @property
+    def fractions(self) -> NDArray[Any]: ...
+    @property
+    def attention(self) -> NDArray[Any]: ...
+    @property
+    def uniform(self) -> NDArray[Any]: ...
+    @property
+    def random(self) -> NDArray[Any]: ...
+
+
+def plot_results(
+    table: pd.DataFrame,
+    *,
+    references: Sequence[str] = REFERENCES,
+    label: str = "Accuracy",
+    title: str = "",
+    caption: str = "Lines are 95 % intervals.",
+    missing: str = "",
+) -> Figure:
+    """Score of each system with its interval; references in grey, the lowest of them as a line across.
+
+    Parameters
+    ----------
+    table
+        One row a system with the columns ``score``, ``low`` and ``high`` (NaN
+        for none), in [0, 1], such as ``Study.table()`` returns.
+    references
+        Rows that are not systems under study: baselines and chance. Those the table lacks are passed over.
+    label
+        Name of the score.
+    title, caption
+        Text above and below the picture.
+    missing
+        What stands in place of the picture where the table is empty: why it is.
+
+    Notes
+    -----
+    Book page: ``urban_sound``.
+    """
+    if missing and table.empty:
+        return Figure({}, missing)
+    require(table, ("score", "low", "high"))
+    names = [str(name) for name in table.index]
+    scores = table[["score", "low", "high"]].to_numpy(dtype=float)
+    known = [name in references for name in names]
+
+    def draw(theme: Theme) -> Any:
+        from matplotlib.figure import Figure as MatplotlibFigure
+
+        figure = MatplotlibFigure(figsize=(WIDTH, 0.28 * len(names) + 0.8), layout="constrained")
+        ax = figure.add_subplot()
+        for row, ((score, low, high), reference) in enumerate(zip(scores, known, strict=True)):
+            colour = theme.chance if reference else theme.attention
+            ax.plot([low, high], [row, row], color=colour, lw=2)
+            ax.plot(score, row, "D" if reference else "o", color=colour, ms=5 if reference else 6)
+            if reference and score == min(s for (s, _, _), k in zip(scores, known, strict=True) if k):
+                ax.axvline(score, color=theme.chance, lw=0.8, ls=(0, (4, 3)), zorder=0)
+            ax.text(1.01, row, f"{score:.1%}", transform=ax.get_yaxis_transform(), va="center", color=theme.ink)
+        ax.set_yticks(range(len(names)), [mechanism_title(name) for name in names], color=theme.ink)
+        ax.set_ylim(len(names) - 0.4, -0.6)
+        ax.set_xlim(left=0)
+        _percent(ax, "x")
+        ax.set_xlabel(label)
+        ax.spines["left"].set_visible(False)
+        ax.tick_params(left=False)
+        ax.grid(axis="x", alpha=0.5)
+        if title:
+            ax.set_title(title)
+        return figure
+
+    told = "; ".join(
+        f"{mechanism_title(name)} {score:.1%}" + ("" if np.isnan(low) else f" ({low:.1%} to {high:.1%})")
+        for name, (score, low, high) in zip(names, scores, strict=True)
+    )
+    return render(draw, f"{title or label} with 95 % intervals: {told}.", caption)
+
+
+def plot_training(
+    histories: Mapping[str, pd.DataFrame] | pd.DataFrame,
+    *,
+    scores: Sequence[str] = ("loss", "accuracy"),
+    title: str = "",
+    caption: str = "",
+) -> Figure:
+    """Training curves: a panel for each score, validation solid, training dashed.
+
+    Parameters
+    ----------
+    histories
+        History of one run, or of several by their name: a column ``epoch`` and
+        columns ``train_<score>`` and ``valid_<score>``.
+    scores
+        Which scores to show; one that no history has is an error.
+    title, caption
+        Text above and below the picture.
+
+    Notes
+    -----
+    Book page: ``urban_sound``.
+    """
+    runs = dict(histories) if isinstance(histories, Mapping) else {"": histories}
+    if not runs:
+        raise ValueError("histories is empty; give the history of at least one run")
+    for history in runs.values():
+        require(history, ("epoch",))
+    for score in scores:
+        if not any(f"{split}_{score}" in history for history in runs.values() for split in ("train", "valid")):
+            columns = ", ".join(map(str, next(iter(runs.values())).columns))
+            raise ValueError(f"no history has train_{score} or valid_{score}; the first has the columns {columns}")
+
+    def draw(theme: Theme) -> Any:
+        from matplotlib.figure import Figure as MatplotlibFigure
+        from matplotlib.lines import Line2D
+
+        figure = MatplotlibFigure(figsize=(WIDTH, 2.5), layout="constrained")
+        axes = figure.subplots(1, len(scores), squeeze=False)[0]
+        for ax, score in zip(axes, scores, strict=True):
+            for number, history in enumerate(runs.values()):
+                colour = theme.series[number % len(theme.series)]
+                for split, style, width in (("train", (0, (3, 2)), 1.1), ("valid", "-", 1.7)):
+                    if f"{split}_{score}" in history:
+                        scored = history.dropna(subset=f"{split}_{score}")  # not every epoch need be validated
+                        ax.plot(scored["epoch"] + 1, scored[f"{split}_{score}"], color=colour, ls=style, lw=width)
+            ax.set_title(score.replace("_", " ").capitalize())
+            ax.set_xlabel("Epoch")
+            ax.xaxis.get_major_locator().set_params(integer=True)
+            ax.grid(alpha=0.5)
+        splits = [
+            Line2D([], [], color=theme.muted, lw=1.7, label="validation"),
+            Line2D([], [], color=theme.muted, lw=1.1, ls=(0, (3, 2)), label="training"),
+        ]
+        named = [
+            Line2D([], [], color=theme.series[i % len(theme.series)], lw=2, label=mechanism_title(name))
+            for i, name in enumerate(runs)
+            if name
+        ]
+        figure.legend(handles=[*named, *splits], loc="outside lower center", ncols=min(5, len(named) + 2))
+        if title:
+            figure.suptitle(title, x=0.01, ha="left", fontsize=9.5, fontweight="bold")
+        return figure
+
+    last = []
+    for name, history in runs.items():
+        ends = [f"{c} {history[c].iloc[-1]:.3g}" for s in scores for c in (f"train_{s}", f"valid_{s}") if c in history]
+        last.append(f"{mechanism_title(name) + ' ' if name else ''}after {len(history)} epochs {', '.join(ends)}")
+    return render(draw, f"Training curves of {', '.join(scores)}: {'; '.join(last)}.", caption)
+
+
+def plot_confusion(
+    matrix: NDArray[Any],
+    classes: Sequence[str],
+    *,
+    title: str = "",
+    caption: str = "Each row adds up to the clips of one class; shading is the share of the row.",
+) -> Figure:
+    """Confusion matrix: true classes down, predicted classes across, counts in the cells.
+
+    Parameters
+    ----------
+    matrix
+        Clips of true class ``i`` predicted as ``j``, at least 0, shape ``(classes, classes)``.
+    classes
+        Names in the order of the matrix.
+    title, caption
+        Text above and below the picture.
+
+    Notes
+    -----
+    Book page: ``urban_sound``.
+    """
+    counts = np.asarray(matrix)
+    if counts.shape != (len(classes), len(classes)):
+        raise ValueError(
+            f"matrix has shape {counts.shape} for {len(classes)} classes; give a row and a column for each"
+        )
+    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    names = [name.replace("_", " ") for name in classes]
+    short = [name if len(name) <= 24 else f"{name[:23]}…" for name in names]
+
+    def draw(theme: Theme) -> Any:
+        from matplotlib.figure import Figure as MatplotlibFigure
+
+        side = 0.35 * len(names)
+        margin = 0.8 + 0.065 * max(map(len, short))
+        size = (max(min(WIDTH, side + margin), 2.5), min(side, WIDTH - 2) + margin)
+        figure = MatplotlibFigure(figsize=size, layout="constrained")
+        ax = figure.add_subplot()
+        ax.imshow(share, cmap=theme.spectrogram, vmin=0, vmax=1)
+        for i, j in np.ndindex(*counts.shape):
+            if counts[i, j]:
+                colour = theme.page if share[i, j] > 0.5 else theme.ink
+                ax.text(j, i, f"{counts[i, j]:g}", ha="center", va="center", color=colour, fontsize=7.5)
+        ax.set_xticks(range(len(names)), short, rotation=40, ha="right", rotation_mode="anchor")
+        ax.set_yticks(range(len(names)), short)
+        ax.set_xlabel("Predicted")
+        ax.set_ylabel("True")
+        ax.spines[:].set_visible(False)
+        ax.tick_params(length=0)
+        if title:
+            ax.set_title(title)
+        return figure
+
+    right = "; ".join(f"{name} {share[i, i]:.0%}" for i, name in enumerate(names))
+    return render(draw, f"Confusion matrix of {int(counts.sum())} clips. Right in each class: {right}.", caption)
+
+
+def plot_faithfulness(
+    curves: Sequence[_Curve],
+    *,
+    title: str = "",
+    caption: str = "Means over clips with 95 % intervals.",
+) -> Figure:
+    """Deletion and insertion curves of attention against uniform and random attention.
+
+    Parameters
+    ----------
+    curves
+        At least one; each has ``kind`` (``"deletion"`` or ``"insertion"``),
+        ``fractions`` in [0, 1] of shape ``(n,)``, and ``attention``,
+        ``uniform`` and ``random``: probability of the class, shape ``(clips, n)``.
+    title, caption
+        Text above and below the picture. The intervals are 1.96 standard errors of the mean over clips.
+
+    Notes
+    -----
+    Book page: ``urban_sound``.
+    """
+    if not curves:
+        raise ValueError("curves is empty; give at least one deletion or insertion curve")
+    wanted = {"deletion": "Most attended frames deleted", "insertion": "Most attended frames inserted"}
+
+    def draw(theme: Theme) -> Any:
+        from matplotlib.figure import Figure as MatplotlibFigure
+
+        figure = MatplotlibFigure(figsize=(WIDTH, 2.6), layout="constrained")
+        axes = figure.subplots(1, len(curves), squeeze=False, sharey=True)[0]
+        looks = (
+            ("random", theme.chance, (0, (1, 1.5))),
+            ("uniform", theme.chance, (0, (4, 2))),
+            ("attention", theme.attention, "-"),
+        )
+        for ax, each in zip(axes, curves, strict=True):
+            for order, colour, style in looks:
+                heights = np.asarray(getattr(each, order), dtype=float)
+                mean = heights.mean(axis=0)
+                spread = 1.96 * heights.std(axis=0, ddof=1) / np.sqrt(len(heights)) if len(heights) > 1 else 0 * mean
+                ax.fill_between(each.fractions, mean - spread, mean + spread, color=colour, alpha=0.16, lw=0)
+                ax.plot(
+                    each.fractions, mean, color=colour, ls=style, lw=2 if order == "attention" else 1.3, label=order
+                )
+            ax.set_title(wanted.get(each.kind, each.kind))
+            ax.set_xlabel("Share of the frames")
+            _percent(ax, "x")
+            ax.grid(alpha=0.5)
+        axes[0].set_ylabel("Probability of the class")
+        axes[0].set_ylim(0, None)
+        axes[-1].legend()
+        if title:
+            figure.suptitle(title, x=0.01, ha="left", fontsize=9.5, fontweight="bold")
+        return figure
+
+    told = []
+    for each in curves:
+        areas = (f"{o} {float(np.mean(np.asarray(getattr(each, o)))):.2f}" for o in ("attention", "uniform", "random"))
+        told.append(f"{each.kind}, mean probability: {', '.join(areas)}")
+    return render(draw, f"{title + ': ' if title else ''}{'. '.join(told)}.", caption)
+
+
+def plot_evidence(
+    table: pd.DataFrame,
+    *,
+    title: str = "",
+    caption: str | None = None,
+    missing: str = "",
+) -> Figure:
+    """Where each mechanism looks and whether its network uses it, beside uniform and random attention.
+
+    Parameters
+    ----------
+    table
+        One row a mechanism and measure: its first column names the mechanism,
+        ``measure`` the measure, ``value``, ``uniform`` and ``random`` are in
+        [0, 1], and so is ``swapped`` where there is such a column; such as
+        ``Study.evidence_table()`` returns.
+    title, caption
+        Text above and below the picture; by default the latter explains the signs.
+    missing
+        What stands in place of the picture where the table is empty: why it is.
+
+    Notes
+    -----
+    Book page: ``urban_sound``.
+    """
+    if missing and table.empty:
+        return Figure({}, missing)
+    require(table, ("measure", "value", "uniform", "random"))
+    swaps = "swapped" in table and bool(table["swapped"].notna().any())
+    if caption is None:
+        caption = "Dots: the mechanism. Ticks: uniform attention. Circles: moved at random."
+        caption += " Crosses: of another clip." if swaps else ""
+    by = table.columns[0]
+    names = list(dict.fromkeys(table[by].astype(str)))
+    measures = [name for name in MEASURES if name in set(table["measure"])]
+    measures += [name for name in dict.fromkeys(table["measure"]) if name not in MEASURES]
+
+    def draw(theme: Theme) -> Any:
+        from matplotlib.figure import Figure as MatplotlibFigure
+
+        figure = MatplotlibFigure(figsize=(WIDTH, 0.26 * len(names) + 1.0), layout="constrained")
+        axes = figure.subplots(1, len(measures), squeeze=False, sharey=True)[0]
+        for ax, measure in zip(axes, measures, strict=True):
+            rows = table[table["measure"] == measure]
+            place = [names.index(name) for name in rows[by].astype(str)]
+            ax.hlines(place, rows["uniform"], rows["value"], color=theme.attention, lw=1.2, alpha=0.55)
+            ax.plot(rows["uniform"], place, "|", color=theme.ink, ms=9, mew=1.4)
+            ax.plot(rows["random"], place, "o", mfc="none", color=theme.chance, ms=4.5)
+            if swaps:
+                ax.plot(rows["swapped"], place, "x", color=theme.ink, ms=4.5)
+            ax.plot(rows["value"], place, "o", color=theme.attention, ms=5.5, clip_on=False)
+            ax.set_title(MEASURES.get(measure, measure.replace("_", " ")), fontsize=8, fontweight="normal")
+            ax.set_xlim(left=0)
+            ax.xaxis.set_major_locator(_few_ticks())
+            ax.spines["left"].set_visible(False)
+            ax.tick_params(left=False)
+            ax.grid(axis="x", alpha=0.5)
+        axes[0].set_yticks(range(len(names)), [mechanism_title(name) for name in names], color=theme.ink)
+        axes[0].set_ylim(len(names) - 0.4, -0.6)
+        if title:
+            figure.suptitle(title, x=0.01, ha="left", fontsize=9.5, fontweight="bold")
+        return figure
+
+    told = []
+    for measure in measures:
+        rows = table[table["measure"] == measure]
+        values = ", ".join(f"{mechanism_title(str(n))} {v:.2f}" for n, v in zip(rows[by], rows["value"], strict=True))
+        told.append(f"{measure.replace('_', ' ')} (uniform {rows['uniform'].mean():.2f}): {values}")
+    return render(draw, f"{title + ': ' if title else ''}{'. '.join(told)}.", caption)
+
+
+def require(table: pd.DataFrame, columns: Sequence[str]) -> None:
+    missing = [name for name in columns if name not in table.columns]
+    if missing or len(table) == 0:
+        raise ValueError(
+            f"the table has {len(table)} rows and the columns {', '.join(map(str, table.columns))}; "
+            f"it needs at least one row and {', '.join(columns)}"
+        )
+
+
+def _percent(ax: Any, axis: str) -> None:
+    from matplotlib.ticker import PercentFormatter
+
+    getattr(ax, f"{axis}axis").set_major_formatter(PercentFormatter(1.0, decimals=0))
+
+
+def _few_ticks() -> Any:
+    from matplotlib.ticker import MaxNLocator
+
+    return MaxNLocator(nbins=3)

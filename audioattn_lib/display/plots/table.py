@@ -1,0 +1,156 @@
+"""Results as a table that one reads at a glance and a screen reader reads aloud."""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ..assets import style_tag
+from ..describe import mechanism_title
+from .results import REFERENCES, require
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Table", "results_table"]
+
+HEADINGS = {
+    "unweighted_average_recall": "UAR",
+    "macro_f1": "Macro F1",
+    "macro_auc": "Macro AUC",
+}
+
+
+@dataclass(frozen=True, repr=False)
+class Table:
+    """A table as HTML; in a notebook it shows itself.
+
+    Parameters
+    ----------
+    markup
+        The table without its style sheet.
+    text
+        The same as plain text.
+    """
+
+    markup: str
+    text: str
+
+    def html(self) -> str:
+        """The table as a piece of HTML that needs nothing else."""
+        return f"{style_tag('figure')}{style_tag('table')}{self.markup}"
+
+    def _repr_html_(self) -> str:
+        return self.html()
+
+    def __repr__(self) -> str:
+        return self.text
+
+
+def results_table(
+    table: pd.DataFrame,
+    *,
+    references: Sequence[str] = REFERENCES,
+    label: str = "Accuracy",
+    scores: Sequence[str] = ("unweighted_average_recall",),
+    lower_is_better: bool = False,
+    caption: str = "",
+) -> Table:
+    """Results of a study: score and interval of each system, baseline and chance set apart.
+
+    Parameters
+    ----------
+    table
+        One row a system with the columns ``score``, ``low`` and ``high`` (NaN
+        for none) in [0, 1], such as ``Study.table()`` returns. Shown too where they exist:
+        ``difference``, ``difference_low``, ``difference_high`` (to the
+        baseline, in points) with ``p_holm``.
+    references
+        Rows to set apart below the systems: baselines and chance.
+    label
+        Name of the score.
+    scores
+        Further columns in [0, 1] to show; those the table lacks are passed over.
+    lower_is_better
+        The score is an error: the lowest is set in bold.
+    caption
+        Text above the table.
+
+    Notes
+    -----
+    Book page: ``urban_sound``.
+    """
+    require(table, ("score", "low", "high"))
+    further = [name for name in scores if name in table.columns]
+    compared = "difference" in table.columns
+    heads = [
+        "",
+        label,
+        "",
+        *(["Against the baseline"] if compared else []),
+        *(HEADINGS.get(name, name.replace("_", " ").capitalize()) for name in further),
+    ]
+    chance = float(table.loc["chance", "score"]) if "chance" in table.index else None
+    systems = [name for name in table.index if str(name) not in references]
+    best = (min if lower_is_better else max)((float(table.loc[name, "score"]) for name in systems), default=math.nan)
+    rows, lines = [], []
+    for name in [*systems, *(name for name in references if name in table.index)]:
+        row = table.loc[name]
+        score, low, high = (float(row[column]) for column in ("score", "low", "high"))
+        shown = mechanism_title(str(name))
+        between = "" if math.isnan(low) else f" <small>{100 * low:.1f}–{100 * high:.1f}</small>"
+        kind = ' class="aa-reference"' if str(name) in references else ' class="aa-best"' if score == best else ""
+        cells = [
+            f'<th scope="row">{html.escape(shown)}</th>',
+            f"<td><b>{100 * score:.1f} %</b>{between}</td>",
+            f"<td>{_whisker(score, low, high, chance)}</td>",
+        ]
+        if compared:
+            cells.append(f"<td>{_difference(row)}</td>")
+        cells.extend(f"<td>{_share(float(row[column]))}</td>" for column in further)
+        rows.append(f"<tr{kind}>{''.join(cells)}</tr>")
+        known = "" if math.isnan(low) else f" ({100 * low:.1f} to {100 * high:.1f})"
+        lines.append(f"{shown}: {100 * score:.1f} %{known}")
+    # The picture of the interval repeats its numbers, so its column has no heading.
+    head = "".join(f'<th scope="col">{html.escape(each)}</th>' if each else "<td></td>" for each in heads)
+    about = f"<caption>{html.escape(caption)}</caption>" if caption else ""
+    markup = (
+        f'<div class="audioattn aa-table mathjax_ignore"><table class="dataframe">{about}<thead><tr>{head}</tr></thead>'
+        f"<tbody>{''.join(rows)}</tbody></table></div>"
+    )
+    return Table(markup, "\n".join(lines))
+
+
+def _whisker(score: float, low: float, high: float, chance: float | None) -> str:
+    line = "" if chance is None else f'<path class="aa-chance" d="M{100 * chance:.1f} 0V16"/>'
+    interval = "" if math.isnan(low) else f'<path class="aa-interval" d="M{100 * low:.1f} 8H{100 * high:.1f}"/>'
+    return (
+        '<svg viewBox="-4 0 108 16" width="108" height="16" aria-hidden="true">'
+        f'<path class="aa-scale" d="M0 8H100"/>{line}{interval}'
+        f'<circle cx="{100 * score:.1f}" cy="8" r="4"/></svg>'
+    )
+
+
+def _difference(row: pd.Series) -> str:
+    value = float(row["difference"])
+    if math.isnan(value):
+        return ""
+    low, high = float(row["difference_low"]), float(row["difference_high"])
+    p = f" · p {_p(float(row['p_holm']))}" if "p_holm" in row and not math.isnan(float(row["p_holm"])) else ""
+    return f"{_signed(value)} <small>{_signed(low)} to {_signed(high)}{p}</small>"
+
+
+def _signed(value: float) -> str:
+    points = round(100 * value, 1) + 0.0  # no minus before a zero
+    return f"{points:+.1f}".replace("-", "−")
+
+
+def _p(value: float) -> str:
+    return "&lt; 0.001" if value < 0.001 else f"{value:.2g}"
+
+
+def _share(value: float) -> str:
+    return "" if math.isnan(value) else f"{100 * value:.1f} %"

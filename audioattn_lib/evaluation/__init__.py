@@ -1,0 +1,1 @@
+"""Metrics, intervals, comparisons, baselines and measures of faithfulness."""

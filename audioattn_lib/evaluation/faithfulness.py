@@ -1,0 +1,187 @@
+r"""Does attention look at the sound, and does the model use what it looks at?
+
+Two kinds of evidence, both read from an :class:`AttentionRecord` alone.
+
+*Where it looks*, when the times of the events that the label is about are
+known: the pointing game, the attention mass inside events, and the overlap of
+support and events. Attention that looks everywhere equally scores the share of
+the clip that is event in all three, exactly.
+
+*What the model uses*: frames are taken away (deletion) or given back
+(insertion) in the order of attention while the probability of a class is
+watched.
+
+Every score stands beside the same score of uniform attention and of random
+attention: the clip's own attention shifted in time around the clip, so its
+shape is kept and only its place is lost. Sounds are seldom spread evenly over
+clips, and attention that always looks at the middle may well beat both; so
+where it looks is also compared with swapped attention, that of another clip.
+
+Book page: ``urban_sound``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+from ..attention.record.record import AttentionRecord
+from .comparisons import Interval, bootstrap_interval, paired_comparison
+from .localisation import (
+    MEASURES,
+    Events,
+    event_share,
+    locate,
+    mass_inside_events,
+    pointing_game,
+    random_attention,
+    scores_of,
+    shift,
+    support_iou,
+    swap,
+    swapped_attention,
+)
+from .perturbation import PerturbationCurve, deletion_curve, insertion_curve
+
+__all__ = [
+    "MEASURES",
+    "Events",
+    "PerturbationCurve",
+    "deletion_curve",
+    "evaluate",
+    "event_share",
+    "insertion_curve",
+    "mass_inside_events",
+    "pointing_game",
+    "random_attention",
+    "support_iou",
+    "swapped_attention",
+]
+
+Array = NDArray[np.floating[Any]]
+
+
+def evaluate(
+    record: AttentionRecord,
+    events: Events,
+    *,
+    curves: Sequence[PerturbationCurve] = (),
+    groups: ArrayLike | None = None,
+    tolerance: float = 0.0,
+    n_draws: int = 1000,
+    n_resamples: int = 2000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """All evidence in one table, against uniform and random attention.
+
+    Parameters
+    ----------
+    record, events, tolerance
+        As in :func:`pointing_game`. Clips without events are left out of the
+        first three rows, and counted.
+    curves
+        Deletion and insertion curves of the same clips, if there are any.
+    groups
+        Recording or source of each clip: intervals resample groups, not clips
+        (draws of random and of swapped attention take clips as independent).
+    n_draws
+        Of random and of swapped attention.
+    n_resamples, level, seed
+        Of the bootstrap, as in :func:`~audioattn_lib.evaluation.comparisons.bootstrap_interval`.
+
+    Raises
+    ------
+    ValueError
+        When the record is empty, or events, curves or groups are not those of its clips.
+
+    Returns
+    -------
+    DataFrame
+        A row for each measure: ``value``, ``low``, ``high``: mean over clips
+        and its interval; ``uniform``: the mean of uniform attention; ``gain``,
+        ``gain_low``, ``gain_high``: mean of the paired difference to it, better
+        above 0 in every row; ``random``, ``random_low``, ``random_high``,
+        ``random_p``: the mean of random attention, the interval in which a
+        share ``level`` of the draws lie, and the two-sided p-value, how often a
+        draw lies as far from their mean as the value does; ``swapped`` and its
+        three likewise; ``clips`` and ``left_out``. For a curve the random
+        interval is that of the bootstrap, its p-value that of a paired
+        comparison, and nothing is swapped (NaN). No clip with events: NaN.
+    """
+    clips, wider = locate(record, events), locate(record, events, tolerance)
+    known = np.array([clip is not None for clip in clips])
+    chosen = None if groups is None else np.asarray(groups)
+    if chosen is not None and len(chosen) != len(clips):
+        raise ValueError(f"{len(chosen)} groups for {len(clips)} clips; give one a clip")
+    found = {
+        "pointing_game": (scores_of(wider, "pointing"), scores_of(wider, "share")),
+        "mass_inside_events": (scores_of(clips, "mass"), scores_of(clips, "share")),
+        "support_iou": (scores_of(clips, "overlap"), scores_of(clips, "share")),
+    }
+    draws = {"random": shift(clips, wider, n_draws, seed), "swapped": swap(clips, wider, n_draws, seed)}
+
+    def interval(values: Array, groups: ArrayLike | None) -> Interval:
+        return bootstrap_interval(values, groups=groups, n_resamples=n_resamples, level=level, seed=seed)
+
+    rows: dict[str, dict[str, float]] = {}
+    for name, (value, uniform) in found.items():
+        rows[name] = {"clips": int(known.sum()), "left_out": int((~known).sum())}
+        if not known.any():
+            continue
+        within = partial(interval, groups=None if chosen is None else chosen[known])
+        rows[name] |= _against_uniform(value[known], uniform[known], 1, within)
+        for control, scores in draws.items():
+            rows[name] |= _against_draws(value[known].mean(), scores[name][known].mean(axis=0), control, level)
+    for curve in curves:
+        areas = {order: curve.area(order) for order in ("attention", "uniform", "random")}
+        if len(areas["attention"]) != len(clips):
+            raise ValueError(f"the {curve.kind} curve has {len(areas['attention'])} clips, the record {len(clips)}")
+        within = partial(interval, groups=chosen)
+        by_chance = within(areas["random"])
+        test = paired_comparison(
+            areas["attention"], areas["random"], groups=chosen, n_resamples=n_resamples, level=level, seed=seed
+        )
+        rows[f"{curve.kind}_area"] = {
+            "clips": len(clips),
+            "left_out": 0,
+            **_against_uniform(areas["attention"], areas["uniform"], -1 if curve.kind == "deletion" else 1, within),
+            "random": by_chance.estimate,
+            "random_low": by_chance.low,
+            "random_high": by_chance.high,
+            "random_p": test.p_value,
+        }
+    columns = ["value", "low", "high", "uniform", "gain", "gain_low", "gain_high"]
+    columns += [control + suffix for control in draws for suffix in ("", "_low", "_high", "_p")]
+    columns += ["clips", "left_out"]
+    return pd.DataFrame.from_dict(rows, orient="index").reindex(columns=columns).rename_axis("measure")
+
+
+def _against_uniform(
+    value: Array, uniform: Array, sign: int, interval: Callable[[Array], Interval]
+) -> dict[str, float]:
+    """Mean with its interval, and the paired gain over ``uniform``, better above 0."""
+    mean, gain = interval(value), interval(sign * (value - uniform))
+    return {
+        "value": mean.estimate,
+        "low": mean.low,
+        "high": mean.high,
+        "uniform": float(uniform.mean()),
+        "gain": gain.estimate,
+        "gain_low": gain.low,
+        "gain_high": gain.high,
+    }
+
+
+def _against_draws(value: float, draws: Array, control: str, level: float) -> dict[str, float]:
+    """Mean over clips in each draw of a control: their mean, interval and two-sided p-value of ``value``."""
+    centre = draws.mean()
+    low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
+    extreme = np.sum(np.abs(draws - centre) >= abs(value - centre) - 1e-12)
+    p = (extreme + 1) / (len(draws) + 1) if np.isfinite(centre) else np.nan
+    return {control: centre, f"{control}_low": low, f"{control}_high": high, f"{control}_p": p}

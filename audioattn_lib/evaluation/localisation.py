@@ -1,0 +1,318 @@
+"""Where attention looks, when the times of the events that a clip's label is about are known.
+
+Attention that looks everywhere equally scores the share of the clip that is
+event in every measure, exactly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..attention.record.record import AttentionRecord, merge_spans
+from .perturbation import resample
+
+__all__ = [
+    "MEASURES",
+    "Events",
+    "event_share",
+    "mass_inside_events",
+    "pointing_game",
+    "random_attention",
+    "support_iou",
+    "swapped_attention",
+]
+
+Array = NDArray[np.floating[Any]]
+Events = Sequence[Sequence[tuple[float, float]]]
+
+MEASURES = ("pointing_game", "mass_inside_events", "support_iou")
+_TIE = 1e-6  # weights of float32 that are equal but for rounding differ by less, relative to the largest
+
+
+def pointing_game(record: AttentionRecord, events: Events, *, tolerance: float = 0.0) -> Array:
+    """Whether the most attended frame of each clip lies inside an event.
+
+    Parameters
+    ----------
+    record
+        Attention of the clips.
+    events
+        Onset and offset in seconds of each event of each clip, those of its
+        label only; they may overlap, and what lies outside the clip is ignored.
+    tolerance
+        Seconds by which every event is extended on both sides, at least 0.
+
+    Returns
+    -------
+    ndarray
+        From 0 to 1, shape ``(clips,)``: 1 for a hit and 0 for a miss. A frame
+        that an event covers in part counts with that part, and frames that are
+        attended to equally (within a millionth) share the credit, so uniform
+        attention scores the share of the clip that is event. NaN for a clip
+        without events.
+
+    Raises
+    ------
+    ValueError
+        When the record is empty, events do not fit it or end before they begin, or tolerance is negative.
+
+    Notes
+    -----
+    After Zhang et al., *Top-down neural attention by excitation backprop*, ECCV
+    2016, section 4.1.
+    """
+    return scores_of(locate(record, events, tolerance), "pointing")
+
+
+def mass_inside_events(record: AttentionRecord, events: Events) -> Array:
+    """Share of each clip's attention that lies inside its events.
+
+    Attention is taken as constant over each frame, so a frame that an event
+    covers in part counts with that part.
+
+    Parameters
+    ----------
+    record, events
+        As in :func:`pointing_game`.
+
+    Returns
+    -------
+    ndarray
+        From 0 to 1, shape ``(clips,)``; NaN for a clip without events.
+    """
+    return scores_of(locate(record, events), "mass")
+
+
+def support_iou(record: AttentionRecord, events: Events) -> Array:
+    r"""Overlap :math:`|S \cap E| / |S \cup E|` of the times with any attention, :math:`S`, and with events, :math:`E`.
+
+    Softmax and Gaussian attention is nowhere 0, so it scores the share of the
+    clip that is event.
+
+    Parameters
+    ----------
+    record, events
+        As in :func:`pointing_game`.
+
+    Returns
+    -------
+    ndarray
+        From 0 to 1, shape ``(clips,)``; NaN for a clip without events.
+    """
+    return scores_of(locate(record, events), "overlap")
+
+
+def event_share(record: AttentionRecord, events: Events) -> Array:
+    """Share of each clip that is event: what uniform attention scores in every measure.
+
+    Parameters
+    ----------
+    record, events
+        As in :func:`pointing_game`.
+
+    Returns
+    -------
+    ndarray
+        Above 0 and at most 1, shape ``(clips,)``; NaN for a clip without events.
+    """
+    return scores_of(locate(record, events), "share")
+
+
+def random_attention(
+    record: AttentionRecord, events: Events, *, n_draws: int = 1000, seed: int = 0, tolerance: float = 0.0
+) -> dict[str, Array]:
+    """Scores of attention of the same shape at random places.
+
+    Each draw shifts the attention of every clip by a random whole number of
+    frames, around the end of the clip to its beginning.
+
+    Parameters
+    ----------
+    record, events, tolerance
+        As in :func:`pointing_game`.
+    n_draws
+        At least 1.
+    seed
+        Of the draws.
+
+    Returns
+    -------
+    dict
+        For each of :data:`MEASURES` an array of shape ``(clips, n_draws)``; NaN for a clip without events.
+    """
+    return shift(locate(record, events), locate(record, events, tolerance), n_draws, seed)
+
+
+def swapped_attention(
+    record: AttentionRecord, events: Events, *, n_draws: int = 1000, seed: int = 0, tolerance: float = 0.0
+) -> dict[str, Array]:
+    """Scores of the attention of other clips: what is left when attention does not depend on the clip.
+
+    Each draw gives every clip the attention of another one that has events,
+    stretched to its own duration.
+
+    Parameters
+    ----------
+    record, events, tolerance
+        As in :func:`pointing_game`.
+    n_draws
+        At least 1.
+    seed
+        Of the draws.
+
+    Returns
+    -------
+    dict
+        For each of :data:`MEASURES` an array of shape ``(clips, n_draws)``;
+        NaN for a clip without events, or if only one has any.
+    """
+    return swap(locate(record, events), locate(record, events, tolerance), n_draws, seed)
+
+
+@dataclass(frozen=True)
+class Located:
+    """Attention of one clip on the times of its events, of which there is at least one."""
+
+    saliency: Array  # (frames,), sums to 1
+    support: Array  # (spans, 2), seconds from the beginning of the clip
+    events: Array  # (spans, 2), the same, in order, apart from each other and inside the clip
+    duration: float
+
+    def event_time(self, times: Array) -> Array:
+        """Seconds of event before ``times``; the clip goes on for ever, again and again."""
+        lengths = np.diff(self.events, axis=1)[:, 0]
+        before = np.stack([np.cumsum(lengths) - lengths, np.cumsum(lengths)], axis=1)
+        round_, time = np.divmod(times, self.duration)
+        return round_ * lengths.sum() + np.interp(time, self.events.ravel(), before.ravel(), left=0.0)
+
+    def covered(self, n_frames: int) -> Array:
+        """Share of each of ``n_frames`` frames of the clip that is event."""
+        until = self.event_time(np.arange(n_frames) * (self.duration / n_frames))
+        inside = np.diff(until, append=self.event_duration)
+        return np.clip(inside * (n_frames / self.duration), 0.0, 1.0)
+
+    @cached_property
+    def coverage(self) -> Array:
+        return self.covered(len(self.saliency))
+
+    @property
+    def event_duration(self) -> float:
+        return float(np.diff(self.events, axis=1).sum())
+
+    @property
+    def share(self) -> float:
+        return self.event_duration / self.duration
+
+    @cached_property
+    def peak(self) -> Array:
+        """Equal shares for the frames of highest saliency, shape ``(frames,)``."""
+        highest = self.saliency >= self.saliency.max() * (1 - _TIE)
+        return highest / highest.sum()
+
+    @property
+    def pointing(self) -> float:
+        return float(self.peak @ self.coverage)
+
+    @property
+    def mass(self) -> float:
+        return float(self.saliency @ self.coverage)
+
+    @property
+    def overlap(self) -> float:
+        return float(self.overlap_with(self.support[None])[0])
+
+    def overlap_with(self, supports: Array) -> Array:
+        """Intersection over union of the events with each of ``supports`` of shape ``(n, spans, 2)``, in seconds."""
+        both = np.diff(self.event_time(supports), axis=2).sum(axis=(1, 2))
+        either = np.diff(supports, axis=2).sum(axis=(1, 2)) + self.event_duration - both
+        return both / either
+
+
+def locate(record: AttentionRecord, events: Events, tolerance: float = 0.0) -> list[Located | None]:
+    """Each clip with its events, those that end before they begin refused; None for a clip without any."""
+    if not (np.isfinite(tolerance) and tolerance >= 0):
+        raise ValueError(f"tolerance is {tolerance}; it must be a finite number of seconds, at least 0")
+    if record.is_empty:
+        raise ValueError("the record is empty; ask the model for it with record=True")
+    if len(events) != len(record):
+        raise ValueError(f"events of {len(events)} clips for a record of {len(record)}; give a list, if empty, a clip")
+    clips: list[Located | None] = []
+    for i, spans in enumerate(events):
+        for onset, offset in spans:
+            if not (np.isfinite(onset) and np.isfinite(offset) and onset <= offset):
+                raise ValueError(
+                    f"clip {i} ({record.clips[i] or 'unnamed'}) has an event from {onset} to {offset} seconds; "
+                    "it must begin before it ends"
+                )
+        low, high = record.span(i)
+        inside = [(max(a - tolerance, low), min(b + tolerance, high)) for a, b in spans]
+        merged = merge_spans([(a, b) for a, b in inside if b > a])
+        if not merged:
+            clips.append(None)
+            continue
+        support = np.array(record.support(i), dtype=np.float64).reshape(-1, 2)
+        clips.append(Located(record.saliency(i), support - low, np.array(merged) - low, high - low))
+    return clips
+
+
+def scores_of(clips: Sequence[Located | None], name: str) -> Array:
+    """One score of every clip by the name of its property; NaN for a clip without events."""
+    return np.array([np.nan if clip is None else getattr(clip, name) for clip in clips])
+
+
+def _nothing(clips: Sequence[Located | None], n_draws: int) -> dict[str, Array]:
+    if n_draws < 1:
+        raise ValueError(f"n_draws is {n_draws}; it must be at least 1")
+    return {name: np.full((len(clips), n_draws), np.nan) for name in MEASURES}
+
+
+def shift(
+    clips: Sequence[Located | None], wider: Sequence[Located | None], n_draws: int, seed: int
+) -> dict[str, Array]:
+    """Scores of attention moved around its clip; pointing is at the ``wider`` events."""
+    scores = _nothing(clips, n_draws)
+    generator = np.random.default_rng(seed)
+    for i, (clip, target) in enumerate(zip(clips, wider, strict=True)):
+        if clip is None or target is None:
+            continue
+        n = len(clip.saliency)
+        shifts = generator.integers(0, n, n_draws)
+        moved = clip.support + np.arange(n)[:, None, None] * (clip.duration / n)
+        scores["pointing_game"][i] = _at_all_shifts(target.peak, target.coverage)[shifts]
+        scores["mass_inside_events"][i] = _at_all_shifts(clip.saliency, clip.coverage)[shifts]
+        scores["support_iou"][i] = clip.overlap_with(moved)[shifts]
+    return scores
+
+
+def swap(clips: Sequence[Located | None], wider: Sequence[Located | None], n_draws: int, seed: int) -> dict[str, Array]:
+    """Scores of attention of other clips; pointing is at the ``wider`` events."""
+    scores = _nothing(clips, n_draws)
+    known = [(i, clip, target) for i, (clip, target) in enumerate(zip(clips, wider, strict=True)) if clip and target]
+    if len(known) < 2:
+        return scores
+    generator = np.random.default_rng(seed)
+    frames = max(len(clip.saliency) for _, clip, _ in known)
+    saliency = np.stack([resample(clip.saliency, frames) for _, clip, _ in known])
+    peak = np.stack([resample(clip.peak, frames) for _, clip, _ in known])
+    spans = max(len(clip.support) for _, clip, _ in known)
+    supports = np.zeros((len(known), spans, 2))  # empty spans add nothing
+    for row, (_, clip, _) in zip(supports, known, strict=True):
+        row[: len(clip.support)] = clip.support / clip.duration
+    for place, (i, clip, target) in enumerate(known):
+        others = (place + generator.integers(1, len(known), n_draws)) % len(known)
+        scores["pointing_game"][i] = (peak @ target.covered(frames))[others]
+        scores["mass_inside_events"][i] = (saliency @ clip.covered(frames))[others]
+        scores["support_iou"][i] = clip.overlap_with(supports * clip.duration)[others]
+    return scores
+
+
+def _at_all_shifts(weights: Array, coverage: Array) -> Array:
+    """Sum of ``weights`` moved by each whole number of frames times ``coverage``, around the clip."""
+    product = np.fft.irfft(np.conj(np.fft.rfft(weights)) * np.fft.rfft(coverage), len(weights))
+    return np.clip(product, 0.0, 1.0)

@@ -1,0 +1,200 @@
+"""The corpus of the chapter on accents: what is predicted, who speaks, and the batches that training and tests hear.
+
+Book page: ``accents``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from audioattn_lib.audio.augmentation import mask_features
+from audioattn_lib.audio.features import LogMel
+from audioattn_lib.audio.magnitude_mel import MagnitudeMel
+from audioattn_lib.audio.voice_augmentation import VoiceAugmentation
+from audioattn_lib.core.errors import ConfigError, ManifestError
+from audioattn_lib.data.files import cache_directory
+from audioattn_lib.data.loading.batches import BatchLoader
+from audioattn_lib.data.loading.store import FeatureStore
+from audioattn_lib.data.loading.waveforms import WaveformStore
+from audioattn_lib.data.loading.windows import WindowLoader
+from audioattn_lib.data.manifest import Manifest
+from audioattn_lib.data.splits import Split, check_groups, fold_names, split_clips
+from audioattn_lib.training.loop import select_device
+
+from ..common.corpus import PreparedCorpus, checked, load_corpus
+from .config import Config
+from .utterances import Normalised, NormalisedSample, NormalisedSounds
+
+__all__ = ["CORPUS_FIELDS", "Prepared", "build_sound_front_end", "prepare", "whole_utterances", "windows"]
+
+CORPUS_FIELDS = ("data", "target", "closed_set", "unknown", "sample_rate", "n_mels", "features", "skip_bad_clips")
+"""Fields of a configuration that say what the corpus is."""
+
+
+@dataclass(frozen=True)
+class Prepared(PreparedCorpus):
+    """A corpus ready for training.
+
+    Parameters
+    ----------
+    classes
+        Names of the classes.
+    targets
+        Class of each clip; -1 for the unknown one.
+    speakers
+        Who speaks in each clip; ``""`` throughout where the corpus does not say so.
+    units
+        What must not be counted twice, for each clip: its speaker, else its group, else the clip itself.
+    closed_set
+        Whether speakers of the test are heard in training.
+    """
+
+    classes: tuple[str, ...]
+    targets: Tensor
+    speakers: NDArray[np.str_]
+    units: NDArray[np.str_]
+    closed_set: bool
+
+    @property
+    def unit(self) -> str:
+        """What :attr:`units` are: ``"speakers"``, ``"groups"`` or ``"clips"``."""
+        table = self.manifest.table
+        return "speakers" if "speaker" in table else "groups" if "group" in table else "clips"
+
+    def describe(self) -> str:
+        """The corpus in a few sentences."""
+        minutes = float(np.sum(self.manifest.durations)) / 60
+        text = f"**{self.manifest.name}**: {len(self.manifest)} clips, {minutes:.0f} minutes, "
+        text += f"{len(self.classes)} classes, {self.who}, "
+        text += f"{len(fold_names(self.manifest))} test folds."
+        if self.manifest.name == "accents":
+            text += " Every voice is synthetic, made by this library, and the accents stand for no place."
+        if self.unit != "speakers":
+            text += f" It does not say who speaks: intervals are over {self.unit}, speakers are verified only with a "
+            text += "list of trials, and a speaker may be heard both in training and in the test."
+        elif self.closed_set:
+            text += " Speakers of the test are heard in training too: a closed set."
+        return text
+
+    def sounds(self, names: Iterable[str]) -> dict[str, tuple[NDArray[np.float32], int]]:
+        """Samples and rate of some clips by their name."""
+        rows = {name: self.manifest.ids.index(name) for name in names}
+        return {name: self.manifest.read_audio(row, self.front_end.sample_rate) for name, row in rows.items()}
+
+    def split(self, config: Config) -> Split:
+        """Rows that train, choose the epoch and test; of classes that are known."""
+        split = split_clips(self.manifest, config.fold, config.protocol, config.seed)
+        known = (self.targets >= 0).numpy()
+        return Split(*(rows[known[rows]] for rows in (split.train, split.valid, split.test)))
+
+    def unknown(self, config: Config) -> NDArray[np.int64]:
+        """Rows of the test fold whose class is the unknown one."""
+        rows = split_clips(self.manifest, config.fold, config.protocol, config.seed).test
+        return rows[(self.targets < 0).numpy()[rows]]
+
+
+def prepare(config: Config) -> Prepared:
+    """Load and check the corpus, and compute its features once; both are kept for the next call.
+
+    Raises
+    ------
+    ManifestError
+        When clips are at fault, speakers cross splits, a class has one speaker, or a column is missing.
+    """
+    return _prepare(**{name: getattr(config, name) for name in (*CORPUS_FIELDS, "device")})
+
+
+@lru_cache(maxsize=4)
+def _prepare(
+    data: str,
+    target: str,
+    closed_set: bool,
+    unknown: str,
+    sample_rate: int,
+    n_mels: int,
+    features: str,
+    skip_bad_clips: bool,
+    device: str,
+) -> Prepared:
+    manifest = checked(_aim(load_corpus(data), target, closed_set), skip_bad_clips=skip_bad_clips)
+    if not closed_set and target != "speaker":
+        check_groups(manifest)
+    manifest.require_labels()
+    classes = tuple(name for name in manifest.classes if name != unknown)
+    if manifest.kind != "class" or len(classes) < 2:
+        raise ManifestError(f"{manifest.name}: column {target} must hold one class a clip, of two or more classes")
+    if unknown and len(classes) == len(manifest.classes):
+        raise ConfigError(f"unknown is {unknown!r}; it must be one of {', '.join(manifest.classes)}, or empty")
+    front_end = build_sound_front_end(features, sample_rate, n_mels)
+    store = FeatureStore.build(manifest, front_end, cache_directory() / "features", device=select_device(device))
+    position = {name: number for number, name in enumerate(classes)}
+    table = manifest.table
+    units = next(table[name] for name in ("speaker", "group", "file_name") if name in table)
+    speakers = table["speaker"] if "speaker" in table else [""] * len(table)
+    targets = torch.tensor([position.get(label, -1) for label in table["label"]])
+    who, together = (np.asarray(names, dtype=np.str_) for names in (speakers, units))
+    return Prepared(manifest, store, front_end, manifest.content_hash(), classes, targets, who, together, closed_set)
+
+
+def _aim(manifest: Manifest, target: str, closed_set: bool) -> Manifest:
+    """The corpus with the wanted column as label, and the speaker as what must not cross splits."""
+    table = manifest.table
+    if target not in table:
+        raise ManifestError(f"{manifest.name}: no column {target!r} to predict; it has {', '.join(table)}")
+    table = table.assign(label=table[target])
+    if "vowel_labels" in table and "event_labels" not in table:
+        table = table.assign(**{f"event_{part}": table[f"vowel_{part}"] for part in ("labels", "onsets", "offsets")})
+    if closed_set:
+        table = table.drop(columns=[name for name in ("group",) if name in table])
+    elif "group" not in table and "speaker" in table:
+        table = table.assign(group=table["speaker"])
+    return dataclasses.replace(manifest, table=table)
+
+
+def build_sound_front_end(features: str, sample_rate: int, n_mels: int) -> LogMel | MagnitudeMel:
+    """From sound to log-mel in decibels, or to the published magnitudes."""
+    if features == "published":
+        return MagnitudeMel(sample_rate, max(512, round(0.025 * sample_rate)), n_mels)
+    n_fft, hop_length = round(0.025 * sample_rate), round(0.010 * sample_rate)
+    return LogMel(sample_rate, n_fft, None, hop_length, n_mels, window="hamming", scale="slaney")
+
+
+def whole_utterances(prepared: Prepared, rows: NDArray[np.int64], config: Config, device: torch.device) -> BatchLoader:
+    """Whole utterances in the order of ``rows``, normalised: what is validated and tested."""
+    loader = Normalised(prepared.store, prepared.targets, rows, config.batch_size, False, config.seed, device)
+    return loader.of(config.normalisation, decibels=config.features == "decibels")
+
+
+def windows(prepared: Prepared, rows: NDArray[np.int64], config: Config, device: torch.device) -> WindowLoader:
+    """Windows of a sample of the utterances: what is trained on."""
+    if config.clips_per_speaker and prepared.unit != "speakers":
+        raise ConfigError(
+            f"clips_per_speaker is {config.clips_per_speaker}, but {prepared.manifest.name} does not say who speaks; "
+            "leave it at 0, or give a metadata.csv with a column speaker"
+        )
+    options: dict[str, Any] = {
+        "speakers": prepared.units,
+        "most": config.clips_per_speaker or None,
+        "is_balanced": config.balanced,
+    }
+    rest = (prepared.targets, rows, config.batch_size, config.seed, device)
+    loader: NormalisedSample | NormalisedSounds
+    if config.augmentation:
+        sounds = WaveformStore(prepared.manifest, prepared.front_end.sample_rate)
+        loader = NormalisedSounds(
+            sounds, *rest, front_end=prepared.front_end, change=VoiceAugmentation(config.changes), **options
+        )
+    else:
+        loader = NormalisedSample(prepared.store, *rest, **options)
+    loader.of(config.normalisation, decibels=config.features == "decibels")
+    window = round(config.window / prepared.clock.period) if config.window else None
+    return WindowLoader(loader, None if window is None else max(1, window), mask_features if config.mask else None)

@@ -1,0 +1,414 @@
+"""Accents and speakers: which pooling of an utterance tells how, and who, somebody speaks?
+
+One :class:`Config` is one network on one test fold; :func:`run` trains it, or
+reads it back when the same run exists; :func:`study` compares poolings over
+folds beside a linear baseline and chance. The embeddings of the test clips are
+kept: trials of speakers are scored with them, though nothing was trained on who
+speaks unless ``target`` says so.
+
+Network and settings are those of India, Safari and Hernando, *Double multi-head
+attention for speaker verification*, ICASSP 2021, and of the accent system built
+from it, where they are sound.
+
+Book page: ``accents``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from audioattn_lib.attention.record.record import AttentionRecord, FrameClock
+from audioattn_lib.data.files import cache_directory
+from audioattn_lib.data.loading.batches import BatchLoader
+from audioattn_lib.data.loading.store import FeatureStore
+from audioattn_lib.data.splits import fold_names
+from audioattn_lib.data.tables.feature_table import FeatureTable
+from audioattn_lib.evaluation.baseline import linear_baseline, summary_features
+from audioattn_lib.evaluation.open_set import rejection_metrics, rejection_threshold
+from audioattn_lib.evaluation.verification import Trials
+from audioattn_lib.models.embedding import EmbeddingLayers, EmbeddingNetwork, build_front_end
+from audioattn_lib.models.layers.utterance_pooling import POOLINGS, build_utterance_pooling
+from audioattn_lib.models.margin import build_classifier
+from audioattn_lib.training.checkpoint import load_best
+from audioattn_lib.training.distributed import leave_to_main
+from audioattn_lib.training.loop import fit, select_device
+from audioattn_lib.training.run_directory import Run, RunDirectory
+from audioattn_lib.training.schedules import Constant, Cosine, Schedule
+from audioattn_lib.training.settings import TrainingSettings
+
+from ..common.attention_files import keep_attention
+from ..common.classification import evidence, predictions_table, score_predictions, validate
+from ..common.corpus import load_checked
+from ..common.fields import choose_numbers, restore_config
+from ..common.initial_weights import describe_weights, hash_weights, keep_as_they_are, read_origin, start_from
+from ..common.parallel import run_all
+from ..common.runs import make_once, open_run, resolve_fold
+from ..common.study import Study, choose
+from .config import OPTIMIZERS, Config
+from .corpus import CORPUS_FIELDS, Prepared, build_sound_front_end, prepare, whole_utterances, windows
+from .embedder import Embedder
+from .evidence import Encoded, carriers
+from .verification import list_trials, save_embeddings, verify
+
+__all__ = [
+    "Config",
+    "Embedder",
+    "Prepared",
+    "baseline",
+    "build_model",
+    "extract_embeddings",
+    "load_model",
+    "prepare",
+    "run",
+    "study",
+    "study_heads",
+]
+
+NAME = "accents"
+_AT_ONCE = 64
+_OF_WEIGHTS = (
+    *("target", "pooling", "attention", "heads", "head_scale", "n_queries", "front_end", "normalise_context", "loss"),
+    *("scale", "normalisation", "features", "sample_rate", "n_mels"),
+)
+"""What weights were trained with and need to be evaluated."""
+
+
+def build_model(config: Config, n_classes: int, clock: FrameClock) -> EmbeddingNetwork:
+    """The network of a configuration, with weights drawn from the global generator."""
+    front = build_front_end(config.front_end, config.n_mels, config.channels)
+    pooling, width = build_utterance_pooling(
+        config.pooling,
+        front.out_features,
+        heads=config.heads,
+        attention=config.attention,
+        scale=config.head_scale,
+        initial_queries=config.initial_queries,
+        head_dropout=config.head_dropout,
+        n_queries=config.n_queries,
+    )
+    classifier = build_classifier(
+        config.loss,
+        config.embedding_size,
+        n_classes,
+        margin=config.margin,
+        scale=config.scale,
+        annealing=config.accumulation if config.annealing else 0,
+        focus=config.focus,
+        published_focus=config.published_focus,
+    )
+    layers = EmbeddingLayers(width, config.embedding_size, normalise_context=config.normalise_context)
+    return EmbeddingNetwork(front, pooling, layers, classifier, clock=clock)
+
+
+def run(config: Config, root: str | Path = "runs") -> Run:
+    """Train one network on one fold and test it; the same run is read back instead of made again.
+
+    Parameters
+    ----------
+    config
+        What to run.
+    root
+        Directory of all runs; this one goes to ``<root>/accents/<key>/``.
+
+    Raises
+    ------
+    ConfigError, ManifestError, AudioError, RunError
+        When the configuration, the corpus, a sound or the run directory cannot be used.
+    """
+    prepared = prepare(config)
+    config = resolve_fold(config, prepared.manifest)
+    hashed = hash_weights(prepared.data_hash, config)
+    directory, device = open_run(__name__, NAME, dataclasses.asdict(config), hashed, config.device, root)
+    return make_once(directory, lambda: _train(config, prepared, directory, device))
+
+
+def _train(config: Config, prepared: Prepared, directory: RunDirectory, device: torch.device) -> Run:
+    split = prepared.split(config)
+    trials = _trials(config, prepared, split.test)  # a list that cannot be used is known before the training
+    torch.manual_seed(config.seed)
+    model = build_model(config, len(prepared.classes), prepared.clock)
+    train = windows(prepared, split.train, config, device)
+    valid, test = (whole_utterances(prepared, rows, config, device) for rows in (split.valid, split.test))
+    if config.pretrained:
+        _start(model, config, prepared.classes)
+    about = describe_weights(NAME, config, prepared.classes)
+    if config.epochs:
+        fit(
+            model,
+            OPTIMIZERS[config.optimizer](model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay),
+            _schedule(config, -(-len(train) // config.accumulation)),
+            train,
+            _loss,
+            lambda network: validate(network, valid),
+            TrainingSettings(
+                config.epochs,
+                config.monitor,
+                maximise=config.monitor == "macro_f1",
+                gradient_clip=config.gradient_clip,
+                patience=config.patience,
+                plateau_patience=config.plateau,
+                accumulation=config.accumulation,
+                precision=config.precision,
+                validate_every=config.validate_every,
+                about=about,
+            ),
+            directory,
+            device=device,
+            describe=lambda batch: ", ".join(prepared.manifest.ids[int(i)] for i in batch.indices),
+        )
+    leave_to_main()
+    if not config.epochs:
+        keep_as_they_are(model.to(device).eval(), lambda network: validate(network, valid), directory, about)
+    logits, embeddings, record = embed(model, test)
+    targets, folds = prepared.targets[split.test], [config.fold] * len(split.test)
+    table = predictions_table(prepared.manifest, split.test, logits, targets, classes=prepared.classes)
+    record = keep_attention(directory, prepared.manifest, split.test, record, table, folds)
+    events = carriers(prepared.manifest, split.test)
+    measured, curves = evidence(
+        model.decide, Encoded(model, test), record, events, prepared.units[split.test], config.seed
+    )
+    directory.write_curves(curves)
+    more: dict[str, Any] = {"n_parameters": sum(p.numel() for p in model.parameters()), "evidence": measured}
+    if config.unknown:
+        others = whole_utterances(prepared, prepared.unknown(config), config, device)
+        more["rejection"] = _reject(
+            embed(model, valid)[0], logits, prepared.targets[split.test], embed(model, others)[0]
+        )
+    return _finish(directory, prepared, split.test, trials, logits, embeddings.numpy(), config.seed, more)
+
+
+def _start(model: EmbeddingNetwork, config: Config, classes: Sequence[str]) -> None:
+    """Take what the configuration names as ``pretrained``."""
+    origin = read_origin(config.pretrained, config.pretrained_prefix)
+    start_from(
+        model,
+        config,
+        classes,
+        origin,
+        encoder=("front.",),
+        heads={"classifier.weight": 0, "classifier.bias": 0},
+        same=_OF_WEIGHTS,
+    )
+
+
+def _schedule(config: Config, steps: int) -> Schedule:
+    """Learning rate of each step; with ``steps`` an epoch."""
+    if config.schedule == "plateau":
+        return Constant(config.learning_rate)
+    total = steps * config.epochs
+    return Cosine(config.learning_rate, total, min(steps, total - 1))
+
+
+def _loss(network: Any, batch: Any) -> tuple[Tensor, Tensor]:
+    logits = network(batch.features, batch.lengths)[0]
+    return network.classifier.loss(logits, batch.targets), (logits.argmax(dim=1) == batch.targets).sum()
+
+
+@torch.no_grad()
+def embed(network: EmbeddingNetwork, batches: Any) -> tuple[Tensor, Tensor, AttentionRecord]:
+    """Logits, embeddings (both on the CPU) and what was attended to, in the order of the batches."""
+    network.eval()
+    logits, embeddings, records = [], [], []
+    for batch in batches.epoch(0):
+        found, record = network.embed(batch.features, batch.lengths, record=True)
+        logits.append(network.classify(found).float().cpu())
+        embeddings.append(found.float().cpu())
+        records.append(record)
+    return torch.cat(logits), torch.cat(embeddings), AttentionRecord.concatenate(records)
+
+
+def _reject(valid: Tensor, known: Tensor, targets: Tensor, unknown: Tensor) -> dict[str, Any]:
+    """Rejection of the unknown class by the highest probability; its threshold keeps 95 % of the validation clips."""
+    sure = [logits.softmax(dim=1).amax(dim=1).numpy() for logits in (valid, known, unknown)]
+    return rejection_metrics(sure[1], (known.argmax(1) == targets).numpy(), sure[2], rejection_threshold(sure[0]))
+
+
+def baseline(config: Config, root: str | Path = "runs") -> Run:
+    """The linear baseline on the same clips and folds: logistic regression on mean and deviation of each mel band.
+
+    Its strength of regularisation is chosen on the validation clips. Its embeddings, for trials, are these
+    statistics, standardised over the training clips.
+    """
+    prepared = prepare(config)
+    config = resolve_fold(config, prepared.manifest)
+    shared = (*CORPUS_FIELDS, "trials", "fold", "protocol", "seed", "batch_size")
+    settings = {"baseline": "linear", **{name: getattr(config, name) for name in shared}}
+    directory, device = open_run(__name__, NAME, settings, prepared.data_hash, config.device, root)
+    return make_once(directory, lambda: _fit_baseline(config, prepared, directory, device))
+
+
+def _fit_baseline(config: Config, prepared: Prepared, directory: RunDirectory, device: torch.device) -> Run:
+    leave_to_main()
+    split = prepared.split(config)
+    trials = _trials(config, prepared, split.test)
+    inputs = []
+    for rows in (split.train, split.valid, split.test):
+        batches = BatchLoader(prepared.store, prepared.targets, rows, config.batch_size, False, device=device).epoch(0)
+        inputs.append(np.concatenate([summary_features(b.features, b.lengths).cpu().numpy() for b in batches]))
+    targets = prepared.targets.numpy()
+    fitted = linear_baseline(
+        inputs[0],
+        targets[split.train],
+        inputs[1],
+        targets[split.valid],
+        inputs[2],
+        n_classes=len(prepared.classes),
+    )
+    logits = torch.as_tensor(fitted.probabilities).clamp(min=1e-12).log().float()
+    deviation = np.maximum(inputs[0].std(axis=0), 1e-6)
+    standardised = (inputs[2] - inputs[0].mean(axis=0)) / deviation
+    return _finish(directory, prepared, split.test, trials, logits, standardised, config.seed, {})
+
+
+def study(
+    config: Config,
+    poolings: str | Iterable[str] = "mean, statistics, self_attention, multi_head, double_multi_head",
+    folds: str | Iterable[str] = "first",
+    seeds: str | int | Iterable[Any] = "0",
+    root: str | Path = "runs",
+) -> Study:
+    """Several poolings over folds and seeds, with the linear baseline on each fold; what exists already is read back.
+
+    Parameters
+    ----------
+    config
+        Everything but ``pooling``, ``fold`` and ``seed``.
+    poolings
+        Names out of :data:`~audioattn_lib.models.layers.utterance_pooling.POOLINGS`: a
+        list, or joined by commas, or ``"all"``.
+    folds
+        Test folds, in the same way; ``"first"`` is the first there is.
+    seeds
+        Whole numbers from 0, in the same way. The baseline has the first.
+    root
+        Directory of all runs.
+    """
+    prepared = prepare(config)
+    names = fold_names(prepared.manifest)
+    folds = names[:1] if folds == "first" else choose(folds, names, "fold")
+    poolings = choose(poolings, tuple(POOLINGS), "pooling")
+    numbers = choose_numbers("seeds", seeds, int, "whole numbers from 0")
+    configs = [
+        dataclasses.replace(config, pooling=name, fold=fold, seed=seed)
+        for seed in numbers
+        for fold in folds
+        for name in poolings
+    ]
+    baselines = [baseline(dataclasses.replace(config, fold=fold, seed=numbers[0]), root) for fold in folds]
+    runs = run_all(run, configs, root, shown=("pooling", "fold", "seed"))
+    groups = dict(zip(prepared.manifest.ids, prepared.units, strict=True))
+    titles = {name: pooling.title for name, pooling in POOLINGS.items()}
+    return Study(tuple(runs), tuple(baselines), groups, by="pooling", titles=titles)
+
+
+def study_heads(
+    config: Config,
+    poolings: str | Iterable[str],
+    heads: str | int | Iterable[Any] = "8",
+    folds: str | Iterable[str] = "first",
+    seeds: str | int | Iterable[Any] = "0",
+    root: str | Path = "runs",
+) -> dict[int, Study]:
+    """A study for each number of heads: the first of all poolings, the others of those that have several heads.
+
+    Parameters
+    ----------
+    config, poolings, folds, seeds, root
+        As in :func:`study`; everything but ``heads`` too.
+    heads
+        Whole numbers from 1, each a divisor of a frame's width: one, some joined by commas, or a list.
+    """
+    names = choose(poolings, tuple(POOLINGS), "pooling")
+    headed = [name for name in names if POOLINGS[name].has_heads]
+    studies: dict[int, Study] = {}
+    for number in choose_numbers("heads", heads, int, "whole numbers from 1"):
+        chosen = headed if studies else names
+        if chosen:
+            studies[number] = study(dataclasses.replace(config, heads=number), chosen, folds, seeds, root)
+    return studies
+
+
+def load_model(run: Run) -> Embedder:
+    """The trained network of a run with its front end and normalisation, in evaluation mode on the CPU.
+
+    It embeds a sound as the run did; the corpus of the run need not be there.
+    """
+    config = restore_config(Config, run)
+    front_end = build_sound_front_end(config.features, config.sample_rate, config.n_mels)
+    network = build_model(config, len(run.classes), FrameClock(*front_end.clock))
+    load_best(run.path / "checkpoint", network)
+    return Embedder(network, front_end, config.normalisation).eval()
+
+
+@torch.no_grad()
+def extract_embeddings(run: Run, data: str, *, skip_bad_clips: bool = False, device: str = "auto") -> FeatureTable:
+    """The embeddings that a trained network gives the clips of any corpus, labelled or not.
+
+    Parameters
+    ----------
+    run
+        Of :func:`run`; sounds go through its front end.
+    data
+        Corpus and options as one text: also a list of files, or a file of sound.
+    skip_bad_clips
+        Leave clips out that fail the check.
+    device
+        ``"auto"``, ``"cpu"`` or ``"cuda"``.
+
+    Raises
+    ------
+    RunError
+        When the run has no trained weights.
+    ManifestError, AudioError
+        When clips cannot be used; the message names them.
+    """
+    chosen = select_device(device)
+    model = load_model(run).to(chosen)
+    manifest = load_checked(data, skip_bad_clips=skip_bad_clips, needs_classes=False)
+    store = FeatureStore.build(manifest, model.front_end, cache_directory() / "features", device=chosen)
+    rows = np.arange(len(manifest))
+    batches = BatchLoader(store, rows, rows, _AT_ONCE, shuffle=False, device=chosen).epoch(0)
+    found = torch.cat([model.embed(batch.features, batch.lengths)[0].float().cpu() for batch in batches])
+    return FeatureTable.from_manifest(manifest, found.numpy(), _embedding_names(model))
+
+
+def _embedding_names(model: Embedder) -> tuple[str, ...]:
+    return tuple(f"embedding_{i}" for i in range(model.network.embedding.second.out_features))
+
+
+def _trials(config: Config, prepared: Prepared, rows: NDArray[np.int64]) -> Trials | None:
+    clips = [prepared.manifest.ids[i] for i in rows]
+    return list_trials(config.trials, clips, prepared.speakers[rows], config.seed)
+
+
+def _finish(
+    directory: RunDirectory,
+    prepared: Prepared,
+    rows: NDArray[np.int64],
+    trials: Trials | None,
+    logits: Tensor,
+    embeddings: NDArray[np.floating[Any]],
+    seed: int,
+    more: Mapping[str, Any],
+) -> Run:
+    """Write embeddings and predictions, then scores: the scores last, for they say that the run is done."""
+    targets, speakers = prepared.targets[rows], prepared.speakers[rows]
+    clips = [prepared.manifest.ids[i] for i in rows]
+    labels = [prepared.classes[int(i)] for i in targets]
+    save_embeddings(directory, clips, cast("NDArray[np.float32]", embeddings), labels, speakers)
+    table = predictions_table(prepared.manifest, rows, logits, targets, classes=prepared.classes)
+    directory.write_table("predictions.csv", table)
+    scores = score_predictions(prepared.classes, logits, targets, prepared.units[rows])
+    verified = verify(embeddings, trials, seed)
+    directory.write_json(
+        "metrics.json", {**scores, "verification": verified, "closed_set": prepared.closed_set, **more}
+    )
+    return Run.load(directory.path)

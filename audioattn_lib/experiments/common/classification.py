@@ -1,0 +1,193 @@
+"""Losses, predictions and scores that experiments with class labels share.
+
+A clip has one class, and targets are class numbers ``(B,)``, or any number of
+classes, and targets are rows of 0 and 1 ``(B, C)``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from audioattn_lib.attention.record.record import AttentionRecord
+from audioattn_lib.data.manifest import Manifest
+from audioattn_lib.evaluation import comparisons as statistics
+from audioattn_lib.evaluation import faithfulness, metrics, ranking
+from audioattn_lib.evaluation.intervals import Interval
+
+__all__ = [
+    "classification_loss",
+    "evidence",
+    "label_events",
+    "predict",
+    "predictions_table",
+    "score_predictions",
+    "validate",
+]
+
+
+_FRACTIONS = (0.0, 0.05, 0.1, 0.2, 0.35, 0.6, 1.0)
+"""Shares of frames deleted and inserted: closest where curves are steepest."""
+
+
+_TOP = 5
+"""Guesses of the second accuracy, where there are more classes than that."""
+
+
+class _Batches(Protocol):
+    def epoch(self, number: int, start: int = 0) -> Iterator[Any]: ...
+
+
+def classification_loss(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean cross entropy (binary for several classes a clip) and the number of clips that are entirely right."""
+    if targets.ndim == 1:
+        return F.cross_entropy(logits.float(), targets), (logits.argmax(dim=1) == targets).sum()
+    loss = F.binary_cross_entropy_with_logits(logits.float(), targets.to(torch.float32))
+    return loss, ((logits > 0) == (targets > 0.5)).all(dim=1).sum()
+
+
+def validate(network: nn.Module, batches: _Batches) -> dict[str, float]:
+    """Mean loss, the shares of clips that are entirely right and that are not, and macro F1 with one class a clip."""
+    loss, correct, clips = 0.0, 0.0, 0
+    pairs = []
+    for batch in batches.epoch(0):
+        logits = network(batch.features, batch.lengths)[0]
+        value, right = classification_loss(logits, batch.targets)
+        loss, correct, clips = loss + float(value) * len(batch), correct + float(right), clips + len(batch)
+        if batch.targets.ndim == 1:
+            pairs.append(torch.stack([batch.targets, logits.argmax(dim=1)]).cpu())
+    scores = {"loss": loss / clips, "accuracy": correct / clips, "error": 1.0 - correct / clips}
+    return scores | ({"macro_f1": metrics.macro_f1(*torch.cat(pairs, dim=1).numpy())} if pairs else {})
+
+
+@torch.no_grad()
+def predict(network: nn.Module, batches: _Batches) -> tuple[Tensor, AttentionRecord]:
+    """Logits ``(N, C)`` on the CPU and what was attended to, clip after clip in the order of the batches."""
+    network.eval()
+    logits, records = [], []
+    for batch in batches.epoch(0):
+        output, record = network(batch.features, batch.lengths, record=True)
+        logits.append(output.float().cpu())
+        records.append(record)
+    return torch.cat(logits), AttentionRecord.concatenate(records)
+
+
+def predictions_table(
+    manifest: Manifest,
+    rows: NDArray[np.int64],
+    logits: Tensor,
+    targets: Tensor,
+    *,
+    split: str = "test",
+    classes: Sequence[str] | None = None,
+) -> pd.DataFrame:
+    """``predictions.csv``: a row a clip with label, prediction, loss and the probability of every class.
+
+    Several classes a clip are joined by ``;``; the predicted ones have probability above one half. ``classes`` are
+    those of the columns of ``logits``, all of the manifest by default.
+    """
+    classes = manifest.classes if classes is None else classes
+    if targets.ndim == 1:
+        probabilities = logits.softmax(dim=1)
+        losses = F.cross_entropy(logits, targets, reduction="none")
+        labels, predicted = ([classes[int(i)] for i in chosen] for chosen in (targets, logits.argmax(dim=1)))
+    else:
+        probabilities = logits.sigmoid()
+        losses = F.binary_cross_entropy_with_logits(logits, targets.to(logits.dtype), reduction="none").mean(dim=1)
+        labels, predicted = (
+            [";".join(name for name, on in zip(classes, row, strict=True) if on) for row in chosen]
+            for chosen in (targets > 0.5, probabilities > 0.5)
+        )
+    columns: dict[str, Any] = {
+        "clip": [manifest.ids[i] for i in rows],
+        "split": split,
+        "label": labels,
+        "predicted": predicted,
+        "loss": losses.numpy(),
+    }
+    columns |= {f"probability_{name}": probabilities[:, c].numpy() for c, name in enumerate(classes)}
+    return pd.DataFrame(columns)
+
+
+def score_predictions(
+    classes: Sequence[str], logits: Tensor, targets: Tensor, groups: NDArray[np.str_]
+) -> dict[str, Any]:
+    """Scores of the predictions, and ``interval``, over groups of clips, ``of`` the first of them.
+
+    That is accuracy with one class a clip, and mean average precision with several.
+    With more than five classes, one a clip, ``top_5_accuracy`` too.
+    """
+    truth = targets.numpy()
+    if targets.ndim == 1:
+        probabilities = logits.softmax(dim=1).numpy()
+        scores = metrics.classification_metrics(truth, probabilities, classes)
+        if len(classes) > _TOP:
+            scores["top_5_accuracy"] = metrics.top_k_accuracy(truth, probabilities, _TOP)
+        correct = logits.argmax(dim=1).numpy() == truth
+        score = "accuracy"
+        interval = statistics.bootstrap_interval(correct.astype(np.float64), groups=groups)
+    else:
+        probabilities = logits.sigmoid().numpy()
+        scores = metrics.multilabel_metrics(truth, probabilities, classes)
+        right = ((logits > 0).numpy() == (truth > 0.5)).all(axis=1)
+        scores["all_labels_right"] = float(right.mean())
+        score = "mean_average_precision"
+        interval = Interval(np.nan, np.nan, 0.95, "no clip has a label", np.nan)
+        if truth.any():
+            interval = ranking.mean_average_precision_interval(truth, probabilities, groups=groups)
+    return {
+        **scores,
+        "interval": {"of": score, "low": interval.low, "high": interval.high, "level": interval.level},
+        "n_clips": len(truth),
+        "n_groups": len(np.unique(groups)),
+    }
+
+
+def label_events(manifest: Manifest, rows: NDArray[np.int64]) -> list[list[tuple[float, float]]]:
+    """Onset and offset in seconds of the events of each clip that its label is about; empty where none is known."""
+    spans = []
+    for row in rows:
+        labels = str(manifest.table["label"].iloc[row]).split(";")
+        spans.append([(e.onset, e.offset) for e in manifest.events(int(row)) if e.label in labels])
+    return spans
+
+
+def evidence(
+    network: Callable[..., Any],
+    batches: _Batches,
+    record: AttentionRecord,
+    events: Sequence[Sequence[tuple[float, float]]],
+    groups: NDArray[np.str_],
+    seed: int = 0,
+) -> tuple[dict[str, dict[str, float]], dict[str, faithfulness.PerturbationCurve]]:
+    """Where the attention of a trained network looks, and whether the network uses it.
+
+    Returns the table of :func:`~audioattn_lib.evaluation.faithfulness.evaluate`, a dictionary a measure, and the
+    deletion and insertion curves. ``batches`` give the clips of ``record`` in its order.
+    """
+
+    def probabilities(features: Tensor, lengths: Tensor) -> Tensor:
+        logits = network(features, lengths)[0].float()
+        return logits.softmax(dim=1) if is_single else logits.sigmoid()
+
+    curves: dict[str, list[faithfulness.PerturbationCurve]] = {"deletion": [], "insertion": []}
+    start = 0
+    for number, batch in enumerate(batches.epoch(0)):
+        is_single = batch.targets.ndim == 1
+        part = record[start : start + len(batch)]
+        start += len(batch)
+        for name, measure in (("deletion", faithfulness.deletion_curve), ("insertion", faithfulness.insertion_curve)):
+            found = measure(
+                probabilities, batch.features, batch.lengths, part, fractions=_FRACTIONS, seed=(seed, number)
+            )
+            curves[name].append(found)
+    joined = {name: faithfulness.PerturbationCurve.concatenate(parts) for name, parts in curves.items()}
+    table = faithfulness.evaluate(record, events, curves=list(joined.values()), groups=groups, seed=seed)
+    return table.to_dict(orient="index"), joined  # type: ignore[return-value]

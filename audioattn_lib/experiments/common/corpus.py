@@ -1,0 +1,181 @@
+"""A corpus and its options as one text, as configurations and command lines hold it; and a corpus made ready."""
+
+from __future__ import annotations
+
+import ast
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audioattn_lib.attention.record.record import FrameClock
+from audioattn_lib.audio.features import LogMel
+from audioattn_lib.audio.kaldi_mel import KaldiMel
+from audioattn_lib.audio.magnitude_mel import MagnitudeMel
+from audioattn_lib.core.errors import ConfigError
+from audioattn_lib.data.corpora import load
+from audioattn_lib.data.loading.store import FeatureStore
+from audioattn_lib.data.manifest import UNKNOWN, Event, Manifest
+
+__all__ = ["Clip", "PreparedCorpus", "checked", "load_checked", "load_corpus", "parse_corpus"]
+
+log = logging.getLogger("audioattn")
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One sound with everything that a picture or a player of it needs.
+
+    Parameters
+    ----------
+    name, label
+        Identifier and label in the manifest.
+    samples, sample_rate
+        The sound, shape ``(n,)``, and its rate in hertz.
+    features, clock, frequencies
+        Log-mel in decibels, shape ``(frames, bands)``, the time of its frames and the centre of its bands in hertz.
+    events
+        What is known to sound when; empty where nothing is known.
+    """
+
+    name: str
+    label: str
+    samples: NDArray[np.float32]
+    sample_rate: int
+    features: NDArray[np.float32]
+    clock: FrameClock
+    frequencies: NDArray[np.float64]
+    events: tuple[Event, ...]
+
+    @property
+    def title(self) -> str:
+        """The label for people: several classes joined by commas, underscores as spaces."""
+        if self.label == UNKNOWN:
+            return "unknown"
+        return self.label.replace(";", ", ").replace("_", " ")
+
+    @property
+    def picture(self) -> dict[str, Any]:
+        """Keyword arguments of the plot functions: features, clock, frequencies and events."""
+        return {"features": self.features, "clock": self.clock, "frequencies": self.frequencies, "events": self.events}
+
+
+def parse_corpus(text: str) -> tuple[str, dict[str, Any]]:
+    """Name or path, and options, of ``"city?clips_per_class=8&duration=2"``.
+
+    Values are Python literals where they can be read as such, and text otherwise.
+
+    Raises
+    ------
+    ConfigError
+        When the name is empty or an option is not ``name=value``.
+    """
+    name, _, query = text.partition("?")
+    if not name:
+        raise ConfigError(f"data is {text!r}; it must be the name of a corpus or the path of a folder")
+    options: dict[str, Any] = {}
+    for part in query.split("&") if query else ():
+        key, equals, value = part.partition("=")
+        if not key or not equals:
+            raise ConfigError(f"data is {text!r}; {part!r} is no option, write name=value&name=value behind the ?")
+        try:
+            options[key] = ast.literal_eval(value)
+        except (ValueError, SyntaxError):
+            options[key] = value
+    return name, options
+
+
+def load_corpus(text: str) -> Manifest:
+    """The corpus that ``text`` names, see :func:`parse_corpus`."""
+    name, options = parse_corpus(text)
+    return load(name, **options)
+
+
+def load_checked(text: str, *, skip_bad_clips: bool = False, needs_classes: bool = True) -> Manifest:
+    """The corpus that ``text`` names, without fault: an error lists what is wrong, or the log what was left out.
+
+    Parameters
+    ----------
+    text
+        Corpus and options.
+    skip_bad_clips
+        Leave out clips that fail the check.
+    needs_classes
+        Whether one class alone is an error; False for what trains and tests no classifier on this corpus.
+
+    Raises
+    ------
+    ManifestError
+        When the check finds an error, unless clips with one are skipped.
+    """
+    return checked(load_corpus(text), skip_bad_clips=skip_bad_clips, needs_classes=needs_classes)
+
+
+def checked(manifest: Manifest, *, skip_bad_clips: bool = False, needs_classes: bool = True) -> Manifest:
+    """A manifest without fault, as :func:`load_checked`."""
+    report = manifest.check(needs_classes=needs_classes)
+    if report.passed or not skip_bad_clips:
+        report.raise_if_failed()
+        return manifest
+    log.warning("%s", report)
+    return report.skippable
+
+
+@dataclass(frozen=True)
+class PreparedCorpus:
+    """A corpus ready for training: its table and its features.
+
+    Parameters
+    ----------
+    manifest
+        The clips.
+    store
+        Features of every clip, in decibels, as pictures show them.
+    front_end
+        What made them.
+    data_hash
+        Hash of the content of the corpus.
+    """
+
+    manifest: Manifest
+    store: FeatureStore
+    front_end: LogMel | MagnitudeMel | KaldiMel
+    data_hash: str
+
+    @property
+    def groups(self) -> NDArray[np.str_]:
+        """What must not be counted twice, for each clip: its recording or speaker, or the clip itself."""
+        table = self.manifest.table
+        return np.asarray(table["group"] if "group" in table else table["file_name"], dtype=np.str_)
+
+    @property
+    def who(self) -> str:
+        """Who speaks, counted for people: speakers where the corpus names them, and otherwise only what it names."""
+        table = self.manifest.table
+        if "speaker" in table:
+            return f"{table['speaker'].nunique()} speakers"
+        if "group" not in table:
+            return "speakers unknown"
+        return f"{table['group'].nunique()} groups (speakers or recordings)"
+
+    @property
+    def clock(self) -> FrameClock:
+        """Time of the feature frames."""
+        return FrameClock(*self.front_end.clock)
+
+    def clip(self, name: str) -> Clip:
+        """One clip by its identifier, with everything a picture or a player needs."""
+        row = self.manifest.ids.index(name)
+        samples, rate = self.manifest.read_audio(row, self.front_end.sample_rate)
+        return Clip(
+            name,
+            self.manifest.table["label"].iloc[row],
+            samples,
+            rate,
+            self.store[row].numpy(),
+            self.clock,
+            self.front_end.frequencies.cpu().numpy(),
+            tuple(self.manifest.events(row)),
+        )

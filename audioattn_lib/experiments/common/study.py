@@ -1,0 +1,350 @@
+"""Several runs of one experiment, compared: means, intervals, paired differences, evidence.
+
+A study knows runs and what each was a run of; it trains nothing. Every clip is
+tested once (or once a seed), so its runs are compared clip by clip.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from audioattn_lib.attention.record.record import AttentionRecord
+from audioattn_lib.automation import RUN_MIMETYPE
+from audioattn_lib.core.errors import ConfigError, RunError
+from audioattn_lib.evaluation import comparisons as statistics
+from audioattn_lib.evaluation import ranking
+from audioattn_lib.evaluation.faithfulness import PerturbationCurve
+from audioattn_lib.training.run_directory import Run
+
+__all__ = ["BASELINE", "Study", "choose"]
+
+BASELINE = "linear"
+"""Row of the linear baseline in every table."""
+
+_SCORES = ("unweighted_average_recall", "macro_f1", "macro_auc")
+
+_EVIDENCE = ("value", "uniform", "random", "swapped", "gain", "gain_low", "gain_high")
+
+
+def choose(wanted: str | int | Iterable[str], choices: Sequence[str], what: str) -> list[str]:
+    """Names out of ``choices``: ``"all"``, one name, several joined by commas, or a list.
+
+    Raises
+    ------
+    ConfigError
+        When a name is none of the choices, or none is left.
+    """
+    if isinstance(wanted, int):  # papermill makes a number of `-p folds 1`
+        wanted = str(wanted)
+    if isinstance(wanted, str):
+        names = list(choices) if wanted == "all" else [name.strip() for name in wanted.split(",") if name.strip()]
+    else:
+        names = [str(name) for name in wanted]
+    unknown = [name for name in names if name not in choices]
+    if unknown or not names:
+        given = ", ".join(unknown) or "empty"
+        raise ConfigError(f"{what} is {given}; it must be all, or names out of {', '.join(choices)}")
+    return names
+
+
+@dataclass(frozen=True)
+class Study:
+    """Runs that differ in one field of their configuration, each on the same test clips.
+
+    Parameters
+    ----------
+    runs
+        The runs to compare.
+    baselines
+        The linear baseline on the same folds.
+    groups
+        What each clip belongs to and must not be counted apart from: its recording or speaker.
+    by
+        The field in which the runs differ.
+    titles
+        What to call each value of ``by`` in pictures; itself where none is given.
+    """
+
+    runs: tuple[Run, ...]
+    baselines: tuple[Run, ...]
+    groups: Mapping[str, str]
+    by: str = "attention"
+    titles: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def names(self) -> list[str]:
+        """What was compared, in the order of the runs."""
+        return list(dict.fromkeys(str(run.config[self.by]) for run in self.runs))
+
+    @property
+    def score_title(self) -> str:
+        """What the column ``score`` is: accuracy, or mean average precision where a clip may have several labels."""
+        return "Mean average precision" if self.is_multilabel else "Accuracy"
+
+    @property
+    def is_multilabel(self) -> bool:
+        """True where a clip may have several labels."""
+        return "mean_average_precision" in self.runs[0].metrics
+
+    def select(self, name: str, fold: str | None = None) -> Run:
+        """The first run with this value of ``by`` (and on this fold)."""
+        for run in self.runs:
+            if run.config[self.by] == name and fold in (None, run.config["fold"]):
+                return run
+        raise RunError(f"no run with {self.by} {name!r} (fold {fold or 'any'}); there are {', '.join(self.names)}")
+
+    def prefer(self, name: str) -> str:
+        """``name`` where it was compared, and otherwise what was compared last."""
+        return name if name in self.names else self.names[-1]
+
+    def example(self, fold: str | None = None) -> str:
+        """A clip to show: of those with a label that most mechanisms predict right, the one they are surest of.
+
+        A rule, so that nobody picks. ``fold`` limits it to clips of one test fold.
+        """
+        runs = [run for run in self.runs if fold in (None, run.config["fold"])]
+        tables = pd.concat([run.predictions for run in runs])
+        tables = tables[tables["label"] != ""] if (tables["label"] != "").any() else tables
+        right = (tables["label"] == tables["predicted"]).groupby(tables["clip"], sort=False).mean()
+        loss = tables["loss"].groupby(tables["clip"], sort=False).mean()
+        return str(loss[right == right.max()].idxmin())
+
+    def correct(self) -> pd.DataFrame:
+        """Whether each clip was predicted right: a row a clip, a column each for what was compared and the baseline.
+
+        With several seeds it is the share of seeds. Only clips that every column predicted are kept.
+        """
+        columns: dict[str, pd.Series] = {}
+        for name in (*self.names, BASELINE):
+            tables = [run.predictions for run in self._of(name)]
+            if tables:
+                joined = pd.concat(tables)
+                right = (joined["label"] == joined["predicted"]).astype(float)
+                columns[name] = right.groupby(joined["clip"].to_numpy(), sort=False).mean()
+        return pd.DataFrame(columns).dropna()
+
+    def table(self) -> pd.DataFrame:
+        """The results: one row for each compared, then the linear baseline and chance.
+
+        Columns: ``runs``, ``score`` (share of clips predicted right; mean
+        average precision over all clips where a clip may have several labels)
+        with its 95 % interval ``low`` to ``high`` over groups, ``deviation``
+        over runs, the other scores as means over runs, and ``difference`` to
+        the linear baseline with its interval and the p-value of a paired test,
+        corrected for the number of comparisons (Holm).
+        """
+        correct = self.correct()
+        clips = list(correct.index)
+        groups = np.array([self.groups[clip] for clip in clips])
+        found = self._ranked(clips, groups) if self.is_multilabel else self._counted(correct, groups)
+        rows: dict[str, dict[str, Any]] = {}
+        for name in map(str, correct):
+            runs = self._of(name)
+            shares = [_score(run) for run in runs]
+            row: dict[str, Any] = {"runs": len(runs), **found[name]}
+            row["deviation"] = float(np.std(shares, ddof=1)) if len(shares) > 1 else np.nan
+            if self.is_multilabel:
+                row["all_labels_right"] = float(correct[name].mean())
+            for score in _SCORES:
+                values = [run.metrics[score] for run in runs if run.metrics.get(score) is not None]
+                if values:
+                    row[score] = float(np.mean(values))
+            rows[name] = row
+        rows["chance"] = self._chance(clips)
+        return pd.DataFrame.from_dict(rows, orient="index").rename_axis(self.by)
+
+    def _counted(self, correct: pd.DataFrame, groups: Any) -> dict[str, dict[str, float]]:
+        """Share of clips predicted right with its interval, and the difference to the baseline."""
+        against = statistics.compare_to_reference(correct, BASELINE, groups=groups) if self.baselines else None
+        rows = {}
+        for name in correct:
+            interval = statistics.bootstrap_interval(correct[name].to_numpy(), groups=groups)
+            row = {"score": interval.estimate, "low": interval.low, "high": interval.high}
+            if against is not None and name != BASELINE:
+                found = against.loc[name]
+                row |= {"difference": found["difference"], "difference_low": found["low"]}
+                row |= {"difference_high": found["high"], "p_holm": found["p_holm"]}
+            rows[str(name)] = row
+        return rows
+
+    def _ranked(self, clips: list[str], groups: Any) -> dict[str, dict[str, float]]:
+        """The same by mean average precision, the probabilities of all folds taken together."""
+        names = [*self.names, *([BASELINE] if self.baselines else [])]
+        classes = self.runs[0].classes
+        labels = self._labels().loc[clips].str.split(";")
+        targets = np.array([[name in label for name in classes] for label in labels], dtype=np.float64)
+        scores = {name: self._probabilities(name, clips, classes) for name in names}
+        rows, p_values = {}, {}
+        for name in names:
+            interval = ranking.mean_average_precision_interval(targets, scores[name], groups=groups)
+            rows[name] = {"score": interval.estimate, "low": interval.low, "high": interval.high}
+            if self.baselines and name != BASELINE:
+                found = ranking.compare_average_precision(targets, scores[name], scores[BASELINE], groups=groups)
+                rows[name] |= {"difference": found.difference.estimate, "difference_low": found.difference.low}
+                rows[name] |= {"difference_high": found.difference.high}
+                p_values[name] = found.p_value
+        for name, p in zip(p_values, statistics.holm(list(p_values.values())) if p_values else (), strict=True):
+            rows[name]["p_holm"] = float(p)
+        return rows
+
+    def _probabilities(self, name: str, clips: list[str], classes: Sequence[str]) -> Any:
+        """Probability of every class for each clip, one array a seed: ``(seeds, clips, classes)``."""
+        columns = [f"probability_{label}" for label in classes]
+        seeds: dict[Any, list[pd.DataFrame]] = {}
+        for run in self._of(name):
+            seeds.setdefault(run.config.get("seed"), []).append(run.predictions)
+        return np.stack(
+            [pd.concat(tables).set_index("clip").loc[clips, columns].to_numpy(np.float64) for tables in seeds.values()]
+        )
+
+    def fold_table(self) -> pd.DataFrame:
+        """The score of each fold alone: a row for each compared and the baseline, a column a fold."""
+        rows = [
+            {
+                self.by: run.config.get(self.by, BASELINE),
+                "fold": str(run.config["fold"]),
+                "score": _score(run),
+            }
+            for run in (*self.runs, *self.baselines)
+        ]
+        table = pd.DataFrame(rows).pivot_table(index=self.by, columns="fold", values="score", sort=False)
+        return table.reindex(columns=sorted(table.columns, key=lambda name: (len(name), name)))
+
+    def evidence_table(self) -> pd.DataFrame:
+        """Where each looks and whether its network uses it: a row a mechanism and measure, averaged over runs.
+
+        ``value``, and what ``uniform`` attention, attention at ``random``
+        places and attention ``swapped`` between clips score, are means over
+        clips and runs; ``gain`` is the mean difference to uniform attention, better above 0,
+        with the 95 % interval that the runs' own intervals average to: that of
+        one run, not narrower for having several.
+        """
+        rows = []
+        for name in self.names:
+            tables = [pd.DataFrame(run.metrics["evidence"]).T for run in self._of(name)]
+            for measure in tables[0].index:
+                joined = pd.DataFrame([table.loc[measure] for table in tables]).astype(float)
+                if joined["value"].notna().any():
+                    columns = [name for name in _EVIDENCE if name in joined]
+                    chosen = joined[columns].mean()
+                    clips = {"clips": int(joined["clips"].sum())}
+                    rows.append({self.by: name, "measure": measure, **chosen.to_dict(), **clips})
+        return pd.DataFrame(rows)
+
+    def records_of(self, clip: str) -> dict[str, AttentionRecord]:
+        """What each mechanism looked at in one clip, by title: records of one clip."""
+        records = {}
+        for name in self.names:
+            attention = self.run_of(clip, name).attention
+            records[self.titles.get(name, name)] = attention[attention.index(clip)]
+        return records
+
+    def run_of(self, clip: str, name: str) -> Run:
+        """The run with this value of ``by`` that tested this clip."""
+        for run in self._of(name):
+            if clip in run.attention.clips:
+                return run
+        raise RunError(f"no run of {name!r} tested the clip {clip!r}; example() names one that was tested")
+
+    def curves(self, name: str) -> list[PerturbationCurve]:
+        """Deletion and insertion curves of one mechanism over the test clips of all its runs."""
+        runs = [run.curves for run in self._of(name)]
+        return [PerturbationCurve.concatenate([curves[kind] for curves in runs]) for kind in ("deletion", "insertion")]
+
+    def histories(self, names: Sequence[str] = (), fold: str | None = None) -> dict[str, pd.DataFrame]:
+        """Training history by title, on one fold (by default each one's first), of ``names`` that were compared.
+
+        Without names, and where none of them was compared, it is all.
+        """
+        chosen = [name for name in names if name in self.names] or self.names
+        return {self.titles.get(name, name): self.select(name, fold).history for name in chosen}
+
+    def verdict(self) -> str:
+        """What the table says, in sentences that claim no more than its intervals do."""
+        table = self.table()
+        names = [name for name in table.index if name not in (BASELINE, "chance")]
+        best = max(names, key=lambda name: table.loc[name, "score"])
+        first = table.loc[best]
+        score = f"{first['score']:.1%} of {len(self.correct())} clips"
+        if self.is_multilabel:
+            score = f"mean average precision {first['score']:.1%} over {len(self.correct())} clips"
+        text = [
+            f"Of {len(names)} models, **{self._title(best)}** scores highest: {score} "
+            f"(95 % interval {first['low']:.1%} to {first['high']:.1%})."
+        ]
+        if self.baselines:
+            sure = table.loc[names, "p_holm"] < 0.05
+            above = table.loc[names, "difference"] > 0
+            groups = {
+                "reliably better than": sure & above,
+                "reliably worse than": sure & ~above,
+                "not reliably different from": ~sure,
+            }
+            # the largest group last: where it is large it is "the others"
+            for what, chosen in sorted(groups.items(), key=lambda item: int(item[1].sum())):
+                group = [self._title(name) for name in names if chosen[name]]
+                verb = "is" if len(group) == 1 else "are"
+                if len(group) == len(names) and len(names) > 1:
+                    who = "None of them is" if what.startswith("not ") else "All of them are"
+                    text.append(f"{who} {what.removeprefix('not ')} the linear baseline.")
+                elif len(group) > 4:
+                    text.append(f"The other {len(group)} are {what} the linear baseline.")
+                elif group:
+                    text.append(f"{_list(group)} {verb} {what} the linear baseline.")
+        rivals = [self._title(n) for n in names if n != best and table.loc[n, "high"] >= table.loc[best, "score"]]
+        if rivals:
+            others = f"{len(rivals)} others" if len(rivals) > 4 else _list(rivals)
+            text.append(f"The highest score lies inside the interval of {others}, so it does not rank them.")
+        return " ".join([*text, self._seed_note()])
+
+    def _seed_note(self) -> str:
+        n = len({run.config.get("seed") for run in self.runs})
+        seeds = "one seed" if n == 1 else f"{n} seeds"
+        return f"Every network was trained with {seeds}; the intervals know nothing of other seeds."
+
+    def _title(self, name: str) -> str:
+        return self.titles.get(name, name)
+
+    def _labels(self) -> pd.Series:
+        """Label of every tested clip."""
+        return pd.concat([run.predictions for run in self.runs]).drop_duplicates("clip").set_index("clip")["label"]
+
+    def _of(self, name: str) -> list[Run]:
+        return list(self.baselines) if name == BASELINE else [r for r in self.runs if r.config[self.by] == name]
+
+    def _chance(self, clips: list[str]) -> dict[str, Any]:
+        """Of guessing the most frequent class of the tested clips, which is generous to chance; or of a random order.
+
+        Clips in random order have for each label an average precision of about the share of clips with it.
+        """
+        labels = self._labels().loc[clips]
+        if self.is_multilabel:
+            shares = labels.str.get_dummies(";").mean()
+            return {"runs": 0, "score": float(shares.mean()), "low": np.nan, "high": np.nan}
+        codes = pd.factorize(labels)[0]
+        majority = statistics.chance_level(codes).majority
+        return {"runs": 0, "score": majority.estimate, "low": majority.low, "high": majority.high}
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
+        """What a notebook leaves behind for a sweep to collect: every run's configuration and scores."""
+        keys = ", ".join(run.key for run in self.runs)
+        return {
+            RUN_MIMETYPE: [run.summary() for run in (*self.runs, *self.baselines)],
+            "text/plain": f"{len(self.runs)} runs: {keys}",
+        }
+
+
+def _score(run: Run) -> float:
+    """Accuracy of one run, or its mean average precision."""
+    if "mean_average_precision" in run.metrics:
+        return float(run.metrics["mean_average_precision"] or np.nan)
+    return float((run.predictions["label"] == run.predictions["predicted"]).mean())
+
+
+def _list(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

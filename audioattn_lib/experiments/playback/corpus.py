@@ -1,0 +1,130 @@
+"""The corpus of play it back: waveforms to listen to at any hop, spectrograms for pictures and the baseline.
+
+Book page: ``playback``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from audioattn_lib.audio.multi_resolution import MultiResolutionLogMel
+from audioattn_lib.core.errors import ConfigError
+from audioattn_lib.data.files import cache_directory
+from audioattn_lib.data.loading.batches import BatchLoader
+from audioattn_lib.data.loading.store import FeatureStore
+from audioattn_lib.data.loading.waveforms import WaveformStore
+from audioattn_lib.data.loading.windows import WindowLoader
+from audioattn_lib.models.playback.multi_task import Tasks
+from audioattn_lib.training.loop import select_device
+
+from ..common.classification import label_events
+from ..common.corpus import PreparedCorpus, load_checked
+from .config import Config
+from .tasks import read_tasks
+
+__all__ = ["Prepared", "build_front_end", "prepare"]
+
+
+@dataclass(frozen=True)
+class Prepared(PreparedCorpus):
+    """A corpus ready for training.
+
+    Parameters
+    ----------
+    waveforms
+        Samples of every clip.
+    targets
+        Class of each clip, or 0 and 1 for each of several.
+    classes
+        What each output is about.
+    tasks
+        How the classes are divided among several questions; None is one.
+    """
+
+    waveforms: WaveformStore
+    targets: Tensor
+    classes: tuple[str, ...]
+    tasks: Tasks | None = None
+
+    @property
+    def several_labels(self) -> bool:
+        """Whether a clip may have several labels."""
+        return self.targets.ndim == 2 and self.tasks is None
+
+    def describe(self) -> str:
+        """The corpus in two sentences."""
+        manifest = self.manifest
+        minutes = float(np.sum(manifest.durations)) / 60
+        text = f"**{manifest.name}**: {len(manifest)} clips, {minutes:.0f} minutes, {len(manifest.classes)} classes"
+        if self.tasks is not None:
+            counts = zip(self.tasks.names, self.tasks.sizes, strict=True)
+            text += "; at once: " + ", ".join(f"{name} ({size})" for name, size in counts) + "."
+        else:
+            text += ", several in a clip." if self.several_labels else ", one a clip."
+        if manifest.name == "needles":
+            text += " Every sound is synthetic, made by this library, and the time of every event is known."
+        elif "event_onsets" in manifest.table:
+            text += " The times of events are known."
+        else:
+            text += " The times of events are not known, so nobody can say whether the right parts were played back."
+        return text
+
+    def event_places(self, count: int, seconds: float) -> Tensor:
+        """Parts of this length around the first events of each clip, in seconds, NaN where there are fewer."""
+        places = torch.full((len(self.manifest), count, 2), torch.nan, dtype=torch.float64)
+        for row, events in enumerate(label_events(self.manifest, np.arange(len(self.manifest)))):
+            for part, (onset, offset) in enumerate(sorted(events)[:count]):
+                start = max((onset + offset - seconds) / 2, 0.0)
+                places[row, part, 0], places[row, part, 1] = start, start + seconds
+        return places
+
+    def batches(
+        self, rows: NDArray[np.int64], config: Config, device: torch.device, *, shuffle: bool = False
+    ) -> BatchLoader:
+        """Batches of whole clips, as samples."""
+        return BatchLoader(self.waveforms, self.targets, rows, config.batch_size, shuffle, config.seed, device)
+
+    def training_batches(
+        self, rows: NDArray[np.int64], config: Config, device: torch.device
+    ) -> BatchLoader | WindowLoader:
+        """Batches to learn from, in another order in every epoch: crops where ``clip_seconds`` asks for them."""
+        loader = self.batches(rows, config, device, shuffle=True)
+        return WindowLoader(loader, config.window_samples) if config.clip_seconds else loader
+
+
+def prepare(config: Config) -> Prepared:
+    """Load and check the corpus, and compute the spectrograms of pictures and baseline; both are kept."""
+    names = ("data", "tasks", "sample_rate", "hop", "window", "n_mels", "skip_bad_clips", "device")
+    return _prepare(**{name: getattr(config, name) for name in names})
+
+
+@lru_cache(maxsize=4)
+def _prepare(
+    data: str, tasks: str, sample_rate: int, hop: float, window: float, n_mels: int, skip_bad_clips: bool, device: str
+) -> Prepared:
+    manifest = load_checked(data, skip_bad_clips=skip_bad_clips)
+    if manifest.kind == "number":
+        raise ConfigError(f"data is {data!r}, whose labels are numbers; this experiment needs classes")
+    front_end = build_front_end(sample_rate, hop, window, n_mels, 1)[0]
+    store = FeatureStore.build(manifest, front_end, cache_directory() / "features", device=select_device(device))
+    waveforms = WaveformStore(manifest, sample_rate)
+    if tasks:
+        questions, classes, targets = read_tasks(manifest, tasks)
+        return Prepared(manifest, store, front_end, manifest.content_hash(), waveforms, targets, classes, questions)
+    targets = torch.as_tensor(np.asarray(manifest.label_indices()))
+    return Prepared(manifest, store, front_end, manifest.content_hash(), waveforms, targets, tuple(manifest.classes))
+
+
+def build_front_end(sample_rate: int, hop: float, window: float, n_mels: int, stages: int) -> MultiResolutionLogMel:
+    """The transform at the hops of all stages: ``hop`` seconds, then ``hop / 2`` and so on."""
+    samples = round(window * sample_rate)
+    n_fft = 2 ** int(np.ceil(np.log2(max(samples, 2))))
+    return MultiResolutionLogMel(
+        stages, sample_rate, n_fft=n_fft, win_length=samples, hop_length=round(hop * sample_rate), n_mels=n_mels
+    )

@@ -1,0 +1,275 @@
+"""Ways to choose what is heard again, compared: stage by stage, in gain and cost, and by where they listened.
+
+Book page: ``playback``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from audioattn_lib.attention.record.record import AttentionRecord
+from audioattn_lib.evaluation import comparisons as statistics
+from audioattn_lib.evaluation import ranking
+from audioattn_lib.training.run_directory import Run
+
+from ..common.study import Study
+from .trace import VALID, Listened, losses, right, score, score_interval
+
+__all__ = ["CONTROLS", "TITLES", "PlaybackStudy"]
+
+TITLES: Mapping[str, str] = {
+    "none": "Heard once",
+    "random": "Random parts",
+    "energy": "Loudest parts",
+    "slots": "Slot attention",
+    "published": "Published rule",
+    "oracle": "True events",
+}
+"""What to call each way to choose."""
+CONTROLS = ("none", "random", "energy")
+"""What a way to choose has to beat."""
+
+_TOLERANCE = 0.01
+_THRESHOLDS = np.concatenate([np.linspace(0.0, 0.98, 50), [0.99, 0.995, 0.999, 1.0]])
+
+
+@dataclass(frozen=True)
+class PlaybackStudy(Study):
+    """Runs that differ in ``selection`` and ``seed``, tested on the same clips.
+
+    Parameters
+    ----------
+    encoders
+        Runs of the first step, one a seed; none where everything was trained at once.
+    """
+
+    by: str = "selection"
+    titles: Mapping[str, str] = field(default_factory=lambda: TITLES)
+    encoders: tuple[Run, ...] = ()
+
+    @property
+    def unmeasured(self) -> str:
+        """Why nobody can say whether the right parts were played back; empty where it was measured."""
+        if any(run.metrics.get("where") for run in self.runs):
+            return ""
+        return self.plays_nothing_back or (
+            "The corpus does not say when its events are, so nobody can say whether the right parts were played back. "
+            "Times of events are the columns event_labels, event_onsets and event_offsets of a metadata.csv."
+        )
+
+    @property
+    def plays_nothing_back(self) -> str:
+        """Why there are no playbacks to show; empty where there are some."""
+        if any(name != "none" for name in self.names):
+            return ""
+        return f"{self._title('none')} plays nothing back; add other names to selections."
+
+    @property
+    def no_encoders(self) -> str:
+        """Why the encoder alone was not tested; empty where it was."""
+        if self.encoders:
+            return ""
+        return "Encoder and decoder were trained at once, so there is no encoder alone to test."
+
+    def heard(self, name: str) -> list[Listened]:
+        """What the networks that choose in this way heard of the test clips, one a seed."""
+        return [Listened.load(run) for run in self._of(name)]
+
+    def example_of(self, name: str) -> tuple[Run, str]:
+        """A run to look into and a clip to show: of those it predicts right, the one that playing back helped most.
+
+        Help is the fall of the loss from the first hearing to the answer. A rule, so that nobody picks.
+        """
+        run = self._of(name)[0]
+        heard, table = Listened.load(run), run.predictions
+        right = (table["label"] == table["predicted"]).to_numpy()
+        help_ = losses(heard.targets, heard.after(0), heard.sizes) - losses(heard.targets, heard.logits, heard.sizes)
+        chosen = np.where(right, help_, help_.min() - 1) if right.any() else help_
+        return run, str(heard.clips[int(chosen.argmax())])
+
+    def records_of(self, clip: str) -> dict[str, AttentionRecord]:
+        """What each way to choose played back of one clip, by title."""
+        runs = {name: self._of(name)[0] for name in self.names}
+        records = {name: run.attention for name, run in runs.items() if not run.attention.is_empty}
+        return {self._title(name): record[record.index(clip)] for name, record in records.items()}
+
+    def hops(self) -> pd.DataFrame:
+        """What the encoder alone makes of whole clips at each hop: a row a hop, by its name in milliseconds.
+
+        Columns ``score``, ``low``, ``high``: means over seeds, the interval that of one run.
+        """
+        tables = [pd.DataFrame(run.metrics["hops"]) for run in self.encoders]
+        if not tables:
+            return pd.DataFrame(columns=["score", "low", "high"])
+        mean = pd.concat(tables).groupby("hop", sort=False).mean()
+        mean.index = pd.Index([f"{1000 * hop:.3g} ms" for hop in mean.index], name="hop")
+        return mean
+
+    def stages(self) -> pd.DataFrame:
+        """Score after each stage: a row for each way to choose and stage.
+
+        Columns ``selection``, ``playbacks`` heard so far, ``score`` (mean over seeds) with its 95 % interval over
+        groups, and ``cost``: frames heard for each frame of the first hearing.
+        """
+        rows = []
+        for name in self.names:
+            seeds = self.heard(name)
+            groups = self._groups(seeds[0])
+            for stage in range(seeds[0].frames.shape[1]):
+                found = score_interval(seeds[0].targets, [one.after(stage) for one in seeds], groups, seeds[0].sizes)
+                rows.append(
+                    {
+                        "selection": name,
+                        "playbacks": stage,
+                        "score": found.estimate,
+                        "low": found.low,
+                        "high": found.high,
+                        "cost": float(np.mean([one.cost[:, stage].mean() for one in seeds])),
+                    }
+                )
+        return pd.DataFrame(rows)
+
+    def score_by_playback(self) -> dict[str, tuple[NDArray[Any], NDArray[Any]]]:
+        """Curves of :meth:`stages` by title: playbacks heard and score, of those that play anything back."""
+        table = self.stages()
+        parts = {name: table[table["selection"] == name] for name in self.names}
+        return {
+            self._title(name): (part["playbacks"].to_numpy(), part["score"].to_numpy())
+            for name, part in parts.items()
+            if len(part) > 1
+        }
+
+    def score_by_cost(self) -> tuple[dict[str, tuple[NDArray[Any], NDArray[Any]]], tuple[NDArray[Any], NDArray[Any]]]:
+        """Curves of :meth:`early_exit` by title, cost and score; and cost and score at the chosen thresholds."""
+        tables = {self._title(name): self.early_exit(name) for name in self.names if name != "none"}
+        lines = {title: (table["cost"].to_numpy(), table["score"].to_numpy()) for title, table in tables.items()}
+        chosen = pd.concat([table[table["chosen"]] for table in tables.values()]) if tables else pd.DataFrame()
+        return lines, (chosen["cost"].to_numpy(), chosen["score"].to_numpy())
+
+    def differences(self) -> pd.DataFrame:
+        """What each way to choose gains over hearing once, over random and over the loudest parts.
+
+        A row a pair: ``selection``, ``over``, ``difference``, ``low``, ``high`` and ``p_holm``, the p-value of a paired
+        test corrected for the number of pairs.
+        """
+        heard = {name: self.heard(name) for name in self.names}
+        rows = []
+        for name in self.names:
+            for control in CONTROLS:
+                if name in CONTROLS[: CONTROLS.index(control) + 1] or control not in heard:
+                    continue
+                found = self._compare(heard[name], heard[control])
+                difference = found.difference
+                rows.append(
+                    {
+                        "selection": name,
+                        "over": control,
+                        "difference": difference.estimate,
+                        "low": difference.low,
+                        "high": difference.high,
+                        "p_value": found.p_value,
+                    }
+                )
+        table = pd.DataFrame(rows, columns=["selection", "over", "difference", "low", "high", "p_value"])
+        table["p_holm"] = statistics.holm(table["p_value"].to_numpy()) if len(table) else []
+        return table.drop(columns="p_value")
+
+    def gains(self) -> pd.DataFrame:
+        """The same as text for a page: a row a way to choose, a column a control, in points."""
+        rows: dict[str, dict[str, str]] = {}
+        for row in self.differences().to_dict(orient="records"):
+            told = f"{100 * row['difference']:+.1f} ({100 * row['low']:+.1f} to {100 * row['high']:+.1f})"
+            column = f"over {self._title(row['over']).lower()}"
+            rows.setdefault(self._title(row["selection"]), {})[column] = f"{told}, p = {row['p_holm']:.3f}"
+        return pd.DataFrame.from_dict(rows, orient="index").fillna("")
+
+    def early_exit(self, name: str) -> pd.DataFrame:
+        """Score against average cost for clips that stop where the network is sure: a row a threshold.
+
+        Columns ``threshold``, ``cost``, ``score``, means over seeds; ``chosen`` is True in one row: the cheapest
+        threshold whose score on the development clips is at most a point below never stopping.
+        """
+        seeds = self.heard(name)
+        valid = [Listened.load(run, VALID) for run in self._of(name)]
+        classes = self.runs[0].classes
+        found, devel = ([_curve(one, classes) for one in part] for part in (seeds, valid))
+        table = pd.DataFrame(
+            {
+                "threshold": _THRESHOLDS,
+                "cost": np.mean([one[1] for one in found], axis=0),
+                "score": np.mean([one[0] for one in found], axis=0),
+            }
+        )
+        scores, costs = (np.mean([one[part] for one in devel], axis=0) for part in (0, 1))
+        good = scores >= scores[-1] - _TOLERANCE
+        table["chosen"] = np.arange(len(table)) == np.flatnonzero(good)[costs[good].argmin()]
+        return table
+
+    def localisation(self) -> pd.DataFrame:
+        """How well what was played back fits the known events: a row a way to choose and measure.
+
+        Columns ``selection`` (by title), ``measure``, ``value`` with its interval ``low`` to ``high`` (mean over seeds,
+        the interval that of one run), and ``random``, what parts of the same lengths score at random places;
+        ``uniform`` is the same number, for pictures that want both.
+        """
+        rows = []
+        for name in self.names:
+            tables = [pd.DataFrame(run.metrics["where"]).T for run in self._of(name) if run.metrics.get("where")]
+            if tables:
+                mean = pd.concat(tables).astype(float).groupby(level=0, sort=False).mean()
+                mean["uniform"] = mean["random"]
+                rows += [
+                    {"selection": self._title(name), "measure": row, **mean.loc[row].to_dict()} for row in mean.index
+                ]
+        return pd.DataFrame(rows)
+
+    def verdict(self) -> str:
+        """What the comparisons say, in sentences that claim no more than their intervals do."""
+        text = []
+        table = self.differences()
+        for name in self.names:
+            if name in ("none", "random", "energy"):
+                continue
+            found = table[table["selection"] == name]
+            better = found[(found["p_holm"] < 0.05) & (found["difference"] > 0)]
+            worse = found[(found["p_holm"] < 0.05) & (found["difference"] < 0)]
+            title = f"**{self._title(name)}**"
+            if len(better):
+                text.append(f"{title} is reliably better than {self._list(better['over'])}.")
+            if len(worse):
+                text.append(f"{title} is reliably worse than {self._list(worse['over'])}.")
+            rest = found[found["p_holm"] >= 0.05]
+            if len(rest):
+                text.append(f"{title} is not reliably different from {self._list(rest['over'])}.")
+        return " ".join([*text, self._seed_note()])
+
+    def _list(self, names: Sequence[str]) -> str:
+        titles = [self._title(name).lower() for name in names]
+        return titles[0] if len(titles) == 1 else f"{', '.join(titles[:-1])} and {titles[-1]}"
+
+    def _groups(self, heard: Listened) -> NDArray[np.str_]:
+        return np.array([self.groups[clip] for clip in heard.clips.tolist()])
+
+    def _compare(self, one: Sequence[Listened], other: Sequence[Listened]) -> Any:
+        groups, targets = self._groups(one[0]), one[0].targets
+        first, second = ([heard.logits for heard in part] for part in (one, other))
+        if one[0].several_labels:
+            return ranking.compare_average_precision(targets, first, second, groups=groups)
+        hits = [np.mean([right(targets, logits, one[0].sizes) for logits in part], axis=0) for part in (first, second)]
+        return statistics.paired_comparison(hits[0], hits[1], groups=groups)
+
+
+def _curve(heard: Listened, classes: Sequence[str]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Score and mean cost at each threshold."""
+    scores, costs = [], []
+    for threshold in _THRESHOLDS:
+        logits, cost = heard.stop_when_sure(float(threshold))
+        scores.append(score(heard.targets, logits, classes, heard.sizes))
+        costs.append(cost.mean())
+    return np.array(scores), np.array(costs)

@@ -1,0 +1,27 @@
+"""Scenes and instruments: does attention that keeps frequencies apart survive a device it never heard?"""
+
+from .experiment import (
+    PATTERNS,
+    Config,
+    Prepared,
+    attention_layers,
+    baseline,
+    build_model,
+    load_model,
+    prepare,
+    run,
+    study,
+)
+
+__all__ = [
+    "PATTERNS",
+    "Config",
+    "Prepared",
+    "attention_layers",
+    "baseline",
+    "build_model",
+    "load_model",
+    "prepare",
+    "run",
+    "study",
+]

@@ -1,0 +1,149 @@
+"""The corpus of the chapter on scenes and instruments: features, test sets, domains.
+
+Book page: ``scenes_and_instruments``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from audioattn_lib.audio.features import LogMel
+from audioattn_lib.audio.kaldi_mel import KaldiMel
+from audioattn_lib.core.errors import ConfigError, ManifestError
+from audioattn_lib.data.files import cache_directory
+from audioattn_lib.data.loading.batches import BatchLoader
+from audioattn_lib.data.loading.store import FeatureStore
+from audioattn_lib.data.loading.waveforms import WaveformStore
+from audioattn_lib.data.manifest import Manifest
+from audioattn_lib.data.splits import Split, fold_names, grouped_share, leave_domain_out, split_clips
+from audioattn_lib.training.loop import select_device
+
+from ..common.corpus import PreparedCorpus, load_checked
+from .config import Config
+
+__all__ = ["Prepared", "prepare"]
+
+
+@dataclass(frozen=True)
+class Prepared(PreparedCorpus):
+    """A corpus ready for training.
+
+    Parameters
+    ----------
+    targets
+        Index of the class of each clip.
+    split
+        Rows that train, develop and test; all test sets together.
+    tests
+        Name of the test set of each clip, empty where it is in none.
+    domains
+        Domain of each clip, empty where the corpus names none.
+    """
+
+    targets: Tensor
+    split: Split
+    tests: NDArray[np.str_]
+    domains: NDArray[np.str_]
+
+    def loader(
+        self,
+        rows: NDArray[np.int64],
+        config: Config,
+        device: torch.device,
+        *,
+        shuffle: bool = False,
+        of_sounds: bool = False,
+    ) -> BatchLoader:
+        """Batches of some clips: their features, or their samples where sound is to be changed first."""
+        options = (self.targets, rows, config.batch_size, shuffle, config.seed, device)
+        if of_sounds:
+            return BatchLoader(WaveformStore(self.manifest, config.sample_rate), *options, resident=False)
+        return BatchLoader(self.store, *options)
+
+    def describe(self) -> str:
+        """The corpus in two sentences."""
+        manifest = self.manifest
+        minutes = float(np.sum(manifest.durations)) / 60
+        counts = ", ".join(f"{int((self.tests == name).sum())} {name}" for name in sorted(set(self.tests) - {""}))
+        text = f"**{manifest.name}**: {len(manifest)} clips, {minutes:.0f} minutes, {len(manifest.classes)} classes; "
+        text += f"{len(self.split.train)} train, {len(self.split.valid)} develop, {counts}."
+        if manifest.name == "orchestra":
+            text += " Every sound is synthetic, made by this library, and so are the devices that record it."
+        return text
+
+
+def prepare(config: Config) -> Prepared:
+    """Load and check the corpus, and compute its features once; both are kept for the next call.
+
+    The clips that develop are the same for all seeds.
+    """
+    names = ("data", "held_out", "test_devel", "front_end", "sample_rate", "n_mels", "hop", "f_max_jitter")
+    return _prepare(**{name: getattr(config, name) for name in (*names, "skip_bad_clips", "device")})
+
+
+@lru_cache(maxsize=4)
+def _prepare(
+    data: str,
+    held_out: str,
+    test_devel: bool,
+    front_end: str,
+    sample_rate: int,
+    n_mels: int,
+    hop: float,
+    f_max_jitter: int,
+    skip_bad_clips: bool,
+    device: str,
+) -> Prepared:
+    manifest = load_checked(data, skip_bad_clips=skip_bad_clips)
+    manifest.require_labels()
+    if manifest.kind != "class":
+        raise ConfigError(f"data is {data!r}, whose labels are {manifest.kind}; this experiment needs one class a clip")
+    split, tests = _divide(manifest, held_out, test_devel)
+    table = manifest.table
+    domains = np.asarray(table["domain"] if "domain" in table else [""] * len(table), dtype=np.str_)
+    unheard = sorted(set(domains[tests == "test_seen"]) - set(domains[split.train]))
+    if unheard:
+        raise ManifestError(
+            f"{manifest.name}: test_seen has clips of domain {', '.join(unheard)}, which no training clip has; give "
+            "that test another name, such as test_unseen_device, or train on these domains"
+        )
+    extract = _build_front_end(front_end, sample_rate, n_mels, hop, f_max_jitter)
+    store = FeatureStore.build(manifest, extract, cache_directory() / "features", device=select_device(device))
+    targets = torch.as_tensor(np.asarray(manifest.label_indices()))
+    return Prepared(manifest, store, extract, manifest.content_hash(), targets, split, tests, domains)
+
+
+def _divide(manifest: Manifest, held_out: str, test_devel: bool) -> tuple[Split, NDArray[np.str_]]:
+    """Rows that train, develop and test, and the test set of each clip, empty where it is in none."""
+    tests = np.full(len(manifest), "", dtype=object)
+    if held_out:
+        split = leave_domain_out(manifest, held_out)
+        tests[split.test] = f"test_{held_out}"
+        return split, tests.astype(np.str_)
+    table = manifest.table
+    parts = {name: split_clips(manifest, name) for name in fold_names(manifest)}
+    parts = parts if "split" in table and "fold" not in table else dict(list(parts.items())[:1])
+    for name, part in parts.items():
+        tests[part.test] = name if name.startswith("test") else f"test_{name}"
+    first = next(iter(parts.values()))
+    train, valid = first.train, first.valid
+    if test_devel:
+        if "test_seen" in parts:
+            raise ConfigError(f"test_devel is true, and {manifest.name} has a test_seen of its own; leave it false")
+        tests[valid] = "test_seen"
+        valid = grouped_share(manifest, train)
+        train = np.setdiff1d(train, valid)
+    return Split(train, valid, np.flatnonzero(tests != "")), tests.astype(np.str_)
+
+
+def _build_front_end(name: str, sample_rate: int, n_mels: int, hop: float, f_max_jitter: int) -> LogMel | KaldiMel:
+    if name == "published":  # the highest edge is where training has its middle
+        return KaldiMel(sample_rate, n_mels, f_max=sample_rate / 2 - f_max_jitter // 2, hop_length=hop)
+    n_fft, hop_length = round(2 * hop * sample_rate), round(hop * sample_rate)
+    return LogMel(sample_rate, n_fft=n_fft, hop_length=hop_length, n_mels=n_mels, top_db=None)

@@ -1,0 +1,329 @@
+"""Scenes and instruments: does attention that keeps frequencies apart survive a device it never heard?
+
+One :class:`Config` is one network; :func:`run` trains it and tests it on every
+test set of the corpus, in and out of the domains of training; :func:`study`
+compares patterns of attention, with and without what else is done against the
+colour of devices, over seeds, beside a linear baseline and chance. The best
+epoch is chosen on the development set, whose domains are those of training.
+
+Book page: ``scenes_and_instruments``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from audioattn_lib.attention.record.record import AttentionRecord
+from audioattn_lib.core.errors import ConfigError
+from audioattn_lib.evaluation.baseline import linear_baseline, summary_features
+from audioattn_lib.evaluation.domains import domain_scores
+from audioattn_lib.models.ensemble import Ensemble
+from audioattn_lib.models.frequency_transformer import FrequencyTransformer
+from audioattn_lib.models.layers.input_scaling import BandScaling, Scaled
+from audioattn_lib.models.layers.mid_level_split import MidLevelSplit
+from audioattn_lib.training.averaging import AveragedModel
+from audioattn_lib.training.checkpoint import load_best
+from audioattn_lib.training.distributed import leave_to_main
+from audioattn_lib.training.loop import fit, select_device
+from audioattn_lib.training.run_directory import Run, RunDirectory
+from audioattn_lib.training.settings import TrainingSettings
+
+from ..common.attention_files import keep_attention
+from ..common.classification import predict, predictions_table, score_predictions, validate
+from ..common.corpus import Clip
+from ..common.fields import restore_config
+from ..common.initial_weights import describe_weights, hash_weights, keep_as_they_are
+from ..common.parallel import run_all
+from ..common.runs import make_once, open_directory
+from .config import CNN, Config
+from .corpus import Prepared, prepare
+from .domain_methods import parse_treatment
+from .study import DomainStudy
+from .training import Augmentation, average, fit_scaling, schedule, training_loss
+from .weights import start_networks
+
+__all__ = [
+    "PATTERNS",
+    "Config",
+    "Prepared",
+    "attention_layers",
+    "baseline",
+    "build_model",
+    "load_model",
+    "prepare",
+    "run",
+    "study",
+]
+
+log = logging.getLogger("audioattn")
+
+NAME = "scenes_and_instruments"
+PATTERNS = ("dense", "per_row", "row_overlap_2", "high_low", "sparse_row_2")
+"""What the chapter compares."""
+_OF_BASELINE = (
+    *("data", "held_out", "test_devel", "centring", "front_end", "sample_rate", "n_mels", "hop"),
+    *("f_max_jitter", "skip_bad_clips", "batch_size"),
+)
+_RECORDED = 64
+"""Test clips whose maps of attention are kept: a record of all would be larger than the corpus."""
+
+
+def build_model(config: Config, prepared: Prepared) -> Scaled | Ensemble:
+    """The network of a configuration behind its scaling, with weights drawn from the global generator.
+
+    Of several sizes, or several files of weights, it is an ensemble of networks, each behind a scaling of its own.
+    """
+    networks = [_build_network(size, config, prepared) for size in config.sizes]
+    scaled = [Scaled(BandScaling(config.n_mels, config.centring), network) for network in networks]
+    return scaled[0] if len(scaled) == 1 else Ensemble(scaled)
+
+
+def _build_network(size: str, config: Config, prepared: Prepared) -> nn.Module:
+    classes = len(prepared.manifest.classes)
+    if size == CNN:
+        return MidLevelSplit(config.n_mels, classes, channels=8 if config.n_mels <= 64 else 48)
+    return FrequencyTransformer.preset(
+        size,
+        config.n_mels,
+        classes,
+        max_frames=int(prepared.store.n_frames.max()),
+        pattern=config.pattern,
+        alpha=config.attention_alpha,
+        n_global=config.n_global,
+        patchout=config.patchout,
+        patchout_time=config.patchout_time,
+        patchout_frequency=config.patchout_frequency,
+        dropout=config.dropout,
+        clock=prepared.clock,
+        frequencies=prepared.front_end.frequencies.cpu().numpy(),
+    )
+
+
+def run(config: Config, root: str | Path = "runs") -> Run:
+    """Train one network and test it on every test set; the same run is read back instead of made again.
+
+    Parameters
+    ----------
+    config
+        What to run.
+    root
+        Directory of all runs; this one goes to ``<root>/scenes_and_instruments/<key>/``.
+
+    Raises
+    ------
+    ConfigError, ManifestError, AudioError, RunError
+        When the configuration, the corpus, a sound or the run directory cannot be used.
+    """
+    prepared = prepare(config)
+    device = select_device(config.device)
+    settings = dataclasses.asdict(config)
+    directory = open_directory(__name__, NAME, settings, hash_weights(prepared.data_hash, config), str(device), root)
+    return make_once(directory, lambda: _train(config, prepared, directory, device))
+
+
+def _train(config: Config, prepared: Prepared, directory: RunDirectory, device: torch.device) -> Run:
+    split = prepared.split
+    torch.manual_seed(config.seed)
+    scaled = build_model(config, prepared)
+    start_networks(scaled, config, prepared)
+    about = describe_weights(NAME, config, prepared.manifest.classes)
+    augment = Augmentation(config, prepared, device)
+    train = prepared.loader(split.train, config, device, shuffle=True, of_sounds=augment.of_sounds)
+    valid = prepared.loader(split.valid, config, device)
+    model = average(scaled, config, len(train))
+
+    def evaluate(network: nn.Module) -> dict[str, float]:
+        scores = validate(network, valid)
+        if isinstance(network, AveragedModel):
+            scores |= {f"live_{name}": value for name, value in validate(network.network, valid).items()}
+        return scores
+
+    if config.epochs:
+        fit(
+            model,
+            torch.optim.AdamW(
+                [p for p in model.parameters() if p.requires_grad], lr=config.lr, weight_decay=config.weight_decay
+            ),
+            schedule(config, len(train)),
+            train,
+            lambda network, batch: training_loss(network, batch, config, augment),
+            evaluate,
+            TrainingSettings(
+                config.epochs, config.monitor, config.gradient_clip, precision=config.precision, about=about
+            ),
+            directory,
+            device=device,
+            describe=lambda batch: ", ".join(prepared.manifest.ids[int(i)] for i in batch.indices),
+        )
+    leave_to_main()
+    if not config.epochs:
+        if not config.pretrained:
+            log.warning(
+                "epochs is 0 without pretrained: the weights are as drawn, and their scores are those of chance"
+            )
+        keep_as_they_are(model.to(device).eval(), evaluate, directory, about)
+    recorded = slice(None, None, max(len(split.test) // _RECORDED, 1))
+    chosen = split.test[recorded][:_RECORDED]
+    logits = _logits(model, prepared, split.test, config, device)
+    record = predict(model, prepared.loader(chosen, config, device))[1]
+    some = logits[recorded][:_RECORDED]
+    table = predictions_table(prepared.manifest, chosen, some, prepared.targets[chosen])
+    keep_attention(directory, prepared.manifest, chosen, record, table, list(prepared.tests[chosen]))
+    count = sum(p.numel() for p in scaled.parameters())
+    return _finish(directory, prepared, logits, {"n_parameters": count})
+
+
+def baseline(config: Config, root: str | Path = "runs") -> Run:
+    """The linear baseline on the same clips: logistic regression on mean and deviation of each band after centring.
+
+    Its strength of regularisation is chosen on the development clips.
+    """
+    prepared = prepare(config)
+    settings = {"baseline": "linear", **{name: getattr(config, name) for name in _OF_BASELINE}}
+    device = select_device(config.device)
+    directory = open_directory(__name__, NAME, settings, prepared.data_hash, str(device), root)
+    return make_once(directory, lambda: _fit_baseline(config, prepared, directory, device))
+
+
+def _fit_baseline(config: Config, prepared: Prepared, directory: RunDirectory, device: torch.device) -> Run:
+    leave_to_main()
+    scaled = Scaled(BandScaling(config.n_mels, config.centring), nn.Identity())
+    fit_scaling(scaled.scaling, config, prepared)
+    scaled.to(device)
+    inputs = []
+    for rows in (prepared.split.train, prepared.split.valid, prepared.split.test):
+        batches = prepared.loader(rows, config, device).epoch(0)
+        parts = [summary_features(scaled.scale(b.features, b.lengths), b.lengths).cpu().numpy() for b in batches]
+        inputs.append(np.concatenate(parts))
+    targets = prepared.targets.numpy()
+    fitted = linear_baseline(
+        inputs[0],
+        targets[prepared.split.train],
+        inputs[1],
+        targets[prepared.split.valid],
+        inputs[2],
+        n_classes=len(prepared.manifest.classes),
+    )
+    return _finish(directory, prepared, torch.as_tensor(fitted.probabilities).clamp(min=1e-12).log().float(), {})
+
+
+def study(
+    config: Config,
+    patterns: str | Iterable[str] = PATTERNS,
+    treatments: str | Iterable[str] = ("none", "clip"),
+    seeds: int | Iterable[int] = 3,
+    root: str | Path = "runs",
+) -> DomainStudy:
+    """Every pattern with every treatment and seed, and the linear baseline; what exists is read back.
+
+    Parameters
+    ----------
+    config
+        Everything but ``pattern``, ``seed`` and what the treatments set.
+    patterns
+        Names of attention patterns: a list, or joined by commas.
+    treatments
+        What is done against the colour of devices, in the same way: names out of
+        :data:`~audioattn_lib.experiments.scenes_and_instruments.domain_methods.TREATMENTS`, or several joined by ``+``.
+    seeds
+        How many from 0, or which.
+    root
+        Directory of all runs.
+    """
+    names, treated = (
+        [name.strip() for name in given.split(",")] if isinstance(given, str) else list(given)
+        for given in (patterns, treatments)
+    )
+    numbers = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
+    changes = [parse_treatment(name) for name in treated]
+    configs = [
+        dataclasses.replace(config, pattern=name, seed=seed, **change)
+        for seed in numbers
+        for change in changes
+        for name in names
+    ]
+    prepared = prepare(config)
+    centrings = list(dict.fromkeys(str(change["centring"]) for change in changes))
+    baselines = [baseline(dataclasses.replace(config, centring=centring), root) for centring in centrings]
+    runs = run_all(run, configs, root, shown=("pattern", "centring", "mixstyle", "seed"))
+    groups = dict(zip(prepared.manifest.ids, prepared.groups, strict=True))
+    return DomainStudy(tuple(runs), tuple(baselines), groups)
+
+
+def load_model(run: Run) -> Scaled | Ensemble:
+    """The trained network of a run behind its scaling, or its ensemble, in evaluation mode on the CPU."""
+    config = restore_config(Config, run)
+    prepared = prepare(config)
+    model = average(build_model(config, prepared), config, 1)
+    load_best(run.path / "checkpoint", model)
+    model.eval()
+    found = model.current if isinstance(model, AveragedModel) else model
+    assert isinstance(found, (Scaled, Ensemble))
+    return found.eval()
+
+
+@torch.no_grad()
+def attention_layers(run: Run, clip: Clip) -> tuple[dict[str, AttentionRecord], dict[str, list[str]]]:
+    """What the global tokens read of one clip, layer by layer: a record for each combination of two sliders.
+
+    The second slider is a head, the mean of all, or the roll-out through all layers up to this one. Returns the
+    records by name and the values of the sliders, as :func:`audioattn_lib.display.players.player` takes them.
+    """
+    network = load_model(run)
+    if isinstance(network, Ensemble):
+        raise ConfigError("an ensemble has no attention of its own; choose a run of one network")
+    features = network.scale(torch.as_tensor(clip.features)[None])
+    model = network.network
+    if not isinstance(model, FrequencyTransformer):
+        raise ConfigError(f"{CNN} attends to nothing; choose a run of a transformer")
+    read, rolled = model(features, record=True)[1], model.rollout(features)
+    assert read.maps is not None
+    assert rolled.maps is not None
+    depth, heads = read.maps.shape[1:3]
+    ways = ["roll-out", "all heads", *(f"head {head + 1}" for head in range(heads))]
+    records = {}
+    for layer in range(depth):
+        own = read.maps[:, layer : layer + 1]
+        parts = [rolled.maps[:, layer : layer + 1], own.mean(axis=2, keepdims=True)]
+        parts += [own[:, :, head : head + 1] for head in range(heads)]
+        for way, maps in zip(ways, parts, strict=True):
+            name = f"layer {layer + 1}, {way}"
+            records[name] = dataclasses.replace(read, mechanism=name, maps=maps)
+    return records, {"Layer": [str(layer + 1) for layer in range(depth)], "What": ways}
+
+
+@torch.no_grad()
+def _logits(
+    model: nn.Module, prepared: Prepared, rows: NDArray[np.int64], config: Config, device: torch.device
+) -> Tensor:
+    model.eval()
+    batches = prepared.loader(rows, config, device).epoch(0)
+    return torch.cat([model(batch.features, batch.lengths)[0].float().cpu() for batch in batches])
+
+
+def _finish(directory: RunDirectory, prepared: Prepared, logits: Tensor, more: Mapping[str, Any]) -> Run:
+    """Write predictions, then scores: the scores last, for they say that the run is done."""
+    rows = prepared.split.test
+    targets, groups = prepared.targets[rows], prepared.groups[rows]
+    table = predictions_table(prepared.manifest, rows, logits, targets)
+    trained = set(prepared.domains[prepared.split.train])
+    table["split"] = prepared.tests[rows]
+    table["domain"] = prepared.domains[rows]
+    table["domain_seen"] = [domain in trained for domain in prepared.domains[rows]]
+    directory.write_table("predictions.csv", table)
+    right = (table["label"] == table["predicted"]).to_numpy(np.float64)
+    by_test = domain_scores(right, table["split"], table["domain_seen"], groups=groups)
+    by_domain = domain_scores(right, table["domain"], table["domain_seen"], groups=groups)
+    scores = score_predictions(prepared.manifest.classes, logits, targets, groups)
+    found = {"tests": by_test.to_dict(orient="index"), "domains": by_domain.to_dict(orient="index")}
+    directory.write_json("metrics.json", {**scores, **found, **more})
+    return Run.load(directory.path)

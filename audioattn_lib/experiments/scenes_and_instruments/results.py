@@ -1,0 +1,195 @@
+"""Results in and out of the domains of training as a table: to read, to draw, to keep in a file.
+
+:class:`~audioattn_lib.experiments.scenes_and_instruments.study.DomainStudy` makes it from runs;
+a file gives it back without them.
+
+Book page: ``scenes_and_instruments``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from audioattn_lib.attention.patterns.names import parse_pattern
+from audioattn_lib.core.errors import RunError
+
+from .domain_methods import NONE, parse_treatment, treatment_title
+
+__all__ = ["BASELINE", "CHANCE", "WORST", "DomainResults", "pattern_title"]
+
+BASELINE = "linear"
+"""Name of the linear baseline in every table."""
+CHANCE = "chance"
+WORST = "worst_group"
+"""Stands for a test set: of each network, the domain of a test set that it does worst on."""
+COLUMNS = (
+    *("pattern", "treatment", "test", "runs", "score", "low", "high", "deviation", "group"),
+    *("difference", "difference_low", "difference_high", "difference_p"),
+    *("gain", "gain_low", "gain_high", "gain_p"),
+)
+
+
+def pattern_title(pattern: str) -> str:
+    """What to call a pattern (or several, a layer each) in tables and pictures."""
+    if pattern == BASELINE:
+        return "Linear baseline"
+    return ", ".join(dict.fromkeys(parse_pattern(name.strip()).title for name in pattern.split(",")))
+
+
+@dataclass(frozen=True)
+class DomainResults:
+    """Scores of networks on several test sets.
+
+    Parameters
+    ----------
+    rows
+        A row for each pattern, treatment and test set, the linear baseline and
+        chance among them, with the columns ``runs``, ``score`` (share of clips
+        predicted right, mean over seeds), its 95 % interval ``low`` to ``high``
+        over recordings, ``deviation`` over seeds, ``group`` (which one is the
+        worst), the paired ``difference`` to dense attention with the same
+        treatment and the paired ``gain`` over the same pattern without
+        treatment, each with interval and p-value, corrected for the number of
+        patterns (Holm).
+    made_with
+        Where the numbers come from, text by name.
+
+    Notes
+    -----
+    Book page: ``scenes_and_instruments``.
+    """
+
+    rows: pd.DataFrame
+    made_with: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def tests(self) -> list[str]:
+        """Test sets by name."""
+        return [name for name in sorted(set(self.rows["test"])) if name != WORST]
+
+    @property
+    def treatments(self) -> list[str]:
+        """Treatments in the order of the rows."""
+        return list(dict.fromkeys(self._networks["treatment"]))
+
+    @property
+    def references(self) -> list[str]:
+        """Rows of :meth:`scores` that are no patterns: the baseline with each centring, and chance; of all tests."""
+        found = self.rows[self.rows["pattern"].isin([BASELINE, CHANCE])]
+        return list(dict.fromkeys(self._name(row) for row in found.to_dict(orient="records")))
+
+    def scores(self, test: str, treatment: str | None = None) -> pd.DataFrame:
+        """One test set for a table or a picture: a row a pattern and treatment by title, references last.
+
+        With one treatment, titles leave it out, and the baseline is that with the same centring.
+        Columns ``runs``, ``score``, ``low``, ``high`` and ``deviation``. Of the worst group the titles say which it is.
+        """
+        rows = self._of(test).to_dict(orient="records")
+        if treatment is not None:
+            centring = parse_treatment(treatment)["centring"]
+            wanted = {BASELINE: centring, CHANCE: ""}
+            rows = [
+                {**row, "treatment": NONE} for row in rows if row["treatment"] == wanted.get(row["pattern"], treatment)
+            ]
+        rows.sort(key=lambda row: row["pattern"] in (BASELINE, CHANCE))  # keeps the order otherwise
+        found = pd.DataFrame.from_dict({self._name(row): row for row in rows}, orient="index")
+        return found[["runs", "score", "low", "high", "deviation"]].rename_axis("model")
+
+    def pattern_differences(self, test: str) -> pd.DataFrame:
+        """What each pattern gains over dense attention with the same treatment, in points.
+
+        A row a pattern, a column a treatment; text for a table: difference, 95 % interval, corrected p-value.
+        """
+        return self._points(test, "difference")
+
+    def treatment_differences(self, test: str) -> pd.DataFrame:
+        """What each treatment gains over none with the same pattern, in points, as :meth:`pattern_differences`."""
+        return self._points(test, "gain")
+
+    def verdict(self, test: str) -> str:
+        """What the table says about one test set, in sentences that claim no more than its intervals do."""
+        chosen = self._networks[self._networks["test"] == test]
+        best = chosen.loc[chosen["score"].idxmax()]
+        linear = self.rows[(self.rows["test"] == test) & (self.rows["pattern"] == BASELINE)]
+        base = linear.loc[linear["score"].idxmax()]
+        text = [  # p-values know nothing of other seeds, so nothing is called reliable
+            f"On {test.replace('_', ' ')} **{self._name(best.to_dict())}** scores highest: {best['score']:.1%} "
+            f"({best['low']:.1%} to {best['high']:.1%}); the linear baseline has {base['score']:.1%} "
+            f"({base['low']:.1%} to {base['high']:.1%})."
+        ]
+        for name, against in (("difference", "dense attention with the same treatment"), ("gain", "no treatment")):
+            if not chosen[f"{name}_p"].notna().any():
+                continue
+            sure = chosen[chosen[f"{name}_p"] < 0.05]
+            better = [self._name(row) for row in sure[sure[name] > 0].to_dict(orient="records")]
+            text.append(
+                f"Better than {against}, with p below 0.05 over clips: {'; '.join(better) or 'none'}. "
+                f"Worse: {len(sure) - len(better)} of {int(chosen[f'{name}_p'].notna().sum())}."
+            )
+        return " ".join(text)
+
+    def write(self, path: str | Path) -> None:
+        """Keep the rows in a CSV file, and what they were made with in a JSON file beside it."""
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.rows.to_csv(path, index=False, float_format="%.6g", lineterminator="\n")
+        path.with_suffix(".json").write_text(json.dumps(dict(self.made_with), indent=1) + "\n", encoding="utf-8")
+
+    @classmethod
+    def read(cls, path: str | Path) -> DomainResults:
+        """The results in a file.
+
+        Raises
+        ------
+        RunError
+            When a file is missing or no such table.
+        """
+        path = Path(path)
+        try:
+            rows = pd.read_csv(path, keep_default_na=False, na_values=[""], dtype={"pattern": str, "treatment": str})
+            made_with = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise RunError(f"{path}: no results can be read ({error}); DomainResults.write makes them") from None
+        lacking = [name for name in COLUMNS if name not in rows]
+        if lacking:
+            raise RunError(f"{path}: lacks the columns {', '.join(lacking)}; DomainResults.write makes such a file")
+        text = ["treatment", "group"]
+        rows[text] = rows[text].fillna("")
+        return cls(rows, made_with)
+
+    @property
+    def _networks(self) -> pd.DataFrame:
+        return self.rows[~self.rows["pattern"].isin([BASELINE, CHANCE])]
+
+    def _of(self, test: str) -> pd.DataFrame:
+        found = self.rows[self.rows["test"] == test]
+        if found.empty:
+            raise RunError(f"there is no test {test!r}; there are {', '.join([*self.tests, WORST])}")
+        return found
+
+    def _points(self, test: str, name: str) -> pd.DataFrame:
+        rows: dict[str, dict[str, str]] = {}
+        for row in self._of(test).to_dict(orient="records"):
+            if pd.notna(row[name]):
+                column = treatment_title(row["treatment"]) or "no treatment"
+                low, high = 100 * row[f"{name}_low"], 100 * row[f"{name}_high"]
+                p = row[f"{name}_p"]
+                chance = "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+                text = f"{100 * row[name]:+.1f} ({low:+.1f} to {high:+.1f}), {chance}"
+                rows.setdefault(pattern_title(row["pattern"]), {})[column] = text
+        return pd.DataFrame.from_dict(rows, orient="index").fillna("")
+
+    @staticmethod
+    def _name(row: Mapping[str, Any]) -> str:
+        if row["pattern"] == CHANCE:
+            return CHANCE
+        name = BASELINE if row["pattern"] == BASELINE else pattern_title(row["pattern"])
+        name = name if row["treatment"] == NONE else f"{name}, {treatment_title(row['treatment'])}"
+        group = str(row["group"]).removeprefix("test_").replace("_", " ")
+        return f"{name} ({group})" if group else name

@@ -1,0 +1,219 @@
+"""Networks compared in and out of the domains of their training: means over seeds, intervals, paired differences.
+
+It trains nothing. Every network of every seed tests the same clips, so two of
+them are compared clip by clip.
+
+Book page: ``scenes_and_instruments``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from audioattn_lib.automation import RUN_MIMETYPE
+from audioattn_lib.core.errors import RunError
+from audioattn_lib.evaluation import comparisons as statistics
+from audioattn_lib.evaluation.domains import domain_scores
+from audioattn_lib.training.run_directory import Run
+
+from .domain_methods import NONE, treatment_of
+from .results import BASELINE, CHANCE, COLUMNS, WORST, DomainResults, pattern_title
+
+__all__ = ["DomainStudy"]
+
+_REFERENCE = "dense"
+_DATED = ("python", "device", "git_commit")
+
+
+@dataclass(frozen=True)
+class DomainStudy:
+    """Runs that differ in pattern, treatment and seed, tested on the same clips of several test sets.
+
+    Parameters
+    ----------
+    runs
+        The runs to compare.
+    baselines
+        The linear baseline with each centring.
+    groups
+        What each clip must not be counted apart from: its recording.
+
+    Notes
+    -----
+    Book page: ``scenes_and_instruments``.
+    """
+
+    runs: tuple[Run, ...]
+    baselines: tuple[Run, ...]
+    groups: Mapping[str, str]
+
+    @property
+    def patterns(self) -> list[str]:
+        """Patterns in the order of the runs."""
+        return list(dict.fromkeys(str(run.config["pattern"]) for run in self.runs))
+
+    @property
+    def treatments(self) -> list[str]:
+        """Treatments in the order of the runs."""
+        return list(dict.fromkeys(treatment_of(run.config) for run in self.runs))
+
+    @property
+    def tests(self) -> list[str]:
+        """Test sets by name."""
+        return sorted(set(self.runs[0].predictions["split"]))
+
+    @staticmethod
+    def title(pattern: str) -> str:
+        """What to call a pattern in tables and pictures."""
+        return pattern_title(pattern)
+
+    def of(self, pattern: str, treatment: str) -> list[Run]:
+        """The runs of one pattern (or of the baseline) with one treatment, a run a seed."""
+        among = self.baselines if pattern == BASELINE else self.runs
+        found = [
+            run
+            for run in among
+            if pattern in (BASELINE, run.config.get("pattern")) and treatment_of(run.config) == treatment
+        ]
+        if not found:
+            raise RunError(
+                f"no run with pattern {pattern!r} and treatment {treatment!r}; there are {', '.join(self.patterns)} "
+                f"with {', '.join(self.treatments)}"
+            )
+        return found
+
+    def correct(self, pattern: str, treatment: str) -> pd.DataFrame:
+        """Each clip's ``split``, ``domain`` and ``domain_seen``, and the share of seeds that were ``right``.
+
+        Clips come in the same order for all.
+        """
+        tables = [run.predictions for run in self.of(pattern, treatment)]
+        result = tables[0][["clip", "split", "domain", "domain_seen"]].copy()
+        result["domain"] = result["domain"].fillna("")
+        result["right"] = np.mean([(t["label"] == t["predicted"]).to_numpy(np.float64) for t in tables], axis=0)
+        return result
+
+    def results(self) -> DomainResults:
+        """The table of all scores and paired differences, and what the runs were made with."""
+        known = {
+            (name, treatment): self.correct(name, treatment) for treatment in self.treatments for name in self.patterns
+        }
+        known |= {(BASELINE, treatment): self.correct(BASELINE, treatment) for treatment in self._baseline_treatments}
+        rows: list[dict[str, Any]] = []
+        for test in self.tests:
+            part = [self._row(key, test, known) for key in known]
+            for name in ("difference", "gain"):
+                for treatment in self.treatments:
+                    compared = [row for row in part if f"{name}_p" in row and row["treatment"] == treatment]
+                    corrected = statistics.holm([row[f"{name}_p"] for row in compared]) if compared else ()
+                    for row, p in zip(compared, corrected, strict=True):
+                        row[f"{name}_p"] = float(p)
+            rows += [*part, self._chance(test)]
+        rows += [self._worst(key, table) for key, table in known.items()]
+        rows.append(self._chance(WORST))
+        made = self.runs[0].environment
+        facts = {name: str(made[name]) for name in _DATED if made.get(name)}
+        facts |= {package: str(version) for package, version in made["packages"].items() if version}
+        return DomainResults(pd.DataFrame(rows, columns=list(COLUMNS)), facts)
+
+    def example(self, pattern: str, treatment: str) -> tuple[Run, str]:
+        """A run to look into and a clip to show: of the clips that it predicts right, the one it is surest of.
+
+        A rule, so that nobody picks.
+        """
+        run = self.of(pattern, treatment)[0]
+        kept = set(run.attention.clips)
+        table = run.predictions[run.predictions["clip"].isin(kept)]
+        right = table[table["label"] == table["predicted"]]
+        chosen = right if len(right) else table
+        return run, str(chosen.loc[chosen["loss"].idxmin(), "clip"])
+
+    def domains(self, pattern: str, treatment: str) -> pd.DataFrame:
+        """Accuracy by domain, of those seen and those not, and of the worst one."""
+        table = self.correct(pattern, treatment)
+        return domain_scores(table["right"], table["domain"], table["domain_seen"], groups=self._groups(table["clip"]))
+
+    @property
+    def _baseline_treatments(self) -> list[str]:
+        return list(dict.fromkeys(treatment_of(run.config) for run in self.baselines))
+
+    def _row(self, key: tuple[str, str], test: str, known: Mapping[tuple[str, str], pd.DataFrame]) -> dict[str, Any]:
+        (name, treatment), table = key, known[key]
+        chosen = (table["split"] == test).to_numpy()
+        shares = [
+            float((t["label"] == t["predicted"])[chosen].mean())
+            for t in (run.predictions for run in self.of(name, treatment))
+        ]
+        row = self._described(key, test, shares) | self._scored(table, chosen)
+        others = {"difference": (_REFERENCE, treatment), "gain": (name, NONE)}
+        for what, other in others.items():
+            if other in known and other != key and not (what == "difference" and name == BASELINE):
+                row |= self._compared(what, table, known[other], chosen)
+        return row
+
+    def _worst(self, key: tuple[str, str], table: pd.DataFrame) -> dict[str, Any]:
+        names = (table["split"] + ", " + table["domain"]).str.removesuffix(", ")
+        means = table["right"].groupby(names.to_numpy()).mean()
+        worst = str(means.idxmin())
+        row = self._described(key, WORST, [0.0] * len(self.of(*key))) | {"deviation": np.nan, "group": worst}
+        return row | self._scored(table, (names == worst).to_numpy())
+
+    @staticmethod
+    def _described(key: tuple[str, str], test: str, shares: list[float]) -> dict[str, Any]:
+        deviation = float(np.std(shares, ddof=1)) if len(shares) > 1 else np.nan
+        return {
+            "pattern": key[0],
+            "treatment": key[1],
+            "test": test,
+            "runs": len(shares),
+            "deviation": deviation,
+            "group": "",
+        }
+
+    def _scored(self, table: pd.DataFrame, chosen: NDArray[np.bool_]) -> dict[str, float]:
+        part = table[chosen]
+        found = statistics.bootstrap_interval(part["right"].to_numpy(), groups=self._groups(part["clip"]))
+        return {"score": found.estimate, "low": found.low, "high": found.high}
+
+    def _compared(
+        self, what: str, one: pd.DataFrame, other: pd.DataFrame, chosen: NDArray[np.bool_]
+    ) -> dict[str, float]:
+        found = statistics.paired_comparison(
+            one["right"][chosen].to_numpy(),
+            other["right"][chosen].to_numpy(),
+            groups=self._groups(one["clip"][chosen]),
+        )
+        difference = found.difference
+        return {
+            what: difference.estimate,
+            f"{what}_low": difference.low,
+            f"{what}_high": difference.high,
+            f"{what}_p": found.p_value,
+        }
+
+    def _chance(self, test: str) -> dict[str, Any]:
+        """Of guessing the most frequent class of a test set; of guessing evenly in the worst group."""
+        labels = self.runs[0].predictions
+        if test == WORST:
+            score = 1 / labels["label"].nunique()
+        else:
+            codes = pd.factorize(labels.loc[labels["split"] == test, "label"])[0]
+            score = statistics.chance_level(codes).majority.estimate
+        return {"pattern": CHANCE, "treatment": "", "test": test, "runs": 0, "score": score, "group": ""}
+
+    def _groups(self, clips: pd.Series) -> NDArray[np.str_]:
+        return np.array([self.groups[clip] for clip in clips])
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
+        """What a notebook leaves behind for a sweep to collect: every run's configuration and scores."""
+        keys = ", ".join(run.key for run in self.runs)
+        return {
+            RUN_MIMETYPE: [run.summary() for run in (*self.runs, *self.baselines)],
+            "text/plain": f"{len(self.runs)} runs: {keys}",
+        }

@@ -1,0 +1,142 @@
+"""How a network of the chapter on scenes and instruments is trained: what is done to its clips, its loss, its schedule.
+
+Book page: ``scenes_and_instruments``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from audioattn_lib.audio.augmentation import mask_features
+from audioattn_lib.audio.kaldi_mel import PUBLISHED_DEVIATION, PUBLISHED_MEAN, KaldiMel
+from audioattn_lib.audio.mixing import apply_impulse_responses, mix_band_statistics, mix_clips
+from audioattn_lib.data.impulse_responses import draw_impulse_responses, read_impulse_responses
+from audioattn_lib.models.layers.input_scaling import BandScaling
+from audioattn_lib.training.averaging import AveragedModel
+from audioattn_lib.training.epoch_schedules import EpochCosine, EpochRamp
+from audioattn_lib.training.schedules import Cosine, Schedule
+
+from ..common.classification import classification_loss
+from .config import Config
+from .corpus import Prepared
+
+__all__ = ["Augmentation", "average", "fit_scaling", "schedule", "training_loss"]
+
+_DRAWN = 32
+"""Devices that are drawn where no recorded responses are given."""
+
+
+class Augmentation:
+    """What is done to the clips of a batch before a network learns from them.
+
+    In this order: recorded with another device, features with moved edges,
+    Freq-MixStyle, masks. All chance comes from torch's global generator, which a
+    checkpoint keeps.
+
+    Parameters
+    ----------
+    config
+        How much of each.
+    prepared
+        The corpus, for its front end.
+    device
+        Where batches are.
+
+    Notes
+    -----
+    Book page: ``scenes_and_instruments``.
+    """
+
+    def __init__(self, config: Config, prepared: Prepared, device: torch.device) -> None:
+        self.config = config
+        self.front_end = prepared.front_end
+        self.of_sounds = bool(config.impulse_share or config.f_min_jitter or config.f_max_jitter)
+        self.responses: Tensor | None = None
+        if self.of_sounds:
+            self.front_end.to(device)
+        if config.impulse_share:
+            source, rate = config.impulse_responses, config.sample_rate
+            found = draw_impulse_responses(_DRAWN, rate) if source == "drawn" else read_impulse_responses(source, rate)
+            self.responses = found.to(device)
+
+    def __call__(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Features to learn from, of stored features, or of waveforms ``(B, N, 1)`` where ``of_sounds`` says so."""
+        config, chance = self.config, torch.default_generator
+        if self.of_sounds:
+            features, lengths = self._listen(features.squeeze(-1), lengths)
+        if config.mixstyle:
+            features = mix_band_statistics(features, lengths, probability=config.mixstyle, generator=chance)
+        if config.time_mask or config.frequency_mask:
+            features = mask_features(
+                features,
+                lengths,
+                time_masks=1,
+                time_width=config.time_mask,
+                time_share=1.0,
+                band_masks=1,
+                band_width=config.frequency_mask,
+                generator=chance,
+            )
+        return features, lengths
+
+    @torch.no_grad()
+    def _listen(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        config, chance = self.config, torch.default_generator
+        if self.responses is not None:
+            waveforms = apply_impulse_responses(waveforms, self.responses, config.impulse_share, generator=chance)
+        if isinstance(self.front_end, KaldiMel):
+            edges = self.front_end.draw_edges(config.f_min_jitter, config.f_max_jitter, generator=chance)
+            return self.front_end(waveforms, lengths, edges=edges)
+        return self.front_end(waveforms, lengths)
+
+
+def training_loss(network: nn.Module, batch: Any, config: Config, augment: Augmentation) -> tuple[Tensor, Tensor]:
+    """Mean cross entropy of a changed batch, with MixUp of both labels; and the number of clips predicted right."""
+    if isinstance(network, AveragedModel):
+        network.update()
+    features, lengths = augment(batch.features, batch.lengths)
+    if not config.mixup:
+        return classification_loss(network(features, lengths)[0], batch.targets)
+    mixed = mix_clips(features, config.mixup, generator=torch.default_generator)
+    lengths = torch.maximum(lengths, lengths[mixed.partner])
+    logits = network(mixed.features, lengths)[0].float()
+    own = F.cross_entropy(logits, batch.targets, reduction="none")
+    other = F.cross_entropy(logits, batch.targets[mixed.partner], reduction="none")
+    loss = (mixed.share * own + (1 - mixed.share) * other).mean()
+    return loss, (logits.argmax(dim=1) == batch.targets).sum()
+
+
+def fit_scaling(scaling: BandScaling, config: Config, prepared: Prepared) -> None:
+    """Scale as the published networks expect it, or by the training clips.
+
+    The published numbers hold for the published front end, with nothing or the means of each clip taken out.
+    """
+    if config.front_end == "published" and config.centring in ("none", "clip"):
+        scaling.fix(PUBLISHED_MEAN if config.centring == "none" else 0.0, PUBLISHED_DEVIATION)
+    else:
+        scaling.fit([prepared.store[int(row)] for row in prepared.split.train])
+
+
+def average(scaled: nn.Module, config: Config, steps: int) -> nn.Module:
+    """The network, or the network with the average of its weights, for epochs of so many steps."""
+    if config.average == "none":
+        return scaled
+    if config.average == "swa":  # as published: at the start of every epoch from the second on
+        return AveragedModel(scaled, "swa", start=steps, every=steps)
+    return AveragedModel(scaled, "ema", start=1, decay=0.99 if config.size == "tiny" else 0.999)
+
+
+def schedule(config: Config, steps: int) -> Schedule:
+    """Learning rate of each step, for epochs of so many steps."""
+    total = config.epochs * steps
+    if config.schedule == "cosine":
+        return Cosine(config.lr, total, warmup_steps=total // 10)
+    if config.schedule == "ramp":
+        return EpochRamp.fitted(config.lr, steps, config.epochs)
+    if config.schedule == "published_cosine":
+        return EpochCosine(config.lr, steps, config.warm_up, config.ramp_down_start)
+    return EpochRamp(config.lr, steps, config.warm_up, config.ramp_down_start, config.ramp_down_length)

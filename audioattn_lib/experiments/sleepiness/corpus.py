@@ -1,0 +1,212 @@
+"""Spectrograms of a corpus whose labels are numbers, in decibels with their whole range.
+
+What a network sees of that range is a threshold: one transform serves all of
+them, see :class:`audioattn_lib.audio.scaling.DecibelScaling`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audioattn_lib.audio.features import LogMel, Window
+from audioattn_lib.audio.scaling import DecibelScaling
+from audioattn_lib.core.errors import ConfigError, ManifestError
+from audioattn_lib.data.files import cache_directory
+from audioattn_lib.data.loading.store import FeatureStore, StoredType
+from audioattn_lib.data.manifest import Manifest
+from audioattn_lib.data.splits import Split, split_clips
+from audioattn_lib.data.tables.feature_table import FeatureTable
+from audioattn_lib.training.loop import select_device
+
+from ..common.corpus import PreparedCorpus, load_checked
+
+__all__ = ["Prepared", "build_front_end", "compute_spectrograms", "prepare_spectrograms", "write_spectrograms"]
+
+log = logging.getLogger("audioattn")
+
+
+@dataclass(frozen=True)
+class Prepared(PreparedCorpus):
+    """A corpus ready for training: clips, their spectrograms in decibels, and which of them train and test.
+
+    Parameters
+    ----------
+    split
+        Rows of the clips that train, develop and test.
+    values
+        Label of each clip as a number, NaN where unknown.
+    """
+
+    split: Split
+    values: NDArray[np.float64]
+
+    def describe(self) -> str:
+        """The corpus in two sentences."""
+        manifest, known = self.manifest, self.values[self.manifest.has_label]
+        minutes = float(np.sum(manifest.durations)) / 60
+        counts = f"{len(self.split.train)} train, {len(self.split.valid)} develop, {len(self.split.test)} test"
+        text = f"**{manifest.name}**: {len(manifest)} clips, {minutes:.0f} minutes ({counts}), "
+        text += f"{self.who}, " + (f"labels from {known.min():g} to {known.max():g}." if len(known) else "no labels.")
+        missing = {name: int((~np.isfinite(self.values[rows])).sum()) for name, rows in self.parts.items()}
+        told = [f"{count} of {len(self.parts[name])} {name} clips" for name, count in missing.items() if count]
+        if told:
+            text += f" No label is known of {', '.join(told)}: they are predicted and not scored."
+        if manifest.name == "voices":
+            text += " Every voice is synthetic, made by this library, and how tired it is is known."
+        return text
+
+    @property
+    def parts(self) -> dict[str, NDArray[np.int64]]:
+        """Rows of the clips by the name of their part."""
+        return {"train": self.split.train, "devel": self.split.valid, "test": self.split.test}
+
+    def scaling(self, threshold: float, level: str) -> DecibelScaling:
+        """From decibels to [-1, 1]; the level of a ``"corpus"`` is that of its training clips, else of each clip."""
+        if level == "clip":
+            return DecibelScaling(threshold)
+        return DecibelScaling(threshold, max(float(self.store[int(row)].max()) for row in self.split.train))
+
+    def sounds(self, names: Sequence[str], count: int = 16) -> dict[str, tuple[NDArray[np.float32], int]]:
+        """Samples and rate of some of these clips, evenly spaced along their labels; of any where no label is known."""
+        place = {name: row for row, name in enumerate(self.manifest.ids)}
+        known = [name for name in names if np.isfinite(self.values[place[name]])]
+        ordered = sorted(known, key=lambda name: float(self.values[place[name]])) or list(names)
+        chosen = np.unique(np.linspace(0, len(ordered) - 1, min(count, len(ordered))).round().astype(int))
+        return {ordered[i]: self.manifest.read_audio(place[ordered[i]], self.front_end.sample_rate) for i in chosen}
+
+    def table(self, features: NDArray[np.float32]) -> FeatureTable:
+        """Features of all clips, in the order of the manifest, with names, labels and parts."""
+        splits = np.full(len(self.manifest), "", dtype=object)
+        for name, rows in self.parts.items():
+            splits[rows] = name
+        table = FeatureTable.from_manifest(self.manifest, features)
+        return dataclasses.replace(table, splits=tuple(splits))
+
+
+def build_front_end(sample_rate: int, n_fft: int, hop_length: int, n_mels: int, window: Window) -> LogMel:
+    """The transform: triangles on Slaney's scale, and decibels that keep their whole range."""
+    return LogMel(
+        sample_rate, n_fft, None, hop_length, n_mels, window=window, scale="slaney", norm="slaney", top_db=None
+    )
+
+
+@lru_cache(maxsize=4)
+def prepare_spectrograms(
+    data: str,
+    *,
+    sample_rate: int,
+    n_fft: int,
+    hop_length: int,
+    n_mels: int,
+    window: Window,
+    stored: StoredType,
+    skip_bad_clips: bool,
+    device: str,
+) -> Prepared:
+    """Load and check a corpus with numbers as labels, and compute its spectrograms once.
+
+    Parameters
+    ----------
+    data
+        Corpus and options as one text.
+    sample_rate, n_fft, hop_length, n_mels, window
+        Of the transform, see :func:`build_front_end`.
+    stored
+        Numbers on disk, ``"float32"`` or ``"float16"``.
+    skip_bad_clips
+        Leave clips out that fail the check or do not fill a window.
+    device
+        Where to compute.
+
+    Raises
+    ------
+    ManifestError
+        When clips are shorter than one window, labels are no numbers, or speakers cross parts; it names them.
+    """
+    front_end = build_front_end(sample_rate, n_fft, hop_length, n_mels, window)
+    manifest = _clips(data, front_end, skip_bad_clips)
+    values, split = manifest.label_values(), split_clips(manifest, "first")
+    store = _compute(manifest, front_end, stored, device)
+    return Prepared(manifest, store, front_end, manifest.content_hash(), split, values)
+
+
+def compute_spectrograms(
+    data: str,
+    *,
+    sample_rate: int,
+    n_fft: int,
+    hop_length: int,
+    n_mels: int,
+    window: Window,
+    stored: StoredType,
+    skip_bad_clips: bool,
+    device: str,
+) -> PreparedCorpus:
+    """The same spectrograms of a corpus whose labels and parts do not matter."""
+    front_end = build_front_end(sample_rate, n_fft, hop_length, n_mels, window)
+    manifest = _clips(data, front_end, skip_bad_clips)
+    store = _compute(manifest, front_end, stored, device)
+    return PreparedCorpus(manifest, store, front_end, manifest.content_hash())
+
+
+def write_spectrograms(prepared: PreparedCorpus, folder: Path) -> int:
+    """Write each spectrogram as ``<clip>.npy``, ``(frames, bands)`` in decibels, and ``metadata.csv``; return how many.
+
+    Parameters
+    ----------
+    prepared
+        As from :func:`compute_spectrograms`.
+    folder
+        Which must not exist or be empty.
+
+    Raises
+    ------
+    ConfigError
+        When the folder is not empty.
+    """
+    if folder.exists() and any(folder.iterdir()):
+        raise ConfigError(f"{folder} is not empty; name a folder that does not exist yet")
+    manifest, store = prepared.manifest, prepared.store
+    kept = [name for name in ("label", "split", "fold", "group", "speaker") if name in manifest.table]
+    table = manifest.table[kept].copy()
+    inside = [[part for part in PurePosixPath(name).parts if part not in ("..", "/")] for name in manifest.ids]
+    table.insert(0, "file_name", [f"{'/'.join(parts)}.npy" for parts in inside])
+    table["frames"] = store.n_frames
+    table["seconds_between_frames"] = prepared.clock.period
+    for row, name in enumerate(table["file_name"]):
+        place = folder / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        np.save(place, store[row].numpy(), allow_pickle=False)
+    table.to_csv(folder / "metadata.csv", index=False, lineterminator="\n")
+    return len(table)
+
+
+def _clips(data: str, front_end: LogMel, skip_bad_clips: bool) -> Manifest:
+    manifest = load_checked(data, skip_bad_clips=skip_bad_clips, needs_classes=False)
+    return _long_enough(manifest, front_end.n_fft / front_end.sample_rate, skip_bad_clips)
+
+
+def _compute(manifest: Manifest, front_end: LogMel, stored: StoredType, device: str) -> FeatureStore:
+    folder = cache_directory() / "features"
+    return FeatureStore.build(manifest, front_end, folder, device=select_device(device), dtype=stored)
+
+
+def _long_enough(manifest: Manifest, seconds: float, skip: bool) -> Manifest:
+    """The clips that fill a window; shorter ones are an error, or left out."""
+    short = np.flatnonzero(manifest.durations < seconds)
+    if not len(short):
+        return manifest
+    names = ", ".join(manifest.ids[row] for row in short[:5]) + (" ..." if len(short) > 5 else "")
+    told = f"{len(short)} clips are shorter than one window of {seconds:.3g} s: {names}"
+    if not skip:
+        raise ManifestError(f"{manifest.name}: {told}. Leave them out with skip_bad_clips, or lower n_fft")
+    log.warning("%s: %s; they are left out", manifest.name, told)
+    return manifest.subset(np.setdiff1d(np.arange(len(manifest)), short))

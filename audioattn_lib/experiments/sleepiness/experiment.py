@@ -1,0 +1,236 @@
+"""Sleepiness: does an autoencoder that attends describe a voice better than one that does not?
+
+Every step is a function, and every step knows clips by their names, never by
+their position: :func:`prepare` makes spectrograms, :func:`autoencode` trains a
+network to rebuild them and keeps the features of all clips, :func:`regress`
+predicts a number from the features of one or several networks (fusion), and
+:func:`study` compares networks over seeds beside a linear baseline and chance,
+:func:`study_thresholds` at several thresholds. :func:`extract_features` describes
+the clips of any other corpus.
+
+Networks and protocol are those of Amiriparian et al., *Sequence-to-sequence
+autoencoders with attention* (2020), where they are sound.
+
+Book page: ``sleepiness``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from audioattn_lib.core.errors import ConfigError, ManifestError
+from audioattn_lib.data.loading.batches import BatchLoader
+from audioattn_lib.data.tables.feature_table import FeatureTable, fuse
+from audioattn_lib.evaluation.baseline import summary_features
+from audioattn_lib.models.seq2seq import NETWORKS
+from audioattn_lib.training.distributed import leave_to_main
+from audioattn_lib.training.run_directory import Run
+
+from ..common.fields import choose_numbers
+from ..common.parallel import run_all
+from ..common.runs import make_once, open_run
+from ..common.study import BASELINE, choose
+from .config import MAPS, REGRESSION, SPECTROGRAM, Config
+from .corpus import Prepared
+from .regression import regress_features
+from .study import FUSION, RegressionStudy
+from .training import (
+    AT_ONCE,
+    FEATURES,
+    NAME,
+    autoencode,
+    build_model,
+    extract_features,
+    features_of,
+    load_model,
+    prepare,
+    rebuild,
+)
+
+__all__ = [
+    "FEATURES",
+    "MAPS",
+    "Config",
+    "Prepared",
+    "autoencode",
+    "baseline",
+    "build_model",
+    "extract_features",
+    "features_of",
+    "load_model",
+    "prepare",
+    "rebuild",
+    "regress",
+    "run",
+    "study",
+    "study_thresholds",
+]
+
+log = logging.getLogger("audioattn")
+
+
+def regress(config: Config, encoders: Sequence[Run], root: str | Path = "runs") -> Run:
+    """Predict the labels from the features of one autoencoder, or of several, joined by clip.
+
+    The complexity is chosen on the development clips, then the regression is fitted on these and the training clips.
+    Predictions of the development clips are those of the regression that has not seen them.
+
+    Parameters
+    ----------
+    config
+        Corpus and regression.
+    encoders
+        Runs of :func:`autoencode`, at least one; several are fused.
+    root
+        Directory of all runs.
+
+    Raises
+    ------
+    FeatureTableError
+        When the features are of other clips; the message names them.
+    """
+    if not encoders:
+        raise ConfigError("encoders is empty; give at least one run of an autoencoder")
+    tables = {f"{run.config['network']}_{run.key[:8]}": features_of(run) for run in encoders}
+    table = fuse(tables) if len(tables) > 1 else next(iter(tables.values()))
+    networks = {str(run.config["network"]) for run in encoders}
+    name = FUSION if len(networks) > 1 else networks.pop()
+    return _regress(name, config, table, [run.key for run in encoders], root)
+
+
+def baseline(config: Config, root: str | Path = "runs") -> Run:
+    """The linear baseline: ridge regression on mean and deviation over time of each mel band, in decibels."""
+    prepared = prepare(config)
+    rows = np.arange(len(prepared.manifest))
+    batches = BatchLoader(prepared.store, prepared.values, rows, AT_ONCE, shuffle=False)
+    features = np.concatenate([summary_features(b.features, b.lengths).numpy() for b in batches.epoch(0)])
+    ridge = dataclasses.replace(config, regressor="ridge")
+    return _regress(BASELINE, ridge, prepared.table(features), [], root)
+
+
+def _regress(name: str, config: Config, table: FeatureTable, encoders: Sequence[str], root: str | Path) -> Run:
+    settings = {"system": name, "encoders": list(encoders), "seed": config.seed}
+    settings |= config.select(*SPECTROGRAM, *REGRESSION)
+    directory, _ = open_run(__name__, NAME, settings, prepare(config).data_hash, config.device, root)
+
+    def make() -> Run:
+        leave_to_main()
+        regressor: Any = config.regressor
+        chosen = table.select(prepare(config).manifest.ids)
+        predictions, metrics = regress_features(chosen, model=regressor, max_iter=config.max_iter, seed=config.seed)
+        directory.write_table("predictions.csv", predictions)
+        directory.write_json("metrics.json", metrics)
+        return Run.load(directory.path)
+
+    return make_once(directory, make)
+
+
+def run(config: Config, root: str | Path = "runs") -> Run:
+    """Train one autoencoder, and predict the labels from its features: :func:`autoencode`, then :func:`regress`.
+
+    On a corpus without labels the autoencoder is all there is to train, and it is the run that is returned.
+    """
+    encoder = autoencode(config, root)
+    if prepare(config).manifest.kind == "unlabelled":
+        log.warning("%s has no labels: nothing is predicted from the features of %s", config.data, encoder.path)
+        return encoder
+    return regress(config, [encoder], root)
+
+
+def study(
+    config: Config,
+    networks: str | Iterable[str] = "attention_bi_bi_hidden, seq2seq_bi_bi_fc",
+    seeds: str | int | Iterable[Any] = "0",
+    root: str | Path = "runs",
+) -> RegressionStudy:
+    """Several networks over seeds, their fusion, the linear baseline and chance; what exists already is read back.
+
+    Parameters
+    ----------
+    config
+        Everything but ``network`` and ``seed``.
+    networks
+        Names out of :data:`~audioattn_lib.models.seq2seq.NETWORKS`: a list, or joined by commas, or ``"all"``.
+        Several are fused.
+    seeds
+        Whole numbers from 0, in the same way.
+    root
+        Directory of all runs.
+    """
+    return _compare(config, _autoencode_all(config, networks, seeds, root), root)
+
+
+def study_thresholds(
+    config: Config,
+    networks: str | Iterable[str] = "attention_bi_bi_hidden, seq2seq_bi_bi_fc",
+    seeds: str | int | Iterable[Any] = "0",
+    thresholds: str | float | Iterable[Any] = "40, 50, 60, 70",
+    root: str | Path = "runs",
+) -> dict[str, RegressionStudy]:
+    """A study for each threshold by its name, such as ``"60 dB"``; with several, ``"all"`` is what auDeep recommends.
+
+    There, each system reads the features of its networks of all thresholds side by side.
+
+    Parameters
+    ----------
+    config
+        Everything but ``network``, ``seed`` and ``threshold``.
+    networks, seeds, root
+        As in :func:`study`.
+    thresholds
+        Decibels, in the same way.
+
+    Notes
+    -----
+    Freitag et al., *auDeep*, JMLR 2018.
+    """
+    studies: dict[str, RegressionStudy] = {}
+    together: dict[tuple[str, int], list[Run]] = {}
+    for threshold in choose_numbers("thresholds", thresholds, float, "decibels above 0"):
+        one = dataclasses.replace(config, threshold=threshold)
+        encoders = _autoencode_all(one, networks, seeds, root)
+        studies[f"{threshold:g} dB"] = _compare(one, encoders, root)
+        for which, runs in encoders.items():
+            together.setdefault(which, []).extend(runs)
+    if len(studies) > 1:
+        studies["all"] = _compare(config, together, root)
+    return studies
+
+
+def _autoencode_all(
+    config: Config, networks: str | Iterable[str], seeds: str | int | Iterable[Any], root: str | Path
+) -> dict[tuple[str, int], list[Run]]:
+    """A trained autoencoder for every network and seed, of a corpus with numbers to predict from their features."""
+    prepared = prepare(config)
+    for part in ("train", "devel"):
+        if not np.isfinite(prepared.values[prepared.parts[part]]).any():
+            raise ManifestError(
+                f"{prepared.manifest.name}: no {part} clip has a label, so no regression can be fitted and no "
+                "network compared. Give labels in a metadata.csv; an autoencoder alone needs none: "
+                "audioattn train sleepiness"
+            )
+    names = choose(networks, tuple(NETWORKS), "network")
+    chosen = [(name, seed) for seed in choose_numbers("seeds", seeds, int, "whole numbers from 0") for name in names]
+    configs = [dataclasses.replace(config, network=name, seed=seed) for name, seed in chosen]
+    runs = run_all(autoencode, configs, root, shown=("network", "seed"))
+    return {one: [run] for one, run in zip(chosen, runs, strict=True)}
+
+
+def _compare(config: Config, encoders: Mapping[tuple[str, int], list[Run]], root: str | Path) -> RegressionStudy:
+    """Each network, and where there are several all together, on what its autoencoders of a seed give."""
+    runs = [regress(dataclasses.replace(config, seed=seed), of, root) for (_, seed), of in encoders.items()]
+    if len({name for name, _ in encoders}) > 1:
+        for seed in dict.fromkeys(seed for _, seed in encoders):
+            fused = [run for (_, number), of in encoders.items() if number == seed for run in of]
+            runs.append(regress(dataclasses.replace(config, seed=seed), fused, root))
+    prepared = prepare(config)
+    groups = dict(zip(prepared.manifest.ids, prepared.groups, strict=True))
+    titles = {name: network.title for name, network in NETWORKS.items()}
+    trained = tuple(run for of in encoders.values() for run in of)
+    return RegressionStudy(tuple(runs), baseline(config, root), trained, groups, titles)

@@ -1,0 +1,270 @@
+"""Autoencoders of the sleepiness experiment: trained once, read back, and asked for features of any clips.
+
+Book page: ``sleepiness``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+
+from audioattn_lib.attention.maps.entmax import entmax
+from audioattn_lib.attention.pooling.registry import VARIANTS as MECHANISMS
+from audioattn_lib.attention.record.record import FrameClock
+from audioattn_lib.audio.scaling import DecibelScaling
+from audioattn_lib.core.errors import RunError
+from audioattn_lib.data.loading.batches import BatchLoader
+from audioattn_lib.data.tables.feature_table import FeatureTable
+from audioattn_lib.data.tables.table_files import read_features, write_features
+from audioattn_lib.models.seq2seq import Seq2SeqAutoencoder
+from audioattn_lib.training.checkpoint import load_best
+from audioattn_lib.training.distributed import leave_to_main
+from audioattn_lib.training.loop import fit, select_device
+from audioattn_lib.training.run_directory import Run, RunDirectory
+from audioattn_lib.training.schedules import Constant
+from audioattn_lib.training.settings import TrainingSettings
+
+from ..common.attention_files import keep_attention
+from ..common.corpus import Clip
+from ..common.initial_weights import describe_weights, hash_weights, keep_as_they_are, read_origin, start_from
+from ..common.runs import make_once, open_run
+from .autoencoding import Rebuilding, extract, measure_losses, record_alignments
+from .config import FRONT_END, REGRESSION, SPECTROGRAM, Config
+from .corpus import Prepared, build_front_end, compute_spectrograms, prepare_spectrograms
+
+__all__ = [
+    "AT_ONCE",
+    "FEATURES",
+    "NAME",
+    "autoencode",
+    "build_model",
+    "extract_features",
+    "features_of",
+    "load_model",
+    "prepare",
+    "rebuild",
+]
+
+log = logging.getLogger("audioattn")
+
+NAME = "sleepiness"
+_OF_WEIGHTS = ("network", "attention", "variant", "cell", "threshold", "level", *FRONT_END)
+"""What weights were trained with and need to be evaluated."""
+FEATURES = "features.nc"
+N_ALIGNMENTS = 24
+"""Test clips whose alignments are kept: a matrix a clip is large."""
+AT_ONCE = 128
+"""Clips in a batch where nothing is learnt."""
+
+
+def prepare(config: Config) -> Prepared:
+    """Load and check the corpus, and compute its spectrograms once; both are kept for the next call.
+
+    Raises
+    ------
+    ManifestError
+        When clips are shorter than one window, labels are no numbers, or speakers cross parts; it names them.
+    """
+    return prepare_spectrograms(**config.select(*SPECTROGRAM, "device"))
+
+
+def build_model(config: Config) -> Seq2SeqAutoencoder:
+    """The network of a configuration, with weights drawn from the global generator."""
+    return Seq2SeqAutoencoder(
+        config.network,
+        config.n_mels,
+        config.units,
+        cell=config.cell,
+        map=partial(entmax, alpha=MECHANISMS[config.attention].alpha),
+        mechanism=config.attention,
+        dropout=config.dropout,
+        encoder_noise=config.encoder_noise,
+        variant=config.variant,
+        clock=FrameClock(*build_front_end(**config.select(*FRONT_END)).clock),
+    )
+
+
+def autoencode(config: Config, root: str | Path = "runs") -> Run:
+    """Train an autoencoder to rebuild the training clips and keep the features of all clips, as ``features.nc``.
+
+    The epoch is the one that rebuilds the development clips best. The same run is read back instead of made again,
+    whatever the regression that it is made for; an interrupted one continues where it was.
+
+    Parameters
+    ----------
+    config
+        What to train; the fields of the regression do not matter.
+    root
+        Directory of all runs; this one goes to ``<root>/sleepiness/<key>/``. Its predictions hold how well each clip
+        is rebuilt: ``loss`` with the true frames given, ``free_loss`` when the decoder runs freely.
+
+    Raises
+    ------
+    ConfigError, ManifestError, AudioError, RunError
+        When the configuration, the corpus, a sound or the run directory cannot be used.
+    """
+    settings = {name: value for name, value in dataclasses.asdict(config).items() if name not in REGRESSION}
+    hashed = hash_weights(prepare(config).data_hash, config)
+    directory, device = open_run(__name__, NAME, settings, hashed, config.device, root)
+    return make_once(directory, lambda: _train(config, directory, device))
+
+
+def _train(config: Config, directory: RunDirectory, device: torch.device) -> Run:
+    prepared = prepare(config)
+
+    def loader(rows: NDArray[np.int64]) -> BatchLoader:
+        return BatchLoader(prepared.store, prepared.values, rows, AT_ONCE, shuffle=False, device=device)
+
+    torch.manual_seed(config.seed)
+    model = build_model(config)
+    scaling = prepared.scaling(config.threshold, config.level)
+    if config.pretrained:
+        scaling = _start(model, config, scaling)
+    rebuilding = Rebuilding(scaling, config.loss, config.sampling)
+    train = prepared.split.train
+    devel = loader(prepared.split.valid)
+    about = describe_weights(NAME, config, (), reference=scaling.reference)
+    if config.epochs:
+        fit(
+            model,
+            torch.optim.Adam(model.parameters(), lr=config.learning_rate),
+            Constant(config.learning_rate),
+            BatchLoader(prepared.store, prepared.values, train, config.batch_size, True, config.seed, device),
+            rebuilding,
+            lambda network: rebuilding.validate(network, devel),
+            TrainingSettings(config.epochs, "loss", config.gradient_clip, precision=config.precision, about=about),
+            directory,
+            device=device,
+            describe=lambda batch: ", ".join(prepared.manifest.ids[int(i)] for i in batch.indices),
+            illustrate=rebuilding.illustrate(devel),
+        )
+    leave_to_main()
+    if not config.epochs:
+        keep_as_they_are(model.to(device).eval(), lambda network: rebuilding.validate(network, devel), directory, about)
+    everything = loader(np.arange(len(prepared.manifest)))
+    losses = measure_losses(model, everything, rebuilding)
+    table = prepared.table(extract(model, everything, scaling))
+    write_features(table, directory.path / FEATURES)
+    shown = prepared.split.test[:N_ALIGNMENTS]
+    record = record_alignments(model, loader(shown), rebuilding)
+    keep_attention(directory, prepared.manifest, shown, record, None, ["test"] * len(shown))
+    clips = {"clip": table.ids, "split": table.splits, "label": table.labels, "predicted": ""}
+    directory.write_table("predictions.csv", pd.DataFrame(clips | {"loss": losses[:, 0], "free_loss": losses[:, 1]}))
+    rebuilt = {}
+    for part, rows in prepared.parts.items():
+        rebuilt[f"{part}_loss"], rebuilt[f"{part}_free_loss"] = losses[rows].mean(axis=0).tolist()
+    sizes = {"n_features": model.n_features, "n_parameters": sum(p.numel() for p in model.parameters())}
+    directory.write_json("metrics.json", rebuilt | sizes | {"reference": scaling.reference})
+    return Run.load(directory.path)
+
+
+def _start(model: Seq2SeqAutoencoder, config: Config, scaling: DecibelScaling) -> DecibelScaling:
+    """Take what the configuration names as ``pretrained``; its scaling belongs to it, and comes with its encoder."""
+    origin = read_origin(config.pretrained, config.pretrained_prefix)
+    start_from(model, config, (), origin, encoder=("encoder.", "upper.", "dense."), heads={}, same=_OF_WEIGHTS)
+    if config.level == "clip" or config.pretrained_part == "decoder":
+        return scaling
+    reference = origin.more.get("reference")
+    if reference is None:
+        log.warning(
+            "%s: does not say what was loudest in its corpus; that of the training clips is taken", origin.source
+        )
+        return scaling
+    return DecibelScaling(config.threshold, float(reference))
+
+
+def features_of(run: Run) -> FeatureTable:
+    """The features that a trained autoencoder gives the clips of its corpus.
+
+    Raises
+    ------
+    RunError
+        When the run is no autoencoder's.
+    """
+    if not (run.path / FEATURES).is_file():
+        raise RunError(f"{run.path}: has no {FEATURES}; {_not_an_autoencoder(run)}")
+    return read_features(run.path / FEATURES)
+
+
+def extract_features(run: Run, data: str, *, skip_bad_clips: bool = False, device: str = "auto") -> FeatureTable:
+    """The features that a trained autoencoder gives the clips of any corpus, labelled or not.
+
+    Parameters
+    ----------
+    run
+        Of :func:`autoencode`; its spectrograms are made as its training clips' were.
+    data
+        Corpus and options as one text.
+    skip_bad_clips
+        Leave clips out that fail the check or do not fill a window.
+    device
+        ``"auto"``, ``"cpu"`` or ``"cuda"``.
+
+    Raises
+    ------
+    RunError
+        When the run has no trained weights, or those of another network.
+    ManifestError
+        When clips cannot be used; it names them.
+    """
+    model, scaling = load_model(run).to(select_device(device)), _scaling_of(run)
+    config = dataclasses.replace(_config_of(run), data=data, skip_bad_clips=skip_bad_clips, device=device)
+    corpus = compute_spectrograms(**config.select(*SPECTROGRAM, "device"))
+    rows = np.arange(len(corpus.manifest))
+    loader = BatchLoader(corpus.store, rows, rows, AT_ONCE, shuffle=False, device=select_device(device))
+    return FeatureTable.from_manifest(corpus.manifest, extract(model, loader, scaling))
+
+
+def load_model(run: Run) -> Seq2SeqAutoencoder:
+    """The trained network of a run of :func:`autoencode`, in evaluation mode on the CPU.
+
+    Raises
+    ------
+    RunError
+        When the run has no trained weights, or those of another network.
+    """
+    model = build_model(_config_of(run))
+    load_best(run.path / "checkpoint", model)
+    return model.eval()
+
+
+@torch.no_grad()
+def rebuild(run: Run, clip: Clip) -> dict[str, NDArray[np.float32]]:
+    """One clip, what an autoencoder makes of it with the true frames given, and what it makes freely.
+
+    All in decibels below the loudest value that its scaling knows, shape ``(frames, bands)``.
+    """
+    model, scaling = load_model(run), _scaling_of(run)
+    frames = scaling(torch.as_tensor(clip.features)[None])
+    made = {
+        "input": frames,
+        "given the true frames": model(frames)[0],
+        "running freely": model(frames, sampling=1.0)[0],
+    }
+    return {name: ((values[0] - 1) / 2 * scaling.threshold).numpy() for name, values in made.items()}
+
+
+def _config_of(run: Run) -> Config:
+    if "network" not in run.config:
+        raise RunError(f"{run.path}: {_not_an_autoencoder(run)}")
+    return Config(**run.config)
+
+
+def _not_an_autoencoder(run: Run) -> str:
+    """What is wrong with a run, and which one to give."""
+    encoders = [str(run.path.parent / key) for key in run.config.get("encoders", ())]
+    if encoders:
+        return f"is a regression and not the run of an autoencoder; give {' or '.join(encoders)}"
+    return "is not the run of an autoencoder; make one with `audioattn train sleepiness`, which prints it"
+
+
+def _scaling_of(run: Run) -> DecibelScaling:
+    """How the clips of a run were scaled, the loudest value of its training clips included."""
+    return DecibelScaling(run.config["threshold"], run["reference"])

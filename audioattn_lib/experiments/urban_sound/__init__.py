@@ -1,0 +1,29 @@
+"""Urban sounds: which attention finds the event in a noisy street?"""
+
+from .experiment import (
+    ATTENTIONS,
+    CONTROL,
+    REFIT_WIDTHS,
+    Config,
+    baseline,
+    build_model,
+    load_model,
+    prepare,
+    run,
+    stages,
+    study,
+)
+
+__all__ = [
+    "ATTENTIONS",
+    "CONTROL",
+    "REFIT_WIDTHS",
+    "Config",
+    "baseline",
+    "build_model",
+    "load_model",
+    "prepare",
+    "run",
+    "stages",
+    "study",
+]

@@ -1,0 +1,1 @@
+"""Convolutional and transformer networks, from spectrograms to frames."""

@@ -1,0 +1,1 @@
+"""Networks that listen again to a part of the sound."""

@@ -51,12 +51,12 @@ def test_what_the_notebook_does_not_take_is_refused(notebook, given, message):
 
 def test_library_modules_are_those_that_the_code_imports(notebook):
     path = notebook(
-        "%matplotlib inline\n!ls\nfrom audioattn_lib.attention import record\nimport numpy as np",
+        "%matplotlib inline\n!ls\nfrom audioattn_lib.attention.record import record\nimport numpy as np",
         "%%bash\nthis is no python",
         "from audioattn_lib.core.errors import ConfigError",
     )
     assert Notebook(path).library_modules == (
-        "audioattn_lib.attention",
+        "audioattn_lib.attention.record",
         "audioattn_lib.attention.record.record",
         "audioattn_lib.core.errors",
     )

@@ -137,7 +137,9 @@ def test_a_killed_sweep_loses_nothing_that_was_done(notebook, tmp_path, monkeypa
     )
     file = tmp_path / "trial.yml"
     file.write_text("notebook: small.ipynb\ngrid:\n  n: [1, 2]\n")
-    code = "from audioattn_lib.automation.sweep import sweep\nif __name__ == '__main__': sweep('trial.yml', 'out', workers=1)"
+    code = """from audioattn_lib.automation.sweep import sweep
+if __name__ == '__main__': sweep('trial.yml', 'out', workers=1)
+"""
     (tmp_path / "start.py").write_text(code)
     with subprocess.Popen(
         [sys.executable, "start.py"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL

@@ -9,46 +9,99 @@ import pytest
 from audioattn_lib.automation.key import imported_names
 
 FLOORS = {
-    "errors": 0,
-    "declarations": 0.5,
-    "files": 0.5,
-    "cache": 0,
+    "core": 0,
     "attention": 1,
     "audio": 1,
-    "batch": 1,
+    "automation": 1,
     "models": 2,
-    "training": 2,
+    "evaluation": 2,
     "data": 2,
-    "experiments": 3,
-    "display": 3,
-    "cli": 4,
-    "__main__": 5,
+    "training": 3,
+    "experiments": 4,
+    "display": 4,
+    "cli": 5,
+    "__main__": 6,
 }
+ROOMS = {
+    "attention": {"maps": 0, "densities": 0, "record": 0, "patterns": 1, "expectations": 1, "pooling": 2},
+    "models": {
+        "layers": 0,
+        "backbones": 1,
+        "acrnn": 2,
+        "ecapa": 2,
+        "embedding": 2,
+        "frequency_transformer": 2,
+        "margin": 1,
+        "pretrained": 3,
+        "seq2seq": 2,
+        "ensemble": 2,
+        "weights": 0,
+        "playback": 3,
+    },
+    "experiments": {
+        "common": 0,
+        "foundations": 1,
+        "published": 2,
+        "urban_sound": 1,
+        "sleepiness": 1,
+        "accents": 1,
+        "scenes_and_instruments": 1,
+        "playback": 1,
+    },
+}
+MODULES_IN_A_ROOM = 18
 
 
-def imports_of(root):
-    for path in sorted((root / "audioattn_lib").rglob("*.py")):
+def imports_of(root, inside=""):
+    """Importer, what it imports and its file, by the names below the library, or below one package of it."""
+    depth = 2 if inside else 1
+    prefix = f"audioattn_lib.{inside}." if inside else "audioattn_lib."
+    for path in sorted((root / "audioattn_lib" / inside).rglob("*.py")):
         parts = path.relative_to(root).with_suffix("").parts
         package = ".".join(parts[:-1])
         tree = ast.parse(path.read_bytes())
         for name in imported_names(tree, package):
-            if name.startswith("audioattn_lib."):
-                yield parts[1], name.split(".")[1], path.relative_to(root)
+            if name.startswith(prefix):
+                yield parts[depth], name.split(".")[depth], path.relative_to(root)
+
+
+def going_up(root, floors, inside=""):
+    return sorted(
+        {
+            f"{path} imports {imported}"
+            for importer, imported, path in imports_of(root, inside)
+            if importer != imported and importer != "__init__" and imported in floors
+            if floors[imported] >= floors[importer]
+        }
+    )
 
 
 def test_every_package_has_a_floor(root):
-    found = {path.stem for path in (root / "audioattn_lib").iterdir() if path.stem not in ("__init__", "__pycache__")}
-    assert {name for name in found if not name.startswith("py")} == set(FLOORS)
+    folders = {path.parent.name for path in (root / "audioattn_lib").glob("*/__init__.py")}
+    modules = {path.stem for path in (root / "audioattn_lib").glob("*.py")} - {"__init__"}
+    assert folders | modules == set(FLOORS)
+
+
+@pytest.mark.parametrize("package", ROOMS)
+def test_every_room_has_a_floor(root, package):
+    folder = root / "audioattn_lib" / package
+    folders = {path.parent.name for path in folder.glob("*/__init__.py")}
+    assert folders | {path.stem for path in folder.glob("*.py")} - {"__init__"} == set(ROOMS[package])
 
 
 def test_imports_go_down(root):
-    wrong = []
-    for importer, imported, path in imports_of(root):
-        if importer == "__init__" or imported not in FLOORS or importer == imported:
-            continue
-        if FLOORS[imported] >= FLOORS[importer]:
-            wrong.append(f"{path} imports {imported}")
-    assert not wrong, "\n".join(sorted(set(wrong)))
+    assert not going_up(root, FLOORS)
+
+
+@pytest.mark.parametrize("package", ROOMS)
+def test_imports_between_rooms_go_down(root, package):
+    assert not going_up(root, ROOMS[package], package)
+
+
+def test_a_room_is_small_enough_to_know(root):
+    rooms = {path.parent for path in (root / "audioattn_lib").rglob("*.py")}
+    crowded = {str(room): len(set(room.glob("*.py"))) - 1 for room in rooms}
+    assert not {room: count for room, count in crowded.items() if count > MODULES_IN_A_ROOM}
 
 
 def test_display_knows_no_models_and_no_corpora(root):
@@ -57,7 +110,7 @@ def test_display_knows_no_models_and_no_corpora(root):
 
 
 @pytest.mark.parametrize(
-    "module", ["audioattn_lib", *(f"audioattn_lib.{m}" for m in ("cli", "batch.sweep", "batch.book"))]
+    "module", ["audioattn_lib", *(f"audioattn_lib.{m}" for m in ("cli", "automation.sweep", "automation.book"))]
 )
 def test_what_is_slow_to_import_is_imported_when_it_is_used(module):
     slow = (

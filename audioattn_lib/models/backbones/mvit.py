@@ -91,7 +91,7 @@ MVIT_PRESETS: Mapping[str, MViTShape] = MappingProxyType(
 
 
 class MViT(nn.Module):
-    r"""MViTv2 with the interface of :class:`~audioattn_lib.models.backbones.vgg.VGG`, an encoder for the playback model.
+    r"""MViTv2, an encoder of the playback model with the interface of the VGG.
 
     Each layer computes, with depthwise 3 x 3 convolutions and layer
     normalisation as pools :math:`P` of time and frequency,

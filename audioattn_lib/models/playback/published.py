@@ -116,7 +116,7 @@ class PublishedDecoder(nn.Module):
 
     with :math:`\gamma(p) = (\sin \pi f_k p, \cos \pi f_k p, p)` of 6 frequencies. It takes the place of a
     :class:`~audioattn_lib.models.playback.layers.PlaybackDecoder` in a
-    :class:`~audioattn_lib.models.playback.network.Playback`, and :meth:`forward` is the published computation on whole maps.
+    :class:`~audioattn_lib.models.playback.network.Playback`; :meth:`forward` computes whole maps as published.
 
     Parameters
     ----------

@@ -2,8 +2,10 @@
 
 A row stays in the core's cache through all steps, where PyTorch would pass over
 the whole tensor several times a step. The steps are those of
-:mod:`audioattn_lib.attention.maps.threshold`, in float64 whatever the type of the
-scores, and over those scores alone that can have a weight. Imported by
+:mod:`audioattn_lib.attention.maps.threshold`: the first ones in float32, the last in
+float64 whatever the type of the scores. Where they take powers, it is of those
+scores alone that can have a weight. Loops are functions of their own, of which
+each becomes vector instructions. Imported by
 :mod:`audioattn_lib.attention.maps._numba` alone, and late: numba takes a third of
 a second to import.
 
@@ -31,9 +33,14 @@ _OPTIONS: dict[str, Any] = {
 }
 # where the order of operations is the point
 _IN_ORDER: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}, "forceinline": True}
+# for those that Python does not call: less to compile
+_INNER: dict[str, Any] = {**_OPTIONS, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
 _LARGEST_POWER = 16.0
 """Above this k the weights are taken from tau + 1, which keeps its digits close to softmax."""
+
+_PADDING = 32
+"""Rows are filled up with minus infinity to a multiple of so many scores."""
 
 _PART = 1024
 """So many terms are added up one after the other: rounding grows with their number."""
@@ -41,6 +48,7 @@ _PART = 1024
 _BIT_52 = np.uint64(0x4330000000000000)
 _ONE = np.uint64(0x3FF0000000000000)
 _SHIFTER = 6755399441055744.0
+_F32 = np.float32
 
 
 @njit(**_IN_ORDER)
@@ -49,11 +57,11 @@ def _sum_of_three(z, shift, small):  # type: ignore[no-untyped-def]
 
 
 @njit(**_IN_ORDER)
-def _logarithm(v, one):  # type: ignore[no-untyped-def]
+def _logarithm(v, one, fine):  # type: ignore[no-untyped-def]
     """Logarithm to base 2 of one + v for one of 0 or 1, above 0 and normal; exact in v where one is 1.
 
     Of m = 2^e f with f within a factor sqrt(2) of 1 it is e + 2 atanh((f - 1) / (f + 1)) / ln 2; the polynomial
-    interpolates that at the nodes of Chebyshev, to 3e-18.
+    interpolates that at the nodes of Chebyshev, to 3e-18, or to 4e-12 unless ``fine``.
     """
     m = one + v
     lost = v - (m - one)
@@ -64,130 +72,284 @@ def _logarithm(v, one):  # type: ignore[no-untyped-def]
     f = m * scale - 1.0 + lost * scale
     s = f / (2.0 + f)
     q = s * s
-    p = 0.2136589569431927
-    p = p * q + 0.2209130842311768
-    p = p * q + 0.262334352504183
-    p = p * q + 0.32059853491395984
-    p = p * q + 0.4121985858409005
-    p = p * q + 0.5770780163455203
-    p = p * q + 0.9617966939259898
-    p = p * q + 2.8853900817779268
+    if fine:
+        p = 0.2136589569431927
+        p = p * q + 0.2209130842311768
+        p = p * q + 0.262334352504183
+        p = p * q + 0.32059853491395984
+        p = p * q + 0.4121985858409005
+        p = p * q + 0.5770780163455203
+        p = p * q + 0.9617966939259898
+        p = p * q + 2.8853900817779268
+    else:
+        p = 0.3407120415619086
+        p = p * q + 0.41167376623771057
+        p = p * q + 0.5770835660048659
+        p = p * q + 0.9617966734515485
+        p = p * q + 2.885390081789987
     return e + s * p
 
 
 @njit(**_IN_ORDER)
-def _exponential(y):  # type: ignore[no-untyped-def]
-    """2^y for y from -1000 to 1000; the polynomial interpolates it from -1/2 to 1/2, to 3e-16."""
+def _exponential(y, fine):  # type: ignore[no-untyped-def]
+    """2^y for y from -1000 to 1000; the polynomial interpolates it from -1/2 to 1/2, to 3e-16 or to 6e-11."""
     whole = y + _SHIFTER
     r = y - (whole - _SHIFTER)
-    p = 7.072585949269223e-09
-    p = p * r + 1.0208690299958306e-07
-    p = p * r + 1.321544258792169e-06
-    p = p * r + 1.5252657260200837e-05
-    p = p * r + 0.0001540353044173605
-    p = p * r + 0.0013333558230164974
-    p = p * r + 0.009618129107606888
-    p = p * r + 0.05550410866444772
-    p = p * r + 0.24022650695910097
-    p = p * r + 0.69314718055995
-    p = p * r + 1.0
+    if fine:
+        p = 7.072585949269223e-09
+        p = p * r + 1.0208690299958306e-07
+        p = p * r + 1.321544258792169e-06
+        p = p * r + 1.5252657260200837e-05
+        p = p * r + 0.0001540353044173605
+        p = p * r + 0.0013333558230164974
+        p = p * r + 0.009618129107606888
+        p = p * r + 0.05550410866444772
+        p = p * r + 0.24022650695910097
+        p = p * r + 0.69314718055995
+        p = p * r + 1.0
+    else:
+        p = 1.5303700711365693e-05
+        p = p * r + 0.00015469729214118296
+        p = p * r + 0.0013333478473685416
+        p = p * r + 0.009618025613318034
+        p = p * r + 0.055504109063258665
+        p = p * r + 0.24022651213498092
+        p = p * r + 0.6931471805568324
+        p = p * r + 0.9999999999595618
     return p * np.uint64((np.float64(whole).view(np.uint64) << np.uint64(52)) + _ONE).view(np.float64)
 
 
 @njit(**_IN_ORDER)
-def _power(v, one, exponent):  # type: ignore[no-untyped-def]
+def _power(v, one, exponent, fine):  # type: ignore[no-untyped-def]
     """(one + v)^exponent, and 0 where that is not above 0."""
     inside = one + v > 1e-290
-    y = exponent * _logarithm(v if inside else 1.0 - one, one)
-    p = _exponential(min(max(y, -1000.0), 1000.0))
+    y = exponent * _logarithm(v if inside else 1.0 - one, one, fine)
+    y = y if y < 1000.0 else 1000.0
+    p = _exponential(y if y > -1000.0 else -1000.0, fine)
     return p if inside and y > -1000.0 else 0.0
 
 
-@njit(**_OPTIONS)
-def _largest(row):  # type: ignore[no-untyped-def]
-    """The largest of a row; eight at a time by hand, because a loop with one does not become vector instructions."""
-    a = b = c = d = e = f = g = h = row[0]
-    n = row.shape[0] - row.shape[0] % 8
-    for i in range(0, n, 8):
-        a = row[i] if row[i] > a else a
-        b = row[i + 1] if row[i + 1] > b else b
-        c = row[i + 2] if row[i + 2] > c else c
-        d = row[i + 3] if row[i + 3] > d else d
-        e = row[i + 4] if row[i + 4] > e else e
-        f = row[i + 5] if row[i + 5] > f else f
-        g = row[i + 6] if row[i + 6] > g else g
-        h = row[i + 7] if row[i + 7] > h else h
-    top = max(max(max(a, b), max(c, d)), max(max(e, f), max(g, h)))
-    for i in range(n, row.shape[0]):
-        top = row[i] if row[i] > top else top
-    return top
+@njit(**_IN_ORDER)
+def _power_32(v, one, exponent):  # type: ignore[no-untyped-def]
+    """The same in float32, to 1e-6; 2^-126 is as good as 0 here."""
+    inside = one + v > _F32(1e-37)
+    v = v if inside else _F32(1.0) - one
+    m = one + v
+    lost = v - (m - one)
+    biased = np.float32(m * _F32(1.4142135)).view(np.uint32) >> np.uint32(23)
+    e = np.uint32(biased | np.uint32(0x4B000000)).view(np.float32) - _F32(8388735.0)
+    scale = np.uint32((np.uint32(254) - biased) << np.uint32(23)).view(np.float32)
+    f = m * scale - _F32(1.0) + lost * scale
+    s = f / (_F32(2.0) + f)
+    q = s * s
+    p = (_F32(0.5957596) * q + _F32(0.96158895)) * q + _F32(2.8853904)
+    y = exponent * (e + s * p)
+    y = y if y > _F32(-126.0) else _F32(-126.0)
+    y = y if y < _F32(126.0) else _F32(126.0)
+    whole = y + _F32(12582912.0)
+    r = y - (whole - _F32(12582912.0))
+    p = _F32(0.0013390864)
+    p = p * r + _F32(0.009676032)
+    p = p * r + _F32(0.05550357)
+    p = p * r + _F32(0.24022107)
+    p = p * r + _F32(0.6931472)
+    p = p * r + _F32(1.0)
+    p *= np.uint32((np.float32(whole).view(np.uint32) << np.uint32(23)) + np.uint32(0x3F800000)).view(np.float32)
+    return p if inside else _F32(0.0)
 
 
-@njit(**_OPTIONS)
-def _powers(z, one, shift, small, k, whole, rest):  # type: ignore[no-untyped-def]
-    """Sums of u^k, u^(k-1) and u^(k-2) for u = z - tau above 0; u^(k-2) is kept unless k is a whole number."""
-    total, first, second = 0.0, 0.0, 0.0
-    for start in range(0, z.shape[0], _PART):
-        end = min(start + _PART, z.shape[0])
-        a, b, c = 0.0, 0.0, 0.0
-        if whole == 1:
-            for i in range(start, end):
-                u = max(_sum_of_three(z[i], shift, small), 0.0)
-                a += u
-                b += 1.0 if u > 0.0 else 0.0
-        elif whole == 2:
-            for i in range(start, end):
-                u = max(_sum_of_three(z[i], shift, small), 0.0)
-                a += u * u
-                b += u
-                c += 1.0 if u > 0.0 else 0.0
-        elif whole == 3:
-            for i in range(start, end):
-                u = max(_sum_of_three(z[i], shift, small), 0.0)
-                square = u * u
-                a += square * u
-                b += square
-                c += u
-        else:
-            exponent = k - 2.0
-            for i in range(start, end):
-                v = _sum_of_three(z[i], shift, small)
-                u = max(one + v, 0.0)
-                power = _power(v, one, exponent)
-                rest[i] = power
-                c += power
-                power *= u
-                b += power
-                a += power * u
-        total += a
-        first += b
-        second += c
-    return total, first, second
+@njit(**_INNER)
+def _extremes(bits, highest, sign):  # type: ignore[no-untyped-def]
+    """Largest and least of a row, as integers in the order of the numbers.
+
+    Whatever the row holds, NaN included, this becomes vector instructions; of floats it would not.
+    """
+    first = bits[0] ^ ((bits[0] >> sign) & highest)
+    high, low = first, first
+    for i in range(bits.shape[0]):
+        key = bits[i] ^ ((bits[i] >> sign) & highest)
+        high = max(high, key)
+        low = min(low, key)
+    return high, low
 
 
-@njit(**_OPTIONS)
-def _smooth(z, k, whole, p, slopes):  # type: ignore[no-untyped-def]
-    """Weights and p^(2 - alpha) for k of at least 1, from z of at most 0; they overwrite ``p`` and ``slopes``."""
+@njit(**_INNER)
+def _rough_1(y, shift):  # type: ignore[no-untyped-def]
+    a, b = _F32(0), _F32(0)
+    for i in range(y.shape[0]):
+        u = y[i] + shift
+        # a number made of the comparison, as one chosen by it would keep the loop from vector instructions
+        b += _F32(u > _F32(0))
+        a += u if u > _F32(0) else _F32(0)
+    return a, b, _F32(0)
+
+
+@njit(**_INNER)
+def _rough_2(y, over, shift):  # type: ignore[no-untyped-def]
+    a, b, c = _F32(0), _F32(0), _F32(0)
+    for i in range(y.shape[0]):
+        u = y[i] * over + shift
+        c += _F32(u > _F32(0))
+        u = u if u > _F32(0) else _F32(0)
+        b += u
+        a += u * u
+    return a, b, c
+
+
+@njit(**_INNER)
+def _rough_3(y, over, shift):  # type: ignore[no-untyped-def]
+    a, b, c = _F32(0), _F32(0), _F32(0)
+    for i in range(y.shape[0]):
+        u = y[i] * over + shift
+        u = u if u > _F32(0) else _F32(0)
+        c += u
+        b += u * u
+        a += u * u * u
+    return a, b, c
+
+
+@njit(**_INNER)
+def _rough(y, over, one, shift, k, exponent):  # type: ignore[no-untyped-def]
+    a, b, c = _F32(0), _F32(0), _F32(0)
+    halley = k >= _F32(2)
+    for i in range(y.shape[0]):
+        v = y[i] * over + shift
+        power = _power_32(v, one, exponent)
+        u = one + v
+        u = u if u > _F32(0) else _F32(0)
+        c += power
+        power *= u if halley else _F32(1)
+        b += power
+        a += power * u
+    return a, b, c
+
+
+@njit(**_INNER)
+def _sums_1(x, top, shift, small):  # type: ignore[no-untyped-def]
+    a, b = 0.0, 0.0
+    for i in range(x.shape[0]):
+        u = _sum_of_three(np.float64(x[i]) - top, shift, small)
+        b += np.float64(u > 0.0)
+        a += u if u > 0.0 else 0.0
+    return a, b, 0.0
+
+
+@njit(**_INNER)
+def _sums_2(x, top, over, shift, small):  # type: ignore[no-untyped-def]
+    a, b, c = 0.0, 0.0, 0.0
+    for i in range(x.shape[0]):
+        u = _sum_of_three((np.float64(x[i]) - top) * over, shift, small)
+        c += np.float64(u > 0.0)
+        u = u if u > 0.0 else 0.0
+        b += u
+        a += u * u
+    return a, b, c
+
+
+@njit(**_INNER)
+def _sums_3(x, top, over, shift, small):  # type: ignore[no-untyped-def]
+    a, b, c = 0.0, 0.0, 0.0
+    for i in range(x.shape[0]):
+        u = _sum_of_three((np.float64(x[i]) - top) * over, shift, small)
+        u = u if u > 0.0 else 0.0
+        c += u
+        b += u * u
+        a += u * u * u
+    return a, b, c
+
+
+@njit(**_INNER)
+def _sums(x, top, over, one, shift, small, k, exponent, powers):  # type: ignore[no-untyped-def]
+    a, b, c = 0.0, 0.0, 0.0
+    halley = k >= 2.0
+    for i in range(x.shape[0]):
+        v = _sum_of_three((np.float64(x[i]) - top) * over, shift, small)
+        power = _power(v, one, exponent, x.itemsize == 8)
+        u = one + v
+        u = u if u > 0.0 else 0.0
+        powers[i] = power
+        c += power
+        power *= u if halley else 1.0
+        b += power
+        a += power * u
+    return a, b, c
+
+
+@njit(**_INNER)
+def _step(total, first, second, k):  # type: ignore[no-untyped-def]
+    """Newton's step on the norm, and Halley's for k of at least 2, from the sums of u^k, u^(k-1) and u^(k-2)."""
+    step = -np.expm1(-np.log(total) / k) * total / first
+    if k >= 2.0:
+        bend = 0.5 * step * (k - 1.0) * (second / first - first / total)
+        step /= 1.0 - min(max(bend, -0.5), 0.5)
+    return step
+
+
+@njit(**_INNER)
+def _smooth(x, y, n, top, over, k, whole, powers, p, slopes):  # type: ignore[no-untyped-def]
+    """Weights and p^(2 - alpha) for k of at least 1. ``x`` and ``y = x - top`` are padded with minus infinity.
+
+    First about six digits of the threshold from steps in float32, then the others in float64: for weights in float32
+    one step, or two.
+    """
     one = 1.0 if k > _LARGEST_POWER else 0.0
-    # -tau is one + shift + small, from m^(-1/k), where all scores are equal, to 1, where one has everything
-    low, high = np.expm1(-np.log(float(z.shape[0])) / k) + (1.0 - one), 1.0 - one
-    shift, small, best = high, 0.0, np.inf
-    for _ in range(200):
-        total, first, second = _powers(z, one, shift, small, k, whole, p)
+    exponent = k - 2.0 if k >= 2.0 else k - 1.0
+    # -tau is one + shift + small, from n^(-1/k), where all scores are equal, to 1, where one has everything
+    low, high = np.expm1(-np.log(float(n)) / k) + (1.0 - one), 1.0 - one
+    low -= 1e-3 * abs(low)
+    shift, best = high, np.inf
+    enough = 1e-5 if whole == 1 else 3e-4 if k < 2.0 else 3e-3
+    for _ in range(12):
+        s, o = _F32(shift), _F32(over)
+        if whole == 1:
+            sums = _rough_1(y, s)
+        elif whole == 2:
+            sums = _rough_2(y, o, s)
+        elif whole == 3:
+            sums = _rough_3(y, o, s)
+        else:
+            sums = _rough(y, o, _F32(one), s, _F32(k), _F32(exponent))
+        total, first, second = float(sums[0]), float(sums[1]), float(sums[2])
         error = abs(total - 1.0)
-        if error < 1e-15 or (error < 1e-10 and error > 0.5 * best) or not first > 0.0:
+        if not (first > 0.0 and error < best):
+            break
+        best = error if error < 1e-2 else np.inf
+        shift = min(max(shift - _step(total, first, second, k), low), high)
+        if error < enough:
+            break
+    shift, small, best, move, scale = float(_F32(shift)), 0.0, np.inf, 0.0, 1.0
+    narrow = x.itemsize == 4
+    enough = 1e-12 if narrow else 1e-15
+    for turn in range(200):
+        total, first, second = 0.0, 0.0, 0.0
+        for start in range(0, x.shape[0], _PART):
+            part = x[start : start + _PART]
+            if whole == 1:
+                a, b, c = _sums_1(part, top, shift, small)
+            elif whole == 2:
+                a, b, c = _sums_2(part, top, over, shift, small)
+            elif whole == 3:
+                a, b, c = _sums_3(part, top, over, shift, small)
+            else:
+                a, b, c = _sums(part, top, over, one, shift, small, k, exponent, powers[start : start + _PART])
+            total += a
+            first += b
+            second += c
+        error = abs(total - 1.0)
+        if error < enough or (error < 1e-10 and error > 0.5 * best) or not first > 0.0:
+            scale = 1.0 / total
             break
         best = error
         if total > 1.0:
             high = shift + small
         else:
             low = shift + small
-        # Newton's step on the norm, and Halley's
-        step = -np.expm1(-np.log(total) / k) * total / first
-        if k >= 2.0:
-            bend = 0.5 * step * (k - 1.0) * (second / first - first / total)
-            step /= 1.0 - min(max(bend, -0.5), 0.5)
-        if abs(step) < 1e-6 * (1.0 - one + abs(shift)) and error < 1e-3:
+        step = _step(total, first, second, k)
+        if narrow and k >= 4.0 and k * abs(step) * first < 1e-4:
+            # the rest of the way by the series of the power, which this type has no more digits than
+            move = -step
+            break
+        if (turn == 0 and error < 1e-3) or (abs(step) < 1e-6 * (1.0 - one + abs(shift)) and error < 1e-3):
             # digits that the threshold itself has no place for: one ahead of many that are equal needs them
             small -= step
             continue
@@ -195,34 +357,46 @@ def _smooth(z, k, whole, p, slopes):  # type: ignore[no-untyped-def]
         small = 0.0
         if not low < shift < high:
             shift = 0.5 * (low + high)
-    scale = 1.0 / total
-    for i in range(z.shape[0]):
-        u = max(one + _sum_of_three(z[i], shift, small), 0.0)
-        if whole == 1:
-            slope = 1.0 if u > 0.0 else 0.0
-        elif whole == 2:
-            slope = u
-        elif whole == 3:
-            slope = u * u
-        else:
-            slope = p[i] * u
-        slopes[i] = slope
-        p[i] = slope * u * scale
+    if whole == 1:
+        for i in range(n):
+            u = _sum_of_three(np.float64(x[i]) - top, shift, small)
+            slopes[i] = u > 0.0
+            p[i] = u * scale if u > 0.0 else 0.0
+    elif whole == 2:
+        for i in range(n):
+            u = _sum_of_three((np.float64(x[i]) - top) * over, shift, small)
+            u = u if u > 0.0 else 0.0
+            slopes[i] = u
+            p[i] = u * u * scale
+    elif whole == 3:
+        for i in range(n):
+            u = _sum_of_three((np.float64(x[i]) - top) * over, shift, small)
+            u = u if u > 0.0 else 0.0
+            slopes[i] = u * u
+            p[i] = u * u * u * scale
+    else:
+        halley = k >= 2.0
+        square = 0.5 * k * move * (k * move - move)
+        for i in range(n):
+            u = one + _sum_of_three((np.float64(x[i]) - top) * over, shift, small)
+            u = u if u > 0.0 else 0.0
+            slopes[i] = powers[i] * (u + (k - 1.0) * move if halley else 1.0)
+            p[i] = powers[i] * ((u + k * move) * u + square if halley else u) * scale
 
 
-@njit(**_OPTIONS)
+@njit(**_INNER)
 def _mass_above(z, level, k):  # type: ignore[no-untyped-def]
     total = 0.0
     for start in range(0, z.shape[0], _PART):
         part = 0.0
         for i in range(start, min(start + _PART, z.shape[0])):
-            part += _power(z[i] - level, 0.0, k)
+            part += _power(z[i] - level, 0.0, k, True)
         total += part
     return total
 
 
-@njit(**_OPTIONS)
-def _steep(y, excess, z, open_, p, slopes):  # type: ignore[no-untyped-def]
+@njit(**_INNER)
+def _steep(y, excess, z, open_, p):  # type: ignore[no-untyped-def]
     """The same for k below 1, where weights are steep at 0 and the norm is not convex.
 
     First the support: the mass above a score, were the threshold there, is below 1
@@ -280,58 +454,87 @@ def _steep(y, excess, z, open_, p, slopes):  # type: ignore[no-untyped-def]
         weight = max(weight - step, 0.0)
     for i in range(m):
         p[i] /= total
-        slopes[i] = 0.0  # the gradient takes them from the weights
 
 
-@njit(**_OPTIONS)
-def _weights(x, p, slopes, excess):  # type: ignore[no-untyped-def]
+@njit(**_INNER)
+def _weights(x, bits, highest, sign, p, slopes, excess):  # type: ignore[no-untyped-def]
     """Fill the weights, and p^(2 - alpha) if there is room; False for a score that is NaN or plus infinity.
 
     ``excess`` is alpha - 1, one for all rows or one for each.
     """
     number = x.dtype.type
-    zero, one, infinity = number(0), number(1), number(np.inf)
     rows, n = x.shape
     keep = slopes.shape[0] > 0
-    work = np.empty((5, n))
-    place = np.empty(n, np.int64)
+    # whole vectors, so that none of the loops with powers has to finish one by one
+    room = (n + _PADDING - 1) // _PADDING * _PADDING
+    scores, y, place = np.empty(room, x.dtype), np.empty(room, np.float32), np.empty(n, np.int32)
+    powers, few = np.empty(room), np.empty((2, n), x.dtype)
+    work = np.empty((4, n if excess.max() > 1.0 else 0))
+    one = np.full(1, np.inf, x.dtype)
+    one_bits = one.view(bits.dtype)
+    infinite = one_bits[0]
     for r in range(rows):
-        row = x[r]
-        top, refused = _largest(row), zero
-        for i in range(n):
-            refused += zero if row[i] < infinity else one
-        if refused > zero:
+        high, low = _extremes(bits[r], highest, sign)
+        if high >= infinite or low < -1 - infinite:
             return False
-        p[r, :] = zero
-        if keep:
-            slopes[r, :] = zero
-        if top == -infinity:
+        one_bits[0] = high ^ ((high >> sign) & highest)
+        row, top = x[r], one[0]
+        if top == -np.inf:
+            p[r, :] = number(0)
+            if keep:
+                slopes[r, :] = number(0)
             continue
         over = excess[r if excess.shape[0] > 1 else 0]
         k = 1.0 / over
         whole = round(k) if abs(k - round(k)) < 1e-14 and k < 3.5 else 0
-        # only scores less than 1 / (alpha - 1) below the largest can have a weight
-        factor = over if k >= 1.0 else 1.0
-        m, floor = 0, -k * factor
         for i in range(n):
-            value = (np.float64(row[i]) - np.float64(top)) * factor
-            work[0, m] = value
-            place[m] = i
-            m += value > floor
-        q, s = work[1, :m], work[2, :m]
+            scores[i] = row[i]
+            y[i] = row[i] - top
+        m = n
+        if whole == 0 and k < 8.0:
+            # only scores less than 1 / (alpha - 1) below the largest can have a weight
+            floor = _F32(-1.000001 * k)
+            m = 0
+            for i in range(n):
+                m += y[i] > floor
+            if 4 * m > 3 * n and k >= 1.0:
+                m = n
+            else:
+                m = 0
+                for i in range(n):
+                    place[m] = i
+                    m += y[i] > floor
+                for i in range(m):
+                    scores[i] = scores[place[i]]
+                    y[i] = y[place[i]]
+        end = (m + _PADDING - 1) // _PADDING * _PADDING
+        scores[m:end] = number(-np.inf)
+        y[m:end] = _F32(-np.inf)
+        full = m == n and k >= 1.0
+        q = p[r] if full else few[0, :m]
+        t = slopes[r] if full and keep else few[1, :m]
         if k >= 1.0:
-            _smooth(work[0, :m], k, whole, q, s)
+            _smooth(scores[:end], y[:end], m, np.float64(top), over, k, whole, powers, q, t)
         else:
-            _steep(work[0, :m], over, work[3, :m], work[4, :m], q, s)
+            for i in range(m):
+                work[0, i] = np.float64(scores[i]) - np.float64(top)
+            _steep(work[0, :m], over, work[1, :m], work[2, :m], work[3, :m])
+            for i in range(m):
+                q[i] = work[3, i]
+                t[i] = number(0)  # the gradient takes them from the weights
+        if full:
+            continue
+        p[r, :] = number(0)
         for i in range(m):
             p[r, place[i]] = q[i]
         if keep:
+            slopes[r, :] = number(0)
             for i in range(m):
-                slopes[r, place[i]] = s[i]
+                slopes[r, place[i]] = t[i]
     return True
 
 
-@njit(**_OPTIONS)
+@njit(**_INNER)
 def _gradient(gradient, p, slopes, excess, by_scores):  # type: ignore[no-untyped-def]
     """Product with diag(s) - s s^T / sum(s) for s = p^(2 - alpha), which is taken from ``slopes`` if there are any."""
     number = p.dtype.type
@@ -358,7 +561,7 @@ def _gradient(gradient, p, slopes, excess, by_scores):  # type: ignore[no-untype
             else:
                 s = out
                 for i in range(n):
-                    s[i] = number(_power(np.float64(q[i]), 0.0, 1.0 - over))
+                    s[i] = number(_power(np.float64(q[i]), 0.0, 1.0 - over, True))
             for i in range(n):
                 mean += s[i] * g[i]
                 total += s[i]
@@ -367,7 +570,7 @@ def _gradient(gradient, p, slopes, excess, by_scores):  # type: ignore[no-untype
                 out[i] = s[i] * (g[i] - mean)
 
 
-@njit(**_OPTIONS)
+@njit(**_INNER)
 def _steep_gradient(g, p, over, out):  # type: ignore[no-untyped-def]
     """The same for alpha above 2, where s grows without bound as p falls to 0: about the gradient at the largest s."""
     least, at = np.inf, 0
@@ -392,7 +595,7 @@ def _steep_gradient(g, p, over, out):  # type: ignore[no-untyped-def]
         out[i] = value
 
 
-@njit(**_OPTIONS)
+@njit(**_INNER)
 def _by_alpha(gradient, p, excess, out):  # type: ignore[no-untyped-def]
     """Sum over a row of the gradient times the derivative of the weights with respect to alpha."""
     rows, n = p.shape
@@ -430,12 +633,12 @@ def _by_alpha(gradient, p, excess, out):  # type: ignore[no-untyped-def]
 
 @kept_on_disk(**_OPTIONS)
 def _weights_32(x, p, slopes, excess):  # type: ignore[no-untyped-def]
-    return _weights(x, p, slopes, excess)
+    return _weights(x, x.view(np.int32), np.int32(0x7FFFFFFF), np.int32(31), p, slopes, excess)
 
 
 @kept_on_disk(**_OPTIONS)
 def _weights_64(x, p, slopes, excess):  # type: ignore[no-untyped-def]
-    return _weights(x, p, slopes, excess)
+    return _weights(x, x.view(np.int64), np.int64(0x7FFFFFFFFFFFFFFF), np.int64(63), p, slopes, excess)
 
 
 @kept_on_disk(**_OPTIONS)

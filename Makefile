@@ -25,8 +25,8 @@ test: $(INSTALLED) ## run all tests, also those of the notebooks, the book and t
 attack: $(INSTALLED) ## hostile and damaged input, faults and kills, ATTACK times as long as in the tests: an hour
 	AUDIOATTN_ATTACK=$(ATTACK) $(BIN)/python -m pytest tests/attack $(TEST_ARGS)
 
-parity: $(INSTALLED) ## test every published command and write what it gives to book/parity.csv
-	$(BIN)/python -m pytest -q -m parity tests/parity --write-parity $(TEST_ARGS)
+parity: $(INSTALLED) ## test every published command, write book/parity.csv, and run every chapter on every corpus
+	AUDIOATTN_LONG=1 $(BIN)/python -m pytest -m parity --write-parity $(TEST_ARGS)
 
 lab: $(INSTALLED) ## open the notebooks in JupyterLab
 	$(BIN)/python -m jupyterlab --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/notebooks $(LAB_ARGS)

@@ -7,7 +7,7 @@ import yaml
 
 
 def test_a_workflow_runs_them_every_week(root):
-    path = root / ".github" / "workflows" / "random_examples.yml"
+    path = root / ".github" / "workflows" / "weekly.yml"
     workflow = yaml.load(path.read_text(), yaml.BaseLoader)  # "on" stays a word
     (rule,) = workflow["on"]["schedule"]
     assert rule["cron"].split()[-1].isdigit(), "one day of the week"

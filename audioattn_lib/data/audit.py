@@ -1,4 +1,4 @@
-"""What would make a result wrong, found before training.
+"""Checks of a corpus for errors that would make results wrong, run before training.
 
 Errors: files that are missing, cut off or cannot be used as sound, a rate that is not
 the expected one, clips that stand on both sides of a split (the same group,
@@ -321,7 +321,7 @@ def _crosses(manifest: Manifest, rows: Sequence[int]) -> str:
 
 
 def _sides(manifest: Manifest, column: str) -> pd.Series:
-    """What must not be mixed: folds, and splits of which all that are tests, as ``test_seen``, are one side."""
+    """Return the fold or split of each clip; all test splits, such as ``test_seen``, become ``test``."""
     values = manifest.table[column]
     return values if column == "fold" else values.where(~values.str.startswith("test"), "test")
 

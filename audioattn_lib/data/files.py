@@ -1,4 +1,4 @@
-"""What the data floor keeps on disk: whole files or none, one process at a time."""
+"""Storage of files for the data package: atomic writes, and locks between processes."""
 
 from __future__ import annotations
 

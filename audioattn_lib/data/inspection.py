@@ -1,4 +1,4 @@
-"""What sound files hold, read once and remembered.
+"""Properties of sound files, read once and cached.
 
 A file is known again by path, size and time of change, so the second look at
 a corpus is instant. The memory lies in the cache of the library, never in the
@@ -33,7 +33,7 @@ _BLOCK = 1 << 22
 
 @dataclass(frozen=True)
 class Inspection:
-    """What one file holds.
+    """Properties of one sound file.
 
     Parameters
     ----------
@@ -105,7 +105,7 @@ def _name(path: Path, root: Path) -> str:
 
 
 def _remembered(entry: Any, state: list[int]) -> Inspection | None:
-    """What is remembered of a file in this state; None where nothing is, or nothing that can be read."""
+    """Return the cached properties of a file; None if it has changed, or if the entry is absent or invalid."""
     try:
         return Inspection(**entry["found"]) if entry["state"] == state else None
     except (TypeError, KeyError):

@@ -208,7 +208,7 @@ class Manifest:
 
     @cached_property
     def kind(self) -> str:
-        """What labels are: ``"number"``, ``"multilabel"``, ``"class"`` or ``"unlabelled"``.
+        """Type of the labels: ``"number"``, ``"multilabel"``, ``"class"`` or ``"unlabelled"``.
 
         Unlabelled where all are ``?``; several classes a clip where any label holds ``;``; numbers where most
         labels are numbers and one of them is no whole one (digits 0 to 9 are
@@ -273,7 +273,7 @@ class Manifest:
 
     @property
     def has_label(self) -> NDArray[np.bool_]:
-        """Whether the label of each clip is known, that is not ``?``, shape ``(n,)``."""
+        """Mask of the clips with a known label (not ``?``), shape ``(n,)``."""
         return (self.table["label"] != UNKNOWN).to_numpy(dtype=bool)
 
     def bounds(self, row: int) -> tuple[float, float | None]:
@@ -286,7 +286,7 @@ class Manifest:
         return start, stop
 
     def events(self, row: int) -> list[Event]:
-        """What sounds when in a clip, in order of the onsets; empty where the table does not say.
+        """Return the events of a clip in order of their onsets; empty if the table has none.
 
         Raises
         ------
@@ -315,7 +315,7 @@ class Manifest:
         return sorted(events, key=lambda event: event.onset)
 
     def inspect(self, *, progress: bool = False) -> list[Inspection]:
-        """What the file of each clip holds, remembered from one time to the next by size and time of change."""
+        """Read the properties of the file of each clip, cached by file size and modification time."""
         return inspect_files(self.paths, self.root, progress=progress)
 
     @cached_property

@@ -112,7 +112,7 @@ def convert_pickled_list(path: str | Path, output: str | Path) -> pd.DataFrame:
 
 
 class _Remembered:
-    """What a pickle makes of a class or function: what it was called with and its state, and nothing happens."""
+    """Placeholder for a class or function of a pickle: it stores arguments and state, and executes nothing."""
 
     kind = ""
     args: tuple[Any, ...]

@@ -1,4 +1,4 @@
-"""Which clips train, which choose the epoch, which are tested.
+"""Splits of a corpus into clips for training, selection of the epoch, and test.
 
 A corpus says so itself, by a ``fold`` or a ``split`` column; one that says
 nothing is divided into five folds that keep groups together. Test clips never

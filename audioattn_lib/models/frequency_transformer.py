@@ -214,7 +214,7 @@ class FrequencyTransformer(nn.Module):
     def rollout(
         self, features: Float[Tensor, "batch frames mels"], lengths: Int[Tensor, " batch"] | None = None
     ) -> AttentionRecord:
-        r"""How much of each patch reaches the global tokens through all layers up to each one.
+        r"""Compute the attention rollout from the patches to the global tokens, up to each layer.
 
         .. math:: R_l = \tfrac12\bigl(I + \bar A_l\bigr) R_{l-1}, \qquad R_0 = I
 

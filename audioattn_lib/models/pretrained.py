@@ -29,7 +29,7 @@ _UNUSED = ("head_dist.weight", "head_dist.bias")
 
 @dataclass(frozen=True)
 class LoadReport:
-    """What was done to fit weights into a model, by names of parameters.
+    """Changes made to fit pretrained weights into a model, by names of parameters.
 
     Parameters
     ----------

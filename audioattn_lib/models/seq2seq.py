@@ -45,7 +45,7 @@ LAYERS = 2
 
 @dataclass(frozen=True)
 class Network:
-    """How one autoencoder is wired.
+    """Architecture of one autoencoder.
 
     Parameters
     ----------
@@ -91,7 +91,7 @@ draws, ``t_rae`` auDeep's."""
 
 
 class Encoded(NamedTuple):
-    """What the encoder made of a batch.
+    """Output of the encoder for a batch.
 
     ``outputs`` ``(B, T, V)`` is what attention reads, ``final`` ``(B, H)`` the final states side by side (the first
     query), ``feature`` ``(B, D)`` the vector that the decoder may start from.
@@ -321,7 +321,7 @@ class Seq2SeqAutoencoder(nn.Module):
             self.train(mode)
 
     def _starts(self, encoded: Encoded) -> list[State]:
-        """Where each layer of the decoder starts."""
+        """Return the initial state of each layer of the decoder."""
         batch, layers = len(encoded.final), self.decoder.layers
         shape = (self.lanes, batch, self.units)
         if self.wiring.start == "zero":
@@ -341,7 +341,7 @@ class Seq2SeqAutoencoder(nn.Module):
         return [lower, upper]
 
     def _query(self, encoded: Encoded) -> Tensor | None:
-        """What attention asks with first: as the figure has one lane, its feature; else the final states."""
+        """Return the initial query of attention: the feature if there is one lane, else the final states."""
         if not self.wiring.attends:
             return None
         return encoded.feature if self.lanes == 1 else encoded.final

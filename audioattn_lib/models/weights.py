@@ -52,7 +52,7 @@ class Mismatch:
 
 @dataclass(frozen=True)
 class WeightReport:
-    """What matched between a file of weights and a model.
+    """Result of the comparison of a file of weights with a model, by names of parameters.
 
     Parameters
     ----------
@@ -161,7 +161,7 @@ def _read_table_alone(path: Path) -> dict[str, Tensor] | None:
 
 
 def compare_weights(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> WeightReport:
-    """What of ``found`` has name and shape of ``expected``, the state dict of a model.
+    """Compare names and shapes of ``found`` with ``expected``, the state dict of a model.
 
     Notes
     -----
@@ -246,7 +246,7 @@ def _match_names(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) ->
 
 @dataclass(frozen=True)
 class Transfer:
-    """What a model took from weights, by names of its parameters.
+    """Result of a transfer of weights into a model, by names of its parameters.
 
     Parameters
     ----------

@@ -228,7 +228,7 @@ def _recognise(path: Path) -> tuple[Layout | None, str]:
 
 
 def _name_inner(path: Path) -> str:
-    """What to give in place of a folder that holds that of a corpus, ``""`` where it holds none."""
+    """Name the corpus folder inside ``path``, as the end of an error message; ``""`` if there is none."""
     for child in sorted(path.iterdir()) if path.is_dir() else ():
         for name, layout in LAYOUTS.items():
             if name != _OWN and child.is_dir() and layout.matches(child):

@@ -33,7 +33,7 @@ def unconverted_lists(path: Path) -> str:
 
 
 def name_missing(path: Path) -> str:
-    """What a folder lacks to be the corpus that it is in part, and what to do; ``""`` where no part is known."""
+    """Describe the missing parts of an incomplete corpus, and the remedy; ``""`` if no corpus is recognised."""
     return next(filter(None, (part(path) for part in _PARTS)), "") if path.is_dir() else ""
 
 

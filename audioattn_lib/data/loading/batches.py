@@ -46,7 +46,7 @@ class Store(Protocol):
 
 @dataclass(frozen=True)
 class Share:
-    """Which clips of a whole batch one of several processes has.
+    """The clips of a batch that belong to one of several processes.
 
     Parameters
     ----------

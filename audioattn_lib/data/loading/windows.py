@@ -191,7 +191,7 @@ class SampledLoader(BatchLoader):
 
 
 def _occurrence(values: NDArray[Any]) -> NDArray[np.int64]:
-    """How often each value stood before in its row."""
+    """Count the earlier occurrences of the value of each element."""
     order = np.argsort(values, kind="stable")
     ordered = values[order]
     first = np.searchsorted(ordered, ordered)

@@ -38,7 +38,7 @@ __all__ = ["ACCENTS", "Accent", "AccentsOptions", "Clip", "compose", "generate",
 
 @dataclass(frozen=True)
 class Accent:
-    """How an accent departs from the table of vowels and from plain speech.
+    """Parameters of an accent: its differences from the table of vowels and from plain speech.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ def moved_vowels(accent: str) -> frozenset[str]:
 
 @dataclass(frozen=True)
 class AccentsOptions:
-    """Which accents, and how many people speak them.
+    """Options of the accents corpus.
 
     Parameters
     ----------
@@ -206,7 +206,7 @@ def compose(options: AccentsOptions) -> Iterator[Clip]:
 
 
 def _draw_delivery(accent: Accent, strength: float, rng: Generator) -> Delivery:
-    """How one speaker of an accent talks: the accent more or less, and habits that have nothing to do with it."""
+    """Draw the delivery of one speaker: the accent scaled by ``strength``, and random habits independent of it."""
     plain = ACCENTS["coast"]
 
     def between(ours: float, theirs: float) -> float:

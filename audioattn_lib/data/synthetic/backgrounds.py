@@ -1,4 +1,4 @@
-"""What a city sounds like when nothing happens: recordings of traffic, wind, rain and a crowd.
+"""Synthesis of background noise in a city: traffic, wind, rain and a crowd.
 
 Book page: ``data``.
 """

@@ -49,7 +49,7 @@ _PEAK = 0.9
 
 @dataclass(frozen=True)
 class CityOptions:
-    """What kind of city to make.
+    """Options of the city corpus.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What all synthetic corpora share: options by name, random numbers by name, folders that appear whole or not at all.
+"""Shared code of synthetic corpora: options by name, random generators by name, atomic creation of folders.
 
 Book page: ``data``.
 """
@@ -143,7 +143,7 @@ def make_once(corpus: str, options: Any, module: str, cache: str | Path | None, 
 
 
 def _is_whole(folder: Path) -> bool:
-    """Whether every sound of the table is there, and none is empty."""
+    """Return True if every sound file of the table exists and none is empty."""
     try:
         with open(folder / "metadata.csv", encoding="utf-8", newline="") as file:
             return all((folder / row["file_name"]).stat().st_size for row in csv.DictReader(file))

@@ -163,7 +163,7 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
 
 @dataclass(frozen=True)
 class Device:
-    """What a recording device does to everything it records.
+    """Model of a recording device: frequency response, band limits and noise floor.
 
     Parameters
     ----------

@@ -78,7 +78,7 @@ _PEAK = 0.9
 
 @dataclass(frozen=True)
 class NeedlesOptions:
-    """How many needles, and in how much hay.
+    """Options of the needles corpus.
 
     Parameters
     ----------

@@ -46,7 +46,7 @@ _PEAK = 0.9
 
 @dataclass(frozen=True)
 class OrchestraOptions:
-    """What kind of orchestra to make.
+    """Options of the orchestra corpus.
 
     Parameters
     ----------

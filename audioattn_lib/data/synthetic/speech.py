@@ -92,7 +92,7 @@ _CONSONANTS: Mapping[str, _Consonant] = MappingProxyType(
 
 @dataclass(frozen=True)
 class Voice:
-    """What belongs to a speaker, whatever is said.
+    """Parameters of a speaker that do not depend on the utterance.
 
     Parameters
     ----------
@@ -123,7 +123,7 @@ class Voice:
 
 @dataclass(frozen=True)
 class Delivery:
-    """How something is said.
+    """Parameters of the prosody and articulation of an utterance.
 
     Parameters
     ----------
@@ -251,7 +251,7 @@ def say(voice: Voice, delivery: Delivery, seconds: float, rng: Generator) -> Utt
 def _plan(
     delivery: Delivery, seconds: float, rng: Generator
 ) -> tuple[tuple[Syllable, ...], tuple[tuple[float, float], ...]]:
-    """Which syllables, and when."""
+    """Draw the syllables and the pauses of an utterance, with their times in seconds."""
     begin, end = rng.uniform(*_EDGE), seconds - rng.uniform(*_EDGE)
     silent = delivery.pause_share * (end - begin)
     spoken = end - begin - silent

@@ -46,7 +46,7 @@ Frames = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Articulation:
-    """What mouth and larynx do, one value for each frame of ``HOP`` samples.
+    """Control parameters of the vocal tract and the glottis; arrays have one value per frame of ``HOP`` samples.
 
     Parameters
     ----------

@@ -85,7 +85,7 @@ class VoicesOptions:
 
 @dataclass(frozen=True)
 class _Habits:
-    """How a speaker talks when neither fresh nor tired, and how much tiredness moves each of it."""
+    """Parameters of the delivery of a speaker at medium tiredness, and the response of each to tiredness."""
 
     rate: float
     pause_share: float
@@ -141,7 +141,7 @@ def _rows(options: VoicesOptions) -> Iterator[tuple[Sound, dict[str, object]]]:
 
 
 def describe(utterance: Utterance, voice: Voice, delivery: Delivery) -> dict[str, object]:
-    """What is known about a clip besides its label, as columns of the manifest."""
+    """Return the metadata of a clip, without its label, as columns of the manifest."""
     syllables = utterance.syllables
     return {
         "sex": voice.sex,

@@ -35,7 +35,7 @@ class FeatureTableError(AudioAttnError, ValueError):
 
 @dataclass(frozen=True, eq=False)
 class ClipLabels:
-    """What is known of clips beside their features, by name.
+    """Metadata of clips by name: labels, values, splits and groups, without features.
 
     Parameters
     ----------
@@ -251,7 +251,7 @@ class FeatureTable:
 
     @property
     def keys(self) -> list[tuple[str, int]]:
-        """What a row is found by: the name of the clip and the number of its piece."""
+        """Key of each row: the name of the clip and the number of its chunk."""
         return list(zip(self.ids, self.chunks.tolist(), strict=True))
 
     @cached_property
@@ -405,7 +405,7 @@ def stack(tables: Mapping[str, FeatureTable]) -> FeatureTable:
 
 
 def _agree(column: str, first: FeatureTable, found: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
-    """What the tables say of each clip, where those that say something say the same."""
+    """Merge one column of several tables; raise an error if two values of a clip differ."""
     result = []
     for row, said in enumerate(zip(*found.values(), strict=True)):
         distinct = [text for text in dict.fromkeys(said) if text]

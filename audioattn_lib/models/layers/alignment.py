@@ -64,7 +64,7 @@ class AlignmentAttention(nn.Module):
 
 
 class Decoded(NamedTuple):
-    """What a decoder gives: frames ``(B, T, F)``, hidden vectors ``(B, T, H)`` and weights ``(B, T, S)`` or None."""
+    """Output of a decoder: frames ``(B, T, F)``, hidden vectors ``(B, T, H)`` and weights ``(B, T, S)`` or None."""
 
     frames: Float[Tensor, "batch steps bands"]
     hidden: Float[Tensor, "batch steps hidden"]

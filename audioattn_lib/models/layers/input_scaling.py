@@ -1,4 +1,4 @@
-"""What is done to the bands of a spectrogram before a network sees them.
+"""Normalisation of the bands of a spectrogram at the input of a network.
 
 Devices differ by gains of bands, which in decibels are constants added to
 each band of a clip: taking each band's mean out of each clip takes them out,
@@ -119,5 +119,5 @@ class Scaled(nn.Module):
     def scale(
         self, features: Float[Tensor, "batch frames mels"], lengths: Int[Tensor, " batch"] | None = None
     ) -> Float[Tensor, "batch frames mels"]:
-        """What the network sees."""
+        """Scale a spectrogram to the input of the network."""
         return self.scaling(features, frame_mask(lengths, features.shape[1], features.device))

@@ -96,7 +96,7 @@ ARCHITECTURES: Mapping[str, tuple[int, int]] = MappingProxyType(
 
 @dataclass(frozen=True, eq=False)
 class Arrangement:
-    """Which tokens a pass runs on, and the plans of the patterns on them, made once each.
+    """Tokens of one forward pass, and a cache of the attention plan of each pattern on them.
 
     Parameters
     ----------
@@ -170,7 +170,7 @@ class SelfAttention(nn.Module):
         self.proj = nn.Linear(features, features)
 
     def forward(self, tokens: Tokens, plan: AttentionPlan) -> Tokens:
-        """What each token reads."""
+        """Apply multi-head attention to the tokens."""
         query, key, value = self._split(tokens)
         parts = [self.proj(part.transpose(1, 2).flatten(2)) for part in plan.parts(query, key, value)]
         return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)

@@ -160,7 +160,7 @@ class _GatedMlp(nn.Module):
 
 
 class _Stage(nn.Module):
-    """What one playback adds: read its tokens, think, read each other, think."""
+    """One decoder stage: cross-attention to the tokens of a playback, MLP, then self-attention layers with MLPs."""
 
     def __init__(self, features: int, width: int, heads: int, self_layers: int) -> None:
         super().__init__()

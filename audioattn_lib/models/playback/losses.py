@@ -1,4 +1,4 @@
-r"""What the playback model is trained with: its answer, what it predicts on the way, and that listening again helps.
+r"""Training losses of the playback model: final prediction, prediction of each stage, and ranking of the stages.
 
 Book page: ``playback``.
 """
@@ -75,7 +75,7 @@ def playback_loss(
 
 
 def rank_loss(losses: Float[Tensor, "batch stages"], margin: float = 0.05) -> Float[Tensor, ""]:
-    r"""How much worse later stages are than earlier ones, 0 where each is better by the margin.
+    r"""Compute the hinge loss of later stages against earlier ones; 0 if each stage is better by the margin.
 
     .. math:: R = \frac1B \sum_b \sum_{i<j} \frac{[\ell_{bj} - \ell_{bi} + m]_+}{j - i}
 

@@ -72,7 +72,7 @@ class Tasks:
         return tuple(part.softmax(dim=-1) for part in self.split(at_least_float32(logits)))
 
     def confidence(self, logits: Float[Tensor, "batch classes"]) -> Float[Tensor, " batch"]:
-        r"""How sure the least sure answer is, :math:`\min_k \max_c \mathrm{softmax}(\ell^{(k)})_c`, in [0, 1]."""
+        r"""Compute the minimum confidence of tasks, :math:`\min_k \max_c \mathrm{softmax}(\ell^{(k)})_c`, in [0, 1]."""
         return torch.stack([part.amax(dim=-1) for part in self.probabilities(logits)]).amin(dim=0)
 
 

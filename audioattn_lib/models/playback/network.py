@@ -47,7 +47,7 @@ _SLOT_WIDTH = 400
 
 
 class Heard(NamedTuple):
-    """What the model made of a batch.
+    """Output of the playback model for a batch.
 
     ``logits`` are the answer. ``stage_logits`` are the predictions after each
     stage, NaN where a clip had stopped before. ``salient_logits`` are those of
@@ -68,7 +68,7 @@ class Heard(NamedTuple):
 
 
 def confidence(logits: Float[Tensor, "batch classes"], *, several_labels: bool) -> Float[Tensor, " batch"]:
-    r"""How sure a prediction is, in [0, 1].
+    r"""Compute the confidence of each prediction, in [0, 1].
 
     With one label a clip :math:`\max_c \mathrm{softmax}(\ell)_c`; with several
     the least sure of the separate answers, :math:`\min_c \max(\sigma(\ell_c), 1 - \sigma(\ell_c))`.
@@ -427,7 +427,7 @@ class Playback(nn.Module):
         return n_frames.sum(dim=1), alone
 
     def _saliency(self, clips: _Clips, stage: int) -> tuple[Tensor, FrameClock, Tensor]:
-        """How much each frame of the clip asks to be heard again, the time of these frames, and how many there are."""
+        """Compute the saliency of each frame; return it with the clock and the number of the frames."""
         if self.saliency_slots is not None:
             return self.saliency_slots[stage - 1](clips.frames, clips.counts), self._clock, clips.counts
         if self.slot_attention is not None:

@@ -226,7 +226,7 @@ class PublishedDecoder(nn.Module):
 
     @property
     def stages(self) -> nn.ModuleList:
-        """What reads each stage."""
+        """Decoder layer of each stage."""
         return self.layers
 
     @property

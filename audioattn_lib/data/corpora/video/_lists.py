@@ -1,4 +1,4 @@
-"""What corpora cut from web videos share: sounds named by video and seconds, and the published lists of them."""
+"""Shared code of corpora cut from web videos: sound files named by video and seconds, and their published lists."""
 
 from __future__ import annotations
 

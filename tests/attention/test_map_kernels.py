@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.autograd import gradcheck, gradgradcheck
 
-from audioattn_lib.attention.maps import _numba as _compiled
+from audioattn_lib.attention.maps import _numba
 from audioattn_lib.attention.maps.entmax import entmax
 
 ALPHA = [1.1, 4 / 3, 1.5, 1.7, 2.0, 2.5]
@@ -21,7 +21,7 @@ def by_pytorch(monkeypatch):
 
     def run(function, *arguments, **options):
         with monkeypatch.context() as patch:
-            patch.setattr(_compiled, "_kernels", lambda: None)
+            patch.setattr(_numba, "_kernels", lambda: None)
             return function(*arguments, **options)
 
     return run
@@ -58,7 +58,7 @@ def test_loops_equal_pytorch(alpha, dim, dtype, budget, by_pytorch):
         if x.shape[dim] == 0:
             continue
         ours, expected = with_gradient(x, alpha, dim, mask), by_pytorch(with_gradient, x, alpha, dim, mask)
-        assert _compiled.are_compiled(x)
+        assert _numba.are_compiled(x)
         for one, other in zip(ours, expected, strict=True):
             torch.testing.assert_close(one, other, atol=budget, rtol=1e-5 if dtype == torch.float32 else 1e-12)
         assert ours[0].is_contiguous()
@@ -93,11 +93,9 @@ def test_a_batch_of_gradients_at_once():
 
 
 def test_devices_and_traces_are_left_to_pytorch():
-    assert _compiled.are_compiled(torch.randn(2, 3))
-    assert not _compiled.are_compiled(torch.empty(2, 3, device="meta"))
-    assert [_compiled.whole_power(alpha) for alpha in (4 / 3, 1.5, 2.0, 1.25, 1.7, 3.0, 1.0001)] == [3, 2, 1] + [
-        None
-    ] * 4
+    assert _numba.are_compiled(torch.randn(2, 3))
+    assert not _numba.are_compiled(torch.empty(2, 3, device="meta"))
+    assert [_numba.whole_power(alpha) for alpha in (4 / 3, 1.5, 2.0, 1.25, 1.7, 3.0, 1.0001)] == [3, 2, 1] + [None] * 4
 
 
 FRESH = """
@@ -107,8 +105,8 @@ assert "numba" not in sys.modules, "numba was imported before it was needed"
 {before}
 p = maps.entmax(torch.tensor([[0.0, 1.0, -9.0]]), 1.5)
 assert abs(p.sum().item() - 1) < 1e-6 and p[0, 2] == 0
-from audioattn_lib.attention import _compiled
-assert (_compiled._kernels() is not None) is {compiled}
+from audioattn_lib.attention.maps import _numba
+assert (_numba._kernels() is not None) is {compiled}
 """
 
 NOWHERE = """
@@ -134,9 +132,9 @@ def test_numba_is_imported_when_needed_and_may_be_missing(before, compiled, tmp_
 
 KEEPS = """
 import torch
-from audioattn_lib.attention import _compiled, _compiled_expectations
-assert _compiled._kernels() is not None
-assert _compiled_expectations._loops() is not None
+import audioattn_lib.attention.expectations._numba as expectations, audioattn_lib.attention.maps._numba as maps
+assert maps._kernels() is not None
+assert expectations._loops() is not None
 """
 
 
@@ -153,5 +151,5 @@ def test_compiled_loops_are_kept_in_the_cache_and_never_in_the_package(writable,
     assert {path: path.stat().st_mtime_ns for path in package.rglob("*.nb[ci]")} == before
     kept = {path.name.partition("-")[0] for path in tmp_path.rglob("*.nbc")}
     assert kept == (
-        {"_kernels._weights_32", "_kernels._gradient_32", "_expectation_kernels.fill"} if writable else set()
+        {"_numba_loops._weights_32", "_numba_loops._gradient_32", "_numba_loops.fill"} if writable else set()
     )

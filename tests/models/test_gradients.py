@@ -15,8 +15,9 @@ from audioattn_lib.models.layers.common import MaskedBatchNorm1d, masked_mean, s
 from audioattn_lib.models.margin import CosineClassifier, additive_margin, angular_margin
 from audioattn_lib.models.playback.layers import PlaybackDecoder, fourier_positions
 from audioattn_lib.models.playback.losses import playback_loss
-from audioattn_lib.models.playback.multi_task import Tasks, multi_task_loss
-from audioattn_lib.models.playback.network import Heard, confidence
+from audioattn_lib.models.playback.multi_task import multi_task_loss
+from audioattn_lib.models.playback.network import confidence
+from audioattn_lib.models.playback.outputs import Heard, Tasks
 from audioattn_lib.models.playback.published import PublishedDecoder, PublishedSlots
 
 CLOCK = FrameClock()

@@ -7,8 +7,9 @@ from audioattn_lib.audio.multi_resolution import MultiResolutionLogMel
 from audioattn_lib.core.errors import ConfigError
 from audioattn_lib.models.playback.layers import PlaybackDecoder, SmallEncoder
 from audioattn_lib.models.playback.losses import playback_loss
-from audioattn_lib.models.playback.multi_task import Tasks, multi_task_loss
+from audioattn_lib.models.playback.multi_task import multi_task_loss
 from audioattn_lib.models.playback.network import Playback
+from audioattn_lib.models.playback.outputs import Tasks
 
 ACTION = Tasks(("verb", "noun"), (3, 4))
 TARGETS = torch.tensor([[0, 3], [2, 1]])

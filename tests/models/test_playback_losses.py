@@ -6,7 +6,7 @@ import torch
 from audioattn_lib.attention.record.record import AttentionRecord
 from audioattn_lib.core.errors import ConfigError
 from audioattn_lib.models.playback.losses import playback_loss, rank_loss
-from audioattn_lib.models.playback.network import Heard
+from audioattn_lib.models.playback.outputs import Heard
 
 
 def heard(batch=3, classes=4, playbacks=2, salient=True, seed=0):

@@ -20,7 +20,7 @@ from audioattn_lib.data.loading.batches import BatchLoader
 from audioattn_lib.data.loading.store import FeatureStore
 from audioattn_lib.data.loading.waveforms import WaveformStore
 from audioattn_lib.data.loading.windows import WindowLoader
-from audioattn_lib.models.playback.multi_task import Tasks
+from audioattn_lib.models.playback.outputs import Tasks
 from audioattn_lib.training.loop import select_device
 
 from ..common.classification import label_events

@@ -23,7 +23,7 @@ from audioattn_lib.data.manifest import Manifest
 from audioattn_lib.evaluation import comparisons as statistics
 from audioattn_lib.evaluation import metrics
 from audioattn_lib.evaluation.baseline import linear_baseline
-from audioattn_lib.models.playback.multi_task import Tasks
+from audioattn_lib.models.playback.outputs import Tasks
 
 from ..common.classification import classification_loss
 

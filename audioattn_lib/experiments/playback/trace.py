@@ -20,8 +20,8 @@ from audioattn_lib.core.errors import RunError
 from audioattn_lib.evaluation import comparisons as statistics
 from audioattn_lib.evaluation import metrics, ranking
 from audioattn_lib.evaluation.intervals import Interval
-from audioattn_lib.models.playback.multi_task import Tasks
-from audioattn_lib.models.playback.network import Heard, Playback, confidence
+from audioattn_lib.models.playback.network import Playback, confidence
+from audioattn_lib.models.playback.outputs import Heard, Tasks
 from audioattn_lib.training.run_directory import Run, write_atomically
 
 from .tasks import join_log_probabilities, task_classes

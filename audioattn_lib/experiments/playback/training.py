@@ -17,8 +17,8 @@ from audioattn_lib.data.loading.batches import Batch
 from audioattn_lib.models.backbones.mvit import MViT
 from audioattn_lib.models.playback.encoder import EncoderClassifier
 from audioattn_lib.models.playback.layers import PlaybackDecoder, SmallEncoder
-from audioattn_lib.models.playback.multi_task import Tasks
 from audioattn_lib.models.playback.network import Playback
+from audioattn_lib.models.playback.outputs import Tasks
 from audioattn_lib.models.playback.published import PublishedDecoder
 from audioattn_lib.training.distributed import leave_to_main
 from audioattn_lib.training.loop import fit

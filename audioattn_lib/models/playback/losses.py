@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from audioattn_lib.core.errors import ConfigError
 
 from ..layers.common import at_least_float32
-from .network import Heard
+from .outputs import Heard
 
 __all__ = ["playback_loss", "rank_loss"]
 

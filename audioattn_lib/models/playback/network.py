@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, Self, cast
+from typing import Any, Self, cast
 
 import numpy as np
 import torch
@@ -33,38 +33,15 @@ from ..embedding import FrontEnd
 from ..layers.common import at_least_float32, frame_mask, masked_mean
 from .encoder import DECIBELS
 from .layers import PlaybackDecoder, SmallEncoder
+from .outputs import Heard, Tasks
 from .published import PublishedDecoder, PublishedSlots
 
-if TYPE_CHECKING:
-    from .multi_task import Tasks
-
-__all__ = ["SELECTIONS", "Heard", "Playback", "confidence"]
+__all__ = ["SELECTIONS", "Playback", "confidence"]
 
 SELECTIONS = ("slots", "published", "energy", "random", "given")
 """How the parts to play back are chosen; see :class:`Playback`."""
 
 _SLOT_WIDTH = 400
-
-
-class Heard(NamedTuple):
-    """Output of the playback model for a batch.
-
-    ``logits`` are the answer. ``stage_logits`` are the predictions after each
-    stage, NaN where a clip had stopped before. ``salient_logits`` are those of
-    each playback alone, its frames weighted by their saliency; None but for the
-    selection ``slots``. ``segments`` are the parts that were played back, in seconds, NaN
-    where there are fewer. ``playbacks`` counts them, 0 for a clip that stopped
-    after the first hearing. ``frames`` are those that the encoder saw in each
-    stage, padding left out: what listening cost.
-    """
-
-    logits: Float[Tensor, "batch classes"]
-    stage_logits: Float[Tensor, "batch stages classes"]
-    salient_logits: Float[Tensor, "batch playbacks classes"] | None
-    segments: Float[Tensor, "batch playbacks parts 2"]
-    playbacks: Int[Tensor, " batch"]
-    frames: Int[Tensor, "batch stages"]
-    record: AttentionRecord
 
 
 def confidence(logits: Float[Tensor, "batch classes"], *, several_labels: bool) -> Float[Tensor, " batch"]:
@@ -152,8 +129,8 @@ class Playback(nn.Module):
     Notes
     -----
     What is played back is weighted by its saliency, relative to the most
-    salient frame of its clip: this is how slots learn. ``salient_logits``
-    (:class:`Heard`) in the loss teach them more directly: they are best where the
+    salient frame of its clip: this is how slots learn. ``salient_logits`` in the
+    loss (:class:`~audioattn_lib.models.playback.outputs.Heard`) teach them more directly: they are best where the
     parts that give the class away weigh most. From the features of a clip
     the mean of each band over the whole clip is taken away, at all hops the same.
 

@@ -201,7 +201,7 @@ def fuse(target: Path, tables: tuple[Path, ...], names: str | None) -> None:
 
 
 def _systems(tables: tuple[Path, ...]) -> list[str]:
-    """What made each table, by the names of the files without their splits, or with their folders."""
+    """Derive a system name for each table from its file name without the split, or with its folder name."""
     stems = [_without_split(path.stem) for path in tables]
     if all(stems) and len(set(stems)) == len(stems):
         return stems

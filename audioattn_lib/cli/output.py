@@ -1,4 +1,4 @@
-"""What commands print.
+"""Terminal output of the commands.
 
 Book page: commands.
 """

@@ -1,4 +1,4 @@
-"""What there is to see and hear, in words and numbers: events, curves, alternative text."""
+"""Text descriptions of records: events, saliency curves and alternative text."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def mechanism_title(name: str) -> str:
 
 
 def value_name(value: object) -> str:
-    """What a slider shows at a value: a number without needless digits, anything else as text."""
+    """Format a slider value: a number with four significant digits, any other value as text."""
     return f"{value:.4g}" if isinstance(value, (int, float, np.number)) else str(value)
 
 

@@ -247,7 +247,7 @@ def _additive(arrays: list[Array], statistic: str) -> tuple[Any, Callable[[Any],
 def draw_counts(
     generator: np.random.Generator, n_groups: int, n_resamples: int, width: int | None = None
 ) -> Iterator[Array]:
-    """How often each group is drawn in each resample: arrays of shape ``(some, groups)``.
+    """Draw the bootstrap counts of each group in each resample, in arrays of shape ``(some, groups)``.
 
     ``width`` is what is made of each resample, in numbers, where that is more than one a group.
     """

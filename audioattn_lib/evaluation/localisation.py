@@ -1,4 +1,4 @@
-"""Where attention looks, when the times of the events that a clip's label is about are known.
+"""Localisation metrics of attention, for clips with known times of the events of their label.
 
 Attention that looks everywhere equally scores the share of the clip that is
 event in every measure, exactly.
@@ -36,7 +36,7 @@ _TIE = 1e-6  # weights of float32 that are equal but for rounding differ by less
 
 
 def pointing_game(record: AttentionRecord, events: Events, *, tolerance: float = 0.0) -> Array:
-    """Whether the most attended frame of each clip lies inside an event.
+    """Compute the pointing game score of each clip: 1 where the most attended frame lies inside an event, 0 otherwise.
 
     Parameters
     ----------

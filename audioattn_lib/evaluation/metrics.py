@@ -194,7 +194,7 @@ def multi_task_metrics(
 
 
 def _found(labels: ArrayLike, probabilities: ArrayLike, k: int) -> NDArray[np.float64]:
-    """Whether the true class is among the ``k`` with the highest scores, for each clip; a share of 1 where some tie."""
+    """Compute the top-``k`` hit of each clip, 0 or 1; for tied scores the expected hit under random tie-breaking."""
     p = to_array("probabilities", probabilities)
     if p.ndim != 2:
         raise ValueError(f"probabilities has shape {p.shape}; it must be (clips, classes)")

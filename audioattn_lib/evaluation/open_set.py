@@ -48,7 +48,7 @@ def rejection_threshold(certainties: ArrayLike, accepted: float = 0.95) -> float
 
 
 def rejection_metrics(known: ArrayLike, is_right: ArrayLike, unknown: ArrayLike, threshold: float) -> dict[str, Any]:
-    """What a threshold does to test clips.
+    """Compute the open-set rejection metrics of test clips at one threshold.
 
     Parameters
     ----------

@@ -34,7 +34,7 @@ COMPLEXITIES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 
 @dataclass(frozen=True)
 class Regression:
-    """What a regression predicted, and how it came about.
+    """Result of a regression: model, complexity, convergence and predictions.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""How well numbers are predicted: scores with intervals, a test against chance, comparisons of systems.
+"""Regression metrics with confidence intervals, a permutation test against chance, and paired comparisons of systems.
 
 Book page: ``sleepiness``.
 """
@@ -44,7 +44,7 @@ _FEW = 10
 
 @dataclass(frozen=True)
 class Permutation:
-    """How often chance does as well.
+    """Result of a permutation test of the correlation.
 
     Attributes
     ----------
@@ -301,7 +301,7 @@ def _common_scale(values: Array, statistic: str) -> Array:
 
 
 def _sums(y: Array, p: Array, statistic: str) -> Array:
-    """What a score is a function of when summed over clips, shape ``(clips, 6)``."""
+    """Compute the per-clip terms whose sums over clips determine a score, shape ``(clips, 6)``."""
     if statistic == "mean_absolute_error":
         return np.outer(np.abs(y - p), np.eye(6)[1]) + np.eye(6)[0]
     p, y = p - y.mean(), y - y.mean()

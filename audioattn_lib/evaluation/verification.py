@@ -329,7 +329,7 @@ class _Ordered:
 
 
 def _crossing(miss: Array, false_alarm: Array) -> Array:
-    """Where the two rates meet, for each row: on the segment between the points before and after."""
+    """Compute the equal error rate of each row by linear interpolation between adjacent points."""
     gap = miss - false_alarm  # rises from -1 to 1
     after = np.argmax(gap >= 0, axis=1)
     rows = np.arange(len(gap))

@@ -163,7 +163,7 @@ class Example:
         )
 
     def sparsity(self, record: AttentionRecord) -> Sparsity:
-        """What :func:`sparsity` says of a record of this clip."""
+        """Compute :func:`sparsity` of a record of this clip."""
         return sparsity(record, [(event.onset, event.offset) for event in self.clip.events])
 
     def table(self, records: Mapping[str, AttentionRecord]) -> pd.DataFrame:
@@ -174,7 +174,7 @@ class Example:
 
 @dataclass(frozen=True)
 class Sparsity:
-    """How much of a clip attention leaves out.
+    """Sparsity statistics of the attention to one clip.
 
     Parameters
     ----------
@@ -222,7 +222,7 @@ class Sparsity:
 
 
 def sparsity(record: AttentionRecord, events: list[tuple[float, float]]) -> Sparsity:
-    """How much of the one clip of a record attention leaves out.
+    """Compute sparsity statistics of a record of one clip.
 
     Parameters
     ----------

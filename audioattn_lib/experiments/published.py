@@ -55,7 +55,7 @@ def sleepiness_table(study: RegressionStudy) -> pd.DataFrame:
 
 
 def why_sleepiness(corpus: str) -> str:
-    """Whether the columns of :func:`sleepiness_table` compare, in sentences; ``corpus`` as its manifest is called."""
+    """Explain whether the columns of :func:`sleepiness_table` are comparable; ``corpus`` is the manifest's name."""
     if corpus == _SLEEPINESS_CORPUS:
         return (
             "Corpus and division into training, development and test clips are the published ones, so the columns can "
@@ -71,7 +71,7 @@ def why_sleepiness(corpus: str) -> str:
 
 
 def accents_table(study: Study) -> pd.DataFrame:
-    """How much lower the equal error rate of double multi-head pooling is, relative to two others: a row each.
+    """Tabulate the relative reduction of the equal error rate by double multi-head pooling, one row per other pooling.
 
     ``published`` and ``here`` are :math:`(e - e_2) / e` in percent, where :math:`e_2` is the rate of double multi-head
     pooling and :math:`e` that of the other. Here it is the mean over seeds and folds, with the lowest and the highest;
@@ -94,7 +94,7 @@ def accents_table(study: Study) -> pd.DataFrame:
 
 
 def why_accents(study: Study, corpus: str) -> str:
-    """Whether the columns of :func:`accents_table` compare, in sentences; ``corpus`` as its manifest is called."""
+    """Explain whether the columns of :func:`accents_table` are comparable; ``corpus`` is the manifest's name."""
     if corpus == _SPEAKER_CORPUS and any(run.config["trials"] for run in study.runs):
         return (
             "The published figures are of networks trained on 5,994 speakers of VoxCeleb2 and tested on trials of "

@@ -32,7 +32,7 @@ __all__ = ["Position", "load_best", "load_checkpoint", "load_weights", "save_bes
 
 @dataclass
 class Position:
-    """Where training stands.
+    """Training progress: epoch, batch and step, best score, running sums and history.
 
     Attributes
     ----------

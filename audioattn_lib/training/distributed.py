@@ -58,7 +58,7 @@ class Processes(Place):
         return sums.tolist()
 
     def gather(self, value: T) -> list[T]:
-        """What each process gives, in the order of ranks: anything that JSON holds, NaN too."""
+        """Gather the value of each process, in the order of ranks: anything that JSON holds, NaN too."""
         if self.count == 1:
             return [value]
         text = torch.frombuffer(bytearray(json.dumps(value).encode()), dtype=torch.uint8)
@@ -70,7 +70,7 @@ class Processes(Place):
         return [json.loads(bytes(t[: int(n)].tolist())) for t, n in zip(texts, sizes, strict=True)]
 
     def tell(self, value: T) -> T:
-        """What the main process gives, in every process; what the others give does not matter."""
+        """Broadcast the value of the main process to all processes; the values of the others are ignored."""
         return self.gather(value)[0]
 
     def wait(self) -> None:
@@ -136,13 +136,13 @@ class LeftToMain(Exception):  # noqa: N818  (no error: the work is done)
 
 
 def leave_to_main() -> None:
-    """What follows is the main process's work alone: to test the network and write the results.
+    """Leave the test of the network and the writing of results to the main process alone.
 
     Raises
     ------
     LeftToMain
-        In the others. :func:`audioattn_lib.experiments.common.runs.make_once` catches it and lets them wait for the
-        results.
+        In all other processes. :func:`audioattn_lib.experiments.common.runs.make_once` catches it and lets them wait
+        for the results.
     """
     if not is_main_process():
         raise LeftToMain

@@ -329,7 +329,7 @@ def _is_better(score: float, best: float | None, settings: TrainingSettings) -> 
 
 
 def _plateau_share(position: Position, settings: TrainingSettings) -> float:
-    """What plateaus have left of the learning rate, from the history alone: a resumed run needs nothing more."""
+    """Compute the plateau decay factor of the learning rate from the history, which a checkpoint keeps."""
     if settings.plateau_patience is None:
         return 1.0
     best, stale, reductions = None, 0, 0
@@ -346,7 +346,7 @@ def _plateau_share(position: Position, settings: TrainingSettings) -> float:
 
 
 def _is_validated(epochs: int, settings: TrainingSettings) -> bool:
-    """Whether the scores are asked for after so many epochs."""
+    """Return True when a validation is due after this number of epochs."""
     return epochs % settings.validate_every == 0 or epochs == settings.epochs
 
 

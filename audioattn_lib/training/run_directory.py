@@ -189,7 +189,7 @@ class Run:
 
     @cached_property
     def attention(self) -> AttentionRecord:
-        """What the model attended to in the test clips; empty for a model without attention."""
+        """Attention record of the test clips; empty for a model without attention."""
         file = self.path / "attention.npz"
         return AttentionRecord.load(file) if file.is_file() else AttentionRecord.empty()
 
@@ -220,7 +220,7 @@ class Run:
             raise KeyError(f"no metric {name!r} in {self.path}; there are {', '.join(self.metrics)}") from None
 
     def summary(self) -> dict[str, Any]:
-        """What a sweep collects: experiment, key, path, configuration and metrics."""
+        """Return the data that a sweep collects: experiment, key, path, configuration and metrics."""
         return {
             "experiment": self.experiment,
             "key": self.key,

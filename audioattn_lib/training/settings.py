@@ -1,4 +1,4 @@
-"""How a network is trained, whatever it is: epochs, what is monitored, when to stop, precision.
+"""Training settings of any network: epochs, monitored score, early stopping, precision.
 
 Book page: ``urban_sound``.
 """
@@ -16,7 +16,7 @@ __all__ = ["TrainingSettings"]
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """How to train, whatever is trained.
+    """Training settings of any network.
 
     Parameters
     ----------

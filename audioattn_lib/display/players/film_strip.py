@@ -100,7 +100,7 @@ def film_strip(
     title: str = "",
     caption: str = "",
 ) -> FilmStrip:
-    """What a network that listens again heard of one clip, from top to bottom, with the sound of what it played back.
+    """Build a film strip of one clip: input, prediction and audio of each playback stage, from top to bottom.
 
     Parameters
     ----------

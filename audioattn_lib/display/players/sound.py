@@ -1,4 +1,4 @@
-"""What one hears of a sound through attention, and sound small enough for a page."""
+"""Audio weighted by attention, and audio compression for web pages."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ BUDGET = 75_000  # bytes; as text in a page they are 100 kB
 
 
 def gain(record: AttentionRecord, clip: int = 0) -> NDArray[np.float64]:
-    r"""How loud each frame is when one hears only what a mechanism attends to.
+    r"""Compute the linear gain of each frame from the attention saliency, in [0, 1].
 
     :math:`g_t = s_t / \max_u s_u` with the saliency :math:`s`, so the frame
     attended to most keeps its level, and nothing is ever amplified.

@@ -1,4 +1,4 @@
-"""What a mechanism attends to, over the sound it attends to."""
+"""Plots of attention weights over the input sound."""
 
 from __future__ import annotations
 

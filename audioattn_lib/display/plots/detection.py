@@ -96,7 +96,7 @@ def plot_detection(
 
 
 def _equal(curve: _Curve) -> float:
-    """Where a curve crosses the diagonal."""
+    """Compute the equal error rate of a curve by linear interpolation."""
     gap = curve.miss - curve.false_alarm
     after = int(np.argmax(gap >= 0))
     share = -gap[after - 1] / (gap[after] - gap[after - 1])

@@ -1,4 +1,4 @@
-"""What a map does to scores: its threshold, and where it sends the plane of three scores."""
+"""Plots of maps from scores to weights: the threshold, and the weights on the plane of three scores."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def plot_simplex(
     title: str = "",
     caption: str = "",
 ) -> Figure:
-    r"""Where entmax sends three scores, one panel for each alpha.
+    r"""Plot the entmax weights of three scores in the simplex, one panel per alpha.
 
     Scores that differ by a constant get the same weights, so three scores are a
     point of a plane, and the simplex of three weights is a triangle in it. Each

@@ -1,4 +1,4 @@
-"""What a network makes of a sound, stage by stage, on one time axis."""
+"""Plot of the input and the layer outputs of a network on one time axis."""
 
 from __future__ import annotations
 

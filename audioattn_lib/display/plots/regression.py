@@ -138,7 +138,7 @@ def plot_predictions(
 
 
 def plot_alignment(records: Mapping[str, AttentionRecord] | AttentionRecord, *, caption: str = "") -> Figure:
-    """Where each frame that a decoder made looked: a row of the picture is a frame made, bright where it looked.
+    """Plot the alignment of a decoder: one row per decoded frame, brightness shows the attention weight.
 
     Parameters
     ----------

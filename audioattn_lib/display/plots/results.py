@@ -306,7 +306,7 @@ def plot_evidence(
     caption: str | None = None,
     missing: str = "",
 ) -> Figure:
-    """Where each mechanism looks and whether its network uses it, beside uniform and random attention.
+    """Plot localisation and faithfulness of each mechanism, beside uniform and random attention.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What a network of the chapter on accents is trained with: its settings, their ranges and their presets.
+"""Training configuration of the chapter on accents: fields, ranges and presets.
 
 Names and values of the published speaker system are the defaults; India, Safari
 and Hernando, *Double multi-head attention for speaker verification*, ICASSP

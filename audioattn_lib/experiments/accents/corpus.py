@@ -66,7 +66,7 @@ class Prepared(PreparedCorpus):
 
     @property
     def unit(self) -> str:
-        """What :attr:`units` are: ``"speakers"``, ``"groups"`` or ``"clips"``."""
+        """Type of the entries of :attr:`units`: ``"speakers"``, ``"groups"`` or ``"clips"``."""
         table = self.manifest.table
         return "speakers" if "speaker" in table else "groups" if "group" in table else "clips"
 

@@ -55,7 +55,7 @@ class Embedder(nn.Module):
     def normalise(
         self, features: Float[Tensor, "batch frames mels"], lengths: Int[Tensor, " batch"] | None = None
     ) -> Float[Tensor, "batch frames mels"]:
-        """What the network reads of features as the front end gives them, and as a feature store keeps them."""
+        """Convert features of the front end or of a feature store to network input: units and normalisation."""
         if lengths is None:
             lengths = torch.full((len(features),), features.shape[1], device=features.device)
         return normalise(features * self.unit, lengths, self.normalisation)

@@ -1,4 +1,4 @@
-"""Where accents are carried, and what an utterance's pooling reads: what evidence of attention to speech is made of.
+"""Inputs for the evaluation of attention to speech: time intervals that carry the accent, and the input of the pooling.
 
 Book page: ``accents``.
 """

@@ -1,4 +1,4 @@
-"""What a run attended to, as its files ``attention.npz`` and ``attention.csv``."""
+"""Attention of a run as the files ``attention.npz`` and ``attention.csv``."""
 
 from __future__ import annotations
 

@@ -167,7 +167,7 @@ def evidence(
     groups: NDArray[np.str_],
     seed: int = 0,
 ) -> tuple[dict[str, dict[str, float]], dict[str, faithfulness.PerturbationCurve]]:
-    """Where the attention of a trained network looks, and whether the network uses it.
+    """Compute localisation and faithfulness metrics of the attention of a trained network.
 
     Returns the table of :func:`~audioattn_lib.evaluation.faithfulness.evaluate`, a dictionary a measure, and the
     deletion and insertion curves. ``batches`` give the clips of ``record`` in its order.

@@ -146,13 +146,13 @@ class PreparedCorpus:
 
     @property
     def groups(self) -> NDArray[np.str_]:
-        """What must not be counted twice, for each clip: its recording or speaker, or the clip itself."""
+        """Independent unit of each clip: its recording or speaker, or the clip itself."""
         table = self.manifest.table
         return np.asarray(table["group"] if "group" in table else table["file_name"], dtype=np.str_)
 
     @property
     def who(self) -> str:
-        """Who speaks, counted for people: speakers where the corpus names them, and otherwise only what it names."""
+        """Number of speakers as text; number of groups where the corpus does not name speakers."""
         table = self.manifest.table
         if "speaker" in table:
             return f"{table['speaker'].nunique()} speakers"

@@ -80,7 +80,7 @@ class Origin:
 
 
 def describe_weights(experiment: str, config: Any, classes: Sequence[str], **more: Any) -> dict[str, str]:
-    """What the header of the weights of a run says: its configuration, its classes, and whatever else is theirs."""
+    """Build the header of a weights file of a run: configuration, classes and further entries."""
     content = {"experiment": experiment, "config": dataclasses.asdict(config), "classes": list(classes), "more": more}
     return {_HEADER: json.dumps(content)}
 
@@ -134,7 +134,7 @@ def read_origin(path: str | Path, prefix: str = "") -> Origin:
 
 
 def _read_header(file: Path) -> dict[str, Any]:
-    """What a file of ours says of its weights; of a run that is older than the header, what lies beside it."""
+    """Read the header of a weights file; for a run without a header, read the other files of the run."""
     content: dict[str, Any] = {}
     if file.suffix == ".safetensors":
         try:
@@ -309,7 +309,7 @@ def keep_as_they_are(
     directory: RunDirectory,
     about: Mapping[str, str],
 ) -> None:
-    """What training leaves behind, of weights that are evaluated as they are: a history of one row, and the weights."""
+    """Save weights that are evaluated without training: a history of one row, and the checkpoint."""
     save_best(directory.path / "checkpoint", model, about)
     scores = {f"valid_{name}": score for name, score in evaluate(model).items()}
     directory.write_table("history.csv", pd.DataFrame([{"epoch": 0, "seconds": 0.0, **scores}]))

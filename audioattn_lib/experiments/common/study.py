@@ -78,12 +78,12 @@ class Study:
 
     @property
     def names(self) -> list[str]:
-        """What was compared, in the order of the runs."""
+        """Compared values of the field ``by``, in the order of the runs."""
         return list(dict.fromkeys(str(run.config[self.by]) for run in self.runs))
 
     @property
     def score_title(self) -> str:
-        """What the column ``score`` is: accuracy, or mean average precision where a clip may have several labels."""
+        """Title of the column ``score``: accuracy, or mean average precision for multi-label classification."""
         return "Mean average precision" if self.is_multilabel else "Accuracy"
 
     @property
@@ -115,7 +115,7 @@ class Study:
         return str(loss[right == right.max()].idxmin())
 
     def correct(self) -> pd.DataFrame:
-        """Whether each clip was predicted right: a row a clip, a column each for what was compared and the baseline.
+        """Tabulate correct predictions: one row per clip, one column per compared value and one for the baseline.
 
         With several seeds it is the share of seeds. Only clips that every column predicted are kept.
         """
@@ -216,7 +216,7 @@ class Study:
         return table.reindex(columns=sorted(table.columns, key=lambda name: (len(name), name)))
 
     def evidence_table(self) -> pd.DataFrame:
-        """Where each looks and whether its network uses it: a row a mechanism and measure, averaged over runs.
+        """Tabulate localisation and faithfulness: one row per mechanism and measure, mean over runs.
 
         ``value``, and what ``uniform`` attention, attention at ``random``
         places and attention ``swapped`` between clips score, are means over
@@ -237,7 +237,7 @@ class Study:
         return pd.DataFrame(rows)
 
     def records_of(self, clip: str) -> dict[str, AttentionRecord]:
-        """What each mechanism looked at in one clip, by title: records of one clip."""
+        """Return the attention records of one clip, one per mechanism, by title."""
         records = {}
         for name in self.names:
             attention = self.run_of(clip, name).attention
@@ -265,7 +265,7 @@ class Study:
         return {self.titles.get(name, name): self.select(name, fold).history for name in chosen}
 
     def verdict(self) -> str:
-        """What the table says, in sentences that claim no more than its intervals do."""
+        """Summarise the table as text, with no claim beyond its confidence intervals."""
         table = self.table()
         names = [name for name in table.index if name not in (BASELINE, "chance")]
         best = max(names, key=lambda name: table.loc[name, "score"])
@@ -331,7 +331,7 @@ class Study:
         return {"runs": 0, "score": majority.estimate, "low": majority.low, "high": majority.high}
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
-        """What a notebook leaves behind for a sweep to collect: every run's configuration and scores."""
+        """Return the notebook output that a sweep collects: configuration and scores of every run."""
         keys = ", ".join(run.key for run in self.runs)
         return {
             RUN_MIMETYPE: [run.summary() for run in (*self.runs, *self.baselines)],

@@ -1,4 +1,4 @@
-"""What a network of the chapter on playing back is made of and trained with: settings, ranges, presets.
+"""Configuration of the chapter on playback: fields of model and training, ranges and presets.
 
 Book page: ``playback``.
 """
@@ -145,7 +145,7 @@ class Config(WithPresets):
 
     @property
     def stages(self) -> int:
-        """How often a clip is heard at most: once, and once for each playback."""
+        """Largest number of stages: one for the whole clip, and one per playback."""
         return 1 if self.selection == "none" else self.playbacks + 1
 
     @classmethod

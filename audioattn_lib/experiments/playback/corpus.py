@@ -54,7 +54,7 @@ class Prepared(PreparedCorpus):
 
     @property
     def several_labels(self) -> bool:
-        """Whether a clip may have several labels."""
+        """True for multi-label classification."""
         return self.targets.ndim == 2 and self.tasks is None
 
     def describe(self) -> str:

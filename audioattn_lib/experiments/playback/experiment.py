@@ -261,7 +261,7 @@ def _train(config: Config, prepared: Prepared, directory: RunDirectory, device: 
 
 
 def _has_first_step(config: Config, origin: Origin | None) -> bool:
-    """Whether the encoder is trained first: not where weights of a whole network of ours, or an encoder, are taken."""
+    """Return True when the encoder is trained first: in two-step training, not from a complete pretrained network."""
     if config.training != "two_step" or not config.encoder_epochs or not config.epochs:
         return False
     if origin is None or config.pretrained_part != "all":
@@ -270,7 +270,7 @@ def _has_first_step(config: Config, origin: Origin | None) -> bool:
 
 
 def _heads(config: Config) -> dict[str, int]:
-    """What has a row, or with the location ``predictions`` a column, for each class."""
+    """Return the class axis of each class-dependent parameter by prefix: 0 for rows, 1 for columns."""
     heads = {"decoder.classifier.": 0, "decoder.fc.": 0, "salient_classifier.": 0, "decoder.join.": 0}
     return heads | ({"decoder.mixture": 1, "decoder.fusion.": 0} if config.location == "predictions" else {})
 
@@ -278,7 +278,7 @@ def _heads(config: Config) -> dict[str, int]:
 def _where(
     prepared: Prepared, split: Split, heard: Listened, directory: RunDirectory, config: Config
 ) -> dict[str, Any]:
-    """Where the network listened again: the record of all test clips, and how well it fits what is known of events."""
+    """Save the playback record of all test clips and compute its localisation metrics against known events."""
     samples = torch.as_tensor(prepared.waveforms.n_frames[split.test])
     segments = heard.segments.reshape(len(heard.clips), -1, 2)
     record = AttentionRecord(

@@ -78,7 +78,7 @@ class PlaybackStudy(Study):
         return "Encoder and decoder were trained at once, so there is no encoder alone to test."
 
     def heard(self, name: str) -> list[Listened]:
-        """What the networks that choose in this way heard of the test clips, one a seed."""
+        """Load the stage outputs on the test clips for one selection method, one entry per seed."""
         return [Listened.load(run) for run in self._of(name)]
 
     def example_of(self, name: str) -> tuple[Run, str]:
@@ -94,13 +94,13 @@ class PlaybackStudy(Study):
         return run, str(heard.clips[int(chosen.argmax())])
 
     def records_of(self, clip: str) -> dict[str, AttentionRecord]:
-        """What each way to choose played back of one clip, by title."""
+        """Return the playback records of one clip, one per selection method, by title."""
         runs = {name: self._of(name)[0] for name in self.names}
         records = {name: run.attention for name, run in runs.items() if not run.attention.is_empty}
         return {self._title(name): record[record.index(clip)] for name, record in records.items()}
 
     def hops(self) -> pd.DataFrame:
-        """What the encoder alone makes of whole clips at each hop: a row a hop, by its name in milliseconds.
+        """Tabulate the score of the encoder alone on whole clips: one row per hop, named in milliseconds.
 
         Columns ``score``, ``low``, ``high``: means over seeds, the interval that of one run.
         """
@@ -153,7 +153,7 @@ class PlaybackStudy(Study):
         return lines, (chosen["cost"].to_numpy(), chosen["score"].to_numpy())
 
     def differences(self) -> pd.DataFrame:
-        """What each way to choose gains over hearing once, over random and over the loudest parts.
+        """Tabulate score differences of each selection method to no playback, random selection and selection by energy.
 
         A row a pair: ``selection``, ``over``, ``difference``, ``low``, ``high`` and ``p_holm``, the p-value of a paired
         test corrected for the number of pairs.
@@ -212,7 +212,7 @@ class PlaybackStudy(Study):
         return table
 
     def localisation(self) -> pd.DataFrame:
-        """How well what was played back fits the known events: a row a way to choose and measure.
+        """Tabulate localisation of the playbacks against known events: one row per selection method and measure.
 
         Columns ``selection`` (by title), ``measure``, ``value`` with its interval ``low`` to ``high`` (mean over seeds,
         the interval that of one run), and ``random``, what parts of the same lengths score at random places;
@@ -230,7 +230,7 @@ class PlaybackStudy(Study):
         return pd.DataFrame(rows)
 
     def verdict(self) -> str:
-        """What the comparisons say, in sentences that claim no more than their intervals do."""
+        """Summarise the comparisons as text, with no claim beyond their confidence intervals."""
         text = []
         table = self.differences()
         for name in self.names:

@@ -1,4 +1,4 @@
-"""What a network heard in many clips, stage by stage: kept with its run, scored, and cut short where it is sure.
+"""Stage outputs of a network on many clips: storage with the run, scores and early exit.
 
 Book page: ``playback``.
 """
@@ -38,7 +38,7 @@ _GRAIN = 0.01  # seconds
 
 @dataclass(frozen=True)
 class Listened:
-    """What a network made of clips, one row a clip.
+    """Outputs of a network, one row per clip.
 
     Parameters
     ----------
@@ -68,16 +68,16 @@ class Listened:
 
     @property
     def several_labels(self) -> bool:
-        """Whether a clip may have several labels."""
+        """True for multi-label classification."""
         return self.targets.ndim == 2 and not len(self.sizes)
 
     @property
     def tasks(self) -> Tasks | None:
-        """How the classes are divided among several questions; None is one."""
+        """Partition of the classes into several tasks; None for a single task."""
         return _tasks(self.sizes)
 
     def confidence(self, logits: Array) -> Array:
-        """How sure answers are, see :func:`~audioattn_lib.models.playback.network.confidence`."""
+        """Compute the confidence of predictions, see :func:`~audioattn_lib.models.playback.network.confidence`."""
         given = torch.as_tensor(logits)
         if self.tasks is not None:
             return self.tasks.confidence(given).numpy()
@@ -113,7 +113,7 @@ class Listened:
 
     @classmethod
     def load(cls, run: Run, name: str = FILE) -> Self:
-        """What the network of a run heard.
+        """Load the stage outputs that a run saved.
 
         Raises
         ------
@@ -243,7 +243,7 @@ def locate(
     groups: NDArray[np.str_],
     seed: int = 0,
 ) -> dict[str, dict[str, float]]:
-    """How well what was played back fits the known events of each clip.
+    """Compute localisation metrics of the playbacks against the known events of each clip.
 
     ``pointing``: share of the parts whose middle lies in an event. ``found``: share of the time of the events that was
     played back. ``overlap``: time that is both, for the time that is either. A part that was played twice counts once

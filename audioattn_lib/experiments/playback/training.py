@@ -83,7 +83,7 @@ def build_encoder(config: Config) -> SmallEncoder | MViT:
 
 
 def build_encoder_classifier(config: Config, n_classes: int) -> EncoderClassifier:
-    """What the first step trains: the encoder with a linear layer of its own."""
+    """Build the network of the first training step: the encoder with a linear layer of its own."""
     front = build_front_end(config.sample_rate, config.hop, config.window, config.n_mels, config.playbacks + 1)
     return EncoderClassifier(front, build_encoder(config), n_classes)
 

@@ -1,4 +1,4 @@
-"""What a network of the chapter on scenes and instruments is trained with: its settings, their ranges, their presets.
+"""Training configuration of the chapter on scenes and instruments: fields, ranges and presets.
 
 Book page: ``scenes_and_instruments``.
 """

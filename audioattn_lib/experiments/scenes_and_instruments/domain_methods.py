@@ -1,4 +1,4 @@
-"""What is done against the colour of devices, by name: to the bands of a clip, or to clips in training.
+"""Treatments against device mismatch by name: normalisation of the bands of a clip, or augmentation in training.
 
 Book page: ``scenes_and_instruments``.
 """
@@ -74,7 +74,7 @@ def treatment_of(config: Mapping[str, Any]) -> str:
 
 
 def treatment_title(name: str) -> str:
-    """What to call a treatment in tables and pictures; empty for none.
+    """Return the title of a treatment for tables and plots; empty for none.
 
     Notes
     -----

@@ -273,7 +273,7 @@ def load_model(run: Run) -> Scaled | Ensemble:
 
 @torch.no_grad()
 def attention_layers(run: Run, clip: Clip) -> tuple[dict[str, AttentionRecord], dict[str, list[str]]]:
-    """What the global tokens read of one clip, layer by layer: a record for each combination of two sliders.
+    """Record the attention of the global tokens to one clip, layer by layer: one record per combination of two sliders.
 
     The second slider is a head, the mean of all, or the roll-out through all layers up to this one. Returns the
     records by name and the values of the sliders, as :func:`audioattn_lib.display.players.player` takes them.

@@ -36,7 +36,7 @@ COLUMNS = (
 
 
 def pattern_title(pattern: str) -> str:
-    """What to call a pattern (or several, a layer each) in tables and pictures."""
+    """Return the title of a pattern (or of several, one per layer) for tables and plots."""
     if pattern == BASELINE:
         return "Linear baseline"
     return ", ".join(dict.fromkeys(parse_pattern(name.strip()).title for name in pattern.split(",")))
@@ -102,18 +102,18 @@ class DomainResults:
         return found[["runs", "score", "low", "high", "deviation"]].rename_axis("model")
 
     def pattern_differences(self, test: str) -> pd.DataFrame:
-        """What each pattern gains over dense attention with the same treatment, in points.
+        """Tabulate gains of each pattern over dense attention with the same treatment, in percentage points.
 
         A row a pattern, a column a treatment; text for a table: difference, 95 % interval, corrected p-value.
         """
         return self._points(test, "difference")
 
     def treatment_differences(self, test: str) -> pd.DataFrame:
-        """What each treatment gains over none with the same pattern, in points, as :meth:`pattern_differences`."""
+        """Tabulate gains of each treatment over none with the same pattern, as :meth:`pattern_differences`."""
         return self._points(test, "gain")
 
     def verdict(self, test: str) -> str:
-        """What the table says about one test set, in sentences that claim no more than its intervals do."""
+        """Summarise the results on one test set as text, with no claim beyond their confidence intervals."""
         chosen = self._networks[self._networks["test"] == test]
         best = chosen.loc[chosen["score"].idxmax()]
         linear = self.rows[(self.rows["test"] == test) & (self.rows["pattern"] == BASELINE)]

@@ -70,7 +70,7 @@ class DomainStudy:
 
     @staticmethod
     def title(pattern: str) -> str:
-        """What to call a pattern in tables and pictures."""
+        """Return the title of a pattern for tables and plots."""
         return pattern_title(pattern)
 
     def of(self, pattern: str, treatment: str) -> list[Run]:
@@ -211,7 +211,7 @@ class DomainStudy:
         return np.array([self.groups[clip] for clip in clips])
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
-        """What a notebook leaves behind for a sweep to collect: every run's configuration and scores."""
+        """Return the notebook output that a sweep collects: configuration and scores of every run."""
         keys = ", ".join(run.key for run in self.runs)
         return {
             RUN_MIMETYPE: [run.summary() for run in (*self.runs, *self.baselines)],

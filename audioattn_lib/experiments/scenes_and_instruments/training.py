@@ -1,4 +1,4 @@
-"""How a network of the chapter on scenes and instruments is trained: what is done to its clips, its loss, its schedule.
+"""Training of the networks of the chapter on scenes and instruments: augmentation, loss and schedule.
 
 Book page: ``scenes_and_instruments``.
 """
@@ -31,7 +31,7 @@ _DRAWN = 32
 
 
 class Augmentation:
-    """What is done to the clips of a batch before a network learns from them.
+    """Augmentation of the clips of a training batch.
 
     In this order: recorded with another device, features with moved edges,
     Freq-MixStyle, masks. All chance comes from torch's global generator, which a

@@ -1,4 +1,4 @@
-"""What the networks of the chapter on scenes and instruments start from: weights of runs, of PaSST, or drawn.
+"""Initial weights of the networks of the chapter on scenes and instruments: from runs, from PaSST, or random.
 
 Book page: ``scenes_published``.
 """

@@ -1,4 +1,4 @@
-"""What an autoencoder is asked for while it is trained and afterwards: losses, pictures, features, alignments."""
+"""Losses, pictures, features and alignments of an autoencoder, during and after training."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def measure_losses(model: Seq2SeqAutoencoder, batches: _Batches, rebuilding: Reb
 
 @torch.no_grad()
 def record_alignments(model: Seq2SeqAutoencoder, batches: _Batches, rebuilding: Rebuilding) -> AttentionRecord:
-    """Which frame looked where when it was rebuilt, clip after clip in the order of the batches."""
+    """Record the alignment of each reconstructed frame, clip after clip in the order of the batches."""
     records = []
     for batch in batches.epoch(0):
         frames = rebuilding.scaling(batch.features, batch.lengths)

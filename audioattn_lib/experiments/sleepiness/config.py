@@ -1,4 +1,4 @@
-"""What can be chosen when an autoencoder describes voices and a regression reads its features.
+"""Configuration of an autoencoder of speech and of a regression on its features.
 
 Book page: ``sleepiness``.
 """

@@ -75,7 +75,7 @@ class RegressionStudy:
 
     @property
     def unmeasured(self) -> str:
-        """What this corpus does not let anybody measure, in sentences; empty where all is measured."""
+        """Explanation of the scores that cannot be measured on this corpus; empty where all are measured."""
         if self.part == "test":
             return ""
         return (
@@ -85,7 +85,7 @@ class RegressionStudy:
         )
 
     def title(self, name: str) -> str:
-        """What to call a system, the baseline or chance."""
+        """Return the title of a system, of the baseline or of chance."""
         return self.titles.get(name, _REFERENCES.get(name, name))
 
     def select(self, name: str) -> Run:
@@ -187,7 +187,7 @@ class RegressionStudy:
         return pd.DataFrame.from_dict(rows, orient="index")
 
     def differences(self, reference: str) -> pd.DataFrame:
-        """What every other system gains over one of them on the same clips, as text: a row a system by title.
+        """Tabulate score differences of all other systems to ``reference`` on the same clips: one row per system.
 
         Differences and their intervals are means over seeds; the p-value is the largest, corrected for their number.
         """
@@ -199,9 +199,9 @@ class RegressionStudy:
         return pd.DataFrame.from_dict(rows, orient="index")
 
     def rebuilding(self) -> pd.DataFrame:
-        """How well each network rebuilds the test clips, mean over seeds: a row a network by title.
+        """Tabulate the reconstruction loss of each network on the test clips, mean over seeds: one row per network.
 
-        The loss with the true frames given and running freely, and the width of its features.
+        Columns: the loss with teacher forcing, the free-running loss, and the number of features.
         """
         columns = {"test_loss": "true frames given", "test_free_loss": "running freely", "n_features": "features"}
         rows = {}
@@ -229,7 +229,7 @@ class RegressionStudy:
         return found
 
     def verdict(self) -> str:
-        """What the table says, in sentences that claim no more than its intervals do."""
+        """Summarise the table as text, with no claim beyond its confidence intervals."""
         table = self.table()
         first = table.loc[self.names].sort_values("score", ascending=False).iloc[0]
         best = str(first.name)
@@ -292,7 +292,7 @@ class RegressionStudy:
         return rows
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
-        """What a notebook leaves behind for a sweep to collect: every run's configuration and scores."""
+        """Return the notebook output that a sweep collects: configuration and scores of every run."""
         runs = (*self.runs, self.baseline, *self.encoders)
         return {
             RUN_MIMETYPE: [run.summary() for run in runs],

@@ -258,7 +258,7 @@ def _config_of(run: Run) -> Config:
 
 
 def _not_an_autoencoder(run: Run) -> str:
-    """What is wrong with a run, and which one to give."""
+    """Format the error message for a run that is not an autoencoder, with the run to give instead."""
     encoders = [str(run.path.parent / key) for key in run.config.get("encoders", ())]
     if encoders:
         return f"is a regression and not the run of an autoencoder; give {' or '.join(encoders)}"
@@ -266,5 +266,5 @@ def _not_an_autoencoder(run: Run) -> str:
 
 
 def _scaling_of(run: Run) -> DecibelScaling:
-    """How the clips of a run were scaled, the loudest value of its training clips included."""
+    """Build the decibel scaling of a run, with the largest value of its training clips as reference."""
     return DecibelScaling(run.config["threshold"], run["reference"])

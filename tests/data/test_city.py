@@ -234,7 +234,7 @@ def test_two_processes_make_one_city(tmp_path):
 
 
 def test_a_full_disk_says_so_and_leaves_nothing(tmp_path, monkeypatch):
-    def full(path, *arguments):
+    def full(path, *arguments, **options):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(io, "write", full)

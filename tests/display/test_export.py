@@ -1,5 +1,7 @@
 """The table, arrays and labels say what the record says, and are written whole or not at all."""
 
+import errno
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,6 +11,7 @@ from scipy import integrate
 from audioattn_lib.attention.record import export
 from audioattn_lib.attention.record.record import AttentionRecord
 from audioattn_lib.attention.record.segment_lists import list_segments
+from audioattn_lib.core.errors import RunError
 
 PUBLISHED = ["file_id", "label", "pred", "duration", "fold", "mu", "var", "sigma_sq", "supp", "alpha"]
 
@@ -115,8 +118,9 @@ def test_npz_reads_back(tmp_path, record):
 def test_a_failed_export_leaves_the_old_file(tmp_path, monkeypatch, save):
     path = tmp_path / "attention.out"
     path.write_text("old")
-    monkeypatch.setattr("os.replace", lambda *_: (_ for _ in ()).throw(OSError("no space left on device")))
-    with pytest.raises(OSError, match="no space"):
+    full = OSError(errno.ENOSPC, "No space left on device")
+    monkeypatch.setattr("os.replace", lambda *_: (_ for _ in ()).throw(full))
+    with pytest.raises(RunError, match=r"attention\.out: cannot be written \(No space left on device\)"):
         save(make_record("softmax"), path)
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]

@@ -1,6 +1,7 @@
 """Accents and speakers: which pooling of an utterance tells how, and who, somebody speaks?"""
 
 from .experiment import (
+    NAME,
     Config,
     Embedder,
     Prepared,
@@ -15,6 +16,7 @@ from .experiment import (
 )
 
 __all__ = [
+    "NAME",
     "Config",
     "Embedder",
     "Prepared",

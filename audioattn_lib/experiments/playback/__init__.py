@@ -2,6 +2,7 @@
 
 from .experiment import (
     COMPARED,
+    NAME,
     Config,
     Prepared,
     baseline,
@@ -16,6 +17,7 @@ from .experiment import (
 
 __all__ = [
     "COMPARED",
+    "NAME",
     "Config",
     "Prepared",
     "baseline",

@@ -1,6 +1,7 @@
 """Scenes and instruments: does attention that keeps frequencies apart survive a device it never heard?"""
 
 from .experiment import (
+    NAME,
     PATTERNS,
     Config,
     Prepared,
@@ -14,6 +15,7 @@ from .experiment import (
 )
 
 __all__ = [
+    "NAME",
     "PATTERNS",
     "Config",
     "Prepared",

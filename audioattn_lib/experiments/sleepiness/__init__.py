@@ -18,10 +18,12 @@ from .experiment import (
     study,
     study_thresholds,
 )
+from .training import NAME
 
 __all__ = [
     "FEATURES",
     "MAPS",
+    "NAME",
     "Config",
     "Prepared",
     "autoencode",

@@ -3,6 +3,7 @@
 from .experiment import (
     ATTENTIONS,
     CONTROL,
+    NAME,
     REFIT_WIDTHS,
     Config,
     baseline,
@@ -17,6 +18,7 @@ from .experiment import (
 __all__ = [
     "ATTENTIONS",
     "CONTROL",
+    "NAME",
     "REFIT_WIDTHS",
     "Config",
     "baseline",

@@ -67,9 +67,10 @@ def check(corpus: str, sample_rate: int | None, group: str | None) -> None:
       audioattn data check city
       audioattn data check path/to/my_sounds --group speaker
     """
+    from audioattn_lib.data.audit import audit
     from audioattn_lib.experiments.common.corpus import load_corpus
 
-    report = load_corpus(corpus).check(sample_rate=sample_rate, group=group, progress=True)
+    report = audit(load_corpus(corpus), sample_rate=sample_rate, group=group, progress=True)
     click.echo(str(report))
     if not report.passed:
         raise click.exceptions.Exit(1)

@@ -28,7 +28,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -37,9 +37,6 @@ from numpy.typing import NDArray
 from ..audio import io
 from ..core.errors import ManifestError
 from .inspection import Inspection, inspect_files
-
-if TYPE_CHECKING:
-    from .audit import Report
 
 __all__ = ["Event", "Manifest"]
 
@@ -345,19 +342,6 @@ class Manifest:
         """The corpus of these rows, in this order."""
         chosen = np.arange(len(self))[np.asarray(rows)]
         return replace(self, table=self.table.iloc[chosen], lines=tuple(self.lines[row] for row in chosen))
-
-    def check(
-        self,
-        *,
-        sample_rate: int | None = None,
-        group: str | None = None,
-        needs_classes: bool = True,
-        progress: bool = False,
-    ) -> Report:
-        """Look for everything that makes a result wrong: see :func:`audioattn_lib.data.audit.audit`."""
-        from .audit import audit
-
-        return audit(self, sample_rate=sample_rate, group=group, needs_classes=needs_classes, progress=progress)
 
     def content_hash(self) -> str:
         """Hash of the table and of the bytes of all files, 64 hexadecimal digits.

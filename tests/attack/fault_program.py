@@ -18,6 +18,7 @@ from audioattn_lib.audio import io
 from audioattn_lib.audio.features import LogMel
 from audioattn_lib.core.errors import AudioAttnError
 from audioattn_lib.core.files import write_text
+from audioattn_lib.data.audit import audit
 from audioattn_lib.data.loading.store import FeatureStore
 from audioattn_lib.data.manifest import Manifest
 from audioattn_lib.data.synthetic import city
@@ -156,7 +157,7 @@ OPTIONS = city.CityOptions(
 
 def make(folder: Path) -> None:
     made = city.generate(OPTIONS, folder, progress=False)
-    assert Manifest.read(made).check().passed
+    assert audit(Manifest.read(made)).passed
 
 
 def corpus_is_whole(folder: Path) -> None:

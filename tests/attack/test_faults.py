@@ -18,6 +18,7 @@ from audioattn_lib.audio.features import LogMel
 from audioattn_lib.automation import execution
 from audioattn_lib.core.errors import AudioError
 from audioattn_lib.core.files import owner, remove_leftovers, short_name, write_text, write_whole
+from audioattn_lib.data.audit import audit
 from audioattn_lib.data.corpora import load
 from audioattn_lib.data.files import StoreError, exclusive
 from audioattn_lib.data.loading.store import FeatureStore
@@ -151,7 +152,7 @@ def test_a_cache_that_holds_everything_may_be_only_read(tmp_path, readable, monk
 
     def use() -> None:
         manifest = load("city", **CITY)
-        assert manifest.check().passed
+        assert audit(manifest).passed
         store = FeatureStore.build(manifest, front_end, tmp_path / "features", progress=False)
         assert len(store) == len(manifest)
         directory = RunDirectory(tmp_path / "runs" / "urban_sound" / "abc")
@@ -184,7 +185,7 @@ def test_a_synthetic_corpus_that_lacks_a_sound_is_made_again(cache, harm):
     assert load("city", **CITY).root == root
     assert sound.read_bytes() == before
     assert not [path.name for path in root.parent.iterdir() if "old" in path.name or path.name.endswith(".writing")]
-    assert load("city", **CITY).check().passed
+    assert audit(load("city", **CITY)).passed
 
 
 def test_a_name_is_as_long_as_a_file_may_be_called():

@@ -11,6 +11,7 @@ from audioattn_lib.audio import io
 from audioattn_lib.audio.containers import describe_cut
 from audioattn_lib.core.errors import AudioError, ConfigError
 from audioattn_lib.data import corpora
+from audioattn_lib.data.audit import audit
 from audioattn_lib.data.inspection import inspect_files
 from audioattn_lib.data.manifest import Manifest
 
@@ -70,13 +71,13 @@ def test_a_sound_that_was_cut_off_is_an_error_and_can_be_accepted(tmp_path, name
             attempt(path)
     soundfile.write(path.parent / "other.wav", noise(), 16_000)
     (path.parent / "metadata.csv").write_text(f"file_name,label\n{name},a\nother.wav,b\n")
-    report = Manifest.read(path.parent).check()
+    report = audit(Manifest.read(path.parent))
     assert [problem.kind for problem in report.errors] in (["cut off"], ["unusable sound"])
     if report.errors[0].kind == "unusable sound":  # libsndfile decodes no part of some
         return
     accepted = corpora.load(path.parent, accept_truncated=True)
-    assert accepted.check().passed
-    assert "what is there is used" in str(accepted.check())
+    assert audit(accepted).passed
+    assert "what is there is used" in str(audit(accepted))
     samples, rate = accepted.read_audio(0)
     expected, _ = io.read(SEEDS / name)
     # A block of ADPCM is decoded as a whole.

@@ -9,6 +9,7 @@ import pytest
 from hostile import SEEDS, Attack, mutations, trials
 
 from audioattn_lib.core.errors import ManifestError
+from audioattn_lib.data.audit import audit
 from audioattn_lib.data.manifest import Manifest
 from audioattn_lib.data.pickled_lists import convert_pickled_list, read_pickled_list
 from audioattn_lib.data.tables.feature_table import FeatureTableError
@@ -18,7 +19,7 @@ from audioattn_lib.data.tables.table_files import read_features, write_features
 def look(path) -> None:
     """Everything that training asks of a table before it hears a sound."""
     manifest = Manifest.read(path)
-    report = manifest.check(group="group" if "group" in manifest.table else None)
+    report = audit(manifest, group="group" if "group" in manifest.table else None)
     str(report)
     if not report.passed:
         return

@@ -7,6 +7,7 @@ from speech_measures import formants_of, fundamental
 
 from audioattn_lib.core.errors import ConfigError
 from audioattn_lib.data import corpora
+from audioattn_lib.data.audit import audit
 from audioattn_lib.data.synthetic.accents import ACCENTS, AccentsOptions, compose, generate, moved_vowels
 from audioattn_lib.data.synthetic.acoustics import RATE
 
@@ -27,7 +28,7 @@ def vowels_of(manifest, row):
 
 
 def test_it_passes_its_own_check(manifest):
-    report = manifest.check(sample_rate=RATE)
+    report = audit(manifest, sample_rate=RATE)
     assert not report.problems, str(report)
     assert manifest.classes == sorted(ACCENTS)
 

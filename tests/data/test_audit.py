@@ -8,6 +8,7 @@ from small_corpora import RATE, clips, noise, write_table
 from audioattn_lib.audio import io
 from audioattn_lib.core.errors import ManifestError
 from audioattn_lib.data import inspection
+from audioattn_lib.data.audit import audit
 from audioattn_lib.data.manifest import Manifest
 
 
@@ -22,7 +23,7 @@ def only(report, kind):
 
 
 def test_a_good_corpus_passes(corpus):
-    report = Manifest.read(corpus(clips())).check(sample_rate=RATE)
+    report = audit(Manifest.read(corpus(clips())), sample_rate=RATE)
     assert report.passed
     assert not report.problems
     assert "nothing found" in str(report)
@@ -45,7 +46,7 @@ def test_sound_that_cannot_be_used(corpus, name):
     spoil, kind, message = BAD_SOUND[name]
     root = corpus(clips())
     spoil(root / "audio/5.wav")
-    report = Manifest.read(root).check()
+    report = audit(Manifest.read(root))
     problem = only(report, kind)
     assert not report.passed
     assert problem.row == 5
@@ -56,16 +57,16 @@ def test_sound_that_cannot_be_used(corpus, name):
         report.raise_if_failed()
     assert report.skipped == (5,)
     assert len(report.skippable) == 7
-    assert report.skippable.check().passed
+    assert audit(report.skippable).passed
 
 
 def test_a_wrong_rate_is_an_error_only_where_one_is_expected(corpus):
     root = corpus(clips())
     io.write(root / "audio/2.wav", noise(99, rate=11_025), 11_025)
     manifest = Manifest.read(root)
-    assert only(manifest.check(sample_rate=RATE), "wrong rate").row == 2
-    assert "11025 Hz; it must be 8000 Hz" in only(manifest.check(sample_rate=RATE), "wrong rate").message
-    relaxed = manifest.check()
+    assert only(audit(manifest, sample_rate=RATE), "wrong rate").row == 2
+    assert "11025 Hz; it must be 8000 Hz" in only(audit(manifest, sample_rate=RATE), "wrong rate").message
+    relaxed = audit(manifest)
     assert relaxed.passed
     assert "8000 Hz (7), 11025 Hz (1)" in only(relaxed, "several rates").message
 
@@ -74,7 +75,7 @@ def test_channels_and_silence_are_warnings(corpus):
     root = corpus(clips())
     io.write(root / "audio/1.wav", np.stack([noise(50), noise(51)], axis=1), RATE)
     io.write(root / "audio/2.wav", np.zeros(500), RATE)
-    report = Manifest.read(root).check()
+    report = audit(Manifest.read(root))
     assert report.passed
     assert kinds(report) == {"several channels", "silence"}
 
@@ -86,11 +87,11 @@ def test_the_same_sound_across_folds_is_an_error(corpus):
     root = corpus(rows)
     samples, _ = io.read(root / "audio/0.wav")
     io.write(root / "audio/2.flac", samples, RATE)
-    report = Manifest.read(root).check()
+    report = audit(Manifest.read(root))
     problem = only(report, "same sound across folds")
     assert problem.row == 2
     assert "audio/0.wav on line 2" in problem.message
-    assert report.skippable.check().passed
+    assert audit(report.skippable).passed
 
 
 def test_the_same_sound_within_a_fold_is_a_warning(corpus):
@@ -98,11 +99,11 @@ def test_the_same_sound_within_a_fold_is_a_warning(corpus):
     rows[4]["label"] = "a"
     root = corpus(rows)
     (root / "audio/4.wav").write_bytes((root / "audio/0.wav").read_bytes())
-    report = Manifest.read(root).check()
+    report = audit(Manifest.read(root))
     assert report.passed
     assert only(report, "same sound twice").rows == (4,)
     (root / "audio/5.wav").write_bytes((root / "audio/0.wav").read_bytes())
-    assert "labelled a and b" in only(Manifest.read(root).check(), "same sound, other label").message
+    assert "labelled a and b" in only(audit(Manifest.read(root)), "same sound, other label").message
 
 
 def test_two_parts_of_one_file_are_two_sounds(corpus):
@@ -110,13 +111,13 @@ def test_two_parts_of_one_file_are_two_sounds(corpus):
         {"file_name": "long.wav", "label": "a", "start": 0.0, "stop": 0.1},
         {"file_name": "long.wav", "label": "b", "start": 0.1, "stop": 0.2},
     ]
-    assert not Manifest.read(corpus(rows)).check().problems
+    assert not audit(Manifest.read(corpus(rows))).problems
 
 
 def test_a_row_twice(corpus):
-    report = Manifest.read(corpus([*clips(), clips(1)[0]])).check()
+    report = audit(Manifest.read(corpus([*clips(), clips(1)[0]])))
     assert only(report, "repeated row").row == 8
-    assert report.skippable.check().passed
+    assert audit(report.skippable).passed
 
 
 @pytest.mark.parametrize("column", ["fold", "split"])
@@ -125,19 +126,19 @@ def test_groups_across_splits(corpus, column):
     for row in rows:
         row[column] = row.pop("fold")
     rows[1]["group"] = "g1"  # and rows 2, 3 of the other fold are g1 too
-    report = Manifest.read(corpus(rows)).check()
+    report = audit(Manifest.read(corpus(rows)))
     problem = only(report, f"group across {column}s")
     assert "group g1" in problem.message
     assert problem.rows == (1,), "the smaller side is what to leave out"
-    assert report.skippable.check().passed
+    assert audit(report.skippable).passed
 
 
 def test_speakers_are_groups_where_asked_for(corpus):
     manifest = Manifest.read(corpus(clips(speaker=lambda i: i % 2)))
-    report = manifest.check()
+    report = audit(manifest)
     assert report.passed
     assert "2 of 2 speakers" in only(report, "speaker across folds").message
-    assert "group across folds" in kinds(manifest.check(group="speaker"))
+    assert "group across folds" in kinds(audit(manifest, group="speaker"))
 
 
 def test_a_class_that_a_fold_lacks(corpus):
@@ -145,7 +146,7 @@ def test_a_class_that_a_fold_lacks(corpus):
     for row in rows:
         if row["fold"] == 2:
             row["label"] = "a"
-    report = Manifest.read(corpus(rows)).check()
+    report = audit(Manifest.read(corpus(rows)))
     assert report.passed
     assert "fold 2 has no clip of b" in only(report, "class absent").message
 
@@ -154,7 +155,7 @@ def test_a_class_that_a_fold_lacks(corpus):
 def test_values_that_are_not_there(corpus, column):
     rows = clips(group=lambda i: i)
     rows[3][column] = ""
-    report = Manifest.read(corpus(rows)).check()
+    report = audit(Manifest.read(corpus(rows)))
     assert 3 in report.skipped
     assert f"metadata.csv:5: {column} is empty" in str(report)
 
@@ -165,7 +166,7 @@ def test_values_that_are_no_numbers(corpus):
     for i, row in enumerate(rows):
         row["label"] = i + 0.5
     rows[6]["label"] = "loud"
-    report = Manifest.read(corpus(rows)).check()
+    report = audit(Manifest.read(corpus(rows)))
     assert report.skipped == (1, 6)
     assert "metadata.csv:3: duration is 'long'" in str(report)
     assert "metadata.csv:8: label is 'loud'" in str(report)
@@ -174,7 +175,7 @@ def test_values_that_are_no_numbers(corpus):
 def test_durations_that_are_not_true(corpus):
     rows = clips(duration=lambda i: 0.3)
     rows[1]["duration"] = 4.0
-    report = Manifest.read(corpus(rows)).check()
+    report = audit(Manifest.read(corpus(rows)))
     assert report.passed
     assert "duration is 4 s, but the clip lasts 0.3 s" in only(report, "wrong duration").message
 
@@ -188,16 +189,16 @@ def test_parts_and_events_outside(corpus):
         event_offsets=lambda i: 0.15 if i else 2.0,
     )
     rows[7]["event_labels"] = "x;y"
-    report = Manifest.read(corpus(rows)).check()
+    report = audit(Manifest.read(corpus(rows)))
     assert only(report, "event outside of clip").row == 0
     assert only(report, "impossible part").row == 3
     assert {p.row for p in report.problems if p.kind == "part outside of file"} == {4, 6}
     assert only(report, "impossible event").row == 7
-    assert report.skippable.check().passed
+    assert audit(report.skippable).passed
 
 
 def test_half_of_the_event_columns(corpus):
-    report = Manifest.read(corpus(clips(event_labels=lambda i: "x"))).check()
+    report = audit(Manifest.read(corpus(clips(event_labels=lambda i: "x"))))
     problem = only(report, "missing column")
     assert "no event_onsets and event_offsets" in problem.message
     with pytest.raises(ManifestError, match="leaving rows out does not help"):
@@ -209,14 +210,14 @@ def test_nothing_left_is_an_error(corpus):
     for path in (root / "audio").iterdir():
         path.write_bytes(b"")
     with pytest.raises(ManifestError, match="every clip has an error"):
-        _ = Manifest.read(root).check().skippable
+        _ = audit(Manifest.read(root)).skippable
 
 
 def test_a_report_shows_some_of_many(corpus):
     root = corpus(clips(30))
     for path in (root / "audio").iterdir():
         path.unlink()
-    text = str(Manifest.read(root).check())
+    text = str(audit(Manifest.read(root)))
     assert "missing file (30)" in text
     assert "... and 22 more" in text
     assert len(text.splitlines()) < 20
@@ -224,17 +225,17 @@ def test_a_report_shows_some_of_many(corpus):
 
 def test_the_second_check_reads_no_sound(corpus, monkeypatch):
     root = corpus(clips())
-    first = Manifest.read(root).check()
+    first = audit(Manifest.read(root))
     monkeypatch.setattr(inspection, "_inspect", lambda path: pytest.fail(f"{path} was read again"))
-    assert Manifest.read(root).check().problems == first.problems
+    assert audit(Manifest.read(root)).problems == first.problems
 
 
 def test_a_mended_file_is_seen(corpus):
     root = corpus(clips())
     (root / "audio/0.wav").write_bytes(b"")
-    assert not Manifest.read(root).check().passed
+    assert not audit(Manifest.read(root)).passed
     io.write(root / "audio/0.wav", noise(77), RATE)
-    assert Manifest.read(root).check().passed
+    assert audit(Manifest.read(root)).passed
 
 
 def test_a_file_of_many_clips_is_read_once(tmp_path, monkeypatch):
@@ -248,6 +249,6 @@ def test_a_file_of_many_clips_is_read_once(tmp_path, monkeypatch):
     monkeypatch.setattr(
         inspection, "_inspect", lambda path, inspect=inspection._inspect: read.append(path) or inspect(path)
     )
-    assert manifest.check().passed
+    assert audit(manifest).passed
     assert len(set(manifest.ids)) == 5000
     assert read == [tmp_path / "long.wav"]

@@ -12,6 +12,7 @@ from audioattn_lib.audio import io
 from audioattn_lib.audio.features import LogMel
 from audioattn_lib.core.errors import ConfigError
 from audioattn_lib.data import corpora
+from audioattn_lib.data.audit import audit
 from audioattn_lib.data.files import StoreError
 from audioattn_lib.data.synthetic import acoustics
 from audioattn_lib.data.synthetic.backgrounds import BACKGROUNDS, record_background
@@ -37,7 +38,7 @@ def manifest(tmp_path_factory):
 
 
 def test_it_passes_its_own_check(manifest):
-    report = manifest.check(sample_rate=16_000)
+    report = audit(manifest, sample_rate=16_000)
     assert not report.problems, str(report)
     assert manifest.classes == sorted(SOUNDS)
     np.testing.assert_allclose(manifest.durations, 3.0)

@@ -7,6 +7,7 @@ from small_corpora import RATE, clips, noise, write_table
 from audioattn_lib.audio import io
 from audioattn_lib.core.errors import ConfigError, ManifestError
 from audioattn_lib.data import corpora
+from audioattn_lib.data.audit import audit
 from audioattn_lib.data.corpora import folder
 
 
@@ -44,7 +45,7 @@ def test_urbansound8k(urbansound8k):
     assert list(manifest.table["group"]) == ["100032", "100032", "100263", "100263"]
     assert manifest.bounds(0) == (0.0, None), "start and end are those of the recording, the files are the clips"
     np.testing.assert_allclose(manifest.durations, 0.3)
-    report = manifest.check()
+    report = audit(manifest)
     assert report.passed, str(report)
 
 
@@ -53,7 +54,7 @@ def test_urbansound8k_shuffled_is_caught(urbansound8k):
     source = urbansound8k / "metadata" / "UrbanSound8K.csv"
     source.write_text(source.read_text().replace("58.5,62.5,1,5", "58.5,62.5,1,10", 1))
     (urbansound8k / "audio/fold5/100032-3-0-0.wav").rename(urbansound8k / "audio/fold10/100032-3-0-0.wav")
-    report = corpora.load(urbansound8k).check()
+    report = audit(corpora.load(urbansound8k))
     assert "group 100032 is in fold" in str(report)
     assert not report.passed
 
@@ -102,8 +103,8 @@ def test_esc(esc):
     assert ten.classes == ["dog", "rain"]
     assert ten.ids == [name for i, name in enumerate(fifty.ids) if i % 3 < 2]
     assert list(fifty.table["group"]) == [str(1000 + i) for i in range(6)]
-    assert fifty.check().passed
-    assert ten.check().passed
+    assert audit(fifty).passed
+    assert audit(ten).passed
     assert ten.where(2).endswith("esc50.csv:5")
 
 
@@ -123,7 +124,7 @@ def test_a_folder_for_each_class(tmp_path, inside):
     manifest = corpora.load(tmp_path)
     assert manifest.classes == ["dog", "rain"]
     assert len(manifest) == 3
-    assert manifest.check().passed
+    assert audit(manifest).passed
 
 
 def test_folds_without_their_table_are_no_classes(urbansound8k):
@@ -199,7 +200,7 @@ def test_sleepiness(sleepiness):
     assert manifest.ids[2] == "wav/devel_0002.wav"
     np.testing.assert_array_equal(manifest.label_values(), [3, 9, 1, np.nan, np.nan])
     assert list(manifest.has_label) == [True, True, True, False, False]
-    report = manifest.check(sample_rate=16_000)
+    report = audit(manifest, sample_rate=16_000)
     assert not report.problems, str(report)
     assert manifest.subset([0, 4]).kind == "number"
 
@@ -242,6 +243,6 @@ def test_a_table_with_numbers_as_labels(data_root):
     labels = manifest.label_values()
     assert np.isfinite(labels).all()
     assert 2 < labels.min() < labels.max() < 10, "syllables a second"
-    report = manifest.check(sample_rate=16_000)
+    report = audit(manifest, sample_rate=16_000)
     assert report.passed, str(report)
     assert (manifest.table.groupby("group")["split"].nunique() == 1).all()

@@ -9,6 +9,7 @@ from layouts import CLASSES, LAYOUTS, NUMBERS, SEVERAL, VGG_CLASSES, sound, writ
 from audioattn_lib.cli import audioattn
 from audioattn_lib.core.errors import ConfigError, ManifestError
 from audioattn_lib.data import corpora
+from audioattn_lib.data.audit import audit
 from audioattn_lib.data.corpora import available
 from audioattn_lib.experiments.common.corpus import load_checked, load_corpus
 
@@ -22,7 +23,7 @@ def run(*arguments):
 @pytest.mark.parametrize("name", READABLE)
 def test_a_corpus_as_distributed_passes_its_check(tmp_path, name):
     manifest = load_corpus(LAYOUTS[name](tmp_path / name))
-    report = manifest.check()
+    report = audit(manifest)
     assert report.passed, str(report)
     kinds = {CLASSES: "class", SEVERAL: "multilabel", NUMBERS: "number"}
     assert manifest.kind == kinds.get(LAYOUTS[name].experiments, "class")
@@ -123,7 +124,7 @@ def test_some_unknown_labels_are_no_class(tmp_path):
     write_text(tmp_path / "metadata.csv", ["file_name,label", "0.wav,a", "1.wav,b", "2.wav,a", "3.wav,?"])
     manifest = load_corpus(str(tmp_path))
     assert manifest.classes == ["a", "b"]
-    report = manifest.check()
+    report = audit(manifest)
     assert "unknown label" in str(report)
     assert len(report.skippable) == 3
     with pytest.raises(ManifestError, match=r"metadata.csv:5: label is \?, unknown, in 1 of 4 clips"):
@@ -167,7 +168,7 @@ def test_lists_of_labels_of_any_name_and_place(tmp_path):
     moved = corpora.load(published_lists(tmp_path / "b"))
     assert list(moved.table["file_name"]) == list(expected.table["file_name"]), "relative to the corpus, as published"
     assert list(moved.table["split"]) == list(expected.table["split"])
-    assert moved.check().passed
+    assert audit(moved).passed
     other = published_lists(tmp_path / "c", "labels")
     (other / "labels" / "train_files.lst").rename(other / "labels" / "Vox2.ndx")
     (other / "labels" / "dev_files.lst").rename(other / "labels" / "clips.txt")
@@ -201,12 +202,12 @@ def test_a_list_of_files_is_a_corpus_without_labels(tmp_path):
     manifest = corpora.load(root / "files.lst")
     assert manifest.kind == "unlabelled"
     assert manifest.ids == [f"clips_wav/dev_{i:03d}.wav" for i in range(9)]
-    assert manifest.check().passed
+    assert audit(manifest).passed
     (root / "lists").mkdir()
     write_text(root / "lists" / "few.lst", ["dev_001", "dev_002.wav", str(root / "clips_wav" / "dev_003.wav")])
     few = corpora.load(root / "lists" / "few.lst", audio="../clips_wav")
     assert len(few) == 3
-    assert few.check().passed
+    assert audit(few).passed
     write_text(root / "mixed.lst", ["clips_wav/dev_001 0 -1", "clips_wav/dev_002"])
     with pytest.raises(ManifestError, match=r"mixed.lst:2: .* has 1 columns; it must be: path class -1"):
         corpora.load(root / "mixed.lst")
@@ -222,7 +223,7 @@ def test_labels_that_lie_elsewhere(tmp_path):
         assert manifest.kind == "number"
         assert list(manifest.table["label"]) == list(expected.table["label"])
         assert list(manifest.table["split"]) == list(expected.table["split"])
-        assert manifest.check().passed
+        assert audit(manifest).passed
     own = tmp_path / "own"
     LAYOUTS["own_table"](own)
     (own / "metadata.csv").rename(own / "truth.csv")

@@ -10,6 +10,7 @@ from audioattn_lib.audio import io
 from audioattn_lib.audio.features import LogMel
 from audioattn_lib.core.errors import ConfigError, ManifestError
 from audioattn_lib.data import corpora
+from audioattn_lib.data.audit import audit
 from audioattn_lib.data.lists import (
     read_files,
     read_labels,
@@ -98,7 +99,7 @@ def test_a_folder_of_lists_is_a_corpus(tmp_path):
     assert list(manifest.table["file_name"]) == ["0.wav", "1.wav", "2.wav", "3.wav"]
     assert list(manifest.table["label"]) == ["central", "balear"] * 2
     assert list(manifest.table["split"]) == ["train", "train", "test", "test"]
-    assert manifest.check().passed
+    assert audit(manifest).passed
     write(root / "test_files.lst", "3 1 -1\n0 0 -1\n")
     assert list(corpora.load(root, audio="clips wav").table["split"])[2:] == ["valid", "valid", "test", "test"]
     assert len(corpora.load(root / "dev_files.lst", audio="clips wav")) == 2
@@ -125,7 +126,7 @@ def test_common_voice(common_voice):
     assert manifest.classes == ["balear", "central", "septentrional"]
     assert len(manifest) == 9, "who says nothing about an accent is left out"
     assert list(manifest.table["group"]) == list(manifest.table["speaker"])
-    report = manifest.check()
+    report = audit(manifest)
     assert report.passed, str(report)
     merged = corpora.load(common_voice, accents="central, septentrional=central, balear")
     assert merged.classes == ["balear", "central"]
@@ -161,7 +162,7 @@ def test_a_class_of_one_speaker_and_speakers_on_both_sides_are_errors(corpus):
     root = corpus(clips(8, group=lambda i: "anna" if i % 2 else f"s{i}"))
     with pytest.raises(ManifestError, match=r"one group alone has class b \(anna\)"):
         check_groups(Manifest.read(root))
-    assert "group anna is in fold" in str(Manifest.read(root).check())
+    assert "group anna is in fold" in str(audit(Manifest.read(root)))
     check_groups(Manifest.read(corpus(clips(8))))
 
 

@@ -9,6 +9,7 @@ from small_corpora import RATE, clips
 
 from audioattn_lib.audio import io
 from audioattn_lib.core.errors import AudioError, ManifestError
+from audioattn_lib.data.audit import audit
 from audioattn_lib.data.manifest import Event, Manifest
 
 
@@ -209,7 +210,7 @@ def test_nothing_is_written_into_the_corpus(corpus, cache):
     root = corpus(clips())
     before = sorted(root.rglob("*"))
     manifest = Manifest.read(root)
-    manifest.check()
+    audit(manifest)
     manifest.content_hash()
     assert sorted(root.rglob("*")) == before
     assert list(cache.rglob("*.json"))
@@ -230,7 +231,7 @@ def test_a_damaged_memory_is_only_slower(corpus, cache):
 )
 def test_real_corpora_pass_the_check(data_root, name, kind, classes):
     manifest = Manifest.read(data_root / name)
-    report = manifest.check()
+    report = audit(manifest)
     assert report.passed, str(report)
     assert manifest.kind == kind
     assert len(manifest.classes) == classes

@@ -9,6 +9,7 @@ import torch
 from audioattn_lib.audio.features import LogMel
 from audioattn_lib.core.errors import ConfigError
 from audioattn_lib.data import corpora
+from audioattn_lib.data.audit import audit
 from audioattn_lib.data.synthetic.acoustics import RATE
 from audioattn_lib.data.synthetic.needles import CLASSES, COARSE_HOP, NeedlesOptions, compose, flutter, generate
 
@@ -26,7 +27,7 @@ def clips():
 
 
 def test_it_passes_its_own_check_and_labels_are_the_events(manifest):
-    report = manifest.check(sample_rate=RATE, group="group")
+    report = audit(manifest, sample_rate=RATE, group="group")
     assert not report.problems, str(report)
     assert manifest.kind == "multilabel"
     assert manifest.classes == list(CLASSES)

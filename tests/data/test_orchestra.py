@@ -7,6 +7,7 @@ import pytest
 import soundfile
 
 from audioattn_lib.core.errors import ConfigError, ManifestError
+from audioattn_lib.data.audit import audit
 from audioattn_lib.data.corpora import available, load
 from audioattn_lib.data.manifest import Manifest
 from audioattn_lib.data.splits import leave_domain_out, split_clips
@@ -80,7 +81,7 @@ def test_devices_without_coloration_differ_by_band_only():
 
 
 def test_the_corpus_is_sound_and_lists_its_domains(orchestra):
-    orchestra.check().raise_if_failed()
+    audit(orchestra).raise_if_failed()
     assert orchestra.name == "orchestra"
     assert len(orchestra.classes) == 6
     assert set(orchestra.table["domain"]) == {*SEEN_DEVICES, *UNSEEN_DEVICES}

@@ -10,6 +10,7 @@ from small_corpora import RATE, noise, write_table
 from audioattn_lib.audio import hdf5, io
 from audioattn_lib.core.errors import AudioError, ConfigError, ManifestError
 from audioattn_lib.data import corpora
+from audioattn_lib.data.audit import audit
 from audioattn_lib.data.corpora.video import epic_kitchens
 from audioattn_lib.data.pickled_lists import convert_pickled_list
 
@@ -52,16 +53,16 @@ def test_audioset(audioset):
     assert list(manifest.table["split"]) == ["train", "train", "test"]
     assert list(manifest.table["group"]) == VIDEOS[:3]
     assert manifest.label_indices().tolist() == [[0, 1, 1], [1, 0, 0], [0, 1, 0]]
-    assert manifest.check().passed
+    assert audit(manifest).passed
     both = corpora.load(audioset, train="all")
     assert both.ids[2] == f"audio/unbalanced_train_segments/{VIDEOS[3]}.wav"
     assert len(both) == 4
-    assert both.check().passed
+    assert audit(both).passed
 
 
 def test_a_sound_that_is_not_there_is_found_missing(audioset):
     (audioset / "audio" / f"{VIDEOS[0]}_30_40.flac").unlink()
-    report = corpora.load(audioset).check()
+    report = audit(corpora.load(audioset))
     assert "missing file" in str(report)
     assert f"{VIDEOS[0]}_30_40.flac" in str(report)
     assert len(report.skippable) == 2
@@ -132,7 +133,7 @@ def test_published_lists_of_audioset(published):
     assert list(manifest.table["class_ids"])[2] == "74;526", "the first class stays 0 and the last 526"
     assert list(manifest.table["group"]) == ["a_b", "c", "-x"]
     assert list(manifest.table["split"]) == ["train", "train", "test"]
-    assert manifest.check().passed
+    assert audit(manifest).passed
     (published / "as2m_train.csv").write_bytes((published / "as500k_train.csv").read_bytes())
     with pytest.raises(ManifestError, match=r"no train.csv to train on among .*; name a list with train"):
         corpora.load(published)
@@ -177,7 +178,7 @@ def test_vggsound(tmp_path, place):
     assert manifest.classes == ["playing harp", "race car, auto racing"]
     assert list(manifest.table["split"]) == ["train", "test"]
     assert list(manifest.table["group"]) == VIDEOS[:2]
-    assert manifest.check().passed
+    assert audit(manifest).passed
     assert manifest.where(1).endswith("vggsound.csv:2")
     for old, new, says in (
         (",30,", ",x,", "vggsound.csv:1: second is 'x'"),
@@ -198,7 +199,7 @@ def test_published_lists_of_vggsound(tmp_path):
             io.write(tmp_path / "audio" / label / f"{video[:-4]}.wav", noise(i + len(split)), RATE)
     manifest = corpora.load(tmp_path)
     assert list(manifest.table["label"]) == ["harp", "frog", "harp"]
-    assert manifest.check().passed
+    assert audit(manifest).passed
     text = (tmp_path / "test.csv").read_text()
     write(tmp_path / "test.csv", text.replace("harp,0", "harp,308"))
     with pytest.raises(ManifestError, match="test.csv:2: class 308 is 'harp', and elsewhere 'frog'"):
@@ -260,14 +261,14 @@ def test_epic_kitchens_in_one_hdf5(kitchens):
     assert rate == 24_000
     np.testing.assert_array_equal(samples, noise(1, 2.0, 24_000).astype(np.float32)[12_000:18_000])
     assert len(manifest.read_audio(2, 16_000)[0]) == 4_000
-    report = manifest.check(sample_rate=24_000)
+    report = audit(manifest, sample_rate=24_000)
     assert report.passed, str(report)
     assert manifest.content_hash() != corpora.load(add_hdf5(kitchens, sample_rate=48_000)).content_hash()
 
 
 def test_a_video_that_the_hdf5_does_not_have(kitchens):
     manifest = corpora.load(add_hdf5(kitchens, ["P01_01"]))
-    report = manifest.check()
+    report = audit(manifest)
     assert not report.passed
     assert "missing file (1)" in str(report)
     assert "has no sound P02_101; it holds P01_01" in str(report)
@@ -280,7 +281,7 @@ def test_an_action_after_the_end_of_its_video(kitchens):
     path = kitchens / "EPIC_100_validation.csv"
     path.write_text(path.read_text().replace("00:00:00.75", "01:00:00.75"))
     assert corpora.load(add_hdf5(kitchens)).bounds(2) == (0.5, 3600.75)
-    assert not corpora.load(kitchens).check().passed
+    assert not audit(corpora.load(kitchens)).passed
 
 
 def test_epic_kitchens_in_files_with_names_of_classes(kitchens):
@@ -295,7 +296,7 @@ def test_epic_kitchens_in_files_with_names_of_classes(kitchens):
     assert manifest.classes == ["96", "open", "take"]
     assert list(corpora.load(kitchens, label="action").table["label"]) == ["open 2", "take 299", "96 0"]
     assert list(corpora.load(kitchens, label="noun").table["label"]) == ["2", "299", "0"]
-    assert manifest.check().passed
+    assert audit(manifest).passed
     with pytest.raises(ConfigError, match="label is 'adverb'; it must be one of verb, noun, action"):
         corpora.load(kitchens, label="adverb")
 
@@ -365,7 +366,7 @@ class TestHdf5:
             tmp_path / "metadata.csv",
             [{"file_name": f"a.h5/{name}", "label": "x"} for name in ("image", "short", "broken", "none")],
         )
-        report = str(corpora.load(tmp_path).check())
+        report = str(audit(corpora.load(tmp_path)))
         for says in ("image is no array", "short: has 1 sample;", "broken: 1 of 2 samples", "has no sound none"):
             assert says in report
 

@@ -8,6 +8,7 @@ from speech_measures import fundamental
 from audioattn_lib.audio import io
 from audioattn_lib.core.errors import ConfigError
 from audioattn_lib.data import corpora
+from audioattn_lib.data.audit import audit
 from audioattn_lib.data.synthetic import voices
 from audioattn_lib.data.synthetic.acoustics import RATE
 from audioattn_lib.data.synthetic.speech import VOWELS, Delivery, draw_voice, say
@@ -110,7 +111,7 @@ def manifest(tmp_path_factory):
 
 
 def test_it_passes_its_own_check(manifest):
-    report = manifest.check(sample_rate=RATE, group="group")
+    report = audit(manifest, sample_rate=RATE, group="group")
     assert not report.problems, str(report)
     assert manifest.kind == "number"
     assert manifest.has_label.all()

@@ -15,6 +15,7 @@ from audioattn_lib.audio.features import LogMel
 from audioattn_lib.audio.kaldi_mel import KaldiMel
 from audioattn_lib.audio.magnitude_mel import MagnitudeMel
 from audioattn_lib.core.errors import ConfigError
+from audioattn_lib.data.audit import audit
 from audioattn_lib.data.corpora import load
 from audioattn_lib.data.loading.store import FeatureStore
 from audioattn_lib.data.manifest import UNKNOWN, Event, Manifest
@@ -115,7 +116,7 @@ def load_checked(text: str, *, skip_bad_clips: bool = False, needs_classes: bool
 
 def checked(manifest: Manifest, *, skip_bad_clips: bool = False, needs_classes: bool = True) -> Manifest:
     """A manifest without fault, as :func:`load_checked`."""
-    report = manifest.check(needs_classes=needs_classes)
+    report = audit(manifest, needs_classes=needs_classes)
     if report.passed or not skip_bad_clips:
         report.raise_if_failed()
         return manifest

@@ -34,7 +34,7 @@ def torchaudio() -> ModuleType:
 
 
 def _no_extension(reason: str) -> ModuleType:
-    """What ``torchaudio._extension`` offers when there is none."""
+    """Create a replacement of the module ``torchaudio._extension`` without compiled functions."""
 
     def needs_extension(function: Callable[..., Any]) -> Callable[..., Any]:
         def refuse(*arguments: Any, **options: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Whether a sound file is whole: what its header promises, compared with what the file holds.
+"""Detection of truncated sound files: size in the header against size of the content.
 
 A decoder reads a file that was cut off as a shorter sound and says nothing. The
 sizes of WAV, RF64, W64, AIFF and AU stand in the header of their samples, those
@@ -46,7 +46,7 @@ def sample_limit(n_bytes: int) -> int:
 
 
 def describe_cut(path: Path) -> str:
-    """What a sound file lacks of what its header promises; ``""`` where it is whole or its format promises nothing.
+    """Describe the missing data of a truncated sound file; ``""`` if it is complete or its format states no size.
 
     Raises
     ------
@@ -170,7 +170,7 @@ def _describe_cut_mpeg(content: bytes) -> str:
 
 
 def _skip_tags(content: bytes) -> tuple[int, int]:
-    """Where the frames begin and end: behind ID3v2, before ID3v1 and APE."""
+    """Find the byte range of the MP3 frames: after the ID3v2 tag, before the ID3v1 and APE tags."""
     start, end = 0, len(content)
     if content[:3] == b"ID3" and len(content) >= 10:
         length = functools.reduce(lambda sum_, byte: sum_ * 128 + (byte & 127), content[6:10], 0)

@@ -303,7 +303,7 @@ class LogMel(nn.Module):
         norm: Norm = "slaney",
         top_db: float | None = 80.0,
     ) -> Self:
-        """What ``librosa.power_to_db(librosa.feature.melspectrogram(...))`` computes, with its names and defaults.
+        """Reproduce ``librosa.power_to_db(librosa.feature.melspectrogram(...))``, with its names and defaults.
 
         Notes
         -----

@@ -56,7 +56,7 @@ Samples = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class AudioInfo:
-    """What the header of a file says.
+    """Header of an audio file: sample rate, length, channels and format.
 
     Parameters
     ----------

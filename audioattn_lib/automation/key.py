@@ -169,7 +169,7 @@ def library_closure(*modules: str, package: Path | None = None) -> dict[str, Pat
 
 
 def has_module(name: str) -> bool:
-    """Whether this package has a module of that dotted name.
+    """Return True if this package has a module of that dotted name.
 
     Notes
     -----

@@ -1,4 +1,4 @@
-"""What a notebook is, read without running it: its parameters, its imports, its identity.
+"""Static analysis of a notebook, without execution: its parameters, imports and cache key.
 
 A notebook may say two things about itself in its metadata, under
 ``audioattn``: ``data_parameter``, the name of the parameter that names its
@@ -97,7 +97,7 @@ class Notebook:
 
     @cached_property
     def options(self) -> dict[str, Any]:
-        """What the notebook says about itself in its metadata under ``audioattn``."""
+        """Options of the notebook, from its metadata under ``audioattn``."""
         options = self.content.get("metadata", {}).get("audioattn", {})
         if not isinstance(options, dict):
             raise ConfigError(f"{self.path}: metadata audioattn is {shorten(options)}; it must be an object")

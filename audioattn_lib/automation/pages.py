@@ -41,7 +41,7 @@ _TRACEBACK: Final = re.compile(r"Traceback \(most recent call last\)")
 
 @dataclass
 class _Page(HTMLParser):
-    """What a page asks for, links to and offers as anchors."""
+    """Parser of an HTML page: resources that it loads, links and anchors."""
 
     loads: list[str] = field(default_factory=list)
     links: list[str] = field(default_factory=list)

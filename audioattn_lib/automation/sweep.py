@@ -73,7 +73,7 @@ class Job:
 
 @dataclass(frozen=True)
 class SweepResult:
-    """What a sweep has done.
+    """Result of a sweep: jobs, table of results and page.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Where everything lies that can be computed again: features, synthetic corpora, compiled loops.
+"""Cache folder of data that can be computed again: features, synthetic corpora, compiled loops.
 
 Book page: ``data``.
 """

@@ -100,7 +100,7 @@ def remove_leftovers(folder: str | Path) -> None:
 
 
 def is_left(machine: str, process: str, path: Path) -> bool:
-    """Whether what a process made at ``path`` was left by its death; both are told by a name as :func:`owner` gives."""
+    """Return True if ``path`` is a leftover of a dead process, given ``machine`` and ``process`` of :func:`owner`."""
     if machine == _machine() and process.isdecimal():
         try:
             os.kill(int(process), 0)

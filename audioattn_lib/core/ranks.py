@@ -1,6 +1,6 @@
-"""Which of the processes that torchrun started this one is, told by the environment alone.
+"""Rank of this process among those that torchrun started, from environment variables alone.
 
-How they talk is the business of :mod:`audioattn_lib.training.distributed`.
+Their communication is in :mod:`audioattn_lib.training.distributed`.
 
 Book page: ``batch``.
 """

@@ -1,4 +1,4 @@
-"""Whether values may be looked at: not inside vmap or a compiler's trace, and not for free on a device."""
+"""Checks that tensor values can be read on the host: no vmap, no compiler trace, no copy from a device."""
 
 import torch
 from torch import Tensor

@@ -1,4 +1,4 @@
-r"""What the beta-Gaussians of any number of dimensions have in common.
+r"""Shared functions of beta-Gaussian densities of any dimension: normaliser, entropies, sampling and checks.
 
 With :math:`k = 1/(\alpha-1)`, :math:`L` a Cholesky factor of the covariance and
 :math:`r^2 = n + 2k + 2`, a density is that of :math:`\mu + r L u` where :math:`u`

@@ -47,7 +47,7 @@ class UnionOfSupports(constraints.Constraint):
         return iter(self.components.support)
 
     def check(self, value: Tensor) -> Tensor:
-        """Whether each point is in one of the supports."""
+        """Return True for each point in the support of at least one mode."""
         return self.components.support.check(value.unsqueeze(-1 - self.event_dim)).any(-1)
 
 
@@ -116,7 +116,7 @@ class Mixture(Distribution):
 
     @property
     def has_rsample(self) -> bool:  # type: ignore[override]
-        """Whether samples can carry gradients: on the line."""
+        """True if samples carry gradients (reparameterised sampling): for one-dimensional densities only."""
         return not self.event_shape
 
     @property
@@ -129,7 +129,7 @@ class Mixture(Distribution):
         return Mixture(self.weights.double(), self.components.double(), check=False)
 
     def average(self, values: Float[Tensor, "*batch modes *features"]) -> Float[Tensor, "*batch *features"]:
-        r"""What is linear in the density, from what it is for every mode: :math:`\sum_m w_m x_m`."""
+        r"""Average a quantity that is linear in the density over the modes: :math:`\sum_m w_m x_m`."""
         batch = len(self.batch_shape)
         weights = self.weights.expand(*self.batch_shape, self.modes)
         return (weights.reshape(*weights.shape, *[1] * (values.ndim - batch - 1)) * values).sum(batch)
@@ -155,7 +155,7 @@ class Mixture(Distribution):
 
     @property
     def support(self) -> UnionOfSupports:
-        """Where the density is not 0; on the line it unpacks into the ends of every mode's support."""
+        """Support of the mixture; in one dimension it unpacks into the lower and upper ends of the modes' supports."""
         return UnionOfSupports(self.components)
 
     def pdf(self, value: Float[Tensor, "*points"]) -> Float[Tensor, "*points"]:

@@ -354,7 +354,7 @@ class Ellipsoid(constraints.Constraint):
         super().__init__()
 
     def check(self, value: Tensor) -> Tensor:
-        """Whether each point lies in the ellipsoid."""
+        """Return True for each point in the ellipsoid."""
         return self.density.mahalanobis(value).sqrt() <= self.density.radius
 
 

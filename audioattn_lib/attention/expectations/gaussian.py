@@ -200,7 +200,7 @@ def refuse_unreached(mass: Tensor, interval: tuple[float, float]) -> None:
 
 
 def _mass(density: BetaGaussian | Mixture, interval: tuple[float, float]) -> Tensor:
-    """What of a density is in the interval; on its far side from the right, where the masses below are all 1."""
+    """Compute the mass of a density in an interval; in the right tail, mirror the interval to avoid cancellation."""
     if isinstance(density, Mixture):
         return (density.weights.double() * _mass(density._line(), interval)).sum(-1)
     wide = density.double()
@@ -282,7 +282,7 @@ def expectation(
 
 
 class _Rule(NamedTuple):
-    """How many nodes, where, and how far the window reaches; chosen from k and the dtype alone."""
+    """Quadrature nodes, their weights and the cutoff of the window; chosen from k and the dtype alone."""
 
     tensors: Constants  # nodes y, their weights, and the weights times 1, y, y^2
     cutoff: float

@@ -169,7 +169,7 @@ def _rule(k: float, n_nodes: int) -> Constants:
 
 
 class _Axis(NamedTuple):
-    """What the regression needs of one axis: the basis at its places in eigenvectors, these, and the eigenvalues."""
+    """Eigendecomposition of the regression along one axis: projected basis values, eigenvectors and eigenvalues."""
 
     places: Tensor  # (*batch, places, basis)
     vectors: Tensor  # (*batch, basis, basis)

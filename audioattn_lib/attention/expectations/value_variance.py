@@ -1,4 +1,4 @@
-r"""How much the value function varies where a density looks.
+r"""Variance of the value function under an attention density.
 
 With :math:`V(t) = \sum_t h_t g_t(t)` the value function of a clip and :math:`p`
 the density, the context is :math:`c = E_p[V]`, and its companion

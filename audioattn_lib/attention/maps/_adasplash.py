@@ -88,7 +88,7 @@ def package() -> Any:
 
 
 def agree(what: str, theirs: Callable[[], Sequence[Tensor]], ours: Sequence[Tensor], budget: float) -> bool:
-    """Whether a kernel gives what ours gives, to an absolute ``budget``; warns where it does not."""
+    """Return True if a kernel agrees with our implementation to an absolute error of ``budget``; warn if not."""
     try:
         errors = [float((a.double() - b.double()).abs().max()) for a, b in zip(theirs(), ours, strict=True)]
     # whatever keeps the compiler of a kernel from working, ours does the same

@@ -1,4 +1,4 @@
-"""Which of two ways to the same numbers is faster here: measured on the device at hand, once for each size.
+"""Run-time choice of the faster of two equivalent implementations, measured on the device once for each size.
 
 A kernel that was compared with ours still need not be the faster one: that depends on
 the card, on the sizes and on the versions of everything below. So the first call of a
@@ -26,7 +26,7 @@ _found: dict[Hashable, bool] = {}
 def is_faster(
     what: tuple[object, ...], sizes: tuple[int, ...], kernel: Callable[[], object], ours: Callable[[], object]
 ) -> bool:
-    """Whether ``kernel`` takes at most as long as ``ours``; measured on the first call for ``what`` and ``sizes``.
+    """Return True if ``kernel`` is at least as fast as ``ours``; measured on the first call for ``what`` and ``sizes``.
 
     ``what`` is words and values, which make a sentence only where something is said.
 

@@ -1,4 +1,4 @@
-"""What every map and loss of scores asks of its arguments."""
+"""Checks of the arguments that all maps and losses of scores share."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ def whole_power(alpha: float) -> int | None:
 
 
 def are_compiled(x: Tensor) -> bool:
-    """Whether there are loops for these scores: float32 or float64, real, on the CPU, with numba at hand."""
+    """Return True if compiled loops serve these scores: float32 or float64, real, on the CPU, with numba installed."""
     return are_at_hand(x) and _kernels() is not None
 
 

@@ -138,7 +138,7 @@ def _by_blocks(query: Tensor, key: Tensor, value: Tensor, alpha: float, valid: T
 
 
 def _attend_once(context: Callable[..., Tensor], inputs: tuple[Tensor, ...], differentiate: bool) -> None:
-    """What a step of training or a prediction would do, on copies that leave the graph of the caller alone."""
+    """Run one forward pass, and one backward pass if ``differentiate``, on detached copies of the inputs."""
     copies = [part.detach().requires_grad_(differentiate) for part in inputs]
     found = context(*copies)
     if differentiate:

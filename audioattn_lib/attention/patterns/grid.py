@@ -46,7 +46,7 @@ class PatchGrid:
 
 @dataclass(frozen=True)
 class AttentionPattern(ABC):
-    """Which patch attends to which: what all patterns share.
+    """Base class of attention patterns: the patches (keys) that each patch (query) attends to.
 
     Notes
     -----
@@ -59,12 +59,12 @@ class AttentionPattern(ABC):
     @property
     @abstractmethod
     def title(self) -> str:
-        """What to call it in a picture."""
+        """Title of the pattern in a figure."""
 
     @property
     @abstractmethod
     def rule(self) -> str:
-        """Which patches a patch attends to, as the end of a sentence."""
+        """Description of the patches that a patch attends to, as the end of a sentence."""
 
     @abstractmethod
     def windows(self, positions: Positions, grid: PatchGrid) -> tuple[Positions, Positions]:
@@ -76,7 +76,7 @@ class AttentionPattern(ABC):
     def bias(
         self, positions: Positions, grid: PatchGrid, dtype: torch.dtype = torch.float32
     ) -> Float[Tensor, "patches patches"] | None:
-        """What is added to the scores between patches, exact in ``dtype``, ``(n, n)``; None adds nothing."""
+        """Return the additive bias of the scores between patches, ``(n, n)``, exact in ``dtype``; None for no bias."""
         return None
 
     def mask(

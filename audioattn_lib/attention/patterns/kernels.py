@@ -64,7 +64,7 @@ class Block:
 
 
 class AttentionPlan:
-    """How to run one pattern on one arrangement of tokens; made once for all layers and heads of a pass.
+    """Execution plan of one pattern on one arrangement of tokens; shared by all layers and heads of a forward pass.
 
     Parameters
     ----------
@@ -173,7 +173,7 @@ class AttentionPlan:
 
     @cached_property
     def blocks(self) -> tuple[Block, ...]:
-        """What is attended to together, in the order of the queries.
+        """Blocks of queries that share a range of keys, in the order of the queries.
 
         Groups need no mask. Where ranges overlap, queries are taken in blocks
         and masked where their ranges differ.

@@ -25,12 +25,12 @@ class Dense(AttentionPattern):
 
     @property
     def title(self) -> str:
-        """What to call it in a picture."""
+        """Title of the pattern in a figure."""
         return "Dense"
 
     @property
     def rule(self) -> str:
-        """Which patches a patch attends to, as the end of a sentence."""
+        """Description of the patches that a patch attends to, as the end of a sentence."""
         return "every patch"
 
     def windows(self, positions: Positions, grid: PatchGrid) -> tuple[Positions, Positions]:
@@ -65,12 +65,12 @@ class RowGroups(AttentionPattern):
 
     @property
     def title(self) -> str:
-        """What to call it in a picture."""
+        """Title of the pattern in a figure."""
         return "Each row alone" if self.rows == 1 else f"Groups of {self.rows} rows"
 
     @property
     def rule(self) -> str:
-        """Which patches a patch attends to, as the end of a sentence."""
+        """Description of the patches that a patch attends to, as the end of a sentence."""
         return "the patches of its row" if self.rows == 1 else f"the patches of its group of {self.rows} rows"
 
     def check(self, grid: PatchGrid) -> None:
@@ -98,12 +98,12 @@ class HighLow(AttentionPattern):
 
     @property
     def title(self) -> str:
-        """What to call it in a picture."""
+        """Title of the pattern in a figure."""
         return "Low and high half"
 
     @property
     def rule(self) -> str:
-        """Which patches a patch attends to, as the end of a sentence."""
+        """Description of the patches that a patch attends to, as the end of a sentence."""
         return "the patches of its half of the rows, low or high"
 
     def check(self, grid: PatchGrid) -> None:
@@ -145,17 +145,17 @@ class TwoBranches(HighLow):
 
     @property
     def branches(self) -> str:  # type: ignore[override]
-        """What the halves have of their own: ``"attention"`` or ``"network"``."""
+        """Part of the model with separate parameters for each half: ``"attention"`` or ``"network"``."""
         return "network" if self.streams else "attention"
 
     @property
     def title(self) -> str:
-        """What to call it in a picture."""
+        """Title of the pattern in a figure."""
         return "Two networks" if self.streams else "Two attentions"
 
     @property
     def rule(self) -> str:
-        """Which patches a patch attends to, as the end of a sentence."""
+        """Description of the patches that a patch attends to, as the end of a sentence."""
         return f"{super().rule}, each half with {'a network' if self.streams else 'attention weights'} of its own"
 
 
@@ -184,12 +184,12 @@ class RowBand(AttentionPattern):
 
     @property
     def title(self) -> str:
-        """What to call it in a picture."""
+        """Title of the pattern in a figure."""
         return f"Rows less than {self.overlap} apart"
 
     @property
     def rule(self) -> str:
-        """Which patches a patch attends to, as the end of a sentence."""
+        """Description of the patches that a patch attends to, as the end of a sentence."""
         return f"the patches less than {self.overlap} rows away"
 
     def check(self, grid: PatchGrid) -> None:

@@ -43,12 +43,12 @@ class TokenBand(AttentionPattern):
 
     @property
     def title(self) -> str:
-        """What to call it in a picture."""
+        """Title of the pattern in a figure."""
         return f"Less than {'a row' if self.length is None else f'{self.length} patches'} apart"
 
     @property
     def rule(self) -> str:
-        """Which patches a patch attends to, as the end of a sentence."""
+        """Description of the patches that a patch attends to, as the end of a sentence."""
         return f"the patches less than {'a row' if self.length is None else self.length} away in the order of tokens"
 
     def check(self, grid: PatchGrid) -> None:
@@ -97,12 +97,12 @@ class TokenBlocks(AttentionPattern):
 
     @property
     def title(self) -> str:
-        """What to call it in a picture."""
+        """Title of the pattern in a figure."""
         return f"Blocks of {self.length} patches, one every {self.step}"
 
     @property
     def rule(self) -> str:
-        """Which patches a patch attends to, as the end of a sentence."""
+        """Description of the patches that a patch attends to, as the end of a sentence."""
         return f"the patches of its blocks of {self.length} patches, one of which begins every {self.step}"
 
     def check(self, grid: PatchGrid) -> None:
@@ -157,12 +157,12 @@ class DistancePenalty(AttentionPattern):
 
     @property
     def title(self) -> str:
-        """What to call it in a picture."""
+        """Title of the pattern in a figure."""
         return "Distance penalty"
 
     @property
     def rule(self) -> str:
-        """Which patches a patch attends to, as the end of a sentence."""
+        """Description of the patches that a patch attends to, as the end of a sentence."""
         return "every patch, at a price that grows with the distance"
 
     def windows(self, positions: Positions, grid: PatchGrid) -> tuple[Positions, Positions]:

@@ -137,7 +137,7 @@ def _by_weights(slices: Tensor, gradient: Tensor) -> Tensor:
 
 
 def _one_by_one(slices: Tensor) -> bool:
-    """Whether a product for each head is faster than one for all: on a CPU that copies every slice first."""
+    """Return True if one product for each head is faster: on a CPU, one product for all heads copies every slice."""
     return slices.shape[2] > 1 and slices.numel() >= _LARGE and are_at_hand(slices)
 
 

@@ -1,4 +1,4 @@
-"""What attention modules share: the padding of a batch, options, reading, and records."""
+"""Shared helpers of attention modules: padding of a batch, checks of options, weighted sums and records."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FRAMES = ("batch", "frames", "features")
 
 
 class Padding:
-    """Which frames of a batch belong to its clips; ``axes`` are the names of those of the values."""
+    """Padding mask and valid frame counts of a batch; ``axes`` are the names of the dimensions of the values."""
 
     def __init__(self, values: Tensor, lengths: Tensor | None, axes: Sequence[str] = FRAMES) -> None:
         if values.ndim != len(axes):

@@ -152,7 +152,7 @@ class ModesHead(nn.Linear):
         self.modes = modes
 
     def place(self, state: Float[Tensor, "batch features"]) -> Encoded:
-        """What the outputs mean."""
+        """Compute the location (clip lengths), variance (square clip lengths) and weight of each mode."""
         head = self(state)
         head = head.to(torch.promote_types(head.dtype, torch.float32))
         location, variance, *share = head.split(self.modes, dim=-1)

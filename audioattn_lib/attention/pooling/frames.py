@@ -40,7 +40,7 @@ Lengths = Int[Tensor, " batch"] | None
 
 
 class Attended(NamedTuple):
-    """What a continuous attention found in a batch, with gradients.
+    """Result of a continuous attention on a batch, with gradients.
 
     ``values`` are the frames, 0 on padding; ``expectations`` those of the basis
     functions under the density, a mixture even of one mode; ``read_weights`` the weight of each frame in the
@@ -300,7 +300,7 @@ class ContinuousAttention(nn.Module):
         return context, self.describe(attended, clock) if record else AttentionRecord.empty()
 
     def attend(self, values: Values, lengths: Lengths = None) -> Attended:
-        """Where the density stands and how it reads the frames: what :meth:`forward` goes by, with gradients."""
+        """Compute the density and the frame weights that :meth:`forward` uses, with gradients."""
         padding = Padding(values, lengths)
         values = padding.clear(values)
         encoded = self.encoder(values, padding.mask, padding.lengths)

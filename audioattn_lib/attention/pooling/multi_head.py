@@ -61,7 +61,7 @@ Lengths = Int[Tensor, " batch"] | None
 
 
 class _Looked(NamedTuple):
-    """Where the heads looked: discrete weights, what the frames are read with, and the density if there is one."""
+    """Attention of the heads: discrete weights, weights in the context, and the density if there is one."""
 
     weights: Float[Tensor, "batch heads frames"]
     read_weights: Float[Tensor, "batch heads frames"]

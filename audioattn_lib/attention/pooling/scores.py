@@ -64,7 +64,7 @@ class AdditiveScorer(nn.Module):
         return scores if self.scale == 1 else scores * self.scale
 
     def _in_blocks(self, values: Tensor) -> bool:
-        """Whether the hidden layer is so large that it is worth its own backward pass, and nobody looks at it."""
+        """Return True if the blockwise backward pass applies: large layer, plain CPU tensors, no hooks or autocast."""
         weight = self.hidden.weight
         return (
             values.numel() // max(values.shape[-1], 1) * len(weight) >= _LARGE

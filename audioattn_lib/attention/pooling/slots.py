@@ -177,7 +177,7 @@ class SlotAttention(nn.Module):
     def share(
         self, slots: Float[Tensor, "batch slots width"], frames: Projected
     ) -> Float[Tensor, "batch slots frames"]:
-        """How slots as they are share out frames, which they may have met or not; 0 where no frame is."""
+        """Compute the share of each slot in each frame, a softmax over slots, without a slot update; 0 on padding."""
         scores = torch.bmm(self.query(self.slot_norm(slots)), frames.keys.transpose(1, 2))
         scores = scores.to(torch.promote_types(scores.dtype, torch.float32)) / frames.keys.shape[2] ** 0.5
         shares = scores.softmax(dim=1)

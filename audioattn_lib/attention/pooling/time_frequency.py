@@ -45,7 +45,7 @@ Lengths = Int[Tensor, " batch"] | None
 
 
 class AttendedPlane(NamedTuple):
-    """What an attention over time and frequency found in a batch, with gradients.
+    """Result of a continuous attention over time and frequency on a batch, with gradients.
 
     ``values`` are the cells, 0 on padding; ``density`` a mixture even of one mode,
     over time in clip lengths and frequency in shares of the bands;
@@ -210,7 +210,7 @@ class TimeFrequencyAttention(nn.Module):
         return context, self.describe(attended, clock, frequencies) if record else AttentionRecord.empty()
 
     def attend(self, values: Cells, lengths: Lengths = None) -> AttendedPlane:
-        """Where the density stands and how it reads the cells: what :meth:`forward` goes by, with gradients."""
+        """Compute the density and the cell weights that :meth:`forward` uses, with gradients."""
         padding = Padding(values, lengths, AXES)
         values = padding.clear(values)
         clips, n_frames, n_bands = values.shape[:3]

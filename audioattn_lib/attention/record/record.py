@@ -1,4 +1,4 @@
-"""What an attention mechanism looked at, in seconds and hertz.
+"""Record of the attention of one mechanism, in seconds and hertz.
 
 One frozen type serves every mechanism of the library, so one plot function, one
 player, one exporter and one evaluator of faithfulness serve them too. A record
@@ -71,7 +71,7 @@ _OBJECTS: dict[str, type[Density | Regions]] = {"density": Density, "regions": R
 
 @dataclass(frozen=True)
 class AttentionRecord:
-    """What a mechanism looked at in each clip of a batch; empty unless it was asked for.
+    """Record of the attention of one mechanism in each clip of a batch; empty unless it was requested.
 
     Arrays are NumPy arrays on the host, detached from any graph. A field that a
     mechanism does not have is ``None``.
@@ -223,9 +223,9 @@ class AttentionRecord:
         return 0.0, max(stop, 0.0)
 
     def saliency(self, clip: int = 0) -> Array:
-        r"""How much each valid frame of one clip is attended to: at least 0, sum 1; shape ``(n_frames[clip],)``.
+        r"""Compute the saliency of each valid frame of one clip: at least 0, sum 1; shape ``(n_frames[clip],)``.
 
-        The same question answered by every mechanism: the mass of the density
+        Defined for every mechanism: the mass of the density
         in each frame, or the weights averaged over heads (by head weight where
         there is one), or the time-frequency maps summed over everything but
         time, or an equal share for every replayed frame. Mass outside the clip

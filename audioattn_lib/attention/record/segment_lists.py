@@ -1,4 +1,4 @@
-"""Where classes were heard, as lists that other programs read: CSV, RTTM and Audacity labels.
+"""Lists of labelled segments that other programs read: CSV, RTTM and Audacity labels.
 
 Every list is read back as it was written, whatever times, names and labels it
 holds: numbers have as many digits as they need, and what a format cannot hold
@@ -45,7 +45,7 @@ class LabelledSegment(NamedTuple):
 
 
 def list_segments(record: AttentionRecord, labels: Sequence[Sequence[str]] | None = None) -> list[LabelledSegment]:
-    """What was attended to in each clip, once for each class of the clip.
+    """List the attended segments of each clip in seconds, once for each class of the clip.
 
     Parameters
     ----------

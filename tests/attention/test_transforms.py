@@ -38,8 +38,8 @@ NO_CASES = {
 
 def transforms() -> list[str]:
     """Names in the head of the table."""
-    head = next(line for line in PAGE.read_text().splitlines() if line.startswith("| module"))
-    return [cell.strip(" `") for cell in head.strip("|").split("|")[2:]]
+    head = next(line for line in PAGE.read_text().splitlines() if line.startswith("| functions"))
+    return [cell.strip() for cell in head.strip("|").split("|")[1:]]
 
 
 def table() -> dict[str, dict[str, bool]]:
@@ -47,12 +47,12 @@ def table() -> dict[str, dict[str, bool]]:
     found: dict[str, dict[str, bool]] = {}
     for line in PAGE.read_text().splitlines():
         cells = [cell.strip() for cell in line.strip("|").split("|")]
-        if not line.startswith("| `") or len(cells) != 2 + len(transforms()):
+        if not line.startswith("| `") or len(cells) != 1 + len(transforms()):
             continue
-        assert set(cells[2:]) <= {"yes", "no"}, line
-        for name in re.findall(r"`([\w.]+)`", cells[1]):
+        assert set(cells[1:]) <= {"yes", "no"}, line
+        for name in re.findall(r"`([\w.]+)`", cells[0]):
             assert name not in found, f"{name} twice"
-            found[name] = dict(zip(transforms(), (cell == "yes" for cell in cells[2:]), strict=True))
+            found[name] = dict(zip(transforms(), (cell == "yes" for cell in cells[1:]), strict=True))
     return found
 
 
@@ -118,10 +118,10 @@ CHECKS = {"vmap": check_vmap, "grad": check_grad, "jacrev": check_jacrev, "jvp":
 
 def test_the_page_names_every_public_function_and_only_those():
     public = set()
-    for module in pkgutil.iter_modules(audioattn_lib.attention.__path__):
-        if module.name.startswith("_"):
+    for module in pkgutil.walk_packages(audioattn_lib.attention.__path__, "audioattn_lib.attention."):
+        if module.ispkg or module.name.rpartition(".")[2].startswith("_"):
             continue
-        loaded = importlib.import_module(f"audioattn_lib.attention.{module.name}")
+        loaded = importlib.import_module(module.name)
         public |= {name for name in loaded.__all__ if callable(getattr(loaded, name)) and not name.isupper()}
     public = {name for name in public if not inspect.isclass(name)} - NO_CASES
     rows = set(table())

@@ -236,6 +236,6 @@ def test_chapter(program, tmp_path):
 )
 def test_published_results(root):
     pages = [root / "book" / "sleepiness_published.md", root / "notebooks" / "sleepiness_results.ipynb"]
-    text = "\n".join(path.read_text() for path in [*pages, *(root / "audioattn_lib" / "experiments").glob("*.py")])
+    text = "\n".join(path.read_text() for path in [*pages, *(root / "audioattn_lib" / "experiments").rglob("*.py")])
     for pair in (("324", "311"), ("283", "359"), ("320", "367")):
         assert any(all(number in line for number in pair) for line in text.splitlines()), f"{pair} stand in one row"

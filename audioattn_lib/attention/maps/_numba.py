@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import logging
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +19,8 @@ from audioattn_lib.core.tensors import are_at_hand
 from .threshold import LEAST_EXCESS
 
 __all__ = ["are_compiled", "entmax_gradient", "entmax_slope_of_alpha", "entmax_weights", "whole_power"]
+
+log = logging.getLogger("audioattn")
 
 _PART = 1 << 15
 """So many scores are worth the start of another thread."""
@@ -158,6 +161,12 @@ def _kernels() -> ModuleType | None:
         kernels.WEIGHTS[one.dtype](one, one.copy(), one.copy(), excess)
         kernels.GRADIENTS[one.dtype](one, one, one, excess, one.copy())
     # whatever keeps a compiler of somebody else's from working, the weights are to be had without it
-    except Exception:
+    except Exception as error:
+        log.warning(
+            "maps run on PyTorch's operations, slower, with the same weights: the compiled loops cannot be had "
+            "(%s: %s); repair the installation of numba",
+            type(error).__name__,
+            error,
+        )
         return None
     return kernels

@@ -159,24 +159,24 @@ def _power_32(v, one, exponent):  # type: ignore[no-untyped-def]
 
 
 @njit(**_INNER)
-def _extremes(bits, highest, sign):  # type: ignore[no-untyped-def]
+def _extremes(bits, r, highest, sign):  # type: ignore[no-untyped-def]
     """Largest and least of a row, as integers in the order of the numbers.
 
     Whatever the row holds, NaN included, this becomes vector instructions; of floats it would not.
     """
-    first = bits[0] ^ ((bits[0] >> sign) & highest)
+    first = bits[r, 0] ^ ((bits[r, 0] >> sign) & highest)
     high, low = first, first
-    for i in range(bits.shape[0]):
-        key = bits[i] ^ ((bits[i] >> sign) & highest)
+    for i in range(bits.shape[1]):
+        key = bits[r, i] ^ ((bits[r, i] >> sign) & highest)
         high = max(high, key)
         low = min(low, key)
     return high, low
 
 
 @njit(**_INNER)
-def _rough_1(y, shift):  # type: ignore[no-untyped-def]
+def _rough_1(y, n, shift):  # type: ignore[no-untyped-def]
     a, b = _F32(0), _F32(0)
-    for i in range(y.shape[0]):
+    for i in range(n):
         u = y[i] + shift
         # a number made of the comparison, as one chosen by it would keep the loop from vector instructions
         b += _F32(u > _F32(0))
@@ -185,9 +185,9 @@ def _rough_1(y, shift):  # type: ignore[no-untyped-def]
 
 
 @njit(**_INNER)
-def _rough_2(y, over, shift):  # type: ignore[no-untyped-def]
+def _rough_2(y, n, over, shift):  # type: ignore[no-untyped-def]
     a, b, c = _F32(0), _F32(0), _F32(0)
-    for i in range(y.shape[0]):
+    for i in range(n):
         u = y[i] * over + shift
         c += _F32(u > _F32(0))
         u = u if u > _F32(0) else _F32(0)
@@ -197,9 +197,9 @@ def _rough_2(y, over, shift):  # type: ignore[no-untyped-def]
 
 
 @njit(**_INNER)
-def _rough_3(y, over, shift):  # type: ignore[no-untyped-def]
+def _rough_3(y, n, over, shift):  # type: ignore[no-untyped-def]
     a, b, c = _F32(0), _F32(0), _F32(0)
-    for i in range(y.shape[0]):
+    for i in range(n):
         u = y[i] * over + shift
         u = u if u > _F32(0) else _F32(0)
         c += u
@@ -209,10 +209,10 @@ def _rough_3(y, over, shift):  # type: ignore[no-untyped-def]
 
 
 @njit(**_INNER)
-def _rough(y, over, one, shift, k, exponent):  # type: ignore[no-untyped-def]
+def _rough(y, n, over, one, shift, k, exponent):  # type: ignore[no-untyped-def]
     a, b, c = _F32(0), _F32(0), _F32(0)
     halley = k >= _F32(2)
-    for i in range(y.shape[0]):
+    for i in range(n):
         v = y[i] * over + shift
         power = _power_32(v, one, exponent)
         u = one + v
@@ -225,9 +225,9 @@ def _rough(y, over, one, shift, k, exponent):  # type: ignore[no-untyped-def]
 
 
 @njit(**_INNER)
-def _sums_1(x, top, shift, small):  # type: ignore[no-untyped-def]
+def _sums_1(x, n, top, shift, small):  # type: ignore[no-untyped-def]
     a, b = 0.0, 0.0
-    for i in range(x.shape[0]):
+    for i in range(n):
         u = _sum_of_three(np.float64(x[i]) - top, shift, small)
         b += np.float64(u > 0.0)
         a += u if u > 0.0 else 0.0
@@ -235,9 +235,9 @@ def _sums_1(x, top, shift, small):  # type: ignore[no-untyped-def]
 
 
 @njit(**_INNER)
-def _sums_2(x, top, over, shift, small):  # type: ignore[no-untyped-def]
+def _sums_2(x, n, top, over, shift, small):  # type: ignore[no-untyped-def]
     a, b, c = 0.0, 0.0, 0.0
-    for i in range(x.shape[0]):
+    for i in range(n):
         u = _sum_of_three((np.float64(x[i]) - top) * over, shift, small)
         c += np.float64(u > 0.0)
         u = u if u > 0.0 else 0.0
@@ -247,9 +247,9 @@ def _sums_2(x, top, over, shift, small):  # type: ignore[no-untyped-def]
 
 
 @njit(**_INNER)
-def _sums_3(x, top, over, shift, small):  # type: ignore[no-untyped-def]
+def _sums_3(x, n, top, over, shift, small):  # type: ignore[no-untyped-def]
     a, b, c = 0.0, 0.0, 0.0
-    for i in range(x.shape[0]):
+    for i in range(n):
         u = _sum_of_three((np.float64(x[i]) - top) * over, shift, small)
         u = u if u > 0.0 else 0.0
         c += u
@@ -259,10 +259,10 @@ def _sums_3(x, top, over, shift, small):  # type: ignore[no-untyped-def]
 
 
 @njit(**_INNER)
-def _sums(x, top, over, one, shift, small, k, exponent, powers):  # type: ignore[no-untyped-def]
+def _sums(x, n, top, over, one, shift, small, k, exponent, powers):  # type: ignore[no-untyped-def]
     a, b, c = 0.0, 0.0, 0.0
     halley = k >= 2.0
-    for i in range(x.shape[0]):
+    for i in range(n):
         v = _sum_of_three((np.float64(x[i]) - top) * over, shift, small)
         power = _power(v, one, exponent, x.itemsize == 8)
         u = one + v
@@ -278,7 +278,12 @@ def _sums(x, top, over, one, shift, small, k, exponent, powers):  # type: ignore
 @njit(**_INNER)
 def _step(total, first, second, k):  # type: ignore[no-untyped-def]
     """Newton's step on the norm, and Halley's for k of at least 2, from the sums of u^k, u^(k-1) and u^(k-2)."""
-    step = -np.expm1(-np.log(total) / k) * total / first
+    if k == 1.0:
+        step = (total - 1.0) / first
+    elif k == 2.0:
+        step = (total - 1.0) / ((1.0 + 1.0 / np.sqrt(total)) * first)
+    else:
+        step = -np.expm1(-np.log(total) / k) * total / first
     if k >= 2.0:
         bend = 0.5 * step * (k - 1.0) * (second / first - first / total)
         step /= 1.0 - min(max(bend, -0.5), 0.5)
@@ -286,29 +291,61 @@ def _step(total, first, second, k):  # type: ignore[no-untyped-def]
 
 
 @njit(**_INNER)
-def _smooth(x, y, n, top, over, k, whole, powers, p, slopes):  # type: ignore[no-untyped-def]
-    """Weights and p^(2 - alpha) for k of at least 1. ``x`` and ``y = x - top`` are padded with minus infinity.
+def _write_whole(x, n, top, over, shift, small, whole, scale, p, slopes):  # type: ignore[no-untyped-def]
+    # u^0, u^1 and u^2 as a + u (b + u c), so that one loop does for all
+    a, b, c = np.float64(whole == 1), np.float64(whole == 2), np.float64(whole == 3)
+    for i in range(n):
+        u = _sum_of_three((np.float64(x[i]) - top) * over, shift, small)
+        inside = np.float64(u > 0.0)
+        u = u if u > 0.0 else 0.0
+        slope = inside * a + u * (b + u * c)
+        slopes[i] = slope
+        p[i] = slope * u * scale
 
-    First about six digits of the threshold from steps in float32, then the others in float64: for weights in float32
-    one step, or two.
-    """
-    one = 1.0 if k > _LARGEST_POWER else 0.0
-    exponent = k - 2.0 if k >= 2.0 else k - 1.0
-    # -tau is one + shift + small, from n^(-1/k), where all scores are equal, to 1, where one has everything
+
+@njit(**_INNER)
+def _write(x, n, top, over, one, shift, small, k, move, scale, powers, p, slopes):  # type: ignore[no-untyped-def]
+    square = 0.5 * k * move * (k * move - move)
+    for i in range(n):
+        u = one + _sum_of_three((np.float64(x[i]) - top) * over, shift, small)
+        u = u if u > 0.0 else 0.0
+        slopes[i] = powers[i] * (u + (k - 1.0) * move)
+        p[i] = powers[i] * ((u + k * move) * u + square) * scale
+
+
+@njit(**_INNER)
+def _write_low(x, n, top, over, shift, small, scale, powers, p, slopes):  # type: ignore[no-untyped-def]
+    for i in range(n):
+        u = _sum_of_three((np.float64(x[i]) - top) * over, shift, small)
+        u = u if u > 0.0 else 0.0
+        slopes[i] = powers[i]
+        p[i] = powers[i] * u * scale
+
+
+@njit(**_INNER)
+def _bracket(n, one, k):  # type: ignore[no-untyped-def]
+    """-tau is one + shift + small, from n^(-1/k), where all scores are equal, to 1, where one has everything."""
     low, high = np.expm1(-np.log(float(n)) / k) + (1.0 - one), 1.0 - one
-    low -= 1e-3 * abs(low)
+    return low - 1e-3 * abs(low), high
+
+
+@njit(**_INNER)
+def _rough_threshold(y, n, padded, over, one, k, whole):  # type: ignore[no-untyped-def]
+    """What is to be added to z to about six digits, by steps in float32."""
+    low, high = _bracket(n, one, k)
+    exponent = k - 2.0 if k >= 2.0 else k - 1.0
     shift, best = high, np.inf
     enough = 1e-5 if whole == 1 else 3e-4 if k < 2.0 else 3e-3
     for _ in range(12):
         s, o = _F32(shift), _F32(over)
         if whole == 1:
-            sums = _rough_1(y, s)
+            sums = _rough_1(y, padded, s)
         elif whole == 2:
-            sums = _rough_2(y, o, s)
+            sums = _rough_2(y, padded, o, s)
         elif whole == 3:
-            sums = _rough_3(y, o, s)
+            sums = _rough_3(y, padded, o, s)
         else:
-            sums = _rough(y, o, _F32(one), s, _F32(k), _F32(exponent))
+            sums = _rough(y, padded, o, _F32(one), s, _F32(k), _F32(exponent))
         total, first, second = float(sums[0]), float(sums[1]), float(sums[2])
         error = abs(total - 1.0)
         if not (first > 0.0 and error < best):
@@ -317,21 +354,33 @@ def _smooth(x, y, n, top, over, k, whole, powers, p, slopes):  # type: ignore[no
         shift = min(max(shift - _step(total, first, second, k), low), high)
         if error < enough:
             break
-    shift, small, best, move, scale = float(_F32(shift)), 0.0, np.inf, 0.0, 1.0
+    return float(_F32(shift))
+
+
+@njit(**_INNER)
+def _smooth(x, n, padded, top, over, one, k, whole, shift, powers, p, slopes):  # type: ignore[no-untyped-def]
+    """Weights and p^(2 - alpha) for k of at least 1, and the threshold; ``x`` is padded with minus infinity.
+
+    For weights in float32 one step in float64 from the rough threshold, or two, are all.
+    """
+    low, high = _bracket(n, one, k)
+    exponent = k - 2.0 if k >= 2.0 else k - 1.0
+    small, best, move, scale = 0.0, np.inf, 0.0, 1.0
     narrow = x.itemsize == 4
     enough = 1e-12 if narrow else 1e-15
     for turn in range(200):
         total, first, second = 0.0, 0.0, 0.0
-        for start in range(0, x.shape[0], _PART):
-            part = x[start : start + _PART]
+        for start in range(0, padded, _PART):
+            size = min(padded - start, _PART)
+            part, kept = (x, powers) if padded <= _PART else (x[start:], powers[start:])
             if whole == 1:
-                a, b, c = _sums_1(part, top, shift, small)
+                a, b, c = _sums_1(part, size, top, shift, small)
             elif whole == 2:
-                a, b, c = _sums_2(part, top, over, shift, small)
+                a, b, c = _sums_2(part, size, top, over, shift, small)
             elif whole == 3:
-                a, b, c = _sums_3(part, top, over, shift, small)
+                a, b, c = _sums_3(part, size, top, over, shift, small)
             else:
-                a, b, c = _sums(part, top, over, one, shift, small, k, exponent, powers[start : start + _PART])
+                a, b, c = _sums(part, size, top, over, one, shift, small, k, exponent, kept)
             total += a
             first += b
             second += c
@@ -349,6 +398,10 @@ def _smooth(x, y, n, top, over, k, whole, powers, p, slopes):  # type: ignore[no
             # the rest of the way by the series of the power, which this type has no more digits than
             move = -step
             break
+        if narrow and whole >= 2 and error < 1e-5 and padded * step * step < 1e-12:
+            # of scores that come in or drop out too, the error is below what is enough
+            small -= step
+            break
         if (turn == 0 and error < 1e-3) or (abs(step) < 1e-6 * (1.0 - one + abs(shift)) and error < 1e-3):
             # digits that the threshold itself has no place for: one ahead of many that are equal needs them
             small -= step
@@ -357,31 +410,13 @@ def _smooth(x, y, n, top, over, k, whole, powers, p, slopes):  # type: ignore[no
         small = 0.0
         if not low < shift < high:
             shift = 0.5 * (low + high)
-    if whole == 1:
-        for i in range(n):
-            u = _sum_of_three(np.float64(x[i]) - top, shift, small)
-            slopes[i] = u > 0.0
-            p[i] = u * scale if u > 0.0 else 0.0
-    elif whole == 2:
-        for i in range(n):
-            u = _sum_of_three((np.float64(x[i]) - top) * over, shift, small)
-            u = u if u > 0.0 else 0.0
-            slopes[i] = u
-            p[i] = u * u * scale
-    elif whole == 3:
-        for i in range(n):
-            u = _sum_of_three((np.float64(x[i]) - top) * over, shift, small)
-            u = u if u > 0.0 else 0.0
-            slopes[i] = u * u
-            p[i] = u * u * u * scale
+    if whole > 0:
+        _write_whole(x, padded, top, over, shift, small, whole, scale, p, slopes)
+    elif k >= 2.0:
+        _write(x, padded, top, over, one, shift, small, k, move, scale, powers, p, slopes)
     else:
-        halley = k >= 2.0
-        square = 0.5 * k * move * (k * move - move)
-        for i in range(n):
-            u = one + _sum_of_three((np.float64(x[i]) - top) * over, shift, small)
-            u = u if u > 0.0 else 0.0
-            slopes[i] = powers[i] * (u + (k - 1.0) * move if halley else 1.0)
-            p[i] = powers[i] * ((u + k * move) * u + square if halley else u) * scale
+        _write_low(x, padded, top, over, shift, small, scale, powers, p, slopes)
+    return shift + small
 
 
 @njit(**_INNER)
@@ -456,7 +491,8 @@ def _steep(y, excess, z, open_, p):  # type: ignore[no-untyped-def]
         p[i] /= total
 
 
-@njit(**_INNER)
+# into its callers before anything is compiled: as a function of its own it would be compiled twice
+@njit(inline="always", **_INNER)
 def _weights(x, bits, highest, sign, p, slopes, excess):  # type: ignore[no-untyped-def]
     """Fill the weights, and p^(2 - alpha) if there is room; False for a score that is NaN or plus infinity.
 
@@ -468,17 +504,17 @@ def _weights(x, bits, highest, sign, p, slopes, excess):  # type: ignore[no-unty
     # whole vectors, so that none of the loops with powers has to finish one by one
     room = (n + _PADDING - 1) // _PADDING * _PADDING
     scores, y, place = np.empty(room, x.dtype), np.empty(room, np.float32), np.empty(n, np.int32)
-    powers, few = np.empty(room), np.empty((2, n), x.dtype)
+    powers, q, t = np.empty(room), np.empty(room, x.dtype), np.empty(room, x.dtype)
     work = np.empty((4, n if excess.max() > 1.0 else 0))
-    one = np.full(1, np.inf, x.dtype)
-    one_bits = one.view(bits.dtype)
-    infinite = one_bits[0]
+    top_of_row = np.full(1, np.inf, x.dtype)
+    top_bits = top_of_row.view(bits.dtype)
+    infinite = top_bits[0]
     for r in range(rows):
-        high, low = _extremes(bits[r], highest, sign)
+        high, low = _extremes(bits, r, highest, sign)
         if high >= infinite or low < -1 - infinite:
             return False
-        one_bits[0] = high ^ ((high >> sign) & highest)
-        row, top = x[r], one[0]
+        top_bits[0] = high ^ ((high >> sign) & highest)
+        top = top_of_row[0]
         if top == -np.inf:
             p[r, :] = number(0)
             if keep:
@@ -488,47 +524,85 @@ def _weights(x, bits, highest, sign, p, slopes, excess):  # type: ignore[no-unty
         k = 1.0 / over
         whole = round(k) if abs(k - round(k)) < 1e-14 and k < 3.5 else 0
         for i in range(n):
-            scores[i] = row[i]
-            y[i] = row[i] - top
-        m = n
+            y[i] = x[r, i] - top
+        m, picked = n, False
         if whole == 0 and k < 8.0:
             # only scores less than 1 / (alpha - 1) below the largest can have a weight
             floor = _F32(-1.000001 * k)
             m = 0
             for i in range(n):
                 m += y[i] > floor
-            if 4 * m > 3 * n and k >= 1.0:
-                m = n
-            else:
+            picked = 4 * m < 3 * n or k < 1.0
+            if picked:
                 m = 0
                 for i in range(n):
                     place[m] = i
                     m += y[i] > floor
                 for i in range(m):
-                    scores[i] = scores[place[i]]
                     y[i] = y[place[i]]
-        end = (m + _PADDING - 1) // _PADDING * _PADDING
-        scores[m:end] = number(-np.inf)
-        y[m:end] = _F32(-np.inf)
-        full = m == n and k >= 1.0
-        q = p[r] if full else few[0, :m]
-        t = slopes[r] if full and keep else few[1, :m]
-        if k >= 1.0:
-            _smooth(scores[:end], y[:end], m, np.float64(top), over, k, whole, powers, q, t)
-        else:
+            else:
+                m = n
+        if k < 1.0:
             for i in range(m):
-                work[0, i] = np.float64(scores[i]) - np.float64(top)
+                work[0, i] = np.float64(x[r, place[i]]) - np.float64(top)
             _steep(work[0, :m], over, work[1, :m], work[2, :m], work[3, :m])
             for i in range(m):
                 q[i] = work[3, i]
                 t[i] = number(0)  # the gradient takes them from the weights
-        if full:
+        else:
+            one = 1.0 if k > _LARGEST_POWER else 0.0
+            end = (m + _PADDING - 1) // _PADDING * _PADDING
+            for i in range(m, end):
+                y[i] = _F32(-np.inf)
+            rough = _rough_threshold(y, m, end, over, one, k, whole)
+            margin = 1e-3
+            if k < 8.0:
+                # the last steps over those few that have a weight
+                limit, few = _F32(-(rough + margin) * k), 0
+                for i in range(m):
+                    few += y[i] > limit
+                if 3 * few < m:
+                    few = 0
+                    if picked:
+                        for i in range(m):
+                            place[few] = place[i]
+                            few += y[i] > limit
+                    else:
+                        for i in range(m):
+                            place[few] = i
+                            few += y[i] > limit
+                    m, picked, margin = few, True, 0.5 * margin
+                else:
+                    margin = np.inf
+            for _ in range(2):
+                if picked:
+                    for i in range(m):
+                        scores[i] = x[r, place[i]]
+                else:
+                    for i in range(n):
+                        scores[i] = x[r, i]
+                end = (m + _PADDING - 1) // _PADDING * _PADDING
+                for i in range(m, end):
+                    scores[i] = number(-np.inf)
+                found = _smooth(scores, m, end, np.float64(top), over, one, k, whole, rough, powers, q, t)
+                if k >= 8.0 or found <= rough + margin:
+                    break
+                # the rough threshold was too rough for the choice
+                m, picked = n, False
+        if not picked:
+            for i in range(n):
+                p[r, i] = q[i]
+            if keep:
+                for i in range(n):
+                    slopes[r, i] = t[i]
             continue
-        p[r, :] = number(0)
+        for i in range(n):
+            p[r, i] = number(0)
         for i in range(m):
             p[r, place[i]] = q[i]
         if keep:
-            slopes[r, :] = number(0)
+            for i in range(n):
+                slopes[r, i] = number(0)
             for i in range(m):
                 slopes[r, place[i]] = t[i]
     return True

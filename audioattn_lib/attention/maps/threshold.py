@@ -20,14 +20,14 @@ the support is found first. The weight of the lowest score in it is then the
 unknown: the others are smooth convex functions of it, and Newton's method from
 above does not pass the root.
 
-All steps are in float64, and small ones are kept beside the threshold: where one
+The last steps are in float64, and small ones are kept beside the threshold: where one
 score leads many that are equal by nearly :math:`1/(\alpha-1)`, a float32 has no
 place for the digits of the threshold on which the result depends. The weights of
 float32 scores are thereby those of float64, rounded.
 
-On the CPU loops over rows that numba compiles (``_kernels``) do this, where numba
-is there, and take as many steps as it takes. The first call of a process then
-takes half a second, the first of all a few. Here are the same steps for PyTorch:
+On the CPU loops over rows that numba compiles (``_numba_loops``) do this, where numba
+is there, the first steps in float32, and take as many as it takes. The first
+call of a process then takes half a second, the first of all some ten seconds. Here are the same steps for PyTorch:
 for devices, where asking whether they have settled would wait, in a fixed number
 that is enough.
 

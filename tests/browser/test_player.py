@@ -5,8 +5,8 @@ import pytest
 
 from audioattn_lib.attention.record.density import Density
 from audioattn_lib.attention.record.record import AttentionRecord, FrameClock
+from audioattn_lib.display import player, scrubber
 from audioattn_lib.display.page import page as whole_page
-from audioattn_lib.display.players import player, scrubber
 
 pytestmark = pytest.mark.browser
 

@@ -9,8 +9,14 @@ import pytest
 from handmade import HOSTILE, require_offline
 
 from audioattn_lib.attention.record.record import AttentionRecord, FrameClock
-from audioattn_lib.display import neighbour_axes, plot_alignment, plot_correlations, plot_predictions, principal_axes
-from audioattn_lib.display.players import feature_map
+from audioattn_lib.display import (
+    feature_map,
+    neighbour_axes,
+    plot_alignment,
+    plot_correlations,
+    plot_predictions,
+    principal_axes,
+)
 
 TONE = (np.sin(np.arange(8000) / 10).astype(np.float32) / 2, 16000)
 

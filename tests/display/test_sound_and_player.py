@@ -10,8 +10,7 @@ import pytest
 import soundfile
 from handmade import CLOCK, EVENTS, HOSTILE, KINDS, SAMPLE_RATE, make_record, require_offline
 
-from audioattn_lib.display import Player
-from audioattn_lib.display.players import player, scrubber
+from audioattn_lib.display import Player, player, scrubber
 from audioattn_lib.display.players.sound import BUDGET, TAIL, attended, compress, gain
 
 

@@ -7,6 +7,7 @@ own, and makes every format of what they show, as a kernel does.
 from __future__ import annotations
 
 import io
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
@@ -66,6 +67,7 @@ def _shell(page: Page) -> Iterator[InteractiveShell]:
     config = Config()
     config.HistoryManager.enabled = False
     config.InteractiveShell.colors = "nocolor"
+    main = sys.modules["__main__"]  # the shell puts its own there, from which no process can be started
     shell = InteractiveShell.instance(config=config)
 
     def show_result(value: object) -> None:
@@ -82,3 +84,4 @@ def _shell(page: Page) -> Iterator[InteractiveShell]:
     finally:
         shell.reset(new_session=False)
         InteractiveShell.clear_instance()
+        sys.modules["__main__"] = main

@@ -331,7 +331,7 @@ def _bracket(n, one, k):  # type: ignore[no-untyped-def]
 
 @njit(**_INNER)
 def _rough_threshold(y, n, padded, over, one, k, whole):  # type: ignore[no-untyped-def]
-    """What is to be added to z to about six digits, by steps in float32."""
+    """Find the correction of z to about six digits, by steps in float32."""
     low, high = _bracket(n, one, k)
     exponent = k - 2.0 if k >= 2.0 else k - 1.0
     shift, best = high, np.inf

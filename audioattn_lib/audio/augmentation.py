@@ -1,8 +1,8 @@
-"""Changes that leave the label true, made in batch on the device.
+"""SpecAugment on features, in batch on the device.
 
-Every function draws from the ``torch.Generator`` it is given and from nothing
-else: the same generator state gives the same result. What a generator on the
-host draws does not depend on the device of the sound.
+It draws from the ``torch.Generator`` it is given and from nothing else: the same
+generator state gives the same result. What a generator on the host draws does
+not depend on the device of the features.
 
 Book page: ``data``.
 """
@@ -16,75 +16,7 @@ from torch import Tensor
 from ..core.errors import ConfigError
 from .features import frame_mask
 
-__all__ = ["add_noise", "change_gain", "mask_features"]
-
-_SILENCE = 1e-10
-
-
-def change_gain(
-    waveforms: Float[Tensor, "batch samples"], low: float, high: float, *, generator: torch.Generator
-) -> Float[Tensor, "batch samples"]:
-    """Multiply each clip by a gain drawn evenly from ``[low, high]`` dB.
-
-    Raises
-    ------
-    ConfigError
-        When ``low`` is above ``high``.
-
-    Notes
-    -----
-    Book page: ``data``.
-    """
-    decibels = _draw(len(waveforms), low, high, "gain", generator)
-    return waveforms * (10.0 ** (decibels / 20.0)).to(waveforms)[:, None]
-
-
-def add_noise(
-    waveforms: Float[Tensor, "batch samples"],
-    lengths: Int[Tensor, batch] | None,
-    low: float,
-    high: float,
-    *,
-    generator: torch.Generator,
-    noise: Float[Tensor, "batch samples"] | None = None,
-) -> Float[Tensor, "batch samples"]:
-    r"""Add noise at a ratio of signal to noise drawn evenly from ``[low, high]`` dB.
-
-    .. math:: y = x + n\,\sqrt{\frac{\overline{x^2}}{\overline{n^2}\,10^{\mathrm{SNR}/10}}}
-
-    Parameters
-    ----------
-    waveforms, lengths
-        Clips and their samples; powers are means over the valid samples, padding stays 0. None: all are valid.
-    low, high
-        Decibels.
-    generator
-        Source of chance.
-    noise
-        Noise to add, of the shape of ``waveforms``; white Gaussian noise by default. A silent clip stays silent.
-
-    Raises
-    ------
-    ConfigError
-        When ``low`` is above ``high``.
-
-    Notes
-    -----
-    Book page: ``data``.
-    """
-    ratio = _draw(len(waveforms), low, high, "signal-to-noise ratio", generator).to(waveforms)
-    if noise is None:
-        noise = torch.randn(waveforms.shape, generator=generator, device=generator.device).to(waveforms)
-    elif noise.shape != waveforms.shape:
-        raise ValueError(
-            f"noise has shape {tuple(noise.shape)}; it must have that of waveforms, {tuple(waveforms.shape)}"
-        )
-    valid = _valid(waveforms, lengths)
-    count = valid.sum(dim=1)
-    signal_power = (waveforms.square() * valid).sum(dim=1) / count
-    noise_power = (noise.square() * valid).sum(dim=1) / count
-    scale = (signal_power / noise_power.clamp(min=_SILENCE) * 10.0 ** (-ratio / 10.0)).sqrt()
-    return waveforms + noise * valid * scale[:, None]
+__all__ = ["mask_features"]
 
 
 def mask_features(
@@ -155,15 +87,3 @@ def _stripes(sizes: Tensor, widths: Tensor, count: int, size: int, generator: to
     start = (chance[1] * (sizes[:, None] - width + 1)).floor()
     position = torch.arange(size, device=sizes.device)
     return ((position >= start[..., None]) & (position < (start + width)[..., None])).any(dim=1)
-
-
-def _draw(count: int, low: float, high: float, what: str, generator: torch.Generator) -> Tensor:
-    if not low <= high:
-        raise ConfigError(f"the {what} lies between {low} and {high} dB; the first must not be above the second")
-    return low + (high - low) * torch.rand(count, generator=generator, device=generator.device)
-
-
-def _valid(waveforms: Tensor, lengths: Tensor | None) -> Tensor:
-    if lengths is None:
-        return torch.ones_like(waveforms, dtype=torch.bool)
-    return frame_mask(lengths.to(waveforms.device), waveforms.shape[1])

@@ -1,7 +1,6 @@
-"""Speed, tempo and pitch of sounds, changed in batch on the device.
+"""Tempo and pitch of sounds, each changed alone by a phase vocoder, in batch on the device.
 
-Speed changes tempo and pitch together, as a tape that runs faster does; tempo and
-pitch alone are changed by a phase vocoder. Every function draws from the
+Every function draws from the
 ``torch.Generator`` it is given and from nothing else; padding and the company of
 other clips change nothing.
 
@@ -21,46 +20,9 @@ from ..core.errors import ConfigError
 from ._torchaudio import torchaudio
 from .features import frame_mask
 
-__all__ = ["change_speed", "shift_pitch", "stretch_time"]
+__all__ = ["shift_pitch", "stretch_time"]
 
 Waveforms = Float[Tensor, "batch samples"]
-
-
-def change_speed(
-    waveforms: Waveforms,
-    lengths: Int[Tensor, batch] | None,
-    percents: Sequence[int] = (95, 100, 105),
-    *,
-    generator: torch.Generator,
-) -> tuple[Waveforms, Int[Tensor, batch]]:
-    """Play each clip at a speed drawn from ``percents``; pitch and length change together.
-
-    One speed serves a batch of resampling, so clips are grouped by theirs.
-
-    Parameters
-    ----------
-    waveforms, lengths
-        Clips and their samples; None: all are valid.
-    percents
-        Speeds in percent of the original, each from 50 to 200; 110 is higher and shorter.
-    generator
-        Source of chance.
-
-    Returns
-    -------
-    waveforms : Tensor
-        Padded with zeros to the longest.
-    lengths : Tensor
-        Samples of each clip, ``ceil(length * 100 / percent)``.
-
-    Notes
-    -----
-    Ko et al., *Audio augmentation for speech recognition*, Interspeech 2015.
-
-    Book page: ``data``.
-    """
-    clean, lengths, drawn = _prepare(waveforms, lengths, percents, generator)
-    return _resample(clean, lengths, drawn)
 
 
 def stretch_time(

@@ -12,7 +12,7 @@ VoxCeleb trials     ``1 path path`` for one speaker, ``0 path path`` for two
 
 Lists are text in UTF-8, columns separated by blanks. A path of labels and files
 may hold blanks; two paths on one line must not, unless they end in the
-extension of a sound. What is written can be read again.
+extension of a sound.
 
 Book page: ``accents_published``.
 """
@@ -20,7 +20,7 @@ Book page: ``accents_published``.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -29,16 +29,12 @@ from numpy.typing import NDArray
 
 from ..audio.io import EXTENSIONS
 from ..core.errors import ManifestError
-from .files import write_whole
 
 __all__ = [
     "read_files",
     "read_labels",
     "read_trials",
     "read_voxceleb_trials",
-    "write_files",
-    "write_labels",
-    "write_trials",
 ]
 
 _NAME = rf".+?(?:{'|'.join(map(re.escape, EXTENSIONS))})|\S+"
@@ -94,18 +90,6 @@ def read_labels(path: str | Path, n_classes: int | None = None) -> pd.DataFrame:
     return table
 
 
-def write_labels(path: str | Path, names: Sequence[str], classes: Sequence[int] | NDArray[np.int64]) -> None:
-    """Write a list of labels that :func:`read_labels` and the published code read.
-
-    Notes
-    -----
-    Book page: ``accents_published``.
-    """
-    if len(names) != len(classes):
-        raise ValueError(f"{len(names)} names for {len(classes)} classes; give one a line")
-    _write(path, (f"{name} {int(label)} -1" for name, label in zip(names, classes, strict=True)))
-
-
 def read_files(path: str | Path) -> list[str]:
     """Read a list of files, a path on every line.
 
@@ -116,16 +100,6 @@ def read_files(path: str | Path) -> list[str]:
     ``accents_published``.
     """
     return [line for _, line in _lines(path)]
-
-
-def write_files(path: str | Path, names: Sequence[str]) -> None:
-    """Write a list of files, each line with its line break.
-
-    Notes
-    -----
-    Book page: ``accents_published``.
-    """
-    _write(path, names)
 
 
 def read_trials(clients: str | Path, impostors: str | Path) -> tuple[list[tuple[str, str]], NDArray[np.bool_]]:
@@ -158,28 +132,6 @@ def read_trials(clients: str | Path, impostors: str | Path) -> tuple[list[tuple[
             pairs.append(_pair(path, number, line))
             same.append(is_same)
     return pairs, np.array(same)
-
-
-def write_trials(
-    clients: str | Path, impostors: str | Path, pairs: Sequence[tuple[str, str]], is_same: Iterable[bool]
-) -> None:
-    """Write trials as two lists that :func:`read_trials` and the published code read.
-
-    Notes
-    -----
-    Book page: ``accents_published``.
-    """
-    chosen: dict[bool, list[str]] = {True: [], False: []}
-    for (first, second), same in zip(pairs, is_same, strict=True):
-        line = f"{first} {second}"
-        found = _PAIR.fullmatch(line)
-        if not found or found.groups() != (first, second):
-            raise ManifestError(
-                f"{line!r} would be read as another pair; rename files whose path holds blanks and no extension"
-            )
-        chosen[bool(same)].append(line)
-    _write(clients, chosen[True])
-    _write(impostors, chosen[False])
 
 
 def read_voxceleb_trials(path: str | Path) -> tuple[list[tuple[str, str]], NDArray[np.bool_]]:
@@ -218,14 +170,3 @@ def _lines(path: str | Path) -> Iterator[tuple[int, str]]:
     if not lines:
         raise ManifestError(f"{path}: the list is empty; it needs at least one line")
     yield from lines
-
-
-def _write(path: str | Path, lines: Iterable[str]) -> None:
-    text = "".join(f"{line}\n" for line in lines)
-    if not text:
-        raise ManifestError(f"{path}: there is nothing to write; a list needs at least one line")
-
-    def write(beside: Path) -> None:
-        beside.write_text(text, encoding="utf-8")
-
-    write_whole(Path(path), write)

@@ -1,4 +1,4 @@
-"""Comparisons of systems, chance, and summaries over folds.
+"""Comparisons of systems, and chance.
 
 Intervals are in :mod:`~audioattn_lib.evaluation.intervals` and can be imported
 from here too.
@@ -6,9 +6,7 @@ from here too.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -36,7 +34,6 @@ __all__ = [
     "holm",
     "mean_interval",
     "paired_comparison",
-    "summarise_folds",
     "wilson_interval",
 ]
 
@@ -245,41 +242,6 @@ def chance_level(
     low, high = np.asarray(stats.binom.interval(level, len(y), 1 / n_classes)) / len(y)
     uniform = Interval(float(low), float(high), level, f"binomial, {len(y)} clips", 1 / n_classes)
     return Chance(wilson_interval(int((y == majority).sum()), len(y), level), majority, uniform)
-
-
-def summarise_folds(folds: Sequence[Mapping[str, Any]], level: float = 0.95) -> pd.DataFrame:
-    """Mean, spread and interval of every score over folds (or seeds).
-
-    Parameters
-    ----------
-    folds
-        The metrics of each fold, at least one; those that are a number in
-        every fold are summarised.
-    level
-        Above 0 and below 1.
-
-    Returns
-    -------
-    DataFrame
-        A row for each score: ``mean``, ``std`` (of the folds, not of the mean),
-        ``low`` and ``high`` (:func:`mean_interval`), ``folds``. One fold alone
-        has neither spread nor interval: NaN.
-    """
-    if not folds:
-        raise ValueError("folds is empty; a summary needs the metrics of at least one fold")
-    rows = {}
-    for name in folds[0]:
-        if not all(_is_number(fold.get(name)) for fold in folds):
-            continue
-        values = np.array([fold[name] for fold in folds], dtype=np.float64)
-        interval = mean_interval(values, level)
-        spread = float(values.std(ddof=1)) if len(values) > 1 else np.nan
-        rows[name] = [interval.estimate, spread, interval.low, interval.high, len(values)]
-    return pd.DataFrame.from_dict(rows, orient="index", columns=["mean", "std", "low", "high", "folds"])
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float, np.number)) and not isinstance(value, bool) and bool(np.isfinite(value))
 
 
 def _sign_flip(change: Array, n_resamples: int, seed: int) -> tuple[float, bool]:

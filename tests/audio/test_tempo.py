@@ -1,9 +1,9 @@
-"""Speed moves tempo and pitch, tempo and pitch move alone; padding, the batch and its order change nothing."""
+"""Tempo and pitch move alone; padding, the batch and its order change nothing."""
 
 import pytest
 import torch
 
-from audioattn_lib.audio.tempo import change_speed, shift_pitch, stretch_time
+from audioattn_lib.audio.tempo import shift_pitch, stretch_time
 from audioattn_lib.audio.voice_augmentation import CHANGES, VoiceAugmentation
 from audioattn_lib.core.errors import ConfigError
 
@@ -29,7 +29,6 @@ def pitched(waveforms, lengths, percents, generator):
 
 
 CHANGED = {
-    "speed": lambda w, n, p, g: change_speed(w, n, p, generator=g),
     "tempo": lambda w, n, p, g: stretch_time(w, n, p, generator=g),
     "pitch": pitched,
     "all": lambda w, n, p, g: VoiceAugmentation(tempos=p, pitches=p)(w, n, generator=g),
@@ -50,15 +49,6 @@ def test_the_generator_decides_everything(waves, change):
     assert torch.equal(first, again)
     assert first.shape[1] == n.max() or change is pitched
     assert first.shape != other.shape or not torch.equal(first, other)
-
-
-@pytest.mark.parametrize("percent", [80, 100, 125])
-def test_speed_moves_pitch_and_end(percent):
-    changed, lengths = change_speed(tone(), torch.tensor([RATE, 8_000]), [percent], generator=generator())
-    assert lengths.tolist() == [-(-RATE * 100 // percent), -(-8_000 * 100 // percent)]
-    assert changed.shape[1] == lengths[0]
-    assert pitch_of(changed[0]) == pytest.approx(500 * percent / 100, abs=2)
-    assert (changed[1, lengths[1] :] == 0).all()
 
 
 @pytest.mark.parametrize("percent", [70, 100, 140])
@@ -88,7 +78,7 @@ def test_the_vocoder_at_the_same_tempo_gives_the_same_sound(waves):
     assert torch.equal(shift_pitch(waves, lengths, [100], generator=generator()), waves)
 
 
-@pytest.mark.parametrize("name", ["speed", "tempo", "pitch"])
+@pytest.mark.parametrize("name", ["tempo", "pitch"])
 def test_one_clip_is_the_same_in_any_batch_and_padding_is_nothing(waves, name):
     (waves, lengths), change = waves, CHANGED[name]
     changed, samples = change(waves, lengths, [90], generator())
@@ -128,7 +118,7 @@ def test_a_voice_is_changed_in_one_way_as_often_as_asked():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda w: change_speed(w, None, [], generator=generator()), "percents is"),
+        (lambda w: stretch_time(w, None, [], generator=generator()), "percents is"),
         (lambda w: stretch_time(w, None, [100, 300], generator=generator()), "from 50 to 200"),
         (lambda w: stretch_time(w, None, n_fft=510, generator=generator()), "n_fft is 510; it must be a multiple of 4"),
         (lambda w: VoiceAugmentation(("echo",)), "augmentation is echo; it must be some of pitch, tempo, noise"),

@@ -16,9 +16,6 @@ from audioattn_lib.data.lists import (
     read_labels,
     read_trials,
     read_voxceleb_trials,
-    write_files,
-    write_labels,
-    write_trials,
 )
 from audioattn_lib.data.loading.batches import BatchLoader
 from audioattn_lib.data.loading.store import FeatureStore
@@ -33,27 +30,23 @@ def write(path, text):
     return path
 
 
-def test_labels_are_read_and_written(tmp_path):
+def test_labels_and_files_are_read(tmp_path):
     names = ["id1/a b/0001", "id1/c.wav", "plain"]
-    write_labels(tmp_path / "labels.lst", names, [0, 1, 0])
-    assert (tmp_path / "labels.lst").read_text() == "id1/a b/0001 0 -1\nid1/c.wav 1 -1\nplain 0 -1\n"
+    write(tmp_path / "labels.lst", "id1/a b/0001 0 -1\nid1/c.wav 1 -1\nplain 0 -1\n")
     table = read_labels(tmp_path / "labels.lst")
     assert list(table["path"]) == names
     assert list(table["class"]) == [0, 1, 0]
-    write_files(tmp_path / "files.lst", names)
-    assert read_files(tmp_path / "files.lst") == names
     write(tmp_path / "cut.lst", "a.wav\nb.wav")
     assert read_files(tmp_path / "cut.lst") == ["a.wav", "b.wav"], "no line break at the end is no matter"
 
 
-def test_trials_are_read_and_written(tmp_path):
+def test_trials_are_read(tmp_path):
     pairs, same = [("a/1", "a/2"), ("my voice.wav", "your voice.wav"), ("a/1", "b/1.wav")], [True, False, False]
-    write_trials(tmp_path / "clients.ndx", tmp_path / "impostors.ndx", pairs, same)
+    write(tmp_path / "clients.ndx", "a/1 a/2\n")
+    write(tmp_path / "impostors.ndx", "my voice.wav your voice.wav\na/1 b/1.wav\n")
     found, is_same = read_trials(tmp_path / "clients.ndx", tmp_path / "impostors.ndx")
     assert found == pairs
     assert is_same.tolist() == same
-    with pytest.raises(ManifestError, match="would be read as another pair"):
-        write_trials(tmp_path / "c", tmp_path / "i", [("my voice", "b")], [True])
     write(tmp_path / "veri_test.txt", "1 id1/a.wav id1/b.wav\n0 id1/a.wav id2/c.wav\n")
     found, is_same = read_voxceleb_trials(tmp_path / "veri_test.txt")
     assert found == [("id1/a.wav", "id1/b.wav"), ("id1/a.wav", "id2/c.wav")]
@@ -81,8 +74,6 @@ def test_other_bad_lists_are_named(tmp_path):
         read_labels(labels, n_classes=5)
     with pytest.raises(ManifestError, match="no such list"):
         read_files(tmp_path / "none.lst")
-    with pytest.raises(ManifestError, match="nothing to write"):
-        write_files(tmp_path / "files.lst", [])
     with pytest.raises(ManifestError, match=r":1: 'alone' is no pair"):
         read_trials(write(tmp_path / "c", "alone\n"), labels)
     with pytest.raises(ManifestError, match=":1: begins with 'a'"):

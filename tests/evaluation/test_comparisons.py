@@ -17,7 +17,6 @@ from audioattn_lib.evaluation.comparisons import (
     holm,
     mean_interval,
     paired_comparison,
-    summarise_folds,
     wilson_interval,
 )
 from audioattn_lib.evaluation.metrics import classification_metrics
@@ -271,24 +270,3 @@ class TestChance:
     def test_unknown_class_is_named(self) -> None:
         with pytest.raises(ValueError, match="n_classes is 2 but class 2 occurs"):
             chance_level([0, 2], n_classes=2)
-
-
-class TestFolds:
-    def test_summary(self) -> None:
-        folds = [{"accuracy": 0.5, "auc": None, "clips": 3, "per": {}}, {"accuracy": 0.7, "auc": 0.5, "clips": 3}]
-        found = summarise_folds(folds)
-        assert list(found.index) == ["accuracy", "clips"]
-        assert found.loc["accuracy", "mean"] == pytest.approx(0.6)
-        assert found.loc["accuracy", "std"] == pytest.approx(math.sqrt(0.02))
-        interval = mean_interval([0.5, 0.7])
-        assert (found.loc["accuracy", "low"], found.loc["accuracy", "high"]) == (interval.low, interval.high)
-        assert found.loc["accuracy", "folds"] == 2
-
-    def test_one_fold(self) -> None:
-        found = summarise_folds([{"accuracy": 0.5}])
-        assert found.loc["accuracy", "mean"] == 0.5
-        assert found.loc["accuracy", ["std", "low", "high"]].isna().all()
-
-    def test_no_fold_is_refused(self) -> None:
-        with pytest.raises(ValueError, match="folds is empty"):
-            summarise_folds([])

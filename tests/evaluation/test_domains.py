@@ -1,7 +1,6 @@
 """Laws of scores by domain, of averaged weights and of schedules by epoch."""
 
 import copy
-import math
 
 import numpy as np
 import pytest
@@ -11,7 +10,6 @@ from torch import nn
 from audioattn_lib.core.errors import ConfigError
 from audioattn_lib.evaluation.domains import domain_scores
 from audioattn_lib.training.averaging import AveragedModel
-from audioattn_lib.training.epoch_schedules import EpochCosine, EpochRamp
 
 
 def test_scores_by_domain():
@@ -90,46 +88,3 @@ def test_averages_continue_after_a_restart():
     for options in ({"kind": "mean"}, {"kind": "swa", "every": 0}, {"kind": "ema", "decay": 1.0}):
         with pytest.raises(ConfigError):
             AveragedModel(linear(), **options)
-
-
-def test_the_published_warm_up():
-    schedule = EpochRamp(1e-5, steps_per_epoch=10)
-    factors = [schedule(10 * epoch) / 1e-5 for epoch in range(7)]
-    np.testing.assert_allclose(factors, [0.0174, 0.0408, 0.1653, 0.4493, 0.8187, 1, 1], atol=1e-4)
-    assert schedule(9) == schedule(0)
-    assert schedule(10 * 100) == pytest.approx(1e-7)
-    assert schedule(10 * 75) == pytest.approx(1e-5 * (0.01 + 0.99 * 0.5))
-
-
-def test_the_published_schedule_for_notes_never_leaves_its_warm_up():
-    schedule = EpochRamp(1e-3, 1, warm_up=100, ramp_down_start=250, ramp_down_length=400, last=0.005)
-    rates = [schedule(epoch) for epoch in range(20)]
-    assert max(rates) == rates[-1] == pytest.approx(1e-3 * math.exp(-5 * 0.81**2))
-    assert max(rates) < 4e-5
-
-
-@pytest.mark.parametrize("epochs", [1, 2, 5, 10, 100])
-def test_a_fitted_ramp_reaches_its_highest_and_lowest_rate(epochs):
-    rates = [EpochRamp.fitted(1.0, 3, epochs)(3 * epoch) for epoch in range(epochs)]
-    if epochs >= 5:
-        assert max(rates) == 1
-        assert rates[-1] == pytest.approx(0.01)
-    assert all(rate > 0 for rate in rates)
-
-
-def test_cosines():
-    schedule = EpochCosine(1.0, 1, cycle=4, start=8, last=0.1)
-    assert [round(schedule(epoch), 3) for epoch in range(10)] == [0.1, 0.55, 1, 0.55, 0.1, 0.55, 1, 0.55, 0.1, 0.1]
-
-
-def test_impossible_schedules():
-    for make in (
-        lambda: EpochRamp(0.0, 1),
-        lambda: EpochRamp(1.0, 0),
-        lambda: EpochRamp(1.0, 1, ramp_down_length=0),
-        lambda: EpochRamp(1.0, 1, last=2.0),
-        lambda: EpochCosine(1.0, 1, cycle=0),
-        lambda: EpochRamp.fitted(1.0, 1, 0),
-    ):
-        with pytest.raises(ConfigError):
-            make()

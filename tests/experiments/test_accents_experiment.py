@@ -10,7 +10,6 @@ from layouts import LAYOUTS
 
 from audioattn_lib.core.errors import ConfigError, ManifestError, RunError
 from audioattn_lib.data import corpora
-from audioattn_lib.data.lists import write_trials
 from audioattn_lib.data.manifest import Manifest
 from audioattn_lib.evaluation.verification import equal_error_rate, make_trials, score_trials, verification_metrics
 from audioattn_lib.experiments import published
@@ -201,7 +200,8 @@ def test_trials_may_come_from_lists(study, tmp_path):
     kept = load_embeddings(study.select("mean"))
     clips, speakers = list(kept["clips"]), kept["speakers"]
     short = [name.removeprefix("audio/").removesuffix(".flac") for name in clips]
-    write_trials(tmp_path / "c", tmp_path / "i", [(clips[0], clips[1]), (short[0], short[2])], [True, False])
+    (tmp_path / "c").write_text(f"{clips[0]} {clips[1]}\n")
+    (tmp_path / "i").write_text(f"{short[0]} {short[2]}\n")
     trials = list_trials(f"{tmp_path / 'c'}, {tmp_path / 'i'}", clips, speakers)
     assert (trials.first.tolist(), trials.second.tolist()) == ([0, 0], [1, 2])
     assert trials.is_same.tolist() == [True, False]
@@ -224,8 +224,9 @@ def test_without_speakers_files_are_not_counted_as_speakers(study, tmp_path):
     clips, unknown = list(kept["clips"]), np.array([""] * 10)
     assert list_trials("", clips, unknown) is None, "nobody says who speaks"
     pairs = [(0, 1), (1, 2), (3, 4), (0, 3)]
-    named = [(clips[a], clips[b]) for a, b in pairs]
-    write_trials(tmp_path / "c", tmp_path / "i", named, [True, True, True, False])
+    lines = [f"{clips[a]} {clips[b]}\n" for a, b in pairs]
+    (tmp_path / "c").write_text("".join(lines[:3]))
+    (tmp_path / "i").write_text(lines[3])
     trials = list_trials(f"{tmp_path / 'c'}, {tmp_path / 'i'}", clips, unknown)
     assert len(set(trials.speakers[:3])) == 1, "pairs of one speaker link three utterances"
     assert len(set(trials.speakers)) == 7

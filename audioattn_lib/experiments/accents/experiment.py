@@ -41,7 +41,7 @@ from audioattn_lib.training.checkpoint import load_best
 from audioattn_lib.training.distributed import leave_to_main
 from audioattn_lib.training.loop import fit, select_device
 from audioattn_lib.training.run_directory import Run, RunDirectory
-from audioattn_lib.training.schedules import Constant, Cosine, Schedule
+from audioattn_lib.training.schedules import Schedule, constant, cosine
 from audioattn_lib.training.settings import TrainingSettings
 
 from ..common.attention_files import keep_attention
@@ -202,9 +202,9 @@ def _start(model: EmbeddingNetwork, config: Config, classes: Sequence[str]) -> N
 def _schedule(config: Config, steps: int) -> Schedule:
     """Learning rate of each step; with ``steps`` an epoch."""
     if config.schedule == "plateau":
-        return Constant(config.learning_rate)
+        return constant(config.learning_rate)
     total = steps * config.epochs
-    return Cosine(config.learning_rate, total, min(steps, total - 1))
+    return cosine(config.learning_rate, total, min(steps, total - 1))
 
 
 def _loss(network: Any, batch: Any) -> tuple[Tensor, Tensor]:

@@ -23,7 +23,7 @@ from audioattn_lib.models.playback.published import PublishedDecoder
 from audioattn_lib.training.distributed import leave_to_main
 from audioattn_lib.training.loop import fit
 from audioattn_lib.training.run_directory import RunDirectory
-from audioattn_lib.training.schedules import Cosine
+from audioattn_lib.training.schedules import cosine
 from audioattn_lib.training.settings import TrainingSettings
 
 from ..common.initial_weights import keep_as_they_are
@@ -113,7 +113,7 @@ def fit_network(
     fit(
         model,
         torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr, weight_decay=config.weight_decay),
-        Cosine(lr, steps, warmup_steps=int(config.warm_up * steps)),
+        cosine(lr, steps, warmup_steps=int(config.warm_up * steps)),
         train,
         loss,
         evaluate,

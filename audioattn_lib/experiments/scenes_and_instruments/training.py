@@ -17,8 +17,7 @@ from audioattn_lib.audio.mixing import apply_impulse_responses, mix_band_statist
 from audioattn_lib.data.impulse_responses import draw_impulse_responses, read_impulse_responses
 from audioattn_lib.models.layers.input_scaling import BandScaling
 from audioattn_lib.training.averaging import AveragedModel
-from audioattn_lib.training.epoch_schedules import EpochCosine, EpochRamp
-from audioattn_lib.training.schedules import Cosine, Schedule
+from audioattn_lib.training.schedules import Schedule, cosine, epoch_cosine, epoch_ramp, fitted_epoch_ramp
 
 from ..common.classification import classification_loss
 from .config import Config
@@ -134,9 +133,9 @@ def schedule(config: Config, steps: int) -> Schedule:
     """Learning rate of each step, for epochs of so many steps."""
     total = config.epochs * steps
     if config.schedule == "cosine":
-        return Cosine(config.lr, total, warmup_steps=total // 10)
+        return cosine(config.lr, total, warmup_steps=total // 10)
     if config.schedule == "ramp":
-        return EpochRamp.fitted(config.lr, steps, config.epochs)
+        return fitted_epoch_ramp(config.lr, steps, config.epochs)
     if config.schedule == "published_cosine":
-        return EpochCosine(config.lr, steps, config.warm_up, config.ramp_down_start)
-    return EpochRamp(config.lr, steps, config.warm_up, config.ramp_down_start, config.ramp_down_length)
+        return epoch_cosine(config.lr, steps, config.warm_up, config.ramp_down_start)
+    return epoch_ramp(config.lr, steps, config.warm_up, config.ramp_down_start, config.ramp_down_length)

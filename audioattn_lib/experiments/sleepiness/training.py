@@ -28,7 +28,7 @@ from audioattn_lib.training.checkpoint import load_best
 from audioattn_lib.training.distributed import leave_to_main
 from audioattn_lib.training.loop import fit, select_device
 from audioattn_lib.training.run_directory import Run, RunDirectory
-from audioattn_lib.training.schedules import Constant
+from audioattn_lib.training.schedules import constant
 from audioattn_lib.training.settings import TrainingSettings
 
 from ..common.attention_files import keep_attention
@@ -135,7 +135,7 @@ def _train(config: Config, directory: RunDirectory, device: torch.device) -> Run
         fit(
             model,
             torch.optim.Adam(model.parameters(), lr=config.learning_rate),
-            Constant(config.learning_rate),
+            constant(config.learning_rate),
             BatchLoader(prepared.store, prepared.values, train, config.batch_size, True, config.seed, device),
             rebuilding,
             lambda network: rebuilding.validate(network, devel),

@@ -44,7 +44,7 @@ from audioattn_lib.training.checkpoint import load_best
 from audioattn_lib.training.distributed import leave_to_main
 from audioattn_lib.training.loop import fit, select_device
 from audioattn_lib.training.run_directory import Run, RunDirectory
-from audioattn_lib.training.schedules import Triangular
+from audioattn_lib.training.schedules import triangular
 from audioattn_lib.training.settings import TrainingSettings
 
 from ..common.attention_files import keep_attention
@@ -397,7 +397,7 @@ def _train(config: Config, prepared: Prepared, directory: RunDirectory, device: 
         fit(
             model,
             torch.optim.Adam(model.parameters(), lr=config.max_rate, weight_decay=config.weight_decay),
-            Triangular(config.base_rate, config.max_rate, config.cycle_steps),
+            triangular(config.base_rate, config.max_rate, config.cycle_steps),
             train,
             lambda network, batch: _loss(model, network(batch.features, batch.lengths)[0], batch.targets),
             lambda network: validate(network, valid),

@@ -13,9 +13,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from audioattn_lib.audio.io import EXTENSIONS
 from audioattn_lib.core.errors import ConfigError, ManifestError
@@ -23,7 +21,12 @@ from audioattn_lib.data.manifest import Manifest
 
 from ._lists import class_name, read_list
 
-__all__ = ["LABELS", "TASKS", "load", "matches", "task_targets"]
+__all__ = [
+    "LABELS",
+    "TASKS",
+    "load",
+    "matches",
+]
 
 TASKS = {"verb": 97, "noun": 300}
 """Classes of each task."""
@@ -48,7 +51,7 @@ def load(path: str | Path, *, label: str = "verb", audio: str | None = None) -> 
     path
         Folder of the lists, or of ``annotations``.
     label
-        One of :data:`LABELS`; for both at once see :func:`task_targets`.
+        One of :data:`LABELS`.
     audio
         HDF5 file or folder of the sounds, relative to ``path``; by default the
         only HDF5 file there is, else ``audio``.
@@ -113,25 +116,6 @@ def load(path: str | Path, *, label: str = "verb", audio: str | None = None) -> 
             )
             lines.append(line)
     return Manifest(path, pd.DataFrame(rows, dtype=str), "epic_kitchens", lists / _LISTS["train"], tuple(lines))
-
-
-def task_targets(manifest: Manifest) -> NDArray[np.int64]:
-    """Verb and noun class of each clip, shape ``(n, 2)``, for a model with a head for each of :data:`TASKS`.
-
-    Raises
-    ------
-    ManifestError
-        When the manifest is none of EPIC-KITCHENS.
-
-    Notes
-    -----
-    Book page: ``playback_published``.
-    """
-    columns = [f"{task}_class" for task in TASKS]
-    missing = [name for name in columns if name not in manifest.table]
-    if missing:
-        raise ManifestError(f"{manifest.name}: no column {', '.join(missing)}; load EPIC-KITCHENS-100")
-    return manifest.table[columns].to_numpy().astype(np.int64)
 
 
 def _folder(path: Path) -> Path | None:

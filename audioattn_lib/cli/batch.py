@@ -16,7 +16,7 @@ from typing import Any
 import click
 
 from audioattn_lib.core.errors import ConfigError
-from audioattn_lib.core.ranks import find_place, is_main_process
+from audioattn_lib.core.ranks import is_main_process, rank_info
 
 __all__ = ["bench", "book", "run", "sweep"]
 
@@ -220,7 +220,7 @@ def _value(text: str, default: Any) -> Any:
 
 
 def _refuse_several_processes(command: str) -> None:
-    count = find_place().count
+    count = rank_info().world_size
     if count > 1:
         raise ConfigError(
             f"torchrun started {count} processes of `audioattn {command}`, which starts processes of its own; start it "

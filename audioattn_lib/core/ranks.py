@@ -13,27 +13,27 @@ from typing import Final
 
 from audioattn_lib.core.errors import ConfigError
 
-__all__ = ["Place", "find_place", "is_main_process"]
+__all__ = ["RankInfo", "is_main_process", "rank_info"]
 
 _VARIABLES: Final = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 
 
 @dataclass(frozen=True)
-class Place:
+class RankInfo:
     """Place of a process among those that work together.
 
     Parameters
     ----------
     rank
         Its number, from 0; 0 is the main process.
-    count
+    world_size
         How many there are, on all machines.
     local_rank
         Its number on its machine, from 0; that of its CUDA device.
     """
 
     rank: int = 0
-    count: int = 1
+    world_size: int = 1
     local_rank: int = 0
 
     @property
@@ -42,7 +42,7 @@ class Place:
         return self.rank == 0
 
 
-def find_place() -> Place:
+def rank_info() -> RankInfo:
     """Place of this process among those that torchrun started; without torchrun it is alone.
 
     Raises
@@ -55,7 +55,7 @@ def find_place() -> Place:
     Book page: ``batch``.
     """
     if os.environ.get("WORLD_SIZE", "") in ("", "1"):
-        return Place()
+        return RankInfo()
     given = {name: os.environ.get(name, "") for name in _VARIABLES}
     missing = [name for name, value in given.items() if not value]
     advice = "start the program with torchrun, which sets them all, or unset WORLD_SIZE"
@@ -66,9 +66,9 @@ def find_place() -> Place:
     if not all(number.isdigit() for number in numbers) or int(given["RANK"]) >= int(given["WORLD_SIZE"]):
         text = ", ".join(f"{name} {given[name]}" for name in _VARIABLES[:3])
         raise ConfigError(f"the environment has {text}; they must be whole numbers, RANK below WORLD_SIZE; {advice}")
-    return Place(*map(int, numbers))
+    return RankInfo(*map(int, numbers))
 
 
 def is_main_process() -> bool:
     """True without torchrun, and in the first of its processes: who prints, logs and shows progress."""
-    return find_place().is_main
+    return rank_info().is_main

@@ -19,6 +19,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import astuple
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -27,15 +28,16 @@ from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from ..core.errors import ConfigError, RunError
-from ..core.ranks import Place, find_place, is_main_process
+from ..core.ranks import RankInfo, is_main_process, rank_info
 
 __all__ = [
     "LeftToMain",
     "Processes",
     "SharedStep",
-    "join_processes",
+    "init_process_group",
     "leave_to_main",
     "name_lost_process",
+    "select_device",
 ]
 
 T = TypeVar("T")
@@ -46,12 +48,12 @@ _PATIENCE = timedelta(hours=24)
 at once."""
 
 
-class Processes(Place):
+class Processes(RankInfo):
     """Place of this process among those that train together, and what they tell each other."""
 
     def sum(self, numbers: Sequence[float]) -> list[float]:
         """Sums over the processes, in float64."""
-        if self.count == 1:
+        if self.world_size == 1:
             return list(numbers)
         sums = torch.tensor(numbers, dtype=torch.float64)
         distributed.all_reduce(sums)
@@ -59,23 +61,38 @@ class Processes(Place):
 
     def gather(self, value: T) -> list[T]:
         """Gather the value of each process, in the order of ranks: anything that JSON holds, NaN too."""
-        if self.count == 1:
+        if self.world_size == 1:
             return [value]
         text = torch.frombuffer(bytearray(json.dumps(value).encode()), dtype=torch.uint8)
-        sizes = [torch.zeros(1, dtype=torch.int64) for _ in range(self.count)]
+        sizes = [torch.zeros(1, dtype=torch.int64) for _ in range(self.world_size)]
         distributed.all_gather(sizes, torch.tensor([len(text)]))
         longest = int(max(sizes))
-        texts = [torch.zeros(longest, dtype=torch.uint8) for _ in range(self.count)]
+        texts = [torch.zeros(longest, dtype=torch.uint8) for _ in range(self.world_size)]
         distributed.all_gather(texts, nn.functional.pad(text, (0, longest - len(text))))
         return [json.loads(bytes(t[: int(n)].tolist())) for t, n in zip(texts, sizes, strict=True)]
 
-    def tell(self, value: T) -> T:
+    def broadcast(self, value: T) -> T:
         """Broadcast the value of the main process to all processes; the values of the others are ignored."""
         return self.gather(value)[0]
 
-    def wait(self) -> None:
+    def barrier(self) -> None:
         """Wait until all processes are here."""
         self.gather(None)
+
+    def check_same_step(self, step: int, checkpoints: Path) -> None:
+        """Check that all processes found a checkpoint of the same optimiser step in the folder ``checkpoints``.
+
+        Raises
+        ------
+        RunError
+            When they differ, because machines see different folders.
+        """
+        steps = self.gather(step)
+        if len(set(steps)) > 1:
+            raise RunError(
+                f"{checkpoints}: the processes of torchrun found checkpoints at steps {', '.join(map(str, steps))}; "
+                "all machines must see the same folder of runs"
+            )
 
     def seed(self, *numbers: int) -> None:
         """Seed chance in a process beside the main one by its rank and ``numbers``; the main one goes on as it was.
@@ -88,7 +105,43 @@ class Processes(Place):
             torch.manual_seed(int(state >> np.uint64(1)))
 
 
-def join_processes() -> Processes:
+def select_device(name: str) -> torch.device:
+    """``"auto"`` is CUDA where there is one; a device that is not there is an error, never silently the CPU.
+
+    With several CUDA devices, ``"cuda:1"`` or ``CUDA_VISIBLE_DEVICES`` says which one is meant; under torchrun each
+    process has the one of its number.
+    """
+    kind, _, number = name.partition(":")
+    if kind not in ("auto", "cpu", "cuda") or (":" in name and (kind != "cuda" or not number.isdigit())):
+        raise ConfigError(f"device is {name!r}; it must be auto, cpu, cuda, or cuda:0 and so on for one of several")
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(f"device is {name!r}, but PyTorch sees no CUDA device here; use auto or cpu")
+    if kind == "cpu" or not torch.cuda.is_available():
+        return torch.device("cpu")
+    ranks = rank_info()
+    if number:
+        if ranks.world_size > 1:
+            raise ConfigError(f"device is {name!r}, but under torchrun each process has its own; use cuda")
+        if int(number) >= torch.cuda.device_count():
+            raise ConfigError(
+                f"device is {name!r}, but PyTorch sees {torch.cuda.device_count()} CUDA devices, counted from 0"
+            )
+        chosen = torch.device("cuda", int(number))
+        torch.cuda.set_device(chosen)  # what is made without naming a device belongs there too
+        return chosen
+    if ranks.world_size == 1:
+        return torch.device("cuda")
+    if ranks.local_rank >= torch.cuda.device_count():
+        raise ConfigError(
+            f"torchrun started at least {ranks.local_rank + 1} processes on this machine, which has "
+            f"{torch.cuda.device_count()} CUDA devices; give --nproc-per-node at most that many, or use device cpu"
+        )
+    device = torch.device("cuda", ranks.local_rank)
+    torch.cuda.set_device(device)  # "cuda" without a number means this one from here on
+    return device
+
+
+def init_process_group() -> Processes:
     """Meet the other processes of torchrun, at the first call; all must call it.
 
     Raises
@@ -96,12 +149,12 @@ def join_processes() -> Processes:
     ConfigError
         When the environment is incomplete, or this PyTorch was built without ``torch.distributed``.
     """
-    processes = Processes(*astuple(find_place()))
-    if processes.count == 1 or (distributed.is_available() and distributed.is_initialized()):
+    processes = Processes(*astuple(rank_info()))
+    if processes.world_size == 1 or (distributed.is_available() and distributed.is_initialized()):
         return processes
     if not distributed.is_available():
         raise ConfigError(
-            f"WORLD_SIZE is {processes.count}, but this PyTorch has no torch.distributed; install another"
+            f"WORLD_SIZE is {processes.world_size}, but this PyTorch has no torch.distributed; install another"
         )
     has_nccl = torch.cuda.is_available() and distributed.is_nccl_available()
     with name_lost_process():
@@ -174,15 +227,15 @@ class SharedStep(nn.Module):
         self.step = _Step(network, loss)
         self.unused_parameters = unused_parameters
         self.parallel: DistributedDataParallel | None = None
-        if processes.count > 1:
+        if processes.world_size > 1:
             self.parallel = DistributedDataParallel(self.step, find_unused_parameters=unused_parameters)
-        self.sharing: list[Any] = []
+        self.batch_norms: list[Any] = []
 
     def forward(self, batch: Any, *, is_last: bool = True) -> tuple[Tensor, Tensor]:
         """Loss and correct clips of a batch; gradients are averaged in the last batch of an optimiser's step."""
         if self.parallel is None:
             return self.step(batch)
-        for module in self.sharing:
+        for module in self.batch_norms:
             module.has_clips = len(batch) > 0
         with contextlib.nullcontext() if is_last else self.parallel.no_sync():
             return self.parallel(batch)
@@ -205,17 +258,17 @@ class SharedStep(nn.Module):
             )
 
     @contextlib.contextmanager
-    def sharing_statistics(self) -> Iterator[None]:
+    def sync_batch_norm(self) -> Iterator[None]:
         """Let batch normalisation see the clips of all processes while the block runs."""
         if self.parallel is not None:
-            self.sharing = [module for module in self.step.modules() if hasattr(module, "shares_statistics")]
-        for module in self.sharing:
-            module.shares_statistics = True
+            self.batch_norms = [module for module in self.step.modules() if hasattr(module, "syncs_statistics")]
+        for module in self.batch_norms:
+            module.syncs_statistics = True
         try:
             yield
         finally:
-            for module in self.sharing:
-                module.shares_statistics, module.has_clips = False, True
+            for module in self.batch_norms:
+                module.syncs_statistics, module.has_clips = False, True
 
 
 class _Step(nn.Module):

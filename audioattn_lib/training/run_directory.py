@@ -28,13 +28,13 @@ import pandas as pd
 from ..attention.record.record import AttentionRecord, load_arrays
 from ..core.errors import RunError
 from ..core.files import explain, parse_json, read_bounded, remove_leftovers, write_whole
-from ..core.ranks import find_place
+from ..core.ranks import rank_info
 from ..evaluation.faithfulness import PerturbationCurve
 
 __all__ = ["Run", "RunDirectory", "describe_environment"]
 
 _CURVE = ("fractions", "attention", "uniform", "random")
-_PACKAGES = ("torch", "torchaudio", "numpy", "scipy", "scikit-learn", "entmax", "accelerate", "soundfile", "soxr")
+_PACKAGES = ("torch", "torchaudio", "numpy", "scipy", "scikit-learn", "entmax", "soundfile", "soxr")
 
 
 @contextmanager
@@ -67,7 +67,7 @@ def describe_environment(device: str, data_hash: str) -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "device": device,
-        "processes": find_place().count,
+        "processes": rank_info().world_size,
         "packages": versions,
         "git_commit": _git_commit(),
         "data": data_hash,

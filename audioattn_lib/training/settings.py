@@ -36,8 +36,6 @@ class TrainingSettings:
         has the batches that are left.
     precision
         ``"float32"``, ``"bfloat16"`` (autocast) or ``"auto"``: bfloat16 on CUDA, float32 elsewhere.
-    compile_model
-        Use ``torch.compile``.
     checkpoint_seconds
         Least time between checkpoints; 0 writes one after every batch.
     tensorboard
@@ -56,7 +54,6 @@ class TrainingSettings:
     gradient_clip: float = 5.0
     patience: int | None = None
     precision: str = "auto"
-    compile_model: bool = False
     checkpoint_seconds: float = 60.0
     tensorboard: bool = True
     maximise: bool = False

@@ -126,9 +126,9 @@ def test_batches_arrive_on_the_device(store, resident):
 @pytest.mark.parametrize("count", [2, 3, 4])
 def test_processes_share_every_batch(store, resident, count):
     loader = BatchLoader(store, np.arange(11), range(11), 5, seed=1, resident=resident)
-    shares = [loader.share(rank, count) for rank in range(count)]
-    assert {len(share) for share in shares} == {len(loader)}
-    for whole, *parts in zip(loader.epoch(2, 1), *(share.epoch(2, 1) for share in shares), strict=True):
+    shards = [loader.shard(rank, count) for rank in range(count)]
+    assert {len(shard) for shard in shards} == {len(loader)}
+    for whole, *parts in zip(loader.epoch(2, 1), *(shard.epoch(2, 1) for shard in shards), strict=True):
         assert sum(map(len, parts)) == len(whole)
         assert max(map(len, parts)) - min(map(len, parts)) <= 1
         counted = [part for part in parts if len(part)]
@@ -140,14 +140,14 @@ def test_processes_share_every_batch(store, resident, count):
 
 def test_a_batch_must_have_a_clip_for_every_process(store):
     with pytest.raises(ConfigError, match="batch_size is 2 for 3 processes"):
-        BatchLoader(store, np.arange(11), range(11), 2).share(0, 3)
+        BatchLoader(store, np.arange(11), range(11), 2).shard(0, 3)
 
 
 @pytest.mark.parametrize("count", [2, 3])
 def test_windows_and_masks_of_shares_are_those_of_the_whole_batch(store, count):
     loader = WindowLoader(BatchLoader(store, np.arange(11), range(11), 5, seed=1), 8, mask_features)
-    shares = [loader.share(rank, count) for rank in range(count)]
-    for whole, *parts in zip(loader.epoch(2), *(share.epoch(2) for share in shares), strict=True):
+    shards = [loader.shard(rank, count) for rank in range(count)]
+    for whole, *parts in zip(loader.epoch(2), *(shard.epoch(2) for shard in shards), strict=True):
         counted = [part for part in parts if len(part)]
         assert torch.equal(torch.cat([part.lengths for part in counted]), whole.lengths)
         torch.testing.assert_close(torch.cat([part.features for part in counted]), whole.features)

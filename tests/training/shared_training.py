@@ -10,11 +10,11 @@ import torch
 from torch import nn
 
 from audioattn_lib.core.errors import RunError
-from audioattn_lib.data.loading.batches import Batch, BatchLoader, Share
+from audioattn_lib.data.loading.batches import Batch, BatchLoader, Shard
 from audioattn_lib.experiments.common.runs import make_once
 from audioattn_lib.models.layers.common import MaskedBatchNorm1d, frame_mask, masked_mean
 from audioattn_lib.training.averaging import AveragedModel
-from audioattn_lib.training.distributed import SharedStep, join_processes, leave_to_main
+from audioattn_lib.training.distributed import SharedStep, init_process_group, leave_to_main
 from audioattn_lib.training.loop import fit, select_device
 from audioattn_lib.training.run_directory import Run, RunDirectory
 from audioattn_lib.training.settings import TrainingSettings
@@ -145,7 +145,7 @@ def train_killed(root, kill_at, **options):
 
 def gradient_error(processes):
     """Largest difference of a gradient that processes share to that of one, in float64."""
-    torch.manual_seed(processes.count)
+    torch.manual_seed(processes.world_size)
     network = Network(norm=True).double()
     features, lengths = Store(7).batch(range(7))
     targets = torch.arange(7) % 2
@@ -158,11 +158,11 @@ def gradient_error(processes):
     loss(network, whole)[0].backward()
     alone = [parameter.grad.clone() for parameter in network.parameters()]
     network.zero_grad()
-    share = Share.of(7, processes.rank, processes.count)
-    part = [value[share.rows] for value in (whole.features, lengths, targets, whole.indices)]
+    shard = Shard.of(7, processes.rank, processes.world_size)
+    part = [value[shard.rows] for value in (whole.features, lengths, targets, whole.indices)]
     step = SharedStep(network, loss, processes)
-    with step.sharing_statistics():
-        (step(Batch(*part, share))[0] * len(part[0]) * processes.count / 7).backward()
+    with step.sync_batch_norm():
+        (step(Batch(*part, shard))[0] * len(part[0]) * processes.world_size / 7).backward()
     return max(float((p.grad - a).abs().max()) for p, a in zip(network.parameters(), alone, strict=True))
 
 
@@ -185,11 +185,11 @@ def make(root):
 
 def main(root, device="cpu"):
     """What the tests look at, of several processes."""
-    processes = join_processes()
+    processes = init_process_group()
     told = types.SimpleNamespace(
         sums=processes.sum([1.0, processes.rank]),
         gathered=processes.gather({"rank": processes.rank, "text": "ä" * processes.rank}),
-        told=processes.tell(f"from {processes.rank}"),
+        told=processes.broadcast(f"from {processes.rank}"),
         gradient_error=gradient_error(processes),
     )
     for name, options in CASES.items():

@@ -15,7 +15,7 @@ from shared_training import CASES, train, train_killed
 
 from audioattn_lib.cli import audioattn
 from audioattn_lib.core.errors import ConfigError
-from audioattn_lib.core.ranks import Place, find_place
+from audioattn_lib.core.ranks import RankInfo, rank_info
 from audioattn_lib.training.loop import select_device
 from audioattn_lib.training.run_directory import Run
 
@@ -192,9 +192,9 @@ def test_one_process_tests_and_writes_and_the_others_read_what_it_made(root):
 def test_without_torchrun_a_process_is_alone(monkeypatch):
     for name in ("WORLD_SIZE", "RANK", "LOCAL_RANK"):
         monkeypatch.delenv(name, raising=False)
-    assert find_place() == Place(0, 1, 0)
+    assert rank_info() == RankInfo(0, 1, 0)
     monkeypatch.setenv("WORLD_SIZE", "1")
-    assert find_place().is_main
+    assert rank_info().is_main
 
 
 @pytest.mark.parametrize(
@@ -210,14 +210,14 @@ def test_an_environment_that_is_not_whole_says_what_is_missing(monkeypatch, chan
     for name, value in {**ENVIRONMENT, **change}.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(ConfigError, match=message):
-        find_place()
+        rank_info()
 
 
 def test_each_process_has_the_device_of_its_number(monkeypatch):
     chosen = []
     for name, value in ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
-    assert find_place() == Place(3, 4, 1)
+    assert rank_info() == RankInfo(3, 4, 1)
     assert select_device("cpu").type == "cpu"
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "set_device", chosen.append)

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from audioattn_lib.core.errors import ConfigError
 
-__all__ = ["Batch", "BatchLoader", "Share", "Store"]
+__all__ = ["Batch", "BatchLoader", "Shard", "Store"]
 
 RESIDENT_BYTES = {"cuda": 4 << 30, "cpu": 1 << 30}
 """Largest corpus, padded, that is kept whole on a device."""
@@ -45,7 +45,7 @@ class Store(Protocol):
 
 
 @dataclass(frozen=True)
-class Share:
+class Shard:
     """The clips of a batch that belong to one of several processes.
 
     Parameters
@@ -62,14 +62,14 @@ class Share:
     whole: int
 
     @classmethod
-    def of(cls, whole: int, rank: int, processes: int) -> Share:
-        """The share of process ``rank`` out of ``processes``."""
+    def of(cls, whole: int, rank: int, processes: int) -> Shard:
+        """Return the shard of process ``rank`` out of ``processes``."""
         count, more = divmod(whole, processes)
         return cls(rank * count + min(rank, more), count + (rank < more), whole)
 
     @property
     def rows(self) -> slice:
-        """The clips of this share in a sequence of all clips of the batch."""
+        """The clips of this shard in a sequence of all clips of the batch."""
         return slice(self.first, self.first + self.count) if self.count else slice(0, 1)
 
 
@@ -87,7 +87,7 @@ class Batch:
         On the device, shape ``(B, ...)``.
     indices
         Rows of the clips in the store, on the host, shape ``(B,)``.
-    share
+    shard
         Which clips of a whole batch these are; None where they are all of it.
     """
 
@@ -95,11 +95,11 @@ class Batch:
     lengths: Int[Tensor, batch]
     targets: Tensor
     indices: Int[Tensor, batch]
-    share: Share | None = None
+    shard: Shard | None = None
 
     def __len__(self) -> int:
         """Number of clips that count."""
-        return len(self.indices) if self.share is None else self.share.count
+        return len(self.indices) if self.shard is None else self.shard.count
 
 
 class BatchLoader:
@@ -159,7 +159,7 @@ class BatchLoader:
             size = len(self.indices) * frames * store.n_features * 4
             resident = size <= RESIDENT_BYTES.get(self.device.type, 0)
         self._resident = self._move_all() if resident else None
-        self._place: tuple[int, int] | None = None
+        self._rank: tuple[int, int] | None = None
 
     def __len__(self) -> int:
         return -(-len(self.indices) // self.batch_size)
@@ -180,14 +180,14 @@ class BatchLoader:
         Book page: ``data``.
         """
         chunks = self.order(number).split(self.batch_size)[start:]
-        if self._place is None:
+        if self._rank is None:
             return self._batches(chunks)
-        shares = [Share.of(len(chunk), *self._place) for chunk in chunks]
-        batches = self._batches([chunk[share.rows] for chunk, share in zip(chunks, shares, strict=True)])
-        return (dataclasses.replace(batch, share=share) for batch, share in zip(batches, shares, strict=True))
+        shards = [Shard.of(len(chunk), *self._rank) for chunk in chunks]
+        batches = self._batches([chunk[shard.rows] for chunk, shard in zip(chunks, shards, strict=True)])
+        return (dataclasses.replace(batch, shard=shard) for batch, shard in zip(batches, shards, strict=True))
 
-    def share(self, rank: int, count: int) -> Self:
-        """The same batches as one of ``count`` processes sees them: of each its share, see :class:`Share`.
+    def shard(self, rank: int, world_size: int) -> Self:
+        """Return the batches of process ``rank`` out of ``world_size``: of each batch a shard, see :class:`Shard`.
 
         Raises
         ------
@@ -198,13 +198,13 @@ class BatchLoader:
         -----
         Book page: ``batch``.
         """
-        if self.batch_size < count:
+        if self.batch_size < world_size:
             raise ConfigError(
-                f"batch_size is {self.batch_size} for {count} processes, which share every batch; make it at least "
-                f"{count}, or start fewer with torchrun --nproc-per-node"
+                f"batch_size is {self.batch_size} for {world_size} processes, which share every batch; make it at "
+                f"least {world_size}, or start fewer with torchrun --nproc-per-node"
             )
         other = copy.copy(self)
-        other._place = (rank, count)
+        other._rank = (rank, world_size)
         return other
 
     def _batches(self, chunks: Sequence[Tensor]) -> Iterator[Batch]:

@@ -141,7 +141,7 @@ class SoundLoader(SampledLoader):
     def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
         """Batches of an epoch from batch ``start`` on."""
         for position, batch in enumerate(super().epoch(number, start), start=start):
-            first = batch.share.first if batch.share else 0
+            first = batch.shard.first if batch.shard else 0
             seed = np.random.SeedSequence([self.seed, number, position, 2, first]).generate_state(1, np.uint64)[0]
             generator = torch.Generator().manual_seed(int(seed >> np.uint64(1)))
             waveforms, lengths = self.change(batch.features.squeeze(-1), batch.lengths, generator=generator)

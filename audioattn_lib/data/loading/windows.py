@@ -22,7 +22,7 @@ from torch import Tensor
 from audioattn_lib.audio.features import frame_mask
 from audioattn_lib.core.errors import ConfigError
 
-from .batches import Batch, BatchLoader, Share
+from .batches import Batch, BatchLoader, Shard
 
 __all__ = ["SampledLoader", "WindowLoader", "cut_windows"]
 
@@ -34,7 +34,7 @@ def cut_windows(
     lengths: Int[Tensor, batch],
     window: int,
     generator: torch.Generator,
-    share: Share | None = None,
+    shard: Shard | None = None,
 ) -> tuple[Float[Tensor, "batch window bands"], Int[Tensor, batch]]:
     """Cut a window out of every utterance, at a place drawn evenly from all there are.
 
@@ -46,7 +46,7 @@ def cut_windows(
         Frames of the window, at least 1; utterances with fewer stay whole.
     generator
         Source of chance.
-    share
+    shard
         Which clips of a whole batch these are: they get the places that they would have in it.
 
     Returns
@@ -62,8 +62,8 @@ def cut_windows(
     if window < 1:
         raise ConfigError(f"window is {window}; it must be at least 1 frame")
     places = (lengths - window).clamp(min=0) + 1
-    share = share or Share.of(len(lengths), 0, 1)
-    chance = torch.rand(share.whole, generator=generator, dtype=torch.float64)[share.rows].to(lengths.device)
+    shard = shard or Shard.of(len(lengths), 0, 1)
+    chance = torch.rand(shard.whole, generator=generator, dtype=torch.float64)[shard.rows].to(lengths.device)
     starts = (chance * places).floor().long()
     width = min(window, features.shape[1])
     frames = (starts[:, None] + torch.arange(width, device=starts.device)).clamp(max=features.shape[1] - 1)
@@ -105,28 +105,28 @@ class WindowLoader:
             generator = torch.Generator().manual_seed(int(seed >> np.uint64(1)))
             features, lengths = batch.features, batch.lengths
             if self.window is not None:
-                features, lengths = cut_windows(features, lengths, self.window, generator, batch.share)
+                features, lengths = cut_windows(features, lengths, self.window, generator, batch.shard)
             if self.augment is not None:
-                features = _augment_share(self.augment, features, lengths, generator, batch.share)
+                features = _augment_shard(self.augment, features, lengths, generator, batch.shard)
             yield dataclasses.replace(batch, features=features, lengths=lengths)
 
-    def share(self, rank: int, count: int) -> Self:
-        """The same batches as one of ``count`` processes sees them, with the windows of the whole batches."""
+    def shard(self, rank: int, world_size: int) -> Self:
+        """Return the batches of process ``rank`` out of ``world_size``, with the windows of the whole batches."""
         other = copy.copy(self)
-        other.loader = self.loader.share(rank, count)
+        other.loader = self.loader.shard(rank, world_size)
         return other
 
 
-def _augment_share(
-    augment: Change, features: Tensor, lengths: Tensor, generator: torch.Generator, share: Share | None
+def _augment_shard(
+    augment: Change, features: Tensor, lengths: Tensor, generator: torch.Generator, shard: Shard | None
 ) -> Tensor:
-    """The clips of a share, changed as they would be in the whole batch: chance is drawn for all of its clips."""
-    if share is None:
+    """Augment a shard as in the whole batch: random numbers are drawn for all clips of the batch."""
+    if shard is None:
         return augment(features, lengths, generator=generator)
-    whole = features.new_zeros(share.whole, *features.shape[1:])
-    frames = torch.full_like(lengths[:1], features.shape[1]).expand(share.whole).clone()
-    whole[share.rows], frames[share.rows] = features, lengths
-    return augment(whole, frames, generator=generator)[share.rows]
+    whole = features.new_zeros(shard.whole, *features.shape[1:])
+    frames = torch.full_like(lengths[:1], features.shape[1]).expand(shard.whole).clone()
+    whole[shard.rows], frames[shard.rows] = features, lengths
+    return augment(whole, frames, generator=generator)[shard.rows]
 
 
 class SampledLoader(BatchLoader):

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from audioattn_lib.core.ranks import find_place
+from audioattn_lib.core.ranks import rank_info
 from audioattn_lib.training.loop import select_device
 from audioattn_lib.training.progress import Progress
 from audioattn_lib.training.run_directory import Run
@@ -59,7 +59,7 @@ def run_all(run: Make[C], configs: Iterable[C], root: str | Path, *, shown: Sequ
 
 
 def _workers(config: Any) -> int:
-    alone = find_place().count == 1 and select_device(config.device).type == "cpu"
+    alone = rank_info().world_size == 1 and select_device(config.device).type == "cpu"
     return min(torch.get_num_threads(), _MOST) if alone else 1
 
 

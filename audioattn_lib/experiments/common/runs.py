@@ -16,7 +16,7 @@ from audioattn_lib.core.ranks import is_main_process
 from audioattn_lib.data.files import exclusive
 from audioattn_lib.data.manifest import Manifest
 from audioattn_lib.data.splits import fold_names
-from audioattn_lib.training.distributed import LeftToMain, join_processes, name_lost_process
+from audioattn_lib.training.distributed import LeftToMain, init_process_group, name_lost_process
 from audioattn_lib.training.loop import select_device
 from audioattn_lib.training.run_directory import Run, RunDirectory, describe_environment
 
@@ -101,19 +101,19 @@ def make_once(directory: RunDirectory, make: Callable[[], Run]) -> Run:
         if not directory.is_complete:
             raise NotMadeError(directory.path)
         return Run.load(directory.path)
-    processes = join_processes()
-    if processes.tell(directory.is_complete):  # before the lock, which a folder that is only read has no place for
+    processes = init_process_group()
+    if processes.broadcast(directory.is_complete):  # before the lock, which a folder that is only read has no place for
         return Run.load(directory.path)
     with (
         name_lost_process(),
         exclusive(directory.path / ".lock") if processes.is_main else nullcontext(),
     ):
-        if processes.tell(directory.is_complete):
+        if processes.broadcast(directory.is_complete):
             return Run.load(directory.path)
         if processes.is_main:
             directory.remove_leftovers()
         run = None
         with suppress(LeftToMain):
             run = make()
-        processes.wait()
+        processes.barrier()
         return run or Run.load(directory.path)

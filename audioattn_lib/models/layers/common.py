@@ -68,14 +68,14 @@ class MaskedBatchNorm1d(nn.BatchNorm1d):
 
     Attributes
     ----------
-    shares_statistics
+    syncs_statistics
         Take mean and variance over the clips of all processes that train together, on CPU and CUDA alike. The training
         loop sets it.
     has_clips
         Whether clips of this process count in what is shared; the training loop sets it for every batch.
     """
 
-    shares_statistics = False
+    syncs_statistics = False
     has_clips = True
     running_mean: Tensor
     running_var: Tensor
@@ -91,7 +91,7 @@ class MaskedBatchNorm1d(nn.BatchNorm1d):
         mask: Bool[Tensor, "batch 1 frames"] | None = None,
     ) -> Float[Tensor, "batch channels *frames"]:
         """Normalise; ``mask`` is True on valid frames."""
-        is_plain = mask is None and inputs.numel() > inputs.shape[1] and not self.shares_statistics
+        is_plain = mask is None and inputs.numel() > inputs.shape[1] and not self.syncs_statistics
         if not self.training or is_plain:
             return super().forward(inputs)
         if mask is None:
@@ -114,7 +114,7 @@ class MaskedBatchNorm1d(nn.BatchNorm1d):
         return (centred * scale.view(per_channel) + self.bias.view(per_channel)).to(inputs.dtype)
 
     def _of_all(self, sums: Tensor) -> Tensor:
-        if not self.shares_statistics:
+        if not self.syncs_statistics:
             return sums
         return _SumOfProcesses.apply(sums if self.has_clips else sums * 0)  # the gradient still goes all ways
 

@@ -22,11 +22,11 @@ from jaxtyping import Float, Int
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from .metrics import classification_metrics, multilabel_metrics, regression_metrics, to_array
+from .metrics import multilabel_metrics, to_array
 
 __all__ = ["Baseline", "linear_baseline", "summary_features"]
 
-Task = Literal["classification", "multilabel", "regression"]
+Task = Literal["classification", "multilabel"]
 
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0)
 
@@ -38,27 +38,27 @@ class Baseline:
     Attributes
     ----------
     probabilities
-        Of each class or label, shape ``(clips, classes)``; ``None`` for numbers.
+        Of each class or label, shape ``(clips, classes)``.
     predictions
-        Class index (``(clips,)``), labels as 0 and 1 (``(clips, classes)``) or number (``(clips,)``).
+        Class index (``(clips,)``), or labels as 0 and 1 (``(clips, classes)``).
     inverse_penalty
         The strength chosen on the validation clips, one of those tried.
     validation
-        Score on the validation clips by strength: accuracy, mean average precision, or minus RMSE.
+        Score on the validation clips by strength: accuracy or mean average precision.
     """
 
-    probabilities: NDArray[np.float64] | None
+    probabilities: NDArray[np.float64]
     predictions: NDArray[Any]
     inverse_penalty: float
     validation: dict[float, float]
 
 
 def summary_features(
-    features: Float[Tensor, "batch frames mels"], lengths: Int[Tensor, " batch"] | None = None, *, maximum: bool = False
+    features: Float[Tensor, "batch frames mels"], lengths: Int[Tensor, " batch"] | None = None
 ) -> Float[Tensor, "batch statistics"]:
-    r"""Mean and standard deviation over time of each clip's features, and their maximum if asked.
+    r"""Mean and standard deviation over time of each clip's features.
 
-    .. math:: \Bigl[\; \bar x, \quad \sqrt{\tfrac1T \textstyle\sum_t (x_t - \bar x)^2}, \quad \max_t x_t \;\Bigr]
+    .. math:: \Bigl[\; \bar x, \quad \sqrt{\tfrac1T \textstyle\sum_t (x_t - \bar x)^2} \;\Bigr]
 
     Only valid frames count, so padding changes nothing. Computed where
     ``features`` lies, in at least float32.
@@ -69,13 +69,11 @@ def summary_features(
         Log-mel or any other features without mean normalisation, shape ``(batch, frames, mels)``.
     lengths
         Valid frames of each clip, from 1 to ``frames``; all by default.
-    maximum
-        Append the maximum.
 
     Returns
     -------
     Tensor
-        Shape ``(batch, 2 * mels)``, or ``3 * mels`` with the maximum.
+        Shape ``(batch, 2 * mels)``.
 
     Raises
     ------
@@ -100,11 +98,8 @@ def summary_features(
     valid = (torch.arange(frames, device=x.device) < lengths[:, None])[..., None]  # (B, T, 1)
     count = lengths[:, None].to(x.dtype)
     mean = x.where(valid, 0).sum(dim=1) / count
-    deviation = ((x - mean[:, None]).where(valid, 0).square().sum(dim=1) / count).sqrt()
-    parts = [mean, deviation]
-    if maximum:
-        parts.append(x.where(valid, -torch.inf).amax(dim=1))
-    return torch.cat(parts, dim=1)
+    std = ((x - mean[:, None]).where(valid, 0).square().sum(dim=1) / count).sqrt()
+    return torch.cat([mean, std], dim=1)
 
 
 def linear_baseline(
@@ -121,19 +116,17 @@ def linear_baseline(
     """Fit a linear model on the training clips, choose its penalty on the validation clips, predict the test clips.
 
     Features are standardised by the training clips. Classes: multinomial
-    logistic regression; labels: one logistic regression each; numbers: ridge
-    regression. The test clips have no part in any choice; of equally good
-    strengths the most penalised one is taken.
+    logistic regression; labels: one logistic regression each. The test clips have
+    no part in any choice; of equally good strengths the most penalised one is taken.
 
     Parameters
     ----------
     train_x, valid_x, test_x
         Features such as those of :func:`summary_features`, shape ``(clips, statistics)``.
     train_y, valid_y
-        Class indices (``(clips,)``), labels as 0 and 1 (``(clips, labels)``), or numbers (``(clips,)``).
+        Class indices (``(clips,)``), or labels as 0 and 1 (``(clips, labels)``).
     task
-        ``"classification"``, ``"multilabel"`` or ``"regression"``; by default
-        multilabel for targets of two axes and classification for one.
+        ``"classification"`` or ``"multilabel"``; by default multilabel for targets of two axes.
     n_classes
         Classes in all, for classification; by default as many as training and
         validation show. A class without training clips has probability 0.
@@ -147,14 +140,18 @@ def linear_baseline(
 
     Notes
     -----
-    Chosen by accuracy, mean average precision or RMSE. Book page: ``urban_sound``.
+    Chosen by accuracy or mean average precision. Book page: ``urban_sound``.
     """
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import GridSearchCV, PredefinedSplit
+    from sklearn.multiclass import OneVsRestClassifier
+    from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
     if task is None:
         task = "multilabel" if np.ndim(train_y) == 2 else "classification"
-    if task not in ("classification", "multilabel", "regression"):
-        raise ValueError(f"task is {task!r}; it must be classification, multilabel or regression")
+    if task not in ("classification", "multilabel"):
+        raise ValueError(f"task is {task!r}; it must be classification or multilabel")
     if not strengths or min(strengths) <= 0:
         raise ValueError(f"strengths is {strengths}; give at least one number, each above 0")
     train, valid, test = (
@@ -169,53 +166,32 @@ def linear_baseline(
     )
     if task == "multilabel" and y.shape[1] != y_valid.shape[1]:
         raise ValueError(f"valid_y has {y_valid.shape[1]} labels and train_y {y.shape[1]}; both need the same")
-    columns = _count_classes(y, y_valid, n_classes) if task == "classification" else 0
-    scaler = StandardScaler().fit(train)
-    train, valid, test = (scaler.transform(x) for x in (train, valid, test))
-    models = {strength: _fit(train, y, task, strength) for strength in sorted(strengths)}
-    scores = {s: _score(y_valid, _predict(model, valid, task, columns), task) for s, model in models.items()}
-    best = max(scores, key=lambda s: scores[s])  # the first, so the most penalised, of equals
-    output = _predict(models[best], test, task, columns)
-    if task == "regression":
-        return Baseline(None, output, best, scores)
-    predictions = output.argmax(axis=1) if task == "classification" else (output >= 0.5).astype(np.int64)
-    return Baseline(output, predictions, best, scores)
-
-
-def _fit(x: NDArray[np.float64], y: NDArray[Any], task: Task, strength: float) -> Any:
-    from sklearn.linear_model import LogisticRegression, Ridge
-    from sklearn.multiclass import OneVsRestClassifier
-
-    if task == "regression":
-        return Ridge(alpha=1 / strength).fit(x, y)
-    logistic = LogisticRegression(C=strength, max_iter=2000)
-    if task == "classification":
-        return logistic.fit(x, y)
+    columns = _count_classes(y, y_valid, n_classes) if task == "classification" else y.shape[1]
+    logistic: Any = LogisticRegression(max_iter=2000)
+    model = make_pipeline(StandardScaler(), logistic if task == "classification" else OneVsRestClassifier(logistic))
+    penalty = "logisticregression__C" if task == "classification" else "onevsrestclassifier__estimator__C"
+    search = GridSearchCV(
+        model,
+        {penalty: sorted(strengths)},
+        scoring="accuracy" if task == "classification" else _mean_average_precision,
+        cv=PredefinedSplit(np.repeat([-1, 0], [len(train), len(valid)])),  # -1: always in the training part
+        error_score="raise",
+        refit=False,  # the validation clips choose; they do not train
+    )
     with warnings.catch_warnings():  # a label that every training clip has, or none: its constant is predicted
         warnings.filterwarnings("ignore", message="Label .* is present in all training examples")
-        return OneVsRestClassifier(logistic).fit(x, y)
+        search.fit(np.concatenate([train, valid]), np.concatenate([y, y_valid]))
+        model.set_params(**search.best_params_).fit(train, y)  # the first, so the most penalised, of equals
+    scores = dict(zip(sorted(strengths), map(float, search.cv_results_["mean_test_score"]), strict=True))
+    found = model.predict_proba(test)
+    probabilities = np.zeros((len(test), columns))  # a class without training clips keeps 0
+    probabilities[:, model.classes_ if task == "classification" else slice(None)] = found
+    predictions = probabilities.argmax(axis=1) if task == "classification" else (probabilities >= 0.5).astype(np.int64)
+    return Baseline(probabilities, predictions, float(search.best_params_[penalty]), scores)
 
 
-def _predict(model: Any, x: NDArray[np.float64], task: Task, n_classes: int) -> NDArray[np.float64]:
-    """Numbers, or probabilities with a column for each class, also for those that the model never saw."""
-    if task == "regression":
-        return model.predict(x)
-    found = model.predict_proba(x)
-    if task == "multilabel":
-        return found
-    probabilities = np.zeros((len(x), n_classes))
-    probabilities[:, model.classes_] = found
-    return probabilities
-
-
-def _score(y: NDArray[Any], output: NDArray[np.float64], task: Task) -> float:
-    """Higher is better."""
-    if task == "regression":
-        return -float(regression_metrics(y, output)["rmse"])
-    names = [str(i) for i in range(output.shape[1])]
-    if task == "classification":
-        return float(classification_metrics(y, output, names)["accuracy"])
-    score = multilabel_metrics(y, output, names)["mean_average_precision"]
+def _mean_average_precision(model: Any, x: NDArray[np.float64], y: NDArray[np.int64]) -> float:
+    score = multilabel_metrics(y, model.predict_proba(x), [str(i) for i in range(y.shape[1])])["mean_average_precision"]
     return 0.0 if score is None else float(score)
 
 
@@ -232,8 +208,6 @@ def _targets(name: str, values: ArrayLike, clips: int, task: Task) -> NDArray[An
     if y.ndim != dimensions or len(y) != clips:
         wanted = f"({clips}, labels)" if task == "multilabel" else f"({clips},)"
         raise ValueError(f"{name} has shape {y.shape}; for {task} of {clips} clips it must be {wanted}")
-    if task == "regression":
-        return y
     if task == "multilabel" and not np.isin(y, (0, 1)).all():
         raise ValueError(f"{name} holds something other than 0 and 1; 1 says that the clip has the label")
     if (y < 0).any() or (y != np.floor(y)).any():

@@ -121,95 +121,40 @@ def synthesise() -> None:
     """
 
 
-def _city_options() -> type:
-    from audioattn_lib.data.synthetic.city import CityOptions
+def _add_corpus(name: str, about: str, example: str) -> None:
+    def config() -> type:
+        from audioattn_lib.data.corpora.synthetic import options_of
 
-    return CityOptions
+        return options_of(name)
 
+    def make(directory: Path, **options: Any) -> None:
+        manifest = _synthesise(name, directory, options)
+        columns = [column for column in ("speaker", "instrument") if column in manifest.table]
+        of = [f"{manifest.table[column].nunique()} {column}s" for column in columns]
+        classes = f": {', '.join(manifest.classes)}" if len(manifest.classes) <= 20 else ""  # numbers are many
+        click.echo(f"{directory}: {len(manifest)} clips{''.join(f' of {text}' for text in of)}{classes}")
 
-def _voices_options() -> type:
-    from audioattn_lib.data.synthetic.voices import VoicesOptions
-
-    return VoicesOptions
-
-
-def _accents_options() -> type:
-    from audioattn_lib.data.synthetic.accents import AccentsOptions
-
-    return AccentsOptions
-
-
-def _needles_options() -> type:
-    from audioattn_lib.data.synthetic.needles import NeedlesOptions
-
-    return NeedlesOptions
-
-
-@synthesise.command(cls=LazyOptions, config=_city_options)
-@click.argument("directory", type=click.Path(path_type=Path, file_okay=False))
-def city(directory: Path, **options: Any) -> None:
-    """Short events over the noise of a city, with their times.
+    make.__doc__ = f"""{about}
 
     Writes audio/ and metadata.csv to DIRECTORY, which must not exist or be
     empty. The same options give the same sounds.
 
     \b
     Example:
-      audioattn data synthesise city my_city --clips-per-class 8 --snr 0,10
+      audioattn data synthesise {name} my_{name} {example}
     """
-    manifest = _synthesise("city", directory, options)
-    click.echo(f"{directory}: {len(manifest)} clips of {', '.join(manifest.classes)}")
+    make = click.argument("directory", type=click.Path(path_type=Path, file_okay=False))(make)
+    synthesise.command(name, cls=LazyOptions, config=config)(make)
 
 
-@synthesise.command(cls=LazyOptions, config=_voices_options)
-@click.argument("directory", type=click.Path(path_type=Path, file_okay=False))
-def voices(directory: Path, **options: Any) -> None:
-    """Voices that are more or less tired, and how tired.
-
-    Writes audio/ and metadata.csv to DIRECTORY, which must not exist or be
-    empty. Splits share no speaker. The same options give the same sounds.
-
-    \b
-    Example:
-      audioattn data synthesise voices my_voices --speakers 16 --duration 2,3
-    """
-    manifest = _synthesise("voices", directory, options)
-    labels = manifest.label_values()
-    speakers = manifest.table["group"].nunique()
-    click.echo(f"{directory}: {len(manifest)} clips of {speakers} speakers, {labels.min():g} to {labels.max():g}")
-
-
-@synthesise.command(cls=LazyOptions, config=_accents_options)
-@click.argument("directory", type=click.Path(path_type=Path, file_okay=False))
-def accents(directory: Path, **options: Any) -> None:
-    """Voices of many speakers with invented accents.
-
-    Writes audio/ and metadata.csv to DIRECTORY, which must not exist or be
-    empty. Folds share no speaker. The same options give the same sounds.
-
-    \b
-    Example:
-      audioattn data synthesise accents my_accents --speakers-per-accent 8
-    """
-    manifest = _synthesise("accents", directory, options)
-    speakers = manifest.table["group"].nunique()
-    click.echo(f"{directory}: {len(manifest)} clips of {speakers} speakers of {', '.join(manifest.classes)}")
-
-
-@synthesise.command(cls=LazyOptions, config=_needles_options)
-@click.argument("directory", type=click.Path(path_type=Path, file_okay=False))
-def needles(directory: Path, **options: Any) -> None:
-    """Long clips with short events that only a finer hop tells apart.
-
-    Writes audio/ and metadata.csv to DIRECTORY, which must not exist or be
-    empty. Splits share no background. The same options give the same sounds.
-
-    \b
-    Example:
-      audioattn data synthesise needles my_needles --clips-per-class 20 --events 1,3
-    """
-    manifest = _synthesise("needles", directory, options)
-    click.echo(f"{directory}: {len(manifest)} clips of {', '.join(manifest.classes)}")
+for _corpus in (
+    ("city", "Short events over the noise of a city, with their times.", "--clips-per-class 8 --snr 0,10"),
+    ("voices", "Voices of speakers who are more or less tired.", "--speakers 16 --duration 2,3"),
+    ("accents", "Voices of many speakers with invented accents.", "--speakers-per-accent 8"),
+    ("needles", "Long clips with short events that need a fine hop.", "--clips-per-class 20 --events 1,3"),
+    ("orchestra", "Phrases of instruments through several devices.", "--clips-per-class 20 --duration 2"),
+):
+    _add_corpus(*_corpus)
 
 
 def _synthesise(corpus: str, directory: Path, options: dict[str, Any]) -> Manifest:

@@ -102,13 +102,13 @@ def test_mistakes_are_one_clean_line(run, table):
 @pytest.mark.parametrize(
     ("corpus", "options", "said"),
     [
-        ("voices", ["--speakers", 8, "--clips-per-speaker", 1, "--duration", "1,1.2"], "8 clips of 8 speakers, "),
+        ("voices", ["--speakers", 8, "--clips-per-speaker", 1, "--duration", "1,1.2"], "8 clips of 8 speakers"),
         (
             "accents",
             ["--accents", "coast,hills", "--speakers-per-accent", 2, "--n-folds", 2, "--clips-per-speaker", 1],
-            "4 clips of 4 speakers of coast, hills",
+            "4 clips of 4 speakers: coast, hills",
         ),
-        ("needles", ["--clips-per-class", 5, "--duration", 4], "20 clips of flutter_19, flutter_31, flutter_44, "),
+        ("needles", ["--clips-per-class", 5, "--duration", 4], "20 clips: flutter_19, flutter_31, flutter_44, "),
     ],
 )
 def test_synthetic_corpora_are_written_as_files(run, tmp_path, monkeypatch, corpus, options, said):

@@ -22,22 +22,19 @@ from audioattn_lib.core.errors import ConfigError, ManifestError
 
 from ..manifest import Manifest
 from . import (
-    accents,
-    city,
     common_voice,
     esc,
     folder,
     label_lists,
-    needles,
     nsynth,
-    orchestra,
     sleepiness,
+    synthetic,
     tau_urban,
     urbansound8k,
-    voices,
     voxceleb,
 )
 from ._incomplete import name_missing
+from .synthetic import SYNTHETIC
 from .video import audioset, epic_kitchens, vggsound
 
 __all__ = ["DATA_VARIABLE", "LAYOUTS", "SYNTHETIC", "Layout", "available", "load"]
@@ -123,17 +120,6 @@ LAYOUTS: Mapping[str, Layout] = MappingProxyType(
 _OWN = "folder"
 """Layout that takes any sounds, so that parts of the others are looked for before it."""
 
-SYNTHETIC: Mapping[str, Callable[..., Manifest]] = MappingProxyType(
-    {
-        "city": city.load,
-        "voices": voices.load,
-        "accents": accents.load,
-        "needles": needles.load,
-        "orchestra": orchestra.load,
-    }
-)
-"""Corpora that the library makes itself, by name."""
-
 
 def load(
     name_or_path: str | Path, cache: str | Path | None = None, *, accept_truncated: bool = False, **options: Any
@@ -172,7 +158,7 @@ def load(
     if not isinstance(accept_truncated, bool):
         raise ConfigError(f"accept_truncated is {accept_truncated!r}; it must be True or False")
     if name in SYNTHETIC:
-        return SYNTHETIC[name](cache=cache, **options)
+        return synthetic.load(name, cache, **options)
     path = _find(name)
     layout, missing = (LAYOUTS[_OWN], "") if "labels" in options else _recognise(path)
     if layout is None:
@@ -196,14 +182,8 @@ def available() -> pd.DataFrame:
     Book page: ``data``.
     """
     rows = [
-        {"name": name, "description": module.DESCRIPTION, "where": "made on first use"}
-        for name, module in (
-            ("city", city),
-            ("voices", voices),
-            ("accents", accents),
-            ("needles", needles),
-            ("orchestra", orchestra),
-        )
+        {"name": name, "description": description, "where": "made on first use"}
+        for name, description in SYNTHETIC.items()
     ]
     root = os.environ.get(DATA_VARIABLE)
     if root and Path(root).is_dir():

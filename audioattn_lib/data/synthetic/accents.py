@@ -19,8 +19,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from types import MappingProxyType
+from typing import ClassVar
 
 import numpy as np
 from numpy.random import Generator
@@ -29,11 +29,11 @@ from audioattn_lib.core.declarations import check_declared
 from audioattn_lib.core.errors import ConfigError
 
 from .acoustics import Sound
-from .corpus import make_once, parse_options, random_numbers, require_range, require_whole, write_clips
+from .corpus import CorpusOptions, generate, random_numbers, require_range, require_whole
 from .speech import NEUTRAL, VOWELS, Delivery, Utterance, Voice, draw_voice, say
 from .voices import describe
 
-__all__ = ["ACCENTS", "Accent", "AccentsOptions", "Clip", "compose", "generate", "moved_vowels"]
+__all__ = ["ACCENTS", "Accent", "AccentsClip", "AccentsOptions", "compose", "generate", "moved_vowels"]
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def moved_vowels(accent: str) -> frozenset[str]:
 
 
 @dataclass(frozen=True)
-class AccentsOptions:
+class AccentsOptions(CorpusOptions):
     """Options of the accents corpus.
 
     Parameters
@@ -112,6 +112,7 @@ class AccentsOptions:
         Another seed, other people.
     """
 
+    corpus: ClassVar[str] = "accents"
     accents: tuple[str, ...] = tuple(ACCENTS)
     speakers_per_accent: int = 24
     clips_per_speaker: int = 4
@@ -135,14 +136,17 @@ class AccentsOptions:
         if not 0.0 <= self.strength <= 2.0:
             raise ConfigError(f"strength is {self.strength:g}; it must be a number from 0 to 2")
 
-    @classmethod
-    def parse(cls, **options: object) -> AccentsOptions:
-        """Options from keyword arguments; an unknown one is an error that lists what there is."""
-        return parse_options(cls, "accents", options)
+    def n_clips(self) -> int:
+        """Number of clips, for the progress bar."""
+        return len(self.accents) * self.speakers_per_accent * self.clips_per_speaker
+
+    def rows(self) -> Iterator[tuple[Sound, dict[str, object]]]:
+        """Samples of every clip, and its row of the manifest."""
+        return _rows(self)
 
 
 @dataclass(frozen=True)
-class Clip:
+class AccentsClip:
     """One clip: its samples and what is known about it."""
 
     utterance: Utterance
@@ -153,31 +157,6 @@ class Clip:
     delivery: Delivery
 
 
-def generate(options: AccentsOptions, cache: str | Path | None = None, *, progress: bool = True) -> Path:
-    """Make the accents, or find them where they were made before.
-
-    Returns
-    -------
-    Path
-        Folder with ``metadata.csv`` and ``audio/``.
-
-    Raises
-    ------
-    StoreError
-        When the disk is full or the cache cannot be written.
-
-    Notes
-    -----
-    Book page: ``data``.
-    """
-    total = len(options.accents) * options.speakers_per_accent * options.clips_per_speaker
-
-    def write(folder: Path) -> None:
-        write_clips(folder, "accents", total, _rows(options), progress=progress)
-
-    return make_once("accents", options, __name__, cache, write)
-
-
 def _rows(options: AccentsOptions) -> Iterator[tuple[Sound, dict[str, object]]]:
     for number, clip in enumerate(compose(options)):
         name = f"audio/{clip.speaker}-{number % options.clips_per_speaker:03d}.flac"
@@ -186,7 +165,7 @@ def _rows(options: AccentsOptions) -> Iterator[tuple[Sound, dict[str, object]]]:
         yield clip.utterance.samples, row | describe(clip.utterance, clip.voice, clip.delivery)
 
 
-def compose(options: AccentsOptions) -> Iterator[Clip]:
+def compose(options: AccentsOptions) -> Iterator[AccentsClip]:
     """The clips, accent by accent and speaker by speaker."""
     n = options.speakers_per_accent
     for accent in options.accents:
@@ -202,7 +181,7 @@ def compose(options: AccentsOptions) -> Iterator[Clip]:
                 take = random_numbers(options.seed, "clip", accent, number, clip)
                 utterance = say(voice, usual, float(take.uniform(*options.duration)), take)
                 fold = number // 2 % options.n_folds + 1 if n >= 2 * options.n_folds else number % options.n_folds + 1
-                yield Clip(utterance, accent, fold, f"{accent}-{number:03d}", voice, usual)
+                yield AccentsClip(utterance, accent, fold, f"{accent}-{number:03d}", voice, usual)
 
 
 def _draw_delivery(accent: Accent, strength: float, rng: Generator) -> Delivery:

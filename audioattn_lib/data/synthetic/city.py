@@ -22,7 +22,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from numpy.random import Generator
@@ -32,10 +32,10 @@ from audioattn_lib.core.errors import ConfigError
 
 from .acoustics import RATE, Sound, a_weighted_level, reverberate, samples
 from .backgrounds import BACKGROUNDS, record_background
-from .corpus import event_columns, make_once, parse_options, random_numbers, require_range, write_clips
+from .corpus import CorpusOptions, event_columns, generate, random_numbers, require_range
 from .sounds import DISTRACTORS, SOUNDS
 
-__all__ = ["CityOptions", "Clip", "compose", "generate"]
+__all__ = ["CityClip", "CityOptions", "compose", "generate"]
 
 
 _BACKGROUND_RECORDINGS = 3
@@ -48,7 +48,7 @@ _PEAK = 0.9
 
 
 @dataclass(frozen=True)
-class CityOptions:
+class CityOptions(CorpusOptions):
     """Options of the city corpus.
 
     Parameters
@@ -71,6 +71,7 @@ class CityOptions:
         Another seed, another city.
     """
 
+    corpus: ClassVar[str] = "city"
     clips_per_class: int = 40
     n_folds: int = 5
     duration: float = 3.0
@@ -104,14 +105,17 @@ class CityOptions:
                 f"classes is {', '.join(self.classes)}; it must be two or more of {', '.join(SOUNDS)}, each once"
             )
 
-    @classmethod
-    def parse(cls, **options: object) -> CityOptions:
-        """Options from keyword arguments; an unknown one is an error that lists what there is."""
-        return parse_options(cls, "city", options)
+    def n_clips(self) -> int:
+        """Number of clips, for the progress bar."""
+        return self.clips_per_class * len(self.classes)
+
+    def rows(self) -> Iterator[tuple[Sound, dict[str, object]]]:
+        """Samples of every clip, and its row of the manifest."""
+        return ((clip.samples, _row(number, clip, self)) for number, clip in enumerate(compose(self)))
 
 
 @dataclass(frozen=True)
-class Clip:
+class CityClip:
     """One clip: its samples and what is known about it. Events are ``(name, onset, offset)`` in seconds."""
 
     samples: Sound
@@ -125,36 +129,7 @@ class Clip:
     distractors: tuple[tuple[str, float, float], ...]
 
 
-def generate(options: CityOptions, cache: str | Path | None = None, *, progress: bool = True) -> Path:
-    """Make the city, or find it where it was made before.
-
-    The folder appears whole or not at all; a killed process leaves nothing
-    that looks like a corpus.
-
-    Returns
-    -------
-    Path
-        Folder with ``metadata.csv`` and ``audio/``.
-
-    Raises
-    ------
-    StoreError
-        When the disk is full or the cache cannot be written.
-
-    Notes
-    -----
-    Book page: ``data``.
-    """
-
-    def write(folder: Path) -> None:
-        total = options.clips_per_class * len(options.classes)
-        clips = ((clip.samples, _row(number, clip, options)) for number, clip in enumerate(compose(options)))
-        write_clips(folder, "city", total, clips, progress=progress)
-
-    return make_once("city", options, __name__, cache, write)
-
-
-def _row(number: int, clip: Clip, options: CityOptions) -> dict[str, object]:
+def _row(number: int, clip: CityClip, options: CityOptions) -> dict[str, object]:
     row: dict[str, object] = {
         "file_name": f"audio/{clip.label}-{number % options.clips_per_class:03d}.flac",
         "label": clip.label,
@@ -169,7 +144,7 @@ def _row(number: int, clip: Clip, options: CityOptions) -> dict[str, object]:
     return row
 
 
-def compose(options: CityOptions) -> Iterator[Clip]:
+def compose(options: CityOptions) -> Iterator[CityClip]:
     """The clips of a city, class by class."""
 
     @cache
@@ -182,7 +157,7 @@ def compose(options: CityOptions) -> Iterator[Clip]:
             yield _clip(options, label, number, background)
 
 
-def _clip(options: CityOptions, label: str, number: int, background: Callable[[str, int, int], Sound]) -> Clip:
+def _clip(options: CityOptions, label: str, number: int, background: Callable[[str, int, int], Sound]) -> CityClip:
     rng = random_numbers(options.seed, "clip", label, number)
     fold = number % options.n_folds + 1
     thing = (number // options.n_folds) % options.sources_per_fold
@@ -215,7 +190,7 @@ def _clip(options: CityOptions, label: str, number: int, background: Callable[[s
     peak = float(np.abs(mix).max())
     if peak > _PEAK:
         mix *= _PEAK / peak
-    return Clip(
+    return CityClip(
         mix,
         label,
         fold,

@@ -11,10 +11,10 @@ import os
 import secrets
 import shutil
 import zlib
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, fields
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.random import Generator
@@ -30,10 +30,11 @@ from ..progress import progress_bar
 from .acoustics import RATE, Sound
 
 __all__ = [
+    "CorpusOptions",
     "event_columns",
+    "generate",
     "join",
     "make_once",
-    "parse_options",
     "random_numbers",
     "require_range",
     "require_whole",
@@ -42,16 +43,75 @@ __all__ = [
 
 log = logging.getLogger("audioattn")
 
-Options = TypeVar("Options")
+
+@dataclass(frozen=True)
+class CorpusOptions:
+    """Base of the options of a synthetic corpus.
+
+    Attributes
+    ----------
+    corpus
+        Name of the corpus.
+    """
+
+    corpus: ClassVar[str]
+
+    @classmethod
+    def parse(cls, **options: Any) -> Self:
+        """Options from keyword arguments.
+
+        Raises
+        ------
+        ConfigError
+            When an option is unknown; the message lists those there are.
+        """
+        known = [field.name for field in fields(cls)]
+        unknown = [name for name in options if name not in known]
+        if unknown:
+            raise ConfigError(f"{cls.corpus} has no option {', '.join(unknown)}; it has {', '.join(known)}")
+        return cls(**options)
+
+    def n_clips(self) -> int:
+        """Number of clips, for the progress bar."""
+        raise NotImplementedError
+
+    def rows(self) -> Iterator[tuple[Sound, dict[str, object]]]:
+        """Samples of every clip, and its row of the manifest, whose ``file_name`` lies in ``audio/``."""
+        raise NotImplementedError
 
 
-def parse_options(kind: type[Options], corpus: str, options: dict[str, Any]) -> Options:
-    """The dataclass ``kind`` from keyword arguments; an unknown one is an error that lists what there is."""
-    known = [field.name for field in fields(kind)]  # type: ignore[arg-type]
-    unknown = [name for name in options if name not in known]
-    if unknown:
-        raise ConfigError(f"{corpus} has no option {', '.join(unknown)}; it has {', '.join(known)}")
-    return kind(**options)
+def generate(options: CorpusOptions, cache: str | Path | None = None, *, progress: bool = True) -> Path:
+    """Make a synthetic corpus, or find it where it was made before.
+
+    Parameters
+    ----------
+    options
+        Of the corpus, such as :class:`~audioattn_lib.data.synthetic.city.CityOptions`.
+    cache
+        Where corpora are kept; the cache of the library by default.
+    progress
+        Show a bar where a person watches.
+
+    Returns
+    -------
+    Path
+        Folder with ``metadata.csv`` and ``audio/``. It appears whole or not at all; a killed process leaves nothing
+        that looks like a corpus.
+
+    Raises
+    ------
+    StoreError
+        When the disk is full or the cache cannot be written.
+
+    Notes
+    -----
+    Book page: ``data``.
+    """
+
+    def write(folder: Path) -> None:
+        write_clips(folder, options.corpus, options.n_clips(), options.rows(), progress=progress)
+
+    return make_once(options.corpus, options, type(options).__module__, cache, write)
 
 
 def require_whole(options: object, **least: int) -> None:
@@ -85,30 +145,7 @@ def random_numbers(seed: int, *names: str | int) -> Generator:
 def make_once(corpus: str, options: Any, module: str, cache: str | Path | None, write: Callable[[Path], None]) -> Path:
     """Folder of a synthetic corpus: found where it was made before, or made by ``write(folder)``.
 
-    The folder appears whole or not at all; a killed process leaves nothing
-    that looks like a corpus.
-
-    Parameters
-    ----------
-    corpus
-        Name of the corpus, the beginning of the name of its folder.
-    options
-        Dataclass of its options; other options, another folder.
-    module
-        Module whose source makes it; other source, another folder.
-    cache
-        Where corpora are kept; the cache of the library by default.
-    write
-        Fills an empty folder.
-
-    Raises
-    ------
-    StoreError
-        When the disk is full or the cache cannot be written.
-
-    Notes
-    -----
-    Book page: ``data``.
+    Other options, or other source of the module that makes it, give another folder.
     """
     parent = (Path(cache) if cache is not None else cache_directory()) / "corpora"
     name = key({"options": asdict(options), "source": source_hash(module)})

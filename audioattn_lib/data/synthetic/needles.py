@@ -41,7 +41,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from numpy.random import Generator
@@ -51,10 +51,10 @@ from audioattn_lib.core.errors import ConfigError
 
 from .acoustics import RATE, Sound, a_weighted_level, fade, oscillate, samples
 from .backgrounds import BACKGROUNDS, record_background
-from .corpus import event_columns, make_once, parse_options, random_numbers, require_range, require_whole, write_clips
+from .corpus import CorpusOptions, event_columns, generate, random_numbers, require_range, require_whole
 from .sounds import DISTRACTORS
 
-__all__ = ["CLASSES", "COARSE_HOP", "SPLITS", "Clip", "NeedlesOptions", "compose", "flutter", "generate"]
+__all__ = ["CLASSES", "COARSE_HOP", "SPLITS", "NeedlesClip", "NeedlesOptions", "compose", "flutter", "generate"]
 
 
 COARSE_HOP = 0.04
@@ -77,7 +77,7 @@ _PEAK = 0.9
 
 
 @dataclass(frozen=True)
-class NeedlesOptions:
+class NeedlesOptions(CorpusOptions):
     """Options of the needles corpus.
 
     Parameters
@@ -101,6 +101,7 @@ class NeedlesOptions:
         Another seed, other clips.
     """
 
+    corpus: ClassVar[str] = "needles"
     clips_per_class: int = 100
     duration: float = 6.0
     events: tuple[int, int] = (1, 2)
@@ -125,14 +126,17 @@ class NeedlesOptions:
                 raise ConfigError(f"{name} is {bounds!r}; it must be two whole numbers")
             object.__setattr__(self, name, (round(bounds[0]), round(bounds[1])))
 
-    @classmethod
-    def parse(cls, **options: object) -> NeedlesOptions:
-        """Options from keyword arguments; an unknown one is an error that lists what there is."""
-        return parse_options(cls, "needles", options)
+    def n_clips(self) -> int:
+        """Number of clips, for the progress bar."""
+        return self.clips_per_class * len(CLASSES)
+
+    def rows(self) -> Iterator[tuple[Sound, dict[str, object]]]:
+        """Samples of every clip, and its row of the manifest."""
+        return ((clip.samples, _row(number, clip, self)) for number, clip in enumerate(compose(self)))
 
 
 @dataclass(frozen=True)
-class Clip:
+class NeedlesClip:
     """One clip: its samples and what is known about it. Events are ``(name, onset, offset)`` in seconds."""
 
     samples: Sound
@@ -148,33 +152,7 @@ class Clip:
         return ";".join(sorted({event[0] for event in self.events}))
 
 
-def generate(options: NeedlesOptions, cache: str | Path | None = None, *, progress: bool = True) -> Path:
-    """Make the clips, or find them where they were made before.
-
-    Returns
-    -------
-    Path
-        Folder with ``metadata.csv`` and ``audio/``.
-
-    Raises
-    ------
-    StoreError
-        When the disk is full or the cache cannot be written.
-
-    Notes
-    -----
-    Book page: ``data``.
-    """
-
-    def write(folder: Path) -> None:
-        total = options.clips_per_class * len(CLASSES)
-        clips = ((clip.samples, _row(number, clip, options)) for number, clip in enumerate(compose(options)))
-        write_clips(folder, "needles", total, clips, progress=progress)
-
-    return make_once("needles", options, __name__, cache, write)
-
-
-def _row(number: int, clip: Clip, options: NeedlesOptions) -> dict[str, object]:
+def _row(number: int, clip: NeedlesClip, options: NeedlesOptions) -> dict[str, object]:
     row: dict[str, object] = {
         "file_name": f"audio/needles-{number:04d}.flac",
         "label": clip.label,
@@ -187,7 +165,7 @@ def _row(number: int, clip: Clip, options: NeedlesOptions) -> dict[str, object]:
     return row
 
 
-def compose(options: NeedlesOptions) -> Iterator[Clip]:
+def compose(options: NeedlesOptions) -> Iterator[NeedlesClip]:
     """The clips, class by class."""
 
     @cache
@@ -222,7 +200,9 @@ def _seen(rate: float) -> float:
     return float((weight * np.cos(2.0 * np.pi * rate * time)).sum() / weight.sum())
 
 
-def _clip(options: NeedlesOptions, label: str, number: int, background: Callable[[str, str, int], Sound]) -> Clip:
+def _clip(
+    options: NeedlesOptions, label: str, number: int, background: Callable[[str, str, int], Sound]
+) -> NeedlesClip:
     rng = random_numbers(options.seed, "clip", label, number)
     split = SPLITS[number % len(SPLITS)]
     kind, recording = str(rng.choice(list(BACKGROUNDS))), int(rng.integers(_RECORDINGS))
@@ -253,7 +233,7 @@ def _clip(options: NeedlesOptions, label: str, number: int, background: Callable
     def in_order(found: Sequence[tuple[str, float, float]]) -> tuple[tuple[str, float, float], ...]:
         return tuple(sorted(found, key=lambda event: event[1]))
 
-    return Clip(mix, split, f"{kind}-{split}-{recording}", snr, in_order(events), in_order(others))
+    return NeedlesClip(mix, split, f"{kind}-{split}-{recording}", snr, in_order(events), in_order(others))
 
 
 def _place(

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
@@ -24,7 +24,7 @@ from audioattn_lib.core.declarations import check_declared
 from audioattn_lib.core.errors import ConfigError
 
 from .acoustics import Sound, samples
-from .corpus import join, make_once, parse_options, random_numbers, require_whole, write_clips
+from .corpus import CorpusOptions, generate, join, random_numbers, require_whole
 from .instruments import FAMILIES, Device
 
 __all__ = ["SEEN_DEVICES", "UNSEEN_DEVICES", "OrchestraOptions", "Phrase", "compose", "devices", "generate"]
@@ -45,7 +45,7 @@ _PEAK = 0.9
 
 
 @dataclass(frozen=True)
-class OrchestraOptions:
+class OrchestraOptions(CorpusOptions):
     """Options of the orchestra corpus.
 
     Parameters
@@ -66,6 +66,7 @@ class OrchestraOptions:
         Another seed, another orchestra.
     """
 
+    corpus: ClassVar[str] = "orchestra"
     clips_per_class: int = 60
     instruments: int = 4
     unseen_instruments: int = 3
@@ -81,10 +82,13 @@ class OrchestraOptions:
             if not low <= value <= high:
                 raise ConfigError(f"{name} is {value:g}; it must be a number from {low:g} to {high:g} {unit}")
 
-    @classmethod
-    def parse(cls, **options: object) -> OrchestraOptions:
-        """Options from keyword arguments; an unknown one is an error that lists what there is."""
-        return parse_options(cls, "orchestra", options)
+    def n_clips(self) -> int:
+        """Number of clips, for the progress bar."""
+        return int(len(FAMILIES) * self.clips_per_class * 2.45)  # about; each split is rounded for itself
+
+    def rows(self) -> Iterator[tuple[Sound, dict[str, object]]]:
+        """Samples of every clip, and its row of the manifest."""
+        return ((phrase.samples, _row(number, phrase, self)) for number, phrase in enumerate(compose(self)))
 
 
 @dataclass(frozen=True)
@@ -105,27 +109,6 @@ def devices(options: OrchestraOptions) -> dict[str, Device]:
     for name in (*SEEN_DEVICES, *UNSEEN_DEVICES):
         found.setdefault(name, Device.draw(random_numbers(options.seed, "device", name), options.coloration))
     return found
-
-
-def generate(options: OrchestraOptions, cache: str | Path | None = None, *, progress: bool = True) -> Path:
-    """Make the orchestra, or find it where it was made before: the folder with ``metadata.csv`` and ``audio/``.
-
-    Raises
-    ------
-    StoreError
-        When the disk is full or the cache cannot be written.
-
-    Notes
-    -----
-    Book page: ``data``.
-    """
-
-    def write(folder: Path) -> None:
-        total = int(len(FAMILIES) * options.clips_per_class * 2.45)  # about; each split is rounded for itself
-        clips = ((phrase.samples, _row(number, phrase, options)) for number, phrase in enumerate(compose(options)))
-        write_clips(folder, "orchestra", total, clips, progress=progress)
-
-    return make_once("orchestra", options, __name__, cache, write)
 
 
 def compose(options: OrchestraOptions) -> Iterator[Phrase]:

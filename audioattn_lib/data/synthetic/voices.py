@@ -26,7 +26,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from numpy.random import Generator
@@ -35,10 +35,10 @@ from audioattn_lib.core.declarations import check_declared
 from audioattn_lib.core.errors import ConfigError
 
 from .acoustics import RATE, Sound
-from .corpus import join, make_once, parse_options, random_numbers, require_range, require_whole, write_clips
+from .corpus import CorpusOptions, generate, join, random_numbers, require_range, require_whole
 from .speech import Delivery, Utterance, Voice, draw_voice, say
 
-__all__ = ["SPLITS", "TIREDNESS", "Clip", "VoicesOptions", "compose", "describe", "generate"]
+__all__ = ["SPLITS", "TIREDNESS", "VoicesClip", "VoicesOptions", "compose", "describe", "generate"]
 
 
 TIREDNESS = (1.0, 9.0)
@@ -47,7 +47,7 @@ SPLITS = ("train", "devel", "train", "test")
 
 
 @dataclass(frozen=True)
-class VoicesOptions:
+class VoicesOptions(CorpusOptions):
     """Whose voices, and how many.
 
     Parameters
@@ -64,6 +64,7 @@ class VoicesOptions:
         Another seed, other people.
     """
 
+    corpus: ClassVar[str] = "voices"
     speakers: int = 32
     clips_per_speaker: int = 12
     duration: tuple[float, float] = (2.0, 4.0)
@@ -77,10 +78,13 @@ class VoicesOptions:
         if not 0.0 <= self.effect <= 2.0:
             raise ConfigError(f"effect is {self.effect:g}; it must be a number from 0 to 2")
 
-    @classmethod
-    def parse(cls, **options: object) -> VoicesOptions:
-        """Options from keyword arguments; an unknown one is an error that lists what there is."""
-        return parse_options(cls, "voices", options)
+    def n_clips(self) -> int:
+        """Number of clips, for the progress bar."""
+        return self.speakers * self.clips_per_speaker
+
+    def rows(self) -> Iterator[tuple[Sound, dict[str, object]]]:
+        """Samples of every clip, and its row of the manifest."""
+        return _rows(self)
 
 
 @dataclass(frozen=True)
@@ -96,7 +100,7 @@ class _Habits:
 
 
 @dataclass(frozen=True)
-class Clip:
+class VoicesClip:
     """One clip: its samples and what is known about it."""
 
     utterance: Utterance
@@ -105,31 +109,6 @@ class Clip:
     speaker: str
     voice: Voice
     delivery: Delivery
-
-
-def generate(options: VoicesOptions, cache: str | Path | None = None, *, progress: bool = True) -> Path:
-    """Make the voices, or find them where they were made before.
-
-    Returns
-    -------
-    Path
-        Folder with ``metadata.csv`` and ``audio/``.
-
-    Raises
-    ------
-    StoreError
-        When the disk is full or the cache cannot be written.
-
-    Notes
-    -----
-    Book page: ``data``.
-    """
-
-    def write(folder: Path) -> None:
-        total = options.speakers * options.clips_per_speaker
-        write_clips(folder, "voices", total, _rows(options), progress=progress)
-
-    return make_once("voices", options, __name__, cache, write)
 
 
 def _rows(options: VoicesOptions) -> Iterator[tuple[Sound, dict[str, object]]]:
@@ -163,7 +142,7 @@ def describe(utterance: Utterance, voice: Voice, delivery: Delivery) -> dict[str
     }
 
 
-def compose(options: VoicesOptions) -> Iterator[Clip]:
+def compose(options: VoicesOptions) -> Iterator[VoicesClip]:
     """The clips, speaker by speaker."""
     for number in range(options.speakers):
         rng = random_numbers(options.seed, "speaker", number)
@@ -176,7 +155,7 @@ def compose(options: VoicesOptions) -> Iterator[Clip]:
             chance = random_numbers(options.seed, "clip", number, clip)
             delivery = _tire(habits, (tiredness - 5.0) / 4.0 * options.effect, chance)
             utterance = say(voice, delivery, float(chance.uniform(*options.duration)), chance)
-            yield Clip(utterance, tiredness, split, f"speaker-{number:03d}", voice, delivery)
+            yield VoicesClip(utterance, tiredness, split, f"speaker-{number:03d}", voice, delivery)
 
 
 def _draw_habits(rng: Generator) -> _Habits:

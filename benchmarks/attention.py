@@ -108,10 +108,10 @@ def options(device: str) -> Work:
     frames = torch.randn(32, 401, 128, device=device, requires_grad=True)
     chosen: dict[str, tuple[str, dict[str, Any]]] = {
         "parabola": ("parabola", {}),
-        **{f"parabola, {n} modes": ("parabola", {"modes": n}) for n in (2, 4, 8)},
+        **{f"parabola, {n} modes": ("parabola", {"n_components": n}) for n in (2, 4, 8)},
         **{f"{name}, {n} heads": (name, {"heads": n}) for name in ("softmax", "parabola") for n in (2, 4, 8)},
         "biweight, learned alpha": ("biweight", {"learn_alpha": True}),
-        "parabola, deviation": ("parabola", {"with_deviation": True}),
+        "parabola, deviation": ("parabola", {"with_std": True}),
     }
     return {
         title: _step(build_attention(name, 128, **given).to(device), frames) for title, (name, given) in chosen.items()
@@ -125,7 +125,7 @@ def planes(device: str) -> Work:
         torch.manual_seed(0)
         cells = torch.randn(8, frames, bands, 16, device=device, requires_grad=True)
         title = f"{frames} x {bands} cells" + (f", {modes} modes" if modes > 1 else "")
-        work[title] = _step(TimeFrequencyAttention(16, modes=modes).to(device), cells)
+        work[title] = _step(TimeFrequencyAttention(16, n_components=modes).to(device), cells)
     return work
 
 
@@ -137,7 +137,7 @@ def same_cells(device: str, frames: int, bands: int) -> Work:
     return {
         "dense softmax": _step(DiscreteAttention(16, scaled=True).to(device), flat),
         "1 mode": _step(TimeFrequencyAttention(16).to(device), cells),
-        "2 modes": _step(TimeFrequencyAttention(16, modes=2).to(device), cells),
+        "2 modes": _step(TimeFrequencyAttention(16, n_components=2).to(device), cells),
         "1 mode, alpha 1.05": _step(TimeFrequencyAttention(16, 1.05).to(device), cells),
     }
 

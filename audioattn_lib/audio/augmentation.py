@@ -43,7 +43,7 @@ def mask_features(
     time_share
         No time mask covers more than this share of its clip, in [0, 1].
     generator
-        Source of chance.
+        Random number generator.
 
     Returns
     -------
@@ -81,9 +81,9 @@ def mask_features(
 
 def _stripes(sizes: Tensor, widths: Tensor, count: int, size: int, generator: torch.Generator) -> Tensor:
     """True inside of ``count`` stripes a row, each of a width up to ``widths`` and within ``sizes``: ``(B, size)``."""
-    chance = torch.rand(2, len(sizes), count, generator=generator, device=generator.device).to(sizes.device)
+    uniform = torch.rand(2, len(sizes), count, generator=generator, device=generator.device).to(sizes.device)
     # Whole numbers from 0 to widths, then from 0 to what is left of the row.
-    width = (chance[0] * (widths[:, None].floor() + 1)).floor()
-    start = (chance[1] * (sizes[:, None] - width + 1)).floor()
+    width = (uniform[0] * (widths[:, None].floor() + 1)).floor()
+    start = (uniform[1] * (sizes[:, None] - width + 1)).floor()
     position = torch.arange(size, device=sizes.device)
     return ((position >= start[..., None]) & (position < (start + width)[..., None])).any(dim=1)

@@ -48,7 +48,7 @@ def mix_clips(
     alpha
         Above 0; the larger, the more even.
     generator
-        Source of chance.
+        Random number generator.
 
     Notes
     -----
@@ -81,7 +81,7 @@ def cut_and_mix_clips(
     alpha
         Above 0; the larger, the more even.
     generator
-        Source of chance.
+        Random number generator.
 
     Notes
     -----
@@ -127,7 +127,7 @@ def mix_band_statistics(
     probability
         Share of the batches that are changed, in [0, 1].
     generator
-        Source of chance.
+        Random number generator.
 
     Notes
     -----
@@ -174,7 +174,7 @@ def apply_impulse_responses(
     probability
         Share of the clips that are changed, in [0, 1].
     generator
-        Source of chance.
+        Random number generator.
 
     Notes
     -----

@@ -48,7 +48,7 @@ def stretch_time(
     n_fft
         Samples of a frame, a multiple of 4, at least 16; frames lie a quarter of it apart.
     generator
-        Source of chance.
+        Random number generator.
 
     Returns
     -------
@@ -88,7 +88,7 @@ def shift_pitch(
     n_fft
         As in :func:`stretch_time`.
     generator
-        Source of chance.
+        Random number generator.
 
     Notes
     -----

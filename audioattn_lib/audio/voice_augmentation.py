@@ -72,9 +72,9 @@ class VoiceAugmentation:
         generator: torch.Generator,
     ) -> tuple[Float[Tensor, "batch samples"], Int[Tensor, batch]]:
         """The clips, changed or not, and their samples; padded with zeros to the longest."""
-        chance = torch.rand(2, len(waveforms), generator=generator, device=generator.device)
-        kinds = (chance[1] * len(self.changes)).floor().long()
-        kinds = torch.where(chance[0] < self.probability, kinds, -1).to(waveforms.device)
+        uniform = torch.rand(2, len(waveforms), generator=generator, device=generator.device)
+        kinds = (uniform[1] * len(self.changes)).floor().long()
+        kinds = torch.where(uniform[0] < self.probability, kinds, -1).to(waveforms.device)
         lengths = lengths.to(waveforms.device)
         parts = []
         for kind in range(-1, len(self.changes)):

@@ -1,4 +1,4 @@
-"""Text descriptions of records: events, saliency curves and alternative text."""
+"""Text descriptions of records: events, curves of frame attention and alternative text."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ class Curve:
 
 
 def curve(record: AttentionRecord, clip: int = 0, *, title: str = "", points: int = 500) -> Curve:
-    """Attention over time of one clip of any record: its density, or else the saliency of its frames.
+    """Attention over time of one clip of any record: its density, or else the attention to its frames.
 
     Parameters
     ----------
@@ -157,7 +157,7 @@ def curve(record: AttentionRecord, clip: int = 0, *, title: str = "", points: in
         values = density.pdf(times)[0]
     else:
         times = one.clock.edges(int(one.n_frames[0]))
-        values = one.saliency() / one.clock.period
+        values = one.frame_attention() / one.clock.period
     covered = sum(b - a for a, b in support)
     return Curve(
         title=title or title_of(record),

@@ -179,7 +179,7 @@ def swapped_attention(
 class Located:
     """Attention of one clip on the times of its events, of which there is at least one."""
 
-    saliency: Array  # (frames,), sums to 1
+    frame_attention: Array  # (frames,), sums to 1
     support: Array  # (spans, 2), seconds from the beginning of the clip
     events: Array  # (spans, 2), the same, in order, apart from each other and inside the clip
     duration: float
@@ -199,7 +199,7 @@ class Located:
 
     @cached_property
     def coverage(self) -> Array:
-        return self.covered(len(self.saliency))
+        return self.covered(len(self.frame_attention))
 
     @property
     def event_duration(self) -> float:
@@ -211,8 +211,8 @@ class Located:
 
     @cached_property
     def peak(self) -> Array:
-        """Equal shares for the frames of highest saliency, shape ``(frames,)``."""
-        highest = self.saliency >= self.saliency.max() * (1 - _TIE)
+        """Equal shares for the frames of most attention, shape ``(frames,)``."""
+        highest = self.frame_attention >= self.frame_attention.max() * (1 - _TIE)
         return highest / highest.sum()
 
     @property
@@ -221,7 +221,7 @@ class Located:
 
     @property
     def mass(self) -> float:
-        return float(self.saliency @ self.coverage)
+        return float(self.frame_attention @ self.coverage)
 
     @property
     def overlap(self) -> float:
@@ -257,7 +257,7 @@ def locate(record: AttentionRecord, events: Events, tolerance: float = 0.0) -> l
             clips.append(None)
             continue
         support = np.array(record.support(i), dtype=np.float64).reshape(-1, 2)
-        clips.append(Located(record.saliency(i), support - low, np.array(merged) - low, high - low))
+        clips.append(Located(record.frame_attention(i), support - low, np.array(merged) - low, high - low))
     return clips
 
 
@@ -281,11 +281,11 @@ def shift(
     for i, (clip, target) in enumerate(zip(clips, wider, strict=True)):
         if clip is None or target is None:
             continue
-        n = len(clip.saliency)
+        n = len(clip.frame_attention)
         shifts = generator.integers(0, n, n_draws)
         moved = clip.support + np.arange(n)[:, None, None] * (clip.duration / n)
         scores["pointing_game"][i] = _at_all_shifts(target.peak, target.coverage)[shifts]
-        scores["mass_inside_events"][i] = _at_all_shifts(clip.saliency, clip.coverage)[shifts]
+        scores["mass_inside_events"][i] = _at_all_shifts(clip.frame_attention, clip.coverage)[shifts]
         scores["support_iou"][i] = clip.overlap_with(moved)[shifts]
     return scores
 
@@ -297,8 +297,8 @@ def swap(clips: Sequence[Located | None], wider: Sequence[Located | None], n_dra
     if len(known) < 2:
         return scores
     generator = np.random.default_rng(seed)
-    frames = max(len(clip.saliency) for _, clip, _ in known)
-    saliency = np.stack([resample(clip.saliency, frames) for _, clip, _ in known])
+    frames = max(len(clip.frame_attention) for _, clip, _ in known)
+    frame_attention = np.stack([resample(clip.frame_attention, frames) for _, clip, _ in known])
     peak = np.stack([resample(clip.peak, frames) for _, clip, _ in known])
     spans = max(len(clip.support) for _, clip, _ in known)
     supports = np.zeros((len(known), spans, 2))  # empty spans add nothing
@@ -307,7 +307,7 @@ def swap(clips: Sequence[Located | None], wider: Sequence[Located | None], n_dra
     for place, (i, clip, target) in enumerate(known):
         others = (place + generator.integers(1, len(known), n_draws)) % len(known)
         scores["pointing_game"][i] = (peak @ target.covered(frames))[others]
-        scores["mass_inside_events"][i] = (saliency @ clip.covered(frames))[others]
+        scores["mass_inside_events"][i] = (frame_attention @ clip.covered(frames))[others]
         scores["support_iou"][i] = clip.overlap_with(supports * clip.duration)[others]
     return scores
 

@@ -201,22 +201,22 @@ def _ranks(
 ) -> NDArray[np.int64]:
     """Place of each frame in the three orders, padding last, shape ``(clips, orders, frames)``."""
     generator = np.random.default_rng(seed)
-    saliency = np.zeros((len(lengths), 3, frames))
+    frame_attention = np.zeros((len(lengths), 3, frames))
     for i, n in enumerate(lengths):
-        attended = resample(record.saliency(i), int(n))
-        saliency[i, 0, :n] = attended
-        saliency[i, 2, :n] = np.roll(attended, generator.integers(0, n))
-    saliency[np.broadcast_to(np.arange(frames) >= lengths[:, None, None], saliency.shape)] = -1
-    order = np.lexsort((generator.random(saliency.shape), -saliency), axis=-1)
+        attended = resample(record.frame_attention(i), int(n))
+        frame_attention[i, 0, :n] = attended
+        frame_attention[i, 2, :n] = np.roll(attended, generator.integers(0, n))
+    frame_attention[np.broadcast_to(np.arange(frames) >= lengths[:, None, None], frame_attention.shape)] = -1
+    order = np.lexsort((generator.random(frame_attention.shape), -frame_attention), axis=-1)
     return order.argsort(axis=-1)
 
 
-def resample(saliency: Array, frames: int) -> Array:
+def resample(frame_attention: Array, frames: int) -> Array:
     """The same attention over another number of frames of the same clip."""
-    if len(saliency) == frames:
-        return saliency
-    mass = np.concatenate([[0.0], np.cumsum(saliency)])
-    return np.diff(np.interp(np.linspace(0, len(saliency), frames + 1), np.arange(len(mass)), mass))
+    if len(frame_attention) == frames:
+        return frame_attention
+    mass = np.concatenate([[0.0], np.cumsum(frame_attention)])
+    return np.diff(np.interp(np.linspace(0, len(frame_attention), frames + 1), np.arange(len(mass)), mass))
 
 
 def _check(

@@ -154,7 +154,7 @@ class Example:
         mixture = density if isinstance(density, Mixture) else Mixture(torch.ones(1), density.expand((1,)))
         modes = mixture.components
         assert isinstance(modes, BetaGaussian), "a record holds densities over time"
-        shape = (1, mixture.modes)
+        shape = (1, mixture.n_components)
         return Density(
             location=self.clip.clock.start + np.broadcast_to(_host(modes.location), shape) * self.duration,
             variance=np.broadcast_to(_host(modes.variance), shape) * self.duration**2,
@@ -235,7 +235,7 @@ def sparsity(record: AttentionRecord, events: list[tuple[float, float]]) -> Spar
     -----
     Book page: ``from_softmax_to_sparsemax``.
     """
-    share = record.saliency().astype(np.float64)
+    share = record.frame_attention().astype(np.float64)
     positive = share[share > 0]
     return Sparsity(
         zeros=int((share == 0).sum()),

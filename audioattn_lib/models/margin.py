@@ -184,7 +184,7 @@ class LinearClassifier(nn.Linear):
     ----------
     features, n_classes
         Width of the embeddings and classes, at least 1.
-    focus
+    gamma
         :math:`\gamma`, at least 0; 0 is the cross entropy.
     published
         Focus on the mean of the batch, as in the code released with the accents
@@ -200,19 +200,19 @@ class LinearClassifier(nn.Linear):
     ``accents``.
     """
 
-    def __init__(self, features: int, n_classes: int, *, focus: float = 0.0, published: bool = False) -> None:
-        if not 0 <= focus < math.inf:
-            raise ConfigError(f"focus is {focus}; it must be a finite number, at least 0")
+    def __init__(self, features: int, n_classes: int, *, gamma: float = 0.0, published: bool = False) -> None:
+        if not 0 <= gamma < math.inf:
+            raise ConfigError(f"gamma is {gamma}; it must be a finite number, at least 0")
         super().__init__(features, n_classes)
-        self.focus = focus
+        self.gamma = gamma
         self.published = published
 
     def loss(self, logits: Float[Tensor, "batch classes"], targets: Int[Tensor, " batch"]) -> Float[Tensor, ""]:
         """Mean loss of logits made by this classifier."""
         each = F.cross_entropy(at_least_float32(logits), targets, reduction="none")
-        if not self.focus:
+        if not self.gamma:
             return each.mean()
-        return _focal(each.mean() if self.published else each, self.focus).mean()
+        return _focal(each.mean() if self.published else each, self.gamma).mean()
 
 
 def build_classifier(
@@ -223,13 +223,13 @@ def build_classifier(
     margin: float = 0.4,
     scale: float = 30.0,
     annealing: int = 0,
-    focus: float = 2.0,
-    published_focus: bool = False,
+    gamma: float = 2.0,
+    published_gamma: bool = False,
 ) -> CosineClassifier | LinearClassifier:
     """Make a classifier by the name of its loss, one of :data:`LOSSES`.
 
     ``margin``, ``scale`` and ``annealing`` are those of :class:`CosineClassifier`,
-    ``focus`` and ``published_focus`` those of the focal loss; a loss takes what it has.
+    ``gamma`` and ``published_gamma`` those of the focal loss; a loss takes what it has.
 
     Notes
     -----
@@ -240,15 +240,15 @@ def build_classifier(
     if loss == "aam_softmax":
         return CosineClassifier(features, n_classes, margin=margin, scale=scale)
     if loss in ("softmax", "focal"):
-        return LinearClassifier(features, n_classes, focus=focus if loss == "focal" else 0.0, published=published_focus)
+        return LinearClassifier(features, n_classes, gamma=gamma if loss == "focal" else 0.0, published=published_gamma)
     raise ConfigError(f"loss is {loss!r}; it must be one of {', '.join(LOSSES)}")
 
 
-def _focal(loss: Tensor, focus: float) -> Tensor:
-    """(1 - exp(-loss))^focus loss; at 0 the slope of a power below 1 has no bound, that of the product is 0."""
+def _focal(loss: Tensor, gamma: float) -> Tensor:
+    """(1 - exp(-loss))^gamma loss; at 0 the slope of a power below 1 has no bound, that of the product is 0."""
     positive = loss > 0
     kept = torch.where(positive, loss, 1.0)
-    return torch.where(positive, kept * (-torch.expm1(-kept)) ** focus, 0.0)
+    return torch.where(positive, kept * (-torch.expm1(-kept)) ** gamma, 0.0)
 
 
 def _require_margin(margin: float, kind: str = "angular") -> None:

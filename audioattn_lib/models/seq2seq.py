@@ -31,7 +31,7 @@ from torch import Tensor, nn
 from ..attention.maps.entmax import softmax
 from ..attention.record.record import AttentionRecord, FrameClock
 from ..core.errors import ConfigError
-from .layers.alignment import CausalDecoder, Decoded, Map
+from .layers.alignment import CausalDecoder, Decoded, Normalizer
 from .layers.common import at_least_float32, frame_mask
 from .layers.recurrence import CELLS, ParallelLayer, State, require_cell, reverse_frames, run_packed, shift_frames
 
@@ -116,7 +116,7 @@ class Seq2SeqAutoencoder(nn.Module):
         four times as many in ``t_rae`` (eight times with LSTM), and twice as many in the others.
     cell
         ``"gru"`` or ``"lstm"``; an LSTM's cell starts empty in the decoder, except in ``t_rae``.
-    map, mechanism
+    normalizer, mechanism
         From alignment scores to weights: any map of :mod:`audioattn_lib.attention.maps.entmax`, and its name.
     dropout
         Share of the numbers of the frames that encoder and decoder read, in [0, 1); training only.
@@ -150,7 +150,7 @@ class Seq2SeqAutoencoder(nn.Module):
         units: int = 256,
         *,
         cell: str = "gru",
-        map: Map = softmax,
+        normalizer: Normalizer = softmax,
         mechanism: str = "softmax",
         dropout: float = 0.2,
         encoder_noise: float = 0.0,
@@ -195,7 +195,7 @@ class Seq2SeqAutoencoder(nn.Module):
             cell,
             values=(units if self.upper is not None else 2 * units) if wiring.attends else 0,
             attention_size=units,
-            map=map,
+            normalizer=normalizer,
             dropout=dropout,
             restart=variant == "published" and wiring.attends,
         )

@@ -30,7 +30,7 @@ def look(path) -> None:
     _ = run.classes, run.summary(), run.curves
     record = run.attention
     for clip in range(len(record)):
-        record.saliency(clip)
+        record.frame_attention(clip)
         record.support(clip)
 
 

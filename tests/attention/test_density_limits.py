@@ -17,7 +17,7 @@ from audioattn_lib.attention.expectations.bases import FunctionBasis, Multivaria
 from audioattn_lib.attention.expectations.gaussian import GaussianBasis, gaussian_expectation
 from audioattn_lib.attention.expectations.general import basis_expectation, density_nodes
 from audioattn_lib.attention.expectations.multivariate import multivariate_gaussian_expectation
-from audioattn_lib.attention.expectations.value_variance import deviation
+from audioattn_lib.attention.expectations.value_variance import std
 from audioattn_lib.attention.pooling.frames import ContinuousAttention
 from audioattn_lib.core.errors import ConfigError
 
@@ -203,7 +203,7 @@ def test_alpha_as_a_tensor_without_axes(number, shape):
 
 
 @pytest.mark.parametrize("boundary", ["zero", "reflect", "renormalise"])
-@pytest.mark.parametrize("options", [{}, {"modes": 2}, {"with_deviation": True}], ids=str)
+@pytest.mark.parametrize("options", [{}, {"n_components": 2}, {"with_std": True}], ids=str)
 def test_attention_learns_alpha_under_every_boundary(boundary, options):
     torch.manual_seed(0)
     attention = ContinuousAttention(3, 1.5, learn_alpha=True, boundary=boundary, n_basis=8, hidden_size=4, **options)
@@ -237,7 +237,7 @@ def test_half_types_are_the_rounded_double(alpha, dtype, device):
 @pytest.mark.parametrize("dtype", [*HALF, torch.float32, torch.float64])
 def test_the_slope_of_a_deviation_has_a_bound(dtype):
     variance = torch.tensor([0.0, torch.finfo(dtype).tiny, 0.25], dtype=dtype, requires_grad=True)
-    found = deviation(variance)
+    found = std(variance)
     assert found.dtype == dtype
     slope = torch.autograd.grad(found.sum(), variance)[0]
     assert slope[0] == 0
@@ -250,7 +250,7 @@ def test_the_slope_of_a_deviation_has_a_bound(dtype):
 @pytest.mark.parametrize("alpha", [1.0, 2.0])
 def test_a_silent_clip_has_a_gradient(alpha, dtype):
     torch.manual_seed(0)
-    attention = ContinuousAttention(3, alpha, n_basis=8, hidden_size=4, with_deviation=True).to(dtype)
+    attention = ContinuousAttention(3, alpha, n_basis=8, hidden_size=4, with_std=True).to(dtype)
     frames = torch.zeros(2, 9, 3, dtype=dtype)
     frames[1] = torch.randn(9, 3).to(dtype)
     frames.requires_grad_()

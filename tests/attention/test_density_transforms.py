@@ -136,8 +136,8 @@ def test_a_backward_through_vmap(name, alpha):
 MODULES = {
     "continuous": (ContinuousAttention, (6,)),
     "renormalise": (partial(ContinuousAttention, boundary="renormalise"), (6,)),
-    "two modes": (partial(ContinuousAttention, modes=2), (6,)),
-    "deviation": (partial(ContinuousAttention, with_deviation=True), (6,)),
+    "two modes": (partial(ContinuousAttention, n_components=2), (6,)),
+    "deviation": (partial(ContinuousAttention, with_std=True), (6,)),
     "convolution": (partial(ContinuousAttention, encoder="convolution"), (6,)),
     "time and frequency": (TimeFrequencyAttention, (4, 3)),
 }

@@ -12,8 +12,8 @@ from audioattn_lib.core.errors import ConfigError
 OPTIONS = [
     ("sparsemax", {}),
     ("triweight", {}),
-    ("parabola", {"modes": 2, "fused": False}),
-    ("biweight", {"learn_alpha": True, "with_deviation": True, "encoder": "last_state"}),
+    ("parabola", {"n_components": 2, "fused": False}),
+    ("biweight", {"learn_alpha": True, "with_std": True, "encoder": "last_state"}),
 ]
 EVERY = pytest.mark.parametrize(("name", "options"), OPTIONS, ids=str)
 LENGTHS = torch.tensor([11, 1, 6])
@@ -39,14 +39,14 @@ def test_a_head_is_an_attention_over_its_features(name, options):
     torch.testing.assert_close(together, torch.cat([context for context, _ in apart], dim=1))
     assert together.shape == (3, attention.out_features)
     for clip in range(3):
-        saliency = np.mean([one.saliency(clip) for _, one in apart], axis=0)
+        saliency = np.mean([one.frame_attention(clip) for _, one in apart], axis=0)
         if name == "sparsemax":  # densities lose what is outside the clip, each its own share
-            np.testing.assert_allclose(record.saliency(clip), saliency, atol=1e-6)
+            np.testing.assert_allclose(record.frame_attention(clip), saliency, atol=1e-6)
     if record.weights is not None:
         assert record.weights.shape == (3, 3, 11)
         np.testing.assert_array_equal(record.weights[:, 1], apart[1][1].weights[:, 0])
     if record.density is not None:
-        modes = options.get("modes", 1)
+        modes = options.get("n_components", 1)
         assert record.density.location.shape == (3, 3 * modes)
         np.testing.assert_allclose(record.density.mode_weight.sum(1), 1)
         second = slice(modes, 2 * modes)

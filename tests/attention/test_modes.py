@@ -31,7 +31,7 @@ def values(*shape, seed=3):
 @pytest.mark.parametrize("boundary", BOUNDARIES)
 def test_equal_modes_are_one(encoder, boundary):
     options = {"encoder": encoder, "boundary": boundary}
-    one, several = make(1.5, **options), make(1.5, modes=3, **options)
+    one, several = make(1.5, **options), make(1.5, n_components=3, **options)
     state = one.state_dict()
     for name in ("encoder.head.weight", "encoder.head.bias"):
         rows = state[name].repeat_interleave(3, dim=0)  # location and variance of every mode, then equal shares
@@ -41,17 +41,17 @@ def test_equal_modes_are_one(encoder, boundary):
     torch.testing.assert_close(several(h, lengths)[0], one(h, lengths)[0])
     record = several(h, lengths, record=True)[1]
     np.testing.assert_allclose(record.density.mode_weight, 1 / 3)
-    np.testing.assert_allclose(record.saliency(1), one(h, lengths, record=True)[1].saliency(1))
+    np.testing.assert_allclose(record.frame_attention(1), one(h, lengths, record=True)[1].frame_attention(1))
 
 
 def test_modes_of_a_single_frame_are_one():
-    one, several = make(), make(modes=3)
+    one, several = make(), make(n_components=3)
     h = values(2, 1, 5)
     torch.testing.assert_close(several(h)[0], one(h)[0])
 
 
 def test_the_mixture_has_the_mean_and_the_variance_of_the_discrete_attention():
-    attention, h = make(modes=3), values(4, 30, 5)
+    attention, h = make(n_components=3), values(4, 30, 5)
     lengths = torch.tensor([30, 7, 12, 1])
     clock = FrameClock(0.02, -0.01)
     record = attention(h, lengths, clock=clock, record=True)[1]
@@ -128,11 +128,13 @@ def test_the_mixture_is_read_as_one_density(boundary, alpha):
 
 
 def test_clusters_have_no_parameters():
-    sizes = [sum(p.numel() for p in ContinuousAttention(8, hidden_size=6, modes=m).parameters()) for m in (1, 2, 5)]
+    sizes = [
+        sum(p.numel() for p in ContinuousAttention(8, hidden_size=6, n_components=m).parameters()) for m in (1, 2, 5)
+    ]
     assert sizes == [sizes[0]] * 3
 
 
-@pytest.mark.parametrize("options", [{"modes": 2}, {"learn_alpha": True}, {"modes": 2, "with_deviation": True}])
+@pytest.mark.parametrize("options", [{"n_components": 2}, {"learn_alpha": True}, {"n_components": 2, "with_std": True}])
 def test_the_gradient_is_the_gradient(options):
     attention, lengths = make(1.4, **{"hidden_size": 3, "n_basis": 8, **options}), torch.tensor([6, 4])
     inputs = [values(2, 6, 5).requires_grad_(), *attention.parameters()]
@@ -156,9 +158,9 @@ def test_a_learned_alpha_is_used_and_recorded():
     np.testing.assert_allclose(record.density.alpha, learned.alpha.item())
 
 
-@pytest.mark.parametrize("options", [{}, {"modes": 2}, {"boundary": "renormalise", "modes": 2}], ids=str)
+@pytest.mark.parametrize("options", [{}, {"n_components": 2}, {"boundary": "renormalise", "n_components": 2}], ids=str)
 def test_the_deviation_stands_beside_the_context(options):
-    attention, plain = make(1.5, with_deviation=True, **options), make(1.5, **options)
+    attention, plain = make(1.5, with_std=True, **options), make(1.5, **options)
     h, lengths = values(3, 12, 5), torch.tensor([12, 1, 7])
     both = attention(h, lengths)[0]
     assert both.shape == (3, attention.out_features) == (3, 10)
@@ -174,13 +176,13 @@ def test_the_deviation_stands_beside_the_context(options):
     assert torch.equal(again, both)
     assert not record.is_empty
     # twice the values have twice the deviation where the density stays
-    still = make(1.5, with_deviation=True, fused=False, **options)
+    still = make(1.5, with_std=True, fused=False, **options)
     with torch.no_grad():
         still.encoder.scorer.vector.weight.zero_()
     torch.testing.assert_close(still(2 * h, lengths)[0], 2 * still(h, lengths)[0], rtol=1e-6, atol=2e-6)
 
 
-@pytest.mark.parametrize("options", [{"modes": 3}, {"with_deviation": True, "modes": 2}, {"learn_alpha": True}])
+@pytest.mark.parametrize("options", [{"n_components": 3}, {"with_std": True, "n_components": 2}, {"learn_alpha": True}])
 def test_autocast_and_half_precision(options):
     attention, h = make(1.5, **options), values(2, 50, 5)
     full = attention(h)[0]
@@ -201,7 +203,7 @@ def test_two_modes_find_two_events():
     target = torch.tensor([1.5, 1.5, 0, 0, 0], dtype=torch.float64).expand(16, 5)
     losses, records = {}, {}
     for modes in (1, 2):
-        attention = make(modes=modes, fused=False, hidden_size=16, n_basis=64, widths=(0.03, 0.1))
+        attention = make(n_components=modes, fused=False, hidden_size=16, n_basis=64, widths=(0.03, 0.1))
         optimiser = torch.optim.Adam(attention.parameters(), lr=0.02)
         for _ in range(150):
             loss = (attention(h)[0] - target).square().mean()
@@ -222,7 +224,7 @@ def test_two_modes_find_two_events():
 )
 @pytest.mark.parametrize("boundary", ["zero", "renormalise"])
 def test_the_value_function_takes_any_basis(basis, boundary):
-    attention, h = make(modes=2, fused=False), values(2, 20, 5)
+    attention, h = make(n_components=2, fused=False), values(2, 20, 5)
     attention.value_function = ValueFunction(basis, 0.1, boundary)
     attended = attention.attend(h)
     t = torch.linspace(-0.5, 1.5, 200_001, dtype=torch.float64)
@@ -241,11 +243,11 @@ def test_the_value_function_takes_any_basis(basis, boundary):
 
 @pytest.mark.cuda
 @pytest.mark.parametrize(
-    "options", [{"modes": 3}, {"modes": 2, "with_deviation": True}, {"learn_alpha": True}], ids=str
+    "options", [{"n_components": 3}, {"n_components": 2, "with_std": True}, {"learn_alpha": True}], ids=str
 )
 def test_cuda_says_the_same(options):
     attention, h, lengths = make(1.5, **options), values(4, 50, 5), torch.tensor([50, 7, 1, 30])
     here = attention(h, lengths)[0]
     there, record = attention.cuda()(h.cuda(), lengths, record=True)
     torch.testing.assert_close(there.cpu(), here)
-    assert record.density.location.shape == (4, options.get("modes", 1))
+    assert record.density.location.shape == (4, options.get("n_components", 1))

@@ -56,7 +56,7 @@ def test_padding_batch_and_order_change_nothing(kind, options):
     for clip, length in enumerate(lengths):
         alone, one = pooling(h[clip : clip + 1, :length], record=True)
         torch.testing.assert_close(alone[0], together[clip])
-        np.testing.assert_allclose(one.saliency(), record.saliency(clip), atol=1e-6)
+        np.testing.assert_allclose(one.frame_attention(), record.frame_attention(clip), atol=1e-6)
     torch.testing.assert_close(pooling(h.flip(0), lengths.flip(0))[0].flip(0), together)
 
 

@@ -29,10 +29,10 @@ def modules():
         yield "biweight", {"boundary": boundary}
     yield "sparsemax", {"scaled": True, "soft_steps": 2}
     yield "parabola", {"positions": "published"}
-    yield "parabola", {"modes": 3}
-    yield "gaussian", {"modes": 2, "boundary": "renormalise", "fused": False}
-    yield "triweight", {"modes": 2, "encoder": "convolution"}
-    yield "biweight", {"modes": 2, "encoder": "last_state", "learn_alpha": True}
+    yield "parabola", {"n_components": 3}
+    yield "gaussian", {"n_components": 2, "boundary": "renormalise", "fused": False}
+    yield "triweight", {"n_components": 2, "encoder": "convolution"}
+    yield "biweight", {"n_components": 2, "encoder": "last_state", "learn_alpha": True}
 
 
 EVERY = pytest.mark.parametrize(("name", "options"), list(modules()), ids=str)
@@ -61,7 +61,7 @@ def test_padding_batch_and_order_change_nothing(name, options):
     for clip, length in enumerate(lengths):
         alone, one = attention(h[clip : clip + 1, :length], record=True)
         torch.testing.assert_close(alone[0], together[clip])
-        np.testing.assert_allclose(one.saliency(), record.saliency(clip), atol=1e-6)
+        np.testing.assert_allclose(one.frame_attention(), record.frame_attention(clip), atol=1e-6)
     torch.testing.assert_close(attention(h.flip(0), lengths.flip(0))[0].flip(0), together)
     longer = torch.cat([h, values(5, 9, 5, seed=4)], dim=1)
     torch.testing.assert_close(attention(longer, lengths)[0], together)
@@ -234,7 +234,7 @@ def test_the_published_modules_have_the_published_parameters():
         parameters = dict(build_attention(name, 128).named_parameters())
         assert sum(p.numel() for p in parameters.values()) == 16_640
         assert all(p.abs().max() <= 128**-0.5 for p in parameters.values())
-    assert list(ContinuousAttention(8, modes=1).state_dict()) == [
+    assert list(ContinuousAttention(8, n_components=1).state_dict()) == [
         "encoder.scorer.hidden.weight",
         "encoder.scorer.hidden.bias",
         "encoder.scorer.vector.weight",
@@ -276,6 +276,6 @@ def test_what_cannot_be_is_named():
         ContinuousAttention(5, 0.5)
     with pytest.raises(ConfigError, match=r"alpha is 2\.0 and learn_alpha is set; .* between 1 and 2"):
         ContinuousAttention(5, 2.0, learn_alpha=True)
-    with pytest.raises(ConfigError, match="modes is 0; it must be at least 1"):
-        ContinuousAttention(5, modes=0)
+    with pytest.raises(ConfigError, match="n_components is 0; it must be at least 1"):
+        ContinuousAttention(5, n_components=0)
     assert BetaGaussian(torch.zeros(1), torch.ones(1)).alpha == 2

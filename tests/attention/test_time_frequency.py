@@ -19,7 +19,7 @@ from audioattn_lib.attention.record.record import AttentionRecord, FrameClock
 from audioattn_lib.core.errors import ConfigError
 
 ALPHAS = [1.0, 4 / 3, 2.0]
-OPTIONS = [{}, {"alpha": 1.0, "fused": True}, {"alpha": 1.5, "boundary": "reflect"}, {"modes": 2}]
+OPTIONS = [{}, {"alpha": 1.0, "fused": True}, {"alpha": 1.5, "boundary": "reflect"}, {"n_components": 2}]
 EVERY = pytest.mark.parametrize("options", OPTIONS, ids=str)
 LENGTHS = torch.tensor([9, 1, 4, 6])
 
@@ -50,7 +50,7 @@ def test_padding_batch_and_order_change_nothing(options):
         spoiled[clip, length:] = float("nan")
         context, one = attention(h[clip : clip + 1, :length], record=True)
         torch.testing.assert_close(context[0], together[clip])
-        np.testing.assert_allclose(one.saliency(), record.saliency(clip), atol=1e-6)
+        np.testing.assert_allclose(one.frame_attention(), record.frame_attention(clip), atol=1e-6)
     torch.testing.assert_close(attention(spoiled, LENGTHS)[0], together)
     torch.testing.assert_close(attention(h.flip(0), LENGTHS.flip(0))[0].flip(0), together)
     torch.testing.assert_close(attention(torch.cat([h, cells(4, 5, 6, 3)], dim=1), LENGTHS)[0], together)
@@ -237,7 +237,7 @@ def test_the_weights_are_those_of_the_full_regression(boundary, n_frames, n_band
 
 def test_modes_of_equal_weights_on_one_cell_are_one():
     h = cells(2, 1, 1, 3)
-    torch.testing.assert_close(make(modes=3)(h)[0], make()(h)[0])
+    torch.testing.assert_close(make(n_components=3)(h)[0], make()(h)[0])
 
 
 @pytest.mark.parametrize("alpha", ALPHAS)
@@ -264,7 +264,7 @@ def test_a_map_holds_the_mass_in_each_cell(alpha, deviation):
 
 
 def test_the_record_is_in_seconds_and_rows(tmp_path):
-    attention, h = make(alpha=1.5, modes=2), cells(4, 9, 6, 3)
+    attention, h = make(alpha=1.5, n_components=2), cells(4, 9, 6, 3)
     hertz = np.linspace(100, 4000, 6)
     clock = FrameClock(0.1, -0.05)
     _, record = attention(h, LENGTHS, clock=clock, frequencies=hertz, record=True)
@@ -305,8 +305,8 @@ def test_what_cannot_be_is_named():
         make(boundary="renormalise")
     with pytest.raises(ConfigError, match=r"alpha is 0\.5"):
         make(alpha=0.5)
-    with pytest.raises(ConfigError, match="modes is 0"):
-        make(modes=0)
+    with pytest.raises(ConfigError, match="n_components is 0"):
+        make(n_components=0)
     basis = GaussianBasis.grid(4)
     with pytest.raises(ConfigError, match="penalty is 0"):
         ValueSurface(basis, basis, 0.0)

@@ -19,7 +19,7 @@ from audioattn_lib.attention.expectations.multivariate import (
 )
 from audioattn_lib.attention.expectations.value_function import ValueFunction
 from audioattn_lib.attention.expectations.value_surface import ValueSurface, separable_expectation
-from audioattn_lib.attention.expectations.value_variance import coefficient_variance, deviation, value_variance
+from audioattn_lib.attention.expectations.value_variance import coefficient_variance, std, value_variance
 from audioattn_lib.attention.maps.entmax import (
     Entmax,
     Entmax15,
@@ -219,13 +219,13 @@ for alpha in (1.0, 1.5, 2.0):
 add_densities(torch.tensor([1.4, 1.8], **DOUBLE), "alpha a tensor")
 add_attention(
     "ContinuousAttention",
-    lambda: ContinuousAttention(D, 1.5, hidden_size=4, n_basis=6, modes=2, learn_alpha=True, with_deviation=True),
+    lambda: ContinuousAttention(D, 1.5, hidden_size=4, n_basis=6, n_components=2, learn_alpha=True, with_std=True),
     VALUES,
     "two modes, alpha learned, deviation",
 )
 add_attention(
     "TimeFrequencyAttention",
-    lambda: TimeFrequencyAttention(2, 2.0, hidden_size=4, n_basis=4, modes=2),
+    lambda: TimeFrequencyAttention(2, 2.0, hidden_size=4, n_basis=4, n_components=2),
     PLANE,
     "two modes",
 )
@@ -245,7 +245,7 @@ add(
 )
 add("ValueSurface.read_weights", lambda r: SURFACE.read_weights(r, COUNTS, T, 3), draw(B, 4, 4))
 add("ValueSurface.reconstruct", SURFACE.reconstruct, PLANE[0], POINTS, SHARES)
-add("deviation", deviation, VARIANCE)
+add("std", std, VARIANCE)
 add("coefficient_variance", lambda r, h: coefficient_variance(FUNCTION, r, h, COUNTS), draw(B, 6).abs(), VALUES)
 add("weighted_moments", weighted_moments, WEIGHTS, frame_positions(LENGTHS, T, dtype=torch.float64))
 TIMES, BANDS = frame_positions(torch.tensor([T, T]), T, dtype=torch.float64), torch.tensor([0.2, 0.5, 0.8], **DOUBLE)

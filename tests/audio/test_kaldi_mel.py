@@ -58,12 +58,12 @@ def test_padding_and_company_change_nothing():
 
 def test_edges_move_as_published():
     extract = KaldiMel(f_max=15000.0)
-    chance = torch.Generator().manual_seed(0)
-    drawn = np.array([extract.draw_edges(10, 2000, generator=chance) for _ in range(500)])
+    generator = torch.Generator().manual_seed(0)
+    drawn = np.array([extract.draw_edges(10, 2000, generator=generator) for _ in range(500)])
     assert set(drawn[:, 0]) == set(range(10))
     assert 14000 < drawn[:, 1].min() < 14050
     assert 15950 < drawn[:, 1].max() <= 16000
-    assert extract.draw_edges(0, 1, generator=chance) == (0.0, 15000.0)
+    assert extract.draw_edges(0, 1, generator=generator) == (0.0, 15000.0)
 
 
 def test_sizes_are_those_of_time():

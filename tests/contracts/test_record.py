@@ -65,15 +65,15 @@ def weights_record(n_frames=(4, 2)):
 def test_saliency_sums_to_one_and_leaves_padding_out():
     record = weights_record()
     for clip, n in enumerate((4, 2)):
-        assert record.saliency(clip).shape == (n,)
-        assert record.saliency(clip).sum() == pytest.approx(1.0)
+        assert record.frame_attention(clip).shape == (n,)
+        assert record.frame_attention(clip).sum() == pytest.approx(1.0)
 
 
 def test_saliency_of_a_density_is_its_mass_in_each_frame():
     record = AttentionRecord(
         "parabola", FrameClock(0.1, 0.0), ("a",), np.array([10]), density=density((0.5, 0.01, 2.0, 1.0))
     )
-    saliency = record.saliency()
+    saliency = record.frame_attention()
     assert saliency.sum() == pytest.approx(1.0)
     assert saliency.argmax() in (4, 5)
     assert saliency[0] == 0.0
@@ -84,14 +84,14 @@ def test_one_clip_of_a_batch_is_the_single_clip():
     one = record[1]
     assert len(one) == 1
     assert one.clips == ("b",)
-    np.testing.assert_array_equal(one.saliency(), record.saliency(1))
+    np.testing.assert_array_equal(one.frame_attention(), record.frame_attention(1))
 
 
 def test_concatenation_pads_and_keeps_order():
     joined = AttentionRecord.concatenate([weights_record((4, 2)), weights_record((7,)), AttentionRecord.empty()])
     assert joined.clips == ("a", "b", "a")
     assert joined.weights.shape == (3, 1, 7)
-    np.testing.assert_allclose(joined.saliency(1), [0.5, 0.5])
+    np.testing.assert_allclose(joined.frame_attention(1), [0.5, 0.5])
 
 
 def test_support_is_in_seconds_and_clipped_to_the_clip():

@@ -82,7 +82,7 @@ def test_support_is_twice_the_half_width_or_the_share_of_frames():
     sparse = make_record("sparsemax")
     rows = export.to_table(sparse)
     for clip in range(2):
-        assert rows["supp"][clip] == pytest.approx(np.mean(sparse.saliency(clip) > 0))
+        assert rows["supp"][clip] == pytest.approx(np.mean(sparse.frame_attention(clip) > 0))
     weights = [float(each) for each in rows["alpha"][1].split(";")]
     assert len(weights) == sparse.n_frames[1]  # valid frames only: padding is no frame
     assert export.to_table(triweight)["alpha"].tolist() == ["", ""]

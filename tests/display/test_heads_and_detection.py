@@ -43,7 +43,7 @@ def test_heads_are_split_by_weight_and_add_up_to_the_record(continuous):
     for head, _, one in heads:
         np.testing.assert_array_equal(one.weights[0, 0], whole.weights[0, head])
         assert (one.density is not None) == continuous
-        assert one.saliency().sum() == pytest.approx(1)
+        assert one.frame_attention().sum() == pytest.approx(1)
     alike = display.split_heads(record(weighted=False))
     assert [share for _, share, _ in alike] == [0.25] * 4
     with pytest.raises(ValueError, match="the record of mean has no weights"):

@@ -228,7 +228,7 @@ class TestRandomAttention:
             return
         draws = random_attention(record, [events], n_draws=60, seed=seed)
         shifts = np.random.default_rng(seed).integers(0, 10, 60)
-        moved = [discrete(np.roll(record.saliency(0), k).tolist()) for k in range(10)]
+        moved = [discrete(np.roll(record.frame_attention(0), k).tolist()) for k in range(10)]
         measures = (pointing_game, mass_inside_events, support_iou)
         for name, measure in zip(MEASURES, measures, strict=True):
             expected = np.array([measure(m, [events])[0] for m in moved])

@@ -185,7 +185,7 @@ def test_asking_for_a_record_changes_nothing(attention, options):
     assert list(record.n_frames) == lengths.tolist()
     assert (record.mechanism, record.clock) == (attention, model.clock)
     for clip, length in enumerate(lengths):
-        assert record.saliency(clip).shape == (length,)
+        assert record.frame_attention(clip).shape == (length,)
     if attention in CONTINUOUS:
         assert record.density is not None
     else:

@@ -138,7 +138,7 @@ def test_the_margin_is_annealed_as_published_and_counted_in_training():
 
 def test_the_focal_loss_without_focus_is_the_cross_entropy():
     logits, targets = torch.randn(5, 3), torch.tensor([0, 1, 2, 2, 0])
-    focal = build_classifier("focal", 4, 3, focus=0.0)
+    focal = build_classifier("focal", 4, 3, gamma=0.0)
     torch.testing.assert_close(focal.loss(logits, targets), F.cross_entropy(logits, targets))
     assert build_classifier("focal", 4, 3).loss(logits, targets) < focal.loss(logits, targets)
 
@@ -146,7 +146,7 @@ def test_the_focal_loss_without_focus_is_the_cross_entropy():
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("focus", [0.1, 0.5, 1.0, 2.0])
 def test_the_focal_loss_has_a_gradient_where_the_cross_entropy_rounds_to_nothing(dtype, focus):
-    focal = build_classifier("focal", 4, 3, focus=focus)
+    focal = build_classifier("focal", 4, 3, gamma=focus)
     logits = torch.tensor([[200.0, 0.0, 0.0], [10.0, 0.0, 0.0], [1.0, 0.0, 0.0]], dtype=dtype, requires_grad=True)
     targets = torch.zeros(3, dtype=torch.long)
     (gradient,) = torch.autograd.grad(focal.loss(logits, targets), logits, create_graph=True)
@@ -160,7 +160,7 @@ def test_the_focal_loss_has_a_gradient_where_the_cross_entropy_rounds_to_nothing
 @pytest.mark.parametrize("published", [False, True])
 @pytest.mark.parametrize("focus", [0.0, 0.5, 2.0])
 def test_the_gradients_of_the_focal_loss_are_the_gradients(focus, published):
-    focal = build_classifier("focal", 4, 3, focus=focus, published_focus=published)
+    focal = build_classifier("focal", 4, 3, gamma=focus, published_gamma=published)
     logits = torch.randn(4, 3, dtype=torch.float64, requires_grad=True)
     targets = torch.tensor([0, 1, 2, 0])
     assert torch.autograd.gradcheck(lambda x: focal.loss(x, targets), logits)
@@ -169,7 +169,7 @@ def test_the_gradients_of_the_focal_loss_are_the_gradients(focus, published):
 
 def test_the_focus_is_each_clips_own_or_as_published_that_of_the_batch():
     logits, targets = torch.randn(5, 3), torch.tensor([0, 1, 2, 2, 0])
-    own, batch = (build_classifier("focal", 4, 3, published_focus=published) for published in (False, True))
+    own, batch = (build_classifier("focal", 4, 3, published_gamma=published) for published in (False, True))
     alone = [own.loss(logits[i : i + 1], targets[i : i + 1]) for i in range(5)]
     torch.testing.assert_close(own.loss(logits, targets), torch.stack(alone).mean())
     torch.testing.assert_close(batch.loss(logits[:1], targets[:1]), alone[0])

@@ -18,7 +18,7 @@ D = 6
 EVERY_LENGTHS = pytest.mark.parametrize("lengths", [None, torch.zeros(0, dtype=torch.long)], ids=["none", "empty"])
 MODULES = {
     **{f"{name} attention": build_attention(name, D) for name in (*VARIANTS, "mean")},
-    "attention of two modes": build_attention("triweight", D, modes=2, n_basis=8, with_deviation=True),
+    "attention of two modes": build_attention("triweight", D, n_components=2, n_basis=8, with_std=True),
     **{f"{name} pooling": build_pooling(name, D) for name in (*VARIANTS, "mean")},
     **{
         f"{kind.__name__}, {attention}": kind(D, 3, attention=attention)
@@ -49,7 +49,7 @@ def test_attentions_and_poolings(name, lengths):
 @pytest.mark.parametrize("modes", [1, 2])
 @pytest.mark.parametrize("alpha", [1.0, 1.5, 2.0])
 def test_attention_over_time_and_frequency(alpha, modes, lengths):
-    attention = TimeFrequencyAttention(3, alpha, modes=modes, n_basis=6)
+    attention = TimeFrequencyAttention(3, alpha, n_components=modes, n_basis=6)
     assert run(attention, torch.zeros(0, 5, 4, 3), lengths).shape == (0, 3)
 
 

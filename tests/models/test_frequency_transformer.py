@@ -62,7 +62,7 @@ def test_padding_batch_and_order_change_nothing(pattern, alpha):
         alone, one = model(x[clip : clip + 1, :length], record=True)
         torch.testing.assert_close(alone[0], together[clip])
         assert one.n_frames[0] == record.n_frames[clip]
-        np.testing.assert_allclose(one.saliency(), record.saliency(clip), atol=1e-6)
+        np.testing.assert_allclose(one.frame_attention(), record.frame_attention(clip), atol=1e-6)
     assert record.n_frames.tolist() == [11, 5, 1]
 
 

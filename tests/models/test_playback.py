@@ -187,7 +187,7 @@ def test_segments_are_in_the_clip_and_in_the_record(sound):
     assert any(start - 0.03 <= low < high <= stop + 0.03 for start, stop in record.support(0))
     joined = AttentionRecord.concatenate([record[:2], record[2:]])
     assert joined.segments.shape == (4, 4, 2)
-    assert record.saliency(0).sum() == pytest.approx(1)
+    assert record.frame_attention(0).sum() == pytest.approx(1)
 
 
 def test_energy_plays_back_what_is_loud(sound):
@@ -226,7 +226,7 @@ def test_one_hearing_needs_no_slots(sound):
     assert net.slot_attention is None
     assert heard.salient_logits is None
     assert heard.segments.shape == (4, 0, 0, 2)
-    assert heard.record.saliency(0).std() < 1e-9
+    assert heard.record.frame_attention(0).std() < 1e-9
 
 
 def test_the_small_one_is_small():

@@ -97,18 +97,18 @@ def test_padding_and_order_and_company_change_nothing(network, variant):
 @pytest.mark.parametrize("network", ATTENDING)
 @pytest.mark.parametrize("map", [softmax, sparsemax, Entmax15()])
 def test_each_row_of_an_alignment_has_mass_one_inside_the_clip(network, map):
-    model = make(network, map=map).eval()
+    model = make(network, normalizer=map).eval()
     record = model(clips(), LENGTHS, record=True)[1]
     for clip, length in enumerate(LENGTHS.tolist()):
         rows = record.alignment[clip]
         assert rows[:length].sum(axis=1) == pytest.approx(1, abs=1e-5)
         assert rows[length:].sum() == rows[:, length:].sum() == 0
-        assert record.saliency(clip).sum() == pytest.approx(1)
+        assert record.frame_attention(clip).sum() == pytest.approx(1)
     assert make(network).eval()(clips(), LENGTHS)[1].is_empty
 
 
 def test_a_sparse_map_leaves_frames_out():
-    model = make(map=Sparsemax())
+    model = make(normalizer=Sparsemax())
     torch.nn.init.constant_(model.decoder.attention.vector.weight, 3.0)
     assert (model(clips(), record=True)[1].alignment == 0).any()
 
@@ -187,7 +187,7 @@ def test_every_weight_learns_and_a_few_steps_lower_the_loss(network, cell):
 @pytest.mark.parametrize("sampling", [0.0, 0.6])
 @pytest.mark.parametrize("cell", ["gru", "lstm"])
 def test_the_gradient_is_the_gradient(cell, sampling):
-    model = make(cell=cell, map=sparsemax).double()
+    model = make(cell=cell, normalizer=sparsemax).double()
     frames = clips(frames=5).double()
     lengths = torch.tensor([5, 3, 1])
 

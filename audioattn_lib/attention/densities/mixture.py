@@ -102,15 +102,15 @@ class Mixture(Distribution):
         super().__init__(batch[:-1], components.event_shape, validate_args=False)
 
     def __repr__(self) -> str:
-        return f"Mixture({self.components!r}, modes={self.modes}, batch_shape={tuple(self.batch_shape)})"
+        return f"Mixture({self.components!r}, n_components={self.n_components}, batch_shape={tuple(self.batch_shape)})"
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> Mixture:
         """The same mixtures over a larger batch, without a copy."""
-        shape = (*torch.Size(batch_shape), self.modes)
+        shape = (*torch.Size(batch_shape), self.n_components)
         return Mixture(self.weights.expand(shape), self.components.expand(shape), check=False)
 
     @property
-    def modes(self) -> int:
+    def n_components(self) -> int:
         """Number of modes."""
         return self.weights.shape[-1]
 
@@ -131,7 +131,7 @@ class Mixture(Distribution):
     def average(self, values: Float[Tensor, "*batch modes *features"]) -> Float[Tensor, "*batch *features"]:
         r"""Average a quantity that is linear in the density over the modes: :math:`\sum_m w_m x_m`."""
         batch = len(self.batch_shape)
-        weights = self.weights.expand(*self.batch_shape, self.modes)
+        weights = self.weights.expand(*self.batch_shape, self.n_components)
         return (weights.reshape(*weights.shape, *[1] * (values.ndim - batch - 1)) * values).sum(batch)
 
     @property
@@ -219,9 +219,9 @@ class Mixture(Distribution):
         """Points without gradients."""
         shape = torch.Size(sample_shape)
         with torch.no_grad():
-            full = (*self.batch_shape, self.modes)
+            full = (*self.batch_shape, self.n_components)
             points = self.components.expand(full).sample(shape, generator)  # of every mode
-            table = self.weights.float().expand(full).reshape(-1, self.modes)
+            table = self.weights.float().expand(full).reshape(-1, self.n_components)
             drawn = torch.multinomial(table, max(1, shape.numel()), replacement=True, generator=generator)
             mode = drawn.T[: shape.numel()].reshape((*shape, *self.batch_shape))
             index = mode.reshape(*mode.shape, *[1] * (1 + len(self.event_shape)))

@@ -35,7 +35,7 @@ from .gaussian import GaussianBasis
 from .general import Basis
 from .value_function import ValueFunction
 
-__all__ = ["coefficient_variance", "deviation", "value_variance"]
+__all__ = ["coefficient_variance", "std", "value_variance"]
 
 _LEAST_VARIANCE = 1e-12
 
@@ -97,7 +97,7 @@ def value_variance(
     return (share[..., None].to(dtype) * deviations.square()).sum(1).to(values.dtype)
 
 
-def deviation(variance: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+def std(variance: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     """Square root of a variance, of gradient 0 below 1e-12: the slope of a square root has no bound there."""
     # in float16 the least variance is 0
     exact = variance.to(torch.promote_types(variance.dtype, torch.float32))

@@ -37,7 +37,7 @@ def share_out(
     weights: Float[Tensor, "batch places"],
     places: Float[Tensor, "batch places n"],
     spacing: Float[Tensor, "batch n"],
-    modes: int,
+    n_components: int,
 ) -> Float[Tensor, "batch modes places"]:
     r"""The part of the weights that belongs to each mode, :math:`p_i \gamma_{m,i}`, in float64.
 
@@ -50,7 +50,7 @@ def share_out(
     spacing
         Extent of a place along each axis, above 0. A mode is taken to be no narrower
         than a place is, so that none settles on a single one for ever.
-    modes
+    n_components
         At least 1.
 
     Returns
@@ -68,7 +68,7 @@ def share_out(
     products = (x[..., :, None] * x[..., None, :]).flatten(-2)
     statistics = torch.cat([torch.ones_like(x[..., :1]), x, products], dim=-1)  # (B, N, 1 + n + n^2)
     floor = torch.diag_embed(spacing.double().square() / 12)[:, None]
-    parts = _slices(p, x, modes)
+    parts = _slices(p, x, n_components)
     for _ in range(_STEPS):
         # both halves of a step are matrix products with the places' statistics
         mass, first, second = (parts @ statistics).split([1, n, n * n], dim=-1)
@@ -100,7 +100,7 @@ def _adjugate(matrix: Tensor) -> tuple[Tensor, Tensor]:
     return torch.cat([d, -b, -c, a], dim=-1).unflatten(-1, (2, 2)), a * d - b * c
 
 
-def _slices(p: Tensor, x: Tensor, modes: int) -> Tensor:
+def _slices(p: Tensor, x: Tensor, n_components: int) -> Tensor:
     """Parts of equal mass, one after another along the axis of greatest spread; a place may be in two."""
     with torch.no_grad():
         centred = x - (p[..., None] * x).sum(1, keepdim=True)
@@ -110,6 +110,6 @@ def _slices(p: Tensor, x: Tensor, modes: int) -> Tensor:
         order = (centred * axis[:, None]).sum(-1).argsort(dim=-1, stable=True)
     above = p.gather(1, order).cumsum(-1)
     above = torch.zeros_like(above).scatter(1, order, above)  # mass up to and with each place
-    ends = torch.arange(1, modes + 1, dtype=p.dtype, device=p.device)[:, None] / modes
-    overlap = torch.minimum(above[:, None], ends) - torch.maximum((above - p)[:, None], ends - 1 / modes)
+    ends = torch.arange(1, n_components + 1, dtype=p.dtype, device=p.device)[:, None] / n_components
+    overlap = torch.minimum(above[:, None], ends) - torch.maximum((above - p)[:, None], ends - 1 / n_components)
     return overlap.clamp(min=0)

@@ -94,7 +94,7 @@ class MomentsEncoder(nn.Module):
         Width of the frames, at least 1.
     hidden_size
         Of the scorer, at least 1.
-    modes
+    n_components
         At least 1; any number has the same parameters.
     positions
         Of :func:`frame_positions`.
@@ -109,14 +109,16 @@ class MomentsEncoder(nn.Module):
     ``from_weights_to_densities``.
     """
 
-    def __init__(self, features: int, hidden_size: int = 128, *, modes: int = 1, positions: str = "centres") -> None:
+    def __init__(
+        self, features: int, hidden_size: int = 128, *, n_components: int = 1, positions: str = "centres"
+    ) -> None:
         super().__init__()
         if positions not in POSITIONS:
             raise ConfigError(f"positions is {positions!r}; it must be one of {', '.join(POSITIONS)}")
-        if modes < 1:
-            raise ConfigError(f"modes is {modes}; it must be at least 1")
+        if n_components < 1:
+            raise ConfigError(f"n_components is {n_components}; it must be at least 1")
         self.scorer = AdditiveScorer(features, hidden_size, scaled=True)
-        self.modes = modes
+        self.n_components = n_components
         self.positions = positions
 
     def forward(self, values: Values, mask: Mask | None, lengths: Lengths) -> Encoded:
@@ -126,9 +128,11 @@ class MomentsEncoder(nn.Module):
         if mask is not None:
             places = places.masked_fill(~mask, 0.0)
         parts, mode_weights = weights[:, None], torch.ones_like(weights[:, :1])
-        if self.modes > 1:
+        if self.n_components > 1:
             frame = 1 / lengths[:, None].to(weights.dtype)
-            parts, mode_weights = normalise(share_out(weights, places[..., None], frame, self.modes))  # (B, M, T)
+            parts, mode_weights = normalise(
+                share_out(weights, places[..., None], frame, self.n_components)
+            )  # (B, M, T)
         location, variance = weighted_moments(parts, places[:, None])
         location, variance, mode_weights = (x.to(weights.dtype) for x in (location, variance, mode_weights))
         return Encoded(location, variance.clamp(min=MIN_VARIANCE), mode_weights, weights)
@@ -141,21 +145,21 @@ class ModesHead(nn.Linear):
     ----------
     features
         Width of its input, at least 1.
-    modes
+    n_components
         At least 1: 2 outputs for one mode, 3 for each of several.
     """
 
-    def __init__(self, features: int, modes: int = 1) -> None:
-        if modes < 1:
-            raise ConfigError(f"modes is {modes}; it must be at least 1")
-        super().__init__(features, 2 if modes == 1 else 3 * modes)
-        self.modes = modes
+    def __init__(self, features: int, n_components: int = 1) -> None:
+        if n_components < 1:
+            raise ConfigError(f"n_components is {n_components}; it must be at least 1")
+        super().__init__(features, 2 if n_components == 1 else 3 * n_components)
+        self.n_components = n_components
 
     def place(self, state: Float[Tensor, "batch features"]) -> Encoded:
         """Compute the location (clip lengths), variance (square clip lengths) and weight of each mode."""
         head = self(state)
         head = head.to(torch.promote_types(head.dtype, torch.float32))
-        location, variance, *share = head.split(self.modes, dim=-1)
+        location, variance, *share = head.split(self.n_components, dim=-1)
         variance = F.softplus(variance).clamp(min=MIN_VARIANCE)
         mode_weights = torch.softmax(share[0], -1) if share else torch.ones_like(location)
         return Encoded(torch.sigmoid(location), variance, mode_weights, None)
@@ -176,7 +180,7 @@ class ConvolutionEncoder(nn.Module):
         Width of the frames, at least 1.
     hidden_size
         Channels of the convolution, at least 1.
-    modes
+    n_components
         At least 1.
 
     Notes
@@ -185,10 +189,10 @@ class ConvolutionEncoder(nn.Module):
     ``from_weights_to_densities``.
     """
 
-    def __init__(self, features: int, hidden_size: int = 128, *, modes: int = 1) -> None:
+    def __init__(self, features: int, hidden_size: int = 128, *, n_components: int = 1) -> None:
         super().__init__()
         self.convolution = nn.Conv1d(features, hidden_size, 3, padding=1)
-        self.head = ModesHead(hidden_size, modes)
+        self.head = ModesHead(hidden_size, n_components)
 
     def forward(self, values: Values, mask: Mask | None, lengths: Lengths) -> Encoded:
         """Encode a batch."""
@@ -208,7 +212,7 @@ class LastStateEncoder(nn.Module):
     ----------
     features
         Width of the frames, at least 1.
-    modes
+    n_components
         At least 1.
 
     Notes
@@ -216,9 +220,9 @@ class LastStateEncoder(nn.Module):
     Book page: ``from_weights_to_densities``.
     """
 
-    def __init__(self, features: int, *, modes: int = 1) -> None:
+    def __init__(self, features: int, *, n_components: int = 1) -> None:
         super().__init__()
-        self.head = ModesHead(features, modes)
+        self.head = ModesHead(features, n_components)
 
     def forward(self, values: Values, mask: Mask | None, lengths: Lengths) -> Encoded:
         """Encode a batch."""

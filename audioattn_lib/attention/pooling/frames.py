@@ -24,7 +24,7 @@ from ..densities.beta_gaussian import BetaGaussian
 from ..densities.mixture import Mixture
 from ..expectations.gaussian import GaussianBasis
 from ..expectations.value_function import ValueFunction
-from ..expectations.value_variance import deviation, value_variance
+from ..expectations.value_variance import std, value_variance
 from ..maps.entmax import softmax
 from ..record.density import Density
 from ..record.record import AttentionRecord, FrameClock
@@ -63,7 +63,7 @@ class DiscreteAttention(nn.Module):
     ----------
     features
         Width :math:`H` of the frames, at least 1.
-    map
+    normalizer
         From scores ``(B, T)`` and a mask to weights, one of
         :mod:`audioattn_lib.attention.maps.entmax`.
     hidden_size
@@ -76,7 +76,7 @@ class DiscreteAttention(nn.Module):
         So many first batches in training are read with softmax weights, at least
         0; 0 is published. A frame whose weight is exactly 0 has no gradient, so a
         sparse map that chooses early does not look again. Evaluation always goes
-        by ``map``.
+        by ``normalizer``.
     dropout
         Share of the weights that are dropped in training, in [0, 1).
     name
@@ -105,7 +105,7 @@ class DiscreteAttention(nn.Module):
     def __init__(
         self,
         features: int,
-        map: Callable[..., Tensor] = softmax,
+        normalizer: Callable[..., Tensor] = softmax,
         *,
         hidden_size: int = 128,
         scaled: bool = False,
@@ -117,7 +117,7 @@ class DiscreteAttention(nn.Module):
         if soft_steps < 0:
             raise ConfigError(f"soft_steps is {soft_steps}; it must be at least 0, and 0 never reads with softmax")
         self.scorer = AdditiveScorer(features, hidden_size, scaled=scaled)
-        self.map = map
+        self.normalizer = normalizer
         self.soft_steps = soft_steps
         self.register_buffer("steps", torch.zeros((), dtype=torch.long) if soft_steps else None)
         self.out_features = features
@@ -148,8 +148,8 @@ class DiscreteAttention(nn.Module):
         """
         padding = Padding(values, lengths)
         values = padding.clear(values)
-        map = softmax if self.training and self._is_soft() else self.map
-        weights = map(self.scorer(values), mask=padding.mask)  # (B, T)
+        normalizer = softmax if self.training and self._is_soft() else self.normalizer
+        weights = normalizer(self.scorer(values), mask=padding.mask)  # (B, T)
         context = read(F.dropout(weights, self.dropout, self.training), values)
         if not record:
             return context, AttentionRecord.empty()
@@ -181,7 +181,7 @@ class ContinuousAttention(nn.Module):
     learn_alpha
         Learn :math:`\alpha = 1 + \sigma(a)` with a parameter :math:`a`, as
         :class:`~audioattn_lib.attention.maps.learned.LearnedEntmax` does.
-    modes
+    n_components
         Of the mixture, at least 1, as published.
     hidden_size
         Of the additive scorer or of the convolution, at least 1.
@@ -201,7 +201,7 @@ class ContinuousAttention(nn.Module):
         Gaussian basis functions, on the scale of the clip.
     penalty
         Of the ridge regression, above 0.
-    with_deviation
+    with_std
         Give the deviation :math:`\sqrt{\mathrm{Var}_p[V]}` of the function beside
         the context, ``(B, 2H)``; the fused part shifts the context alone.
     name
@@ -233,7 +233,7 @@ class ContinuousAttention(nn.Module):
         alpha: float = 2.0,
         *,
         learn_alpha: bool = False,
-        modes: int = 1,
+        n_components: int = 1,
         hidden_size: int = 128,
         dropout: float = 0.0,
         fused: bool = True,
@@ -243,7 +243,7 @@ class ContinuousAttention(nn.Module):
         n_basis: int = 128,
         widths: Sequence[float] = (0.1, 0.5),
         penalty: float = 0.1,
-        with_deviation: bool = False,
+        with_std: bool = False,
         name: str = "continuous",
     ) -> None:
         super().__init__()
@@ -258,13 +258,13 @@ class ContinuousAttention(nn.Module):
             )
         self.encoder: nn.Module
         if encoder == "moments":
-            self.encoder = MomentsEncoder(features, hidden_size, modes=modes, positions=positions)
+            self.encoder = MomentsEncoder(features, hidden_size, n_components=n_components, positions=positions)
         elif positions != "centres":
             raise ConfigError(f"positions is {positions!r}, which only the moments encoder has; leave it at 'centres'")
         elif encoder == "convolution":
-            self.encoder = ConvolutionEncoder(features, hidden_size, modes=modes)
+            self.encoder = ConvolutionEncoder(features, hidden_size, n_components=n_components)
         else:
-            self.encoder = LastStateEncoder(features, modes=modes)
+            self.encoder = LastStateEncoder(features, n_components=n_components)
         start = torch.logit(torch.tensor(alpha - 1.0)) if learn_alpha else None
         self.register_parameter("raw_alpha", None if start is None else nn.Parameter(start))
         self.fixed_alpha = float(alpha)
@@ -272,8 +272,8 @@ class ContinuousAttention(nn.Module):
         self.scorer = AdditiveScorer(features, hidden_size, scaled=True) if fused and encoder != "moments" else None
         self.value_function = ValueFunction(GaussianBasis.grid(n_basis, widths), penalty, boundary)
         self.dropout = check_dropout(dropout)
-        self.with_deviation = with_deviation
-        self.out_features = 2 * features if with_deviation else features
+        self.with_std = with_std
+        self.out_features = 2 * features if with_std else features
         self.name = name
 
     @property
@@ -292,7 +292,7 @@ class ContinuousAttention(nn.Module):
         precise = values.float() if torch.is_autocast_enabled(device) and dtype != torch.float64 else values
         with torch.autocast(device, enabled=False):
             attended = self.attend(precise, lengths)
-            deviations = deviation(self.variance(attended)).to(dtype) if self.with_deviation else None
+            deviations = std(self.variance(attended)).to(dtype) if self.with_std else None
         context = read(F.dropout(attended.read_weights, self.dropout, self.training), attended.values)
         context = context.to(dtype)
         if deviations is not None:

@@ -305,7 +305,7 @@ class DoubleMultiHeadPooling(nn.Module):
             name=name,
         )
         variant = VARIANTS[attention]
-        self.map: Callable[..., Tensor] = (
+        self.normalizer: Callable[..., Tensor] = (
             partial(entmax, alpha=variant.alpha) if variant.domain == "discrete" else softmax
         )
         self.scale = self.frames.scale if scale == "dim" else 1.0
@@ -324,7 +324,7 @@ class DoubleMultiHeadPooling(nn.Module):
         with torch.autocast(values.device.type, enabled=False):
             scores = (contexts @ self.query.to(contexts.dtype)).squeeze(2)
             scores = scores.to(torch.promote_types(scores.dtype, torch.float32)) * self.scale
-            head_weights = self.map(scores, mask=self.dropout(len(values)))  # (B, H)
+            head_weights = self.normalizer(scores, mask=self.dropout(len(values)))  # (B, H)
             context = torch.bmm(head_weights[:, None].to(contexts.dtype), contexts).squeeze(1)  # (B, d)
         if not record:
             return context, AttentionRecord.empty()

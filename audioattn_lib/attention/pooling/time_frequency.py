@@ -109,7 +109,7 @@ class TimeFrequencyAttention(nn.Module):
         ``spectrogram[..., None]``; scores then go by the level of a cell alone.
     alpha
         Which density, at least 1: 1 Gaussian, 2 truncated paraboloid; any number.
-    modes
+    n_components
         Of the mixture, at least 1; more as in
         :class:`~audioattn_lib.attention.pooling.encoders.MomentsEncoder`.
     hidden_size
@@ -146,7 +146,7 @@ class TimeFrequencyAttention(nn.Module):
         features: int,
         alpha: float = 2.0,
         *,
-        modes: int = 1,
+        n_components: int = 1,
         hidden_size: int = 128,
         dropout: float = 0.0,
         fused: bool = False,
@@ -159,10 +159,10 @@ class TimeFrequencyAttention(nn.Module):
         super().__init__()
         if not 1 <= alpha < float("inf"):
             raise ConfigError(f"alpha is {alpha}; it must be a finite number, at least 1 (1 is the Gaussian)")
-        if modes < 1:
-            raise ConfigError(f"modes is {modes}; it must be at least 1")
+        if n_components < 1:
+            raise ConfigError(f"n_components is {n_components}; it must be at least 1")
         self.scorer = AdditiveScorer(features, hidden_size, scaled=True)
-        self.modes = modes
+        self.n_components = n_components
         basis = GaussianBasis.grid(n_basis, widths)
         self.value_surface = ValueSurface(basis, basis, penalty, boundary)
         self.alpha = alpha
@@ -219,10 +219,10 @@ class TimeFrequencyAttention(nn.Module):
         times = frame_positions(padding.lengths, n_frames, dtype=weights.dtype)
         bands = (torch.arange(n_bands, device=values.device, dtype=weights.dtype) + 0.5) / n_bands
         parts, mode_weights = weights[:, None], torch.ones_like(weights[:, :1])
-        if self.modes > 1:
+        if self.n_components > 1:
             places = torch.stack([x.flatten(1) for x in torch.broadcast_tensors(times[..., None], bands)], dim=-1)
             cell = torch.stack([1 / padding.lengths.to(bands.dtype), bands.new_full((clips,), 1 / n_bands)], dim=-1)
-            parts, mode_weights = normalise(share_out(weights, places, cell, self.modes))
+            parts, mode_weights = normalise(share_out(weights, places, cell, self.n_components))
         parts = parts.unflatten(-1, (n_frames, n_bands))  # (B, M, T, F)
         location, factor = plane_moments(parts, times, bands)
         location, factor, mode_weights = (x.to(weights.dtype) for x in (location, factor, mode_weights))

@@ -38,7 +38,7 @@ def moments(record: AttentionRecord, clip: int = 0) -> tuple[float, float]:
     :math:`\mu = \sum_m w_m \mu_m` and
     :math:`\sigma^2 = \sum_m w_m (\sigma_m^2 + \mu_m^2) - \mu^2`; they count what
     lies outside the clip too. For everything else, the moments of the centres
-    of the frames under :meth:`AttentionRecord.saliency`.
+    of the frames under :meth:`AttentionRecord.frame_attention`.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ def moments(record: AttentionRecord, clip: int = 0) -> tuple[float, float]:
         place, share = one.density.location[0], one.density.mode_weight[0]
         mean = float(share @ place)
         return mean, float(share @ (one.density.variance[0] + (place - mean) ** 2))
-    share, place = one.saliency(), one.frame_times()
+    share, place = one.frame_attention(), one.frame_times()
     mean = float(share @ place)
     return mean, float(share @ (place - mean) ** 2)
 
@@ -188,7 +188,7 @@ def _row(record: AttentionRecord, clip: int) -> dict[str, object]:
     start, stop = one.span()
     length = stop - start
     mean, variance = moments(one)
-    share = one.saliency()
+    share = one.frame_attention()
     mass_inside, sigma_sq, weights = 1.0, variance / length**2, ";".join(f"{w:.4f}" for w in share)
     supp = float(np.mean(share > 0))
     if one.density is not None:

@@ -222,8 +222,8 @@ class AttentionRecord:
         stop = self.span(clip)[1] if self.durations is None else _to_nanoseconds(self.durations[clip])
         return 0.0, max(stop, 0.0)
 
-    def saliency(self, clip: int = 0) -> Array:
-        r"""Compute the saliency of each valid frame of one clip: at least 0, sum 1; shape ``(n_frames[clip],)``.
+    def frame_attention(self, clip: int = 0) -> Array:
+        r"""Compute the attention to each valid frame of one clip: at least 0, sum 1; shape ``(n_frames[clip],)``.
 
         Defined for every mechanism: the mass of the density
         in each frame, or the weights averaged over heads (by head weight where
@@ -268,7 +268,7 @@ class AttentionRecord:
                 if w > 0
             ]
             return merge_spans([(_to_nanoseconds(a), _to_nanoseconds(b)) for a, b in spans if b > a])
-        attended = self.saliency(clip) > 0
+        attended = self.frame_attention(clip) > 0
         edges = self.clock.edges(len(attended))
         change = np.diff(np.concatenate([[0], attended.astype(np.int8), [0]]))
         starts, stops = np.flatnonzero(change == 1), np.flatnonzero(change == -1)

@@ -45,7 +45,7 @@ def cut_windows(
     window
         Frames of the window, at least 1; utterances with fewer stay whole.
     generator
-        Source of chance.
+        Random number generator.
     shard
         Which clips of a whole batch these are: they get the places that they would have in it.
 
@@ -63,8 +63,8 @@ def cut_windows(
         raise ConfigError(f"window is {window}; it must be at least 1 frame")
     places = (lengths - window).clamp(min=0) + 1
     shard = shard or Shard.of(len(lengths), 0, 1)
-    chance = torch.rand(shard.whole, generator=generator, dtype=torch.float64)[shard.rows].to(lengths.device)
-    starts = (chance * places).floor().long()
+    uniform = torch.rand(shard.whole, generator=generator, dtype=torch.float64)[shard.rows].to(lengths.device)
+    starts = (uniform * places).floor().long()
     width = min(window, features.shape[1])
     frames = (starts[:, None] + torch.arange(width, device=starts.device)).clamp(max=features.shape[1] - 1)
     rows = torch.arange(len(features), device=features.device)[:, None]

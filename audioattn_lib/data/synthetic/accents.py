@@ -169,9 +169,9 @@ def compose(options: AccentsOptions) -> Iterator[AccentsClip]:
     """The clips, accent by accent and speaker by speaker."""
     n = options.speakers_per_accent
     for accent in options.accents:
-        chance = random_numbers(options.seed, "accent", accent)
-        # Within each sex, pitches are spread evenly over what is usual: no accent is higher than another by chance.
-        ranks = {sex: (chance.permutation(-(-n // 2)) + 0.5) / -(-n // 2) for sex in "fm"}
+        accent_rng = random_numbers(options.seed, "accent", accent)
+        # Within each sex, pitches are spread evenly over what is usual: no accent is higher than another.
+        ranks = {sex: (accent_rng.permutation(-(-n // 2)) + 0.5) / -(-n // 2) for sex in "fm"}
         for number in range(n):
             rng = random_numbers(options.seed, "speaker", accent, number)
             sex = "fm"[number % 2]

@@ -206,7 +206,7 @@ def draw_voice(rng: Generator, sex: str, pitch_rank: float | None = None) -> Voi
     Parameters
     ----------
     rng
-        Source of chance.
+        Random number generator.
     sex
         ``"f"`` or ``"m"``.
     pitch_rank

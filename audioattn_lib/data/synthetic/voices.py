@@ -152,9 +152,9 @@ def compose(options: VoicesOptions) -> Iterator[VoicesClip]:
         low, high = TIREDNESS
         for clip, share in enumerate(spread / options.clips_per_speaker):
             tiredness = round(float(low + (high - low) * share), 2)
-            chance = random_numbers(options.seed, "clip", number, clip)
-            delivery = _tire(habits, (tiredness - 5.0) / 4.0 * options.effect, chance)
-            utterance = say(voice, delivery, float(chance.uniform(*options.duration)), chance)
+            clip_rng = random_numbers(options.seed, "clip", number, clip)
+            delivery = _tire(habits, (tiredness - 5.0) / 4.0 * options.effect, clip_rng)
+            utterance = say(voice, delivery, float(clip_rng.uniform(*options.duration)), clip_rng)
             yield VoicesClip(utterance, tiredness, split, f"speaker-{number:03d}", voice, delivery)
 
 

@@ -121,7 +121,7 @@ def plot_heads(
         bars.set_axis_off()
         return figure
 
-    places = [float(one.frame_times()[one.saliency().argmax()]) for _, _, one in heads]
+    places = [float(one.frame_times()[one.frame_attention().argmax()]) for _, _, one in heads]
     told = "; ".join(
         f"head {head + 1} has weight {share:.0%} and looks most at {place:.2f} s"
         for (head, share, _), place in zip(heads[:8], places, strict=False)

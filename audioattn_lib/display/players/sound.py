@@ -21,9 +21,9 @@ BUDGET = 75_000  # bytes; as text in a page they are 100 kB
 
 
 def gain(record: AttentionRecord, clip: int = 0) -> NDArray[np.float64]:
-    r"""Compute the linear gain of each frame from the attention saliency, in [0, 1].
+    r"""Compute the linear gain of each frame from the frame attention, in [0, 1].
 
-    :math:`g_t = s_t / \max_u s_u` with the saliency :math:`s`, so the frame
+    :math:`g_t = s_t / \max_u s_u` with the frame attention :math:`s`, so the frame
     attended to most keeps its level, and nothing is ever amplified.
 
     Parameters
@@ -42,7 +42,7 @@ def gain(record: AttentionRecord, clip: int = 0) -> NDArray[np.float64]:
     -----
     Book page: ``urban_sound``.
     """
-    share = record.saliency(clip)
+    share = record.frame_attention(clip)
     return share / share.max()
 
 

@@ -169,7 +169,7 @@ class Config(WithPresets):
         require(self, "published_focus", not self.published_focus or self.loss == "focal", "false but for focal")
         if self.augmentation:
             VoiceAugmentation(self.changes)
-        build_classifier(self.loss, 1, 2, margin=self.margin, scale=self.scale, focus=self.focus)
+        build_classifier(self.loss, 1, 2, margin=self.margin, scale=self.scale, gamma=self.focus)
 
     @property
     def changes(self) -> tuple[str, ...]:

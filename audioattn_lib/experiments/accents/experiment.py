@@ -101,8 +101,8 @@ def build_model(config: Config, n_classes: int, clock: FrameClock) -> EmbeddingN
         margin=config.margin,
         scale=config.scale,
         annealing=config.accumulation if config.annealing else 0,
-        focus=config.focus,
-        published_focus=config.published_focus,
+        gamma=config.focus,
+        published_gamma=config.published_focus,
     )
     layers = EmbeddingLayers(width, config.embedding_size, normalise_context=config.normalise_context)
     return EmbeddingNetwork(front, pooling, layers, classifier, clock=clock)

@@ -82,7 +82,7 @@ def build_model(config: Config) -> Seq2SeqAutoencoder:
         config.n_mels,
         config.units,
         cell=config.cell,
-        map=partial(entmax, alpha=MECHANISMS[config.attention].alpha),
+        normalizer=partial(entmax, alpha=MECHANISMS[config.attention].alpha),
         mechanism=config.attention,
         dropout=config.dropout,
         encoder_noise=config.encoder_noise,

@@ -322,7 +322,7 @@ def build_model(config: Config, n_classes: int, clock: FrameClock, n_steps: int 
                 "fused": config.fused,
                 "encoder": config.encoder,
                 "positions": config.positions,
-                "modes": config.modes,
+                "n_components": config.modes,
                 "boundary": config.boundary,
                 "n_basis": config.n_basis,
                 "widths": config.basis_widths,

@@ -29,7 +29,7 @@ from .recurrence import ParallelLayer, ReusedMatrix, State
 
 __all__ = ["AlignmentAttention", "CausalDecoder", "Decoded"]
 
-Map = Callable[..., Tensor]
+Normalizer = Callable[..., Tensor]
 
 
 class AlignmentAttention(nn.Module):
@@ -41,16 +41,16 @@ class AlignmentAttention(nn.Module):
         Widths of the encoded frames and of the decoder's hidden vector.
     size
         Width of the scorer, at least 1.
-    map
+    normalizer
         From scores ``(B, S)`` and a mask to weights, one of :mod:`audioattn_lib.attention.maps.entmax`.
     """
 
-    def __init__(self, values: int, query: int, size: int, map: Map = softmax) -> None:
+    def __init__(self, values: int, query: int, size: int, normalizer: Normalizer = softmax) -> None:
         super().__init__()
         self.keys = nn.Linear(values, size)
         self.query = nn.Linear(query, size, bias=False)
         self.vector = nn.Linear(size, 1, bias=False)
-        self.map = map
+        self.normalizer = normalizer
 
     def weights(
         self,
@@ -60,7 +60,7 @@ class AlignmentAttention(nn.Module):
     ) -> Float[Tensor, "batch frames"]:
         """Weight of every encoded frame, from keys and query that went through their layers already."""
         scores = self.vector(torch.tanh(keys + query)).squeeze(-1)
-        return self.map(scores.to(torch.promote_types(scores.dtype, torch.float32)), mask=mask)
+        return self.normalizer(scores.to(torch.promote_types(scores.dtype, torch.float32)), mask=mask)
 
 
 class Decoded(NamedTuple):
@@ -82,7 +82,7 @@ class CausalDecoder(nn.Module):
         Of each of the two layers, see :class:`~audioattn_lib.models.layers.recurrence.ParallelLayer`.
     values
         Width of what attention reads; 0 is no attention.
-    attention_size, map
+    attention_size, normalizer
         Of the attention, see :class:`AlignmentAttention`.
     dropout
         Share of the numbers of the frames that it reads, in [0, 1); training only.
@@ -99,7 +99,7 @@ class CausalDecoder(nn.Module):
         *,
         values: int = 0,
         attention_size: int = 256,
-        map: Map = softmax,
+        normalizer: Normalizer = softmax,
         dropout: float = 0.2,
         restart: bool = False,
     ) -> None:
@@ -107,7 +107,7 @@ class CausalDecoder(nn.Module):
         width = lanes * units
         self.lower = ParallelLayer(values + n_bands, units, lanes, cell)
         self.upper = ParallelLayer(width, units, lanes, cell)
-        self.attention = AlignmentAttention(values, width, attention_size, map) if values else None
+        self.attention = AlignmentAttention(values, width, attention_size, normalizer) if values else None
         self.output = nn.Linear(width, n_bands)
         self.dropout = nn.Dropout(dropout)
         self.restart = restart

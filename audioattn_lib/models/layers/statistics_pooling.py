@@ -20,7 +20,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from audioattn_lib.attention.expectations.value_variance import coefficient_variance, deviation
+from audioattn_lib.attention.expectations.value_variance import coefficient_variance, std
 from audioattn_lib.attention.maps.entmax import entmax, softmax
 from audioattn_lib.attention.pooling._padding import to_record
 from audioattn_lib.attention.pooling.frames import ContinuousAttention, Padding
@@ -168,7 +168,7 @@ class DiscreteStatisticsPooling(nn.Module):
         x = at_least_float32(values).transpose(1, 2)
         mean = (kept * x).sum(2, keepdim=True)  # (B, C, 1)
         variance = (kept * (x - mean).square()).sum(2)
-        statistics = _join(mean.squeeze(2), deviation(variance), values)
+        statistics = _join(mean.squeeze(2), std(variance), values)
         if not record:
             return statistics, AttentionRecord.empty()
         return statistics, to_record(self.name, clock, padding, weights=weights.mean(1))
@@ -234,7 +234,7 @@ class ContinuousStatisticsPooling(nn.Module):
                 variance = coefficient_variance(
                     self.attention.value_function, attended.expectations, attended.values, attended.padding.counts
                 )
-        statistics = _join(mean, deviation(variance), given)
+        statistics = _join(mean, std(variance), given)
         return statistics, self.attention.describe(attended, clock) if record else AttentionRecord.empty()
 
 
@@ -307,7 +307,7 @@ def _statistics(values: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
     """Mean and deviation over the valid frames, ``(B, 1, C)`` each, of values that are finite on padding too."""
     valid = None if mask is None else mask[..., None]
     mean = masked_mean(values, valid, dim=1)
-    return mean, deviation(masked_mean((at_least_float32(values) - mean).square(), valid, dim=1))
+    return mean, std(masked_mean((at_least_float32(values) - mean).square(), valid, dim=1))
 
 
 def _join(mean: Tensor, spread: Tensor, values: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ dark pages, has alternative text, and needs no network.
 
 from .figure import Figure
 from .players.feature_map import FeatureMap, feature_map, neighbour_axes, principal_axes
-from .players.film_strip import FilmStrip, Hearing, film_strip
+from .players.film_strip import FilmStrip, PlaybackStage, film_strip
 from .players.heads import head_player, plot_heads, split_heads
 from .players.player import Player, player
 from .players.scrubber import Scrubber, scrubber
@@ -27,8 +27,8 @@ __all__ = [
     "FeatureMap",
     "Figure",
     "FilmStrip",
-    "Hearing",
     "Panel",
+    "PlaybackStage",
     "Player",
     "Scrubber",
     "Table",

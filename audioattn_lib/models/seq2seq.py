@@ -35,7 +35,7 @@ from .layers.alignment import CausalDecoder, Decoded, Normalizer
 from .layers.common import at_least_float32, frame_mask
 from .layers.recurrence import CELLS, ParallelLayer, State, require_cell, reverse_frames, run_packed, shift_frames
 
-__all__ = ["LOSSES", "NETWORKS", "VARIANTS", "Encoded", "Network", "Seq2SeqAutoencoder", "reconstruction_loss"]
+__all__ = ["LOSSES", "NETWORKS", "VARIANTS", "EncodedSequence", "Network", "Seq2SeqAutoencoder", "reconstruction_loss"]
 
 VARIANTS = ("corrected", "published")
 LOSSES = ("mse", "rmse")
@@ -90,7 +90,7 @@ NETWORKS: Mapping[str, Network] = MappingProxyType(
 draws, ``t_rae`` auDeep's."""
 
 
-class Encoded(NamedTuple):
+class EncodedSequence(NamedTuple):
     """Output of the encoder for a batch.
 
     ``outputs`` ``(B, T, V)`` is what attention reads, ``final`` ``(B, H)`` the final states side by side (the first
@@ -203,7 +203,7 @@ class Seq2SeqAutoencoder(nn.Module):
 
     def encode(
         self, frames: Float[Tensor, "batch frames bands"], lengths: Int[Tensor, " batch"] | None = None
-    ) -> Encoded:
+    ) -> EncodedSequence:
         """Read the clips; what padding holds does not matter."""
         frames = self._clear(frames, lengths)
         if self.training and self.encoder_noise:
@@ -217,11 +217,11 @@ class Seq2SeqAutoencoder(nn.Module):
         feature = final if self.dense is None else torch.tanh(self.dense(final))
         if self.upper is not None:
             outputs = self.upper(outputs, self.upper.start(outputs.new_zeros(1, len(outputs), self.units)))
-        return Encoded(outputs, final, feature)
+        return EncodedSequence(outputs, final, feature)
 
     def decode(
         self,
-        encoded: Encoded,
+        encoded: EncodedSequence,
         given: Float[Tensor, "batch frames bands"],
         lengths: Int[Tensor, " batch"] | None = None,
         *,
@@ -320,7 +320,7 @@ class Seq2SeqAutoencoder(nn.Module):
         finally:
             self.train(mode)
 
-    def _starts(self, encoded: Encoded) -> list[State]:
+    def _starts(self, encoded: EncodedSequence) -> list[State]:
         """Return the initial state of each layer of the decoder."""
         batch, layers = len(encoded.final), self.decoder.layers
         shape = (self.lanes, batch, self.units)
@@ -340,7 +340,7 @@ class Seq2SeqAutoencoder(nn.Module):
             upper = layers[1].start(hidden * keeps)
         return [lower, upper]
 
-    def _query(self, encoded: Encoded) -> Tensor | None:
+    def _query(self, encoded: EncodedSequence) -> Tensor | None:
         """Return the initial query of attention: the feature if there is one lane, else the final states."""
         if not self.wiring.attends:
             return None

@@ -25,7 +25,16 @@ CLOSE = {"atol": 1e-9, "rtol": 1e-7}
 # What has no gradient or is tested through what it makes: containers of data, reading and writing, patterns and what
 # they are built from, quadrature rules, solvers inside the maps (whose derivative is that of the map), constants.
 NO_CASES = {
-    *("Attended", "AttendedPlane", "AttentionRecord", "Density", "Encoded", "FrameClock", "Padding", "Projected"),
+    *(
+        "Attended",
+        "AttendedPlane",
+        "AttentionRecord",
+        "Density",
+        "DensityParameters",
+        "FrameClock",
+        "Padding",
+        "Projected",
+    ),
     *("LabelledSegment", "Regions", "Segments", "Variant", "Block", "PatchGrid", "Positions", "Cache", "Constants"),
     *("export", "list_segments", "merge_spans", "moments", "read_segments", "save_csv", "save_npz", "save_segments"),
     *("to_table", "write_file", "parse_pattern", "parse_patterns", "AttentionPattern", "Dense", "DistancePenalty"),

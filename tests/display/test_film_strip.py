@@ -13,21 +13,21 @@ SOUND = 0.1 * np.random.default_rng(0).standard_normal(2 * RATE)
 CLASSES = ["slow_flutter", "fast_flutter", HOSTILE]
 
 
-def hearing(hop, parts, probabilities=(0.2, 0.7, 0.1)):
+def stage(hop, parts, probabilities=(0.2, 0.7, 0.1)):
     features = [np.random.default_rng(1).normal(size=(max(round((b - a) / hop), 1), 8)) for a, b in parts]
-    return display.Hearing(hop, np.array(parts, dtype=float).reshape(-1, 2), features, np.array(probabilities))
+    return display.PlaybackStage(hop, np.array(parts, dtype=float).reshape(-1, 2), features, np.array(probabilities))
 
 
-HEARINGS = [
-    hearing(0.04, [(0.0, 2.0)]),
-    hearing(0.02, [(0.2, 0.7), (1.0, 1.5)]),
-    hearing(0.013, [(1.0, 1.5), (0.5, 0.9)]),
+STAGES = [
+    stage(0.04, [(0.0, 2.0)]),
+    stage(0.02, [(0.2, 0.7), (1.0, 1.5)]),
+    stage(0.013, [(1.0, 1.5), (0.5, 0.9)]),
 ]
 
 
-def strip(hearings=HEARINGS, **options):
+def strip(stages=STAGES, **options):
     options = {"events": [("slow_flutter", 0.3, 0.6)], "labels": ["slow_flutter"], **options}
-    return display.film_strip(SOUND, RATE, hearings, CLASSES, **options)
+    return display.film_strip(SOUND, RATE, stages, CLASSES, **options)
 
 
 def test_each_part_that_was_played_back_can_be_heard_once():
@@ -49,19 +49,19 @@ def test_it_says_what_it_shows():
 
 
 def test_a_clip_of_which_nothing_was_played_is_drawn(tmp_path):
-    shown = strip([HEARINGS[0], hearing(0.02, [])])
+    shown = strip([STAGES[0], stage(0.02, [])])
     assert "<audio" not in shown.html()
-    assert strip(HEARINGS[:1]).save(tmp_path / "strip.html").stat().st_size > 1000
+    assert strip(STAGES[:1]).save(tmp_path / "strip.html").stat().st_size > 1000
 
 
 @pytest.mark.parametrize(
-    ("hearings", "message"),
+    ("stages", "message"),
     [
-        ([], "hearings is empty"),
-        ([hearing(0.04, [(0, 2)], (0.5, 0.5))], "hearing 0 has 2 probabilities"),
-        ([display.Hearing(0.04, np.zeros((2, 2)), [], np.zeros(3))], r"hearing 0 has parts of shape \(2, 2\)"),
+        ([], "stages is empty"),
+        ([stage(0.04, [(0, 2)], (0.5, 0.5))], "stage 0 has 2 probabilities"),
+        ([display.PlaybackStage(0.04, np.zeros((2, 2)), [], np.zeros(3))], r"stage 0 has parts of shape \(2, 2\)"),
     ],
 )
-def test_what_does_not_fit_is_named(hearings, message):
+def test_what_does_not_fit_is_named(stages, message):
     with pytest.raises(ValueError, match=message):
-        strip(hearings)
+        strip(stages)

@@ -13,7 +13,7 @@ from audioattn_lib.core.errors import ConfigError
 from audioattn_lib.experiments.common.classification import score_predictions
 from audioattn_lib.experiments.playback import experiment
 from audioattn_lib.experiments.playback.config import Config
-from audioattn_lib.experiments.playback.trace import Listened, locate
+from audioattn_lib.experiments.playback.trace import PlaybackPredictions, locate
 from audioattn_lib.training.run_directory import Run
 
 
@@ -72,7 +72,7 @@ def test_stopping_early_costs_less(study):
 def test_stopping_early_is_what_the_network_does(study):
     run = study[0].select("slots")
     prepared = experiment.prepare(Config(**run.config))
-    heard, model = Listened.load(run), experiment.load_model(run)
+    heard, model = PlaybackPredictions.load(run), experiment.load_model(run)
     logits, cost = heard.stop_when_sure(0.5)
     rows = [prepared.manifest.ids.index(clip) for clip in heard.clips]
     samples, lengths = prepared.waveforms.batch(rows)
@@ -106,7 +106,7 @@ def test_places_are_marked_exactly():
 def test_one_clip_stage_by_stage(study):
     for name in ("slots", "oracle"):
         run, clip = study[0].example_of(name)
-        stages = experiment.hearings(run, experiment.prepare(Config(**run.config)).clip(clip))
+        stages = experiment.trace_clip(run, experiment.prepare(Config(**run.config)).clip(clip))
         assert [stage["hop"] for stage in stages] == pytest.approx([0.04, 0.02])
         assert len(stages[1]["parts"]) == len(stages[1]["features"]) >= 1
         expected = run.predictions.set_index("clip").loc[clip, [f"probability_{c}" for c in run.classes]]
@@ -140,7 +140,7 @@ def test_settings_have_an_effect_and_run(changes, tmp_path):
     assert np.isfinite(run.metrics["stages"][-1]["score"])
     assert len(run.metrics["stages"]) == changes.get("playbacks", 1) + 1
     if "views" in changes:
-        heard = Listened.load(run)
+        heard = PlaybackPredictions.load(run)
         assert np.nanmax(heard.segments) > 2.0  # places are seconds of the clip, not of the crop
 
 
@@ -259,14 +259,14 @@ def test_verb_noun_and_action_are_answered_by_one_network(kitchen):
     assert study.score_title == "Accuracy"
     assert len(study.differences()) == 1
     assert study.early_exit("slots")["cost"].iloc[0] == 1
-    heard, model = Listened.load(run), experiment.load_model(run)
+    heard, model = PlaybackPredictions.load(run), experiment.load_model(run)
     prepared = experiment.prepare(config)
     assert "verb (3), noun (3)" in prepared.describe()
     samples, lengths = prepared.waveforms.batch([prepared.manifest.ids.index(clip) for clip in heard.clips])
     with torch.no_grad():
         early = model(samples[..., 0], lengths, threshold=0.5)
     np.testing.assert_allclose(early.logits.numpy(), heard.stop_when_sure(0.5)[0], atol=1e-4)
-    stages = experiment.hearings(run, prepared.clip(str(heard.clips[0])))
+    stages = experiment.trace_clip(run, prepared.clip(str(heard.clips[0])))
     expected = table.set_index("clip").loc[heard.clips[0], [f"probability_{name}" for name in run.classes]]
     np.testing.assert_allclose(stages[-1]["probabilities"], expected.to_numpy(dtype=float), atol=1e-4)
 

@@ -12,7 +12,7 @@ from audioattn_lib.attention.record.record import FrameClock
 from audioattn_lib.audio.features import LogMel
 from audioattn_lib.models.layers.statistics_pooling import build_pooling
 from audioattn_lib.models.playback.losses import playback_loss
-from audioattn_lib.models.playback.network import SELECTIONS, Playback
+from audioattn_lib.models.playback.network import SEGMENT_SELECTIONS, Playback
 
 D = 6
 EVERY_LENGTHS = pytest.mark.parametrize("lengths", [None, torch.zeros(0, dtype=torch.long)], ids=["none", "empty"])
@@ -72,7 +72,7 @@ def test_features(lengths):
 
 
 @EVERY_LENGTHS
-@pytest.mark.parametrize("selection", SELECTIONS)
+@pytest.mark.parametrize("selection", SEGMENT_SELECTIONS)
 def test_playback(selection, lengths):
     model = Playback.small(4, 2, selection=selection)
     given = torch.zeros(0, 2, 2) if selection == "given" else None

@@ -17,7 +17,7 @@ from audioattn_lib.models.playback.layers import PlaybackDecoder, fourier_positi
 from audioattn_lib.models.playback.losses import playback_loss
 from audioattn_lib.models.playback.multi_task import multi_task_loss
 from audioattn_lib.models.playback.network import confidence
-from audioattn_lib.models.playback.outputs import Heard, Tasks
+from audioattn_lib.models.playback.outputs import PlaybackOutput, Tasks
 from audioattn_lib.models.playback.published import PublishedDecoder, PublishedSlots
 
 CLOCK = FrameClock()
@@ -40,7 +40,7 @@ def pooling(make):
 
 
 def heard(answer, stages, salient=None):
-    return Heard(answer, stages, salient, *[None] * 4)
+    return PlaybackOutput(answer, stages, salient, *[None] * 4)
 
 
 def decoder(make):

@@ -10,10 +10,10 @@ from audioattn_lib.audio.multi_resolution import MultiResolutionLogMel
 from audioattn_lib.core.errors import ConfigError
 from audioattn_lib.models.backbones.vgg import VGG
 from audioattn_lib.models.playback.layers import FUSIONS, LOCATIONS, PlaybackDecoder, SmallEncoder, fourier_positions
-from audioattn_lib.models.playback.network import SELECTIONS, Playback, confidence
+from audioattn_lib.models.playback.network import SEGMENT_SELECTIONS, Playback, confidence
 
 RATE = 16_000
-CHOOSING = [name for name in SELECTIONS if name != "given"]
+CHOOSING = [name for name in SEGMENT_SELECTIONS if name != "given"]
 LENGTHS = torch.tensor([24_000, 9_000, 640, 17_001])
 
 

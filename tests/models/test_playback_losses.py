@@ -6,7 +6,7 @@ import torch
 from audioattn_lib.attention.record.record import AttentionRecord
 from audioattn_lib.core.errors import ConfigError
 from audioattn_lib.models.playback.losses import playback_loss, rank_loss
-from audioattn_lib.models.playback.outputs import Heard
+from audioattn_lib.models.playback.outputs import PlaybackOutput
 
 
 def heard(batch=3, classes=4, playbacks=2, salient=True, seed=0):
@@ -15,7 +15,7 @@ def heard(batch=3, classes=4, playbacks=2, salient=True, seed=0):
     def logits(*shape):
         return torch.randn(*shape, classes, generator=generator, dtype=torch.float64).requires_grad_()
 
-    return Heard(
+    return PlaybackOutput(
         logits(batch),
         logits(batch, playbacks + 1),
         logits(batch, playbacks) if salient else None,
@@ -46,7 +46,7 @@ def test_every_prediction_is_asked_to_be_right():
 
 def test_clips_count_alike_in_any_order():
     found, targets = heard(), torch.tensor([0, 3, 1])
-    turned = Heard(*(part.flip(0) for part in found[:3]), *found[3:])
+    turned = PlaybackOutput(*(part.flip(0) for part in found[:3]), *found[3:])
     torch.testing.assert_close(playback_loss(turned, targets.flip(0)), playback_loss(found, targets))
 
 

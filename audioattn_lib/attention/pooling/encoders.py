@@ -28,7 +28,7 @@ __all__ = [
     "MIN_VARIANCE",
     "POSITIONS",
     "ConvolutionEncoder",
-    "Encoded",
+    "DensityParameters",
     "LastStateEncoder",
     "MomentsEncoder",
     "frame_positions",
@@ -46,7 +46,7 @@ Mask = Bool[Tensor, "batch frames"]
 Lengths = Int[Tensor, " batch"]
 
 
-class Encoded(NamedTuple):
+class DensityParameters(NamedTuple):
     """Location, variance and share of every mode, and the discrete weights whose moments they are."""
 
     location: Float[Tensor, "batch modes"]
@@ -121,7 +121,7 @@ class MomentsEncoder(nn.Module):
         self.n_components = n_components
         self.positions = positions
 
-    def forward(self, values: Values, mask: Mask | None, lengths: Lengths) -> Encoded:
+    def forward(self, values: Values, mask: Mask | None, lengths: Lengths) -> DensityParameters:
         """Encode a batch."""
         weights = softmax(self.scorer(values), mask=mask)
         places = frame_positions(lengths, values.shape[1], self.positions, weights.dtype)
@@ -135,7 +135,7 @@ class MomentsEncoder(nn.Module):
             )  # (B, M, T)
         location, variance = weighted_moments(parts, places[:, None])
         location, variance, mode_weights = (x.to(weights.dtype) for x in (location, variance, mode_weights))
-        return Encoded(location, variance.clamp(min=MIN_VARIANCE), mode_weights, weights)
+        return DensityParameters(location, variance.clamp(min=MIN_VARIANCE), mode_weights, weights)
 
 
 class ModesHead(nn.Linear):
@@ -155,14 +155,14 @@ class ModesHead(nn.Linear):
         super().__init__(features, 2 if n_components == 1 else 3 * n_components)
         self.n_components = n_components
 
-    def place(self, state: Float[Tensor, "batch features"]) -> Encoded:
+    def place(self, state: Float[Tensor, "batch features"]) -> DensityParameters:
         """Compute the location (clip lengths), variance (square clip lengths) and weight of each mode."""
         head = self(state)
         head = head.to(torch.promote_types(head.dtype, torch.float32))
         location, variance, *share = head.split(self.n_components, dim=-1)
         variance = F.softplus(variance).clamp(min=MIN_VARIANCE)
         mode_weights = torch.softmax(share[0], -1) if share else torch.ones_like(location)
-        return Encoded(torch.sigmoid(location), variance, mode_weights, None)
+        return DensityParameters(torch.sigmoid(location), variance, mode_weights, None)
 
 
 class ConvolutionEncoder(nn.Module):
@@ -194,7 +194,7 @@ class ConvolutionEncoder(nn.Module):
         self.convolution = nn.Conv1d(features, hidden_size, 3, padding=1)
         self.head = ModesHead(hidden_size, n_components)
 
-    def forward(self, values: Values, mask: Mask | None, lengths: Lengths) -> Encoded:
+    def forward(self, values: Values, mask: Mask | None, lengths: Lengths) -> DensityParameters:
         """Encode a batch."""
         response = F.relu(self.convolution(values.transpose(1, 2)))  # (B, C, T)
         if mask is not None:
@@ -224,7 +224,7 @@ class LastStateEncoder(nn.Module):
         super().__init__()
         self.head = ModesHead(features, n_components)
 
-    def forward(self, values: Values, mask: Mask | None, lengths: Lengths) -> Encoded:
+    def forward(self, values: Values, mask: Mask | None, lengths: Lengths) -> DensityParameters:
         """Encode a batch."""
         clips = torch.arange(len(values), device=values.device)
         return self.head.place(values[clips, lengths - 1])

@@ -24,14 +24,14 @@ from .sound import compress, data_uri, mono
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["FilmStrip", "Hearing", "film_strip"]
+__all__ = ["FilmStrip", "PlaybackStage", "film_strip"]
 
 _MOST = 3
 """Parts that are drawn of a playback; all of them can be heard."""
 
 
 @dataclass(frozen=True)
-class Hearing:
+class PlaybackStage:
     """One stage: what was heard, how finely, and what was predicted after it.
 
     Parameters
@@ -91,7 +91,7 @@ class FilmStrip:
 def film_strip(
     samples: NDArray[Any],
     sample_rate: int,
-    hearings: Sequence[Hearing],
+    stages: Sequence[PlaybackStage],
     classes: Sequence[str],
     *,
     labels: Sequence[str] = (),
@@ -106,7 +106,7 @@ def film_strip(
     ----------
     samples, sample_rate
         The clip, mono, shape ``(n,)``, and its rate in hertz.
-    hearings
+    stages
         First the whole clip as one part, then each playback; at least one.
     classes
         Names of the classes.
@@ -122,24 +122,22 @@ def film_strip(
     Raises
     ------
     ValueError
-        When there are no hearings, or a shape does not fit; the message says which.
+        When there are no stages, or a shape does not fit; the message says which.
 
     Notes
     -----
     Book page: ``playback``.
     """
-    if not hearings:
-        raise ValueError("hearings is empty; give at least the first hearing of the whole clip")
-    for number, hearing in enumerate(hearings):
-        if np.shape(hearing.parts) != (len(hearing.features), 2):
+    if not stages:
+        raise ValueError("stages is empty; give at least the first stage of the whole clip")
+    for number, stage in enumerate(stages):
+        if np.shape(stage.parts) != (len(stage.features), 2):
             raise ValueError(
-                f"hearing {number} has parts of shape {np.shape(hearing.parts)} and {len(hearing.features)} features; "
+                f"stage {number} has parts of shape {np.shape(stage.parts)} and {len(stage.features)} features; "
                 "give a start and a stop for each"
             )
-        if np.shape(hearing.probabilities) != (len(classes),):
-            raise ValueError(
-                f"hearing {number} has {len(hearing.probabilities)} probabilities of {len(classes)} classes"
-            )
+        if np.shape(stage.probabilities) != (len(classes),):
+            raise ValueError(f"stage {number} has {len(stage.probabilities)} probabilities of {len(classes)} classes")
     sound = mono(samples)
     known = known_events(events)
     duration = len(sound) / sample_rate
@@ -149,55 +147,55 @@ def film_strip(
 
         head = LANE / 72 * lanes(known, duration)[1]
         height = max(1.45, 0.2 * len(classes) + 0.65)
-        figure = MatplotlibFigure(figsize=(WIDTH, height * len(hearings) + head), layout="constrained")
-        ratios = [height + head, *[height] * (len(hearings) - 1)]
-        rows = figure.add_gridspec(len(hearings), 2, width_ratios=(4.4, 1), height_ratios=ratios)
-        for number, hearing in enumerate(hearings):
-            shown = min(max(len(hearing.features), 1), _MOST)
+        figure = MatplotlibFigure(figsize=(WIDTH, height * len(stages) + head), layout="constrained")
+        ratios = [height + head, *[height] * (len(stages) - 1)]
+        rows = figure.add_gridspec(len(stages), 2, width_ratios=(4.4, 1), height_ratios=ratios)
+        for number, stage in enumerate(stages):
+            shown = min(max(len(stage.features), 1), _MOST)
             columns = rows[number, 0].subgridspec(1, shown)
-            for part in range(min(len(hearing.features), _MOST)):
+            for part in range(min(len(stage.features), _MOST)):
                 ax = figure.add_subplot(columns[part])
-                start = float(hearing.parts[part][0])
-                clock = FrameClock(hearing.hop, start - hearing.hop / 2)
-                draw_spectrogram(ax, np.asarray(hearing.features[part]), clock, frequencies, theme)
+                start = float(stage.parts[part][0])
+                clock = FrameClock(stage.hop, start - stage.hop / 2)
+                draw_spectrogram(ax, np.asarray(stage.features[part]), clock, frequencies, theme)
                 if part:
                     ax.set_yticks([])
                     ax.set_ylabel("")
-                _mark(ax, number, hearings, known, theme)
+                _mark(ax, number, stages, known, theme)
                 if number == 0:
                     ax.set_xlim(0, duration)
                     draw_events(ax, known, theme)
-                    ax.set_title(_name(0, hearing), pad=7 + LANE * lanes(known, duration)[1])
+                    ax.set_title(_name(0, stage), pad=7 + LANE * lanes(known, duration)[1])
                 elif part == 0:
-                    ax.set_title(_name(number, hearing))
-            if not hearing.features:
+                    ax.set_title(_name(number, stage))
+            if not stage.features:
                 ax = figure.add_subplot(columns[0])
                 ax.set_axis_off()
-                ax.set_title(f"{_name(number, hearing)}: nothing was played")
-            before = hearings[number - 1].probabilities if number else None
+                ax.set_title(f"{_name(number, stage)}: nothing was played")
+            before = stages[number - 1].probabilities if number else None
             ax = figure.add_subplot(rows[number, 1])
-            _bars(ax, hearing.probabilities, before, classes, labels, theme)
+            _bars(ax, stage.probabilities, before, classes, labels, theme)
             if number == 0:
                 ax.set_title("Probability", fontweight="normal")
         figure.supxlabel("Time (s)", fontsize=8.5, color=theme.muted)
         return figure
 
-    told = [f"{title}: " if title else "", f"{duration:.1f} s of sound, heard {len(hearings)} times. "]
-    told += [_sentence(number, hearing, classes) for number, hearing in enumerate(hearings)]
+    told = [f"{title}: " if title else "", f"{duration:.1f} s of sound, heard {len(stages)} times. "]
+    told += [_sentence(number, stage, classes) for number, stage in enumerate(stages)]
     figure = render(draw, "".join(told).strip(), caption)
-    return FilmStrip(figure, _sounds(sound, sample_rate, hearings), title)
+    return FilmStrip(figure, _sounds(sound, sample_rate, stages), title)
 
 
-def _name(number: int, hearing: Hearing) -> str:
-    what = "First hearing" if number == 0 else f"Playback {number}"
-    return f"{what}, every {1000 * hearing.hop:.3g} ms"
+def _name(number: int, stage: PlaybackStage) -> str:
+    what = "First stage" if number == 0 else f"Playback {number}"
+    return f"{what}, every {1000 * stage.hop:.3g} ms"
 
 
-def _mark(ax: Axes, number: int, hearings: Sequence[Hearing], known: Sequence[KnownEvent], theme: Theme) -> None:
-    """In the first hearing what is played next; in a playback where the events are."""
+def _mark(ax: Axes, number: int, stages: Sequence[PlaybackStage], known: Sequence[KnownEvent], theme: Theme) -> None:
+    """In the first stage what is played next; in a playback where the events are."""
     low, high = ax.get_ylim()
-    if number == 0 and len(hearings) > 1:
-        for start, stop in hearings[1].parts:
+    if number == 0 and len(stages) > 1:
+        for start, stop in stages[1].parts:
             ax.axvspan(start, stop, color=theme.attention, alpha=0.22, lw=0)
             ax.plot([start, stop], [low, low], color=theme.attention, lw=5, solid_capstyle="butt", clip_on=False)
     elif number:
@@ -234,19 +232,19 @@ def _bars(
     ax.spines[["left"]].set_visible(True)
 
 
-def _sentence(number: int, hearing: Hearing, classes: Sequence[str]) -> str:
-    where = ", ".join(f"{start:.2f} to {stop:.2f} s" for start, stop in hearing.parts)
+def _sentence(number: int, stage: PlaybackStage, classes: Sequence[str]) -> str:
+    where = ", ".join(f"{start:.2f} to {stop:.2f} s" for start, stop in stage.parts)
     likely = ", ".join(
-        f"{name.replace('_', ' ')} {value:.2f}" for name, value in zip(classes, hearing.probabilities, strict=True)
+        f"{name.replace('_', ' ')} {value:.2f}" for name, value in zip(classes, stage.probabilities, strict=True)
     )
-    return f"{_name(number, hearing)}{f' ({where})' if number else ''}: {likely}. "
+    return f"{_name(number, stage)}{f' ({where})' if number else ''}: {likely}. "
 
 
-def _sounds(sound: NDArray[np.float32], sample_rate: int, hearings: Sequence[Hearing]) -> str:
+def _sounds(sound: NDArray[np.float32], sample_rate: int, stages: Sequence[PlaybackStage]) -> str:
     """A card for each part, which plays it; a part that several playbacks heard has one."""
     heard: dict[tuple[float, float], list[int]] = {}
-    for number, hearing in enumerate(hearings[1:], start=1):
-        for start, stop in np.asarray(hearing.parts, dtype=float).round(3):
+    for number, stage in enumerate(stages[1:], start=1):
+        for start, stop in np.asarray(stage.parts, dtype=float).round(3):
             heard.setdefault((float(start), float(stop)), []).append(number)
     cards = []
     for (start, stop), numbers in sorted(heard.items(), key=lambda item: (item[1][0], item[0])):

@@ -7,11 +7,11 @@ from .experiment import (
     Prepared,
     baseline,
     build_model,
-    hearings,
     load_model,
     prepare,
     run,
     study,
+    trace_clip,
     train_encoder,
 )
 
@@ -22,10 +22,10 @@ __all__ = [
     "Prepared",
     "baseline",
     "build_model",
-    "hearings",
     "load_model",
     "prepare",
     "run",
     "study",
+    "trace_clip",
     "train_encoder",
 ]

@@ -47,7 +47,7 @@ from .config import SELECTIONS, Config
 from .corpus import Prepared, prepare
 from .study import PlaybackStudy
 from .tasks import answer_loss, fit_task_baselines, join_log_probabilities, task_predictions, task_scores
-from .trace import VALID, Listened, listen, locate, score_interval
+from .trace import VALID, PlaybackPredictions, listen, locate, score_interval
 from .training import build_encoder_classifier, build_model, cross_entropy, fit_network, mix_batch
 
 __all__ = [
@@ -56,11 +56,11 @@ __all__ = [
     "Prepared",
     "baseline",
     "build_model",
-    "hearings",
     "load_model",
     "prepare",
     "run",
     "study",
+    "trace_clip",
     "train_encoder",
 ]
 
@@ -231,7 +231,7 @@ def _train(config: Config, prepared: Prepared, directory: RunDirectory, device: 
             value = playback_loss(heard, targets, several_labels=prepared.several_labels, **weights)
         return value, answer_loss(heard.logits, batch.targets, tasks)[1]
 
-    def hear(network: nn.Module, rows: NDArray[np.int64]) -> Listened:
+    def hear(network: nn.Module, rows: NDArray[np.int64]) -> PlaybackPredictions:
         assert isinstance(network, Playback)
         batches = prepared.batches(rows, config, device)
         window, names = config.window_samples, prepared.manifest.ids
@@ -276,7 +276,7 @@ def _heads(config: Config) -> dict[str, int]:
 
 
 def _where(
-    prepared: Prepared, split: Split, heard: Listened, directory: RunDirectory, config: Config
+    prepared: Prepared, split: Split, heard: PlaybackPredictions, directory: RunDirectory, config: Config
 ) -> dict[str, Any]:
     """Save the playback record of all test clips and compute its localisation metrics against known events."""
     samples = torch.as_tensor(prepared.waveforms.n_frames[split.test])
@@ -388,8 +388,8 @@ def load_model(run: Run) -> Playback:
 
 
 @torch.no_grad()
-def hearings(run: Run, clip: Clip) -> list[dict[str, Any]]:
-    """One clip through the network of a run, stage by stage, as :class:`audioattn_lib.display.Hearing` takes them.
+def trace_clip(run: Run, clip: Clip) -> list[dict[str, Any]]:
+    """Trace one clip through the network of a run: the fields of :class:`audioattn_lib.display.PlaybackStage` by stage.
 
     Each stage has ``hop``, ``parts``, ``features`` and ``probabilities``; those of the last one are the fused answer.
     """

@@ -19,7 +19,7 @@ from audioattn_lib.evaluation import ranking
 from audioattn_lib.training.run_directory import Run
 
 from ..common.study import Study
-from .trace import VALID, Listened, losses, right, score, score_interval
+from .trace import VALID, PlaybackPredictions, losses, right, score, score_interval
 
 __all__ = ["CONTROLS", "TITLES", "PlaybackStudy"]
 
@@ -77,9 +77,9 @@ class PlaybackStudy(Study):
             return ""
         return "Encoder and decoder were trained at once, so there is no encoder alone to test."
 
-    def heard(self, name: str) -> list[Listened]:
+    def heard(self, name: str) -> list[PlaybackPredictions]:
         """Load the stage outputs on the test clips for one selection method, one entry per seed."""
-        return [Listened.load(run) for run in self._of(name)]
+        return [PlaybackPredictions.load(run) for run in self._of(name)]
 
     def example_of(self, name: str) -> tuple[Run, str]:
         """A run to look into and a clip to show: of those it predicts right, the one that playing back helped most.
@@ -87,7 +87,7 @@ class PlaybackStudy(Study):
         Help is the fall of the loss from the first hearing to the answer. A rule, so that nobody picks.
         """
         run = self._of(name)[0]
-        heard, table = Listened.load(run), run.predictions
+        heard, table = PlaybackPredictions.load(run), run.predictions
         right = (table["label"] == table["predicted"]).to_numpy()
         help_ = losses(heard.targets, heard.after(0), heard.sizes) - losses(heard.targets, heard.logits, heard.sizes)
         chosen = np.where(right, help_, help_.min() - 1) if right.any() else help_
@@ -196,7 +196,7 @@ class PlaybackStudy(Study):
         threshold whose score on the development clips is at most a point below never stopping.
         """
         seeds = self.heard(name)
-        valid = [Listened.load(run, VALID) for run in self._of(name)]
+        valid = [PlaybackPredictions.load(run, VALID) for run in self._of(name)]
         classes = self.runs[0].classes
         found, devel = ([_curve(one, classes) for one in part] for part in (seeds, valid))
         table = pd.DataFrame(
@@ -253,10 +253,10 @@ class PlaybackStudy(Study):
         titles = [self._title(name).lower() for name in names]
         return titles[0] if len(titles) == 1 else f"{', '.join(titles[:-1])} and {titles[-1]}"
 
-    def _groups(self, heard: Listened) -> NDArray[np.str_]:
+    def _groups(self, heard: PlaybackPredictions) -> NDArray[np.str_]:
         return np.array([self.groups[clip] for clip in heard.clips.tolist()])
 
-    def _compare(self, one: Sequence[Listened], other: Sequence[Listened]) -> Any:
+    def _compare(self, one: Sequence[PlaybackPredictions], other: Sequence[PlaybackPredictions]) -> Any:
         groups, targets = self._groups(one[0]), one[0].targets
         first, second = ([heard.logits for heard in part] for part in (one, other))
         if one[0].several_labels:
@@ -265,7 +265,7 @@ class PlaybackStudy(Study):
         return statistics.paired_comparison(hits[0], hits[1], groups=groups)
 
 
-def _curve(heard: Listened, classes: Sequence[str]) -> tuple[NDArray[Any], NDArray[Any]]:
+def _curve(heard: PlaybackPredictions, classes: Sequence[str]) -> tuple[NDArray[Any], NDArray[Any]]:
     """Score and mean cost at each threshold."""
     scores, costs = [], []
     for threshold in _THRESHOLDS:

@@ -21,12 +21,12 @@ from audioattn_lib.evaluation import comparisons as statistics
 from audioattn_lib.evaluation import metrics, ranking
 from audioattn_lib.evaluation.intervals import Interval
 from audioattn_lib.models.playback.network import Playback, confidence
-from audioattn_lib.models.playback.outputs import Heard, Tasks
+from audioattn_lib.models.playback.outputs import PlaybackOutput, Tasks
 from audioattn_lib.training.run_directory import Run, write_atomically
 
 from .tasks import join_log_probabilities, task_classes
 
-__all__ = ["FILE", "VALID", "Listened", "listen", "locate", "losses", "right", "score", "score_interval"]
+__all__ = ["FILE", "VALID", "PlaybackPredictions", "listen", "locate", "losses", "right", "score", "score_interval"]
 
 FILE, VALID = "stages.npz", "stages_valid.npz"
 """What was heard of the test clips and of the development clips, beside a run."""
@@ -37,7 +37,7 @@ _GRAIN = 0.01  # seconds
 
 
 @dataclass(frozen=True)
-class Listened:
+class PlaybackPredictions:
     """Outputs of a network, one row per clip.
 
     Parameters
@@ -140,7 +140,7 @@ def listen(
     window: int = 0,
     views: int = 1,
     places: Callable[[Any], Tensor | None] = lambda batch: None,
-) -> Listened:
+) -> PlaybackPredictions:
     """Let a network hear the clips of some batches.
 
     Parameters
@@ -183,7 +183,9 @@ def listen(
         one["segments"] = np.pad(one["segments"], ((0, 0), (0, 0), (0, missing), (0, 0)), constant_values=np.nan)
     joined = {name: np.concatenate([one[name] for one in heard]) for name in heard[0]}
     sizes = np.array(model.tasks.sizes if model.tasks else (), dtype=np.int64)
-    return Listened(np.array(clips, dtype=np.str_), torch.cat(targets).numpy().astype(np.int64), **joined, sizes=sizes)
+    return PlaybackPredictions(
+        np.array(clips, dtype=np.str_), torch.cat(targets).numpy().astype(np.int64), **joined, sizes=sizes
+    )
 
 
 def right(targets: NDArray[np.int64], logits: Array, sizes: Sequence[int] | NDArray[np.int64] = ()) -> Array:
@@ -298,7 +300,7 @@ def _fit(parts: Array, events: Sequence[tuple[float, float]], duration: float) -
     return np.stack([inside[middle].mean(axis=1), both / max(int(inside.sum()), 1), both / either], axis=1)
 
 
-def _keep(heard: Heard, start: Tensor | None, model: Playback) -> dict[str, Any]:
+def _keep(heard: PlaybackOutput, start: Tensor | None, model: Playback) -> dict[str, Any]:
     segments = heard.segments.cpu().numpy()
     if start is not None:
         segments = segments + (start.double() / model.front.sample_rate).cpu().numpy()[:, None, None, None]

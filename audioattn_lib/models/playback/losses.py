@@ -13,13 +13,13 @@ from torch.nn import functional as F
 from audioattn_lib.core.errors import ConfigError
 
 from ..layers.common import at_least_float32
-from .outputs import Heard
+from .outputs import PlaybackOutput
 
 __all__ = ["playback_loss", "rank_loss"]
 
 
 def playback_loss(
-    heard: Heard,
+    output: PlaybackOutput,
     targets: Num[Tensor, " batch *classes"],
     *,
     stage_weight: float = 0.1,
@@ -66,10 +66,10 @@ def playback_loss(
     def losses(logits: Tensor) -> Tensor:
         return _losses(logits, targets, several_labels)
 
-    stages = torch.stack([losses(one) for one in heard.stage_logits.unbind(1)], dim=1)  # (B, stages)
-    loss = _mean(losses(heard.logits)) + stage_weight * _mean(stages)
-    if heard.salient_logits is not None:
-        salient = torch.stack([losses(one) for one in heard.salient_logits.unbind(1)])
+    stages = torch.stack([losses(one) for one in output.stage_logits.unbind(1)], dim=1)  # (B, stages)
+    loss = _mean(losses(output.logits)) + stage_weight * _mean(stages)
+    if output.salient_logits is not None:
+        salient = torch.stack([losses(one) for one in output.salient_logits.unbind(1)])
         loss = loss + salient_weight * _mean(salient)
     return loss + rank_weight * rank_loss(stages, margin)
 

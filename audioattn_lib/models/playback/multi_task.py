@@ -18,13 +18,13 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from .losses import playback_loss
-from .outputs import Heard, Tasks
+from .outputs import PlaybackOutput, Tasks
 
 __all__ = ["multi_task_loss"]
 
 
 def multi_task_loss(
-    heard: Heard, targets: Int[Tensor, "batch tasks"] | Sequence[Tensor], tasks: Tasks, **options: Any
+    output: PlaybackOutput, targets: Int[Tensor, "batch tasks"] | Sequence[Tensor], tasks: Tasks, **options: Any
 ) -> Float[Tensor, ""]:
     r"""Mean over the tasks of the loss of each, with all its terms, :math:`\tfrac1K \sum_k L^{(k)}`.
 
@@ -55,15 +55,15 @@ def multi_task_loss(
     each = targets.unbind(dim=1) if isinstance(targets, Tensor) else tuple(targets)
     if len(each) != len(tasks.names):
         raise ValueError(f"targets of {len(each)} tasks; there are {len(tasks.names)}: {', '.join(tasks.names)}")
-    stages = tasks.split(heard.stage_logits)
-    salient = [None] * len(each) if heard.salient_logits is None else tasks.split(heard.salient_logits)
+    stages = tasks.split(output.stage_logits)
+    salient = [None] * len(each) if output.salient_logits is None else tasks.split(output.salient_logits)
     losses = [
         playback_loss(
-            heard._replace(logits=logits, stage_logits=stage, salient_logits=alone),
+            output._replace(logits=logits, stage_logits=stage, salient_logits=alone),
             target,
             several_labels=False,
             **options,
         )
-        for logits, stage, alone, target in zip(tasks.split(heard.logits), stages, salient, each, strict=True)
+        for logits, stage, alone, target in zip(tasks.split(output.logits), stages, salient, each, strict=True)
     ]
     return torch.stack(losses).mean()

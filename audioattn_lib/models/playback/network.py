@@ -33,12 +33,12 @@ from ..embedding import FrontEnd
 from ..layers.common import at_least_float32, frame_mask, masked_mean
 from .encoder import DECIBELS
 from .layers import PlaybackDecoder, SmallEncoder
-from .outputs import Heard, Tasks
+from .outputs import PlaybackOutput, Tasks
 from .published import PublishedDecoder, PublishedSlots
 
-__all__ = ["SELECTIONS", "Playback", "confidence"]
+__all__ = ["SEGMENT_SELECTIONS", "Playback", "confidence"]
 
-SELECTIONS = ("slots", "published", "energy", "random", "given")
+SEGMENT_SELECTIONS = ("slots", "published", "energy", "random", "given")
 """How the parts to play back are chosen; see :class:`Playback`."""
 
 _SLOT_WIDTH = 400
@@ -130,8 +130,8 @@ class Playback(nn.Module):
     -----
     What is played back is weighted by its saliency, relative to the most
     salient frame of its clip: this is how slots learn. ``salient_logits`` in the
-    loss (:class:`~audioattn_lib.models.playback.outputs.Heard`) teach them more directly: they are best where the
-    parts that give the class away weigh most. From the features of a clip
+    loss (:class:`~audioattn_lib.models.playback.outputs.PlaybackOutput`) teach
+    them more directly: they are best where the parts that give the class away weigh most. From the features of a clip
     the mean of each band over the whole clip is taken away, at all hops the same.
 
     Different from the published code: slots see frames, not channels (unless ``published_slots``),
@@ -157,8 +157,8 @@ class Playback(nn.Module):
         published_slots: bool = False,
     ) -> None:
         super().__init__()
-        if selection not in SELECTIONS:
-            raise ConfigError(f"selection is {selection!r}; it must be one of {', '.join(SELECTIONS)}")
+        if selection not in SEGMENT_SELECTIONS:
+            raise ConfigError(f"selection is {selection!r}; it must be one of {', '.join(SEGMENT_SELECTIONS)}")
         if n_segments < 1:
             raise ConfigError(f"n_segments is {n_segments}; it must be at least 1")
         if not segment_seconds > 0:
@@ -244,7 +244,7 @@ class Playback(nn.Module):
         segments: Float[Tensor, "batch parts 2"] | None = None,
         threshold: float | None = None,
         record: bool = False,
-    ) -> Heard:
+    ) -> PlaybackOutput:
         """Everything that is found on the way.
 
         Parameters
@@ -308,7 +308,7 @@ class Playback(nn.Module):
             played[:, playback, : part.shape[1]] = part
         while len(stage_logits) < stages:
             stage_logits.append(torch.full_like(stage_logits[0], torch.nan))
-        return Heard(
+        return PlaybackOutput(
             answer,
             torch.stack(stage_logits, dim=1),
             torch.stack(salient, dim=1) if salient else None,

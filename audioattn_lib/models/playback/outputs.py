@@ -17,10 +17,10 @@ from audioattn_lib.core.errors import ConfigError
 
 from ..layers.common import at_least_float32
 
-__all__ = ["Heard", "Tasks"]
+__all__ = ["PlaybackOutput", "Tasks"]
 
 
-class Heard(NamedTuple):
+class PlaybackOutput(NamedTuple):
     """Output of the playback model for a batch.
 
     ``logits`` are the answer. ``stage_logits`` are the predictions after each

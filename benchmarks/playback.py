@@ -15,7 +15,7 @@ from audioattn_lib.audio.multi_resolution import MultiResolutionLogMel
 from audioattn_lib.experiments.playback.config import Config
 from audioattn_lib.experiments.playback.training import build_model
 from audioattn_lib.models.backbones.mvit import MViT
-from audioattn_lib.models.embedding import FrontEnd
+from audioattn_lib.models.embedding import Backbone
 from audioattn_lib.models.playback.layers import PlaybackDecoder, SmallEncoder
 from audioattn_lib.models.playback.network import Playback
 
@@ -63,7 +63,7 @@ def published(device: str) -> Work:
     )
 
 
-def _with_small_decoder(front: MultiResolutionLogMel, encoder: FrontEnd, selection: str) -> Playback:
+def _with_small_decoder(front: MultiResolutionLogMel, encoder: Backbone, selection: str) -> Playback:
     decoder = PlaybackDecoder(encoder.out_features, CLASSES, PLAYBACKS + 1)
     return Playback(front, encoder, decoder, selection=selection, segment_seconds=1.25)
 

@@ -1,7 +1,7 @@
 r"""From decibels to numbers in [-1, 1], with everything that is too quiet cut off.
 
 A spectrogram in decibels is computed once; how much of its range a network
-sees is a threshold, and many thresholds cost one spectrogram.
+sees is ``top_db``, and many ranges cost one spectrogram.
 
 Book page: ``sleepiness``.
 """
@@ -22,7 +22,7 @@ __all__ = ["DecibelScaling"]
 
 @dataclass(frozen=True)
 class DecibelScaling:
-    r"""Cut off what lies further than a threshold below the loudest value, and scale the rest.
+    r"""Cut off what lies further than ``top_db`` below the loudest value, and scale the rest.
 
     .. math:: y = 2 \min\Bigl(1, \max\Bigl(0,\, \frac{x - r + \theta}{\theta}\Bigr)\Bigr) - 1
 
@@ -30,7 +30,7 @@ class DecibelScaling:
 
     Parameters
     ----------
-    threshold
+    top_db
         :math:`\theta` in decibels, above 0. auDeep uses 40, 50, 60 and 70.
     reference
         :math:`r` in decibels. None takes the loudest value of each clip, so that a clip's level is gone; the loudest
@@ -42,12 +42,12 @@ class DecibelScaling:
     recurrent neural networks*, JMLR 2018. Book page: ``sleepiness``.
     """
 
-    threshold: float = 60.0
+    top_db: float = 60.0
     reference: float | None = None
 
     def __post_init__(self) -> None:
-        if not 0 < self.threshold < math.inf:
-            raise ConfigError(f"threshold is {self.threshold}; it must be a finite number of decibels above 0")
+        if not 0 < self.top_db < math.inf:
+            raise ConfigError(f"top_db is {self.top_db}; it must be a finite number of decibels above 0")
         if self.reference is not None and not math.isfinite(self.reference):
             raise ConfigError(f"reference is {self.reference}; it must be a finite number of decibels, or None")
 
@@ -75,5 +75,5 @@ class DecibelScaling:
         else:
             valid = decibels if mask is None else decibels.masked_fill(~mask, -math.inf)
             top = valid.amax(dim=(1, 2), keepdim=True)
-        scaled = ((decibels - top) * (2 / self.threshold) + 1).clamp(-1, 1)
+        scaled = ((decibels - top) * (2 / self.top_db) + 1).clamp(-1, 1)
         return scaled if mask is None else scaled.masked_fill(~mask, 0.0)

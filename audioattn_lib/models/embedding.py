@@ -1,6 +1,6 @@
 """Embedding networks: who speaks, or how, as one vector an utterance.
 
-``features (B, T, n_mels)`` -> front end ``(B, T', D)`` -> pooling ``(B, P)`` ->
+``features (B, T, n_mels)`` -> backbone ``(B, T', D)`` -> pooling ``(B, P)`` ->
 embedding ``(B, 400)`` -> classifier ``(B, classes)``. Utterances are compared by
 the cosine of their embeddings, so that also speakers and accents that training
 never met can be told apart.
@@ -26,13 +26,13 @@ from .backbones.resnet import ResNet34
 from .backbones.vgg import VGG
 from .layers.common import MaskedBatchNorm1d, at_least_float32, frame_mask
 
-__all__ = ["FRONT_ENDS", "EmbeddingLayers", "EmbeddingNetwork", "FrontEnd", "build_front_end"]
+__all__ = ["BACKBONES", "Backbone", "EmbeddingLayers", "EmbeddingNetwork", "build_backbone"]
 
-FRONT_ENDS = ("vgg3l", "vgg4l", "resnet34")
-"""Front ends by name; the VGGs as published."""
+BACKBONES = ("vgg3l", "vgg4l", "resnet34")
+"""Backbones by name; the VGGs as published."""
 
 
-class FrontEnd(Protocol):
+class Backbone(Protocol):
     """Frames of features to fewer and wider ones."""
 
     out_features: int
@@ -47,8 +47,8 @@ class FrontEnd(Protocol):
         """The result, 0 on padding."""
 
 
-def build_front_end(name: str, n_mels: int, channels: int) -> VGG | ResNet34:
-    """Make a front end by name, one of :data:`FRONT_ENDS`.
+def build_backbone(name: str, n_mels: int, channels: int) -> VGG | ResNet34:
+    """Make a backbone by name, one of :data:`BACKBONES`.
 
     ``channels`` are those of a VGG's last block or of the first stage of ResNet34.
 
@@ -60,7 +60,7 @@ def build_front_end(name: str, n_mels: int, channels: int) -> VGG | ResNet34:
         return ResNet34(n_mels, channels)
     if name in ("vgg3l", "vgg4l"):
         return VGG(n_mels, channels, n_blocks=int(name[3]))
-    raise ConfigError(f"front_end is {name!r}; it must be one of {', '.join(FRONT_ENDS)}")
+    raise ConfigError(f"backbone is {name!r}; it must be one of {', '.join(BACKBONES)}")
 
 
 class EmbeddingLayers(nn.Module):
@@ -98,12 +98,12 @@ class EmbeddingLayers(nn.Module):
 
 
 class EmbeddingNetwork(nn.Module):
-    """Front end, any pooling, the embedding, and a classifier.
+    """Backbone, any pooling, the embedding, and a classifier.
 
     Parameters
     ----------
     front
-        A :class:`FrontEnd`.
+        A :class:`Backbone`.
     pooling
         From ``(B, T', D)`` and lengths to a context and a record, such as
         :func:`~audioattn_lib.models.layers.utterance_pooling.build_utterance_pooling` makes.

@@ -1,4 +1,4 @@
-"""Laws of the front ends, the poolings by name, the embedding network and its losses."""
+"""Laws of the backbones, the poolings by name, the embedding network and its losses."""
 
 import copy
 
@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from audioattn_lib.attention.record.record import FrameClock
 from audioattn_lib.core.errors import ConfigError
 from audioattn_lib.models.backbones.vgg import VGG, halved
-from audioattn_lib.models.embedding import FRONT_ENDS, EmbeddingLayers, EmbeddingNetwork, build_front_end
+from audioattn_lib.models.embedding import BACKBONES, EmbeddingLayers, EmbeddingNetwork, build_backbone
 from audioattn_lib.models.layers.utterance_pooling import POOLINGS, build_utterance_pooling
 from audioattn_lib.models.margin import LOSSES, CosineClassifier, additive_margin, build_classifier
 
@@ -18,9 +18,9 @@ CHANNELS = {"vgg3l": 8, "vgg4l": 8, "resnet34": 2}
 OPTIONS = {"heads": 2, "head_dropout": 0.2}
 
 
-def network(front_end="vgg3l", pooling="double_multi_head", loss="am_softmax", seed=0, **options):
+def network(backbone="vgg3l", pooling="double_multi_head", loss="am_softmax", seed=0, **options):
     torch.manual_seed(seed)
-    front = build_front_end(front_end, MELS, CHANNELS[front_end])
+    front = build_backbone(backbone, MELS, CHANNELS[backbone])
     pooled, width = build_utterance_pooling(pooling, front.out_features, **{**OPTIONS, **options})
     clock = FrameClock(0.01, -0.005)
     made = EmbeddingNetwork(front, pooled, EmbeddingLayers(width, 6), build_classifier(loss, 6, 3), clock=clock)
@@ -31,10 +31,10 @@ def features(*shape, seed=3):
     return torch.randn(*shape, MELS, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
 
 
-@pytest.mark.parametrize("front_end", FRONT_ENDS)
+@pytest.mark.parametrize("backbone", BACKBONES)
 @pytest.mark.parametrize("pooling", POOLINGS)
-def test_padding_batch_and_order_change_nothing(front_end, pooling):
-    net, lengths = network(front_end, pooling), torch.tensor([37, 1, 16, 17, 37])
+def test_padding_batch_and_order_change_nothing(backbone, pooling):
+    net, lengths = network(backbone, pooling), torch.tensor([37, 1, 16, 17, 37])
     x = features(5, 37)
     together, record = net.embed(x, lengths, record=True)
     spoiled = x.clone()
@@ -48,9 +48,9 @@ def test_padding_batch_and_order_change_nothing(front_end, pooling):
     torch.testing.assert_close(net.embed(x.flip(0), lengths.flip(0))[0].flip(0), together)
 
 
-@pytest.mark.parametrize("front_end", FRONT_ENDS)
-def test_padding_changes_no_gradient_in_training(front_end):
-    net, lengths = network(front_end, head_dropout=0.0).train(), torch.tensor([17, 9])
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_padding_changes_no_gradient_in_training(backbone):
+    net, lengths = network(backbone, head_dropout=0.0).train(), torch.tensor([17, 9])
     x, targets = features(2, 17), torch.tensor([0, 2])
 
     def gradients(x, lengths):
@@ -66,9 +66,9 @@ def test_padding_changes_no_gradient_in_training(front_end):
 
 
 @pytest.mark.parametrize("pooling", POOLINGS)
-@pytest.mark.parametrize("front_end", ["vgg3l", "resnet34"])
-def test_one_frame_one_head_and_a_batch_of_one_work_in_training(front_end, pooling):
-    net = network(front_end, pooling, heads=1, head_dropout=0.0).train()
+@pytest.mark.parametrize("backbone", ["vgg3l", "resnet34"])
+def test_one_frame_one_head_and_a_batch_of_one_work_in_training(backbone, pooling):
+    net = network(backbone, pooling, heads=1, head_dropout=0.0).train()
     net.classifier.loss(net(features(1, 1))[0], torch.tensor([1])).backward()
     # the slope of a deviation over one frame has nothing to say
     assert all(p.grad is None or p.grad.isfinite().all() for p in net.parameters())
@@ -186,8 +186,8 @@ def test_the_share_of_the_margin_has_the_digits_of_the_logits():
 
 
 def test_what_cannot_be_is_named():
-    with pytest.raises(ConfigError, match="front_end is 'vgg5l'; it must be one of vgg3l, vgg4l, resnet34"):
-        build_front_end("vgg5l", 80, 64)
+    with pytest.raises(ConfigError, match="backbone is 'vgg5l'; it must be one of vgg3l, vgg4l, resnet34"):
+        build_backbone("vgg5l", 80, 64)
     with pytest.raises(ConfigError, match="channels is 100; with 4 blocks it must be a multiple of 8"):
         VGG(80, 100)
     with pytest.raises(ConfigError, match="n_blocks is 7; it must be from 1 to 6"):

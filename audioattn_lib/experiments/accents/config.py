@@ -18,7 +18,7 @@ import torch
 from audioattn_lib.attention.pooling.multi_head import INITIAL_QUERIES, SCALES
 from audioattn_lib.attention.pooling.registry import VARIANTS
 from audioattn_lib.audio.voice_augmentation import VoiceAugmentation
-from audioattn_lib.models.embedding import FRONT_ENDS
+from audioattn_lib.models.embedding import BACKBONES
 from audioattn_lib.models.layers.utterance_pooling import POOLINGS
 from audioattn_lib.models.margin import LOSSES, build_classifier
 
@@ -42,7 +42,7 @@ OPTIMIZERS = {"adam": torch.optim.Adam, "sgd": torch.optim.SGD, "rmsprop": torch
 
 _ALIASES = {
     "optimizer": {name: name for name in OPTIMIZERS},
-    "front_end": {name: name for name in FRONT_ENDS},
+    "front_end": {name: name for name in BACKBONES},
     "pooling": {"doublemha": "double_multi_head", "mha": "multi_head", "attention": "self_attention"},
 }
 """Names as the published command line writes them, in any case."""
@@ -139,7 +139,7 @@ class Config(WithPresets):
             "attention": tuple(VARIANTS),
             "head_scale": SCALES,
             "initial_queries": INITIAL_QUERIES,
-            "front_end": FRONT_ENDS,
+            "front_end": BACKBONES,
             "loss": LOSSES,
             "normalisation": ("cmn", "cmvn", "none"),
             "features": ("decibels", "published"),

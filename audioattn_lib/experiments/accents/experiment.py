@@ -34,7 +34,7 @@ from audioattn_lib.data.tables.feature_table import FeatureTable
 from audioattn_lib.evaluation.baseline import linear_baseline, summary_features
 from audioattn_lib.evaluation.open_set import rejection_metrics, rejection_threshold
 from audioattn_lib.evaluation.verification import Trials
-from audioattn_lib.models.embedding import EmbeddingLayers, EmbeddingNetwork, build_front_end
+from audioattn_lib.models.embedding import EmbeddingLayers, EmbeddingNetwork, build_backbone
 from audioattn_lib.models.layers.utterance_pooling import POOLINGS, build_utterance_pooling
 from audioattn_lib.models.margin import build_classifier
 from audioattn_lib.training.checkpoint import load_best
@@ -83,7 +83,7 @@ _OF_WEIGHTS = (
 
 def build_model(config: Config, n_classes: int, clock: FrameClock) -> EmbeddingNetwork:
     """The network of a configuration, with weights drawn from the global generator."""
-    front = build_front_end(config.front_end, config.n_mels, config.channels)
+    front = build_backbone(config.front_end, config.n_mels, config.channels)
     pooling, width = build_utterance_pooling(
         config.pooling,
         front.out_features,

@@ -248,7 +248,7 @@ def rebuild(run: Run, clip: Clip) -> dict[str, NDArray[np.float32]]:
         "given the true frames": model(frames)[0],
         "running freely": model(frames, sampling=1.0)[0],
     }
-    return {name: ((values[0] - 1) / 2 * scaling.threshold).numpy() for name, values in made.items()}
+    return {name: ((values[0] - 1) / 2 * scaling.top_db).numpy() for name, values in made.items()}
 
 
 def _config_of(run: Run) -> Config:

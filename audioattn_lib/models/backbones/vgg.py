@@ -1,4 +1,4 @@
-r"""VGG front ends: a spectrogram as an image, halved again and again, its time axis kept.
+r"""VGG backbones: a spectrogram as an image, halved again and again, its time axis kept.
 
 Each block is two 3 x 3 convolutions with ReLU and a 2 x 2 maximum that rounds
 up, so :math:`T` frames become :math:`\lceil T/2 \rceil`. What is left of the

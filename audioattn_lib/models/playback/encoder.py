@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from audioattn_lib.audio.multi_resolution import MultiResolutionLogMel
 
-from ..embedding import FrontEnd
+from ..embedding import Backbone
 from ..layers.common import at_least_float32, frame_mask, masked_mean
 
 __all__ = ["DECIBELS", "EncoderClassifier"]
@@ -47,7 +47,7 @@ class EncoderClassifier(nn.Module):
     ICASSP 2023, who train it at one hop. Book page: ``playback``.
     """
 
-    def __init__(self, front: MultiResolutionLogMel, encoder: FrontEnd, n_classes: int) -> None:
+    def __init__(self, front: MultiResolutionLogMel, encoder: Backbone, n_classes: int) -> None:
         super().__init__()
         self.front, self.encoder = front, encoder
         self.classifiers = nn.ModuleList(nn.Linear(encoder.out_features, n_classes) for _ in range(len(front)))

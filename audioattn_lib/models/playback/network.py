@@ -29,7 +29,7 @@ from audioattn_lib.attention.record.record import AttentionRecord, FrameClock
 from audioattn_lib.audio.multi_resolution import MultiResolutionLogMel
 from audioattn_lib.core.errors import ConfigError
 
-from ..embedding import FrontEnd
+from ..embedding import Backbone
 from ..layers.common import at_least_float32, frame_mask, masked_mean
 from .encoder import DECIBELS
 from .layers import PlaybackDecoder, SmallEncoder
@@ -94,7 +94,7 @@ class Playback(nn.Module):
         Front end; its stages after the first are the playbacks: 2 stages are
         the published X1, 3 are X2, 4 are X3.
     encoder
-        Any :class:`~audioattn_lib.models.embedding.FrontEnd` from frames to
+        Any :class:`~audioattn_lib.models.embedding.Backbone` from frames to
         fewer and wider ones, the same at all hops.
     decoder
         For the width of the encoder and the stages of the front end.
@@ -145,7 +145,7 @@ class Playback(nn.Module):
     def __init__(
         self,
         front: MultiResolutionLogMel,
-        encoder: FrontEnd,
+        encoder: Backbone,
         decoder: PlaybackDecoder | PublishedDecoder,
         *,
         selection: str = "slots",

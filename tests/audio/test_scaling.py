@@ -13,27 +13,27 @@ def spectrogram(samples=8000):
     return LogMel(top_db=None)(waveform, torch.tensor([samples, samples // 2]))
 
 
-@pytest.mark.parametrize("threshold", [40.0, 70.0])
-def test_the_loudest_value_is_one_and_the_threshold_minus_one(threshold):
+@pytest.mark.parametrize("top_db", [40.0, 70.0])
+def test_the_loudest_value_is_one_and_the_threshold_minus_one(top_db):
     decibels, n_frames = spectrogram()
-    scaled = DecibelScaling(threshold)(decibels, n_frames)
+    scaled = DecibelScaling(top_db)(decibels, n_frames)
     for clip, count in enumerate(n_frames):
         there, here = decibels[clip, :count], scaled[clip, :count]
         assert here.max() == 1
-        assert ((here == -1) == (there <= there.max() - threshold)).all()
+        assert ((here == -1) == (there <= there.max() - top_db)).all()
         inside = here > -1
-        torch.testing.assert_close(((here + 1) / 2 * threshold)[inside], (there - there.max() + threshold)[inside])
+        torch.testing.assert_close(((here + 1) / 2 * top_db)[inside], (there - there.max() + top_db)[inside])
         assert scaled[clip, count:].eq(0).all()
 
 
 def test_one_spectrogram_serves_every_threshold():
     decibels, n_frames = spectrogram()
-    for threshold in (40.0, 60.0):
+    for top_db in (40.0, 60.0):
         # cut first at 80 dB, as a front end may: what lies deeper than both thresholds is gone either way
         cut = LogMel(top_db=80.0)
-        assert cut.top_db > threshold
+        assert cut.top_db > top_db
         kept = torch.maximum(decibels, decibels.amax(dim=(1, 2), keepdim=True) - 80)
-        scale = DecibelScaling(threshold)
+        scale = DecibelScaling(top_db)
         torch.testing.assert_close(scale(decibels, n_frames)[0], scale(kept, n_frames)[0])
 
 
@@ -56,7 +56,7 @@ def test_a_reference_keeps_the_level_and_its_absence_removes_it():
     )
 
 
-@pytest.mark.parametrize("options", [{"threshold": 0.0}, {"threshold": -40.0}, {"reference": float("nan")}])
+@pytest.mark.parametrize("options", [{"top_db": 0.0}, {"top_db": -40.0}, {"reference": float("nan")}])
 def test_impossible_values_are_refused(options):
     with pytest.raises(ConfigError, match=next(iter(options))):
         DecibelScaling(**options)

@@ -79,6 +79,8 @@ def close_dialogs(page) -> None:
         text = dialog.inner_text()
         assert "died" not in text, text
         print("Lab asks:", text)
+        if (kernels := dialog.locator("select")).count():
+            kernels.first.select_option(label="Python 3 (ipykernel)", timeout=5_000)
         dialog.locator("button.jp-mod-accept").click(timeout=5_000)
 
 
@@ -107,8 +109,11 @@ def run_all_cells(page) -> None:
             page.wait_for_selector(IDLE, timeout=60_000)
             page.get_by_role("menuitem", name="Run", exact=True).click(timeout=5_000)
             page.locator(".lm-Menu-item[data-command='runmenu:run-all']").click(timeout=5_000)
-            page.wait_for_function(STARTED, timeout=30_000)
-            return
+            for _ in range(60):  # asked for a kernel, Lab runs the cells once it has one: no second click
+                if page.evaluate(STARTED):
+                    return
+                close_dialogs(page)
+                page.wait_for_timeout(1_000)
         except BrowserTimeout:
             if not page.locator("dialog.jp-Dialog").count():  # leaving a choice of kernel means to have none
                 page.keyboard.press("Escape")

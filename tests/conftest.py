@@ -63,7 +63,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     no_data = pytest.mark.skip(reason="AUDIOATTN_DATA is not set: the folder that holds esc10/ and others")
     no_cuda = pytest.mark.skip(reason="no CUDA device")
     no_browser = pytest.mark.skip(reason="no Chromium: install the package chromium")
-    not_asked = pytest.mark.skip(reason="takes minutes: make parity runs it")
+    not_asked = pytest.mark.skip(reason="takes minutes: AUDIOATTN_LONG=1 make test runs it")
     asked = "AUDIOATTN_LONG" in os.environ
     for item in items:
         if item.get_closest_marker("data") and "AUDIOATTN_DATA" not in os.environ:

@@ -20,6 +20,8 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.notebook]
 ROOT = Path(__file__).resolve().parents[2]
 SLIDERS = {"from_softmax_to_sparsemax": 1, "from_weights_to_densities": 2}
 """What a person finds to move, where that is what the page is about."""
+ALWAYS = {*SLIDERS, "urban_sound", "accents"}
+"""To Lab the others are like these two chapters: ``long``."""
 
 PROMPTS = "[...document.querySelectorAll('.jp-NotebookPanel .jp-CodeCell .jp-InputPrompt')].map(e => e.textContent)"
 IDLE = ".jp-Notebook-ExecutionIndicator[data-status=idle]"
@@ -151,7 +153,13 @@ def page(lab, browser):
         urllib.request.urlopen(urllib.request.Request(address_of_one, method="DELETE"), timeout=60).close()
 
 
-@pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb")))
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(path.stem, marks=() if path.stem in ALWAYS else pytest.mark.long)
+        for path in sorted((ROOT / "notebooks").glob("*.ipynb"))
+    ],
+)
 def test_all_cells_run(lab, page, name):
     address, token = lab
     page.goto(f"{address}/lab/tree/notebooks/{name}.ipynb?reset&token={token}", wait_until="domcontentloaded")

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +12,8 @@ from audioattn_lib.automation.strict_yaml import read_yaml
 from audioattn_lib.experiments import EXPERIMENTS
 
 pytestmark = [pytest.mark.notebook, pytest.mark.slow]
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_every_cell_passes_nbval(smoke_notebooks):
@@ -28,15 +31,33 @@ def test_every_cell_passes_nbval(smoke_notebooks):
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
 
 
-def test_papermill_runs_them_from_a_shell_and_they_show_their_runs(root, tmp_path):
-    settings = read_yaml(root / "notebooks" / "book.yml").data
-    for name, modes in settings.items():
-        parameters = [part for key, value in modes["smoke"].items() for part in ("-p", key, str(value))]
-        source, output = root / "notebooks" / f"{name}.ipynb", tmp_path / f"{name}.ipynb"
-        command = [sys.executable, "-m", "papermill", str(source), str(output), *parameters, "--cwd", str(tmp_path)]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr[-4000:]
-        shown = runs_shown_in(output)
-        trains = any(module.rpartition(".")[2] in EXPERIMENTS for module in Notebook(source).library_modules)
-        assert bool(shown) == trains
-        assert all({"experiment", "key", "path", "config", "metrics"} <= run.keys() for run in shown)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(path.stem, marks=() if path.stem == "playback" else pytest.mark.long)
+        for path in sorted((ROOT / "notebooks").glob("*.ipynb"))
+    ],
+)
+def test_papermill_runs_them_from_a_shell_and_they_show_their_runs(root, tmp_path, name):
+    smoke = read_yaml(root / "notebooks" / "book.yml").data[name]["smoke"]
+    parameters = [part for key, value in smoke.items() for part in ("-p", key, str(value))]
+    source, output = root / "notebooks" / f"{name}.ipynb", tmp_path / f"{name}.ipynb"
+    command = [sys.executable, "-m", "papermill", str(source), str(output), *parameters, "--cwd", str(tmp_path)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-4000:]
+    shows_its_runs(source, output)
+
+
+def test_chapters_of_the_book_show_their_runs(root, built_book):
+    """The book executes every notebook as papermill does."""
+    executed = sorted((built_book / "book" / "chapters").glob("*.ipynb"))
+    assert [path.name for path in executed] == sorted(path.name for path in (root / "notebooks").glob("*.ipynb"))
+    for output in executed:
+        shows_its_runs(root / "notebooks" / output.name, output)
+
+
+def shows_its_runs(source: Path, executed: Path) -> None:
+    shown = runs_shown_in(executed)
+    trains = any(module.rpartition(".")[2] in EXPERIMENTS for module in Notebook(source).library_modules)
+    assert bool(shown) == trains
+    assert all({"experiment", "key", "path", "config", "metrics"} <= run.keys() for run in shown)

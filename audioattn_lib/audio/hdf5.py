@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from ..core.errors import AudioError
 from .containers import sample_limit
+from .hdf5_guard import check_hdf5
 
 __all__ = ["DEFAULT_RATE", "Dataset", "locate", "open_sound"]
 
@@ -93,6 +94,7 @@ def open_sound(container: Path, name: str) -> Iterator[Dataset]:
             f"{container}: reading HDF5 needs h5py, which is not installed; install it with pip install h5py"
         ) from None
     try:
+        check_hdf5(container)
         with h5py.File(container, "r") as file:
             yield _find(h5py, file, container, name)
     except AudioError:

@@ -24,7 +24,13 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
 
-from audioattn_lib.automation.execution import Execution, NotebookError, count_cores, execute
+from audioattn_lib.automation.execution import (
+    Execution,
+    NotebookError,
+    count_cores,
+    execute,
+    remove_runtime_leftovers,
+)
 from audioattn_lib.automation.key import file_hash, key
 from audioattn_lib.automation.notebooks import DataHash, Notebook
 from audioattn_lib.automation.pages import check_pages
@@ -255,6 +261,7 @@ def build_book(
     Book page: architecture.
     """
     root, started = Path(root).resolve(), time.perf_counter()
+    remove_runtime_leftovers()
     if data_hash:
         data_hash = _hash_side_by_side(root, mode, data_hash, has_data, echo)
     found = chapters(root, mode, data_hash, has_data)
@@ -349,6 +356,13 @@ def _build_pages(root: Path, pages: list[str], echo: Echo) -> None:
     html, log = build / "html", build / "book.log"
     if {path.relative_to(html).with_suffix("").as_posix() for path in html.glob("book/**/*.html")} - set(pages):
         shutil.rmtree(html)  # pages that are no longer in the table of contents
+    unfinished = build / "unfinished"
+    if (
+        unfinished.exists()
+    ):  # a build was killed: Sphinx would keep a page that is half written, and tell no warning again
+        for folder in (html, build / ".doctrees"):
+            shutil.rmtree(folder, ignore_errors=True)
+    unfinished.touch()
     echo("Pages: building")
     command = [
         sys.executable,
@@ -363,6 +377,7 @@ def _build_pages(root: Path, pages: list[str], echo: Echo) -> None:
     else:
         echo("Pages: checking")
         problems = check_pages(html, pages)
+    unfinished.unlink()
     if problems:
         # Sphinx would not repeat its warnings for pages that it finds unchanged.
         shutil.rmtree(html / ".doctrees", ignore_errors=True)

@@ -136,7 +136,7 @@ def execute(
     started = time.perf_counter()
     for attempt in range(1, attempts + 1):
         try:
-            with open(log, "w", encoding="utf-8") as stream, _runtime_directory() as runtime:
+            with open(log, "w", encoding="utf-8") as stream, runtime_directory() as runtime:
                 run = functools.partial(
                     _papermill,
                     source,
@@ -316,8 +316,8 @@ def _escaped(path: Path) -> str:
 
 
 @contextmanager
-def _runtime_directory() -> Iterator[Path]:
-    """A new folder with a short path: a socket's path is limited by the system."""
+def runtime_directory() -> Iterator[Path]:
+    """A new folder with a short path, for a socket's path is limited by the system; removed after the block."""
     runtime = Path(tempfile.mkdtemp(prefix=f"{_RUNTIME}{owner()}-", dir=_runtime_parent()))
     try:
         yield runtime
@@ -331,7 +331,7 @@ def _runtime_parent() -> str:
 
 
 def remove_runtime_leftovers() -> None:
-    """Remove the folders of sockets that killed processes of this user left in the temporary directory."""
+    """Remove the runtime folders that killed processes of this user left in the temporary directory."""
     for left in Path(_runtime_parent()).glob(f"{_RUNTIME}*"):
         machine, process, *rest = [*left.name.removeprefix(_RUNTIME).split("-"), ""]
         with suppress(OSError):

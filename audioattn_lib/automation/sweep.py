@@ -20,13 +20,19 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from audioattn_lib.automation import report
-from audioattn_lib.automation.execution import count_cores, execute, remove_runtime_leftovers, runs_shown_in
+from audioattn_lib.automation.execution import (
+    count_cores,
+    execute,
+    remove_runtime_leftovers,
+    runs_shown_in,
+    runtime_directory,
+)
 from audioattn_lib.automation.grid import Grid
 from audioattn_lib.automation.notebooks import DataHash
 from audioattn_lib.core.errors import AudioAttnError, ConfigError
@@ -280,7 +286,7 @@ def _connect(workers: int, scheduler: str | None, cluster: str) -> Iterator[Any]
         with client:
             yield client
         return
-    with dask.config.set(settings):
+    with dask.config.set(settings), ExitStack() as scratch:
         if cluster == "local":
             with _interrupts_ignored():
                 made: Any = distributed.LocalCluster(
@@ -290,6 +296,7 @@ def _connect(workers: int, scheduler: str | None, cluster: str) -> Iterator[Any]
                     dashboard_address=":0",  # any free port: two sweeps do not clash
                     memory_limit=0,  # the memory is the kernels', not the workers'
                     silence_logs=50,
+                    local_directory=str(scratch.enter_context(runtime_directory())),
                 )
         else:
             try:

@@ -292,6 +292,7 @@ def regress(
       audioattn features regress --train A.csv --devel B.csv --test C.csv --labels labels.csv --model published_svr
     """
     from audioattn_lib.core.errors import ConfigError
+    from audioattn_lib.core.files import write_whole
     from audioattn_lib.data.tables.feature_table import stack
     from audioattn_lib.data.tables.table_files import read_features, read_labels
     from audioattn_lib.experiments.common.corpus import load_corpus
@@ -315,12 +316,12 @@ def regress(
         table = table.first(num_feat)
     predictions, metrics = regress_features(table, model=model, max_iter=max_iter, seed=seed)  # type: ignore[arg-type]
     if output is not None:
-        output.parent.mkdir(parents=True, exist_ok=True)
         if layout == "published":
             chosen = predictions[predictions["split"] == "test"]
             predictions = chosen[["clip", "rounded"]].astype({"rounded": int})
             predictions = predictions.set_axis(["file_name", "prediction"], axis=1)
-        predictions.to_csv(output, index=False, lineterminator="\n")
+        with write_whole(output) as temporary:
+            predictions.to_csv(temporary, index=False, lineterminator="\n")
     click.echo("\n".join(_scores(metrics)))
 
 

@@ -39,6 +39,8 @@ _LONGEST_NAME: Final = 200
 _STALE_SECONDS: Final = 24 * 3600.0
 MOST_BYTES: Final = 1 << 28
 """Most bytes that a file of settings or results may have: 256 MiB."""
+_cleaned: set[Path] = set()
+"""Folders in which this process has looked for leftovers."""
 
 
 @contextmanager
@@ -47,7 +49,7 @@ def write_whole(path: str | Path, *, durable: bool = True) -> Iterator[Path]:
 
     The file has the mode that the umask gives, its content is on the disk before it has its name, and the name is
     before the block is left: after a kill or a loss of power there is the old file, or the new one. The folder is made
-    when missing. After an error nothing is left.
+    when missing. After an error nothing is left; what a killed process was writing there is removed by the next one.
 
     Raises
     ------
@@ -56,6 +58,9 @@ def write_whole(path: str | Path, *, durable: bool = True) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    if path.parent not in _cleaned:
+        _cleaned.add(path.parent)
+        remove_leftovers(path.parent)
     # The suffix says the format to whoever fills it; the name is short where that of the file is as long as it may be.
     temporary = path.with_name(f"{_PREFIX}{owner()}-{secrets.token_hex(4)}{path.suffix[:40]}")
     os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))

@@ -18,6 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from audioattn_lib.core.files import write_whole
+
 from .assets import style_tag
 from .style import DARK, LIGHT, THEMES, Theme
 
@@ -104,18 +106,18 @@ class Figure:
             raise ValueError(f'theme is {theme!r}; it must be "light" or "dark"')
         if path.suffix.lower() not in FORMATS:
             raise ValueError(f"{path}: figures are written as {', '.join(FORMATS)}; choose one of these endings")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if self.draw is None or (path.suffix.lower() == ".webp" and theme in self.images):
-            path.write_bytes(self.images[theme])
-            return path
-        if path.suffix.lower() == ".webp":
-            path.write_bytes(_draw(self.draw, chosen))
-            return path
-        import matplotlib
+        with write_whole(path) as temporary:
+            if self.draw is None or (path.suffix.lower() == ".webp" and theme in self.images):
+                temporary.write_bytes(self.images[theme])
+                return path
+            if path.suffix.lower() == ".webp":
+                temporary.write_bytes(_draw(self.draw, chosen))
+                return path
+            import matplotlib
 
-        with matplotlib.rc_context(chosen.settings):
-            # The file may be opened on any background, so it brings its own.
-            self.draw(chosen).savefig(path, dpi=PIXELS_PER_INCH, facecolor=chosen.page)
+            with matplotlib.rc_context(chosen.settings):
+                # The file may be opened on any background, so it brings its own.
+                self.draw(chosen).savefig(temporary, dpi=PIXELS_PER_INCH, facecolor=chosen.page)
         return path
 
     def _repr_html_(self) -> str:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import html
+from pathlib import Path
 
-__all__ = ["page"]
+from audioattn_lib.core.files import write_text
+
+__all__ = ["page", "save_page"]
 
 # Nothing may be asked of any network, not even by a mistake of ours.
 _POLICY = (
@@ -52,3 +55,17 @@ dark.addEventListener("change", follow);
 </body>
 </html>
 """
+
+
+def save_page(path: str | Path, body: str, title: str) -> Path:
+    """Write a page that opens from a disk without a network, whole or not at all, and return its path.
+
+    Parameters
+    ----------
+    path
+        File to write; its folder is made when missing.
+    body, title
+        See :func:`page`.
+    """
+    write_text(path, page(body, title))
+    return Path(path)

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from ..core.errors import ConfigError
+from ..core.tensor_files import load_tensors
 
 __all__ = [
     "Mismatch",
@@ -114,9 +115,9 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
     path = Path(path)
     if not path.is_file():
         raise ConfigError(f"{path}: no such file of weights")
+    if path.suffix == ".safetensors":
+        return _read_safetensors(path)
     try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
         found = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch and safetensors raise a dozen kinds for a file that is none of theirs
         table = _read_table_alone(path)
@@ -130,6 +131,15 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
     if not isinstance(found, Mapping) or not found or not all(isinstance(value, Tensor) for value in found.values()):
         raise ConfigError(f"{path}: holds no table of tensors; save the state dict of a model")
     return dict(found)
+
+
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_tensors(path)
+    except ValueError as error:
+        raise ConfigError(f"{path}: {error}; fetch it again, or train its run again") from None
+    except (OSError, SafetensorError) as error:
+        raise ConfigError(f"{path}: not a file of weights that is safe to read ({error}); fetch it again") from error
 
 
 def _innermost(found: Any) -> Any:

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from ..core.declarations import shorten
 from ..core.errors import RunError
 from ..core.files import parse_json, read_bounded
+from ..core.tensor_files import load_tensors, with_digest
 from .run_directory import write_atomically
 
 __all__ = ["Position", "load_best", "load_checkpoint", "load_weights", "save_best", "save_checkpoint"]
@@ -173,8 +174,8 @@ def _file_digest(path: Path) -> str:
 
 
 def save_best(directory: Path, model: nn.Module, about: Mapping[str, str] | None = None) -> None:
-    """Write the weights of the best epoch so far, with what is to be known of them in the header of the file."""
-    _write_tensors(directory / "best.safetensors", model.state_dict(), about)
+    """Write the weights of the best epoch so far; the header has what is to be known of them, and their hash."""
+    _write_tensors(directory / "best.safetensors", model.state_dict(), about or {})
 
 
 def load_best(directory: Path, model: nn.Module) -> None:
@@ -183,11 +184,13 @@ def load_best(directory: Path, model: nn.Module) -> None:
 
 
 def load_weights(path: Path, model: nn.Module) -> None:
-    """Load weights into ``model``; a :class:`RunError` lists the names that do not match."""
+    """Load weights into ``model``; a :class:`RunError` says that they are damaged, or lists names that do not match."""
     try:
-        tensors = load_file(path)
+        tensors = load_tensors(path)
     except FileNotFoundError:
         raise RunError(f"{path}: no such weights; train the model first") from None
+    except ValueError as error:
+        raise RunError(f"{path}: {error}; train the model again, or fetch the file again") from None
     except (OSError, SafetensorError) as error:
         raise RunError(f"{path}: not a readable safetensors file ({error})") from error
     _load_state(model, tensors, path)
@@ -195,9 +198,10 @@ def load_weights(path: Path, model: nn.Module) -> None:
 
 def _write_tensors(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, str] | None = None) -> None:
     whole = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    header = {} if about is None else with_digest(whole, about)
     with write_atomically(path) as temporary:
         try:
-            save_file(whole, temporary, dict(about or {}))
+            save_file(whole, temporary, header)
         except SafetensorError as error:  # an error of the disk, such as a full one, is only in its text
             number = re.search(r"(?:os error|code:) (\d+)", str(error))
             if number is None:

@@ -155,3 +155,16 @@ def copy_seed(name: str, place: Path) -> Path:
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(SEEDS / name, target)
     return target
+
+
+def in_child(call: Callable[[], Any]) -> int:
+    """Exit code of a forked process that does this; 0 when ``call`` returns."""
+    child = os.fork()
+    if child:
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    try:
+        call()
+        os._exit(0)
+    except BaseException:
+        traceback.print_exc()
+        os._exit(1)

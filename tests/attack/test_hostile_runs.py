@@ -10,10 +10,11 @@ from hostile import SEEDS, Attack, copy_seed, mutations, trials
 
 from audioattn_lib.attention.record.record import AttentionRecord
 from audioattn_lib.core.declarations import check_declared
-from audioattn_lib.core.errors import RunError
+from audioattn_lib.core.errors import ConfigError, RunError
 from audioattn_lib.experiments.common.fields import restore_config
 from audioattn_lib.experiments.urban_sound import experiment as urban_sound
-from audioattn_lib.training.checkpoint import load_best, load_checkpoint
+from audioattn_lib.models.weights import read_weights
+from audioattn_lib.training.checkpoint import load_best, load_checkpoint, save_best
 from audioattn_lib.training.run_directory import Run
 
 FILES = sorted(path.name for path in (SEEDS / "run").iterdir())
@@ -149,14 +150,39 @@ def test_damaged_checkpoints(tmp_path, name):
 
 
 def test_damaged_weights(tmp_path):
-    attack = Attack("checkpoints")
-    content = (SEEDS / "checkpoint" / "best.safetensors").read_bytes()
+    attack = Attack("weights")
+    torch.manual_seed(0)
+    whole = network()[0]
+    save_best(tmp_path, whole, {"audioattn": json.dumps({"classes": ["a", "b"]})})
+    content = (tmp_path / "best.safetensors").read_bytes()
     for number, (what, damaged) in enumerate(mutations(content, trials(200), seed=10)):
         path = tmp_path / str(number)
         path.mkdir()
         (path / "best.safetensors").write_bytes(damaged)
-        attack.trial(f"best.safetensors, {what}", lambda path=path: load_best(path, network()[0]), "best.safetensors")
+        model = network()[0]
+        read = attack.trial(f"best.safetensors, {what}", lambda p=path, m=model: load_best(p, m), "best.safetensors")
+        if read == "result":  # what changed is no part of the weights
+            for name, tensor in whole.state_dict().items():
+                assert torch.equal(tensor, model.state_dict()[name]), what
+        file = path / "best.safetensors"
+        assert attack.trial(f"read, {what}", lambda file=file: read_weights(file), "best.safetensors") == read
     attack.check()
+
+
+@pytest.mark.parametrize("place", [-1, -40])
+def test_weights_with_a_bit_that_flipped_are_named(tmp_path, place):
+    save_best(tmp_path, network()[0])
+    file = tmp_path / "best.safetensors"
+    content = bytearray(file.read_bytes())
+    content[place] ^= 1
+    file.write_bytes(content)
+    says = r"best\.safetensors: the file is damaged: its tensors are not those whose hash is in its header"
+    with pytest.raises(RunError, match=says):
+        load_best(tmp_path, network()[0])
+    with pytest.raises(ConfigError, match=says):
+        read_weights(file)
+    # files of other programs, and of runs made before, have no hash
+    load_best(copy_seed("checkpoint", tmp_path), network()[0])
 
 
 @pytest.mark.parametrize(

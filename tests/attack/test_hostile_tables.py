@@ -6,8 +6,9 @@ import struct
 
 import numpy as np
 import pytest
-from hostile import SEEDS, Attack, mutations, trials
+from hostile import SEEDS, Attack, in_child, mutations, trials
 
+from audioattn_lib.audio import hdf5_guard
 from audioattn_lib.core.errors import ManifestError
 from audioattn_lib.data.audit import audit
 from audioattn_lib.data.manifest import Manifest
@@ -155,6 +156,65 @@ def test_netcdf_reads_its_own_file_and_claims_no_room(tmp_path):
                 file.create_dataset("more", (2**40,), "f8", chunks=(1024,))
         with pytest.raises(FeatureTableError, match=rf"{name}\.nc: .*{says}"):
             read_features(path)
+
+
+ENDLESS = {2195: 128, 2200: 0, 2201: 0}
+"""Bytes of a heap of texts that HDF5 2.0 follows for ever."""
+
+
+def endless(path):
+    pytest.importorskip("h5py")
+    content = bytearray((SEEDS / "table4.nc").read_bytes())
+    for place, byte in ENDLESS.items():
+        content[place] = byte
+    path.write_bytes(content)
+    return path
+
+
+def test_netcdf_that_hdf5_would_follow_for_ever_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(hdf5_guard, "_SECONDS", 0.5)
+    path = endless(tmp_path / "endless.nc")
+    with pytest.raises(FeatureTableError, match=r"endless\.nc: .*more than \d s, or ends the process"):
+        read_features(path)
+    assert len(read_features(SEEDS / "table4.nc")) == 2, "the next file has a process of its own"
+
+
+def test_a_container_is_looked_through_once(tmp_path, cache, monkeypatch):
+    path = tmp_path / "a.nc"
+    shutil.copy(SEEDS / "table4.nc", path)
+    asked = []
+    ask = hdf5_guard._walker.ask
+    monkeypatch.setattr(hdf5_guard._walker, "ask", lambda *given: asked.append(given) or ask(*given))
+    monkeypatch.setattr(hdf5_guard, "_WORTH_REMEMBERING", 0.0)
+    for _ in range(2):
+        read_features(path)
+    assert len(asked) == 1
+    monkeypatch.setattr(hdf5_guard, "_known", set())  # as in another process
+    read_features(path)
+    assert len(asked) == 1
+    endless(path)
+    monkeypatch.setattr(hdf5_guard, "_SECONDS", 0.5)
+    for _ in range(2):
+        with pytest.raises(FeatureTableError):
+            read_features(path)
+    assert len(asked) == 3, "what is damaged is not remembered"
+
+
+def test_forked_processes_have_walkers_of_their_own():
+    hdf5_guard._known.clear()
+    read_features(SEEDS / "table4.nc")
+
+    def use() -> None:
+        hdf5_guard._known.clear()
+        read_features(SEEDS / "table4.nc")
+
+    process = hdf5_guard._walker._process
+    assert in_child(use) == in_child(use) == 0
+    assert process is not None
+    assert process.poll() is None, "that of this process lives"
+    hdf5_guard._known.clear()
+    read_features(SEEDS / "table4.nc")
+    assert hdf5_guard._walker._process is process
 
 
 def test_damaged_pickled_lists(tmp_path):

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from scipy.io import netcdf_file
 
 from audioattn_lib.audio.containers import sample_limit
+from audioattn_lib.audio.hdf5_guard import check_hdf5
 from audioattn_lib.core.files import read_bounded
 
 from .feature_table import FeatureTable, FeatureTableError
@@ -146,6 +147,7 @@ def _read_hdf5(path: Path) -> dict[str, NDArray[Any]]:
             "or ARFF with `audeep export`"
         ) from None
     try:
+        check_hdf5(path)
         with h5py.File(path, "r") as file:
             _check_sizes(h5py, path, file)
             # A dimension without values is a data set too, one that says so in its name.
@@ -154,7 +156,9 @@ def _read_hdf5(path: Path) -> dict[str, NDArray[Any]]:
                 for name, item in file.items()
                 if isinstance(item, h5py.Dataset) and not bytes(item.attrs.get("NAME", b"")).startswith(_NO_VARIABLE)
             }
-    except OSError as error:
+    except FeatureTableError:
+        raise
+    except (OSError, RuntimeError, ValueError) as error:
         raise FeatureTableError(f"{path}: not a netCDF file, or not all of one ({error})") from None
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..assets import script_tag, style_tag
-from ..page import page
+from ..page import save_page
 from .sound import compress, data_uri
 
 __all__ = ["FeatureMap", "feature_map", "neighbour_axes", "principal_axes"]
@@ -44,10 +44,7 @@ class FeatureMap:
 
     def save(self, path: str | Path) -> Path:
         """Write a page with only this map, which opens from a disk without a network, and return its path."""
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(page(self.html(), title=self.title), encoding="utf-8")
-        return path
+        return save_page(path, self.html(), self.title)
 
     def _repr_html_(self) -> str:
         return self.html()

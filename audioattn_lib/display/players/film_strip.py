@@ -16,7 +16,7 @@ from audioattn_lib.attention.record.record import FrameClock
 from ..assets import style_tag
 from ..describe import Events, KnownEvent, known_events
 from ..figure import Figure, render
-from ..page import page
+from ..page import save_page
 from ..plots.spectrogram import LANE, WIDTH, draw_events, draw_spectrogram, lanes
 from ..style import Theme
 from .sound import compress, data_uri, mono
@@ -76,10 +76,7 @@ class FilmStrip:
 
     def save(self, path: str | Path) -> Path:
         """Write a page with only this film strip, which opens from a disk without a network, and return its path."""
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(page(self.html(), title=self.title or "Film strip"), encoding="utf-8")
-        return path
+        return save_page(path, self.html(), self.title or "Film strip")
 
     def _repr_html_(self) -> str:
         return self.html()

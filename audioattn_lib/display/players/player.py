@@ -26,7 +26,7 @@ from audioattn_lib.attention.record.record import AttentionRecord, FrameClock
 from ..assets import script_tag, style_tag
 from ..describe import Curve, Events, KnownEvent, curve, known_events, sentence, title_of, value_name
 from ..figure import themed_images
-from ..page import page
+from ..page import save_page
 from ..plots.spectrogram import checked, lanes, level_range, mel_ticks
 from ..style import THEMES
 from .sound import TAIL, compress, data_uri, gain, mono
@@ -68,10 +68,7 @@ class Player:
 
     def save(self, path: str | Path) -> Path:
         """Write a page with only this player, which opens from a disk without a network, and return its path."""
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(page(self.html(), title=self.title or "Player"), encoding="utf-8")
-        return path
+        return save_page(path, self.html(), self.title or "Player")
 
     def _repr_html_(self) -> str:
         return self.html()

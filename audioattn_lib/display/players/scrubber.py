@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ..assets import script_tag, style_tag
 from ..describe import value_name
 from ..figure import Figure, themed_images
-from ..page import page
+from ..page import save_page
 from ..style import THEMES
 
 __all__ = ["Scrubber", "scrubber"]
@@ -43,10 +43,7 @@ class Scrubber:
 
     def save(self, path: str | Path) -> Path:
         """Write a page with only this scrubber, which opens from a disk without a network, and return its path."""
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(page(self.html(), title=self.label), encoding="utf-8")
-        return path
+        return save_page(path, self.html(), self.label)
 
     def _repr_html_(self) -> str:
         return self.html()

@@ -18,6 +18,7 @@ import pandas as pd
 
 from audioattn_lib.attention.patterns.names import parse_pattern
 from audioattn_lib.core.errors import RunError
+from audioattn_lib.core.files import write_text, write_whole
 
 from .domain_methods import NONE, parse_treatment, treatment_title
 
@@ -137,9 +138,9 @@ class DomainResults:
     def write(self, path: str | Path) -> None:
         """Keep the rows in a CSV file, and what they were made with in a JSON file beside it."""
         path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self.rows.to_csv(path, index=False, float_format="%.6g", lineterminator="\n")
-        path.with_suffix(".json").write_text(json.dumps(dict(self.made_with), indent=1) + "\n", encoding="utf-8")
+        with write_whole(path) as temporary:
+            self.rows.to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n")
+        write_text(path.with_suffix(".json"), json.dumps(dict(self.made_with), indent=1) + "\n")
 
     @classmethod
     def read(cls, path: str | Path) -> DomainResults:

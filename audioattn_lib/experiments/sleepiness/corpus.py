@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from audioattn_lib.audio.features import LogMel, Window
 from audioattn_lib.audio.scaling import DecibelScaling
 from audioattn_lib.core.errors import ConfigError, ManifestError
+from audioattn_lib.core.files import sync, write_whole
 from audioattn_lib.data.files import cache_directory
 from audioattn_lib.data.loading.store import FeatureStore, StoredType
 from audioattn_lib.data.manifest import Manifest
@@ -182,10 +183,11 @@ def write_spectrograms(prepared: PreparedCorpus, folder: Path) -> int:
     table["frames"] = store.n_frames
     table["seconds_between_frames"] = prepared.clock.period
     for row, name in enumerate(table["file_name"]):
-        place = folder / name
-        place.parent.mkdir(parents=True, exist_ok=True)
-        np.save(place, store[row].numpy(), allow_pickle=False)
-    table.to_csv(folder / "metadata.csv", index=False, lineterminator="\n")
+        with write_whole(folder / name, durable=False) as temporary:
+            np.save(temporary, store[row].numpy(), allow_pickle=False)
+    sync()
+    with write_whole(folder / "metadata.csv") as temporary:  # the last one: where it is, the arrays are
+        table.to_csv(temporary, index=False, lineterminator="\n")
     return len(table)
 
 

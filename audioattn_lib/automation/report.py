@@ -7,12 +7,9 @@ Book page: batch.
 
 from __future__ import annotations
 
-import csv
 import html
-import io
 import json
 import math
-import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -64,12 +61,9 @@ def table(rows: Sequence[Row]) -> str:
     -----
     Book page: batch.
     """
-    columns = dict.fromkeys(name for row in rows for name in row)
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
+    import pandas as pd
+
+    return pd.DataFrame(list(rows), dtype=object).to_csv(index=False, lineterminator="\n")
 
 
 def page(
@@ -165,33 +159,33 @@ def _is_score(value: object) -> bool:
 
 
 def _means(rows: Sequence[Row], by: str, scores: Sequence[str]) -> str:
-    groups: dict[str, list[Row]] = {}
-    for row in rows:
-        # a baseline has nothing of what is varied; it has a name
-        groups.setdefault(_shown(row.get(by) or row.get("baseline", "")), []).append(row)
+    import pandas as pd
+
+    # a baseline has nothing of what is varied; it has a name
+    names = [_shown(row.get(by) or row.get("baseline", "")) for row in rows]
+    frame = pd.DataFrame([{name: row.get(name) for name in scores} for row in rows], columns=list(scores))
+    groups = frame.map(lambda value: value if _is_score(value) else math.nan).groupby(names, sort=False)
     lines = []
-    for name, members in groups.items():
+    for name, members in groups:
         line: Row = {by: name, "runs": len(members)}
-        for score in scores:
-            values = [row[score] for row in members if _is_score(row.get(score))]
-            if values:
-                spread = f" ± {statistics.stdev(values):.3g}" if len(values) > 1 else ""
-                line[score] = f"{statistics.fmean(values):.4g}{spread}"
+        for score, values in members.items():
+            if values.notna().any():
+                spread = f" ± {values.std():.3g}" if values.count() > 1 else ""
+                line[str(score)] = f"{values.mean():.4g}{spread}"
         lines.append(line)
     return _html_table(lines, [by, "runs", *scores], [])
 
 
 def _html_table(rows: Sequence[Row], columns: Sequence[str], links: Sequence[str]) -> str:
-    head = "".join(f"<th>{html.escape(name)}</th>" for name in [*columns, *links])
-    lines = []
-    for row in rows:
-        cells = [f"<td>{html.escape(_shown(row.get(name, '')))}</td>" for name in columns]
-        for name in links:
-            target = row.get(name)
-            cells.append(f"<td><a href='{html.escape(str(target))}'>{name}</a></td>" if target else "<td></td>")
-        lines.append(f"<tr>{''.join(cells)}</tr>")
-    body = "\n".join(lines)
-    return f"<div class='wide'><table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>"
+    import pandas as pd
+
+    cells = [[html.escape(_shown(row.get(name))) for name in columns] for row in rows]
+    for line, row in zip(cells, rows, strict=True):
+        targets = ((name, html.escape(str(row.get(name) or ""))) for name in links)
+        line += [f"<a href='{target}'>{name}</a>" if target else "" for name, target in targets]
+    frame = pd.DataFrame(cells, columns=[html.escape(name) for name in (*columns, *links)])
+    with pd.option_context("display.max_colwidth", None):
+        return f"<div class='wide'>{frame.to_html(index=False, escape=False, border=0)}</div>"
 
 
 def _shown(value: object) -> str:

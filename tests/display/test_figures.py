@@ -323,6 +323,14 @@ def test_repeated_assets_are_kept_once(features):
     assert assets.deduplicate(once) == once
 
 
+def test_single_runs_are_dots_beside_their_system():
+    runs = pd.DataFrame({"1": [0.65, 0.55], "2": [0.75, np.nan]}, index=["triweight", "linear"])
+    shown = display.plot_results(_results(), runs=runs)
+    dots = [collection.get_offsets().tolist() for collection in shown.draw(LIGHT).axes[0].collections]
+    assert [[x for x, _ in row] for row in dots] == [[0.65, 0.75], [0.55]]
+    assert [{round(y) for _, y in row} for row in dots] == [{0}, {1}]
+
+
 def test_results_table_marks_references_and_escapes():
     results = _results().rename(index={"triweight": HOSTILE})
     table = display.results_table(results, caption=HOSTILE)

@@ -14,7 +14,7 @@ from audioattn_lib.attention.record.record import AttentionRecord
 from ..describe import mechanism_title, title_of
 from ..figure import Figure, render
 from ..style import Theme
-from .results import REFERENCES, require
+from .results import REFERENCES, draw_intervals, require
 from .spectrogram import WIDTH
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ __all__ = ["plot_alignment", "plot_correlations", "plot_predictions"]
 def plot_correlations(
     table: pd.DataFrame,
     *,
+    runs: pd.DataFrame | None = None,
     references: Sequence[str] = REFERENCES,
     titles: Mapping[str, str] | None = None,
     label: str = "Rank correlation with the truth (Spearman)",
@@ -38,6 +39,8 @@ def plot_correlations(
     table
         One row a system with the columns ``score``, ``low`` and ``high`` in [-1, 1], such as
         ``RegressionStudy.table()`` returns.
+    runs
+        Scores of single runs, drawn as small dots: a row a system, a column a seed.
     references
         Rows that are not systems under study.
     titles
@@ -54,30 +57,16 @@ def plot_correlations(
     scores = table[["score", "low", "high"]].to_numpy(dtype=float)
 
     def draw(theme: Theme) -> Any:
-        from matplotlib.figure import Figure as MatplotlibFigure
-
-        figure = MatplotlibFigure(figsize=(WIDTH, 0.3 * len(named) + 0.8), layout="constrained")
-        ax = figure.add_subplot()
-        for row, (name, (score, low, high)) in enumerate(zip(named, scores, strict=True)):
-            reference = name in references
-            colour = theme.chance if reference else theme.attention
-            ax.plot([low, high], [row, row], color=colour, lw=2)
-            ax.plot(score, row, "D" if reference else "o", color=colour, ms=5 if reference else 6)
-            ax.text(1.01, row, f"{score:.2f}", transform=ax.get_yaxis_transform(), va="center", color=theme.ink)
+        ax = draw_intervals(scores, named, references, theme, "{:.2f}", label, runs)
         ax.axvline(0, color=theme.chance, lw=0.8, ls=(0, (4, 3)), zorder=0)
-        ax.set_yticks(range(len(named)), list(named.values()), color=theme.ink)
-        ax.set_ylim(len(named) - 0.4, -0.6)
-        ax.set_xlabel(label)
-        ax.spines["left"].set_visible(False)
-        ax.tick_params(left=False)
-        ax.grid(axis="x", alpha=0.5)
-        return figure
+        return ax.figure
 
     told = "; ".join(
         f"{title} {score:.2f} ({low:.2f} to {high:.2f})"
         for title, (score, low, high) in zip(named.values(), scores, strict=True)
     )
-    return render(draw, f"{label} with 95 % intervals: {told}.", caption)
+    dots = "" if runs is None else " Small dots are single runs."
+    return render(draw, f"{label} with 95 % intervals: {told}.{dots}", f"{caption}{dots}")
 
 
 def plot_predictions(

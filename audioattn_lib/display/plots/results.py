@@ -44,6 +44,7 @@ class _Curve(Protocol):
 def plot_results(
     table: pd.DataFrame,
     *,
+    runs: pd.DataFrame | None = None,
     references: Sequence[str] = REFERENCES,
     label: str = "Accuracy",
     title: str = "",
@@ -57,6 +58,9 @@ def plot_results(
     table
         One row a system with the columns ``score``, ``low`` and ``high`` (NaN
         for none), in [0, 1], such as ``Study.table()`` returns.
+    runs
+        Scores of single runs, drawn as small dots: a row a system, a column a fold or seed, such as
+        ``Study.fold_table()`` returns.
     references
         Rows that are not systems under study: baselines and chance. Those the table lacks are passed over.
     label
@@ -73,39 +77,60 @@ def plot_results(
     if missing and table.empty:
         return Figure({}, missing)
     require(table, ("score", "low", "high"))
-    names = [str(name) for name in table.index]
+    named = {str(name): mechanism_title(str(name)) for name in table.index}
     scores = table[["score", "low", "high"]].to_numpy(dtype=float)
-    known = [name in references for name in names]
+    lowest = min((score for name, (score, _, _) in zip(named, scores, strict=True) if name in references), default=None)
 
     def draw(theme: Theme) -> Any:
-        from matplotlib.figure import Figure as MatplotlibFigure
-
-        figure = MatplotlibFigure(figsize=(WIDTH, 0.28 * len(names) + 0.8), layout="constrained")
-        ax = figure.add_subplot()
-        for row, ((score, low, high), reference) in enumerate(zip(scores, known, strict=True)):
-            colour = theme.chance if reference else theme.attention
-            ax.plot([low, high], [row, row], color=colour, lw=2)
-            ax.plot(score, row, "D" if reference else "o", color=colour, ms=5 if reference else 6)
-            if reference and score == min(s for (s, _, _), k in zip(scores, known, strict=True) if k):
-                ax.axvline(score, color=theme.chance, lw=0.8, ls=(0, (4, 3)), zorder=0)
-            ax.text(1.01, row, f"{score:.1%}", transform=ax.get_yaxis_transform(), va="center", color=theme.ink)
-        ax.set_yticks(range(len(names)), [mechanism_title(name) for name in names], color=theme.ink)
-        ax.set_ylim(len(names) - 0.4, -0.6)
+        ax = draw_intervals(scores, named, references, theme, "{:.1%}", label, runs)
+        if lowest is not None:
+            ax.axvline(lowest, color=theme.chance, lw=0.8, ls=(0, (4, 3)), zorder=0)
         ax.set_xlim(left=0)
         _percent(ax, "x")
-        ax.set_xlabel(label)
-        ax.spines["left"].set_visible(False)
-        ax.tick_params(left=False)
-        ax.grid(axis="x", alpha=0.5)
         if title:
             ax.set_title(title)
-        return figure
+        return ax.figure
 
     told = "; ".join(
-        f"{mechanism_title(name)} {score:.1%}" + ("" if np.isnan(low) else f" ({low:.1%} to {high:.1%})")
-        for name, (score, low, high) in zip(names, scores, strict=True)
+        f"{name} {score:.1%}" + ("" if np.isnan(low) else f" ({low:.1%} to {high:.1%})")
+        for name, (score, low, high) in zip(named.values(), scores, strict=True)
     )
-    return render(draw, f"{title or label} with 95 % intervals: {told}.", caption)
+    dots = "" if runs is None else " Small dots are single runs."
+    return render(draw, f"{title or label} with 95 % intervals: {told}.{dots}", f"{caption}{dots}")
+
+
+def draw_intervals(
+    scores: NDArray[Any],
+    named: Mapping[str, str],
+    references: Sequence[str],
+    theme: Theme,
+    number: str,
+    label: str,
+    runs: pd.DataFrame | None = None,
+) -> Any:
+    """Draw a row for each system, titles in ``named``: its score, interval ``(score, low, high)``, and single runs."""
+    import seaborn as sns
+    from matplotlib.figure import Figure as MatplotlibFigure
+
+    ax = MatplotlibFigure(figsize=(WIDTH, 0.29 * len(named) + 0.8), layout="constrained").add_subplot()
+    for row, (name, (score, low, high)) in enumerate(zip(named, scores, strict=True)):
+        colour, reference = (theme.chance, True) if name in references else (theme.attention, False)
+        if runs is not None and name in runs.index:
+            single = runs.loc[name].dropna().to_numpy(dtype=float)
+            options: dict[str, Any] = {"jitter": False, "native_scale": True, "orient": "h", "zorder": 3}
+            above = [row - 0.27] * len(single)
+            sns.stripplot(x=single, y=above, color=colour, size=4, alpha=0.7, ax=ax, **options)
+        ax.plot([low, high], [row, row], color=colour, lw=2)
+        ax.plot(score, row, "D" if reference else "o", color=colour, ms=5 if reference else 6)
+        ax.text(1.01, row, number.format(score), transform=ax.get_yaxis_transform(), va="center", color=theme.ink)
+    ax.set_yticks(range(len(named)), list(named.values()), color=theme.ink)
+    ax.set_ylim(len(named) - 0.4, -0.6)
+    ax.set_xlabel(label)
+    ax.set_ylabel("")
+    ax.spines["left"].set_visible(False)
+    ax.tick_params(left=False)
+    ax.grid(axis="x", alpha=0.5)
+    return ax
 
 
 def plot_training(
@@ -211,6 +236,7 @@ def plot_confusion(
     short = [name if len(name) <= 24 else f"{name[:23]}…" for name in names]
 
     def draw(theme: Theme) -> Any:
+        import seaborn as sns
         from matplotlib.figure import Figure as MatplotlibFigure
 
         side = 0.35 * len(names)
@@ -218,13 +244,23 @@ def plot_confusion(
         size = (max(min(WIDTH, side + margin), 2.5), min(side, WIDTH - 2) + margin)
         figure = MatplotlibFigure(figsize=size, layout="constrained")
         ax = figure.add_subplot()
-        ax.imshow(share, cmap=theme.spectrogram, vmin=0, vmax=1)
-        for i, j in np.ndindex(*counts.shape):
-            if counts[i, j]:
-                colour = theme.page if share[i, j] > 0.5 else theme.ink
-                ax.text(j, i, f"{counts[i, j]:g}", ha="center", va="center", color=colour, fontsize=7.5)
-        ax.set_xticks(range(len(names)), short, rotation=40, ha="right", rotation_mode="anchor")
-        ax.set_yticks(range(len(names)), short)
+        counted = np.where(counts > 0, counts.astype(int).astype(str), "")
+        sns.heatmap(
+            share,
+            cmap=theme.spectrogram,
+            vmin=0,
+            vmax=1,
+            annot=counted,
+            fmt="",
+            annot_kws={"size": 7.5},
+            cbar=False,
+            square=True,
+            ax=ax,
+        )
+        for text, filled in zip(ax.texts, (share > 0.5).flat, strict=True):
+            text.set_color(theme.page if filled else theme.ink)
+        ax.set_xticks(np.arange(len(names)) + 0.5, short, rotation=40, ha="right", rotation_mode="anchor")
+        ax.set_yticks(np.arange(len(names)) + 0.5, short, rotation=0)
         ax.set_xlabel("Predicted")
         ax.set_ylabel("True")
         ax.spines[:].set_visible(False)
@@ -263,6 +299,7 @@ def plot_faithfulness(
     wanted = {"deletion": "Most attended frames deleted", "insertion": "Most attended frames inserted"}
 
     def draw(theme: Theme) -> Any:
+        import seaborn as sns
         from matplotlib.figure import Figure as MatplotlibFigure
 
         figure = MatplotlibFigure(figsize=(WIDTH, 2.6), layout="constrained")
@@ -274,12 +311,18 @@ def plot_faithfulness(
         )
         for ax, each in zip(axes, curves, strict=True):
             for order, colour, style in looks:
-                heights = np.asarray(getattr(each, order), dtype=float)
-                mean = heights.mean(axis=0)
-                spread = 1.96 * heights.std(axis=0, ddof=1) / np.sqrt(len(heights)) if len(heights) > 1 else 0 * mean
-                ax.fill_between(each.fractions, mean - spread, mean + spread, color=colour, alpha=0.16, lw=0)
-                ax.plot(
-                    each.fractions, mean, color=colour, ls=style, lw=2 if order == "attention" else 1.3, label=order
+                heights = np.asarray(getattr(each, order), dtype=float)  # (clips, n)
+                sns.lineplot(
+                    x=np.tile(each.fractions, len(heights)),
+                    y=heights.ravel(),
+                    errorbar=("se", 1.96),
+                    color=colour,
+                    ls=style,
+                    lw=2 if order == "attention" else 1.3,
+                    label=order,
+                    legend=False,
+                    err_kws={"alpha": 0.16, "lw": 0},
+                    ax=ax,
                 )
             ax.set_title(wanted.get(each.kind, each.kind))
             ax.set_xlabel("Share of the frames")

@@ -36,14 +36,10 @@ from .localisation import (
     MEASURES,
     Events,
     event_share,
-    locate,
     mass_inside_events,
     pointing_game,
     random_attention,
-    scores_of,
-    shift,
     support_iou,
-    swap,
     swapped_attention,
 )
 from .perturbation import PerturbationCurve, deletion_curve, insertion_curve
@@ -114,17 +110,25 @@ def evaluate(
         interval is that of the bootstrap, its p-value that of a paired
         comparison, and nothing is swapped (NaN). No clip with events: NaN.
     """
-    clips, wider = locate(record, events), locate(record, events, tolerance)
-    known = np.array([clip is not None for clip in clips])
+    share = event_share(record, events)
+    known = ~np.isnan(share)
     chosen = None if groups is None else np.asarray(groups)
-    if chosen is not None and len(chosen) != len(clips):
-        raise ValueError(f"{len(chosen)} groups for {len(clips)} clips; give one a clip")
+    if chosen is not None and len(chosen) != len(record):
+        raise ValueError(f"{len(chosen)} groups for {len(record)} clips; give one a clip")
     found = {
-        "pointing_game": (scores_of(wider, "pointing"), scores_of(wider, "share")),
-        "mass_inside_events": (scores_of(clips, "mass"), scores_of(clips, "share")),
-        "support_iou": (scores_of(clips, "overlap"), scores_of(clips, "share")),
+        # uniform attention points at the share of the events as they are widened
+        "pointing_game": (
+            pointing_game(record, events, tolerance=tolerance),
+            event_share(record, events, tolerance=tolerance),
+        ),
+        "mass_inside_events": (mass_inside_events(record, events), share),
+        "support_iou": (support_iou(record, events), share),
     }
-    draws = {"random": shift(clips, wider, n_draws, seed), "swapped": swap(clips, wider, n_draws, seed)}
+    options: dict[str, Any] = {"n_draws": n_draws, "seed": seed, "tolerance": tolerance}
+    draws = {
+        "random": random_attention(record, events, **options),
+        "swapped": swapped_attention(record, events, **options),
+    }
 
     def interval(values: Array, groups: ArrayLike | None) -> Interval:
         return bootstrap_interval(values, groups=groups, n_resamples=n_resamples, level=level, seed=seed)
@@ -140,15 +144,15 @@ def evaluate(
             rows[name] |= _against_draws(value[known].mean(), scores[name][known].mean(axis=0), control, level)
     for curve in curves:
         areas = {order: curve.area(order) for order in ("attention", "uniform", "random")}
-        if len(areas["attention"]) != len(clips):
-            raise ValueError(f"the {curve.kind} curve has {len(areas['attention'])} clips, the record {len(clips)}")
+        if len(areas["attention"]) != len(record):
+            raise ValueError(f"the {curve.kind} curve has {len(areas['attention'])} clips, the record {len(record)}")
         within = partial(interval, groups=chosen)
         by_chance = within(areas["random"])
         test = paired_comparison(
             areas["attention"], areas["random"], groups=chosen, n_resamples=n_resamples, level=level, seed=seed
         )
         rows[f"{curve.kind}_area"] = {
-            "clips": len(clips),
+            "clips": len(record),
             "left_out": 0,
             **_against_uniform(areas["attention"], areas["uniform"], -1 if curve.kind == "deletion" else 1, within),
             "random": by_chance.estimate,

@@ -67,7 +67,7 @@ def pointing_game(record: AttentionRecord, events: Events, *, tolerance: float =
     After Zhang et al., *Top-down neural attention by excitation backprop*, ECCV
     2016, section 4.1.
     """
-    return scores_of(locate(record, events, tolerance), "pointing")
+    return _scores_of(_locate(record, events, tolerance), "pointing")
 
 
 def mass_inside_events(record: AttentionRecord, events: Events) -> Array:
@@ -86,7 +86,7 @@ def mass_inside_events(record: AttentionRecord, events: Events) -> Array:
     ndarray
         From 0 to 1, shape ``(clips,)``; NaN for a clip without events.
     """
-    return scores_of(locate(record, events), "mass")
+    return _scores_of(_locate(record, events), "mass")
 
 
 def support_iou(record: AttentionRecord, events: Events) -> Array:
@@ -105,15 +105,15 @@ def support_iou(record: AttentionRecord, events: Events) -> Array:
     ndarray
         From 0 to 1, shape ``(clips,)``; NaN for a clip without events.
     """
-    return scores_of(locate(record, events), "overlap")
+    return _scores_of(_locate(record, events), "overlap")
 
 
-def event_share(record: AttentionRecord, events: Events) -> Array:
+def event_share(record: AttentionRecord, events: Events, *, tolerance: float = 0.0) -> Array:
     """Share of each clip that is event: what uniform attention scores in every measure.
 
     Parameters
     ----------
-    record, events
+    record, events, tolerance
         As in :func:`pointing_game`.
 
     Returns
@@ -121,7 +121,7 @@ def event_share(record: AttentionRecord, events: Events) -> Array:
     ndarray
         Above 0 and at most 1, shape ``(clips,)``; NaN for a clip without events.
     """
-    return scores_of(locate(record, events), "share")
+    return _scores_of(_locate(record, events, tolerance), "share")
 
 
 def random_attention(
@@ -146,7 +146,19 @@ def random_attention(
     dict
         For each of :data:`MEASURES` an array of shape ``(clips, n_draws)``; NaN for a clip without events.
     """
-    return shift(locate(record, events), locate(record, events, tolerance), n_draws, seed)
+    clips, wider = _locate(record, events), _locate(record, events, tolerance)
+    scores = _nothing(clips, n_draws)
+    generator = np.random.default_rng(seed)
+    for i, (clip, target) in enumerate(zip(clips, wider, strict=True)):
+        if clip is None or target is None:
+            continue
+        n = len(clip.frame_attention)
+        shifts = generator.integers(0, n, n_draws)
+        moved = clip.support + np.arange(n)[:, None, None] * (clip.duration / n)
+        scores["pointing_game"][i] = _at_all_shifts(target.peak, target.coverage)[shifts]
+        scores["mass_inside_events"][i] = _at_all_shifts(clip.frame_attention, clip.coverage)[shifts]
+        scores["support_iou"][i] = clip.overlap_with(moved)[shifts]
+    return scores
 
 
 def swapped_attention(
@@ -172,11 +184,29 @@ def swapped_attention(
         For each of :data:`MEASURES` an array of shape ``(clips, n_draws)``;
         NaN for a clip without events, or if only one has any.
     """
-    return swap(locate(record, events), locate(record, events, tolerance), n_draws, seed)
+    clips, wider = _locate(record, events), _locate(record, events, tolerance)
+    scores = _nothing(clips, n_draws)
+    known = [(i, clip, target) for i, (clip, target) in enumerate(zip(clips, wider, strict=True)) if clip and target]
+    if len(known) < 2:
+        return scores
+    generator = np.random.default_rng(seed)
+    frames = max(len(clip.frame_attention) for _, clip, _ in known)
+    frame_attention = np.stack([resample(clip.frame_attention, frames) for _, clip, _ in known])
+    peak = np.stack([resample(clip.peak, frames) for _, clip, _ in known])
+    spans = max(len(clip.support) for _, clip, _ in known)
+    supports = np.zeros((len(known), spans, 2))  # empty spans add nothing
+    for row, (_, clip, _) in zip(supports, known, strict=True):
+        row[: len(clip.support)] = clip.support / clip.duration
+    for place, (i, clip, target) in enumerate(known):
+        others = (place + generator.integers(1, len(known), n_draws)) % len(known)
+        scores["pointing_game"][i] = (peak @ target.covered(frames))[others]
+        scores["mass_inside_events"][i] = (frame_attention @ clip.covered(frames))[others]
+        scores["support_iou"][i] = clip.overlap_with(supports * clip.duration)[others]
+    return scores
 
 
 @dataclass(frozen=True)
-class Located:
+class _Located:
     """Attention of one clip on the times of its events, of which there is at least one."""
 
     frame_attention: Array  # (frames,), sums to 1
@@ -234,7 +264,7 @@ class Located:
         return both / either
 
 
-def locate(record: AttentionRecord, events: Events, tolerance: float = 0.0) -> list[Located | None]:
+def _locate(record: AttentionRecord, events: Events, tolerance: float = 0.0) -> list[_Located | None]:
     """Each clip with its events, those that end before they begin refused; None for a clip without any."""
     if not (np.isfinite(tolerance) and tolerance >= 0):
         raise ValueError(f"tolerance is {tolerance}; it must be a finite number of seconds, at least 0")
@@ -242,7 +272,7 @@ def locate(record: AttentionRecord, events: Events, tolerance: float = 0.0) -> l
         raise ValueError("the record is empty; ask the model for it with record=True")
     if len(events) != len(record):
         raise ValueError(f"events of {len(events)} clips for a record of {len(record)}; give a list, if empty, a clip")
-    clips: list[Located | None] = []
+    clips: list[_Located | None] = []
     for i, spans in enumerate(events):
         for onset, offset in spans:
             if not (np.isfinite(onset) and np.isfinite(offset) and onset <= offset):
@@ -257,59 +287,19 @@ def locate(record: AttentionRecord, events: Events, tolerance: float = 0.0) -> l
             clips.append(None)
             continue
         support = np.array(record.support(i), dtype=np.float64).reshape(-1, 2)
-        clips.append(Located(record.frame_attention(i), support - low, np.array(merged) - low, high - low))
+        clips.append(_Located(record.frame_attention(i), support - low, np.array(merged) - low, high - low))
     return clips
 
 
-def scores_of(clips: Sequence[Located | None], name: str) -> Array:
+def _scores_of(clips: Sequence[_Located | None], name: str) -> Array:
     """One score of every clip by the name of its property; NaN for a clip without events."""
     return np.array([np.nan if clip is None else getattr(clip, name) for clip in clips])
 
 
-def _nothing(clips: Sequence[Located | None], n_draws: int) -> dict[str, Array]:
+def _nothing(clips: Sequence[_Located | None], n_draws: int) -> dict[str, Array]:
     if n_draws < 1:
         raise ValueError(f"n_draws is {n_draws}; it must be at least 1")
     return {name: np.full((len(clips), n_draws), np.nan) for name in MEASURES}
-
-
-def shift(
-    clips: Sequence[Located | None], wider: Sequence[Located | None], n_draws: int, seed: int
-) -> dict[str, Array]:
-    """Scores of attention moved around its clip; pointing is at the ``wider`` events."""
-    scores = _nothing(clips, n_draws)
-    generator = np.random.default_rng(seed)
-    for i, (clip, target) in enumerate(zip(clips, wider, strict=True)):
-        if clip is None or target is None:
-            continue
-        n = len(clip.frame_attention)
-        shifts = generator.integers(0, n, n_draws)
-        moved = clip.support + np.arange(n)[:, None, None] * (clip.duration / n)
-        scores["pointing_game"][i] = _at_all_shifts(target.peak, target.coverage)[shifts]
-        scores["mass_inside_events"][i] = _at_all_shifts(clip.frame_attention, clip.coverage)[shifts]
-        scores["support_iou"][i] = clip.overlap_with(moved)[shifts]
-    return scores
-
-
-def swap(clips: Sequence[Located | None], wider: Sequence[Located | None], n_draws: int, seed: int) -> dict[str, Array]:
-    """Scores of attention of other clips; pointing is at the ``wider`` events."""
-    scores = _nothing(clips, n_draws)
-    known = [(i, clip, target) for i, (clip, target) in enumerate(zip(clips, wider, strict=True)) if clip and target]
-    if len(known) < 2:
-        return scores
-    generator = np.random.default_rng(seed)
-    frames = max(len(clip.frame_attention) for _, clip, _ in known)
-    frame_attention = np.stack([resample(clip.frame_attention, frames) for _, clip, _ in known])
-    peak = np.stack([resample(clip.peak, frames) for _, clip, _ in known])
-    spans = max(len(clip.support) for _, clip, _ in known)
-    supports = np.zeros((len(known), spans, 2))  # empty spans add nothing
-    for row, (_, clip, _) in zip(supports, known, strict=True):
-        row[: len(clip.support)] = clip.support / clip.duration
-    for place, (i, clip, target) in enumerate(known):
-        others = (place + generator.integers(1, len(known), n_draws)) % len(known)
-        scores["pointing_game"][i] = (peak @ target.covered(frames))[others]
-        scores["mass_inside_events"][i] = (frame_attention @ clip.covered(frames))[others]
-        scores["support_iou"][i] = clip.overlap_with(supports * clip.duration)[others]
-    return scores
 
 
 def _at_all_shifts(weights: Array, coverage: Array) -> Array:

@@ -3,7 +3,7 @@
 Every message says what was given, what is allowed and what to do next. All of
 them derive from :class:`AudioAttnError`, so one ``except`` clause catches what
 a user can mend, and from the built-in exception of the same meaning, so code
-that knows nothing of this library still catches them.
+that does not import this library still catches them.
 """
 
 __all__ = ["AudioAttnError", "AudioError", "ConfigError", "ManifestError", "RunError"]

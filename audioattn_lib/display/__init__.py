@@ -1,6 +1,6 @@
 """Pictures, players and tables of what a mechanism attends to.
 
-They read records and run directories and know nothing of models, corpora or
+They read records and run directories and do not depend on models, corpora or
 how a run was made. Everything here shows itself in a notebook, fits light and
 dark pages, has alternative text, and needs no network.
 """

@@ -220,7 +220,7 @@ class FrequencyTransformer(nn.Module):
 
         with the mean :math:`\bar A_l` of the heads of layer :math:`l`. The
         record has one head; its last layer is the usual roll-out. It follows
-        attention and residuals, and knows nothing of what MLPs do.
+        attention and residuals, and ignores the MLPs.
 
         Notes
         -----

@@ -305,7 +305,7 @@ class Study:
     def _seed_note(self) -> str:
         n = len({run.config.get("seed") for run in self.runs})
         seeds = "one seed" if n == 1 else f"{n} seeds"
-        return f"Every network was trained with {seeds}; the intervals know nothing of other seeds."
+        return f"Every network was trained with {seeds}; the intervals do not include variation between seeds."
 
     def _title(self, name: str) -> str:
         return self.titles.get(name, name)

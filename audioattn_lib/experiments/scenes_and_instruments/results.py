@@ -119,7 +119,7 @@ class DomainResults:
         best = chosen.loc[chosen["score"].idxmax()]
         linear = self.rows[(self.rows["test"] == test) & (self.rows["pattern"] == BASELINE)]
         base = linear.loc[linear["score"].idxmax()]
-        text = [  # p-values know nothing of other seeds, so nothing is called reliable
+        text = [  # p-values do not include variation between seeds, so nothing is called reliable
             f"On {test.replace('_', ' ')} **{self._name(best.to_dict())}** scores highest: {best['score']:.1%} "
             f"({best['low']:.1%} to {best['high']:.1%}); the linear baseline has {base['score']:.1%} "
             f"({base['low']:.1%} to {base['high']:.1%})."

@@ -1,9 +1,8 @@
-r"""Intervals: how far a score can be trusted.
+r"""Confidence intervals of scores: bootstrap over clips or groups, Student's t, Wilson.
 
-Clips of one recording or speaker resemble each other, so whoever resamples
-clips as if they were independent reports intervals that are too narrow.
-Resampling here takes ``groups`` and then draws whole groups. All randomness
-comes from ``seed``.
+Clips of one recording or speaker are correlated. A bootstrap that resamples
+single clips then gives intervals that are too narrow. Resampling here takes
+``groups`` and draws whole groups. All random numbers come from ``seed``.
 """
 
 from __future__ import annotations
@@ -141,6 +140,7 @@ def bootstrap(
     index, n_groups = group_index(groups, len(arrays[0]))
     generator = np.random.default_rng(seed)
     if callable(statistic):
+        # clips of each group; a resample concatenates those of the drawn groups
         members = np.split(np.argsort(index, kind="stable"), np.cumsum(np.bincount(index))[:-1])
         resampled = np.empty(n_resamples)
         for i in range(n_resamples):
@@ -148,11 +148,15 @@ def bootstrap(
             resampled[i] = statistic(*(a[chosen] for a in arrays))
         return float(statistic(*arrays)), resampled, n_groups
     if statistic == "spearman" and len(arrays) == 2:
+        # Ranks depend on all clips of a resample, so no sum over groups gives them: each resample ranks anew, with the
+        # count of a clip, (resamples, clips), as its multiplicity.
         labels, predictions = arrays
         estimate = of_ranks(labels, predictions, np.ones((1, len(labels))))
         drawn = draw_counts(generator, n_groups, n_resamples, max(n_groups, len(labels)))
         resampled = np.concatenate([of_ranks(labels, predictions, counts[:, index]) for counts in drawn])
         return float(estimate[0]), resampled, n_groups
+    # The statistic is a function of sums over clips. Sums over groups are taken once, and a resample is a product with
+    # the counts of its groups: (sums, groups) @ (groups, resamples), in place of a loop over resamples.
     sums, finish = _additive(arrays, statistic)
     by_group = _indicator(index, n_groups) @ sums  # (groups, sums)
     estimate = finish(np.asarray(by_group.sum(axis=0)).reshape(1, -1))
@@ -233,11 +237,13 @@ def _additive(arrays: list[Array], statistic: str) -> tuple[Any, Callable[[Any],
         return np.stack([right, np.ones(len(right))], axis=1), lambda s: s[:, 0] / s[:, 1]
     n = int(max(labels.max(), predictions.max())) + 1
 
+    # The sums are the cells of the confusion matrix, (clips, n * n) with a single 1 a row: sparse.
     def finish(cells: Any) -> Array:
         confusion = np.asarray(cells.todense() if sparse.issparse(cells) else cells).reshape(-1, n, n)
         hits = np.diagonal(confusion, axis1=1, axis2=2)
         occurs = confusion.sum(axis=2)
         size, gain = (occurs, hits) if statistic != "macro_f1" else (occurs + confusion.sum(axis=1), 2 * hits)
+        # a class that neither occurs nor is predicted in a resample does not count in its mean
         score = np.divide(gain, size, out=np.zeros(size.shape), where=size > 0)
         return score.sum(axis=1) / (size > 0).sum(axis=1)
 
@@ -253,6 +259,7 @@ def draw_counts(
     """
     _require_resamples(n_resamples)
     for rows in chunks(n_resamples, width or n_groups):
+        # one bincount for all resamples: the numbers of resample i are shifted by i * n_groups
         drawn = generator.integers(0, n_groups, (rows, n_groups)) + n_groups * np.arange(rows)[:, None]
         yield np.bincount(drawn.ravel(), minlength=rows * n_groups).reshape(rows, n_groups).astype(np.float64)
 

@@ -15,12 +15,12 @@ ACTION = Tasks(("verb", "noun"), (3, 4))
 TARGETS = torch.tensor([[0, 3], [2, 1]])
 
 
-def listen(fusion="adaptive", location="features", seed=0):
+def listen(fusion="adaptive", fusion_level="features", seed=0):
     torch.manual_seed(seed)
     front = MultiResolutionLogMel(2, n_mels=16)
     encoder = SmallEncoder(16, 4, 12)
     decoder = PlaybackDecoder(
-        12, ACTION.n_classes, 2, n_latents=4, width=8, heads=2, fusion=fusion, location=location, dropout=0.0
+        12, ACTION.n_classes, 2, n_latents=4, width=8, heads=2, fusion=fusion, fusion_level=fusion_level, dropout=0.0
     )
     net = Playback(front, encoder, decoder, segment_seconds=0.3, tasks=ACTION).double()
     return net, net(torch.randn(2, 12_000, generator=torch.Generator().manual_seed(1), dtype=torch.float64))
@@ -49,10 +49,10 @@ def test_shares_of_one_class_are_that_class():
     torch.testing.assert_close(multi_task_loss(heard, shares, ACTION), multi_task_loss(heard, TARGETS, ACTION))
 
 
-@pytest.mark.parametrize("location", ["features", "predictions"])
+@pytest.mark.parametrize("fusion_level", ["features", "predictions"])
 @pytest.mark.parametrize("fusion", ["mean", "adaptive"])
-def test_a_head_learns_nothing_from_the_other_task(fusion, location):
-    net, heard = listen(fusion, location)
+def test_a_head_learns_nothing_from_the_other_task(fusion, fusion_level):
+    net, heard = listen(fusion, fusion_level)
     verb = heard._replace(logits=heard.logits[:, :3], stage_logits=heard.stage_logits[..., :3], salient_logits=None)
     playback_loss(verb, TARGETS[:, 0]).backward()
     gradient = net.decoder.classifier.weight.grad

@@ -9,7 +9,13 @@ from audioattn_lib.attention.record.record import AttentionRecord
 from audioattn_lib.audio.multi_resolution import MultiResolutionLogMel
 from audioattn_lib.core.errors import ConfigError
 from audioattn_lib.models.backbones.vgg import VGG
-from audioattn_lib.models.playback.layers import FUSIONS, LOCATIONS, PlaybackDecoder, SmallEncoder, fourier_positions
+from audioattn_lib.models.playback.layers import (
+    FUSION_LEVELS,
+    FUSIONS,
+    PlaybackDecoder,
+    SmallEncoder,
+    fourier_positions,
+)
 from audioattn_lib.models.playback.network import SEGMENT_SELECTIONS, Playback, confidence
 
 RATE = 16_000
@@ -97,14 +103,14 @@ def test_only_what_is_played_back_is_heard_between_the_coarse_windows(sound):
 
 
 @pytest.mark.parametrize("fusion", FUSIONS)
-@pytest.mark.parametrize("location", LOCATIONS)
-def test_fusions(fusion, location, sound):
-    net = model(fusion=fusion, location=location, dropout=0.0)
+@pytest.mark.parametrize("level", FUSION_LEVELS)
+def test_fusions(fusion, level, sound):
+    net = model(fusion=fusion, fusion_level=level, dropout=0.0)
     logits, stage_logits = net(sound, LENGTHS)[:2]
     assert logits.shape == (4, 3)
     (logits.square().sum() + stage_logits.square().sum()).backward()
     assert all(p.grad is not None and p.grad.any() for p in net.decoder.parameters())
-    if location == "predictions" and fusion != "adaptive_concat":
+    if level == "predictions" and fusion != "adaptive_concat":
         torch.testing.assert_close(logits, stage_logits.mean(dim=1))  # as they start
 
 
@@ -265,7 +271,10 @@ def test_positions_in_waves():
         (lambda: Playback.small(3, temperature=-1), "temperature is -1"),
         (lambda: Playback.small(3, playbacks=-1), "playbacks is -1"),
         (lambda: Playback.small(3, fusion="max"), "fusion is 'max'; it must be one of adaptive, mean"),
-        (lambda: Playback.small(3, location="here"), "location is 'here'; it must be one of features, predictions"),
+        (
+            lambda: Playback.small(3, fusion_level="here"),
+            "fusion_level is 'here'; it must be one of features, predictions",
+        ),
         (lambda: PlaybackDecoder(4, 2, 1, heads=5), "heads is 5; it must be at least 1 and divide width, 96"),
         (lambda: PlaybackDecoder(4, 0, 1), "n_classes is 0"),
         (lambda: SmallEncoder(3), "n_mels is 3; it must be at least 4"),

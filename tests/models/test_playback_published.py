@@ -143,7 +143,7 @@ def reference_decoder(decoder, maps, as_released):
         fused = torch.stack(heard).mean(0)
     elif decoder.fusion_name == "adaptive":
         kernel = weights["fusion.2.weight"]
-        if decoder.location == "predictions":
+        if decoder.fusion_level == "predictions":
             return sum(kernel[:, 0, i] * stages[i] for i in range(len(maps))), stages
         fused = F.relu(sum(heard[i] @ kernel[..., i].T for i in range(len(maps))))
     else:
@@ -159,7 +159,7 @@ def reference_decoder(decoder, maps, as_released):
 )
 def test_the_decoder_is_the_formula(fusion, location, as_released):
     torch.manual_seed(0)
-    decoder = PublishedDecoder(6, 4, 2, fusion=fusion, location=location, **SMALL).double().eval()
+    decoder = PublishedDecoder(6, 4, 2, fusion=fusion, fusion_level=location, **SMALL).double().eval()
     maps = [torch.randn(2, 5, 3, 6, dtype=torch.float64) for _ in range(2)]
     for found, wanted in zip(
         decoder(maps, as_released=as_released), reference_decoder(decoder, maps, as_released), strict=True
@@ -233,7 +233,7 @@ def test_the_decoder_learns_and_stands_in_for_ours():
 
 def test_what_cannot_be_is_named():
     with pytest.raises(ConfigError, match="fusion is 'adaptive_concat' of predictions"):
-        PublishedDecoder(6, 4, 2, fusion="adaptive_concat", location="predictions")
+        PublishedDecoder(6, 4, 2, fusion="adaptive_concat", fusion_level="predictions")
     with pytest.raises(ConfigError, match="n_classes is 0; it must be at least 1"):
         PublishedDecoder(6, (), 2)
     with pytest.raises(ConfigError, match="points is 0; it must be at least 1"):

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-from audioattn_lib.models.playback.layers import FUSIONS, LOCATIONS
+from audioattn_lib.models.playback.layers import FUSION_LEVELS, FUSIONS
 
 from ..common.fields import (
     WithPresets,
@@ -105,7 +105,7 @@ class Config(WithPresets):
             "selection": SELECTIONS,
             "size": SIZES,
             "fusion": FUSIONS,
-            "location": LOCATIONS,
+            "location": FUSION_LEVELS,
             "decoder": FORMS,
             "slots": FORMS,
             "training": TRAININGS,

@@ -53,7 +53,7 @@ def build_model(config: Config, n_classes: int, *, several_labels: bool, tasks: 
     front = build_front_end(config.sample_rate, config.hop, config.window, config.n_mels, config.stages)
     encoder = build_encoder(config)
     sizes: dict[str, Any] = dict(_DECODERS.get(config.size, _PUBLISHED))
-    sizes |= {"fusion": config.fusion, "location": config.location}
+    sizes |= {"fusion": config.fusion, "fusion_level": config.location}
     decoder: PlaybackDecoder | PublishedDecoder
     if config.decoder == "published":
         outputs = n_classes if tasks is None else tasks.sizes

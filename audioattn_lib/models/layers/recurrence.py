@@ -48,6 +48,7 @@ def run_packed(
     The outputs of a direction that runs backwards stand at the frames that they belong to.
     """
     frames = inputs.shape[1]
+    # Packing costs time on a device and splits the kernel, so full batches go without.
     if lengths is None or bool((lengths == frames).all()):
         outputs, state = layer(inputs)
     else:
@@ -73,11 +74,13 @@ class ReusedMatrix:
     """
 
     def __init__(self, matrix: Float[Tensor, "n inputs outputs"], offsets: Float[Tensor, "steps n rows outputs"]):
+        # The graph sees one node, _Collect, in place of a product a step: the rows of all steps are collected in
+        # _inputs during the forward pass, and the backward pass reads them when it knows the gradient of all steps.
         self._inputs: list[Tensor] | None = [] if torch.is_grad_enabled() else None
         if self._inputs is not None:
             offsets = _Collect.apply(offsets, matrix, self._inputs)
         self._offsets = offsets.unbind(0)
-        self._matrix = matrix.detach()
+        self._matrix = matrix.detach()  # its gradient comes from _Collect; the rows keep their own path
 
     def __call__(self, step: int, rows: Float[Tensor, "n rows inputs"]) -> Float[Tensor, "n rows outputs"]:
         """The product of a step; steps are asked for in order, each once."""
@@ -135,7 +138,7 @@ class ParallelLayer(nn.Module):
         """All steps at once, from a state."""
         outputs = []
         for number, lane in enumerate(self.lanes):
-            own = tuple(part[number : number + 1].contiguous() for part in state)
+            own = tuple(part[number : number + 1].contiguous() for part in state)  # (1, B, units)
             outputs.append(lane(inputs, own if self.cell == "lstm" else own[0])[0])
         return torch.cat(outputs, dim=-1)
 
@@ -178,18 +181,21 @@ class Steps:
         self._shape = (batch, lanes, _GATES[layer.cell] * units)
         weight = torch.stack(layer.parameters_of("weight_hh_l0")).mT  # (lanes, units, gates)
         bias = torch.stack(layer.parameters_of("bias_hh_l0"))[:, None]  # (lanes, 1, gates)
+        # Lanes are the batch of the product: (lanes, B, units) times (lanes, units, gates), one call for all lanes.
         self._recurrent = ReusedMatrix(weight, bias.expand(n_steps, -1, batch, -1))
 
     def __call__(self, step: int, gates: Float[Tensor, "batch lanes_gates"]) -> Float[Tensor, "batch out"]:
         """Hidden vector of all lanes after a step, from what its input gives to the gates."""
         from_input = gates.reshape(self._shape).transpose(0, 1)  # (lanes, B, gates)
         from_past = self._recurrent(step, self.state[0])
+        # both (lanes, B, gates), gates in the order of torch: r, z, n of a GRU, and i, f, g, o of an LSTM
         self.state = (_gru if self._cell == "gru" else _lstm)(from_input, from_past, self.state)
         return self.state[0].transpose(0, 1).flatten(1)
 
 
 def _gru(from_input: Tensor, from_past: Tensor, state: State) -> State:
     """Cho et al., 2014, in the form of torch: the reset gate acts on what the past gives, its bias included."""
+    # h' = (1 - z) n + z h with n = tanh(W x + r (U h + b)): torch applies r after the product, Cho et al. before it.
     units = state[0].shape[-1]
     reset, update = torch.sigmoid(from_input[..., : 2 * units] + from_past[..., : 2 * units]).split(units, dim=-1)
     candidate = torch.tanh(torch.addcmul(from_input[..., 2 * units :], reset, from_past[..., 2 * units :]))
@@ -210,6 +216,7 @@ def reverse_frames(
     if lengths is None:
         return frames.flip(1)
     position = torch.arange(frames.shape[1], device=frames.device)
+    # frame t of a clip of n frames goes to n - 1 - t; padding stays at its place
     mirrored = lengths.to(frames.device)[:, None] - 1 - position
     index = torch.where(mirrored >= 0, mirrored, position)
     return frames.gather(1, index[..., None].expand(-1, -1, frames.shape[2]))

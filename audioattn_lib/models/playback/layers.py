@@ -16,11 +16,11 @@ from torch.nn import functional as F
 
 from audioattn_lib.core.errors import ConfigError
 
-__all__ = ["FUSIONS", "LOCATIONS", "PlaybackDecoder", "SmallEncoder", "fourier_positions"]
+__all__ = ["FUSIONS", "FUSION_LEVELS", "PlaybackDecoder", "SmallEncoder", "fourier_positions"]
 
 FUSIONS = ("adaptive", "mean", "adaptive_concat")
 """How the playbacks become one prediction; see :class:`PlaybackDecoder`."""
-LOCATIONS = ("features", "predictions")
+FUSION_LEVELS = ("features", "predictions")
 """What is fused: what was read in each playback, or what was predicted from it."""
 
 _CONTEXT = 5
@@ -134,11 +134,13 @@ class _Attention(nn.Module):
         else:
             assert self.context_norm is not None
             assert self.nothing is not None
-            source = self.context_norm(context)
+            source = self.context_norm(context)  # (B, N, D)
             if gate is not None:  # behind the norm, which would undo it
                 source = source * gate[..., None].to(source.dtype)
+            # a learned token in front, which is never masked: softmax over masked tokens alone would be NaN
             source = torch.cat([self.nothing.to(source.dtype).expand(len(source), 1, -1), source], dim=1)
             mask = None if mask is None else F.pad(mask, (1, 0), value=True)[:, None, None]
+        # (B, heads, latents, d) and (B, heads, 1 + N, d)
         query = self.query(x).unflatten(2, (self.heads, -1)).transpose(1, 2)
         key, value = self.key_value(source).unflatten(2, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)
         read = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
@@ -201,7 +203,7 @@ class PlaybackDecoder(nn.Module):
         convolves over them, :math:`\mathrm{relu}(\sum_i W_i y_i)`, then
         classifies as each stage does; ``"adaptive_concat"`` classifies all
         stages side by side, each times a learnt share :math:`\mathrm{softmax}(a)_i`.
-    location
+    fusion_level
         ``"features"`` fuses :math:`y_i`, ``"predictions"`` :math:`\ell_i`, where
         ``"adaptive"`` is a weight for each stage and class, :math:`\sum_i w_{ic}\,\ell_{ic}`.
     dropout
@@ -230,7 +232,7 @@ class PlaybackDecoder(nn.Module):
         heads: int = 4,
         self_layers: int = 1,
         fusion: str = "adaptive",
-        location: str = "features",
+        fusion_level: str = "features",
         dropout: float = 0.1,
     ) -> None:
         super().__init__()
@@ -241,11 +243,11 @@ class PlaybackDecoder(nn.Module):
             raise ConfigError(f"heads is {heads}; it must be at least 1 and divide width, {width}")
         if fusion not in FUSIONS:
             raise ConfigError(f"fusion is {fusion!r}; it must be one of {', '.join(FUSIONS)}")
-        if location not in LOCATIONS:
-            raise ConfigError(f"location is {location!r}; it must be one of {', '.join(LOCATIONS)}")
+        if fusion_level not in FUSION_LEVELS:
+            raise ConfigError(f"fusion_level is {fusion_level!r}; it must be one of {', '.join(FUSION_LEVELS)}")
         if not 0 <= dropout < 1:
             raise ConfigError(f"dropout is {dropout}; it must be in [0, 1)")
-        self.fusion, self.location = fusion, location
+        self.fusion, self.fusion_level = fusion, fusion_level
         self.latents = nn.Parameter(torch.randn(n_latents, width) * width**-0.5)
         encoded = features + fourier_positions(torch.zeros(1, 1)).shape[-1]
         self.stages = nn.ModuleList(_Stage(encoded, width, heads, self_layers) for _ in range(stages))
@@ -253,11 +255,11 @@ class PlaybackDecoder(nn.Module):
         self.classifier = nn.Linear(width, n_classes)
         self.dropout = nn.Dropout(dropout)
         self.mixture = None
-        size = width if location == "features" else n_classes
+        size = width if fusion_level == "features" else n_classes
         if fusion == "adaptive":
-            shape = (stages, width, width) if location == "features" else (stages, n_classes)
+            shape = (stages, width, width) if fusion_level == "features" else (stages, n_classes)
             self.mixture = nn.Parameter(torch.full(shape, 1 / stages))
-            if location == "features":
+            if fusion_level == "features":
                 nn.init.normal_(self.mixture, std=(stages * width) ** -0.5)
         elif fusion == "adaptive_concat":
             self.mixture = nn.Parameter(torch.zeros(stages))
@@ -292,7 +294,7 @@ class PlaybackDecoder(nn.Module):
 
     def fuse(self, heard: Float[Tensor, "batch stages width"]) -> Float[Tensor, "batch classes"]:
         """Logits from the :math:`y_i` of all stages."""
-        x = heard if self.location == "features" else self.classifier(heard)
+        x = heard if self.fusion_level == "features" else self.classifier(heard)
         if self.fusion == "adaptive_concat":
             assert self.mixture is not None
             return self.join(self.dropout((x * self.mixture.softmax(0)[:, None]).flatten(1)))
@@ -300,8 +302,8 @@ class PlaybackDecoder(nn.Module):
             fused = x.mean(dim=1)
         else:
             assert self.mixture is not None
-            pattern = "bsw,swv->bv" if self.location == "features" else "bsc,sc->bc"
+            pattern = "bsw,swv->bv" if self.fusion_level == "features" else "bsc,sc->bc"
             fused = torch.einsum(pattern, x, self.mixture.to(x.dtype))
-            if self.location == "features":
+            if self.fusion_level == "features":
                 fused = self.dropout(F.relu(fused))
-        return self.classifier(fused) if self.location == "features" else fused
+        return self.classifier(fused) if self.fusion_level == "features" else fused

@@ -197,7 +197,13 @@ class Playback(nn.Module):
 
     @classmethod
     def small(
-        cls, n_classes: int, playbacks: int = 2, *, fusion: str = "adaptive", location: str = "features", **options: Any
+        cls,
+        n_classes: int,
+        playbacks: int = 2,
+        *,
+        fusion: str = "adaptive",
+        fusion_level: str = "features",
+        **options: Any,
     ) -> Playback:
         """The model that a processor trains in minutes: :class:`~audioattn_lib.models.playback.layers.SmallEncoder`.
 
@@ -207,7 +213,7 @@ class Playback(nn.Module):
             Classes of the output, at least 1.
         playbacks
             At least 0: 0 listens once.
-        fusion, location
+        fusion, fusion_level
             Of :class:`~audioattn_lib.models.playback.layers.PlaybackDecoder`.
         options
             Of :class:`Playback`.
@@ -220,7 +226,7 @@ class Playback(nn.Module):
             raise ConfigError(f"playbacks is {playbacks}; it must be at least 0")
         front = MultiResolutionLogMel(playbacks + 1)
         encoder = SmallEncoder(front.n_mels)
-        decoder = PlaybackDecoder(encoder.out_features, n_classes, len(front), fusion=fusion, location=location)
+        decoder = PlaybackDecoder(encoder.out_features, n_classes, len(front), fusion=fusion, fusion_level=fusion_level)
         return cls(front, encoder, decoder, **options)
 
     def freeze_encoder(self) -> None:
@@ -245,7 +251,7 @@ class Playback(nn.Module):
         threshold: float | None = None,
         record: bool = False,
     ) -> PlaybackOutput:
-        """Everything that is found on the way.
+        """Predict the classes of clips, with the prediction of each stage and the segments that were played back.
 
         Parameters
         ----------
@@ -275,15 +281,17 @@ class Playback(nn.Module):
             raise ValueError(f"threshold is {threshold}; it must be in [0, 1], and None in training")
         clips = self._begin(waveforms, lengths, segments)
         batch, stages = len(waveforms), len(self.front)
-        stage_logits: list[Tensor] = []
-        salient: list[Tensor] = []
-        bounds: list[Tensor] = []
+        # Lists over stages or playbacks. A clip that has stopped leaves ``clips``, so tensors of a stage have as many
+        # rows as clips go on, and ``clips.rows`` holds their rows in the batch.
+        stage_logits: list[Tensor] = []  # (B, C) each
+        salient: list[Tensor] = []  # (B, C) each
+        bounds: list[Tensor] = []  # (B, parts, 2) each, in seconds
         playbacks = torch.zeros(batch, dtype=torch.int64, device=waveforms.device)
         frames = torch.zeros(batch, stages, dtype=torch.int64, device=waveforms.device)
         frames[:, 0] = clips.n_frames
         answer: Tensor | None = None
         for stage in range(stages):
-            if stage > 0:
+            if stage > 0:  # the first stage has read the whole clip in _begin
                 saliency, clock, counts = self._saliency(clips, stage)
                 places = self._select(clips, saliency, counts, clock)
                 bounds.append(_spread(places, clips.rows, batch))
@@ -295,6 +303,7 @@ class Playback(nn.Module):
             logits = self.decoder.classifier(clips.heard[:, -1])
             stage_logits.append(_spread(logits, clips.rows, batch))
             if threshold is not None and stage + 1 < stages:
+                # The answer of a clip that stops is the prediction of its last stage, not the fused one.
                 sure = self._confidence(logits) >= threshold
                 answer = _put(answer, logits[sure], clips.rows[sure], batch)
                 clips = clips.keep(~sure)
@@ -302,6 +311,7 @@ class Playback(nn.Module):
                     break
         if answer is None or len(clips.rows):
             answer = _put(answer, self.decoder.fuse(clips.heard), clips.rows, batch)
+        # Playbacks may have different numbers of segments, and some may be missing after an early exit: NaN.
         shape = (batch, stages - 1, max((part.shape[1] for part in bounds), default=0), 2)
         played = torch.full(shape, torch.nan, dtype=torch.float64, device=waveforms.device)
         for playback, part in enumerate(bounds):
@@ -324,7 +334,7 @@ class Playback(nn.Module):
         return confidence(logits, several_labels=self.several_labels)
 
     def _begin(self, waveforms: Tensor, lengths: Tensor | None, segments: Tensor | None) -> _Clips:
-        """The first hearing: the whole clip at the coarsest hop."""
+        """Run the first stage: the whole clip at the coarsest hop."""
         batch, samples = waveforms.shape
         there = frame_mask(lengths, samples, waveforms.device)
         if there is not None:  # here once, so that every playback meets silence behind the end
@@ -332,8 +342,8 @@ class Playback(nn.Module):
         features, n_frames = self.front(waveforms, lengths)
         mask = frame_mask(n_frames, features.shape[1], features.device)
         valid = None if mask is None else mask[..., None]
-        level = masked_mean(features, valid, dim=1)
-        tokens = self._encode(features - level, n_frames)
+        level = masked_mean(features, valid, dim=1)  # (B, bands); playbacks subtract the same level
+        tokens = self._encode(features - level, n_frames)  # (B, T', D)
         counts = self.encoder.count_frames(n_frames)
         device = waveforms.device
         lengths = (
@@ -347,6 +357,7 @@ class Playback(nn.Module):
         if self.slot_attention is not None:
             projected = self.slot_attention.project(tokens, there)
             slots = self.slot_attention.refine(projected)
+        # From decibels to power, summed over bands: (B, T). The selection "energy" reads it.
         power = torch.logsumexp(features * (np.log(10.0) / 10.0), dim=2).exp()
         rows = torch.arange(batch, device=device)
         if segments is not None:
@@ -370,25 +381,28 @@ class Playback(nn.Module):
     def _replay(
         self, clips: _Clips, stage: int, places: Tensor, saliency: Tensor, counts: Tensor, clock: FrameClock
     ) -> tuple[Tensor, Tensor | None]:
-        """One playback: what the places hold at the hop of the stage, read by the decoder and by the slots.
+        """Encode the segments ``places`` at the hop of the stage, and let the decoder and the slots read them.
 
-        Returns how many frames that were, and what the salient ones of them say alone.
+        Returns the number of frames of each clip ``(B,)`` and the logits of the salient tokens ``(B, C)`` or None.
         """
         features, n_frames = self.front.replay(clips.waveforms, places, stage)
-        batch, parts = n_frames.shape
-        flat = n_frames.flatten()
+        batch, parts = n_frames.shape  # features: (B, parts, T, bands)
+        flat = n_frames.flatten()  # each segment is encoded alone, as a clip of its own
         tokens = self._encode((features - clips.level[:, None]).flatten(0, 1), flat).unflatten(0, (batch, parts))
         heard = torch.where(n_frames > 0, self.encoder.count_frames(flat).view_as(n_frames), 0)
         period = self.front.hop(stage) * self.encoder.reduction
         frame = torch.arange(tokens.shape[2], device=tokens.device)
-        there = (frame < heard[..., None]).flatten(1)
+        there = (frame < heard[..., None]).flatten(1)  # (B, parts * T')
         # In a part, as in a clip, a token is taken to last from half a frame before its first frame.
         start = places[..., :1].nan_to_num(0.0) - self.front.hop(stage) / 2
         times = (start + (frame + 0.5) * period).flatten(1)
-        tokens = tokens.flatten(1, 2)
+        tokens = tokens.flatten(1, 2)  # (B, parts * T', D)
         gate, alone = None, None
+        # The gate carries the gradient to the slots, since the selection of segments has none. Divided by the highest
+        # saliency of the clip, it is 1 at the peak, and the scale of the saliency does not matter.
         if self.salient_classifier is not None:
             highest = saliency.amax(dim=1, keepdim=True)
+            # the saliency belongs to frames of the coarse hop; it is interpolated at the times of the tokens
             gate = read_saliency(saliency, times.to(saliency.dtype), counts, clock=clock) / highest
             weights = gate.masked_fill(~there, 0.0)
             weights = weights / weights.sum(dim=1, keepdim=True).clamp(min=1e-12)
@@ -397,7 +411,7 @@ class Playback(nn.Module):
         clips.latents, read = self.decoder.read(stage, clips.latents, tokens, positions, gate=gate, mask=there)
         clips.heard = torch.cat([clips.heard, read[:, None]], dim=1)
         if self.slot_attention is not None and stage + 1 < len(self.front):
-            # Slots hear the whole clip as well, without which a clip may have nothing to hear.
+            # Slots read the whole clip as well: a clip may have no segment, and slots need at least one token.
             assert clips.tokens is not None
             both = clips.tokens.beside(self.slot_attention.project(tokens, there))
             clips.slots = self.slot_attention.refine(both, clips.slots)

@@ -25,7 +25,7 @@ from torch.nn import functional as F
 from audioattn_lib.core.errors import ConfigError
 
 from ..layers.common import at_least_float32
-from .layers import FUSIONS, LOCATIONS, Latents, fourier_positions
+from .layers import FUSION_LEVELS, FUSIONS, Latents, fourier_positions
 
 __all__ = ["PublishedDecoder", "PublishedSlots"]
 
@@ -137,14 +137,14 @@ class PublishedDecoder(nn.Module):
         ``"adaptive"`` convolves over the stages; ``"adaptive_concat"`` is two layers with a gated
         GELU over all stages side by side, then the classifier of the stages; ``"mean"`` averages (the published
         code fails there).
-    location
+    fusion_level
         ``"features"`` fuses :math:`y_i`, ``"predictions"`` :math:`\ell_i`, which
         ``"adaptive_concat"`` cannot: the published code leaves the stages apart.
 
     Raises
     ------
     ConfigError
-        If a number is out of its range, a name is unknown, or fusion and location do not go together.
+        If a number is out of its range, a name is unknown, or fusion and fusion_level do not go together.
 
     Notes
     -----
@@ -165,7 +165,7 @@ class PublishedDecoder(nn.Module):
         head_width: int = 64,
         self_layers: int = 3,
         fusion: str = "adaptive",
-        location: str = "features",
+        fusion_level: str = "features",
     ) -> None:
         super().__init__()
         sizes = (n_classes,) if isinstance(n_classes, int) else tuple(n_classes)
@@ -183,14 +183,14 @@ class PublishedDecoder(nn.Module):
                 raise ConfigError(f"{name} is {value}; it must be at least {lowest}")
         if fusion not in FUSIONS:
             raise ConfigError(f"fusion is {fusion!r}; it must be one of {', '.join(FUSIONS)}")
-        if location not in LOCATIONS:
-            raise ConfigError(f"location is {location!r}; it must be one of {', '.join(LOCATIONS)}")
-        if location == "predictions" and (fusion == "adaptive_concat" or len(sizes) > 1):
+        if fusion_level not in FUSION_LEVELS:
+            raise ConfigError(f"fusion_level is {fusion_level!r}; it must be one of {', '.join(FUSION_LEVELS)}")
+        if fusion_level == "predictions" and (fusion == "adaptive_concat" or len(sizes) > 1):
             raise ConfigError(
                 f"fusion is {fusion!r} of predictions of {len(sizes)} tasks, which the published code cannot fuse; "
-                "make location 'features', or fusion 'adaptive' or 'mean' with one task"
+                "make fusion_level 'features', or fusion 'adaptive' or 'mean' with one task"
             )
-        self.fusion_name, self.location = fusion, location
+        self.fusion_name, self.fusion_level = fusion, fusion_level
         self.latents = nn.Parameter(torch.empty(n_latents, width))
         nn.init.kaiming_uniform_(self.latents)
         context = features + 2 * (2 * _BANDS + 1)
@@ -215,9 +215,9 @@ class PublishedDecoder(nn.Module):
         self.reduce = nn.Sequential(nn.Identity(), nn.Identity(), nn.LayerNorm(width))
         self.fusion: nn.Module = nn.Identity()
         if fusion == "adaptive":
-            size, groups = (width, 1) if location == "features" else (sizes[0], sizes[0])
+            size, groups = (width, 1) if fusion_level == "features" else (sizes[0], sizes[0])
             convolution = nn.Conv1d(size, size, stages, groups=groups, bias=False)
-            after = [nn.ReLU(), nn.Dropout(_FUSION_DROPOUT)] if location == "features" else []
+            after = [nn.ReLU(), nn.Dropout(_FUSION_DROPOUT)] if fusion_level == "features" else []
             self.fusion = nn.Sequential(nn.Identity(), nn.Identity(), convolution, *after)
         elif fusion == "adaptive_concat":
             first, second = nn.Linear(stages * width, 2 * width), nn.Linear(width, width)
@@ -269,14 +269,14 @@ class PublishedDecoder(nn.Module):
 
     def fuse(self, heard: Float[Tensor, "batch stages width"]) -> Float[Tensor, "batch classes"]:
         """Logits from the :math:`y_i` of all stages."""
-        x = heard if self.location == "features" else self.fc(heard)
+        x = heard if self.fusion_level == "features" else self.fc(heard)
         if self.fusion_name == "mean":
             fused = x.mean(dim=1)
         elif self.fusion_name == "adaptive":
             fused = self.fusion(x.mT).squeeze(2)
         else:
             fused = self.fusion(x.flatten(1))
-        return self.fc(fused) if self.location == "features" else fused
+        return self.fc(fused) if self.fusion_level == "features" else fused
 
     def forward(
         self, maps: Sequence[Float[Tensor, "batch frames bands features"]], *, as_released: bool = False

@@ -38,10 +38,11 @@ def _page(rows: list[dict[str, str]]) -> Iterator[str]:
         systems.setdefault(row["system"], []).append(row)
     for system, own in systems.items():
         yield from (f"## {system}", "", _counted(own), "")
-        yield from ("| | published | here | status |", "|---|---|---|---|")
+        # the status first: wide commands scroll out of sight on a phone
+        yield from ("| | status | published | here |", "|---|---|---|---|")
         for row in own:
             status = row["status"] + (f": {row['reason']}" if row["reason"] else "")
-            yield f"| {row['row']} | {_cell(row['published'])} | {_cell(row['here'])} | {_cell(status)} |"
+            yield f"| {row['row']} | {_cell(status)} | {_cell(row['published'])} | {_cell(row['here'])} |"
         yield ""
 
 

@@ -1,15 +1,38 @@
 """Attention over sound: the library behind the book.
 
-Four floors; a module imports only from floors below its own.
+A module imports only from floors below its own.
 
 ====== ================================= =============================================
 floor  package                           holds
 ====== ================================= =============================================
-4      ``cli``                           the ``audioattn`` command line
-3      ``experiments``, ``display``      runs from a ``Config``; pictures and players
-2      ``models``, ``training``, ``data`` neighbours that never import each other
-1      ``attention``, ``audio``, ``batch`` the mathematics, the sound, the machinery
+5      ``cli``                           the ``audioattn`` command line
+4      ``experiments``, ``display``      runs from a ``Config``; pictures and players
+3      ``training``                      the loop, checkpoints, run directories
+2      ``models``, ``evaluation``,       neighbours that never import each other
+       ``data``
+1      ``attention``, ``audio``,         the mathematics, the sound, the machinery
+       ``automation``
+0      ``core``                          errors, files, ranks, compiled loops
 ====== ================================= =============================================
+
+``audioattn_lib.show`` shows any sound with anything over it; it is imported when it is first asked for.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .display.show import show
+
+__all__ = ["show"]
+
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    if name == "show":
+        from .display.show import show
+
+        return show
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -20,6 +20,7 @@ from .plots.regression import plot_alignment, plot_correlations, plot_prediction
 from .plots.results import plot_confusion, plot_evidence, plot_faithfulness, plot_results, plot_training
 from .plots.spectrogram import plot_spectrogram
 from .plots.table import Table, results_table
+from .show import show
 from .widgets import AttentionExplorer, explore, is_interactive
 
 __all__ = [
@@ -59,5 +60,6 @@ __all__ = [
     "principal_axes",
     "results_table",
     "scrubber",
+    "show",
     "split_heads",
 ]

@@ -29,7 +29,7 @@ from ..figure import themed_images
 from ..page import save_page
 from ..plots.spectrogram import checked, lanes, level_range, mel_ticks
 from ..style import THEMES
-from .sound import TAIL, compress, data_uri, gain, mono
+from .sound import BUDGET, TAIL, compress, data_uri, gain, mono
 
 __all__ = ["Player", "player"]
 
@@ -93,6 +93,7 @@ def player(
     readings: Sequence[str] | None = None,
     title: str = "",
     caption: str = "",
+    budget: int = BUDGET,
 ) -> Player:
     """A sound with its spectrogram, a moving playhead, and the attention of one or several mechanisms.
 
@@ -125,6 +126,8 @@ def player(
         What to say of each record below the picture; its moments and support when not given.
     title, caption
         Text above and below the player.
+    budget
+        Most bytes of the sound as MP3.
 
     Raises
     ------
@@ -183,7 +186,7 @@ def player(
         "</div>",
         f'<div class="aa-reading">{html.escape(texts[start])}</div>' if curves else "",
         f'<audio controls preload="metadata" aria-label="{name}" '
-        f'src="{data_uri(compress(sound, sample_rate), "audio/mpeg")}"></audio>',
+        f'src="{data_uri(compress(sound, sample_rate, budget), "audio/mpeg")}"></audio>',
         f"<figcaption>{html.escape(caption)}" if caption or curves else "",
         f'<small class="aa-loudness">{LOUDNESS}</small>' if curves else "",
         "</figcaption>" if caption or curves else "",

@@ -6,10 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-
-from audioattn_lib.attention.maps.entmax import entmax
 
 from ..figure import Figure, render
 from ..style import Theme
@@ -144,7 +141,7 @@ def plot_threshold(
     x = np.sort(host(scores))[::-1]
     if x.ndim != 1 or not x.size:
         raise ValueError(f"scores have shape {np.shape(scores)}; give one clip's scores, shape (n,)")
-    weights = entmax(torch.from_numpy(x.copy()), alpha).numpy()
+    weights = _entmax(x, alpha)
     z = ((alpha - 1) * (x - x[0]))[:count]
     tau = -float(weights[0] ** (alpha - 1))
     places = np.arange(len(z))
@@ -182,5 +179,13 @@ def plot_threshold(
 def _weights(points: NDArray[np.float64], alpha: float) -> NDArray[np.float64]:
     """Weights of three scores given as points of the plane."""
     # The corners are orthogonal unit vectors seen from the middle, so these are the scores without their mean.
-    scores = torch.from_numpy(points @ _CORNERS.T)
-    return np.asarray(entmax(scores, alpha).numpy())
+    return _entmax(points @ _CORNERS.T, alpha)
+
+
+def _entmax(scores: NDArray[Any], alpha: float) -> NDArray[Any]:
+    # imported here: pictures and players of arrays do without PyTorch, which takes a second to import
+    import torch
+
+    from audioattn_lib.attention.maps.entmax import entmax
+
+    return np.asarray(entmax(torch.from_numpy(scores.copy()), alpha).numpy())

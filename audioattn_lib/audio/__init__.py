@@ -1,1 +1,1 @@
-"""Sound in and out, and what models read of it: files, log-mel, augmentation, gain."""
+"""Sound files, log-mel features and augmentation."""

@@ -20,7 +20,7 @@ __all__ = ["describe_cut", "sample_limit"]
 
 _MOST_CHUNKS = 10_000
 _STREAMED = 0xFFFFFFFF
-"""Size of 32 bits that a recorder writes who does not know it yet."""
+"""Placeholder of an unknown size of 32 bits, as recorders write it."""
 _LEAST_LIMIT = 1 << 28
 _SAMPLES_A_BYTE = 256
 _W64_DATA = b"data" + bytes.fromhex("f3acd3118cd100c04f8edb8a")

@@ -24,7 +24,7 @@ from .hdf5_guard import check_hdf5
 __all__ = ["DEFAULT_RATE", "Dataset", "locate", "open_sound"]
 
 DEFAULT_RATE = 24_000
-"""Hertz of arrays that do not say theirs: those of EPIC-KITCHENS are made so."""
+"""Default sample rate of arrays in hertz, that of EPIC-KITCHENS."""
 
 _HIGHEST_RATE = 2**31 - 1
 _SUFFIXES = (".hdf5", ".h5")

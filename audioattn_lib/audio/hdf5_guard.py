@@ -43,7 +43,7 @@ class _Walker:
         self._process: subprocess.Popen[str] | None = None
 
     def ask(self, path: Path, seconds: float) -> str | None:
-        """What it says of a file; None when it ended over it."""
+        """Return the answer for a file; None when the process ended."""
         with self._lock:
             try:
                 if self._process is None or self._process.poll() is not None:

@@ -78,7 +78,7 @@ def _damage_ignored() -> Iterator[None]:
 
 
 def main() -> None:
-    """Answer one line for each, until there are no more."""
+    """Answer a line for each line of the input."""
     import h5py
 
     try:

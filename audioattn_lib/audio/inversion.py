@@ -1,4 +1,4 @@
-r"""A sound that has a given log-mel spectrogram, as nearly as one can be found.
+r"""Inversion of log-mel spectrograms to sound.
 
 A mel spectrogram has lost two things: the fine structure of the spectrum inside
 each band, and all phases. Neither comes back. What is made up for them sounds
@@ -27,7 +27,7 @@ _TINY = 1e-12
 def invert_mel(
     decibels: Float[Tensor, "frames mels"], front_end: LogMel, *, n_iterations: int = 32, seed: int = 0
 ) -> Float[Tensor, " samples"]:
-    r"""Find a sound by non-negative least squares and the algorithm of Griffin and Lim.
+    r"""Invert a log-mel spectrogram by non-negative least squares and the algorithm of Griffin and Lim.
 
     The power :math:`P \ge 0` of the bins solves :math:`P W \approx M` for the mel filters :math:`W` by multiplicative
     updates, :math:`P \leftarrow P \cdot M W^\top / (P W W^\top)`. Phases start at random and are made consistent by

@@ -34,7 +34,7 @@ from .containers import describe_cut, sample_limit
 __all__ = ["EXTENSIONS", "AudioInfo", "SoundStream", "info", "open_stream", "read", "resample", "write"]
 
 EXTENSIONS = (".wav", ".flac", ".ogg", ".mp3", ".aif", ".aiff")
-"""Suffixes of the files that a folder is searched for."""
+"""Suffixes of sound files."""
 
 MINIMUM_SAMPLES = 2
 """Fewest samples that count as sound: one sample has no frequency."""
@@ -49,7 +49,7 @@ ACCEPT = "use what is there with the option accept_truncated=True of the corpus"
 
 _BLOCK = 1 << 20
 _UNKNOWN = 1 << 62
-"""Number of samples from which a header says that it does not know it."""
+"""Least number of samples in a header that means an unknown number."""
 
 Samples = NDArray[np.float32]
 
@@ -110,7 +110,7 @@ class SoundStream:
         self._file = file
         self._left = sample_limit(n_bytes)
         self.claimed: int | None = int(file.frames)
-        """Samples of a channel that the header claims; None where it does not know."""
+        """Number of samples of a channel in the header; None where it is unknown."""
         if not 0 < self.claimed < _UNKNOWN:
             self.claimed = None if self.claimed else 0
         elif self.claimed * self.channels > self._left:
@@ -178,7 +178,7 @@ def open_stream(path: str | Path, *, accept_truncated: bool = False) -> Iterator
 
 
 def info(path: str | Path, *, accept_truncated: bool = False) -> AudioInfo:
-    """Read the header of a sound file, and the sound only where the header does not say how long it is.
+    """Read the header of a sound file, and decode the sound only where the header lacks the duration.
 
     Parameters
     ----------

@@ -31,9 +31,9 @@ _OFFSET = 1e-5
 _DECIBELS = 10.0 / math.log(10.0)
 
 PUBLISHED_MEAN = -4.5 * _DECIBELS
-"""What published networks subtract, in decibels: :math:`(\\ln p + 4.5) / 5` of the power :math:`p` is their input."""
+"""Mean that published networks subtract, in decibels: their input is :math:`(\\ln p + 4.5) / 5` of the power :math:`p`."""
 PUBLISHED_DEVIATION = 5.0 * _DECIBELS
-"""What they divide by, in decibels."""
+"""Scale that published networks divide by, in decibels."""
 
 
 class KaldiMel(nn.Module):

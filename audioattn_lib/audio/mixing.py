@@ -1,4 +1,4 @@
-"""Augmentation that mixes clips, or what devices leave in them, in batch on the device.
+"""Augmentation that mixes clips or the responses of their devices, in batch on the device.
 
 Every function draws from the ``torch.Generator`` it is given and from nothing
 else, as those of :mod:`.augmentation`.
@@ -24,7 +24,7 @@ _SMALLEST = 1e-5
 
 
 class Mixed(NamedTuple):
-    """Mixed features, with whom each clip was mixed, and its own share."""
+    """Mixed features, the partner of each clip, and the share of the clip itself."""
 
     features: Float[Tensor, "batch frames bands"]
     partner: Int[Tensor, " batch"]
@@ -109,7 +109,7 @@ def mix_band_statistics(
     *,
     generator: torch.Generator,
 ) -> Float[Tensor, "batch frames bands"]:
-    r"""Give each clip, in part, the mean and deviation that another clip has in each band (Freq-MixStyle).
+    r"""Mix mean and standard deviation of each band with those of another clip (Freq-MixStyle).
 
     .. math:: y = \frac{x - \mu_i}{\sigma_i}\,\bigl(\lambda \sigma_i + (1 - \lambda) \sigma_j\bigr)
        + \lambda \mu_i + (1 - \lambda) \mu_j
@@ -195,7 +195,7 @@ def apply_impulse_responses(
 
 
 def _beta(count: int, alpha: float, generator: torch.Generator) -> Tensor:
-    """Draws from Beta(alpha, alpha), from this generator: torch's own sampler takes none."""
+    """Draw from Beta(alpha, alpha) with a generator, which torch's own sampler does not take."""
     if not alpha > 0:
         raise ConfigError(f"alpha is {alpha}; it must be above 0")
     seed = int(torch.randint(2**31, (), generator=generator, device=generator.device))

@@ -33,7 +33,7 @@ def stretch_time(
     n_fft: int = 512,
     generator: torch.Generator,
 ) -> tuple[Waveforms, Int[Tensor, batch]]:
-    r"""Say each clip at a tempo drawn from ``percents``; its pitch stays.
+    r"""Change the tempo of each clip by a factor drawn from ``percents``; its pitch stays.
 
     A phase vocoder: frame :math:`k` of the result has the magnitude of the clip
     at frame :math:`k r`, between two frames that of both, and a phase that moves
@@ -74,7 +74,7 @@ def shift_pitch(
     n_fft: int = 512,
     generator: torch.Generator,
 ) -> Waveforms:
-    """Say each clip at a pitch drawn from ``percents``; its length stays.
+    """Change the pitch of each clip by a factor drawn from ``percents``; its length stays.
 
     The tempo is changed by :func:`stretch_time` and taken back by resampling, so the formants move with the pitch,
     as in a smaller or a larger mouth.
@@ -109,7 +109,7 @@ def shift_pitch(
 def _prepare(
     waveforms: Waveforms, lengths: Tensor | None, percents: Sequence[int], generator: torch.Generator
 ) -> tuple[Waveforms, Tensor, Tensor]:
-    """Clips without what lies behind them, their samples, and a number out of ``percents`` for each."""
+    """Return clips with zeros on padding, their lengths, and a number out of ``percents`` for each."""
     if not percents or any(not 50 <= percent <= 200 for percent in percents):
         raise ConfigError(f"percents is {tuple(percents)}; it must be one or more whole numbers from 50 to 200")
     batch, samples = waveforms.shape

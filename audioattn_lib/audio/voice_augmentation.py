@@ -1,4 +1,4 @@
-"""Changes of a voice that leave its words and its speaker's way of talking: pitch, tempo, noise.
+"""Augmentation of voices: pitch, tempo, noise.
 
 Book page: ``accents_published``.
 """
@@ -18,12 +18,12 @@ from .tempo import shift_pitch, stretch_time
 __all__ = ["CHANGES", "VoiceAugmentation"]
 
 CHANGES = ("pitch", "tempo", "noise")
-"""What may be done to a voice, by name."""
+"""Names of the augmentations of a voice."""
 
 
 @dataclass(frozen=True)
 class VoiceAugmentation:
-    """Change most clips, each in exactly one way, all ways alike.
+    """Augment clips, each by exactly one method, all methods with equal probability.
 
     Parameters
     ----------

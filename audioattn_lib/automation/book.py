@@ -42,7 +42,7 @@ from audioattn_lib.core.files import write_text, write_whole
 __all__ = ["MODES", "BookError", "Chapter", "build_book", "chapters", "documents"]
 
 MODES: Final = ("embedded", "real", "smoke")
-"""Chapters on synthetic recordings, on real ones, or on next to nothing, for tests."""
+"""Modes of the chapters: synthetic recordings, real recordings, or smallest sizes for tests."""
 
 _CHAPTERS: Final = "book/chapters/"
 _TOOLS: Final = ("jupyter-book", "sphinx", "myst-nb", "myst-parser", "sphinx-book-theme", "pydata-sphinx-theme")
@@ -54,7 +54,7 @@ Echo = Callable[[str], Any]
 
 
 class BookError(AudioAttnError, RuntimeError):
-    """A book that cannot be built; the message lists what is wrong on which page."""
+    """Error of a build of the book; the message lists the errors of each page."""
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ def documents(root: str | Path) -> list[str]:
 def chapters(
     root: str | Path, mode: str, data_hash: DataHash | None = None, has_data: Callable[[str], bool] | None = None
 ) -> list[Chapter]:
-    """The chapters in the table of contents with what they are executed with.
+    """List the chapters of the table of contents with their parameters.
 
     ``notebooks/book.yml`` gives for each chapter the parameters in each mode,
     and chapters whose runs it reads back instead of making them again. Such a

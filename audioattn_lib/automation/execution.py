@@ -1,4 +1,4 @@
-"""Run one notebook with papermill, in a kernel of its own.
+"""Execution of one notebook with papermill in a separate kernel.
 
 Kernels talk over sockets in the file system: parallel kernels cannot take each
 other's TCP ports. Every cell has a time limit, since a stalled kernel would
@@ -38,7 +38,7 @@ _LONGEST_SOCKET: Final = 90
 _START_TIMEOUT: Final = 120
 
 Progress = Callable[[int, int], None]
-"""Told the number of the code cell that starts, and how many there are."""
+"""Callback with the number of the code cell that starts, and the number of code cells."""
 
 
 class NotebookError(AudioAttnError, RuntimeError):
@@ -205,7 +205,7 @@ def _is_run(shown: Any) -> bool:
 
 
 def _in_own_loop(run: Callable[[], None]) -> None:
-    """Run in a thread with an event loop of its own, which is closed after.
+    """Run in a thread with a separate event loop, which is closed afterwards.
 
     papermill would leave a loop open, and could not run where one runs
     already, as in a notebook. The thread is a daemon: an interrupt ends the

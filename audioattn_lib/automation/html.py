@@ -1,4 +1,4 @@
-"""An executed notebook as one page that needs no network: to look at, to send, to keep.
+"""Export of an executed notebook as one HTML page without network access.
 
 Book page: batch.
 """
@@ -29,7 +29,7 @@ window.MathJax = {tex: {inlineMath: [["$", "$"], ["\\\\(", "\\\\)"]], processEsc
 {% endif %}
 {% endblock %}
 """
-"""nbconvert's page without the scripts that it asks servers for."""
+"""Template of nbconvert without scripts from other servers."""
 
 
 _HIDDEN: Final = {
@@ -37,7 +37,7 @@ _HIDDEN: Final = {
     "remove_input_tags": {"remove-input", "hide-input"},
     "remove_all_outputs_tags": {"remove-output"},
 }
-"""What the tags of Jupyter Book leave out."""
+"""Tags of Jupyter Book that hide a cell, its input or its output."""
 
 
 def write_html(notebook: str | Path, page: str | Path) -> Path:
@@ -92,7 +92,7 @@ def write_html(notebook: str | Path, page: str | Path) -> Path:
 
 
 def _without_book(source: str) -> str:
-    """Markdown without what only a book resolves: labels, roles, citations; boxes become boxes of HTML."""
+    """Replace the syntax of Jupyter Book in Markdown: labels, roles and citations go, admonitions become HTML."""
     source = re.sub(r"^\([\w-]+\)=\n", "", source, flags=re.MULTILINE)
     source = re.sub(r"\{footcite:\w+\}`([^`]*)`", lambda found: _citations(found[1]), source)
     source = re.sub(r"\{[\w:-]+\}`([^`<]*?)\s*(?:<[^`]*>)?`", r"\1", source)

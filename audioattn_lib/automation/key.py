@@ -217,7 +217,7 @@ def _digest(value: object) -> str:
 
 
 def _canonical(value: object, where: str) -> Any:
-    """The value as JSON knows it, or a ``TypeError`` that says where it is not."""
+    """Convert a value to JSON types; a ``TypeError`` names the part that has none."""
     if isinstance(value, enum.Enum):
         return _canonical(value.value, where)
     if value is None or isinstance(value, (bool, int, float, str)):

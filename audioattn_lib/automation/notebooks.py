@@ -25,14 +25,14 @@ from audioattn_lib.core.files import explain, parse_json, read_bounded
 __all__ = ["DataHash", "Notebook"]
 
 DataHash = Callable[[str], str]
-"""Gives the content hash of data by its name or path."""
+"""Function from the name or path of data to its content hash."""
 
 _OPTIONS = {"data_parameter": str, "shows_source": bool}
 
 
 @dataclass(frozen=True)
 class Notebook:
-    """A notebook file and what can be known of it without a kernel.
+    """Notebook file: its parameters and source, read without a kernel.
 
     Parameters
     ----------

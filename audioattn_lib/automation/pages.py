@@ -33,7 +33,7 @@ _LOADED: Final = {
     "object": "data",
     "input": "src",
 }
-"""Attributes whose address a browser asks for by itself."""
+"""Attributes with an address that a browser loads by itself."""
 _LOADED_LINKS: Final = {"stylesheet", "icon", "shortcut icon", "preload", "modulepreload", "prefetch", "preconnect"}
 _CSS_ADDRESS: Final = re.compile(r"url\(\s*['\"]?(?P<address>[^'\")]+)|@import\s+['\"](?P<imported>[^'\"]+)")
 _TRACEBACK: Final = re.compile(r"Traceback \(most recent call last\)")
@@ -95,7 +95,7 @@ class _Page(HTMLParser):
 
 
 def check_pages(folder: str | Path, documents: Iterable[str]) -> list[str]:
-    """Look for what keeps a reader from a page.
+    """Check the pages of a built book.
 
     Parameters
     ----------

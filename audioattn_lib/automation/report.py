@@ -19,7 +19,7 @@ Row = dict[str, Any]
 """One line of a results table by the names of its columns."""
 
 _MOST_SCORES = 8
-"""Columns of scores that a page has room for; the table has them all."""
+"""Most columns of scores on a page; the table has all of them."""
 
 
 def flatten(scores: Mapping[str, Any], prefix: str = "") -> Row:
@@ -55,7 +55,7 @@ def varying(configs: Iterable[Mapping[str, Any]]) -> list[str]:
 
 
 def table(rows: Sequence[Row]) -> str:
-    """Rows as CSV with every column that any row has; what a row lacks is empty.
+    """Write rows as CSV with the union of their columns; missing values are empty.
 
     Notes
     -----
@@ -74,7 +74,7 @@ def page(
     failures: Iterable[Mapping[str, Any]] = (),
     links: Sequence[str] = ("notebook", "log"),
 ) -> str:
-    """Rows as one HTML page that needs nothing but itself, in light and dark.
+    """Render rows as one self-contained HTML page, light and dark.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""YAML files read strictly: a key given twice is an error, and every error names the line.
+"""Strict reader of YAML: bounded size, no duplicate keys, errors with file and line.
 
 Only plain values are made (``SafeLoader``), and a file is bounded before
 anything is made of it: bytes, depth, and values with every alias written out.
@@ -27,7 +27,7 @@ _MOST_VALUES: Final = 50_000
 
 @dataclass(frozen=True)
 class Document:
-    """Content of a YAML file and where each part of it stands.
+    """Content of a YAML file with the line of each part.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ class Document:
     lines: dict[tuple[Hashable, ...], int]
 
     def error(self, message: str, *way: Hashable) -> ConfigError:
-        """An error that names the file and the line of the part that ``way`` leads to."""
+        """Make an error with the file and the line of the part at ``way``."""
         while way and way not in self.lines:
             way = way[:-1]
         return ConfigError(f"{self.path}:{self.lines.get(way, 1)}: {message}")
@@ -114,7 +114,7 @@ def _too_deep(mark: Any) -> yaml.MarkedYAMLError:
 
 
 class _Walk:
-    """Makes the values of a document, and notes where each stands."""
+    """Constructor of the values of a document, with their lines."""
 
     def __init__(self, loader: yaml.SafeLoader, path: Path) -> None:
         self.lines: dict[tuple[Hashable, ...], int] = {}

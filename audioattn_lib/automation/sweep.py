@@ -1,4 +1,4 @@
-"""Many executions of one notebook, in parallel, and what came out of them.
+"""Sweeps: executions of one notebook over a grid of parameters, in parallel, and their results.
 
 Each job is one process with a kernel of its own. A job whose key has been done
 is not done again, so an interrupted sweep continues when it is started again,
@@ -41,7 +41,7 @@ from audioattn_lib.core.files import remove_leftovers, write_text
 __all__ = ["CLUSTERS", "Job", "SweepResult", "sweep"]
 
 CLUSTERS: Final = ("local", "slurm", "pbs", "sge", "lsf")
-"""Where the workers of a sweep can be started."""
+"""Schedulers for the workers of a sweep."""
 
 _CLUSTER_CLASSES: Final = {"slurm": "SLURMCluster", "pbs": "PBSCluster", "sge": "SGECluster", "lsf": "LSFCluster"}
 

@@ -40,7 +40,7 @@ _STALE_SECONDS: Final = 24 * 3600.0
 MOST_BYTES: Final = 1 << 28
 """Most bytes that a file of settings or results may have: 256 MiB."""
 _cleaned: set[Path] = set()
-"""Folders in which this process has looked for leftovers."""
+"""Folders that this process has searched for leftovers."""
 
 
 @contextmanager

@@ -28,7 +28,7 @@ __all__ = ["Problem", "Report", "audit"]
 
 SPLIT_COLUMNS = ("fold", "split")
 _TOLERANCE = 0.02
-"""Seconds that a rounded time in a table may lie behind the end of its sound."""
+"""Tolerance in seconds of a rounded time after the end of its sound."""
 _SHOWN = 8
 
 

@@ -44,7 +44,7 @@ REQUIRED = ("file_name", "label")
 EVENT_COLUMNS = ("event_labels", "event_onsets", "event_offsets")
 SEPARATOR = ";"
 NO_LABEL = ("", "none")
-"""What a clip without any class is labelled in a table with several classes a clip."""
+"""Label of a clip without classes in a table with several classes a clip."""
 
 UNKNOWN = "?"
 """Label of a clip that can be predicted and not be scored."""
@@ -52,7 +52,7 @@ UNKNOWN = "?"
 _MOST_DIGITS = 18
 
 _SOURCE_COLUMNS = ("source_clip",)
-"""Columns that are taken as ``group`` when there is none: one recording must never be on both sides."""
+"""Columns that serve as ``group`` when there is none, so that a split does not divide a recording."""
 
 
 class Event(NamedTuple):

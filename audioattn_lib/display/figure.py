@@ -74,7 +74,7 @@ class Figure:
     draw: Drawing | None = field(default=None, compare=False)
 
     def html(self) -> str:
-        """The picture as a piece of HTML that needs nothing else."""
+        """Return the picture as self-contained HTML."""
         if not self.images:
             return f'{style_tag("figure")}<p class="audioattn aa-missing mathjax_ignore">{html.escape(self.alt)}</p>'
         from PIL import Image

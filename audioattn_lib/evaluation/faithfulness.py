@@ -1,4 +1,4 @@
-r"""Does attention look at the sound, and does the model use what it looks at?
+r"""Evaluation of attention: localisation of known events, and faithfulness to the model.
 
 Two kinds of evidence, both read from an :class:`AttentionRecord` alone.
 

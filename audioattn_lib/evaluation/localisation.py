@@ -109,7 +109,7 @@ def support_iou(record: AttentionRecord, events: Events) -> Array:
 
 
 def event_share(record: AttentionRecord, events: Events, *, tolerance: float = 0.0) -> Array:
-    """Share of each clip that is event: what uniform attention scores in every measure.
+    """Compute the share of each clip that is event, which is the score of uniform attention in every measure.
 
     Parameters
     ----------
@@ -164,7 +164,7 @@ def random_attention(
 def swapped_attention(
     record: AttentionRecord, events: Events, *, n_draws: int = 1000, seed: int = 0, tolerance: float = 0.0
 ) -> dict[str, Array]:
-    """Scores of the attention of other clips: what is left when attention does not depend on the clip.
+    """Compute the scores of the attention of other clips, a control without dependence on the clip.
 
     Each draw gives every clip the attention of another one that has events,
     stretched to its own duration.
@@ -215,7 +215,7 @@ class _Located:
     duration: float
 
     def event_time(self, times: Array) -> Array:
-        """Seconds of event before ``times``; the clip goes on for ever, again and again."""
+        """Compute the seconds of event before ``times``; the clip is continued periodically."""
         lengths = np.diff(self.events, axis=1)[:, 0]
         before = np.stack([np.cumsum(lengths) - lengths, np.cumsum(lengths)], axis=1)
         round_, time = np.divmod(times, self.duration)

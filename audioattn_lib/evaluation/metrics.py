@@ -28,7 +28,7 @@ _SUM_TOLERANCE = 0.02  # probabilities computed in bfloat16 add up to 1 within t
 
 
 def classification_metrics(labels: ArrayLike, probabilities: ArrayLike, classes: Sequence[str]) -> dict[str, Any]:
-    r"""Scores of a classifier that gives each clip one class.
+    r"""Compute the scores of a classifier with one class a clip.
 
     The predicted class is the most probable one, the first of them in a tie.
 
@@ -234,7 +234,7 @@ def d_prime(area: float) -> float:
 
 
 def multilabel_metrics(targets: ArrayLike, probabilities: ArrayLike, classes: Sequence[str]) -> dict[str, Any]:
-    """Scores of a classifier that gives each clip any number of labels.
+    """Compute the scores of a classifier with any number of labels a clip.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-r"""Rejection of the unknown: a classifier that may say that it has not met this.
+r"""Open-set classification: rejection of clips of unknown classes.
 
 The threshold on the certainty of a prediction is chosen on validation clips of
 known classes, so that it accepts an asked share of them; unknown clips have no
@@ -23,7 +23,7 @@ __all__ = ["rejection_metrics", "rejection_threshold"]
 
 
 def rejection_threshold(certainties: ArrayLike, accepted: float = 0.95) -> float:
-    """The highest threshold that accepts at least a share of the validation clips of known classes.
+    """Compute the highest threshold that accepts at least a share of the validation clips of known classes.
 
     Parameters
     ----------

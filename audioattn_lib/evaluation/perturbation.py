@@ -132,7 +132,7 @@ def insertion_curve(
     seed: int | Sequence[int] = 0,
     batch_size: int = 256,
 ) -> PerturbationCurve:
-    """Probability of a class while the most attended frames are given back first, to a clip of nothing but its mean.
+    """Compute the insertion curve: the probability of a class while the most attended frames are inserted first.
 
     Parameters
     ----------

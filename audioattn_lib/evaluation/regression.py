@@ -29,7 +29,7 @@ Regressor = Literal["linear_svr", "published_svr", "ridge", "rbf_svr"]
 REGRESSORS: tuple[Regressor, ...] = ("linear_svr", "published_svr", "ridge", "rbf_svr")
 
 COMPLEXITIES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
-"""Published grid: how dear an error is compared with a large weight."""
+"""Published grid of the complexity :math:`C`, the weight of the errors against the norm of the weights."""
 
 
 @dataclass(frozen=True)
@@ -156,7 +156,7 @@ def fit_regression(
 
 
 def _fit(model: str, c: float, x: Array, y: Array, max_iter: int, seed: int) -> tuple[Callable[[Array], Array], bool]:
-    """A function that predicts, with its own scaling, and whether the solver converged."""
+    """Fit scaling and model; return the prediction function, and True if the solver converged."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import Ridge
     from sklearn.pipeline import make_pipeline

@@ -64,7 +64,7 @@ class Permutation:
 
 
 def to_label_range(predictions: ArrayLike, low: float, high: float) -> Array:
-    """Predictions rounded to whole numbers and clipped to the labels there are, as published.
+    """Round predictions to whole numbers and clip them to the range of the labels, as published.
 
     Ties cost rank correlation: give the scores of both.
 
@@ -200,7 +200,7 @@ def permutation_test(
 
 
 def chance_regression(labels: ArrayLike, train_labels: ArrayLike) -> dict[str, Any]:
-    """Scores of always giving the median of the training labels: what is reached without listening.
+    """Compute the scores of the median of the training labels as a constant prediction.
 
     Parameters
     ----------

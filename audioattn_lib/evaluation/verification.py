@@ -38,7 +38,7 @@ __all__ = [
 Array = NDArray[np.float64]
 _MOST_DIFFERENT = 20_000
 _MOST_LISTED = 4_000_000
-"""Pairs that are listed before some are chosen; of more, some are drawn."""
+"""Most pairs that are listed; of more pairs, a random sample is drawn."""
 
 
 @dataclass(frozen=True)
@@ -302,7 +302,7 @@ def verification_metrics(
 
 
 class _Ordered:
-    """Trials by rising score, and where a threshold may stand between them."""
+    """Sort trials by score, and list the possible thresholds between them."""
 
     def __init__(self, scores: ArrayLike, is_same: ArrayLike) -> None:
         values, same = numbers("scores", scores), np.asarray(is_same, dtype=bool)

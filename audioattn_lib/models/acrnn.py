@@ -332,7 +332,7 @@ class ACRNN(nn.Module):
         *,
         record: bool = False,
     ) -> tuple[Float[Tensor, "batch classes"], AttentionRecord]:
-        """Logits of each clip and, when asked for, what was attended to."""
+        """Compute the logits of each clip, and the record if asked for."""
         hidden = self.encode(features, lengths)  # (B, T, H)
         context, attended = self.attention(hidden, lengths, clock=self.clock, record=record)  # (B, H)
         return self.classifier(context), attended

@@ -176,7 +176,7 @@ class ECAPATDNN(nn.Module):
         *,
         record: bool = False,
     ) -> tuple[Float[Tensor, "batch embedding"], AttentionRecord]:
-        """The embedding of each clip, whose direction is what counts, and what was attended to."""
+        """Compute the embedding of each clip, compared by its direction, and the record."""
         hidden = self.encode(features, lengths)  # (B, T, C)
         statistics, attended = self.pooling(hidden, lengths, clock=self.clock, record=record)  # (B, 2C)
         return at_least_float32(self.embedding(statistics)), attended
@@ -188,6 +188,6 @@ class ECAPATDNN(nn.Module):
         *,
         record: bool = False,
     ) -> tuple[Float[Tensor, "batch classes"], AttentionRecord]:
-        """Logits of each clip and, when asked for, what was attended to."""
+        """Compute the logits of each clip, and the record if asked for."""
         embeddings, attended = self.embed(features, lengths, record=record)
         return self.classifier(embeddings), attended

@@ -1,4 +1,4 @@
-"""Embedding networks: who speaks, or how, as one vector an utterance.
+"""Embedding networks: one vector an utterance for speaker or accent.
 
 ``features (B, T, n_mels)`` -> backbone ``(B, T', D)`` -> pooling ``(B, P)`` ->
 embedding ``(B, 400)`` -> classifier ``(B, classes)``. Utterances are compared by
@@ -154,7 +154,7 @@ class EmbeddingNetwork(nn.Module):
         *,
         record: bool = False,
     ) -> tuple[Float[Tensor, "batch embedding"], AttentionRecord]:
-        """The embedding of each utterance, whose direction is what counts, and what was attended to."""
+        """Compute the embedding of each utterance, compared by its direction, and the record."""
         count = None if lengths is None else self.front.count_frames(lengths)
         return self.pool(self.encode(features, lengths), count, record=record)
 
@@ -165,7 +165,7 @@ class EmbeddingNetwork(nn.Module):
         *,
         record: bool = False,
     ) -> tuple[Float[Tensor, "batch embedding"], AttentionRecord]:
-        """As :meth:`embed`, of what :meth:`encode` gave; lengths count its frames."""
+        """Compute :meth:`embed` from the result of :meth:`encode`; lengths count its frames."""
         context, attended = self.pooling(hidden, lengths, clock=self.clock, record=record)  # (B, P)
         return self.embedding(context), attended
 
@@ -176,7 +176,7 @@ class EmbeddingNetwork(nn.Module):
     def decide(
         self, hidden: Float[Tensor, "batch reduced features"], lengths: Int[Tensor, " batch"] | None = None
     ) -> tuple[Float[Tensor, "batch classes"], AttentionRecord]:
-        """As :meth:`forward`, of what :meth:`encode` gave; lengths count its frames."""
+        """Compute :meth:`forward` from the result of :meth:`encode`; lengths count its frames."""
         embeddings, attended = self.pool(hidden, lengths)
         return self.classify(embeddings), attended
 
@@ -187,6 +187,6 @@ class EmbeddingNetwork(nn.Module):
         *,
         record: bool = False,
     ) -> tuple[Float[Tensor, "batch classes"], AttentionRecord]:
-        """Logits of each utterance and, when asked for, what was attended to."""
+        """Compute the logits of each utterance, and the record if asked for."""
         embeddings, attended = self.embed(features, lengths, record=record)
         return self.classify(embeddings), attended

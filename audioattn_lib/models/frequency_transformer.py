@@ -153,7 +153,7 @@ class FrequencyTransformer(nn.Module):
         *,
         record: bool = False,
     ) -> tuple[Float[Tensor, "batch classes"], AttentionRecord]:
-        """Logits of each clip and, when asked for, what the global tokens attended to."""
+        """Compute the logits of each clip, and the record of the global tokens if asked for."""
         tokens, arrangement = self.embed(features, lengths)  # (B, G + patches, D)
         maps: list[Tensor] | None = [] if record else None
         hidden = self._encode(tokens, arrangement, maps)  # (B, D)
@@ -166,7 +166,7 @@ class FrequencyTransformer(nn.Module):
     def embed(
         self, features: Float[Tensor, "batch frames mels"], lengths: Int[Tensor, " batch"] | None = None
     ) -> tuple[Float[Tensor, "batch tokens features"], Arrangement]:
-        """Tokens with their embeddings, global ones first, and where they stand.
+        """Embed the patches as tokens, global tokens first, and return their grid.
 
         Raises
         ------

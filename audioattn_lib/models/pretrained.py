@@ -1,4 +1,4 @@
-"""Published weights of audio transformers, with everything that makes them fit.
+"""Loading of published weights of audio transformers.
 
 Book page: ``attention_patterns``.
 """
@@ -50,7 +50,7 @@ class LoadReport:
 def load_pretrained(
     model: FrequencyTransformer, weights: str | Path | Mapping[str, Tensor], *, prefix: str | None = None
 ) -> LoadReport:
-    """Put published weights into a model, and say what had to be changed to fit.
+    """Load published weights into a model, and return the changes that were needed.
 
     - Embeddings of time longer than the model's are cut, as the published
       evaluation does; shorter ones, and those of frequency, are interpolated

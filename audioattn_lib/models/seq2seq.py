@@ -204,7 +204,7 @@ class Seq2SeqAutoencoder(nn.Module):
     def encode(
         self, frames: Float[Tensor, "batch frames bands"], lengths: Int[Tensor, " batch"] | None = None
     ) -> EncodedSequence:
-        """Read the clips; what padding holds does not matter."""
+        """Encode the clips; the content of padding is ignored."""
         frames = self._clear(frames, lengths)
         if self.training and self.encoder_noise:
             hidden = torch.rand(frames.shape[:2], device=frames.device) < self.encoder_noise
@@ -277,7 +277,7 @@ class Seq2SeqAutoencoder(nn.Module):
         sampling: float = 0.0,
         record: bool = False,
     ) -> tuple[Float[Tensor, "batch frames bands"], AttentionRecord]:
-        """Rebuild clips, 0 on padding, and say when asked for which frame looked where.
+        """Reconstruct clips, 0 on padding, with the alignment if asked for.
 
         Parameters
         ----------

@@ -33,7 +33,7 @@ __all__ = [
 log = logging.getLogger("audioattn")
 
 _TABLES = ("state_dict", "model_state", "model")
-"""Under what programs keep the weights in a file that holds more."""
+"""Names under which other programs keep the weights in a checkpoint."""
 
 _PARTS = ("encoder.", "decoder.")
 _LISTED = 8
@@ -77,7 +77,7 @@ class WeightReport:
 
     @property
     def is_complete(self) -> bool:
-        """True when every parameter was found and nothing was left over."""
+        """Return True when all parameters match and none is left over."""
         return not (self.missing or self.unknown or self.mismatches)
 
     def __str__(self) -> str:
@@ -150,7 +150,7 @@ def _innermost(found: Any) -> Any:
 
 
 class _Nothing:
-    """Stands for what a file names beside tensors: whatever it is called with, it gives an empty table."""
+    """Placeholder for objects in a checkpoint: any call returns an empty table."""
 
     def __new__(cls, *arguments: Any, **named: Any) -> Any:
         return OrderedDict()
@@ -192,7 +192,7 @@ def compare_weights(expected: Mapping[str, Tensor], found: Mapping[str, Tensor])
 
 @torch.no_grad()
 def load_weights(model: nn.Module, weights: str | Path | Mapping[str, Tensor], *, strict: bool = False) -> WeightReport:
-    """Put weights into a model as far as name and shape match, and say what did.
+    """Load weights into a model where name and shape match, and report the matches.
 
     Names are tried as they stand, with ``encoder.`` or ``decoder.`` before all
     of them (weights of an encoder alone into a whole model), and with one of
@@ -239,7 +239,7 @@ def load_weights(model: nn.Module, weights: str | Path | Mapping[str, Tensor], *
 
 
 def _match_names(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> tuple[WeightReport, dict[str, str]]:
-    """The way to rename that matches most parameters: its report, and the name in the file by that in the model."""
+    """Find the renaming that matches most parameters: its report, and the name in the file by that in the model."""
     ways: list[tuple[str, dict[str, str]]] = [("", {name: name for name in found})]
     ways += [(f"with {part} before every name", {part + name: name for name in found}) for part in _PARTS]
     ways += [
@@ -375,7 +375,7 @@ def transfer_weights(
 
 
 def _class_places(classes: Sequence[str], found: Sequence[str]) -> list[tuple[int, int]] | None:
-    """Place in the model and in the weights of each class that both know; None where names are not known."""
+    """Match classes: index in the model and in the weights of each common class; None without names."""
     if not classes or not found:
         return None
     place = {name: number for number, name in enumerate(found)}
@@ -388,7 +388,7 @@ def _class_axis(name: str, tensor: Tensor, heads: Mapping[str, int]) -> int | No
 
 
 def _merge(new: Tensor, old: Tensor, axis: int, places: list[tuple[int, int]], n_found: int) -> Tensor | None:
-    """Rows of the classes that both know from the weights, the others as drawn; None where shapes do not allow it."""
+    """Copy the rows of common classes from the weights and keep the others; None where shapes differ."""
     rest = [old.shape[i] == size for i, size in enumerate(new.shape) if i != axis] if old.ndim == new.ndim else [False]
     if not all(rest) or old.shape[axis] != n_found:
         return None

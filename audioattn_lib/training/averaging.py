@@ -16,7 +16,7 @@ from ..core.errors import ConfigError
 __all__ = ["AVERAGES", "AveragedModel"]
 
 AVERAGES = ("none", "swa", "ema")
-"""``swa``: the plain mean of the weights now and then; ``ema``: a mean that forgets."""
+"""Averages of weights: ``swa`` is the plain mean at intervals, ``ema`` the exponential moving average."""
 
 
 class AveragedModel(nn.Module):
@@ -82,7 +82,7 @@ class AveragedModel(nn.Module):
 
     @property
     def current(self) -> nn.Module:
-        """The network that a pass uses: the average in evaluation, once there is one."""
+        """Return the network of a forward pass: the average in evaluation mode, once there is one."""
         return self.network if self.training or not int(self.averaged) else self.average
 
     def forward(self, *inputs: Any, **options: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Checkpoints that a killed run continues from as if nothing had happened.
+"""Checkpoints for an exact resume of a killed run.
 
 A checkpoint is a safetensors file with every tensor (parameters, buffers,
 optimiser, random number generators) and a JSON file with every number
@@ -174,7 +174,7 @@ def _file_digest(path: Path) -> str:
 
 
 def save_best(directory: Path, model: nn.Module, about: Mapping[str, str] | None = None) -> None:
-    """Write the weights of the best epoch so far; the header has what is to be known of them, and their hash."""
+    """Write the weights of the best epoch so far, with ``about`` and their hash in the header."""
     _write_tensors(directory / "best.safetensors", model.state_dict(), about or {})
 
 

@@ -49,7 +49,7 @@ at once."""
 
 
 class Processes(RankInfo):
-    """Place of this process among those that train together, and what they tell each other."""
+    """Rank of this process, with collective operations."""
 
     def sum(self, numbers: Sequence[float]) -> list[float]:
         """Sums over the processes, in float64."""
@@ -95,7 +95,7 @@ class Processes(RankInfo):
             )
 
     def seed(self, *numbers: int) -> None:
-        """Seed chance in a process beside the main one by its rank and ``numbers``; the main one goes on as it was.
+        """Seed torch by rank and ``numbers`` in all but the main process, whose generator is not changed.
 
         So dropout and augmentation differ between the processes, and a resumed run needs the state of none but the
         main one.
@@ -106,7 +106,7 @@ class Processes(RankInfo):
 
 
 def select_device(name: str) -> torch.device:
-    """``"auto"`` is CUDA where there is one; a device that is not there is an error, never silently the CPU.
+    """Select a device; ``"auto"`` is CUDA where available, and a missing device is an error.
 
     With several CUDA devices, ``"cuda:1"`` or ``CUDA_VISIBLE_DEVICES`` says which one is meant; under torchrun each
     process has the one of its number.
@@ -172,7 +172,7 @@ def _part() -> None:
 
 @contextlib.contextmanager
 def name_lost_process() -> Iterator[None]:
-    """Make a clear error of what a process sees when another one has died."""
+    """Translate the error of a process after another process has died."""
     try:
         yield
     except RuntimeError as error:

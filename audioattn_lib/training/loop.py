@@ -177,7 +177,7 @@ def _flush_denormals() -> Iterator[None]:
 def _bfloat16(
     model: nn.Module, settings: TrainingSettings, device: torch.device
 ) -> Iterator[Callable[[], torch.autocast]]:
-    """Give the autocast of the settings; what the model returns is float32 within the block."""
+    """Yield the autocast of the settings; within the block the model returns float32."""
     enabled = settings.precision == "bfloat16" or (settings.precision == "auto" and device.type == "cuda")
     hook = model.register_forward_hook(lambda _, inputs, output: _to_float32(output)) if enabled else None
     try:
@@ -196,7 +196,7 @@ def _to_float32(value: Any) -> Any:
 
 
 def _count(position: Position, batch: Any, value: Tensor, correct: Tensor, processes: Processes) -> dict[str, float]:
-    """Add up clips, loss and correct clips of the batch in all processes, and give them."""
+    """Sum clips, loss and correct clips of the batch over processes, add them to the epoch, and return them."""
     clips = len(batch)
     own = (clips, float(value.detach()) * clips, float(correct) if clips else 0.0)
     totals = dict(zip(("clips", "loss", "correct"), processes.sum(own), strict=True))

@@ -109,7 +109,7 @@ class RunDirectory:
             raise RunError(f"{self.path}: cannot make the run directory ({error.strerror})") from error
 
     def remove_leftovers(self) -> None:
-        """Remove what killed processes were writing."""
+        """Remove the unfinished files of killed processes."""
         for folder in (self.path, self.path / "checkpoint"):
             remove_leftovers(folder)
 
@@ -272,7 +272,7 @@ def _read_predictions(path: Path) -> pd.DataFrame:
 
 
 def _plain(value: Any) -> Any:
-    """The value as JSON knows it."""
+    """Convert a value to JSON types."""
     if isinstance(value, Mapping):
         return {str(name): _plain(item) for name, item in value.items()}
     if isinstance(value, np.ndarray):

@@ -49,7 +49,7 @@ def check_values(value: Tensor, name: str, allowed: str, holds: Callable[[Tensor
 
 
 def check_alpha(alpha: Alpha, check: bool) -> None:
-    """A number is always looked at, a tensor where ``check`` says so."""
+    """Check alpha: a number always, a tensor if ``check`` is True."""
     if not isinstance(alpha, Tensor):
         if not 1 <= alpha < math.inf:
             raise ConfigError(f"alpha is {alpha}; it must be a finite number, at least 1 (1 is the Gaussian)")

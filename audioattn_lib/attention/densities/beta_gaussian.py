@@ -181,7 +181,7 @@ class BetaGaussian(Distribution):
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of what the methods return."""
+        """Dtype of the results."""
         return torch.promote_types(self.location.dtype, self._variance.dtype)
 
     @property

@@ -135,7 +135,7 @@ def _log_det(density: Density) -> Tensor:
 
 
 def _conjugate(density: Density) -> Tensor:
-    """With the integral of the power, which the entropy is made of, nothing cancels as alpha goes to 1."""
+    """Compute the conjugate from the integral of the power, without cancellation as alpha goes to 1."""
     n, log_det = _dimensions(density), _log_det(density)
 
     def compact(k: Tensor) -> Tensor:

@@ -121,7 +121,7 @@ class Mixture(Distribution):
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of what the methods return."""
+        """Dtype of the results."""
         return torch.promote_types(self.weights.dtype, self.components.dtype)
 
     def double(self) -> Mixture:

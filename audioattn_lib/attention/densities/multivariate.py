@@ -201,7 +201,7 @@ class MultivariateBetaGaussian(Distribution):
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of what the methods return."""
+        """Dtype of the results."""
         return torch.promote_types(self.location.dtype, self.cholesky.dtype)
 
     @property
@@ -383,7 +383,7 @@ def _check_matrix(matrix: Tensor, name: str, check: bool) -> None:
 
 
 def _factor(matrix: Tensor, name: str, check: bool) -> Tensor:
-    """Cholesky factor, in the dtype of the matrix; NaN where there is none and nobody looks."""
+    """Compute the Cholesky factor in the dtype of the matrix; NaN where there is none and ``check`` is False."""
     factor, failed = torch.linalg.cholesky_ex(matrix.double())
     if check:
         # a last pivot of rounding error is as good as none

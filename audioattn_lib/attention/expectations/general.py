@@ -100,7 +100,7 @@ def basis_expectation(
 def density_nodes(
     density: BetaGaussian, n_nodes: int = 128, *, interval: tuple[float, float] | None = None
 ) -> tuple[Float[Tensor, "*batch nodes"], Float[Tensor, "*batch nodes"]]:
-    r"""Places in the support and the mass that each stands for, of sum 1, in float64.
+    r"""Compute nodes in the support and their mass, of sum 1, in float64.
 
     :math:`\sum_i q_i f(t_i)` is the expectation of any smooth function, and of the
     density restricted to ``interval`` if one is given. Differentiable.

@@ -48,7 +48,7 @@ from .general import Basis, basis_expectation
 __all__ = ["BOUNDARIES", "Cache", "ValueFunction", "design", "frame_centres"]
 
 BOUNDARIES = ("zero", "reflect", "renormalise")
-"""What a value function does outside the clip."""
+"""Boundary modes: continuation of the value function outside the clip."""
 
 # Points of the regression that are evaluated at once: bounds the memory of long clips
 _CHUNK = 16384
@@ -161,7 +161,7 @@ class ValueFunction:
     def reconstruct(
         self, values: Float[Tensor, "frames features"], times: Float[Tensor, " points"]
     ) -> Float[Tensor, "points features"]:
-        """The function itself, :math:`V(t)`, of one clip at ``times`` in [0, 1]: what a picture of it shows."""
+        """Evaluate the value function :math:`V(t)` of one clip at ``times`` in [0, 1], for pictures."""
         matrix = self.matrix(len(values), torch.float64, values.device)
         coefficients = matrix.T @ values.double()  # (basis, features)
         return (self.basis(times.double()) @ coefficients).to(values.dtype)

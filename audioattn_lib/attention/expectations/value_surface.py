@@ -46,7 +46,7 @@ from .value_function import Cache, design
 __all__ = ["SURFACE_BOUNDARIES", "ValueSurface", "separable_expectation"]
 
 SURFACE_BOUNDARIES = ("zero", "reflect")
-"""What a value surface does outside the clip and its bands."""
+"""Boundary modes: continuation of the value surface outside the clip and its bands."""
 
 Density = MultivariateBetaGaussian | Mixture
 
@@ -251,7 +251,7 @@ class ValueSurface:
         times: Float[Tensor, " times"],
         frequencies: Float[Tensor, " rows"],
     ) -> Float[Tensor, "times rows features"]:
-        """The function itself of one clip at ``times`` and ``frequencies`` in [0, 1]: what a picture of it shows."""
+        """Evaluate the value surface of one clip at ``times`` and ``frequencies`` in [0, 1], for pictures."""
         device = values.device
         time = self._axis(self.along, values.shape[0], torch.float64, device)
         bands = self._axis(self.across, values.shape[1], torch.float64, device)

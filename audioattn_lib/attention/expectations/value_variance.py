@@ -110,7 +110,7 @@ def coefficient_variance(
     values: Float[Tensor, "batch frames features"],
     lengths: Sequence[int],
 ) -> Float[Tensor, "batch features"]:
-    r"""The published stand-in for a variance, :math:`(B - c)^2 r` with :math:`c = B r`.
+    r"""Compute the published approximation of a variance, :math:`(B - c)^2 r` with :math:`c = B r`.
 
     It spreads the coefficients :math:`B` of the basis functions as if they were
     values and their expectations :math:`r`, whose sum is not 1, weights. It is
@@ -161,7 +161,7 @@ def _finest(basis: Basis) -> float:
 
 
 def _nodes(density: BetaGaussian, value_function: ValueFunction) -> tuple[Tensor, Tensor]:
-    """Places in the reach of the density and the mass that each stands for, of one more axis than the density."""
+    """Compute nodes in the reach of the density and their mass, with one more axis than the density."""
     location, variance = (x.double()[..., None] for x in torch.broadcast_tensors(density.location, density.variance))
     alpha = density.alpha[..., None] if isinstance(density.alpha, Tensor) else density.alpha
     wide = BetaGaussian(location, variance, alpha, check=False)

@@ -34,7 +34,7 @@ Kernel = Callable[..., Tensor]
 _STEPS = 10
 _BUDGET = 5e-6
 MOST_ELEMENTS = 1 << 30
-"""The kernels count in 32 bits, and are given up to twice as much for what is filled up."""
+"""Most elements for the kernels: they index with 32 bits, and padding may double the number."""
 
 
 def entmax_weights(x: Tensor, top: Tensor, alpha: float, *, asked: bool = False) -> Tensor | None:

@@ -57,7 +57,7 @@ __all__ = [
 ]
 
 IMPLEMENTATIONS = ("auto", "ours", "adasplash")
-"""Who finds the threshold of alpha-entmax; ``auto`` takes the faster one where both serve."""
+"""Solvers of the threshold of alpha-entmax; ``auto`` selects the faster one where both apply."""
 
 Mask = Bool[Tensor, "*mask"] | None
 
@@ -274,7 +274,7 @@ def _refuse_forward_twice() -> None:
 
 
 def _has_no_derivative(tensor: Tensor) -> bool:
-    """True for real tensors on the CPU of which nobody asks for a derivative: the way with the least to do."""
+    """Return True for real tensors on the CPU without derivatives: the path with least overhead."""
     return (
         are_at_hand(tensor)
         and not (tensor.requires_grad and torch.is_grad_enabled())

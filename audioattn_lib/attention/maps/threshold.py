@@ -47,7 +47,7 @@ __all__ = ["LEAST_EXCESS", "solve"]
 _BLOCK = 1 << 16
 
 LEAST_EXCESS = 1e-15
-"""From here to softmax, alpha - 1 of 0, nothing changes in the weights."""
+"""Largest alpha - 1 for which the weights equal those of softmax."""
 
 # as many as hard rows need: geometric ones, in which every step finds a few scores to leave out
 _STEPS = 24

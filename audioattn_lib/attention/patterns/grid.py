@@ -1,4 +1,4 @@
-"""Patches of a spectrogram on a grid, and what all patterns of attention between them share.
+"""Patches of a spectrogram on a grid, and the base class of attention patterns.
 
 Source: Mu, Xia and Che, *Improving domain generalization for sound
 classification with sparse frequency-regularized transformer*, ICME 2023, and
@@ -82,7 +82,7 @@ class AttentionPattern(ABC):
     def mask(
         self, grid: PatchGrid, n_global: int = 2, positions: Positions | None = None
     ) -> Bool[Tensor, "tokens tokens"]:
-        """True where a query (row) attends to a key (column): the whole table, to look at and to compare with.
+        """Build the dense mask, True where a query (row) attends to a key (column).
 
         Parameters
         ----------
@@ -129,7 +129,7 @@ class AttentionPattern(ABC):
         return 2 * features * self.pairs(grid, n_global, positions)
 
     def describe(self, grid: PatchGrid | None = None, n_global: int = 2) -> str:
-        """The pattern in a sentence, with its share of the pairs of dense attention where a grid is given."""
+        """Describe the pattern in a sentence, with its share of all pairs where a grid is given."""
         text = f"{self.title}: a patch attends to {self.rule}"
         if grid is None:
             return f"{text}."

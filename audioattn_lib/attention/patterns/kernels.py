@@ -39,14 +39,14 @@ from .grid import AttentionPattern, PatchGrid, Positions
 __all__ = ["KERNELS", "AttentionPlan", "Block"]
 
 KERNELS = ("auto", "blocks", "masked", "flex")
-"""Ways to run a pattern; ``auto`` chooses."""
+"""Backends of a pattern; ``auto`` selects one."""
 
 Heads = Float[Tensor, "batch heads tokens features"]
 
 _QUERIES = 256
-"""Queries of a block where ranges overlap: a fused kernel on a CPU wants about that many at once."""
+"""Queries of a block where ranges overlap: a fused kernel on a CPU is fastest with about as many."""
 _WORTH = 0.8
-"""Such blocks pay where they need less than this share of all pairs: each copies its keys."""
+"""Largest share of all pairs for which blocks are used: each block copies its keys."""
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from audioattn_lib.core.tensors import are_at_hand, are_real
 __all__ = ["read_heads", "score_heads"]
 
 _LARGE = 1 << 16
-"""Numbers in the slices from which on they are read head by head."""
+"""Least size of the slices, in elements, for which heads are processed one by one."""
 
 
 def score_heads(slices: Tensor, queries: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:

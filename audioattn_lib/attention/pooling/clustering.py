@@ -1,4 +1,4 @@
-r"""Clusters of weighted places, by the EM algorithm: what several modes of a density are placed by.
+r"""Clusters of weighted positions by the EM algorithm, which place the components of a density.
 
 Weights :math:`p_i` on places :math:`x_i` are shared out among :math:`M` modes. With
 :math:`\pi_m, \mu_m, \Sigma_m` the mass, the mean and the covariance of the part

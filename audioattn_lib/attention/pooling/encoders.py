@@ -36,10 +36,10 @@ __all__ = [
 ]
 
 MIN_VARIANCE = 1e-7
-"""The narrowest density an encoder makes, in square clip lengths, as published."""
+"""Least variance of a density from an encoder, in square clip lengths, as published."""
 
 POSITIONS = ("centres", "published")
-"""Where the frames of a clip stand: at their centres, or evenly from 0 to 1."""
+"""Positions of the frames in [0, 1]: at their centres, or evenly from 0 to 1."""
 
 Values = Float[Tensor, "batch frames features"]
 Mask = Bool[Tensor, "batch frames"]

@@ -127,7 +127,7 @@ class DiscreteAttention(nn.Module):
     def forward(
         self, values: Values, lengths: Lengths = None, *, clock: FrameClock = FrameClock(), record: bool = False
     ) -> tuple[Context, AttentionRecord]:
-        """Context of each clip, and what was attended to.
+        """Compute the context of each clip, and its record.
 
         Parameters
         ----------
@@ -156,7 +156,7 @@ class DiscreteAttention(nn.Module):
         return context, to_record(self.name, clock, padding, weights=weights)
 
     def _is_soft(self) -> bool:
-        """Count a batch of training, and say whether it is one of the first."""
+        """Count a batch of training, and return True for the first ``soft_steps``."""
         if self.steps is None:
             return False
         self.steps += 1
@@ -316,11 +316,11 @@ class ContinuousAttention(nn.Module):
         return Attended(values, padding, density, expectations, weights, encoded.weights)
 
     def variance(self, attended: Attended) -> Context:
-        """Variance of the value function under the density that :meth:`attend` found, at least 0."""
+        """Compute the variance of the value function under the density of :meth:`attend`, at least 0."""
         return value_variance(self.value_function, attended.density, attended.values, attended.padding.counts)
 
     def describe(self, attended: Attended, clock: FrameClock = FrameClock()) -> AttentionRecord:
-        """The record of what :meth:`attend` found."""
+        """Make the record from the result of :meth:`attend`."""
         seconds = np.array(attended.padding.counts)[:, None] * clock.period  # length of each clip
         modes = attended.density.components
         location = host(modes.location)
@@ -341,7 +341,7 @@ class ContinuousAttention(nn.Module):
 
 
 class MeanAttention(nn.Module):
-    """Equal weights, :math:`c = \\frac1L \\sum_t h_t`: what a mechanism must beat to be worth its name.
+    """Mean pooling, :math:`c = \\frac1L \\sum_t h_t`: equal weights, the reference for attention.
 
     It has no parameters; the record holds ``weights``. Book page: ``urban_sound``.
     """
@@ -349,7 +349,7 @@ class MeanAttention(nn.Module):
     def forward(
         self, values: Values, lengths: Lengths = None, *, clock: FrameClock = FrameClock(), record: bool = False
     ) -> tuple[Context, AttentionRecord]:
-        """Context of each clip, and what was attended to; as :meth:`DiscreteAttention.forward`."""
+        """Compute the context of each clip, and its record; as :meth:`DiscreteAttention.forward`."""
         padding = Padding(values, lengths)
         values = padding.clear(values)
         dtype = torch.promote_types(values.dtype, torch.float32)

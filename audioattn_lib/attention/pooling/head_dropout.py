@@ -1,4 +1,4 @@
-"""Heads left out in training, with the probability that was asked for.
+"""Dropout of heads with an exact probability.
 
 Source: India, Safari and Hernando, *Double multi-head attention for speaker
 verification*, ICASSP 2021. Book page: ``accents``.

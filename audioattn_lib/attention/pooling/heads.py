@@ -62,7 +62,7 @@ class MultiHeadAttention(nn.Module):
     def forward(
         self, values: Values, lengths: Lengths = None, *, clock: FrameClock = FrameClock(), record: bool = False
     ) -> tuple[Context, AttentionRecord]:
-        """Contexts of each clip head by head, and what was attended to.
+        """Compute the contexts of each clip head by head, and the record.
 
         As :meth:`DiscreteAttention.forward <audioattn_lib.attention.pooling.frames.DiscreteAttention.forward>`.
 
@@ -83,7 +83,7 @@ class MultiHeadAttention(nn.Module):
 
 
 def _side_by_side(records: Sequence[AttentionRecord]) -> AttentionRecord:
-    """One record of heads that looked at the same clips."""
+    """Join the records of heads over the same clips."""
     first = records[0]
     changes: dict[str, object] = {}
     if first.weights is not None:

@@ -51,10 +51,10 @@ from .registry import VARIANTS
 __all__ = ["INITIAL_QUERIES", "SCALES", "DoubleMultiHeadPooling", "MultiHeadPooling"]
 
 SCALES = ("dim", "heads")
-"""What scores are divided by: the square root of a head's width, or of the number of heads."""
+"""Scale of the scores: the square root of a head's width, or of the number of heads."""
 
 INITIAL_QUERIES = ("xavier", "zero")
-"""How queries start: Xavier-normal, as published, or at 0, where every frame and head counts alike."""
+"""Initial queries: Xavier-normal, as published, or 0, which gives equal weights."""
 
 Values = Float[Tensor, "batch frames features"]
 Lengths = Int[Tensor, " batch"] | None
@@ -157,7 +157,7 @@ class MultiHeadPooling(nn.Module):
     def forward(
         self, values: Values, lengths: Lengths = None, *, clock: FrameClock = FrameClock(), record: bool = False
     ) -> tuple[Float[Tensor, "batch context"], AttentionRecord]:
-        """Context of each clip, and what was attended to.
+        """Compute the context of each clip, and its record.
 
         Parameters
         ----------
@@ -181,7 +181,7 @@ class MultiHeadPooling(nn.Module):
         return context, self.describe(looked, padding, clock) if record else AttentionRecord.empty()
 
     def read(self, values: Values, padding: Padding) -> tuple[Float[Tensor, "batch heads width"], _Looked]:
-        """The context of every head, and where it looked, with gradients."""
+        """Compute the context and the weights of every head, with gradients."""
         with torch.autocast(values.device.type, enabled=False):
             slices = padding.clear(values).unflatten(2, (self.heads, -1))  # (B, T, H, d)
             found = [self._read(slices, queries.to(values.dtype), padding) for queries in self.queries * self.scale]
@@ -193,7 +193,7 @@ class MultiHeadPooling(nn.Module):
     def describe(
         self, looked: _Looked, padding: Padding, clock: FrameClock, head_weights: Tensor | None = None
     ) -> AttentionRecord:
-        """The record of what :meth:`read` found."""
+        """Make the record from the result of :meth:`read`."""
         weights, shares = _host(looked.weights), None if head_weights is None else _host(head_weights)
         density = None
         if looked.density is not None:
@@ -318,7 +318,7 @@ class DoubleMultiHeadPooling(nn.Module):
     def forward(
         self, values: Values, lengths: Lengths = None, *, clock: FrameClock = FrameClock(), record: bool = False
     ) -> tuple[Float[Tensor, "batch context"], AttentionRecord]:
-        """Context of each clip, and what was attended to; as :meth:`MultiHeadPooling.forward`."""
+        """Compute the context of each clip, and its record; as :meth:`MultiHeadPooling.forward`."""
         padding = Padding(values, lengths)
         contexts, looked = self.frames.read(values, padding)  # (B, H, d)
         with torch.autocast(values.device.type, enabled=False):

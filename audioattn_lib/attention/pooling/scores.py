@@ -1,4 +1,4 @@
-r"""Scores of frames: how well each one answers what the attention asks.
+r"""Scores of frames: additive and dot-product scorers.
 
 Book page: ``from_softmax_to_sparsemax``.
 """
@@ -53,7 +53,7 @@ class AdditiveScorer(nn.Module):
         self.scale = 1 / math.sqrt(features) if scaled else 1.0
 
     def forward(self, values: Float[Tensor, "batch *places features"]) -> Float[Tensor, batch * places]:
-        """Score of every frame, or of what else has a place, in at least float32."""
+        """Compute the score of every frame or cell, in at least float32."""
         if self._in_blocks(values):
             rows = values.reshape(-1, values.shape[-1])
             scores = _Additive.apply(rows, self.hidden.weight, self.hidden.bias, self.vector.weight[0])

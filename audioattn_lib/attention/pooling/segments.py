@@ -1,4 +1,4 @@
-"""From the saliency of frames to parts of a clip: where to listen again, in seconds.
+"""Segments of a clip, in seconds, from the saliency of its frames.
 
 Rules that choose places carry no gradient; the saliency of what was chosen
 does, so whoever weights what is heard there by it teaches the saliency.

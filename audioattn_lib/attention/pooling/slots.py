@@ -24,7 +24,7 @@ from ._padding import Padding
 __all__ = ["BACKGROUND", "SALIENT", "Projected", "SlotAttention"]
 
 SALIENT, BACKGROUND = 0, 1
-"""Which slot is which, where there are two."""
+"""Indices of the two slots."""
 
 _EPSILON = 1e-8
 
@@ -114,7 +114,7 @@ class SlotAttention(nn.Module):
         self.mlp = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width))
 
     def start(self, batch: int) -> Float[Tensor, "batch slots width"]:
-        """Slots that have heard nothing yet."""
+        """Return the initial slots."""
         means = self.means.expand(batch, -1, -1)
         if not self.training:
             return means
@@ -126,7 +126,7 @@ class SlotAttention(nn.Module):
         lengths: Int[Tensor, " batch"] | None = None,
         slots: Float[Tensor, "batch slots width"] | None = None,
     ) -> tuple[Float[Tensor, "batch slots width"], Float[Tensor, "batch slots frames"]]:
-        """Slots that have heard the frames, and how they share them out.
+        """Update the slots by one step, and return the share of each slot of each frame.
 
         Parameters
         ----------
@@ -164,7 +164,7 @@ class SlotAttention(nn.Module):
     def refine(
         self, frames: Projected, slots: Float[Tensor, "batch slots width"] | None = None
     ) -> Float[Tensor, "batch slots width"]:
-        """Slots that have heard the frames; to begin with those given, or :meth:`start`."""
+        """Refine slots over the frames, from ``slots`` or from :meth:`start`."""
         slots = self.start(len(frames.keys)) if slots is None else slots
         for _ in range(self.iterations):
             shares = self.share(slots, frames)

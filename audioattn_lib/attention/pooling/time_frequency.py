@@ -180,7 +180,7 @@ class TimeFrequencyAttention(nn.Module):
         frequencies: NDArray[np.floating] | None = None,
         record: bool = False,
     ) -> tuple[Context, AttentionRecord]:
-        """Context of each clip, and what was attended to.
+        """Compute the context of each clip, and its record.
 
         Parameters
         ----------
@@ -239,7 +239,7 @@ class TimeFrequencyAttention(nn.Module):
         clock: FrameClock = FrameClock(),
         frequencies: NDArray[np.floating] | None = None,
     ) -> AttentionRecord:
-        """The record of what :meth:`attend` found."""
+        """Make the record from the result of :meth:`attend`."""
         n_frames, n_bands = attended.values.shape[1:3]
         counts = np.array(attended.padding.counts, dtype=np.int64)
         modes = attended.density.components

@@ -1,1 +1,1 @@
-"""Record of what was attended to, in seconds and hertz."""
+"""Records of attention in seconds and hertz."""

@@ -173,7 +173,7 @@ class AttentionRecord:
 
     @property
     def is_empty(self) -> bool:
-        """True when nothing was recorded."""
+        """Return True for a record without content."""
         return self.n_frames is None
 
     def __len__(self) -> int:
@@ -218,7 +218,7 @@ class AttentionRecord:
         return _to_nanoseconds(edges[0]), _to_nanoseconds(edges[-1])
 
     def sound(self, clip: int = 0) -> tuple[float, float]:
-        """Seconds at which the sound of one clip begins, which is 0, and ends; with its frames where nobody knows."""
+        """Return start and end of the sound of one clip in seconds; those of its frames if the duration is unknown."""
         stop = self.span(clip)[1] if self.durations is None else _to_nanoseconds(self.durations[clip])
         return 0.0, max(stop, 0.0)
 
@@ -275,7 +275,7 @@ class AttentionRecord:
         return [(_to_nanoseconds(edges[a]), _to_nanoseconds(edges[b])) for a, b in zip(starts, stops, strict=True)]
 
     def attended(self, clip: int = 0) -> list[tuple[float, float]]:
-        """:meth:`support` without what lies before the sound of the clip begins or after it ends."""
+        """Return :meth:`support` clipped to the duration of the clip."""
         return self.within_sound(self.support(clip), clip)
 
     def within_sound(self, spans: Iterable[tuple[float, float]], clip: int = 0) -> list[tuple[float, float]]:

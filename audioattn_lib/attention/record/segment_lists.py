@@ -36,7 +36,7 @@ _ESCAPES = {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"}
 
 
 class LabelledSegment(NamedTuple):
-    """A part of a clip and what it was taken for: ``start <= stop`` in seconds from the beginning of the clip."""
+    """Labelled segment of a clip: ``start <= stop`` in seconds from the beginning of the clip."""
 
     clip: str
     label: str

@@ -18,9 +18,9 @@ from . import sleepiness
 __all__ = ["TABLE", "load", "matches"]
 
 TABLE = "metadata.csv"
-"""Name of the table of a corpus of one's own."""
+"""Name of the table of a folder of sounds."""
 _CONTAINERS = ("audio", "wav", "wavs", "flac", "sounds", "clips")
-"""Folders that hold the folders of the classes and are no class."""
+"""Names of parent folders of class folders, which are no classes."""
 
 
 def matches(path: Path) -> bool:

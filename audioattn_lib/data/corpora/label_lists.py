@@ -32,7 +32,7 @@ _WORDS = {"train": ("train",), "dev": ("dev", "val"), "test": ("test", "eval")}
 _SUFFIXES = (".lst", ".ndx", ".txt", ".list", "")
 _LABELLED = re.compile(r"\S.*\s\d+\s+-1")
 _LOOKED_AT = 20
-"""Lines of a file that say whether it is a list."""
+"""Lines of a file that are read to recognise a list."""
 
 
 def matches(path: Path) -> bool:

@@ -23,7 +23,7 @@ from ..manifest import Manifest
 __all__ = ["SOURCES", "load", "matches"]
 
 SOURCES = ("acoustic", "electronic", "synthetic")
-"""How a note was made: the domains."""
+"""Sources of a note, which are the domains."""
 
 _TRAIN = ("train.json", "nsynth-train/examples.json")
 _TEST = ("valid.json", "nsynth-valid/examples.json")

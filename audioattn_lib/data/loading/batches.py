@@ -27,7 +27,7 @@ from audioattn_lib.core.errors import ConfigError
 __all__ = ["Batch", "BatchLoader", "Shard", "Store"]
 
 RESIDENT_BYTES = {"cuda": 4 << 30, "cpu": 1 << 30}
-"""Largest corpus, padded, that is kept whole on a device."""
+"""Largest padded corpus, in bytes, that is kept on a device."""
 
 _PART = 256
 

@@ -31,9 +31,9 @@ __all__ = ["SEEN_DEVICES", "UNSEEN_DEVICES", "OrchestraOptions", "Phrase", "comp
 
 
 SEEN_DEVICES = ("a", "b", "c")
-"""Devices that training hears."""
+"""Devices of the training clips."""
 UNSEEN_DEVICES = ("d", "e", "f")
-"""Devices that it never hears."""
+"""Devices of test clips only."""
 
 _SHARES = (0.6, 0.2, 0.2)
 """Shares of the seen devices: most recordings come from a good one, as in TAU Urban Acoustic Scenes 2020 Mobile."""

@@ -22,7 +22,7 @@ from .acoustics import RATE, Sound, decay, fade, glide, oscillate, place, resona
 __all__ = ["DISTRACTORS", "SOUNDS", "SoundClass", "Source"]
 
 Source = Callable[[Generator], Sound]
-"""Makes one occurrence, without room, at any level."""
+"""Function that makes one occurrence of a sound, without reverberation, at any level."""
 
 
 @dataclass(frozen=True)
@@ -386,4 +386,4 @@ def _rattle(rng: Generator) -> Sound:
 DISTRACTORS: Mapping[str, Source] = MappingProxyType(
     {"click": _click, "thump": _thump, "beep": _beep, "squeak": _squeak, "hiss": _hiss, "rattle": _rattle}
 )
-"""Sounds that have no label and are there to be ignored."""
+"""Unlabelled distractor sounds."""

@@ -37,7 +37,7 @@ _OVERSAMPLING = 4
 _FFT = 1024
 _INAUDIBLE = 1e-3
 _HIGHEST = 0.47 * RATE
-"""A resonance above this, of a short tract, would fold back into what is heard: it is flattened."""
+"""Highest resonance in hertz; a higher one, of a short tract, would alias and is damped."""
 _FRICTION_DELAY = 64
 """Samples: the bands of friction noise are symmetric in time, so they begin before they are excited."""
 

@@ -24,7 +24,7 @@ from ..manifest import UNKNOWN, Manifest, parse_number
 __all__ = ["RESERVED", "ClipLabels", "FeatureTable", "FeatureTableError", "fuse", "stack"]
 
 RESERVED = ("filename", "chunk_nr", "label_nominal", "label_numeric", "split", "group", "cv_folds")
-"""Names of columns that are no features: those of auDeep, and what its tables leave out."""
+"""Names of columns that are no features, in auDeep's tables and ours."""
 
 _SHOWN = 5
 

@@ -31,7 +31,7 @@ __all__ = ["MISSING_NUMBER", "MISSING_TEXT", "read_netcdf", "write_netcdf"]
 
 MISSING_TEXT = ("__MISSING_VALUE", "None", "nan")
 MISSING_NUMBER = -999999
-"""What stands for an unknown value in auDeep's files."""
+"""Unknown value in auDeep's files."""
 
 _MOST_BYTES = 1 << 34
 _PARTITIONS = ("train", "devel", "test")

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["FilmStrip", "PlaybackStage", "film_strip"]
 
 _MOST = 3
-"""Parts that are drawn of a playback; all of them can be heard."""
+"""Most segments of a playback in the picture; all of them have a player."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Attention with heads: which head looks where, and how much each counts."""
+"""Attention of several heads with their weights."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["head_player", "plot_heads", "split_heads"]
 
 
 def split_heads(record: AttentionRecord, clip: int = 0) -> list[tuple[int, float, AttentionRecord]]:
-    """The heads of one clip by falling weight: number from 0, weight, and a record of what that head alone looked at.
+    """List the heads of one clip by falling weight: number from 0, weight, and the record of the head.
 
     Heads without weights of their own count alike.
 

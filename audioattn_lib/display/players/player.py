@@ -1,4 +1,4 @@
-"""A player that shows what attention hears: it needs no kernel, no network and no server.
+"""Player of a sound with its attention, without kernel, network and server.
 
 The sound is embedded once. The page's script multiplies it by the gain of the
 chosen mechanism, so "only what it attends to" and "the rest" are heard at their
@@ -63,7 +63,7 @@ class Player:
     alt: str
 
     def html(self) -> str:
-        """The player as a piece of HTML that needs nothing else."""
+        """Return the player as self-contained HTML."""
         return f"{style_tag('figure')}{style_tag('player')}{self.markup}{script_tag('player')}"
 
     def save(self, path: str | Path) -> Path:

@@ -38,7 +38,7 @@ class Scrubber:
     label: str
 
     def html(self) -> str:
-        """The scrubber as a piece of HTML that needs nothing else."""
+        """Return the scrubber as self-contained HTML."""
         return f"{style_tag('figure')}{style_tag('scrubber')}{self.markup}{script_tag('scrubber')}"
 
     def save(self, path: str | Path) -> Path:

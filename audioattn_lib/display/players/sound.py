@@ -49,7 +49,7 @@ def gain(record: AttentionRecord, clip: int = 0) -> NDArray[np.float64]:
 def attended(
     samples: NDArray[Any], sample_rate: int, record: AttentionRecord, clip: int = 0
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """A sound split into what a mechanism attends to and the rest; the two add up to the sound.
+    """Split a sound into an attended part and the rest, whose sum is the sound.
 
     The :func:`gain` is interpolated linearly between the centres of the frames,
     which also fades every edge over one frame, so nothing clicks.
@@ -130,7 +130,7 @@ def compress(samples: NDArray[Any], sample_rate: int, budget: int = BUDGET) -> b
 
 
 def mono(samples: NDArray[Any]) -> NDArray[np.float32]:
-    """A sound as float32 of shape ``(n,)``; an error says what is wrong with it."""
+    """Check a sound and return it as float32 of shape ``(n,)``."""
     sound = host(samples)
     if sound.ndim != 1 or sound.size == 0:
         raise ValueError(f"samples have shape {sound.shape}; a player takes one channel, shape (n,) with n above 0")

@@ -20,7 +20,7 @@ __all__ = ["draw_lines", "plot_lines"]
 
 Line = tuple[Any, Any]
 _FEW = 20
-"""Dots up to which each one matters."""
+"""Most points that are drawn as large dots."""
 DASHES = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (6, 1.5, 1.2, 1.5)), (0, (3, 2)), "-")
 
 

@@ -106,7 +106,7 @@ def plot_threshold(
     title: str = "",
     caption: str = "",
 ) -> Figure:
-    r"""The threshold of entmax: the largest scores in order, what stands above :math:`\tau`, and the weights.
+    r"""Plot the threshold of entmax: sorted scores, their parts above :math:`\tau`, and the weights.
 
     Left the bars :math:`z_t = (\alpha-1)(x_t - \max_s x_s)` with
     :math:`[z_t - \tau]_+` filled; right the weights

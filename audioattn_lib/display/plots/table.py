@@ -40,7 +40,7 @@ class Table:
     text: str
 
     def html(self) -> str:
-        """The table as a piece of HTML that needs nothing else."""
+        """Return the table as self-contained HTML."""
         return f"{style_tag('figure')}{style_tag('table')}{self.markup}"
 
     def _repr_html_(self) -> str:

@@ -50,7 +50,7 @@ class TDNNBlock(nn.Module):
         self.norm = MaskedBatchNorm1d(out_channels)
 
     def forward(self, inputs: Frames, mask: Mask = None) -> Float[Tensor, "batch out frames"]:
-        """Apply the block; what the result holds on padded frames has no meaning."""
+        """Apply the block; the result is undefined on padded frames."""
         if mask is not None and self.convolution.kernel_size[0] > 1:
             inputs = inputs.masked_fill(~mask, 0.0)
         return self.norm(F.relu(self.convolution(inputs)), mask)
@@ -94,7 +94,7 @@ class Res2NetBlock(nn.Module):
 
 
 class SqueezeExcitation(nn.Module):
-    r"""Gates of the channels that know the whole clip.
+    r"""Squeeze-and-excitation: gates of the channels from statistics of the whole clip.
 
     .. math:: y_t = x_t \odot \sigma(W_2\,\mathrm{relu}(W_1 \bar x + b_1) + b_2)
 
@@ -230,7 +230,7 @@ class FrameLayers(nn.Module):
     def forward(
         self, features: Float[Tensor, "batch frames mels"], mask: Bool[Tensor, "batch frames"] | None
     ) -> Float[Tensor, "batch frames channels"]:
-        """Encode each frame with its neighbours; what the result holds on padded frames has no meaning."""
+        """Encode each frame with its neighbours; the result is undefined on padded frames."""
         valid = None if mask is None else mask[:, None]  # (B, 1, T)
         x = features.transpose(1, 2)  # (B, n_mels, T)
         if valid is not None:

@@ -1,4 +1,4 @@
-r"""A causal decoder that rebuilds a sequence frame by frame, with or without attention over what was encoded.
+r"""Causal decoder of a sequence, frame by frame, with or without attention over the encoder.
 
 Step :math:`i` reads the frame before (:math:`d_i`: the true one, or what the
 decoder made itself) and, with attention, a context
@@ -58,7 +58,7 @@ class AlignmentAttention(nn.Module):
         query: Float[Tensor, "batch 1 size"],
         mask: Bool[Tensor, "batch frames"] | None,
     ) -> Float[Tensor, "batch frames"]:
-        """Weight of every encoded frame, from keys and query that went through their layers already."""
+        """Compute the weight of every encoded frame from projected keys and query."""
         scores = self.vector(torch.tanh(keys + query)).squeeze(-1)
         return self.normalizer(scores.to(torch.promote_types(scores.dtype, torch.float32)), mask=mask)
 
@@ -191,7 +191,7 @@ class CausalDecoder(nn.Module):
 
 
 class _Attending:
-    """An attention on its way through a sequence: what it reads goes straight to the gates of the first layer."""
+    """State of an attention over the steps of a sequence: its context goes directly to the gates of the first layer."""
 
     def __init__(
         self,

@@ -120,7 +120,7 @@ class MaskedBatchNorm1d(nn.BatchNorm1d):
 
 
 class _SumOfProcesses(torch.autograd.Function):
-    """Sum over the processes that train together: what all have of it, all send back."""
+    """Sum over processes; the backward pass sums the gradients of all processes."""
 
     @staticmethod
     def forward(ctx: Any, values: Tensor) -> Tensor:

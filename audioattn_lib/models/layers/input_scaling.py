@@ -23,7 +23,7 @@ from .common import frame_mask, masked_mean, subtract_mean
 __all__ = ["CENTRINGS", "BandScaling", "Scaled"]
 
 CENTRINGS = ("none", "corpus", "clip", "clip_scaled")
-"""One mean for everything, one a band, one a band and clip, or that and its deviation."""
+"""Scalings: one mean, a mean a band, a mean a band and clip, or mean and standard deviation a band and clip."""
 
 
 class BandScaling(nn.Module):
@@ -113,7 +113,7 @@ class Scaled(nn.Module):
         *,
         record: bool = False,
     ) -> tuple[Float[Tensor, "batch classes"], AttentionRecord]:
-        """Logits of each clip and, when asked for, what was attended to."""
+        """Compute the logits of each clip, and the record if asked for."""
         return self.network(self.scale(features, lengths), lengths, record=record)
 
     def scale(

@@ -45,7 +45,7 @@ class _Convolution(nn.Module):
 
 
 class _Block(nn.Module):
-    """Two convolutions and a way around them, which gains channels by zeros."""
+    """Residual block of two convolutions; the shortcut pads channels with zeros."""
 
     def __init__(self, channels: int, out: int, stride: int) -> None:
         super().__init__()

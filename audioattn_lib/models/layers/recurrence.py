@@ -26,7 +26,7 @@ from audioattn_lib.core.errors import ConfigError
 __all__ = ["CELLS", "ParallelLayer", "ReusedMatrix", "State", "Steps", "run_packed"]
 
 State = tuple[Tensor, ...]
-"""What a layer remembers, each of shape ``(lanes, B, units)``: hidden for a GRU, hidden and cell for an LSTM."""
+"""State of a layer, tensors of shape ``(lanes, B, units)``: hidden for a GRU, hidden and cell for an LSTM."""
 
 CELLS: dict[str, Callable[..., nn.RNNBase]] = {"gru": nn.GRU, "lstm": nn.LSTM}
 """Recurrent cells by the name that a configuration uses."""
@@ -90,7 +90,7 @@ class ReusedMatrix:
 
 
 class _Collect(torch.autograd.Function):
-    """Hands offsets through; their gradient is that of the products, so the matrix gets its own from it."""
+    """Identity of the offsets; its backward pass also computes the gradient of the matrix."""
 
     @staticmethod
     def forward(ctx: Any, offsets: Tensor, matrix: Tensor, inputs: list[Tensor]) -> Tensor:
@@ -162,7 +162,7 @@ class ParallelLayer(nn.Module):
 
 
 class Steps:
-    """A :class:`ParallelLayer` on its way through a sequence, a step a call.
+    """Step-by-step evaluation of a :class:`ParallelLayer`.
 
     Parameters
     ----------
@@ -185,7 +185,7 @@ class Steps:
         self._recurrent = ReusedMatrix(weight, bias.expand(n_steps, -1, batch, -1))
 
     def __call__(self, step: int, gates: Float[Tensor, "batch lanes_gates"]) -> Float[Tensor, "batch out"]:
-        """Hidden vector of all lanes after a step, from what its input gives to the gates."""
+        """Compute the hidden vector of all lanes after a step, from the projected input of the gates."""
         from_input = gates.reshape(self._shape).transpose(0, 1)  # (lanes, B, gates)
         from_past = self._recurrent(step, self.state[0])
         # both (lanes, B, gates), gates in the order of torch: r, z, n of a GRU, and i, f, g, o of an LSTM

@@ -1,4 +1,4 @@
-r"""Statistics pooling: what the values of a clip are like where attention looks.
+r"""Statistics pooling: mean and standard deviation under attention.
 
 Both poolings turn values ``(B, T, C)`` into the mean and the standard deviation
 of every channel, ``(B, 2C)``, and both let a frame know the whole clip: it is
@@ -40,7 +40,7 @@ __all__ = [
 ]
 
 VARIANCES = ("variance", "published")
-"""What a continuous pooling takes for the variance of its values: that of the value function, or the published one."""
+"""Variance of a continuous pooling: that of the value function, or the published one."""
 
 Statistics = Float[Tensor, "batch statistics"]
 
@@ -72,7 +72,7 @@ class ContextLinear(nn.Linear):
 
 
 class DiscreteStatisticsPooling(nn.Module):
-    r"""Mean and deviation of each channel under its own weights over the frames.
+    r"""Mean and standard deviation of each channel under its own weights over the frames.
 
     .. math::
 
@@ -239,7 +239,7 @@ class ContinuousStatisticsPooling(nn.Module):
 
 
 class MeanStatisticsPooling(nn.Module):
-    """Mean and deviation over all frames alike: what an attention must beat. It has no parameters."""
+    """Mean and standard deviation under equal weights, the reference for attention. It has no parameters."""
 
     def forward(
         self,

@@ -66,7 +66,7 @@ POOLINGS: Mapping[str, Pooling] = MappingProxyType(
 """Every pooling by name."""
 
 DENSITY = "triweight"
-"""What reads the frames of the continuous pooling where no density is named."""
+"""Default density of the continuous pooling."""
 
 _HIDDEN_SIZE = 128
 
@@ -82,7 +82,7 @@ def build_utterance_pooling(
     head_dropout: float = 0.3,
     n_queries: int = 2,
 ) -> tuple[nn.Module, int]:
-    """Make a pooling by name, and say how wide its context is.
+    """Make a pooling by name, and return it with the width of its context.
 
     Parameters
     ----------

@@ -1,1 +1,1 @@
-"""Networks that listen again to a part of the sound."""
+"""Play it back: iterative attention over segments at finer hops."""

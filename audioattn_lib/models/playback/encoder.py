@@ -1,4 +1,4 @@
-r"""The first of two steps: the encoder alone learns what the classes sound like, at every hop.
+r"""First of two training steps: the encoder alone, on whole clips at every hop.
 
 Book page: ``playback``.
 """
@@ -17,12 +17,12 @@ from ..layers.common import at_least_float32, frame_mask, masked_mean
 __all__ = ["DECIBELS", "EncoderClassifier"]
 
 DECIBELS = 5.6
-"""Deviation of the level of noise, which brings log-mel to the order of 1."""
+"""Scale of log-mel features in decibels, the standard deviation of the level of noise."""
 _SHARPNESS = 2.0
 
 
 class EncoderClassifier(nn.Module):
-    r"""An encoder that hears a whole clip at one hop, and says which classes are somewhere in it.
+    r"""Encoder with a classifier, for whole clips at one hop.
 
     .. math:: \ell_c = \frac1r \log \frac1T \sum_t \exp\bigl(r\,(w_c^\top x_t + b_c)\bigr), \qquad r = 2,
 
@@ -55,7 +55,7 @@ class EncoderClassifier(nn.Module):
     def forward(
         self, waveforms: Float[Tensor, "batch samples"], lengths: Int[Tensor, " batch"] | None = None, stage: int = 0
     ) -> Float[Tensor, "batch classes"]:
-        """Logits of each clip heard at the hop of a stage."""
+        """Compute the logits of each clip at the hop of a stage."""
         features, n_frames = self.front[stage](waveforms, lengths)
         mask = frame_mask(n_frames, features.shape[1], features.device)
         level = masked_mean(features, None if mask is None else mask[..., None], dim=1)

@@ -19,9 +19,9 @@ from audioattn_lib.core.errors import ConfigError
 __all__ = ["FUSIONS", "FUSION_LEVELS", "PlaybackDecoder", "SmallEncoder", "fourier_positions"]
 
 FUSIONS = ("adaptive", "mean", "adaptive_concat")
-"""How the playbacks become one prediction; see :class:`PlaybackDecoder`."""
+"""Fusions of the stages to one prediction; see :class:`PlaybackDecoder`."""
 FUSION_LEVELS = ("features", "predictions")
-"""What is fused: what was read in each playback, or what was predicted from it."""
+"""Levels of the fusion: features of each stage, or predictions from them."""
 
 _CONTEXT = 5
 _FILTER = 9
@@ -266,7 +266,7 @@ class PlaybackDecoder(nn.Module):
             self.join = nn.Linear(stages * size, n_classes)
 
     def start(self, batch: int) -> Latents:
-        """Latents that have read nothing yet."""
+        """Return the initial latents."""
         return self.latents.expand(batch, -1, -1)
 
     def read(

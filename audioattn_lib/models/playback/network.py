@@ -1,4 +1,4 @@
-r"""Iterative attention that plays back what matters, at a finer hop.
+r"""Iterative attention over segments that are analysed again at a finer hop.
 
 ``waveforms (B, N)`` -> the whole clip at a coarse hop -> encoder -> slots that
 find what is salient -> the salient parts again, at half the hop -> the same
@@ -39,7 +39,7 @@ from .published import PublishedDecoder, PublishedSlots
 __all__ = ["SEGMENT_SELECTIONS", "Playback", "confidence"]
 
 SEGMENT_SELECTIONS = ("slots", "published", "energy", "random", "given")
-"""How the parts to play back are chosen; see :class:`Playback`."""
+"""Selection methods of the segments; see :class:`Playback`."""
 
 _SLOT_WIDTH = 400
 
@@ -62,7 +62,7 @@ def confidence(logits: Float[Tensor, "batch classes"], *, several_labels: bool) 
 
 @dataclass
 class _Clips:
-    """The clips that are still listened to: their rows in the batch, sound, and what is known of them so far."""
+    """Clips that have not stopped: their rows in the batch, sound, and state of the decoder."""
 
     rows: Tensor
     waveforms: Tensor
@@ -86,7 +86,7 @@ class _Clips:
 
 
 class Playback(nn.Module):
-    r"""Listen to a clip, choose what to hear again, and hear it at a finer hop, as often as the front end has hops.
+    r"""Playback network: whole clip first, then selected segments at finer hops, one hop a stage.
 
     Parameters
     ----------
@@ -437,7 +437,7 @@ class Playback(nn.Module):
         return places.to(clips.power.dtype).expand_as(clips.power), clock, clips.n_frames
 
     def _select(self, clips: _Clips, saliency: Tensor, counts: Tensor, clock: FrameClock) -> Tensor:
-        """Start and stop of what is played next, in seconds; NaN where there is less."""
+        """Select the segments of the next stage: start and stop in seconds; NaN where there are fewer."""
         if clips.given is not None:
             places = clips.given
         elif self.selection == "published":

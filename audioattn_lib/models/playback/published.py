@@ -37,7 +37,7 @@ _EPSILON = 1e-8
 
 
 class _Attention(nn.Module):
-    """Attention with heads of a width of their own; a clip without anything to attend to reads zeros."""
+    """Attention with heads of any width; a clip without tokens reads zeros."""
 
     def __init__(self, width: int, context: int, heads: int, head_width: int) -> None:
         super().__init__()
@@ -78,7 +78,7 @@ class _FeedForward(nn.Module):
 
 
 class _Normed(nn.Module):
-    """A layer behind a normalisation of the latents, and of the context if there is one, added to the latents."""
+    """Residual layer with normalisation of the latents and of the context."""
 
     def __init__(self, width: int, layer: nn.Module, context: int | None = None) -> None:
         super().__init__()
@@ -235,7 +235,7 @@ class PublishedDecoder(nn.Module):
         return self.fc
 
     def start(self, batch: int) -> Latents:
-        """Latents that have read nothing yet."""
+        """Return the initial latents."""
         return self.latents.expand(batch, -1, -1)
 
     def read(
@@ -358,7 +358,7 @@ class PublishedSlots(nn.Module):
     def forward(
         self, frames: Float[Tensor, "batch frames features"], counts: Tensor | None = None
     ) -> Float[Tensor, "batch frames"]:
-        """Saliency of each frame, in [0, 1]; without meaning on padding, as is what padding holds.
+        """Compute the saliency of each frame, in [0, 1]; undefined on padding.
 
         ``counts`` are the valid frames of each clip, at least 1; all by default.
         """
@@ -382,7 +382,7 @@ class PublishedSlots(nn.Module):
 
 
 class _SoftPosition(nn.Module):
-    """Adds a linear map of the time and of what is left of it."""
+    """Adds a linear map of the position and of its complement to one."""
 
     def __init__(self, features: int) -> None:
         super().__init__()

@@ -31,7 +31,7 @@ __all__ = [
 TASKS = {"verb": 97, "noun": 300}
 """Classes of each task."""
 LABELS = ("verb", "noun", "action")
-"""What the label of a clip may be; an action is both."""
+"""Kinds of label; an action is a verb and a noun."""
 
 _LISTS = {"train": "EPIC_100_train.csv", "test": "EPIC_100_validation.csv"}
 _COLUMNS = ("participant_id", "video_id", "start_timestamp", "stop_timestamp", "verb_class", "noun_class")

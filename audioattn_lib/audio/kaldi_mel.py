@@ -31,7 +31,7 @@ _OFFSET = 1e-5
 _DECIBELS = 10.0 / math.log(10.0)
 
 PUBLISHED_MEAN = -4.5 * _DECIBELS
-"""Mean that published networks subtract, in decibels: their input is :math:`(\\ln p + 4.5) / 5` of the power :math:`p`."""
+"""Mean that published networks subtract, in decibels; their input is :math:`(\\ln p + 4.5) / 5`, p the power."""
 PUBLISHED_DEVIATION = 5.0 * _DECIBELS
 """Scale that published networks divide by, in decibels."""
 

@@ -1,4 +1,4 @@
-"""``audioattn attention`` and ``audioattn play``: what a finished run attended to.
+"""``audioattn attention`` and ``audioattn play``: attention of a finished run.
 
 Book page: commands.
 """
@@ -95,7 +95,7 @@ def export(run: Path, formats: tuple[str, ...], output: Path | None) -> None:
 
 
 def _chosen_clips(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Options that name clips, the folder or file of their pictures, and the looks of these."""
+    """Options for clips, output path and format of pictures."""
     for option in (
         click.option("--theme", type=click.Choice(["light", "dark"]), default="light", help="Colours."),
         click.option(
@@ -165,7 +165,7 @@ def panels(
     kind: str,
     theme: str,
 ) -> None:
-    """Draw what a network makes of clips, stage by stage.
+    """Draw the intermediate results of a network for clips, stage by stage.
 
     One picture a clip: log-mel input, output of the convolutions and, where a
     density reads one, the value function, once more for each penalty. RUN is
@@ -256,7 +256,7 @@ def _index(record: AttentionRecord, clip: str, run: Run) -> int:
 
 
 def _several(record: AttentionRecord, clips: tuple[str, ...], first: int | None) -> list[str]:
-    """The clips that are named; without names the first of the record, or all of it."""
+    """Select clips by name; without names the first of the record, or all of them."""
     if clips:
         return [_chosen(record, clip) for clip in clips]
     return list(record.clips[:first])
@@ -272,7 +272,7 @@ def _pictures(clips: list[str], output: Path, kind: str) -> list[Path]:
 
 
 def _experiment(run: Run) -> Any:
-    """The module that made a run."""
+    """Return the module of the experiment of a run."""
     from audioattn_lib.experiments import EXPERIMENTS
 
     if run.experiment not in EXPERIMENTS:

@@ -21,7 +21,7 @@ __all__ = ["data"]
 
 @click.group(no_args_is_help=True)
 def data() -> None:
-    """Look at corpora, check them, make synthetic ones.
+    """List and check corpora, and make synthetic ones.
 
     \b
     Examples:

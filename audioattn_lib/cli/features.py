@@ -32,7 +32,7 @@ def _sleepiness_config() -> type:
 
 @click.group(no_args_is_help=True)
 def features() -> None:
-    """Make features, look at tables of them, convert, join and use them.
+    """Compute features; inspect, convert, join and use feature tables.
 
     A table is a .csv, .arff or .nc file with a row for each clip: those that
     this program writes, those that auDeep exports, and the feature files of
@@ -127,7 +127,7 @@ def extract(run: Path, corpus: str, target: Path, skip_bad_clips: bool, device: 
 @features.command()
 @click.argument("table", type=_FILE)
 def inspect(table: Path) -> None:
-    """Show what a table holds: clips, splits, labels, features.
+    """Show the clips, splits, labels and features of a table.
 
     \b
     Example:

@@ -42,7 +42,7 @@ def options_of(config: type, presets: Mapping[str, Any] | None = None) -> list[c
 
 
 def given(values: dict[str, Any]) -> dict[str, Any]:
-    """Options that were given, by field."""
+    """Select the options that were given, by field."""
     return {name: value for name, value in values.items() if value is not None}
 
 

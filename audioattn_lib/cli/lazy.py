@@ -1,4 +1,4 @@
-"""Commands that get their options from a dataclass, imported only when the command is looked at.
+"""Commands with options from a dataclass that is imported on demand.
 
 Book page: commands.
 """
@@ -44,7 +44,7 @@ class LazyOptions(click.Command):
         self._complete = False
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
-        """Its own parameters, then the fields."""
+        """Return the parameters of the command, then the fields of the dataclass."""
         if not self._complete:
             config: Any = self._config()
             names = sorted(config.PRESETS, key="default".__ne__) if self._has_presets else ()  # the default first

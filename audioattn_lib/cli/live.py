@@ -1,4 +1,4 @@
-"""A table of a sweep that changes while it runs; one line a job where there is no terminal.
+"""Live table of a sweep; without a terminal, one line a job.
 
 Book page: commands.
 """
@@ -23,7 +23,7 @@ _STYLES = {"running": "bold", "done": "green", "kept": "dim", "failed": "red", "
 
 
 class SweepView:
-    """Shows the jobs of a sweep: give :meth:`update` to it."""
+    """Live display of the jobs of a sweep; pass :meth:`update` as its callback."""
 
     def __init__(self, console: Console | None = None) -> None:
         self._console = console or Console(stderr=True)

@@ -25,7 +25,7 @@ _MOST_SCORES = 6
 
 
 def show_progress() -> None:
-    """Let the library's messages about its progress appear; on a terminal, its bars say the same.
+    """Show log messages of the library where there is no terminal with progress bars.
 
     Of the processes that torchrun started, the first one tells.
     """
@@ -45,7 +45,7 @@ def show_run(run: Run) -> None:
 
 
 def show_encoder(path: Path) -> None:
-    """Print where the network of a regression is, and what can be done with it."""
+    """Print the path of the network of a regression, and commands for it."""
     if is_main_process():
         click.echo(f"{path}: its autoencoder; audioattn features extract {path} CORPUS features.csv")
 

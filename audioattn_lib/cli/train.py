@@ -21,7 +21,7 @@ __all__ = ["train"]
 
 
 class _Experiments(click.Group):
-    """One command for each experiment, made when it is asked for."""
+    """Group of commands, one an experiment, made on demand."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         from audioattn_lib.experiments import EXPERIMENTS

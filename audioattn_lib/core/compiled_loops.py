@@ -1,4 +1,4 @@
-"""Loops that numba compiles once and finds again in the cache of the library."""
+"""Numba functions that are compiled once and kept in the cache of the library."""
 
 from __future__ import annotations
 

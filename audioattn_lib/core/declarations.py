@@ -1,4 +1,4 @@
-"""Values of the fields of a dataclass compared with the types that it declares, before anything else looks at them.
+"""Check of the values of a dataclass against its declared types.
 
 One function for all configurations: it lies below all floors, as
 :mod:`audioattn_lib.core.errors` does.

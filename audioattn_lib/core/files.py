@@ -91,7 +91,7 @@ def write_text(path: str | Path, text: str) -> None:
 
 
 def remove_leftovers(folder: str | Path) -> None:
-    """Remove what killed processes were writing in a folder, which may be missing.
+    """Remove the unfinished files of killed processes from a folder, which may be missing.
 
     Files of processes that live are left alone. Those of another machine, which cannot be asked, are removed a day
     after their last change.

@@ -1,4 +1,4 @@
-"""Tensors in safetensors files that say what they hold, so that damage is found when they are read.
+"""Safetensors files with a hash of their content, so that damage is detected on reading.
 
 The header has a hash of all tensors and of the other entries of the header. It
 travels with the file; files of other programs have none, and are read as they are.

@@ -18,7 +18,7 @@ def are_real(tensor: Tensor) -> bool:
 
 
 def are_at_hand(tensor: Tensor) -> bool:
-    """True where looking costs nothing: real tensors on the CPU."""
+    """Return True for real tensors on the CPU, whose values are available without a wait."""
     return tensor.device.type == "cpu" and are_real(tensor)
 
 

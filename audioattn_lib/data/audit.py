@@ -78,7 +78,7 @@ class Report:
 
     @property
     def passed(self) -> bool:
-        """True when there is no error."""
+        """Return True when there is no error."""
         return not self.errors
 
     def raise_if_failed(self) -> None:

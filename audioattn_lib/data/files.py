@@ -24,7 +24,7 @@ class StoreError(AudioAttnError, RuntimeError):
 
 
 def explain_storage(path: Path, error: OSError, kept: str) -> StoreError:
-    """The error of a folder that is full, must not be written or fails; ``kept`` says what is not lost."""
+    """Make the error of a folder that is full, read-only or failing; ``kept`` names the data that is not lost."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return StoreError(f"{path}: the disk is full; {kept}. Free some space and run again, or choose another folder")
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
@@ -35,7 +35,7 @@ def explain_storage(path: Path, error: OSError, kept: str) -> StoreError:
 
 @contextlib.contextmanager
 def exclusive(path: Path) -> Iterator[bool]:
-    """Hold the lock file ``path`` while the block runs; other processes wait. Gives whether it is held.
+    """Hold the lock file ``path`` while the block runs; other processes wait. Yields True if it is held.
 
     The operating system frees the lock of a killed process. Where there are no
     such locks (Windows, some network file systems), nothing is held: two

@@ -1,4 +1,4 @@
-"""A bar where a person watches, nothing where none does."""
+"""Progress bars, shown on a terminal only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures, players and tables of what a mechanism attends to.
+"""Pictures, players and tables of attention.
 
 They read records and run directories and do not depend on models, corpora or
 how a run was made. Everything here shows itself in a notebook, fits light and

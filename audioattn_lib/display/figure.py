@@ -1,4 +1,4 @@
-"""A picture that fits the page it stands on: two themes, alternative text, a caption.
+"""Figures with a light and a dark theme, alternative text and a caption.
 
 The book's reader switches between a light and a dark page at will, so each
 picture is rendered once for either and a few lines of CSS show the right one.

@@ -1,4 +1,4 @@
-"""A page of its own around a piece of HTML."""
+"""Standalone HTML pages."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _POLICY = (
 
 
 def page(body: str, title: str) -> str:
-    """A complete page that follows the system's light or dark theme and asks nothing of any network.
+    """Make a complete page that follows the system's theme and loads nothing from a network.
 
     Parameters
     ----------

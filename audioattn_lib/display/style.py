@@ -1,4 +1,4 @@
-"""One look for every picture, in a light and a dark theme.
+"""Theme of all pictures, light and dark.
 
 A picture is drawn once for each theme and the page shows the one that fits
 (:mod:`audioattn_lib.display.figure`), so no colour is a compromise. Attention

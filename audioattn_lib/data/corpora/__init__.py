@@ -45,7 +45,7 @@ DATA_VARIABLE = "AUDIOATTN_DATA"
 
 @dataclass(frozen=True)
 class Layout:
-    """A way in which corpora lie on disk.
+    """Layout of a corpus on disk.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Corpora of which a part is missing: what is missing, and the command or the file that completes them.
+"""Incomplete corpora: detection of the missing part, and the command or file that completes it.
 
 Book page: ``data``.
 """
@@ -22,7 +22,7 @@ _SPEAKER = re.compile(r"id\d{5}")
 
 
 def unconverted_lists(path: Path) -> str:
-    """The command that converts the pickled lists of a corpus, ``""`` where there are none or all are converted."""
+    """Return the command that converts the pickled lists of a corpus, ``""`` if none is needed."""
     lists = [
         file
         for folder in list_folders(path)

@@ -162,7 +162,7 @@ def _is_labelled(file: Path) -> bool:
 
 
 def _find(root: Path, places: Iterable[Path], name: str) -> str:
-    """The path as it stands, or with the extension of the sound that lies there; also from other folders."""
+    """Resolve a path, with or without the extension of its sound, also relative to other folders."""
     stem = name.removesuffix(".pickle")
     endings = ("",) if Path(stem).suffix.lower() in EXTENSIONS else EXTENSIONS
     for place in (root, *places):

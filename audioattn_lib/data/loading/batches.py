@@ -1,4 +1,4 @@
-"""Batches of stored features, in an order that depends on nothing but seed and epoch.
+"""Batches of stored features, in an order that depends on seed and epoch only.
 
 A corpus that fits is moved to the device once and batches are cut out there;
 a larger one is read from the store one batch ahead, through pinned memory on

@@ -48,7 +48,7 @@ StoredType = Literal["float32", "float16"]
 
 
 class Extractor(Protocol):
-    """Anything that makes features of waveforms, such as :class:`audioattn_lib.audio.features.LogMel`."""
+    """Protocol of a front end, such as :class:`audioattn_lib.audio.features.LogMel`."""
 
     sample_rate: int
     n_mels: int
@@ -67,7 +67,7 @@ class Extractor(Protocol):
 
 @dataclass(frozen=True)
 class _Header:
-    """First line of the journal: what the store is of."""
+    """First line of the journal: data, front end and type of the store."""
 
     format: int
     identity: str
@@ -272,7 +272,7 @@ class FeatureStore:
 
 
 class _Writer:
-    """Appends clips to a store: first the features, then, once they are on disk, the line that says so."""
+    """Writer of a store: features first, then, after a sync, their line of the journal."""
 
     def __init__(self, path: Path, header: _Header) -> None:
         self._path = path

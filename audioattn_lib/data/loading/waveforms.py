@@ -1,4 +1,4 @@
-"""Waveforms as a store, for models that make their own features, and for sound that is changed in every epoch.
+"""Waveforms as a store, for models with their own front end and for augmentation of sound.
 
 A model that listens again at another hop needs samples, not spectrograms. A
 :class:`WaveformStore` gives them to a :class:`~audioattn_lib.data.loading.batches.BatchLoader`

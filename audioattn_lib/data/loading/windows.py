@@ -1,4 +1,4 @@
-"""Windows of utterances to train on, and how often which utterance is heard.
+"""Training windows of utterances, and sampling of utterances.
 
 Training cuts a window out of each utterance, somewhere else in every epoch;
 shorter ones stay whole. Evaluation hears whole utterances, without this module.
@@ -36,7 +36,7 @@ def cut_windows(
     generator: torch.Generator,
     shard: Shard | None = None,
 ) -> tuple[Float[Tensor, "batch window bands"], Int[Tensor, batch]]:
-    """Cut a window out of every utterance, at a place drawn evenly from all there are.
+    """Cut a window out of every utterance, with a uniformly drawn start.
 
     Parameters
     ----------
@@ -130,7 +130,7 @@ def _augment_shard(
 
 
 class SampledLoader(BatchLoader):
-    """Batches in which no speaker is heard too often, and every class as often as any other.
+    """Batches with a limit of clips a speaker and balanced classes.
 
     Parameters
     ----------

@@ -1,1 +1,1 @@
-"""Sound that is computed: no download, the same on every machine, with the truth known."""
+"""Synthetic corpora: reproducible on every machine, with ground truth."""

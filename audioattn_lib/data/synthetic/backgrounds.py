@@ -50,7 +50,7 @@ def _rain(rng: Generator, n: int) -> Sound:
 
 
 def _crowd(rng: Generator, n: int) -> Sound:
-    """Many voices far away: nothing can be understood."""
+    """Babble: many distant voices."""
     voices = np.zeros(n)
     for _ in range(6):
         pitch = rng.uniform(100, 240) * _slow(rng, n, 4.0, 1.2)
@@ -64,7 +64,7 @@ def _crowd(rng: Generator, n: int) -> Sound:
 
 
 def _swell(rng: Generator, sound: Sound) -> Sound:
-    """Let low, middle and high frequencies come and go, each at its own pace: nothing outdoors is stationary."""
+    """Modulate low, middle and high frequencies independently, since outdoor noise is not stationary."""
     spectrum = np.fft.rfft(sound)
     octaves = np.log2(np.maximum(np.fft.rfftfreq(len(sound), 1 / RATE), 20.0))
     low, high = np.log2(500.0), np.log2(2000.0)
@@ -84,7 +84,7 @@ BACKGROUNDS: Mapping[str, Callable[[Generator, int], Sound]] = MappingProxyType(
 
 
 def record_background(kind: str, rng: Generator, seconds: float) -> Sound:
-    """One recording of a kind of background, RMS 1, through a microphone of its own."""
+    """Make one recording of a background, RMS 1, with the response of a random microphone."""
     n = samples(seconds)
     sound = _swell(rng, BACKGROUNDS[kind](rng, n))
     tilt, bump, centre = rng.uniform(-0.25, 0.25), rng.uniform(-4.0, 4.0), rng.uniform(300, 4000)

@@ -115,7 +115,7 @@ def generate(options: CorpusOptions, cache: str | Path | None = None, *, progres
 
 
 def require_whole(options: object, **least: int) -> None:
-    """Each named field is a whole number of at least the given value, or an error says so."""
+    """Check that each named field is a whole number of at least the given value."""
     for name, lowest in least.items():
         value = getattr(options, name)
         if not isinstance(value, int) or isinstance(value, bool):
@@ -125,7 +125,7 @@ def require_whole(options: object, **least: int) -> None:
 
 
 def require_range(options: object, name: str, lowest: float, highest: float, unit: str) -> None:
-    """The field is two numbers, the lower first, within the given bounds; it becomes a tuple of floats."""
+    """Check that a field is two numbers, the lower first, within bounds; convert it to a tuple of floats."""
     bounds = getattr(options, name)
     numbers = isinstance(bounds, (tuple, list)) and all(
         isinstance(bound, (int, float)) and not isinstance(bound, bool) for bound in bounds
@@ -143,7 +143,7 @@ def random_numbers(seed: int, *names: str | int) -> Generator:
 
 
 def make_once(corpus: str, options: Any, module: str, cache: str | Path | None, write: Callable[[Path], None]) -> Path:
-    """Folder of a synthetic corpus: found where it was made before, or made by ``write(folder)``.
+    """Return the folder of a synthetic corpus, made by ``write(folder)`` if it does not exist.
 
     Other options, or other source of the module that makes it, give another folder.
     """

@@ -32,7 +32,7 @@ _KNOTS = np.array([60.0, 150.0, 350.0, 800.0, 1700.0, 3200.0, 5000.0, 7600.0])
 
 @dataclass(frozen=True)
 class Family:
-    """A family of instruments: what it is called, and how one of its instruments is drawn."""
+    """Family of instruments: its name, and a function that draws an instrument."""
 
     title: str
     draw: Callable[[Generator], Instrument]
@@ -200,7 +200,7 @@ class Device:
         return shape * lowest / np.sqrt(1.0 + (frequencies / self.high) ** 4)
 
     def record(self, sound: Sound, rng: Generator) -> Sound:
-        """The sound as this device gives it."""
+        """Apply the device to a sound."""
         size = fft.next_fast_len(len(sound), real=True)
         curve = self.gain(np.fft.rfftfreq(size, 1 / RATE))
         heard = fft.irfft(fft.rfft(sound, size) * curve, size)[: len(sound)]

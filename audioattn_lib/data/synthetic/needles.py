@@ -1,4 +1,4 @@
-r"""Needles: long clips with short events whose classes only a finer hop can tell apart.
+r"""Needles: long clips with short events whose classes require a finer hop.
 
 An event is a tone with two overtones, whose power flutters as
 :math:`1 + m\cos(2\pi f t + \varphi)`. Its class is the rate :math:`f` of the
@@ -194,7 +194,7 @@ def flutter(rate: float, rng: Generator, seconds: float) -> Sound:
 
 
 def _seen(rate: float) -> float:
-    """Share of the depth of a flutter that is left after a Hann window of 10 ms."""
+    """Compute the modulation depth that remains after a Hann window of 10 ms."""
     time = (np.arange(samples(_WINDOW)) + 0.5) / RATE - _WINDOW / 2
     weight = np.cos(np.pi * time / _WINDOW) ** 4  # the square of the window: power is what flutters
     return float((weight * np.cos(2.0 * np.pi * rate * time)).sum() / weight.sum())

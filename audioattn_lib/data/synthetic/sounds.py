@@ -1,4 +1,4 @@
-"""Sounds of a city, each from a physical idea of what makes it.
+"""Sounds of a city from simple physical models.
 
 Every sound is made in two steps. A *source* fixes what belongs to one thing:
 this dog, that horn. A *take* is one occurrence of it: how often it barks now,
@@ -27,7 +27,7 @@ Source = Callable[[Generator], Sound]
 
 @dataclass(frozen=True)
 class SoundClass:
-    """A class of sounds: what it is called, and how one of its sources is drawn."""
+    """Class of sounds: its name, and a function that draws a source."""
 
     title: str
     draw: Callable[[Generator], Source]
@@ -39,7 +39,7 @@ def _falling(n: int, slope: float) -> Sound:
 
 
 def _wobble(rng: Generator, n: int, depth: float, rate: float = 6.0) -> Sound:
-    """A slow random factor around 1: what hands, winds and loads do to pitch and level."""
+    """Draw a slow random factor around 1, for variation of pitch and level."""
     points = max(3, int(n / RATE * rate) + 2)
     return 1.0 + depth * np.interp(np.linspace(0, points - 1, n), np.arange(points), rng.standard_normal(points))
 

@@ -1,4 +1,4 @@
-"""Voices that say syllables: who speaks, how, and what comes of it, with the times of vowels and pauses.
+"""Synthetic speech of syllables: voice, delivery, and utterance with the times of vowels and pauses.
 
 Nothing here is language: syllables of a consonant and a vowel follow each
 other in phrases, with stress, a melody and pauses. Vowels lie where Peterson and Barney
@@ -170,7 +170,7 @@ class Syllable(NamedTuple):
 
 @dataclass(frozen=True)
 class Utterance:
-    """Samples and what is known about them; pauses are ``(onset, offset)`` in seconds."""
+    """Utterance: samples and their ground truth; pauses are ``(onset, offset)`` in seconds."""
 
     samples: Sound
     syllables: tuple[Syllable, ...]

@@ -1,4 +1,4 @@
-"""Synthetic tired voices: speakers who say syllables, and how tired each of them is in each clip.
+"""Synthetic tired voices: speakers who say syllables, with a tiredness for each clip.
 
 Each clip has a tiredness from 1 (wide awake) to 9 (fighting sleep), the range
 of the Karolinska sleepiness scale (Åkerstedt and Gillberg, *Subjective and

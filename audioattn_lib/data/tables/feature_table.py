@@ -1,4 +1,4 @@
-"""Features of clips as one table, keyed by the name of the clip and by nothing else.
+"""Features of clips as one table, keyed by the name of the clip.
 
 Tables of several systems are joined by name, in any order of rows; names that
 are missing or stand twice are an error. What a table holds besides features
@@ -193,7 +193,7 @@ class FeatureTable:
         )
 
     def described_by(self, source: Manifest | ClipLabels) -> FeatureTable:
-        """The table with labels, splits and groups of a corpus or a file of labels, in place of its own.
+        """Replace labels, splits and groups by those of a corpus or a file of labels.
 
         Parameters
         ----------
@@ -226,11 +226,11 @@ class FeatureTable:
         )
 
     def in_split(self, split: str) -> FeatureTable:
-        """The table with all clips in one split, whatever it says itself."""
+        """Replace the split of all clips."""
         return replace(self, splits=(split,) * len(self))
 
     def first(self, count: int) -> FeatureTable:
-        """The table of the first features, in their order: what the published ``num_feat`` counts.
+        """Select the first features, as the published option ``num_feat``.
 
         Raises
         ------

@@ -285,7 +285,7 @@ def _frame(table: FeatureTable, layout: Layout, labels_last: bool) -> pd.DataFra
 
 
 def _shortest(values: np.ndarray) -> list[str]:
-    """Numbers as text: whole ones without a point, nothing where unknown."""
+    """Format numbers as text: whole numbers without a point, an empty string where unknown."""
     return ["" if np.isnan(v) else str(int(v)) if v.is_integer() else repr(v) for v in values.tolist()]
 
 

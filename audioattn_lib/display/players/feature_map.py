@@ -1,4 +1,4 @@
-"""A map of clips whose points one can hear: no kernel, no network."""
+"""Scatter plot of clips whose points play their sound, without kernel and network."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class FeatureMap:
     title: str
 
     def html(self) -> str:
-        """The map as a piece of HTML that needs nothing else."""
+        """Return the map as self-contained HTML."""
         return f"{style_tag('figure')}{style_tag('feature_map')}{self.markup}{script_tag('feature_map')}"
 
     def save(self, path: str | Path) -> Path:
@@ -120,7 +120,7 @@ def neighbour_axes(features: ArrayLike, *, perplexity: float = 30.0, seed: int =
 
 
 def _standardised(features: ArrayLike) -> NDArray[np.float64]:
-    """Features less their mean, in standard deviations; those that never change are left out."""
+    """Standardise features; constant features are left out."""
     x = np.asarray(features, dtype=np.float64)
     if x.ndim != 2 or len(x) < 2:
         raise ValueError(f"features has shape {x.shape}; it must be (clips, features) with at least two clips")

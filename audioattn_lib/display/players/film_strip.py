@@ -1,4 +1,4 @@
-"""A film strip of playbacks: what was heard again, at which hop, and what it changed in the prediction."""
+"""Film strip of playbacks: segments, hop and predictions of each stage."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _MOST = 3
 
 @dataclass(frozen=True)
 class PlaybackStage:
-    """One stage: what was heard, how finely, and what was predicted after it.
+    """One stage of playback: its segments, their features and hop, and the prediction after it.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ class FilmStrip:
     title: str = ""
 
     def html(self) -> str:
-        """The film strip as a piece of HTML that needs nothing else."""
+        """Return the film strip as self-contained HTML."""
         return f"{self.figure.html()}{style_tag('film_strip')}{self.sounds}"
 
     def save(self, path: str | Path) -> Path:
@@ -189,7 +189,7 @@ def _name(number: int, stage: PlaybackStage) -> str:
 
 
 def _mark(ax: Axes, number: int, stages: Sequence[PlaybackStage], known: Sequence[KnownEvent], theme: Theme) -> None:
-    """In the first stage what is played next; in a playback where the events are."""
+    """Mark the next segments in the first stage, and the events in a playback."""
     low, high = ax.get_ylim()
     if number == 0 and len(stages) > 1:
         for start, stop in stages[1].parts:
@@ -238,7 +238,7 @@ def _sentence(number: int, stage: PlaybackStage, classes: Sequence[str]) -> str:
 
 
 def _sounds(sound: NDArray[np.float32], sample_rate: int, stages: Sequence[PlaybackStage]) -> str:
-    """A card for each part, which plays it; a part that several playbacks heard has one."""
+    """Make a card with a player for each segment; a segment of several playbacks has one."""
     heard: dict[tuple[float, float], list[int]] = {}
     for number, stage in enumerate(stages[1:], start=1):
         for start, stop in np.asarray(stage.parts, dtype=float).round(3):

@@ -23,7 +23,7 @@ _LISTS = ("", "data", "annotations")
 
 
 class SoundFolder:
-    """Sounds below a folder, found by one of the names that tools give them.
+    """Index of the sounds below a folder, by the file names of common download tools.
 
     Parameters
     ----------
@@ -95,7 +95,7 @@ def list_folders(path: Path) -> list[Path]:
 
 
 def choose_lists(path: Path, found: dict[Path, str], train: str | None) -> dict[Path, str]:
-    """One list to train on and one to test on; where there are several, that called ``train`` and that called ``test``.
+    """Select a training list and a test list; of several, those named ``train`` and ``test``.
 
     Raises
     ------

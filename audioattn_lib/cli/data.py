@@ -141,18 +141,38 @@ def _add_corpus(name: str, about: str, example: str) -> None:
 
     \b
     Example:
-      audioattn data synthesise {name} my_{name} {example}
+      {example}
     """
     make = click.argument("directory", type=click.Path(path_type=Path, file_okay=False))(make)
     synthesise.command(name, cls=LazyOptions, config=config)(make)
 
 
 for _corpus in (
-    ("city", "Short events over the noise of a city, with their times.", "--clips-per-class 8 --snr 0,10"),
-    ("voices", "Voices of speakers who are more or less tired.", "--speakers 16 --duration 2,3"),
-    ("accents", "Voices of many speakers with invented accents.", "--speakers-per-accent 8"),
-    ("needles", "Long clips with short events that need a fine hop.", "--clips-per-class 20 --events 1,3"),
-    ("orchestra", "Phrases of instruments through several devices.", "--clips-per-class 20 --duration 2"),
+    (
+        "city",
+        "Short events over the noise of a city, with their times.",
+        "audioattn data synthesise city my_city --clips-per-class 8 --snr 0,10",
+    ),
+    (
+        "voices",
+        "Voices of speakers who are more or less tired.",
+        "audioattn data synthesise voices my_voices --speakers 16 --duration 2,3",
+    ),
+    (
+        "accents",
+        "Voices of many speakers with invented accents.",
+        "audioattn data synthesise accents my_accents --speakers-per-accent 8",
+    ),
+    (
+        "needles",
+        "Long clips with short events that need a fine hop.",
+        "audioattn data synthesise needles my_needles --clips-per-class 20 --events 1,3",
+    ),
+    (
+        "orchestra",
+        "Phrases of instruments through several devices.",
+        "audioattn data synthesise orchestra my_orchestra --clips-per-class 20 --duration 2",
+    ),
 ):
     _add_corpus(*_corpus)
 

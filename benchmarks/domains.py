@@ -40,7 +40,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     fields = dict(_field(text) for text in options.set)
     config = scenes_and_instruments.Config.preset("default", data=options.data, **fields)
-    study = scenes_and_instruments.study(config, options.patterns, options.treatments, options.seeds, options.runs)
+    study = scenes_and_instruments.study(
+        config, options.patterns, options.treatments, range(options.seeds), options.runs
+    )
     results = study.results()
     given = [f"{name} = {value}" for name, value in fields.items()]
     made_with = {

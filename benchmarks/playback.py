@@ -13,7 +13,7 @@ import torch
 
 from audioattn_lib.audio.multi_resolution import MultiResolutionLogMel
 from audioattn_lib.experiments.playback.config import Config
-from audioattn_lib.experiments.playback.training import build_model
+from audioattn_lib.experiments.playback.training import build_network
 from audioattn_lib.models.backbones.mvit import MViT
 from audioattn_lib.models.embedding import Backbone
 from audioattn_lib.models.playback.layers import PlaybackDecoder, SmallEncoder
@@ -59,7 +59,7 @@ def published(device: str) -> Work:
     """The published network: MViTv2-B at the published hops, and a decoder of 256 latents."""
     config = Config.paper(playbacks=PLAYBACKS)
     return _work(
-        1, lambda selection: build_model(replace(config, selection=selection), CLASSES, several_labels=True), device
+        1, lambda selection: build_network(replace(config, selection=selection), CLASSES, several_labels=True), device
     )
 
 

@@ -284,7 +284,7 @@ def _experiment(run: Run) -> Any:
 def _prepared(run: Run) -> Any:
     """The corpus that the run was tested on."""
     experiment = _experiment(run)
-    from audioattn_lib.experiments.common.fields import restore_config
+    from audioattn_lib.experiments.common.config import restore_config
 
     return experiment.prepare(restore_config(experiment.Config, run))
 

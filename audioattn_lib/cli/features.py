@@ -74,15 +74,16 @@ def spectrograms(preset: str, labels: str | None, output: Path | None, **options
       audioattn features spectrograms --data path/to/SLEEP --n-mels 120
       audioattn features spectrograms --data wav/ --labels lab/labels.csv -o out/
     """
+    from dataclasses import replace
+
     from audioattn_lib.cli.fields import given
-    from audioattn_lib.experiments.sleepiness.config import SPECTROGRAM, Config
+    from audioattn_lib.experiments.sleepiness.config import Config
     from audioattn_lib.experiments.sleepiness.corpus import compute_spectrograms, write_spectrograms
 
     config = Config.preset(preset, **given(options))
-    chosen = config.select(*SPECTROGRAM, "device")
     if labels is not None:
-        chosen["data"] += f"{'&' if '?' in config.data else '?'}labels={labels}"
-    prepared = compute_spectrograms(**chosen)
+        config = replace(config, data=f"{config.data}{'&' if '?' in config.data else '?'}labels={labels}")
+    prepared = compute_spectrograms(config)
     store, manifest = prepared.store, prepared.manifest
     minutes = float(manifest.durations.sum()) / 60
     click.echo(f"{manifest.name}: {len(manifest)} clips, {minutes:.0f} minutes")
@@ -116,9 +117,9 @@ def extract(run: Path, corpus: str, target: Path, skip_bad_clips: bool, device: 
 
     loaded = Run.load(run)
     if loaded.experiment == "accents" or "pooling" in loaded.config:
-        from audioattn_lib.experiments.accents.experiment import extract_embeddings as describe
+        from audioattn_lib.experiments.accents import extract_embeddings as describe
     else:
-        from audioattn_lib.experiments.sleepiness.experiment import extract_features as describe
+        from audioattn_lib.experiments.sleepiness import extract_features as describe
     table = describe(loaded, corpus, skip_bad_clips=skip_bad_clips, device=device)
     write_features(table, target)
     click.echo(_describe(target, table))

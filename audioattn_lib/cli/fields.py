@@ -23,7 +23,8 @@ def options_of(config: type, presets: Mapping[str, Any] | None = None) -> list[c
     ----------
     config
         A dataclass whose fields have plain defaults. The help of a field is
-        its metadata ``help``, or its entry in the docstring of the class.
+        its declaration, see :mod:`audioattn_lib.core.declarations`, or its entry
+        in the docstring of the class.
     presets
         Instances of it by name, from which an option may start: the help then
         gives the value in each where they differ. The first is the default.
@@ -32,10 +33,14 @@ def options_of(config: type, presets: Mapping[str, Any] | None = None) -> list[c
     -----
     An option that is not given has the value ``None``; see :func:`given`.
     """
-    described = _described(config)
+    from audioattn_lib.core.declarations import declared_fields
+
+    described, declared = _described(config), declared_fields(config)
     return [
         _option(
-            field, described.get(field.name, ""), {name: getattr(p, field.name) for name, p in (presets or {}).items()}
+            field,
+            declared[field.name].sentence or described.get(field.name, ""),
+            {name: getattr(p, field.name) for name, p in (presets or {}).items()},
         )
         for field in dataclasses.fields(config)
     ]
@@ -47,7 +52,7 @@ def given(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _option(field: dataclasses.Field[Any], described: str, presets: Mapping[str, Any]) -> click.Option:
-    text = str(field.metadata.get("help", described))
+    text = described
     default = field.default
     name = field.name.replace("_", "-")
     values = {preset: _shown(value) for preset, value in presets.items()} or {"default": _shown(default)}

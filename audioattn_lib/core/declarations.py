@@ -1,6 +1,17 @@
-"""Check of the values of a dataclass against its declared types.
+"""Declared fields of a dataclass: type, allowed values, unit and help of a field, written once, beside its default.
 
-One function for all configurations: it lies below all floors, as
+.. code-block:: python
+
+    @dataclass(frozen=True)
+    class Config:
+        dropout: Annotated[float, Range("[0, 1)"), "after each convolution"] = 0.15
+        window: Annotated[Literal["hann", "hamming"], "shape of the window"] = "hann"
+
+        def __post_init__(self) -> None:
+            check_declared(self)
+
+The check of the values, the options of the command line and the tables of the
+book all read these declarations. It lies below all floors, as
 :mod:`audioattn_lib.core.errors` does.
 """
 
@@ -9,51 +20,266 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
+import re
 import reprlib
 import types
 import typing
-from collections.abc import Collection
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 from .errors import ConfigError
 
-__all__ = ["check_declared", "conform", "shorten"]
+__all__ = [
+    "Convert",
+    "Declared",
+    "Matches",
+    "OneOf",
+    "Range",
+    "check_declared",
+    "conform",
+    "declared_fields",
+    "number_as_text",
+    "shorten",
+]
 
 _LARGEST = 2**63 - 1
+_UNION = (types.UnionType, typing.Union)
 
 
-def check_declared(config: Any, as_text: Collection[str] = ()) -> None:
-    """Check every field of a dataclass against its declared type; a whole number in a field of type float becomes one.
+class Rule(Protocol):
+    """Values that a field allows; ``str(rule)`` ends the sentence "it must be ..."."""
+
+    def allows(self, value: Any) -> bool: ...
+
+
+@dataclass(frozen=True)
+class Range:
+    """Interval of a number, such as ``Range("[0, 1)")`` or ``Range("[1000, inf)", "hertz")``.
+
+    Parameters
+    ----------
+    interval
+        ``[`` or ``]`` beside an end that belongs to it, ``(`` or ``)`` beside one that does not.
+    unit
+        Of the ends, for messages and tables.
+    """
+
+    interval: str
+    unit: str = ""
+
+    def allows(self, value: float) -> bool:
+        """Whether the number lies in the interval."""
+        low, high = self._ends
+        above = value >= low if self.interval[0] == "[" else value > low
+        return above and (value <= high if self.interval[-1] == "]" else value < high)
+
+    @property
+    def _ends(self) -> tuple[float, float]:
+        low, high = self.interval[1:-1].split(",")
+        return float(low), float(high)
+
+    def __str__(self) -> str:
+        low, high = (end.strip() for end in self.interval[1:-1].split(","))
+        text = f"in {self.interval}"
+        if high == "inf":
+            text = f"{'at least' if self.interval[0] == '[' else 'above'} {low}"
+        return f"{text} {self.unit}".rstrip()
+
+
+class OneOf:
+    """One of some names; ``Literal`` says the same of names that are written out.
+
+    Parameters
+    ----------
+    choices
+        Text; of a mapping the keys.
+    """
+
+    def __init__(self, choices: Iterable[str]) -> None:
+        self.choices = tuple(choices)
+
+    def allows(self, value: str) -> bool:
+        """Whether the text is one of the choices."""
+        return value in self.choices
+
+    def __str__(self) -> str:
+        return f"one of {', '.join(choice or repr(choice) for choice in self.choices)}"
+
+
+@dataclass(frozen=True)
+class Matches:
+    """Text that a regular expression matches as a whole; ``allowed`` says it in words."""
+
+    pattern: str
+    allowed: str
+
+    def allows(self, value: str) -> bool:
+        """Whether the whole text matches."""
+        return re.fullmatch(self.pattern, value) is not None
+
+    def __str__(self) -> str:
+        return self.allowed
+
+
+@dataclass(frozen=True)
+class Convert:
+    """Another way to write a value: ``function`` turns it into the declared type, and leaves anything else alone."""
+
+    function: Callable[[Any], Any]
+
+
+@dataclass(frozen=True)
+class Declared:
+    """Declaration of one field.
+
+    Parameters
+    ----------
+    name
+        Of the field.
+    kind
+        Its type.
+    rules
+        Allowed values; of a tuple, of each item.
+    conversions
+        Applied in turn before anything is checked.
+    help
+        Meaning of the field.
+    """
+
+    name: str
+    kind: Any
+    rules: tuple[Rule, ...] = ()
+    conversions: tuple[Convert, ...] = ()
+    help: str = ""
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """Names that are allowed; empty where any text or number is."""
+        return next((rule.choices for rule in self.rules if isinstance(rule, OneOf)), ())
+
+    @property
+    def allowed(self) -> str:
+        """Allowed values in words; empty where the type says it all."""
+        return ", ".join(
+            ", ".join(choice or "empty" for choice in rule.choices) if isinstance(rule, OneOf) else str(rule)
+            for rule in self.rules
+        )
+
+    @property
+    def type_name(self) -> str:
+        """Type of the field in words."""
+        if typing.get_origin(self.kind) is tuple:
+            return "a list"
+        return _described(str if self.choices else self.kind)
+
+    @property
+    def sentence(self) -> str:
+        """Help and allowed values as one text; empty without help."""
+        if not self.help or not self.rules:
+            return self.help
+        return f"{self.help}{'; one of ' if self.choices else ', '}{self.allowed}"
+
+    def conform(self, value: Any) -> Any:
+        """The value as it is declared.
+
+        Raises
+        ------
+        ConfigError
+            When it is not allowed; the message names the field, the value and what it must be.
+        """
+        for conversion in self.conversions:
+            value = conversion.function(value)
+        value = conform(self.name, value, self.kind)
+        if self.rules and value is not None:
+            for place, item in enumerate(value) if isinstance(value, tuple) else ((None, value),):
+                name = self.name if place is None else f"{self.name}[{place}]"
+                for rule in self.rules:
+                    if not rule.allows(item):
+                        raise _wrong(name, item, str(rule))
+        return value
+
+
+def check_declared(config: Any) -> None:
+    """Check every field of a dataclass against its declaration; a whole number in a field of type float becomes one.
 
     Parameters
     ----------
     config
         Instance of a dataclass, frozen or not. Checked are fields of type ``bool``, ``int``, ``float``, ``str``,
-        ``tuple[..., ...]`` of these, and any of them ``| None``; others are left alone.
-    as_text
-        Fields of text in which a whole number is meant as text: the command line knows no difference.
+        ``Literal[...]``, ``tuple[..., ...]`` of these, and any of them ``| None``; others are left alone.
 
     Raises
     ------
     ConfigError
-        When a value has another type, a number is not finite or a whole number needs more than 64 bits; the message
-        names the field.
+        When a value has another type or is not allowed, a number is not finite or a whole number needs more than 64
+        bits; the message names the field.
     """
-    for name, kind in _declared(type(config)).items():  # type: ignore[arg-type]
-        value = getattr(config, name)
-        if name in as_text and isinstance(value, int) and not isinstance(value, bool):
-            value = str(conform(name, value, int))
-        object.__setattr__(config, name, conform(name, value, kind))
+    for field in declared_fields(type(config)).values():  # type: ignore[arg-type]
+        object.__setattr__(config, field.name, field.conform(getattr(config, field.name)))
+
+
+@functools.cache
+def declared_fields(kind: type) -> Mapping[str, Declared]:
+    """Declarations of the fields of a dataclass by name.
+
+    A class that repeats a field with a plain type, to give it another default, keeps the rest of its declaration.
+    """
+    found: dict[str, Declared] = {}
+    for base in reversed(kind.__mro__):
+        own = _own_fields(base)
+        holder = type(base.__name__, (), {"__annotations__": own, "__module__": base.__module__})
+        for name, hint in (typing.get_type_hints(holder, include_extras=True) if own else {}).items():
+            given = _declare(name, hint)
+            found[name] = _with_kept(given, found[name]) if name in found else given
+    return {field.name: found[field.name] for field in dataclasses.fields(kind)}
+
+
+def _own_fields(kind: type) -> dict[str, Any]:
+    """Annotations of the fields that a class itself declares."""
+    # Not its annotations: a program that documents the class may have written those of its bases into it.
+    inherited = [base.__dataclass_fields__ for base in kind.__mro__[1:] if dataclasses.is_dataclass(base)]
+    return {
+        field.name: field.type
+        for field in (dataclasses.fields(kind) if dataclasses.is_dataclass(kind) else ())
+        if not any(fields.get(field.name) is field for fields in inherited)
+    }
+
+
+def _declare(name: str, hint: Any) -> Declared:
+    kind, *told = typing.get_args(hint) if typing.get_origin(hint) is typing.Annotated else (hint,)
+    rules = [part for part in told if not isinstance(part, (str, Convert))]
+    plain = next((option for option in _options(kind) if option is not types.NoneType), kind)
+    if typing.get_origin(plain) is typing.Literal:
+        rules.insert(0, OneOf(typing.get_args(plain)))
+    conversions = tuple(part for part in told if isinstance(part, Convert))
+    texts = [part for part in told if isinstance(part, str)]
+    return Declared(name, kind, tuple(rules), conversions, texts[-1] if texts else "")
+
+
+def _with_kept(given: Declared, kept: Declared) -> Declared:
+    return dataclasses.replace(
+        given,
+        rules=given.rules or kept.rules,
+        conversions=given.conversions or kept.conversions,
+        help=given.help or kept.help,
+    )
+
+
+def _options(kind: Any) -> tuple[Any, ...]:
+    return typing.get_args(kind) if typing.get_origin(kind) in _UNION else (kind,)
 
 
 def conform(name: str, value: Any, kind: Any) -> Any:
     """The value as the type ``kind``, or a :class:`ConfigError` that names it ``name``; see :func:`check_declared`."""
-    options = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
+    options = _options(kind)
     if value is None and types.NoneType in options:
         return None
     (kind, *others) = (option for option in options if option is not types.NoneType)
     if others:
         return value
+    if typing.get_origin(kind) is typing.Literal:
+        kind = str
     if typing.get_origin(kind) is tuple:
         item, *rest = typing.get_args(kind)
         if rest != [Ellipsis]:
@@ -76,16 +302,11 @@ def conform(name: str, value: Any, kind: Any) -> Any:
     return value
 
 
-@functools.cache
-def _declared(kind: type) -> dict[str, Any]:
-    # Fields alone: a program that documents the class may have written annotations of its bases into it.
-    fields = {field.name: field.type for field in dataclasses.fields(kind)}
-    found: dict[str, Any] = {}
-    for base in reversed(kind.__mro__):
-        own = {name: fields[name] for name in vars(base).get("__annotations__", {}) if name in fields}
-        holder = type(base.__name__, (), {"__annotations__": own, "__module__": base.__module__})
-        found |= typing.get_type_hints(holder) if own else {}
-    return {name: found[name] for name in fields}
+def number_as_text(value: Any) -> Any:
+    """A whole number as text: the command line and papermill know no difference; anything else as it is."""
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) <= _LARGEST:
+        return str(value)
+    return value
 
 
 def _is_finite(value: float) -> bool:

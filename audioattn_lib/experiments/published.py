@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from ..training.run_directory import Run
-from .common.study import Study
+from .common.study import ClassificationStudy
 from .sleepiness.study import FUSION, RegressionStudy
 
 __all__ = ["RELATIVE_GAINS", "SLEEPINESS", "accents_table", "sleepiness_table", "why_accents", "why_sleepiness"]
@@ -70,7 +70,7 @@ def why_sleepiness(corpus: str) -> str:
     )
 
 
-def accents_table(study: Study) -> pd.DataFrame:
+def accents_table(study: ClassificationStudy) -> pd.DataFrame:
     """Tabulate the relative reduction of the equal error rate by double multi-head pooling, one row per other pooling.
 
     ``published`` and ``here`` are :math:`(e - e_2) / e` in percent, where :math:`e_2` is the rate of double multi-head
@@ -88,12 +88,12 @@ def accents_table(study: Study) -> pd.DataFrame:
         others = _rates(study, name)
         gains = [(others[which] - ours[which]) / others[which] for which in ours if others.get(which, 0.0) > 0]
         found = f"{100 * np.mean(gains):+.1f} % ({100 * min(gains):+.1f} to {100 * max(gains):+.1f})" if gains else ""
-        title = study.titles.get(name, name)
+        title = study.title(name)
         rows[f"lower than {title}, by"] = {"published": f"{100 * published:+.2f} %", "here": found}
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
-def why_accents(study: Study, corpus: str) -> str:
+def why_accents(study: ClassificationStudy, corpus: str) -> str:
     """Explain whether the columns of :func:`accents_table` are comparable; ``corpus`` is the manifest's name."""
     if corpus == _SPEAKER_CORPUS and any(run.config["trials"] for run in study.runs):
         return (
@@ -113,7 +113,7 @@ def why_accents(study: Study, corpus: str) -> str:
     )
 
 
-def _rates(study: Study, name: str) -> dict[tuple[str, int], float]:
+def _rates(study: ClassificationStudy, name: str) -> dict[tuple[str, int], float]:
     """Equal error rate of each fold and seed of one pooling."""
     runs = [run for run in study.runs if run.config[study.by] == name and run.metrics.get("verification")]
     return {

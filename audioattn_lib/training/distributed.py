@@ -28,14 +28,12 @@ from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from ..core.errors import ConfigError, RunError
-from ..core.ranks import RankInfo, is_main_process, rank_info
+from ..core.ranks import RankInfo, rank_info
 
 __all__ = [
-    "LeftToMain",
     "Processes",
     "SharedStep",
     "init_process_group",
-    "leave_to_main",
     "name_lost_process",
     "select_device",
 ]
@@ -182,23 +180,6 @@ def name_lost_process() -> Iterator[None]:
             "another process of this training ended early, and its own message says why; start the same command "
             "again, and it continues from its last checkpoint"
         ) from error
-
-
-class LeftToMain(Exception):  # noqa: N818  (no error: the work is done)
-    """Ends the part of a run that all processes do, in all but the main one; see :func:`leave_to_main`."""
-
-
-def leave_to_main() -> None:
-    """Leave the test of the network and the writing of results to the main process alone.
-
-    Raises
-    ------
-    LeftToMain
-        In all other processes. :func:`audioattn_lib.experiments.common.runs.make_once` catches it and lets them wait
-        for the results.
-    """
-    if not is_main_process():
-        raise LeftToMain
 
 
 class SharedStep(nn.Module):

@@ -172,6 +172,40 @@ class CommandLine(SphinxDirective):
         return parse_markdown(self, lines)
 
 
+class Configurations(SphinxDirective):
+    """``{configurations}``: the fields of every experiment, from their declarations."""
+
+    def run(self) -> list[nodes.Node]:
+        from audioattn_lib.experiments import EXPERIMENTS
+
+        for path in (PACKAGE / "experiments").rglob("config.py"):
+            self.env.note_dependency(str(path))
+        lines: list[str] = []
+        for name, module in EXPERIMENTS.items():
+            lines += [f"## {name.replace('_', ' ').capitalize()}", "", *_fields(importlib.import_module(module).Config)]
+        return parse_markdown(self, lines)
+
+
+def _fields(config: Any) -> Iterator[str]:
+    """A table of the fields of a configuration: meaning, allowed values, default of each preset."""
+    from audioattn_lib.core.declarations import declared_fields
+
+    presets = {name: config.preset(name) for name in sorted(config.PRESETS, key="default".__ne__)}
+    yield f"`audioattn_lib.{config.__module__.partition('.')[2]}.Config`; presets: {', '.join(presets)}."
+    yield from ("", "| field | meaning | allowed | default |", "|---|---|---|---|")
+    for field in declared_fields(config).values():
+        values = {preset: _value(getattr(made, field.name)) for preset, made in presets.items()}
+        first = values["default"]
+        shown = [first, *(f"{preset}: {value}" for preset, value in values.items() if value != first)]
+        allowed = field.allowed or field.type_name
+        yield f"| `{field.name}` | {field.help} | {allowed} | {'; '.join(shown)} |"
+    yield ""
+
+
+def _value(value: Any) -> str:
+    return (", ".join(map(str, value)) if isinstance(value, tuple) else str(value)) or "empty"
+
+
 def parse_markdown(directive: SphinxDirective, lines: list[str]) -> list[nodes.Node]:
     """Nodes of generated Markdown, headings included."""
     node = nodes.section()
@@ -240,6 +274,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_transform(LibraryOfThisPage)
     app.add_directive("library", Library)
     app.add_directive("command-line", CommandLine)
+    app.add_directive("configurations", Configurations)
     app.connect("autodoc-process-docstring", link_book_pages, priority=100)
     app.connect("autodoc-skip-member", skip_passed_on)
     app.connect("missing-reference", find_passed_on)

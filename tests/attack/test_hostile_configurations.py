@@ -3,7 +3,7 @@
 import dataclasses
 import math
 import typing
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import pytest
@@ -11,18 +11,21 @@ from hostile import Attack, trials
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audioattn_lib.core.declarations import check_declared
+from audioattn_lib.core.declarations import (
+    Convert,
+    OneOf,
+    Range,
+    check_declared,
+    declared_fields,
+    number_as_text,
+)
 from audioattn_lib.core.errors import ConfigError
 from audioattn_lib.data.synthetic.accents import AccentsOptions
 from audioattn_lib.data.synthetic.city import CityOptions
 from audioattn_lib.data.synthetic.needles import NeedlesOptions
 from audioattn_lib.data.synthetic.orchestra import OrchestraOptions
 from audioattn_lib.data.synthetic.voices import VoicesOptions
-from audioattn_lib.experiments.accents import experiment as accents
-from audioattn_lib.experiments.playback import experiment as playback
-from audioattn_lib.experiments.scenes_and_instruments import experiment as scenes_and_instruments
-from audioattn_lib.experiments.sleepiness import experiment as sleepiness
-from audioattn_lib.experiments.urban_sound import experiment as urban_sound
+from audioattn_lib.experiments import accents, playback, scenes_and_instruments, sleepiness, urban_sound
 from audioattn_lib.training.settings import TrainingSettings
 
 CONFIGS: list[Any] = [
@@ -94,10 +97,20 @@ class Example:
     name: str = "a"
     limit: int | None = None
     widths: tuple[float, ...] = (1.0,)
-    fold: str = "first"
+    fold: Annotated[str, Convert(number_as_text)] = "first"
+    rate: Annotated[float, Range("(0, 1]")] = 0.5
+    size: Annotated[int, Range("[2, inf)", "samples")] = 2
+    window: Literal["hann", "hamming"] = "hann"
+    kind: Annotated[str | None, OneOf(("a", "b"))] = None
+    shares: Annotated[tuple[float, ...], Range("[0, 1)")] = ()
 
     def __post_init__(self) -> None:
-        check_declared(self, as_text=("fold",))
+        check_declared(self)
+
+
+@dataclasses.dataclass(frozen=True)
+class Narrower(Example):
+    rate: float = 0.25
 
 
 @pytest.mark.parametrize(
@@ -119,11 +132,25 @@ class Example:
         ({"widths": 1.0}, "widths is 1.0; it must be a list, each of it a number"),
         ({"widths": [1, "a"]}, r"widths\[1\] is 'a'; it must be a number"),
         ({"fold": [1]}, r"fold is \[1\]; it must be text"),
+        ({"rate": 0}, r"rate is 0.0; it must be in \(0, 1\]"),
+        ({"rate": 1.5}, r"rate is 1.5; it must be in \(0, 1\]"),
+        ({"size": 1}, "size is 1; it must be at least 2 samples"),
+        ({"window": "kaiser"}, "window is 'kaiser'; it must be one of hann, hamming"),
+        ({"window": 1}, "window is 1; it must be text"),
+        ({"kind": "c"}, "kind is 'c'; it must be one of a, b"),
+        ({"shares": [0, 1]}, r"shares\[1\] is 1.0; it must be in \[0, 1\)"),
     ],
 )
 def test_the_declared_type_is_what_is_allowed(values, says):
     with pytest.raises(ConfigError, match=f"^{says}$"):
         Example(**values)
+
+
+def test_another_default_leaves_the_declaration_as_it_is():
+    assert Narrower().rate == 0.25
+    with pytest.raises(ConfigError, match=r"rate is 2.0; it must be in \(0, 1\]"):
+        Narrower(rate=2)
+    assert declared_fields(Narrower)["rate"] == declared_fields(Example)["rate"]
 
 
 def test_a_number_becomes_what_is_declared():

@@ -11,8 +11,8 @@ from hostile import SEEDS, Attack, copy_seed, mutations, trials
 from audioattn_lib.attention.record.record import AttentionRecord
 from audioattn_lib.core.declarations import check_declared
 from audioattn_lib.core.errors import ConfigError, RunError
-from audioattn_lib.experiments.common.fields import restore_config
-from audioattn_lib.experiments.urban_sound import experiment as urban_sound
+from audioattn_lib.experiments import urban_sound
+from audioattn_lib.experiments.common.config import restore_config
 from audioattn_lib.models.weights import read_weights
 from audioattn_lib.training.checkpoint import load_best, load_checkpoint, save_best
 from audioattn_lib.training.run_directory import Run

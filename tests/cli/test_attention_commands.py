@@ -13,7 +13,7 @@ from audioattn_lib.attention.record.export import save_npz
 from audioattn_lib.attention.record.record import AttentionRecord, FrameClock
 from audioattn_lib.attention.record.segment_lists import LabelledSegment, read_segments
 from audioattn_lib.cli import audioattn
-from audioattn_lib.experiments.urban_sound import experiment as urban_sound
+from audioattn_lib.experiments import urban_sound
 from audioattn_lib.training.run_directory import Run, RunDirectory
 
 SEGMENTS = np.array([[[0.6, 0.8], [0.1, 0.2]], [[0.3, 0.4], [np.nan, np.nan]]])

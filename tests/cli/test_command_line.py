@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from typing import Annotated
 
 import click
 import pytest
@@ -13,6 +14,7 @@ from click.testing import CliRunner
 
 from audioattn_lib.cli import audioattn
 from audioattn_lib.cli.fields import given, options_of
+from audioattn_lib.core.declarations import Range
 
 
 @pytest.fixture
@@ -109,7 +111,7 @@ class Settings:
     widths: tuple[float, ...] = (0.1, 0.5)
     names: tuple[str, ...] = ("a", "b")
     fused: bool = True
-    seed: int = dataclasses.field(default=3, metadata={"help": "seed of everything"})
+    seed: Annotated[int, Range("[0, inf)"), "seed of everything"] = 3
 
 
 def test_fields_become_options_with_their_help_and_defaults():
@@ -118,7 +120,7 @@ def test_fields_become_options_with_their_help_and_defaults():
     )
     text = CliRunner().invoke(command, ["--help"]).output
     assert "Learning rate, above 0.  [default: 0.5]" in text
-    assert "Seed of everything.  [default: 3]" in text
+    assert "Seed of everything, at least 0.  [default: 3]" in text
     assert "--fused / --no-fused" in text
     assert " ".join(text.split()).count("Several values, over two lines. [default: 0.1,0.5]") == 1
     assert CliRunner().invoke(command, []).output == "[]\n"
@@ -266,6 +268,6 @@ def test_annotations_that_documenting_leaves_in_a_configuration_do_not_matter(mo
     from audioattn_lib.experiments.sleepiness.config import Config
 
     monkeypatch.setitem(Config.__annotations__, "COMPARED", "ClassVar[Mapping[str, int]]")
-    declarations._declared.cache_clear()
+    declarations.declared_fields.cache_clear()
     assert Config.default(threshold=40).threshold == 40.0
-    declarations._declared.cache_clear()
+    declarations.declared_fields.cache_clear()

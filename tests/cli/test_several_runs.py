@@ -10,11 +10,11 @@ from layouts import LAYOUTS
 
 from audioattn_lib.cli import audioattn
 from audioattn_lib.core.errors import ConfigError
-from audioattn_lib.experiments.accents.experiment import Config as Accents
-from audioattn_lib.experiments.playback.experiment import Config as Playback
+from audioattn_lib.experiments.accents import Config as Accents
+from audioattn_lib.experiments.playback import Config as Playback
 from audioattn_lib.experiments.scenes_and_instruments.config import Config as Scenes
-from audioattn_lib.experiments.sleepiness.experiment import Config as Sleepiness
-from audioattn_lib.experiments.urban_sound.experiment import Config
+from audioattn_lib.experiments.sleepiness import Config as Sleepiness
+from audioattn_lib.experiments.urban_sound import Config
 from audioattn_lib.training.run_directory import Run
 
 

@@ -8,16 +8,17 @@ import pytest
 import torch
 from layouts import LAYOUTS
 
+from audioattn_lib.attention.record.record import FrameClock
 from audioattn_lib.core.errors import ConfigError, ManifestError, RunError
 from audioattn_lib.data import corpora
 from audioattn_lib.data.manifest import Manifest
 from audioattn_lib.evaluation.verification import equal_error_rate, make_trials, score_trials, verification_metrics
-from audioattn_lib.experiments import published
+from audioattn_lib.experiments import accents, published
+from audioattn_lib.experiments.accents import Config
 from audioattn_lib.experiments.accents import corpus as accents_corpus
-from audioattn_lib.experiments.accents import experiment as accents
 from audioattn_lib.experiments.accents.corpus import whole_utterances, windows
 from audioattn_lib.experiments.accents.evidence import carriers
-from audioattn_lib.experiments.accents.experiment import Config
+from audioattn_lib.experiments.accents.experiment import build_network, embed
 from audioattn_lib.experiments.accents.utterances import normalise
 from audioattn_lib.experiments.accents.verification import (
     detection_curves,
@@ -89,7 +90,7 @@ def test_the_trained_model_embeds_what_the_run_kept(study):
     kept, prepared, config = load_embeddings(run), accents.prepare(Config(**run.config)), Config(**run.config)
     rows = [prepared.manifest.ids.index(name) for name in kept["clips"]]
     loader = whole_utterances(prepared, np.array(rows[:3]), config, torch.device("cpu"))
-    _, embeddings, _ = accents.embed(accents.load_model(run).network, loader)
+    _, embeddings, _ = embed(accents.load_model(run).network, loader)
     np.testing.assert_allclose(embeddings.numpy(), kept["embeddings"][:3], atol=1e-4)
     table = pd.read_csv(run.path / "embeddings.csv")
     assert list(table["clip"]) == list(kept["clips"])
@@ -344,7 +345,7 @@ def test_an_unknown_class_is_rejected_and_never_trained(root):
 
 def test_a_checkpoint_of_another_number_of_classes_is_named(study):
     run = study.select("mean")
-    other = accents.build_model(Config(**run.config), 3, accents.prepare(Config(**run.config)).clock)
+    other = build_network(Config(**run.config), 3, FrameClock())
     with pytest.raises(RunError, match=r"classifier\.weight is \(5, 8\), the model has \(3, 8\)"):
         load_best(run.path / "checkpoint", other)
 

@@ -12,12 +12,8 @@ from safetensors.torch import load_file, save_file
 
 from audioattn_lib.audio import io
 from audioattn_lib.core.errors import ConfigError
-from audioattn_lib.experiments.accents import experiment as accents
+from audioattn_lib.experiments import accents, playback, scenes_and_instruments, sleepiness, urban_sound
 from audioattn_lib.experiments.common.initial_weights import configure_like, read_origin
-from audioattn_lib.experiments.playback import experiment as playback
-from audioattn_lib.experiments.scenes_and_instruments import experiment as scenes_and_instruments
-from audioattn_lib.experiments.sleepiness import experiment as sleepiness
-from audioattn_lib.experiments.urban_sound import experiment as urban_sound
 
 EXPERIMENTS = {
     "urban_sound": (urban_sound, {"normalise": "corpus"}),

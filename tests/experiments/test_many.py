@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from audioattn_lib.core.errors import ConfigError
+from audioattn_lib.experiments import urban_sound
 from audioattn_lib.experiments.common.parallel import run_all
 from audioattn_lib.experiments.common.runs import NotMadeError, only_read
-from audioattn_lib.experiments.urban_sound import experiment as urban_sound
 
 
 @pytest.fixture
@@ -40,7 +40,10 @@ def test_what_exists_is_read_back_and_what_is_missing_made(configs, monkeypatch,
         with pytest.raises(NotMadeError):
             urban_sound.run(configs[1], tmp_path)
     made = []
-    monkeypatch.setattr(urban_sound, "fit", lambda *args, **kwargs: made.append(args) or pytest.fail("trained"))
+    monkeypatch.setattr(
+        "audioattn_lib.experiments.urban_sound.experiment.fit_network",
+        lambda *args, **kwargs: made.append(args) or pytest.fail("trained"),
+    )
     assert run_all(urban_sound.run, configs[:1], tmp_path)[0].key == first.key
     assert not made
 

@@ -3,18 +3,17 @@
 import numpy as np
 import pytest
 
-from audioattn_lib.experiments.accents import experiment as accents
-from audioattn_lib.experiments.playback import experiment as playback
-from audioattn_lib.experiments.scenes_and_instruments import experiment as scenes_and_instruments
-from audioattn_lib.experiments.sleepiness import experiment as sleepiness
-from audioattn_lib.experiments.urban_sound import experiment as urban_sound
+from audioattn_lib.experiments import accents, playback, scenes_and_instruments, sleepiness, urban_sound
 from audioattn_lib.training.run_directory import Run
 
 CHAPTERS = {
     "urban_sound": (urban_sound, ["softmax, sparsemax, gaussian, triweight", "1"]),
     "sleepiness": (sleepiness, ["attention_bi_bi_hidden, t_rae"]),
     "accents": (accents, ["all", "1"]),
-    "scenes_and_instruments": (scenes_and_instruments, ["dense, per_row_2, high_low, row_overlap_2", "none, clip", 1]),
+    "scenes_and_instruments": (
+        scenes_and_instruments,
+        ["dense, per_row_2, high_low, row_overlap_2", "none, clip", "0"],
+    ),
     "playback": (playback, ["none, random, energy, slots, published, oracle"]),
 }
 

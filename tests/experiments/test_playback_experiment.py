@@ -10,10 +10,11 @@ import soundfile
 import torch
 
 from audioattn_lib.core.errors import ConfigError
+from audioattn_lib.experiments import playback as experiment
 from audioattn_lib.experiments.common.classification import score_predictions
-from audioattn_lib.experiments.playback import experiment
 from audioattn_lib.experiments.playback.config import Config
 from audioattn_lib.experiments.playback.trace import PlaybackPredictions, locate
+from audioattn_lib.experiments.playback.training import build_network
 from audioattn_lib.training.run_directory import Run
 
 
@@ -105,7 +106,7 @@ def test_places_are_marked_exactly():
 
 def test_one_clip_stage_by_stage(study):
     for name in ("slots", "oracle"):
-        run, clip = study[0].example_of(name)
+        run, clip = study[0].example(name)
         stages = experiment.trace_clip(run, experiment.prepare(Config(**run.config)).clip(clip))
         assert [stage["hop"] for stage in stages] == pytest.approx([0.04, 0.02])
         assert len(stages[1]["parts"]) == len(stages[1]["features"]) >= 1
@@ -200,7 +201,7 @@ def test_the_encoder_starts_from_a_file(training, tmp_path):
     config = Config.smoke(
         selection="none", training=training, encoder_lr=1e-12, lr=1e-12, pretrained=str(tmp_path / "encoder.pt")
     )
-    source = experiment.build_model(config, 4, several_labels=True).encoder
+    source = build_network(config, 4, several_labels=True).encoder
     torch.save({"model_state": source.state_dict()}, tmp_path / "encoder.pt")
     model = experiment.load_model(experiment.run(config, tmp_path / "runs"))
     for name, weight in source.state_dict().items():
@@ -210,7 +211,7 @@ def test_the_encoder_starts_from_a_file(training, tmp_path):
 def test_the_published_encoders_are_sizes():
     paper = Config.preset("paper", playbacks=1)
     assert paper.size == "mvit_b"
-    model = experiment.build_model(dataclasses.replace(paper, size="mvit_t"), 527, several_labels=True)
+    model = build_network(dataclasses.replace(paper, size="mvit_t"), 527, several_labels=True)
     assert len(model.encoder.blocks) == 10
     assert model.decoder.latents.shape == (256, 512)
     assert model.slot_attention.means.shape == (2, 400)
@@ -224,7 +225,7 @@ def test_presets():
     assert Config.preset("vggsound").hop == pytest.approx(0.0125)
     assert Config.preset("epic").tasks == "verb,noun"
     for name in ("paper", "vggsound", "epic"):
-        assert experiment.build_model(Config.preset(name, playbacks=1, size="tiny"), 10, several_labels=True).front.hop(
+        assert build_network(Config.preset(name, playbacks=1, size="tiny"), 10, several_labels=True).front.hop(
             0
         ) == pytest.approx(Config.preset(name).hop)
 

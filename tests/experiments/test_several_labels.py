@@ -5,8 +5,8 @@ import pytest
 import soundfile
 
 from audioattn_lib import display
-from audioattn_lib.experiments.urban_sound import experiment as urban_sound
-from audioattn_lib.experiments.urban_sound.experiment import Config
+from audioattn_lib.experiments import urban_sound
+from audioattn_lib.experiments.urban_sound import Config
 
 
 @pytest.fixture(scope="module")

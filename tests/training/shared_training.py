@@ -14,9 +14,9 @@ from audioattn_lib.data.loading.batches import Batch, BatchLoader, Shard
 from audioattn_lib.experiments.common.runs import make_once
 from audioattn_lib.models.layers.common import MaskedBatchNorm1d, frame_mask, masked_mean
 from audioattn_lib.training.averaging import AveragedModel
-from audioattn_lib.training.distributed import SharedStep, init_process_group, leave_to_main
+from audioattn_lib.training.distributed import SharedStep, init_process_group
 from audioattn_lib.training.loop import fit, select_device
-from audioattn_lib.training.run_directory import Run, RunDirectory
+from audioattn_lib.training.run_directory import RunDirectory
 from audioattn_lib.training.settings import TrainingSettings
 
 CLIPS, FRAMES, BANDS = 17, 9, 5  # the last batch of 8 has one clip: fewer than processes
@@ -170,17 +170,14 @@ def make(root):
     """A run as experiments make it: trained by all, tested and written by one."""
     directory = RunDirectory(root)
 
-    def made():
-        train(root)
-        leave_to_main()
+    def tested(_):
         with open(root / "tested.txt", "a", encoding="utf-8") as file:
             file.write("once\n")
         for name in ("config", "environment", "metrics"):
             directory.write_json(f"{name}.json", {"score": 0.5})
         (root / "predictions.csv").write_text("clip\na\n", encoding="utf-8")
-        return Run.load(root)
 
-    return make_once(directory, made)
+    return make_once(directory, lambda: train(root), tested)
 
 
 def main(root, device="cpu"):

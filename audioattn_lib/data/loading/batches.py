@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Protocol, Self
@@ -24,7 +24,7 @@ from torch import Tensor
 
 from audioattn_lib.core.errors import ConfigError
 
-__all__ = ["Batch", "BatchLoader", "Shard", "Store"]
+__all__ = ["Batch", "BatchLoader", "Batches", "Shard", "Store", "TransformedLoader"]
 
 RESIDENT_BYTES = {"cuda": 4 << 30, "cpu": 1 << 30}
 """Largest padded corpus, in bytes, that is kept on a device."""
@@ -100,6 +100,13 @@ class Batch:
     def __len__(self) -> int:
         """Number of clips that count."""
         return len(self.indices) if self.shard is None else self.shard.count
+
+
+class Batches(Protocol):
+    """Batches of clips, the same for the same epoch."""
+
+    def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
+        """Batches of an epoch from batch ``start`` on."""
 
 
 class BatchLoader:
@@ -244,3 +251,48 @@ class BatchLoader:
                 ahead = [pool.submit(read, chunk) for chunk in chunks[position + 1 : position + 2]]
                 moved = [part.to(self.device, non_blocking=pinned) for part in (features, lengths, targets)]
                 yield Batch(moved[0], moved[1], moved[2], indices)
+
+
+class TransformedLoader:
+    """Batches of a loader whose features are transformed, without gradient, as they come.
+
+    Parameters
+    ----------
+    loader
+        Batches of whole clips.
+    transform
+        From features ``(B, T, F)`` and lengths ``(B,)`` to features and lengths.
+
+    Notes
+    -----
+    Book page: ``data``.
+    """
+
+    def __init__(
+        self,
+        loader: BatchLoader | TransformedLoader,
+        transform: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]],
+    ) -> None:
+        self.loader = loader
+        self.transform = transform
+
+    def __len__(self) -> int:
+        return len(self.loader)
+
+    @property
+    def seed(self) -> int:
+        """Seed of the order."""
+        return self.loader.seed
+
+    def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
+        """Batches of an epoch from batch ``start`` on."""
+        for batch in self.loader.epoch(number, start):
+            with torch.no_grad():
+                features, lengths = self.transform(batch.features, batch.lengths)
+            yield dataclasses.replace(batch, features=features, lengths=lengths)
+
+    def shard(self, rank: int, world_size: int) -> Self:
+        """The same batches as one of ``world_size`` processes sees them."""
+        other = copy.copy(self)
+        other.loader = self.loader.shard(rank, world_size)
+        return other

@@ -22,7 +22,7 @@ from torch import Tensor
 from audioattn_lib.audio.features import frame_mask
 from audioattn_lib.core.errors import ConfigError
 
-from .batches import Batch, BatchLoader, Shard
+from .batches import Batch, BatchLoader, Shard, TransformedLoader
 
 __all__ = ["SampledLoader", "WindowLoader", "cut_windows"]
 
@@ -90,7 +90,9 @@ class WindowLoader:
     Book page: ``accents``.
     """
 
-    def __init__(self, loader: BatchLoader, window: int | None, augment: Change | None = None) -> None:
+    def __init__(
+        self, loader: BatchLoader | TransformedLoader, window: int | None, augment: Change | None = None
+    ) -> None:
         self.loader = loader
         self.window = window
         self.augment = augment

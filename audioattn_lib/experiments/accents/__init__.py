@@ -1,19 +1,9 @@
 """Accents and speakers: which pooling of an utterance tells how, and who, somebody speaks?"""
 
-from .experiment import (
-    NAME,
-    Config,
-    Embedder,
-    Prepared,
-    baseline,
-    build_model,
-    extract_embeddings,
-    load_model,
-    prepare,
-    run,
-    study,
-    study_heads,
-)
+from .config import Config
+from .corpus import Prepared, prepare
+from .embedder import Embedder
+from .experiment import NAME, baseline, build_model, extract_embeddings, load_model, run, study, study_heads
 
 __all__ = [
     "NAME",

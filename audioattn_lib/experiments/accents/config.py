@@ -9,29 +9,30 @@ Book page: ``accents``.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import torch
 
 from audioattn_lib.attention.pooling.multi_head import INITIAL_QUERIES, SCALES
 from audioattn_lib.attention.pooling.registry import VARIANTS
 from audioattn_lib.audio.voice_augmentation import VoiceAugmentation
+from audioattn_lib.core.declarations import Convert, OneOf, Range
 from audioattn_lib.models.embedding import BACKBONES
 from audioattn_lib.models.layers.utterance_pooling import POOLINGS
 from audioattn_lib.models.margin import LOSSES, build_classifier
 
-from ..common.fields import (
-    WithPresets,
-    check_declared,
-    initial_part,
-    initial_prefix,
-    initial_weights,
+from ..common.config import (
+    Count,
+    DropRate,
+    ExperimentConfig,
+    Fold,
+    NonNegative,
+    Positive,
+    Protocol,
+    Whole,
     require,
-    require_choice,
-    require_device,
-    require_initial,
 )
 
 __all__ = ["OPTIMIZERS", "Config"]
@@ -40,131 +41,91 @@ OPTIMIZERS = {"adam": torch.optim.Adam, "sgd": torch.optim.SGD, "rmsprop": torch
 """Optimisers by name, as published."""
 
 
-_ALIASES = {
-    "optimizer": {name: name for name in OPTIMIZERS},
-    "front_end": {name: name for name in BACKBONES},
-    "pooling": {"doublemha": "double_multi_head", "mha": "multi_head", "attention": "self_attention"},
-}
-"""Names as the published command line writes them, in any case."""
+_PUBLISHED_POOLINGS = {"doublemha": "double_multi_head", "mha": "multi_head", "attention": "self_attention"}
+
+
+def _lower(value: Any) -> Any:
+    """Names as the published command line writes them, in any case."""
+    return value.lower() if isinstance(value, str) else value
+
+
+def _pooling(value: Any) -> Any:
+    return _PUBLISHED_POOLINGS.get(_lower(value), value) if isinstance(value, str) else value
 
 
 @dataclass(frozen=True)
-class Config(WithPresets):
+class Config(ExperimentConfig):
     """One network on one test fold. Unknown or impossible values are errors that name the field."""
 
     COMPARED = MappingProxyType({"pooling": tuple(POOLINGS)})
     PRESETS = ("smoke", "default", "paper", "accent")
 
-    data: str = field(default="accents", metadata={"help": "corpus: accents, or a folder with recordings"})
-    target: str = field(default="label", metadata={"help": "column to predict: label, accent, speaker, ..."})
-    closed_set: bool = field(
-        default=False, metadata={"help": "allow the same speakers in training and test, and say so in the results"}
+    data: Annotated[str, "corpus: accents, or a folder with recordings"] = "accents"
+    target: Annotated[str, "column to predict: label, accent, speaker, ..."] = "label"
+    closed_set: Annotated[bool, "allow the same speakers in training and test, and say so in the results"] = False
+    unknown: Annotated[str, "a class that training never hears and that must be rejected"] = ""
+    trials: Annotated[str, "list of VoxCeleb trials, or clients,impostors; empty: all pairs of test clips"] = ""
+    pooling: Annotated[str, OneOf(POOLINGS), Convert(_pooling), "pooling of the frames of an utterance"] = (
+        "double_multi_head"
     )
-    unknown: str = field(default="", metadata={"help": "a class that training never hears and that must be rejected"})
-    trials: str = field(
-        default="", metadata={"help": "list of VoxCeleb trials, or clients,impostors; empty: all pairs of test clips"}
+    attention: Annotated[str, OneOf(VARIANTS), "map or density of poolings that attend"] = "softmax"
+    heads: Annotated[Count, "heads of the poolings that have them"] = 32
+    head_scale: Annotated[
+        str,
+        OneOf(SCALES),
+        "scores are divided by the root of the number of heads, as in the published code, or of the width of one",
+    ] = "heads"
+    initial_queries: Annotated[
+        str, OneOf(INITIAL_QUERIES), "queries of heads at the start: as published xavier, or zero, which is the mean"
+    ] = "xavier"
+    head_dropout: Annotated[DropRate, "probability that a head is left out in training"] = 0.3
+    n_queries: Annotated[Count, "queries of each head of multi_query"] = 2
+    front_end: Annotated[
+        str, OneOf(BACKBONES), Convert(_lower), "network behind the log-mel features, vgg4l as published"
+    ] = "vgg4l"
+    channels: Annotated[Count, "of the last VGG block, or of the first of ResNet34"] = 1024
+    embedding_size: Annotated[Count, "width of the embedding"] = 400
+    normalise_context: Annotated[
+        bool, "normalise what the pooling gives over the batch; not so in the published code"
+    ] = False
+    loss: Annotated[str, OneOf(LOSSES), "loss in training, am_softmax as published"] = "am_softmax"
+    margin: Annotated[float, "of the right class, in cosine (am) or radians (aam)"] = 0.4
+    scale: Annotated[Positive, "largest logit of the margin losses"] = 30.0
+    annealing: Annotated[bool, "let the margin of am_softmax grow, as published"] = False
+    focus: Annotated[NonNegative, "exponent of the focal loss"] = 2.0
+    published_focus: Annotated[bool, "focus on the mean of the batch, as published, not on each clip"] = False
+    window: Annotated[
+        float, Range("[0, inf)", "seconds"), "length of what is cut out of an utterance to train on; 0 is all of it"
+    ] = 3.5
+    normalisation: Annotated[Literal["cmn", "cmvn", "none"], "normalisation of each band of an utterance"] = "cmn"
+    features: Annotated[Literal["decibels", "published"], "log-mel in decibels, or the published magnitudes"] = (
+        "decibels"
     )
-    pooling: str = field(default="double_multi_head", metadata={"help": "pooling of the frames of an utterance"})
-    attention: str = field(default="softmax", metadata={"help": "map or density of poolings that attend"})
-    heads: int = field(default=32, metadata={"help": "heads of the poolings that have them"})
-    head_scale: str = field(
-        default="heads", metadata={"help": "scores are divided by the root of: heads (published code), or dim"}
-    )
-    initial_queries: str = field(
-        default="xavier",
-        metadata={"help": "queries of heads at the start: xavier (published), or zero, which is the mean"},
-    )
-    head_dropout: float = field(default=0.3, metadata={"help": "probability that a head is left out in training"})
-    n_queries: int = field(default=2, metadata={"help": "queries of each head of multi_query"})
-    front_end: str = field(default="vgg4l", metadata={"help": "vgg3l, vgg4l (published) or resnet34"})
-    channels: int = field(default=1024, metadata={"help": "of the last VGG block, or of the first of ResNet34"})
-    embedding_size: int = field(default=400, metadata={"help": "width of the embedding"})
-    normalise_context: bool = field(
-        default=False,
-        metadata={"help": "normalise what the pooling gives over the batch; not so in the published code"},
-    )
-    loss: str = field(default="am_softmax", metadata={"help": "am_softmax (published), aam_softmax, softmax or focal"})
-    margin: float = field(default=0.4, metadata={"help": "of the right class, in cosine (am) or radians (aam)"})
-    scale: float = field(default=30.0, metadata={"help": "largest logit of the margin losses"})
-    annealing: bool = field(default=False, metadata={"help": "let the margin of am_softmax grow, as published"})
-    focus: float = field(default=2.0, metadata={"help": "of the focal loss, at least 0"})
-    published_focus: bool = field(
-        default=False, metadata={"help": "focus on the mean of the batch, as published, not on each clip"}
-    )
-    window: float = field(default=3.5, metadata={"help": "seconds cut out of an utterance to train on; 0 is all of it"})
-    normalisation: str = field(default="cmn", metadata={"help": "of each band of an utterance: cmn, cmvn or none"})
-    features: str = field(default="decibels", metadata={"help": "log-mel in decibels, or published magnitudes"})
-    sample_rate: int = field(default=16000, metadata={"help": "hertz; sounds are resampled on loading"})
-    n_mels: int = field(default=80, metadata={"help": "mel bands"})
-    mask: bool = field(default=False, metadata={"help": "hide stretches of time and bands in training (SpecAugment)"})
-    augmentation: str = field(
-        default="", metadata={"help": "change the sound in training: some of pitch, tempo, noise; empty leaves it"}
-    )
-    clips_per_speaker: int = field(default=0, metadata={"help": "most clips of a speaker in a class and epoch; 0: all"})
-    balanced: bool = field(default=False, metadata={"help": "hear every class as often as any other"})
-    fold: str = field(default="first", metadata={"help": "test fold or test split; first is the first there is"})
-    protocol: str = field(
-        default="nested", metadata={"help": "nested, or published: the best epoch is chosen on the test fold"}
-    )
-    seed: int = field(default=0, metadata={"help": "seed of weights, batches, windows and dropout, from 0"})
-    pretrained: str = initial_weights()
-    pretrained_part: str = initial_part()
-    pretrained_prefix: str = initial_prefix()
-    epochs: int = field(
-        default=100, metadata={"help": "most passes over the training clips; 0 only evaluates pretrained"}
-    )
-    patience: int = field(default=25, metadata={"help": "validations without a better score until training stops"})
-    validate_every: int = field(default=1, metadata={"help": "epochs from one validation to the next"})
-    plateau: int = field(default=15, metadata={"help": "validations without a better score until the rate is halved"})
-    batch_size: int = field(default=64, metadata={"help": "clips in a batch"})
-    accumulation: int = field(default=2, metadata={"help": "batches in a step of the optimiser"})
-    optimizer: str = field(default="adam", metadata={"help": "adam, sgd or rmsprop, in any case"})
-    learning_rate: float = field(default=1e-4, metadata={"help": "at the start, above 0"})
-    schedule: str = field(
-        default="plateau", metadata={"help": "learning rate: plateau (published, halved there), or cosine to 0 besides"}
-    )
-    weight_decay: float = field(default=1e-3, metadata={"help": "of the optimiser, at least 0"})
-    gradient_clip: float = field(default=5.0, metadata={"help": "largest norm of the gradient"})
-    monitor: str = field(
-        default="macro_f1", metadata={"help": "validation score of the best epoch: macro_f1 (published), error or loss"}
-    )
-    device: str = field(default="auto", metadata={"help": "auto, cpu, cuda, or cuda:0 and so on"})
-    precision: str = field(default="auto", metadata={"help": "auto (bfloat16 on CUDA), float32 or bfloat16"})
-    skip_bad_clips: bool = field(default=False, metadata={"help": "leave out clips that fail the check, and say which"})
+    mask: Annotated[bool, "hide stretches of time and bands in training (SpecAugment)"] = False
+    augmentation: Annotated[str, "change the sound in training: some of pitch, tempo, noise; empty leaves it"] = ""
+    clips_per_speaker: Annotated[Whole, "most clips of a speaker in a class and epoch; 0: all"] = 0
+    balanced: Annotated[bool, "hear every class as often as any other"] = False
+    fold: Fold = "first"
+    protocol: Protocol = "nested"
+    epochs: Annotated[int, "most passes over the training clips, 0 to evaluate pretrained"] = 100
+    patience: Annotated[Whole, "validations without a better score until training stops"] = 25
+    validate_every: Annotated[Count, "epochs from one validation to the next"] = 1
+    plateau: Annotated[Count, "validations without a better score until the rate is halved"] = 15
+    batch_size: int = 64
+    accumulation: Annotated[Count, "batches in a step of the optimiser"] = 2
+    optimizer: Annotated[str, OneOf(OPTIMIZERS), Convert(_lower), "optimiser, in any case"] = "adam"
+    learning_rate: Annotated[Positive, "at the start"] = 0.0001
+    schedule: Annotated[
+        Literal["plateau", "cosine"],
+        "schedule of the learning rate: as published halved on plateaus, or besides a cosine to 0",
+    ] = "plateau"
+    weight_decay: Annotated[NonNegative, "of the optimiser"] = 0.001
+    monitor: Annotated[
+        Literal["macro_f1", "error", "loss"], "validation score of the best epoch, as published macro_f1"
+    ] = "macro_f1"
 
-    def __post_init__(self) -> None:
-        check_declared(self, as_text=("fold",))
-        allowed = {
-            "pooling": tuple(POOLINGS),
-            "attention": tuple(VARIANTS),
-            "head_scale": SCALES,
-            "initial_queries": INITIAL_QUERIES,
-            "front_end": BACKBONES,
-            "loss": LOSSES,
-            "normalisation": ("cmn", "cmvn", "none"),
-            "features": ("decibels", "published"),
-            "protocol": ("nested", "published"),
-            "optimizer": tuple(OPTIMIZERS),
-            "schedule": ("plateau", "cosine"),
-            "monitor": ("macro_f1", "error", "loss"),
-            "precision": ("auto", "float32", "bfloat16"),
-        }
-        for name, aliases in _ALIASES.items():
-            given = str(getattr(self, name))
-            object.__setattr__(self, name, aliases.get(given.lower(), given))
-        for name, values in allowed.items():
-            require_choice(self, name, values)
-        require_device(self)
-        require_initial(self)
-        whole = ("heads", "n_queries", "channels", "embedding_size", "n_mels", "plateau", "batch_size")
-        for name in (*whole, "accumulation", "validate_every"):
-            require(self, name, getattr(self, name) >= 1, "at least 1")
-        for name in ("window", "patience", "clips_per_speaker", "weight_decay", "seed", "focus"):
-            require(self, name, getattr(self, name) >= 0, "at least 0")
-        for name in ("scale", "learning_rate", "gradient_clip"):
-            require(self, name, getattr(self, name) > 0, "above 0")
-        require(self, "sample_rate", self.sample_rate >= 1000, "at least 1000 hertz")
-        require(self, "head_dropout", 0 <= self.head_dropout < 1, "in [0, 1)")
+    def check(self) -> None:
+        """Check what belongs to one loss alone, and the changes of the sound."""
         require(self, "annealing", not self.annealing or self.loss == "am_softmax", "false but for am_softmax")
         require(self, "published_focus", not self.published_focus or self.loss == "focal", "false but for focal")
         if self.augmentation:

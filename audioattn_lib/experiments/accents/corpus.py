@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from audioattn_lib.audio.augmentation import mask_features
 from audioattn_lib.audio.features import LogMel
@@ -22,17 +21,17 @@ from audioattn_lib.audio.magnitude_mel import MagnitudeMel
 from audioattn_lib.audio.voice_augmentation import VoiceAugmentation
 from audioattn_lib.core.errors import ConfigError, ManifestError
 from audioattn_lib.data.files import cache_directory
-from audioattn_lib.data.loading.batches import BatchLoader
+from audioattn_lib.data.loading.batches import TransformedLoader
 from audioattn_lib.data.loading.store import FeatureStore
-from audioattn_lib.data.loading.waveforms import WaveformStore
-from audioattn_lib.data.loading.windows import WindowLoader
+from audioattn_lib.data.loading.waveforms import SoundLoader, WaveformStore
+from audioattn_lib.data.loading.windows import SampledLoader, WindowLoader
 from audioattn_lib.data.manifest import Manifest
-from audioattn_lib.data.splits import Split, check_groups, fold_names, split_clips
+from audioattn_lib.data.splits import Split, check_groups, fold_names
 from audioattn_lib.training.loop import select_device
 
 from ..common.corpus import PreparedCorpus, checked, load_corpus
 from .config import Config
-from .utterances import Normalised, NormalisedSample, NormalisedSounds
+from .utterances import Normalisation
 
 __all__ = ["CORPUS_FIELDS", "Prepared", "build_sound_front_end", "prepare", "whole_utterances", "windows"]
 
@@ -46,10 +45,8 @@ class Prepared(PreparedCorpus):
 
     Parameters
     ----------
-    classes
-        Names of the classes.
-    targets
-        Class of each clip; -1 for the unknown one.
+    names
+        Names of the known classes; the target of the clips of the unknown one is -1.
     speakers
         Who speaks in each clip; ``""`` throughout where the corpus does not say so.
     units
@@ -58,11 +55,20 @@ class Prepared(PreparedCorpus):
         Whether speakers of the test are heard in training.
     """
 
-    classes: tuple[str, ...]
-    targets: Tensor
+    names: tuple[str, ...]
     speakers: NDArray[np.str_]
     units: NDArray[np.str_]
     closed_set: bool
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Name of each output: the classes that are known."""
+        return self.names
+
+    @property
+    def groups(self) -> NDArray[np.str_]:
+        """Independent unit of each clip: :attr:`units`."""
+        return self.units
 
     @property
     def unit(self) -> str:
@@ -90,15 +96,15 @@ class Prepared(PreparedCorpus):
         rows = {name: self.manifest.ids.index(name) for name in names}
         return {name: self.manifest.read_audio(row, self.front_end.sample_rate) for name, row in rows.items()}
 
-    def split(self, config: Config) -> Split:
+    def split(self, config: Any) -> Split:
         """Rows that train, choose the epoch and test; of classes that are known."""
-        split = split_clips(self.manifest, config.fold, config.protocol, config.seed)
+        split = super().split(config)
         known = (self.targets >= 0).numpy()
         return Split(*(rows[known[rows]] for rows in (split.train, split.valid, split.test)))
 
     def unknown(self, config: Config) -> NDArray[np.int64]:
         """Rows of the test fold whose class is the unknown one."""
-        rows = split_clips(self.manifest, config.fold, config.protocol, config.seed).test
+        rows = super().split(config).test
         return rows[(self.targets < 0).numpy()[rows]]
 
 
@@ -110,7 +116,7 @@ def prepare(config: Config) -> Prepared:
     ManifestError
         When clips are at fault, speakers cross splits, a class has one speaker, or a column is missing.
     """
-    return _prepare(**{name: getattr(config, name) for name in (*CORPUS_FIELDS, "device")})
+    return _prepare(**config.select(*CORPUS_FIELDS, "device"))
 
 
 @lru_cache(maxsize=4)
@@ -142,7 +148,7 @@ def _prepare(
     speakers = table["speaker"] if "speaker" in table else [""] * len(table)
     targets = torch.tensor([position.get(label, -1) for label in table["label"]])
     who, together = (np.asarray(names, dtype=np.str_) for names in (speakers, units))
-    return Prepared(manifest, store, front_end, manifest.content_hash(), classes, targets, who, together, closed_set)
+    return Prepared(manifest, store, front_end, manifest.content_hash(), targets, classes, who, together, closed_set)
 
 
 def _aim(manifest: Manifest, target: str, closed_set: bool) -> Manifest:
@@ -168,10 +174,11 @@ def build_sound_front_end(features: str, sample_rate: int, n_mels: int) -> LogMe
     return LogMel(sample_rate, n_fft, None, hop_length, n_mels, window="hamming", scale="slaney")
 
 
-def whole_utterances(prepared: Prepared, rows: NDArray[np.int64], config: Config, device: torch.device) -> BatchLoader:
+def whole_utterances(
+    prepared: Prepared, rows: NDArray[np.int64], config: Config, device: torch.device
+) -> TransformedLoader:
     """Whole utterances in the order of ``rows``, normalised: what is validated and tested."""
-    loader = Normalised(prepared.store, prepared.targets, rows, config.batch_size, False, config.seed, device)
-    return loader.of(config.normalisation, decibels=config.features == "decibels")
+    return TransformedLoader(prepared.loader(rows, config, device), Normalisation.of(config))
 
 
 def windows(prepared: Prepared, rows: NDArray[np.int64], config: Config, device: torch.device) -> WindowLoader:
@@ -187,14 +194,14 @@ def windows(prepared: Prepared, rows: NDArray[np.int64], config: Config, device:
         "is_balanced": config.balanced,
     }
     rest = (prepared.targets, rows, config.batch_size, config.seed, device)
-    loader: NormalisedSample | NormalisedSounds
+    loader: SampledLoader
     if config.augmentation:
         sounds = WaveformStore(prepared.manifest, prepared.front_end.sample_rate)
-        loader = NormalisedSounds(
+        loader = SoundLoader(
             sounds, *rest, front_end=prepared.front_end, change=VoiceAugmentation(config.changes), **options
         )
     else:
-        loader = NormalisedSample(prepared.store, *rest, **options)
-    loader.of(config.normalisation, decibels=config.features == "decibels")
+        loader = SampledLoader(prepared.store, *rest, **options)
     window = round(config.window / prepared.clock.period) if config.window else None
-    return WindowLoader(loader, None if window is None else max(1, window), mask_features if config.mask else None)
+    normalised = TransformedLoader(loader, Normalisation.of(config))
+    return WindowLoader(normalised, None if window is None else max(1, window), mask_features if config.mask else None)

@@ -5,7 +5,6 @@ Book page: ``accents_published``.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ from audioattn_lib.audio.magnitude_mel import MagnitudeMel
 from audioattn_lib.core.errors import ConfigError
 from audioattn_lib.models.embedding import EmbeddingNetwork
 
-from .utterances import normalise
+from .utterances import Normalisation
 
 __all__ = ["Embedder"]
 
@@ -49,8 +48,8 @@ class Embedder(nn.Module):
 
     def __init__(self, network: EmbeddingNetwork, front_end: LogMel | MagnitudeMel, normalisation: str) -> None:
         super().__init__()
-        self.network, self.front_end, self.normalisation = network, front_end, normalisation
-        self.unit = math.log(10) / 20 if isinstance(front_end, LogMel) else 1.0  # decibels to ln of a magnitude
+        self.network, self.front_end = network, front_end
+        self.normalisation = Normalisation(normalisation, decibels=isinstance(front_end, LogMel))
 
     def normalise(
         self, features: Float[Tensor, "batch frames mels"], lengths: Int[Tensor, " batch"] | None = None
@@ -58,7 +57,7 @@ class Embedder(nn.Module):
         """Convert features of the front end or of a feature store to network input: units and normalisation."""
         if lengths is None:
             lengths = torch.full((len(features),), features.shape[1], device=features.device)
-        return normalise(features * self.unit, lengths, self.normalisation)
+        return self.normalisation(features, lengths)[0]
 
     def embed(
         self,

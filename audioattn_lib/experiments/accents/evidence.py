@@ -5,23 +5,20 @@ Book page: ``accents``.
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Iterator
-
 import numpy as np
-import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from audioattn_lib.data.loading.batches import Batch, BatchLoader
+from audioattn_lib.data.loading.batches import TransformedLoader
 from audioattn_lib.data.manifest import Manifest
 from audioattn_lib.models.embedding import EmbeddingNetwork
 
 from ..common.classification import label_events
 
-__all__ = ["Encoded", "carriers"]
+__all__ = ["carriers", "encoded"]
 
 
-class Encoded:
+def encoded(network: EmbeddingNetwork, batches: TransformedLoader) -> TransformedLoader:
     """Batches of what the pooling of a network reads, in place of its features.
 
     Frames deleted from the features would leave edges that no sound has, for the front end to find. A frame of what
@@ -29,16 +26,10 @@ class Encoded:
     mean hardly notices: what is measured is what a pooling uses beyond the mean.
     """
 
-    def __init__(self, network: EmbeddingNetwork, batches: BatchLoader) -> None:
-        self.network = network
-        self.batches = batches
+    def encode(features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        return network.encode(features, lengths), network.front.count_frames(lengths)
 
-    def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
-        """Batches from ``start`` on, without gradient."""
-        for batch in self.batches.epoch(number, start):
-            with torch.no_grad():
-                hidden = self.network.encode(batch.features, batch.lengths)
-            yield dataclasses.replace(batch, features=hidden, lengths=self.network.front.count_frames(batch.lengths))
+    return TransformedLoader(batches, encode)
 
 
 def carriers(manifest: Manifest, rows: NDArray[np.int64]) -> list[list[tuple[float, float]]]:

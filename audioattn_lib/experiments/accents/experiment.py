@@ -16,9 +16,9 @@ Book page: ``accents``.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,31 +31,30 @@ from audioattn_lib.data.loading.batches import BatchLoader
 from audioattn_lib.data.loading.store import FeatureStore
 from audioattn_lib.data.splits import fold_names
 from audioattn_lib.data.tables.feature_table import FeatureTable
-from audioattn_lib.evaluation.baseline import linear_baseline, summary_features
 from audioattn_lib.evaluation.open_set import rejection_metrics, rejection_threshold
 from audioattn_lib.evaluation.verification import Trials
 from audioattn_lib.models.embedding import EmbeddingLayers, EmbeddingNetwork, build_backbone
 from audioattn_lib.models.layers.utterance_pooling import POOLINGS, build_utterance_pooling
 from audioattn_lib.models.margin import build_classifier
 from audioattn_lib.training.checkpoint import load_best
-from audioattn_lib.training.distributed import leave_to_main
-from audioattn_lib.training.loop import fit, select_device
-from audioattn_lib.training.run_directory import Run, RunDirectory
+from audioattn_lib.training.loop import select_device
+from audioattn_lib.training.run_directory import Run
 from audioattn_lib.training.schedules import Schedule, constant, cosine
-from audioattn_lib.training.settings import TrainingSettings
 
-from ..common.attention_files import keep_attention
-from ..common.classification import evidence, predictions_table, score_predictions, validate
+from ..common.baseline import fit_linear_baseline, summarise_split
+from ..common.classification import predictions_table, validate
+from ..common.config import choose_numbers, restore_config
 from ..common.corpus import load_checked
-from ..common.fields import choose_numbers, restore_config
-from ..common.initial_weights import describe_weights, hash_weights, keep_as_they_are, read_origin, start_from
+from ..common.initial_weights import describe_weights, read_origin, start_from
 from ..common.parallel import run_all
-from ..common.runs import make_once, open_run, resolve_fold
-from ..common.study import Study, choose
+from ..common.results import write_attention, write_classification, write_evidence
+from ..common.runs import RunContext, make_run, nothing_to_train, open_run, resolve_fold
+from ..common.study import ClassificationStudy, choose
+from ..common.training import count_parameters, fit_network
 from .config import OPTIMIZERS, Config
 from .corpus import CORPUS_FIELDS, Prepared, build_sound_front_end, prepare, whole_utterances, windows
 from .embedder import Embedder
-from .evidence import Encoded, carriers
+from .evidence import carriers, encoded
 from .verification import list_trials, save_embeddings, verify
 
 __all__ = [
@@ -74,15 +73,24 @@ __all__ = [
 
 NAME = "accents"
 _AT_ONCE = 64
+_OF_BASELINE = (*CORPUS_FIELDS, "trials", "fold", "protocol", "seed", "batch_size")
+"""Fields that the linear baseline depends on."""
 _OF_WEIGHTS = (
     *("target", "pooling", "attention", "heads", "head_scale", "n_queries", "front_end", "normalise_context", "loss"),
     *("scale", "normalisation", "features", "sample_rate", "n_mels"),
 )
 """What weights were trained with and need to be evaluated."""
 
+Context = RunContext[Config, Prepared]
 
-def build_model(config: Config, n_classes: int, clock: FrameClock) -> EmbeddingNetwork:
+
+def build_model(config: Config, prepared: Prepared) -> EmbeddingNetwork:
     """The network of a configuration, with weights drawn from the global generator."""
+    return build_network(config, len(prepared.classes), prepared.clock)
+
+
+def build_network(config: Config, n_classes: int, clock: FrameClock) -> EmbeddingNetwork:
+    """The same without a corpus."""
     front = build_backbone(config.front_end, config.n_mels, config.channels)
     pooling, width = build_utterance_pooling(
         config.pooling,
@@ -125,74 +133,62 @@ def run(config: Config, root: str | Path = "runs") -> Run:
     """
     prepared = prepare(config)
     config = resolve_fold(config, prepared.manifest)
-    hashed = hash_weights(prepared.data_hash, config)
-    directory, device = open_run(__name__, NAME, dataclasses.asdict(config), hashed, config.device, root)
-    return make_once(directory, lambda: _train(config, prepared, directory, device))
+    return make_run(open_run(__name__, NAME, config, prepared, root), _train, _test)
 
 
-def _train(config: Config, prepared: Prepared, directory: RunDirectory, device: torch.device) -> Run:
+def _train(context: Context) -> EmbeddingNetwork:
+    config, prepared, device = context.config, context.prepared, context.device
     split = prepared.split(config)
-    trials = _trials(config, prepared, split.test)  # a list that cannot be used is known before the training
+    _trials(config, prepared, split.test)  # a list that cannot be used is known before the training
     torch.manual_seed(config.seed)
-    model = build_model(config, len(prepared.classes), prepared.clock)
+    model = build_model(config, prepared)
     train = windows(prepared, split.train, config, device)
-    valid, test = (whole_utterances(prepared, rows, config, device) for rows in (split.valid, split.test))
+    valid = whole_utterances(prepared, split.valid, config, device)
     if config.pretrained:
-        _start(model, config, prepared.classes)
-    about = describe_weights(NAME, config, prepared.classes)
-    if config.epochs:
-        fit(
-            model,
-            OPTIMIZERS[config.optimizer](model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay),
-            _schedule(config, -(-len(train) // config.accumulation)),
-            train,
-            _loss,
-            lambda network: validate(network, valid),
-            TrainingSettings(
-                config.epochs,
-                config.monitor,
-                maximise=config.monitor == "macro_f1",
-                gradient_clip=config.gradient_clip,
-                patience=config.patience,
-                plateau_patience=config.plateau,
-                accumulation=config.accumulation,
-                precision=config.precision,
-                validate_every=config.validate_every,
-                about=about,
-            ),
-            directory,
-            device=device,
-            describe=lambda batch: ", ".join(prepared.manifest.ids[int(i)] for i in batch.indices),
-        )
-    leave_to_main()
-    if not config.epochs:
-        keep_as_they_are(model.to(device).eval(), lambda network: validate(network, valid), directory, about)
-    logits, embeddings, record = embed(model, test)
-    targets, folds = prepared.targets[split.test], [config.fold] * len(split.test)
-    table = predictions_table(prepared.manifest, split.test, logits, targets, classes=prepared.classes)
-    record = keep_attention(directory, prepared.manifest, split.test, record, table, folds)
-    events = carriers(prepared.manifest, split.test)
-    measured, curves = evidence(
-        model.decide, Encoded(model, test), record, events, prepared.units[split.test], config.seed
+        _start(model, config, prepared)
+    optimizer = OPTIMIZERS[config.optimizer]
+    return fit_network(
+        context,
+        model,
+        optimizer=optimizer(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay),
+        learning_rate=_schedule(config, -(-len(train) // config.accumulation)),
+        train=train,
+        loss=_loss,
+        evaluate=lambda network: validate(network, valid),
+        about=describe_weights(NAME, config, prepared.classes),
+        maximise=config.monitor == "macro_f1",
+        patience=config.patience,
+        plateau_patience=config.plateau,
+        accumulation=config.accumulation,
+        validate_every=config.validate_every,
     )
-    directory.write_curves(curves)
-    more: dict[str, Any] = {"n_parameters": sum(p.numel() for p in model.parameters()), "evidence": measured}
+
+
+def _test(context: Context, model: EmbeddingNetwork) -> None:
+    config, prepared = context.config, context.prepared
+    split = prepared.split(config)
+    valid, test = (whole_utterances(prepared, rows, config, context.device) for rows in (split.valid, split.test))
+    logits, embeddings, record = embed(model, test)
+    predictions = predictions_table(prepared, split.test, logits)
+    record = write_attention(context, split.test, record, predictions=predictions, folds=config.fold)
+    events = carriers(prepared.manifest, split.test)
+    measured = write_evidence(context, split.test, model.decide, encoded(model, test), record, events)
+    more: dict[str, Any] = {"n_parameters": count_parameters(model), "evidence": measured}
     if config.unknown:
-        others = whole_utterances(prepared, prepared.unknown(config), config, device)
+        others = whole_utterances(prepared, prepared.unknown(config), config, context.device)
         more["rejection"] = _reject(
             embed(model, valid)[0], logits, prepared.targets[split.test], embed(model, others)[0]
         )
-    return _finish(directory, prepared, split.test, trials, logits, embeddings.numpy(), config.seed, more)
+    _finish(context, split.test, logits, embeddings.numpy(), more)
 
 
-def _start(model: EmbeddingNetwork, config: Config, classes: Sequence[str]) -> None:
+def _start(model: EmbeddingNetwork, config: Config, prepared: Prepared) -> None:
     """Take what the configuration names as ``pretrained``."""
-    origin = read_origin(config.pretrained, config.pretrained_prefix)
     start_from(
         model,
         config,
-        classes,
-        origin,
+        prepared.classes,
+        read_origin(config.pretrained, config.pretrained_prefix),
         encoder=("front.",),
         heads={"classifier.weight": 0, "classifier.bias": 0},
         same=_OF_WEIGHTS,
@@ -203,7 +199,7 @@ def _schedule(config: Config, steps: int) -> Schedule:
     """Learning rate of each step; with ``steps`` an epoch."""
     if config.schedule == "plateau":
         return constant(config.learning_rate)
-    total = steps * config.epochs
+    total = steps * max(config.epochs, 1)  # of 0 it is never asked
     return cosine(config.learning_rate, total, min(steps, total - 1))
 
 
@@ -239,33 +235,18 @@ def baseline(config: Config, root: str | Path = "runs") -> Run:
     """
     prepared = prepare(config)
     config = resolve_fold(config, prepared.manifest)
-    shared = (*CORPUS_FIELDS, "trials", "fold", "protocol", "seed", "batch_size")
-    settings = {"baseline": "linear", **{name: getattr(config, name) for name in shared}}
-    directory, device = open_run(__name__, NAME, settings, prepared.data_hash, config.device, root)
-    return make_once(directory, lambda: _fit_baseline(config, prepared, directory, device))
+    settings = {"baseline": "linear", **config.select(*_OF_BASELINE)}
+    return make_run(open_run(__name__, NAME, config, prepared, root, settings), nothing_to_train, _fit_baseline)
 
 
-def _fit_baseline(config: Config, prepared: Prepared, directory: RunDirectory, device: torch.device) -> Run:
-    leave_to_main()
+def _fit_baseline(context: Context, _: None) -> None:
+    config, prepared = context.config, context.prepared
     split = prepared.split(config)
-    trials = _trials(config, prepared, split.test)
-    inputs = []
-    for rows in (split.train, split.valid, split.test):
-        batches = BatchLoader(prepared.store, prepared.targets, rows, config.batch_size, False, device=device).epoch(0)
-        inputs.append(np.concatenate([summary_features(b.features, b.lengths).cpu().numpy() for b in batches]))
-    targets = prepared.targets.numpy()
-    fitted = linear_baseline(
-        inputs[0],
-        targets[split.train],
-        inputs[1],
-        targets[split.valid],
-        inputs[2],
-        n_classes=len(prepared.classes),
-    )
-    logits = torch.as_tensor(fitted.probabilities).clamp(min=1e-12).log().float()
+    inputs = summarise_split(split, lambda rows: prepared.loader(rows, config, context.device))
+    train, valid = prepared.targets[split.train], prepared.targets[split.valid]
+    logits = fit_linear_baseline(inputs, train, valid, len(prepared.classes))
     deviation = np.maximum(inputs[0].std(axis=0), 1e-6)
-    standardised = (inputs[2] - inputs[0].mean(axis=0)) / deviation
-    return _finish(directory, prepared, split.test, trials, logits, standardised, config.seed, {})
+    _finish(context, split.test, logits, (inputs[2] - inputs[0].mean(axis=0)) / deviation, {})
 
 
 def study(
@@ -274,7 +255,7 @@ def study(
     folds: str | Iterable[str] = "first",
     seeds: str | int | Iterable[Any] = "0",
     root: str | Path = "runs",
-) -> Study:
+) -> ClassificationStudy:
     """Several poolings over folds and seeds, with the linear baseline on each fold; what exists already is read back.
 
     Parameters
@@ -304,9 +285,8 @@ def study(
     ]
     baselines = [baseline(dataclasses.replace(config, fold=fold, seed=numbers[0]), root) for fold in folds]
     runs = run_all(run, configs, root, shown=("pooling", "fold", "seed"))
-    groups = dict(zip(prepared.manifest.ids, prepared.units, strict=True))
     titles = {name: pooling.title for name, pooling in POOLINGS.items()}
-    return Study(tuple(runs), tuple(baselines), groups, by="pooling", titles=titles)
+    return ClassificationStudy(tuple(runs), tuple(baselines), prepared.group_of, by="pooling", titles=titles)
 
 
 def study_heads(
@@ -316,7 +296,7 @@ def study_heads(
     folds: str | Iterable[str] = "first",
     seeds: str | int | Iterable[Any] = "0",
     root: str | Path = "runs",
-) -> dict[int, Study]:
+) -> dict[int, ClassificationStudy]:
     """A study for each number of heads: the first of all poolings, the others of those that have several heads.
 
     Parameters
@@ -328,7 +308,7 @@ def study_heads(
     """
     names = choose(poolings, tuple(POOLINGS), "pooling")
     headed = [name for name in names if POOLINGS[name].has_heads]
-    studies: dict[int, Study] = {}
+    studies: dict[int, ClassificationStudy] = {}
     for number in choose_numbers("heads", heads, int, "whole numbers from 1"):
         chosen = headed if studies else names
         if chosen:
@@ -343,7 +323,7 @@ def load_model(run: Run) -> Embedder:
     """
     config = restore_config(Config, run)
     front_end = build_sound_front_end(config.features, config.sample_rate, config.n_mels)
-    network = build_model(config, len(run.classes), FrameClock(*front_end.clock))
+    network = build_network(config, len(run.classes), FrameClock(*front_end.clock))
     load_best(run.path / "checkpoint", network)
     return Embedder(network, front_end, config.normalisation).eval()
 
@@ -390,25 +370,16 @@ def _trials(config: Config, prepared: Prepared, rows: NDArray[np.int64]) -> Tria
 
 
 def _finish(
-    directory: RunDirectory,
-    prepared: Prepared,
+    context: Context,
     rows: NDArray[np.int64],
-    trials: Trials | None,
     logits: Tensor,
     embeddings: NDArray[np.floating[Any]],
-    seed: int,
     more: Mapping[str, Any],
-) -> Run:
-    """Write embeddings and predictions, then scores: the scores last, for they say that the run is done."""
-    targets, speakers = prepared.targets[rows], prepared.speakers[rows]
+) -> None:
+    """Write embeddings, predictions and scores."""
+    config, prepared = context.config, context.prepared
     clips = [prepared.manifest.ids[i] for i in rows]
-    labels = [prepared.classes[int(i)] for i in targets]
-    save_embeddings(directory, clips, cast("NDArray[np.float32]", embeddings), labels, speakers)
-    table = predictions_table(prepared.manifest, rows, logits, targets, classes=prepared.classes)
-    directory.write_table("predictions.csv", table)
-    scores = score_predictions(prepared.classes, logits, targets, prepared.units[rows])
-    verified = verify(embeddings, trials, seed)
-    directory.write_json(
-        "metrics.json", {**scores, "verification": verified, "closed_set": prepared.closed_set, **more}
-    )
-    return Run.load(directory.path)
+    labels = [prepared.classes[int(i)] for i in prepared.targets[rows]]
+    save_embeddings(context.directory, clips, embeddings, labels, prepared.speakers[rows])
+    verified = verify(embeddings, _trials(config, prepared, rows), config.seed)
+    write_classification(context, rows, logits, {"verification": verified, "closed_set": prepared.closed_set, **more})

@@ -2,49 +2,46 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
-from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Self
 
 import torch
 from torch import Tensor
 
-from audioattn_lib.data.loading.batches import Batch, BatchLoader
-from audioattn_lib.data.loading.waveforms import SoundLoader
-from audioattn_lib.data.loading.windows import SampledLoader
 from audioattn_lib.models.layers.common import at_least_float32, frame_mask, masked_mean
 
-__all__ = ["Normalised", "NormalisedSample", "NormalisedSounds", "normalise"]
+from .config import Config
+
+__all__ = ["Normalisation", "normalise"]
 
 
-class Normalised(BatchLoader):
-    """Batches of utterances whose bands are normalised over all their frames, before any window is cut.
+@dataclass(frozen=True)
+class Normalisation:
+    """Network input of features: in natural logarithms of magnitudes, and normalised over all frames of a clip.
 
-    Decibels become natural logarithms of magnitudes, as the published features are: scores of heads are products of
-    values with queries, and a softmax of values in decibels looks at one frame alone.
+    Scores of heads are products of values with queries, and a softmax of values in decibels looks at one frame alone.
+
+    Parameters
+    ----------
+    name
+        See :func:`normalise`.
+    decibels
+        Whether features are in decibels; the published ones are in natural logarithms already.
     """
 
-    normalisation, unit = "cmn", 1.0
+    name: str
+    decibels: bool
 
-    def of(self, normalisation: str, *, decibels: bool) -> Self:
-        """The same loader with a normalisation of :func:`normalise`, for features in decibels or the published unit."""
-        self.normalisation = normalisation
-        self.unit = math.log(10) / 20 if decibels else 1.0
-        return self
+    @classmethod
+    def of(cls, config: Config) -> Self:
+        """That of a configuration."""
+        return cls(config.normalisation, config.features == "decibels")
 
-    def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
-        for batch in super().epoch(number, start):
-            features = normalise(batch.features * self.unit, batch.lengths, self.normalisation)
-            yield dataclasses.replace(batch, features=features)
-
-
-class NormalisedSample(Normalised, SampledLoader):
-    """The same of a sample of the utterances in every epoch."""
-
-
-class NormalisedSounds(Normalised, SoundLoader):
-    """The same of sounds that are changed in every epoch."""
+    def __call__(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Features ``(B, T, F)`` with padding of 0, and the same lengths ``(B,)``."""
+        unit = math.log(10) / 20 if self.decibels else 1.0
+        return normalise(features * unit, lengths, self.name), lengths
 
 
 def normalise(features: Tensor, lengths: Tensor, how: str) -> Tensor:

@@ -22,7 +22,7 @@ from audioattn_lib.evaluation.verification import (
 )
 from audioattn_lib.training.run_directory import Run, RunDirectory, write_atomically
 
-from ..common.study import BASELINE, Study
+from ..common.study import BASELINE, ClassificationStudy
 
 __all__ = [
     "EMBEDDINGS",
@@ -49,7 +49,7 @@ _FEW = 4
 def save_embeddings(
     directory: RunDirectory,
     clips: list[str],
-    embeddings: NDArray[np.float32],
+    embeddings: NDArray[np.floating[Any]],
     labels: list[str],
     speakers: NDArray[Any],
 ) -> None:
@@ -153,7 +153,7 @@ def verify(embeddings: NDArray[np.floating[Any]], trials: Trials | None, seed: i
     return None if trials is None else verification_metrics(score_trials(embeddings, trials), trials, seed=seed)
 
 
-def verification_table(study: Study) -> pd.DataFrame:
+def verification_table(study: ClassificationStudy) -> pd.DataFrame:
     """Equal error rate (``score``, ``low``, ``high``) and detection cost of each compared, of the baseline, by chance.
 
     Means over runs, with the intervals over speakers that the runs' own average to; ``deviation`` over runs, and the
@@ -197,7 +197,7 @@ def _trials_of(run: Run) -> Trials | None:
     return list_trials(run.config["trials"], list(kept["clips"]), kept["speakers"], int(run.config["seed"]))
 
 
-def detection_curves(study: Study) -> dict[str, DetectionCurve]:
+def detection_curves(study: ClassificationStudy) -> dict[str, DetectionCurve]:
     """The curve of the first run of each compared and of the baseline, by title; those with trials."""
     curves = {}
     for name in (*study.names, BASELINE):
@@ -205,11 +205,11 @@ def detection_curves(study: Study) -> dict[str, DetectionCurve]:
             trials = _trials_of(run)
             if trials is not None:
                 scores = score_trials(load_embeddings(run)["embeddings"], trials)
-                curves[study.titles.get(name, name)] = detection_curve(scores, trials.is_same)
+                curves[study.title(name)] = detection_curve(scores, trials.is_same)
     return curves
 
 
-def unmeasured(study: Study) -> str:
+def unmeasured(study: ClassificationStudy) -> str:
     """Why no speaker can be verified, in sentences; empty where trials were scored."""
     if any(run.metrics.get("verification") for run in study.runs):
         return ""
@@ -264,7 +264,7 @@ def embedding_map(run: Run, method: str = "tsne", seed: int = 0) -> pd.DataFrame
     return pd.DataFrame({**columns, "x": plane[:, 0], "y": plane[:, 1]})
 
 
-def _runs(study: Study, name: str) -> list[Run]:
+def _runs(study: ClassificationStudy, name: str) -> list[Run]:
     if name == BASELINE:
         return list(study.baselines)
     return [run for run in study.runs if run.config[study.by] == name]

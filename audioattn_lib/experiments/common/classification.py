@@ -6,21 +6,24 @@ classes, and targets are rows of 0 and 1 ``(B, C)``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from audioattn_lib.attention.record.record import AttentionRecord
+from audioattn_lib.data.loading.batches import Batches
 from audioattn_lib.data.manifest import Manifest
 from audioattn_lib.evaluation import comparisons as statistics
 from audioattn_lib.evaluation import faithfulness, metrics, ranking
 from audioattn_lib.evaluation.intervals import Interval
+from audioattn_lib.models.layers.label_loss import label_loss, label_probabilities
+
+from .corpus import PreparedCorpus
 
 __all__ = [
     "classification_loss",
@@ -41,19 +44,13 @@ _TOP = 5
 """Guesses of the second accuracy, where there are more classes than that."""
 
 
-class _Batches(Protocol):
-    def epoch(self, number: int, start: int = 0) -> Iterator[Any]: ...
-
-
 def classification_loss(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     """Mean cross entropy (binary for several classes a clip) and the number of clips that are entirely right."""
-    if targets.ndim == 1:
-        return F.cross_entropy(logits.float(), targets), (logits.argmax(dim=1) == targets).sum()
-    loss = F.binary_cross_entropy_with_logits(logits.float(), targets.to(torch.float32))
-    return loss, ((logits > 0) == (targets > 0.5)).all(dim=1).sum()
+    is_right = logits.argmax(dim=1) == targets if targets.ndim == 1 else ((logits > 0) == (targets > 0.5)).all(dim=1)
+    return label_loss(logits, targets), is_right.sum()
 
 
-def validate(network: nn.Module, batches: _Batches) -> dict[str, float]:
+def validate(network: nn.Module, batches: Batches) -> dict[str, float]:
     """Mean loss, the shares of clips that are entirely right and that are not, and macro F1 with one class a clip."""
     loss, correct, clips = 0.0, 0.0, 0
     pairs = []
@@ -68,7 +65,7 @@ def validate(network: nn.Module, batches: _Batches) -> dict[str, float]:
 
 
 @torch.no_grad()
-def predict(network: nn.Module, batches: _Batches) -> tuple[Tensor, AttentionRecord]:
+def predict(network: nn.Module, batches: Batches) -> tuple[Tensor, AttentionRecord]:
     """Logits ``(N, C)`` on the CPU and what was attended to, clip after clip in the order of the batches."""
     network.eval()
     logits, records = [], []
@@ -79,38 +76,26 @@ def predict(network: nn.Module, batches: _Batches) -> tuple[Tensor, AttentionRec
     return torch.cat(logits), AttentionRecord.concatenate(records)
 
 
-def predictions_table(
-    manifest: Manifest,
-    rows: NDArray[np.int64],
-    logits: Tensor,
-    targets: Tensor,
-    *,
-    split: str = "test",
-    classes: Sequence[str] | None = None,
-) -> pd.DataFrame:
+def predictions_table(prepared: PreparedCorpus, rows: NDArray[np.int64], logits: Tensor) -> pd.DataFrame:
     """``predictions.csv``: a row a clip with label, prediction, loss and the probability of every class.
 
-    Several classes a clip are joined by ``;``; the predicted ones have probability above one half. ``classes`` are
-    those of the columns of ``logits``, all of the manifest by default.
+    Several classes a clip are joined by ``;``; the predicted ones have probability above one half.
     """
-    classes = manifest.classes if classes is None else classes
+    classes, targets = prepared.classes, prepared.targets[rows]
+    probabilities = label_probabilities(logits, targets.ndim == 2)
     if targets.ndim == 1:
-        probabilities = logits.softmax(dim=1)
-        losses = F.cross_entropy(logits, targets, reduction="none")
         labels, predicted = ([classes[int(i)] for i in chosen] for chosen in (targets, logits.argmax(dim=1)))
     else:
-        probabilities = logits.sigmoid()
-        losses = F.binary_cross_entropy_with_logits(logits, targets.to(logits.dtype), reduction="none").mean(dim=1)
         labels, predicted = (
             [";".join(name for name, on in zip(classes, row, strict=True) if on) for row in chosen]
             for chosen in (targets > 0.5, probabilities > 0.5)
         )
     columns: dict[str, Any] = {
-        "clip": [manifest.ids[i] for i in rows],
-        "split": split,
+        "clip": [prepared.manifest.ids[i] for i in rows],
+        "split": "test",
         "label": labels,
         "predicted": predicted,
-        "loss": losses.numpy(),
+        "loss": label_loss(logits, targets, reduction="none").numpy(),
     }
     columns |= {f"probability_{name}": probabilities[:, c].numpy() for c, name in enumerate(classes)}
     return pd.DataFrame(columns)
@@ -124,9 +109,8 @@ def score_predictions(
     That is accuracy with one class a clip, and mean average precision with several.
     With more than five classes, one a clip, ``top_5_accuracy`` too.
     """
-    truth = targets.numpy()
+    truth, probabilities = targets.numpy(), label_probabilities(logits, targets.ndim == 2).numpy()
     if targets.ndim == 1:
-        probabilities = logits.softmax(dim=1).numpy()
         scores = metrics.classification_metrics(truth, probabilities, classes)
         if len(classes) > _TOP:
             scores["top_5_accuracy"] = metrics.top_k_accuracy(truth, probabilities, _TOP)
@@ -134,7 +118,6 @@ def score_predictions(
         score = "accuracy"
         interval = statistics.bootstrap_interval(correct.astype(np.float64), groups=groups)
     else:
-        probabilities = logits.sigmoid().numpy()
         scores = metrics.multilabel_metrics(truth, probabilities, classes)
         right = ((logits > 0).numpy() == (truth > 0.5)).all(axis=1)
         scores["all_labels_right"] = float(right.mean())
@@ -161,7 +144,7 @@ def label_events(manifest: Manifest, rows: NDArray[np.int64]) -> list[list[tuple
 
 def evidence(
     network: Callable[..., Any],
-    batches: _Batches,
+    batches: Batches,
     record: AttentionRecord,
     events: Sequence[Sequence[tuple[float, float]]],
     groups: NDArray[np.str_],
@@ -174,13 +157,12 @@ def evidence(
     """
 
     def probabilities(features: Tensor, lengths: Tensor) -> Tensor:
-        logits = network(features, lengths)[0].float()
-        return logits.softmax(dim=1) if is_single else logits.sigmoid()
+        return label_probabilities(network(features, lengths)[0].float(), is_multilabel)
 
     curves: dict[str, list[faithfulness.PerturbationCurve]] = {"deletion": [], "insertion": []}
     start = 0
     for number, batch in enumerate(batches.epoch(0)):
-        is_single = batch.targets.ndim == 1
+        is_multilabel = batch.targets.ndim == 2
         part = record[start : start + len(batch)]
         start += len(batch)
         for name, measure in (("deletion", faithfulness.deletion_curve), ("insertion", faithfulness.insertion_curve)):

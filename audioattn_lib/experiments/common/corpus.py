@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from audioattn_lib.attention.record.record import FrameClock
 from audioattn_lib.audio.features import LogMel
@@ -17,8 +19,10 @@ from audioattn_lib.audio.magnitude_mel import MagnitudeMel
 from audioattn_lib.core.errors import ConfigError
 from audioattn_lib.data.audit import audit
 from audioattn_lib.data.corpora import load
+from audioattn_lib.data.loading.batches import BatchLoader
 from audioattn_lib.data.loading.store import FeatureStore
 from audioattn_lib.data.manifest import UNKNOWN, Event, Manifest
+from audioattn_lib.data.splits import Split, split_clips
 
 __all__ = ["Clip", "PreparedCorpus", "checked", "load_checked", "load_corpus", "parse_corpus"]
 
@@ -138,18 +142,54 @@ class PreparedCorpus:
         What made them.
     data_hash
         Hash of the content of the corpus.
+    targets
+        What is predicted of each clip: class numbers ``(n,)``, 0 and 1 of each label ``(n, classes)``, or numbers.
     """
 
     manifest: Manifest
     store: FeatureStore
     front_end: LogMel | MagnitudeMel | KaldiMel
     data_hash: str
+    targets: Tensor
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Name of each output."""
+        return tuple(self.manifest.classes)
+
+    @property
+    def is_multilabel(self) -> bool:
+        """True where a clip has any number of labels."""
+        return self.targets.ndim == 2
+
+    def split(self, config: Any) -> Split:
+        """Rows that train, choose the epoch and test, by the fields ``fold``, ``protocol`` and ``seed``."""
+        return split_clips(self.manifest, config.fold, getattr(config, "protocol", "nested"), config.seed)
+
+    def loader(
+        self, rows: NDArray[np.int64], config: Any, device: torch.device, *, shuffle: bool = False
+    ) -> BatchLoader:
+        """Batches of some clips, in their order unless shuffled."""
+        return BatchLoader(
+            self.store,
+            self.targets,
+            rows,
+            batch_size=config.batch_size,
+            shuffle=shuffle,
+            seed=config.seed,
+            device=device,
+        )
 
     @property
     def groups(self) -> NDArray[np.str_]:
         """Independent unit of each clip: its recording or speaker, or the clip itself."""
         table = self.manifest.table
         return np.asarray(table["group"] if "group" in table else table["file_name"], dtype=np.str_)
+
+    @property
+    def group_of(self) -> dict[str, str]:
+        """Group of each clip by its identifier."""
+        return dict(zip(self.manifest.ids, self.groups.tolist(), strict=True))
 
     @property
     def who(self) -> str:

@@ -15,23 +15,20 @@ import dataclasses
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pandas as pd
-import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from audioattn_lib.automation.key import file_hash
 from audioattn_lib.core.errors import ConfigError
 from audioattn_lib.models.weights import Transfer, read_weights, transfer_weights, without_prefix
-from audioattn_lib.training.checkpoint import save_best
-from audioattn_lib.training.run_directory import RunDirectory
 
-from .fields import INITIAL
+from .config import INITIAL
 
 __all__ = [
     "Origin",
@@ -41,7 +38,6 @@ __all__ = [
     "describe_weights",
     "files_of",
     "hash_weights",
-    "keep_as_they_are",
     "read_origin",
     "select_part",
     "start_from",
@@ -300,19 +296,6 @@ def check_complete(origin: Origin, config: Any, found: Transfer, classes: Sequen
             f"{origin.source}: is not all of this network of {len(classes)} classes, and with 0 epochs nothing is "
             f"learnt. Give weights of the same network, or train: {found}"
         )
-
-
-@torch.no_grad()
-def keep_as_they_are(
-    model: nn.Module,
-    evaluate: Callable[[nn.Module], Mapping[str, float]],
-    directory: RunDirectory,
-    about: Mapping[str, str],
-) -> None:
-    """Save weights that are evaluated without training: a history of one row, and the checkpoint."""
-    save_best(directory.path / "checkpoint", model, about)
-    scores = {f"valid_{name}": score for name, score in evaluate(model).items()}
-    directory.write_table("history.csv", pd.DataFrame([{"epoch": 0, "seconds": 0.0, **scores}]))
 
 
 def _plain(value: Any) -> Any:

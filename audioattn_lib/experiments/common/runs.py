@@ -1,13 +1,17 @@
-"""The directory of a run, found by what the run is made of, and the fold that it tests."""
+"""One run of an experiment: its directory, found by what it is made of, and its two halves, training and test.
+
+All processes of torchrun train; the main process alone tests and writes.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import torch
 
@@ -16,19 +20,64 @@ from audioattn_lib.core.ranks import is_main_process
 from audioattn_lib.data.files import exclusive
 from audioattn_lib.data.manifest import Manifest
 from audioattn_lib.data.splits import fold_names
-from audioattn_lib.training.distributed import LeftToMain, init_process_group, name_lost_process
+from audioattn_lib.training.distributed import init_process_group, name_lost_process
 from audioattn_lib.training.loop import select_device
 from audioattn_lib.training.run_directory import Run, RunDirectory, describe_environment
 
-__all__ = ["NotMadeError", "make_once", "only_read", "open_directory", "open_run", "resolve_fold"]
+from .config import ExperimentConfig
+from .corpus import PreparedCorpus
+from .initial_weights import hash_weights
 
-C = TypeVar("C")
+__all__ = [
+    "NotMadeError",
+    "RunContext",
+    "make_once",
+    "make_run",
+    "nothing_to_train",
+    "only_read",
+    "open_run",
+    "resolve_fold",
+]
+
+C = TypeVar("C", bound=ExperimentConfig)
+P = TypeVar("P", bound=PreparedCorpus)
+T = TypeVar("T")
 
 
-def open_directory(
-    module: str, name: str, settings: Mapping[str, Any], data_hash: str, device: str, root: str | Path
-) -> RunDirectory:
-    """The directory of the run with these settings, with what it is written down.
+@dataclass(frozen=True)
+class RunContext(Generic[C, P]):
+    """What one run is made from, and where it goes.
+
+    Parameters
+    ----------
+    config
+        The configuration, with the name of its test fold.
+    prepared
+        The corpus.
+    directory
+        Of the run.
+    device
+        Where to train and test.
+    root
+        Directory of all runs.
+    """
+
+    config: C
+    prepared: P
+    directory: RunDirectory
+    device: torch.device
+    root: Path
+
+
+def open_run(
+    module: str,
+    name: str,
+    config: C,
+    prepared: P,
+    root: str | Path,
+    settings: Mapping[str, Any] | None = None,
+) -> RunContext[C, P]:
+    """The run of a configuration, found by its identity; its directory says what it is made from.
 
     Parameters
     ----------
@@ -36,41 +85,47 @@ def open_directory(
         Of the experiment: its source, and what that imports, are part of the run's identity.
     name
         Of the experiment: the run lies in ``<root>/<name>/<key>/``.
-    settings
-        All that the run is a function of, beside source, dependencies and data.
-    data_hash
-        Of the content of the corpus.
-    device
-        What it runs on, for the record; no part of the identity.
+    config, prepared
+        Configuration and corpus. The device is no part of the identity; weights that the run starts from are.
     root
         Directory of all runs.
+    settings
+        All that the run is a function of, beside source, dependencies and data; by default the whole configuration.
     """
+    settings = dataclasses.asdict(config) if settings is None else dict(settings)
+    device = select_device(config.device)
+    data = hash_weights(prepared.data_hash, config) if "pretrained" in settings else prepared.data_hash
     identity = {
-        "settings": dict(settings),
+        "settings": settings,
         "source": source_hash(module),
         "dependencies": dependency_hash(),
-        "data": data_hash,
+        "data": data,
     }
     directory = RunDirectory(Path(root) / name / key(identity))
     if not directory.is_complete and is_main_process():
         directory.write_json("config.json", settings)
-        directory.write_json("environment.json", describe_environment(device, data_hash))
-    return directory
+        directory.write_json("environment.json", describe_environment(str(device), data))
+    return RunContext(config, prepared, directory, device, Path(root))
 
 
-def open_run(
-    module: str, name: str, settings: Mapping[str, Any], data_hash: str, device: str, root: str | Path
-) -> tuple[RunDirectory, torch.device]:
-    """As :func:`open_directory`, with the name of a device as a configuration holds it; and that device."""
-    chosen = select_device(device)
-    return open_directory(module, name, settings, data_hash, str(chosen), root), chosen
+def make_run(
+    context: RunContext[C, P],
+    train: Callable[[RunContext[C, P]], T],
+    test: Callable[[RunContext[C, P], T], None],
+) -> Run:
+    """The run of a context, made once: ``train`` in every process, then ``test`` of what it gave in the main one."""
+    return make_once(context.directory, lambda: train(context), lambda trained: test(context, trained))
+
+
+def nothing_to_train(context: RunContext[Any, Any]) -> None:
+    """First half of a run that several processes cannot share, such as the linear baseline."""
 
 
 def resolve_fold(config: C, manifest: Manifest) -> C:
-    """The configuration with the name of its test fold in place of ``"first"``."""
-    if config.fold != "first":  # type: ignore[attr-defined]
+    """The configuration with the name of its test fold in place of ``"first"``; as it is where it has no folds."""
+    if getattr(config, "fold", "") != "first":
         return config
-    return dataclasses.replace(config, fold=fold_names(manifest)[0])  # type: ignore[type-var]
+    return dataclasses.replace(config, fold=fold_names(manifest)[0])  # type: ignore[call-arg]
 
 
 class NotMadeError(Exception):
@@ -90,12 +145,20 @@ def only_read() -> Iterator[None]:
         _only_read.reset(token)
 
 
-def make_once(directory: RunDirectory, make: Callable[[], Run]) -> Run:
-    """The run of a directory: read back where it is complete, made by ``make`` where not.
+def make_once(directory: RunDirectory, train: Callable[[], T], test: Callable[[T], None]) -> Run:
+    """The run of a directory: read back where it is complete, made where not.
 
     Two processes may want the same run: the second waits, and reads what the first made. Those that torchrun started
-    make it together, as far as :func:`~audioattn_lib.training.distributed.leave_to_main`; then the others wait for the
-    main one, and read what it made.
+    train it together; the main one tests it and writes its results, and the others wait for them.
+
+    Parameters
+    ----------
+    directory
+        Of the run.
+    train
+        Called in every process.
+    test
+        Called with what ``train`` returned, in the main process; it writes the results.
     """
     if _only_read.get():
         if not directory.is_complete:
@@ -112,8 +175,8 @@ def make_once(directory: RunDirectory, make: Callable[[], Run]) -> Run:
             return Run.load(directory.path)
         if processes.is_main:
             directory.remove_leftovers()
-        run = None
-        with suppress(LeftToMain):
-            run = make()
+        trained = train()
+        if processes.is_main:
+            test(trained)
         processes.barrier()
-        return run or Run.load(directory.path)
+        return Run.load(directory.path)

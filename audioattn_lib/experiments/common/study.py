@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from audioattn_lib.attention.record.record import AttentionRecord
 from audioattn_lib.automation import RUN_MIMETYPE
@@ -21,11 +22,12 @@ from audioattn_lib.evaluation import ranking
 from audioattn_lib.evaluation.faithfulness import PerturbationCurve
 from audioattn_lib.training.run_directory import Run
 
-__all__ = ["BASELINE", "Study", "choose"]
+__all__ = ["BASELINE", "ClassificationStudy", "Study", "choose"]
 
 BASELINE = "linear"
 """Row of the linear baseline in every table."""
 
+_REFERENCES = {"fusion": "Fusion", BASELINE: "Linear baseline", "chance": "Chance"}
 _SCORES = ("unweighted_average_recall", "macro_f1", "macro_auc")
 
 _EVIDENCE = ("value", "uniform", "random", "swapped", "gain", "gain_low", "gain_high")
@@ -54,7 +56,7 @@ def choose(wanted: str | int | Iterable[str], choices: Sequence[str], what: str)
 
 @dataclass(frozen=True)
 class Study:
-    """Runs that differ in one field of their configuration, each on the same test clips.
+    """Runs that are compared on the same clips, beside a baseline; what a notebook shows of them, and a sweep collects.
 
     Parameters
     ----------
@@ -64,17 +66,54 @@ class Study:
         The linear baseline on the same folds.
     groups
         What each clip belongs to and must not be counted apart from: its recording or speaker.
-    by
-        The field in which the runs differ.
     titles
-        What to call each value of ``by`` in pictures; itself where none is given.
+        What to call each compared value in pictures; itself where none is given.
+    encoders
+        Runs of a first step of training, where there is one.
     """
 
     runs: tuple[Run, ...]
     baselines: tuple[Run, ...]
     groups: Mapping[str, str]
-    by: str = "attention"
     titles: Mapping[str, str] = field(default_factory=dict)
+    encoders: tuple[Run, ...] = ()
+
+    def title(self, name: str) -> str:
+        """Title of a compared value, of the baseline or of chance."""
+        return self.titles.get(name, _REFERENCES.get(name, name))
+
+    def example(self) -> tuple[Run, str]:
+        """A run to look into and a clip of its test to show, chosen by a rule, so that nobody picks."""
+        raise NotImplementedError
+
+    def verdict(self) -> str:
+        """Summarise the results as text, with no claim beyond their confidence intervals."""
+        raise NotImplementedError
+
+    def groups_of(self, clips: Iterable[str]) -> NDArray[np.str_]:
+        """Group of each of some clips."""
+        return np.array([self.groups[str(clip)] for clip in clips])
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
+        """Return the notebook output that a sweep collects: configuration and scores of every run."""
+        runs = (*self.runs, *self.baselines, *self.encoders)
+        return {
+            RUN_MIMETYPE: [run.summary() for run in runs],
+            "text/plain": f"{len(runs)} runs: {', '.join(run.key for run in runs)}",
+        }
+
+
+@dataclass(frozen=True)
+class ClassificationStudy(Study):
+    """Runs that differ in one field of their configuration, each on the same test clips.
+
+    Parameters
+    ----------
+    by
+        The field in which the runs differ.
+    """
+
+    by: str = "attention"
 
     @property
     def names(self) -> list[str]:
@@ -102,17 +141,17 @@ class Study:
         """``name`` where it was compared, and otherwise what was compared last."""
         return name if name in self.names else self.names[-1]
 
-    def example(self, fold: str | None = None) -> str:
-        """A clip to show: of those with a label that most mechanisms predict right, the one they are surest of.
+    def example(self) -> tuple[Run, str]:
+        """The clip that most predict right, of those the one they are surest of; and the first run that tested it.
 
-        A rule, so that nobody picks. ``fold`` limits it to clips of one test fold.
+        Of clips with a label where there are any.
         """
-        runs = [run for run in self.runs if fold in (None, run.config["fold"])]
-        tables = pd.concat([run.predictions for run in runs])
+        tables = pd.concat([run.predictions for run in self.runs])
         tables = tables[tables["label"] != ""] if (tables["label"] != "").any() else tables
         right = (tables["label"] == tables["predicted"]).groupby(tables["clip"], sort=False).mean()
         loss = tables["loss"].groupby(tables["clip"], sort=False).mean()
-        return str(loss[right == right.max()].idxmin())
+        clip = str(loss[right == right.max()].idxmin())
+        return next(run for run in self.runs if (run.predictions["clip"] == clip).any()), clip
 
     def correct(self) -> pd.DataFrame:
         """Tabulate correct predictions: one row per clip, one column per compared value and one for the baseline.
@@ -140,7 +179,7 @@ class Study:
         """
         correct = self.correct()
         clips = list(correct.index)
-        groups = np.array([self.groups[clip] for clip in clips])
+        groups = self.groups_of(clips)
         found = self._ranked(clips, groups) if self.is_multilabel else self._counted(correct, groups)
         rows: dict[str, dict[str, Any]] = {}
         for name in map(str, correct):
@@ -241,7 +280,7 @@ class Study:
         records = {}
         for name in self.names:
             attention = self.run_of(clip, name).attention
-            records[self.titles.get(name, name)] = attention[attention.index(clip)]
+            records[self.title(name)] = attention[attention.index(clip)]
         return records
 
     def run_of(self, clip: str, name: str) -> Run:
@@ -262,7 +301,7 @@ class Study:
         Without names, and where none of them was compared, it is all.
         """
         chosen = [name for name in names if name in self.names] or self.names
-        return {self.titles.get(name, name): self.select(name, fold).history for name in chosen}
+        return {self.title(name): self.select(name, fold).history for name in chosen}
 
     def verdict(self) -> str:
         """Summarise the table as text, with no claim beyond its confidence intervals."""
@@ -274,7 +313,7 @@ class Study:
         if self.is_multilabel:
             score = f"mean average precision {first['score']:.1%} over {len(self.correct())} clips"
         text = [
-            f"Of {len(names)} models, **{self._title(best)}** scores highest: {score} "
+            f"Of {len(names)} models, **{self.title(best)}** scores highest: {score} "
             f"(95 % interval {first['low']:.1%} to {first['high']:.1%})."
         ]
         if self.baselines:
@@ -287,7 +326,7 @@ class Study:
             }
             # the largest group last: where it is large it is "the others"
             for what, chosen in sorted(groups.items(), key=lambda item: int(item[1].sum())):
-                group = [self._title(name) for name in names if chosen[name]]
+                group = [self.title(name) for name in names if chosen[name]]
                 verb = "is" if len(group) == 1 else "are"
                 if len(group) == len(names) and len(names) > 1:
                     who = "None of them is" if what.startswith("not ") else "All of them are"
@@ -296,7 +335,7 @@ class Study:
                     text.append(f"The other {len(group)} are {what} the linear baseline.")
                 elif group:
                     text.append(f"{_list(group)} {verb} {what} the linear baseline.")
-        rivals = [self._title(n) for n in names if n != best and table.loc[n, "high"] >= table.loc[best, "score"]]
+        rivals = [self.title(n) for n in names if n != best and table.loc[n, "high"] >= table.loc[best, "score"]]
         if rivals:
             others = f"{len(rivals)} others" if len(rivals) > 4 else _list(rivals)
             text.append(f"The highest score lies inside the interval of {others}, so it does not rank them.")
@@ -306,9 +345,6 @@ class Study:
         n = len({run.config.get("seed") for run in self.runs})
         seeds = "one seed" if n == 1 else f"{n} seeds"
         return f"Every network was trained with {seeds}; the intervals do not include variation between seeds."
-
-    def _title(self, name: str) -> str:
-        return self.titles.get(name, name)
 
     def _labels(self) -> pd.Series:
         """Label of every tested clip."""
@@ -329,14 +365,6 @@ class Study:
         codes = pd.factorize(labels)[0]
         majority = statistics.chance_level(codes).majority
         return {"runs": 0, "score": majority.estimate, "low": majority.low, "high": majority.high}
-
-    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
-        """Return the notebook output that a sweep collects: configuration and scores of every run."""
-        keys = ", ".join(run.key for run in self.runs)
-        return {
-            RUN_MIMETYPE: [run.summary() for run in (*self.runs, *self.baselines)],
-            "text/plain": f"{len(self.runs)} runs: {keys}",
-        }
 
 
 def _score(run: Run) -> float:

@@ -1,19 +1,8 @@
 """Play it back: does a network gain by listening again, more closely, to what it chose?"""
 
-from .experiment import (
-    COMPARED,
-    NAME,
-    Config,
-    Prepared,
-    baseline,
-    build_model,
-    load_model,
-    prepare,
-    run,
-    study,
-    trace_clip,
-    train_encoder,
-)
+from .config import Config
+from .corpus import Prepared, prepare
+from .experiment import COMPARED, NAME, baseline, build_model, load_model, run, study, trace_clip, train_encoder
 
 __all__ = [
     "COMPARED",

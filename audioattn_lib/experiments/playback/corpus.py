@@ -39,22 +39,24 @@ class Prepared(PreparedCorpus):
     ----------
     waveforms
         Samples of every clip.
-    targets
-        Class of each clip, or 0 and 1 for each of several.
-    classes
-        What each output is about.
+    names
+        Name of each output.
     tasks
         How the classes are divided among several questions; None is one.
     """
 
     waveforms: WaveformStore
-    targets: Tensor
-    classes: tuple[str, ...]
+    names: tuple[str, ...]
     tasks: Tasks | None = None
 
     @property
-    def several_labels(self) -> bool:
-        """True for multi-label classification."""
+    def classes(self) -> tuple[str, ...]:
+        """Name of each output."""
+        return self.names
+
+    @property
+    def is_multilabel(self) -> bool:
+        """True where a clip has any number of labels, and not an answer in each of several tasks."""
         return self.targets.ndim == 2 and self.tasks is None
 
     def describe(self) -> str:
@@ -66,14 +68,19 @@ class Prepared(PreparedCorpus):
             counts = zip(self.tasks.names, self.tasks.sizes, strict=True)
             text += "; at once: " + ", ".join(f"{name} ({size})" for name, size in counts) + "."
         else:
-            text += ", several in a clip." if self.several_labels else ", one a clip."
+            text += ", several in a clip." if self.is_multilabel else ", one a clip."
         if manifest.name == "needles":
             text += " Every sound is synthetic, made by this library, and the time of every event is known."
-        elif "event_onsets" in manifest.table:
+        elif self.has_events:
             text += " The times of events are known."
         else:
             text += " The times of events are not known, so nobody can say whether the right parts were played back."
         return text
+
+    @property
+    def has_events(self) -> bool:
+        """True where the corpus says when its events are."""
+        return "event_onsets" in self.manifest.table
 
     def event_places(self, count: int, seconds: float) -> Tensor:
         """Parts of this length around the first events of each clip, in seconds, NaN where there are fewer."""
@@ -84,24 +91,42 @@ class Prepared(PreparedCorpus):
                 places[row, part, 0], places[row, part, 1] = start, start + seconds
         return places
 
-    def batches(
+    def waveform_loader(
         self, rows: NDArray[np.int64], config: Config, device: torch.device, *, shuffle: bool = False
     ) -> BatchLoader:
         """Batches of whole clips, as samples."""
-        return BatchLoader(self.waveforms, self.targets, rows, config.batch_size, shuffle, config.seed, device)
+        return BatchLoader(
+            self.waveforms,
+            self.targets,
+            rows,
+            batch_size=config.batch_size,
+            shuffle=shuffle,
+            seed=config.seed,
+            device=device,
+        )
 
-    def training_batches(
+    def training_loader(
         self, rows: NDArray[np.int64], config: Config, device: torch.device
     ) -> BatchLoader | WindowLoader:
         """Batches to learn from, in another order in every epoch: crops where ``clip_seconds`` asks for them."""
-        loader = self.batches(rows, config, device, shuffle=True)
+        loader = self.waveform_loader(rows, config, device, shuffle=True)
         return WindowLoader(loader, config.window_samples) if config.clip_seconds else loader
 
 
 def prepare(config: Config) -> Prepared:
-    """Load and check the corpus, and compute the spectrograms of pictures and baseline; both are kept."""
-    names = ("data", "tasks", "sample_rate", "hop", "window", "n_mels", "skip_bad_clips", "device")
-    return _prepare(**{name: getattr(config, name) for name in names})
+    """Load and check the corpus, and compute the spectrograms of pictures and baseline; both are kept.
+
+    Raises
+    ------
+    ConfigError
+        When the oracle is asked and the corpus does not say when its events are.
+    """
+    prepared = _prepare(
+        **config.select("data", "tasks", "sample_rate", "hop", "window", "n_mels", "skip_bad_clips", "device")
+    )
+    if config.selection == "oracle" and not prepared.has_events:
+        raise ConfigError(f"selection is 'oracle', but {prepared.manifest.name} does not say when its events are")
+    return prepared
 
 
 @lru_cache(maxsize=4)
@@ -116,9 +141,9 @@ def _prepare(
     waveforms = WaveformStore(manifest, sample_rate)
     if tasks:
         questions, classes, targets = read_tasks(manifest, tasks)
-        return Prepared(manifest, store, front_end, manifest.content_hash(), waveforms, targets, classes, questions)
+        return Prepared(manifest, store, front_end, manifest.content_hash(), targets, waveforms, classes, questions)
     targets = torch.as_tensor(np.asarray(manifest.label_indices()))
-    return Prepared(manifest, store, front_end, manifest.content_hash(), waveforms, targets, tuple(manifest.classes))
+    return Prepared(manifest, store, front_end, manifest.content_hash(), targets, waveforms, tuple(manifest.classes))
 
 
 def build_front_end(sample_rate: int, hop: float, window: float, n_mels: int, stages: int) -> MultiResolutionLogMel:

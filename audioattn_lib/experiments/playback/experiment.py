@@ -11,7 +11,6 @@ Book page: ``playback``.
 from __future__ import annotations
 
 import dataclasses
-import logging
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -24,63 +23,46 @@ from torch import Tensor, nn
 
 from audioattn_lib.attention.record.record import AttentionRecord, FrameClock
 from audioattn_lib.core.errors import ConfigError
-from audioattn_lib.data.loading.batches import Batch, BatchLoader
-from audioattn_lib.data.splits import Split, split_clips
+from audioattn_lib.data.loading.batches import Batch
 from audioattn_lib.evaluation import faithfulness
-from audioattn_lib.evaluation.baseline import linear_baseline, summary_features
+from audioattn_lib.models.layers.label_loss import label_probabilities
+from audioattn_lib.models.playback.encoder import EncoderClassifier
 from audioattn_lib.models.playback.losses import playback_loss
 from audioattn_lib.models.playback.multi_task import multi_task_loss
 from audioattn_lib.models.playback.network import Playback
 from audioattn_lib.training.checkpoint import load_best
-from audioattn_lib.training.distributed import leave_to_main
-from audioattn_lib.training.run_directory import Run, RunDirectory
+from audioattn_lib.training.run_directory import Run
 
-from ..common.attention_files import keep_attention
+from ..common.baseline import fit_linear_baseline, summarise_split
 from ..common.classification import label_events, predictions_table, score_predictions
+from ..common.config import choose_numbers, restore_config
 from ..common.corpus import Clip
-from ..common.fields import choose_numbers
-from ..common.initial_weights import Origin, describe_weights, hash_weights, read_origin, start_from
+from ..common.initial_weights import Origin, describe_weights, read_origin, start_from
 from ..common.parallel import run_all
-from ..common.runs import make_once, open_run, resolve_fold
+from ..common.results import write_attention, write_results
+from ..common.runs import RunContext, make_run, nothing_to_train, open_run, resolve_fold
 from ..common.study import choose
+from ..common.training import count_parameters, fit_network
 from .config import SELECTIONS, Config
 from .corpus import Prepared, prepare
 from .study import PlaybackStudy
-from .tasks import answer_loss, fit_task_baselines, join_log_probabilities, task_predictions, task_scores
+from .tasks import (
+    answer_loss,
+    count_right,
+    fit_task_baselines,
+    join_log_probabilities,
+    task_predictions,
+    task_scores,
+)
 from .trace import VALID, PlaybackPredictions, listen, locate, score_interval
-from .training import build_encoder_classifier, build_model, cross_entropy, fit_network, mix_batch
+from .training import build_encoder_classifier, build_model, mix, schedule
 
-__all__ = [
-    "COMPARED",
-    "Config",
-    "Prepared",
-    "baseline",
-    "build_model",
-    "load_model",
-    "prepare",
-    "run",
-    "study",
-    "trace_clip",
-    "train_encoder",
-]
-
-log = logging.getLogger("audioattn")
+__all__ = ["COMPARED", "baseline", "build_model", "load_model", "run", "study", "trace_clip", "train_encoder"]
 
 NAME = "playback"
 _OF_WEIGHTS = (
-    *(
-        "tasks",
-        "selection",
-        "playbacks",
-        "n_segments",
-        "segment_seconds",
-        "size",
-        "fusion",
-        "location",
-        "decoder",
-        "slots",
-    ),
-    *("sample_rate", "hop", "window", "n_mels"),
+    *("tasks", "selection", "playbacks", "n_segments", "segment_seconds", "size", "fusion", "location", "decoder"),
+    *("slots", "sample_rate", "hop", "window", "n_mels"),
 )
 """What weights were trained with and need to be evaluated."""
 COMPARED = ("none", "random", "energy", "slots", "oracle")
@@ -105,76 +87,21 @@ _OF_SECOND_STEP = {
     "lr",
 }
 """What the first step knows nothing of."""
+_OF_BASELINE = (
+    "data",
+    "tasks",
+    "fold",
+    "seed",
+    "sample_rate",
+    "hop",
+    "window",
+    "n_mels",
+    "skip_bad_clips",
+    "batch_size",
+)
+"""Fields that the linear baseline depends on."""
 
-
-def train_encoder(config: Config, root: str | Path = "runs") -> Run:
-    """The first step: the encoder alone, which hears whole clips at every hop; a run that exists is read back.
-
-    Its metrics say how well the classes can be told apart at each hop: ``hops``, a list.
-    """
-    prepared = prepare(config)
-    config = resolve_fold(config, prepared.manifest)
-    shared = {name: value for name, value in dataclasses.asdict(config).items() if name not in _OF_SECOND_STEP}
-    settings = {"step": "encoder", **shared}
-    hashed = hash_weights(prepared.data_hash, config)
-    directory, device = open_run(__name__, NAME, settings, hashed, config.device, root)
-    return make_once(directory, lambda: _train_encoder(config, prepared, directory, device))
-
-
-def _train_encoder(config: Config, prepared: Prepared, directory: RunDirectory, device: torch.device) -> Run:
-    split = split_clips(prepared.manifest, config.fold, seed=config.seed)
-    torch.manual_seed(config.seed)
-    model = build_encoder_classifier(config, len(prepared.classes))
-    classes, tasks = prepared.classes, prepared.tasks
-    if config.pretrained and config.pretrained_part != "decoder":
-        origin = read_origin(config.pretrained, config.pretrained_prefix)
-        start_from(model, config, classes, origin, encoder=("encoder.",), heads={"classifiers.": 0}, same=_OF_WEIGHTS)
-    about = describe_weights(NAME, config, classes, step="encoder")
-    stages = config.playbacks + 1
-
-    def loss(network: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
-        samples, lengths, targets = mix_batch(batch, config, len(classes))
-        # one hop a batch, drawn: all of them would cost as much as hearing every clip to the end of every playback
-        stage = int(torch.randint(stages, ()))
-        logits = network(samples, lengths, stage)
-        _, right = answer_loss(logits, batch.targets, tasks)
-        return cross_entropy(logits, targets, prepared.several_labels, tasks), right
-
-    def evaluate(network: nn.Module) -> dict[str, float]:
-        total, clips, right = 0.0, 0, 0.0
-        for batch in valid.epoch(0):
-            for stage in range(stages):
-                found = answer_loss(network(batch.features[..., 0], batch.lengths, stage), batch.targets, tasks)
-                total, right = total + float(found[0]) * len(batch), right + float(found[1])
-            clips += len(batch) * stages
-        return {"loss": total / clips, "error": 1 - right / clips}
-
-    train = prepared.training_batches(split.train, config, device)
-    valid = prepared.batches(split.valid, config, device)
-    fit_network(
-        model,
-        config,
-        config.encoder_lr,
-        config.encoder_epochs,
-        train,
-        loss,
-        evaluate,
-        prepared,
-        directory,
-        device,
-        about,
-    )
-    rows = split.test
-    targets, groups = prepared.targets[rows], prepared.groups[rows]
-    hops, logits = [], torch.empty(0)
-    with torch.no_grad():
-        for stage in range(stages):
-            batches = prepared.batches(rows, config, device).epoch(0)
-            parts = [model(batch.features[..., 0], batch.lengths, stage).float().cpu() for batch in batches]
-            logits = torch.cat(parts)
-            found = score_interval(targets.numpy(), [logits.numpy()], groups, tasks.sizes if tasks else ())
-            hops.append({"hop": model.front.hop(stage), "score": found.estimate, "low": found.low, "high": found.high})
-    return _finish(directory, prepared, rows, logits, {"hops": hops, "n_parameters": _count(model)})
+Context = RunContext[Config, Prepared]
 
 
 def run(config: Config, root: str | Path = "runs") -> Run:
@@ -194,70 +121,171 @@ def run(config: Config, root: str | Path = "runs") -> Run:
     """
     prepared = prepare(config)
     config = resolve_fold(config, prepared.manifest)
-    if config.selection == "oracle" and "event_onsets" not in prepared.manifest.table:
-        raise ConfigError(f"selection is 'oracle', but {prepared.manifest.name} does not say when its events are")
-    hashed = hash_weights(prepared.data_hash, config)
-    directory, device = open_run(__name__, NAME, dataclasses.asdict(config), hashed, config.device, root)
-    return make_once(directory, lambda: _train(config, prepared, directory, device, root))
+    return make_run(open_run(__name__, NAME, config, prepared, root), _train, _test)
 
 
-def _train(config: Config, prepared: Prepared, directory: RunDirectory, device: torch.device, root: str | Path) -> Run:
-    split = split_clips(prepared.manifest, config.fold, seed=config.seed)
-    classes, tasks = prepared.classes, prepared.tasks
+def _train(context: Context) -> Playback:
+    config, prepared, device = context.config, context.prepared, context.device
+    split = prepared.split(config)
     origin = read_origin(config.pretrained, config.pretrained_prefix) if config.pretrained else None
-    first = train_encoder(config, root) if _has_first_step(config, origin) else None
+    first = train_encoder(config, context.root) if _has_first_step(config, origin) else None
     torch.manual_seed(config.seed)
-    model = build_model(config, len(classes), several_labels=prepared.several_labels, tasks=tasks)
+    model = build_model(config, prepared)
     if first is not None:
-        taught = build_encoder_classifier(config, len(classes))
+        taught = build_encoder_classifier(config, len(prepared.classes))
         load_best(first.path / "checkpoint", taught)
         model.encoder.load_state_dict(taught.encoder.state_dict())  # type: ignore[attr-defined]
     if origin is not None and (first is None or config.pretrained_part == "decoder"):
-        start_from(model, config, classes, origin, encoder=("encoder.",), heads=_heads(config), same=_OF_WEIGHTS)
+        heads, same = _heads(config), _OF_WEIGHTS
+        start_from(model, config, prepared.classes, origin, encoder=("encoder.",), heads=heads, same=same)
     if config.training == "two_step" and config.freeze_encoder:
         model.freeze_encoder()
-    known = prepared.event_places(config.n_segments, config.segment_seconds) if config.selection == "oracle" else None
+    known = _known_places(context)
+    train = prepared.training_loader(split.train, config, device)
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    return fit_network(
+        context,
+        model,
+        optimizer=torch.optim.AdamW(trained, config.lr, weight_decay=config.weight_decay),
+        learning_rate=schedule(config, config.lr, config.epochs * len(train)),
+        train=train,
+        loss=lambda network, batch: _loss(context, network, batch, known),
+        evaluate=lambda network: _evaluate(context, network, split.valid, known),
+        about=describe_weights(NAME, config, prepared.classes),
+    )
 
-    def places(batch: Batch) -> Tensor | None:
-        return None if known is None else known[batch.indices].to(device)
 
-    def loss(network: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
-        samples, lengths, targets = mix_batch(batch, config, len(classes))
-        heard = network(samples, lengths, segments=places(batch))
-        weights = {name: getattr(config, name) for name in ("stage_weight", "salient_weight", "rank_weight")}
-        if tasks is not None:
-            value = multi_task_loss(heard, tasks.split(targets.to(heard.logits.dtype)), tasks, **weights)
-        else:
-            value = playback_loss(heard, targets, several_labels=prepared.several_labels, **weights)
-        return value, answer_loss(heard.logits, batch.targets, tasks)[1]
-
-    def hear(network: nn.Module, rows: NDArray[np.int64]) -> PlaybackPredictions:
-        assert isinstance(network, Playback)
-        batches = prepared.batches(rows, config, device)
-        window, names = config.window_samples, prepared.manifest.ids
-        return listen(network, batches, names, window=window, views=config.views, places=places)
-
-    def evaluate(network: nn.Module) -> dict[str, float]:
-        logits = torch.as_tensor(hear(network, split.valid).logits)
-        value, right = answer_loss(logits, prepared.targets[split.valid], tasks)
-        return {"loss": float(value), "error": 1 - float(right) / len(logits)}
-
-    train = prepared.training_batches(split.train, config, device)
-    about = describe_weights(NAME, config, classes)
-    fit_network(model, config, config.lr, config.epochs, train, loss, evaluate, prepared, directory, device, about)
-    hear(model, split.valid).save(directory.path, VALID)
-    heard = hear(model, split.test)
-    heard.save(directory.path)
+def _test(context: Context, model: Playback) -> None:
+    config, prepared = context.config, context.prepared
+    split, known = prepared.split(config), _known_places(context)
+    _hear(context, model, split.valid, known).save(context.directory.path, VALID)
+    heard = _hear(context, model, split.test, known)
+    heard.save(context.directory.path)
     groups = prepared.groups[split.test]
     stages = []
     for stage in range(config.stages):
         found = score_interval(heard.targets, [heard.after(stage)], groups, heard.sizes)
         cost = float(heard.cost[:, stage].mean())
         stages.append({"score": found.estimate, "low": found.low, "high": found.high, "cost": cost})
-    more: dict[str, Any] = {"stages": stages, "n_parameters": _count(model)}
+    more: dict[str, Any] = {"stages": stages, "n_parameters": count_parameters(model)}
     if config.stages > 1:
-        more |= _where(prepared, split, heard, directory, config)
-    return _finish(directory, prepared, split.test, torch.as_tensor(heard.logits), more)
+        more |= _where(context, split.test, heard)
+    _finish(context, split.test, torch.as_tensor(heard.logits), more)
+
+
+def _loss(context: Context, network: nn.Module, batch: Batch, known: Tensor | None) -> tuple[Tensor, Tensor]:
+    config, prepared, tasks = context.config, context.prepared, context.prepared.tasks
+    samples, lengths, targets = mix(batch, config, len(prepared.classes))
+    heard = network(samples, lengths, segments=_places(known, batch))
+    weights = config.select("stage_weight", "salient_weight", "rank_weight")
+    if tasks is not None:
+        value = multi_task_loss(heard, tasks.split(targets.to(heard.logits.dtype)), tasks, **weights)
+    else:
+        value = playback_loss(heard, targets, several_labels=prepared.is_multilabel, **weights)
+    return value, count_right(heard.logits, batch.targets, tasks)
+
+
+def _evaluate(context: Context, network: nn.Module, rows: NDArray[np.int64], known: Tensor | None) -> dict[str, float]:
+    logits = torch.as_tensor(_hear(context, network, rows, known).logits)
+    targets, tasks = context.prepared.targets[rows], context.prepared.tasks
+    right = float(count_right(logits, targets, tasks))
+    return {"loss": float(answer_loss(logits, targets, tasks)), "error": 1 - right / len(logits)}
+
+
+def _hear(context: Context, network: nn.Module, rows: NDArray[np.int64], known: Tensor | None) -> PlaybackPredictions:
+    assert isinstance(network, Playback)
+    config, prepared = context.config, context.prepared
+    return listen(
+        network,
+        prepared.waveform_loader(rows, config, context.device),
+        prepared.manifest.ids,
+        window=config.window_samples,
+        views=config.views,
+        places=lambda batch: _places(known, batch),
+    )
+
+
+def _known_places(context: Context) -> Tensor | None:
+    """Parts around the events of all clips ``(n, parts, 2)``, for the oracle; None for the others."""
+    config = context.config
+    if config.selection != "oracle":
+        return None
+    return context.prepared.event_places(config.n_segments, config.segment_seconds)
+
+
+def _places(known: Tensor | None, batch: Batch) -> Tensor | None:
+    return None if known is None else known[batch.indices].to(batch.lengths.device)
+
+
+def train_encoder(config: Config, root: str | Path = "runs") -> Run:
+    """The first step: the encoder alone, which hears whole clips at every hop; a run that exists is read back.
+
+    Its metrics say how well the classes can be told apart at each hop: ``hops``, a list.
+    """
+    prepared = prepare(config)
+    config = resolve_fold(config, prepared.manifest)
+    shared = {name: value for name, value in dataclasses.asdict(config).items() if name not in _OF_SECOND_STEP}
+    context = open_run(__name__, NAME, config, prepared, root, {"step": "encoder", **shared})
+    return make_run(context, _train_encoder, _test_encoder)
+
+
+def _train_encoder(context: Context) -> EncoderClassifier:
+    config, prepared, device = context.config, context.prepared, context.device
+    split, classes, tasks = prepared.split(config), prepared.classes, prepared.tasks
+    torch.manual_seed(config.seed)
+    model = build_encoder_classifier(config, len(classes))
+    if config.pretrained and config.pretrained_part != "decoder":
+        origin = read_origin(config.pretrained, config.pretrained_prefix)
+        start_from(model, config, classes, origin, encoder=("encoder.",), heads={"classifiers.": 0}, same=_OF_WEIGHTS)
+    stages = config.playbacks + 1
+
+    def loss(network: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
+        samples, lengths, targets = mix(batch, config, len(classes))
+        # one hop a batch, drawn: all of them would cost as much as hearing every clip to the end of every playback
+        logits = network(samples, lengths, int(torch.randint(stages, ())))
+        value = answer_loss(logits, targets, tasks, is_multilabel=prepared.is_multilabel)
+        return value, count_right(logits, batch.targets, tasks)
+
+    def evaluate(network: nn.Module) -> dict[str, float]:
+        total, clips, right = 0.0, 0, 0.0
+        for batch in valid.epoch(0):
+            for stage in range(stages):
+                logits = network(batch.features[..., 0], batch.lengths, stage)
+                total += float(answer_loss(logits, batch.targets, tasks)) * len(batch)
+                right += float(count_right(logits, batch.targets, tasks))
+            clips += len(batch) * stages
+        return {"loss": total / clips, "error": 1 - right / clips}
+
+    train = prepared.training_loader(split.train, config, device)
+    valid = prepared.waveform_loader(split.valid, config, device)
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    return fit_network(
+        context,
+        model,
+        optimizer=torch.optim.AdamW(trained, config.encoder_lr, weight_decay=config.weight_decay),
+        learning_rate=schedule(config, config.encoder_lr, config.encoder_epochs * len(train)),
+        train=train,
+        loss=loss,
+        evaluate=evaluate,
+        about=describe_weights(NAME, config, classes, step="encoder"),
+        epochs=config.encoder_epochs,
+        unused_parameters=True,  # of hops that a batch is not heard at
+    )
+
+
+@torch.no_grad()
+def _test_encoder(context: Context, model: EncoderClassifier) -> None:
+    config, prepared = context.config, context.prepared
+    rows = prepared.split(config).test
+    loader = prepared.waveform_loader(rows, config, context.device)
+    targets, groups = prepared.targets[rows].numpy(), prepared.groups[rows]
+    hops, logits = [], torch.empty(0)
+    for stage in range(config.playbacks + 1):
+        parts = [model(batch.features[..., 0], batch.lengths, stage).float().cpu() for batch in loader.epoch(0)]
+        logits = torch.cat(parts)
+        found = score_interval(targets, [logits.numpy()], groups, prepared.tasks.sizes if prepared.tasks else ())
+        hops.append({"hop": model.front.hop(stage), "score": found.estimate, "low": found.low, "high": found.high})
+    _finish(context, rows, logits, {"hops": hops, "n_parameters": count_parameters(model)})
 
 
 def _has_first_step(config: Config, origin: Origin | None) -> bool:
@@ -275,11 +303,10 @@ def _heads(config: Config) -> dict[str, int]:
     return heads | ({"decoder.mixture": 1, "decoder.fusion.": 0} if config.location == "predictions" else {})
 
 
-def _where(
-    prepared: Prepared, split: Split, heard: PlaybackPredictions, directory: RunDirectory, config: Config
-) -> dict[str, Any]:
+def _where(context: Context, rows: NDArray[np.int64], heard: PlaybackPredictions) -> dict[str, Any]:
     """Save the playback record of all test clips and compute its localisation metrics against known events."""
-    samples = torch.as_tensor(prepared.waveforms.n_frames[split.test])
+    config, prepared = context.config, context.prepared
+    samples = torch.as_tensor(prepared.waveforms.n_frames[rows])
     segments = heard.segments.reshape(len(heard.clips), -1, 2)
     record = AttentionRecord(
         mechanism=config.selection,
@@ -287,13 +314,12 @@ def _where(
         n_frames=prepared.front_end.count_frames(samples).numpy(),
         segments=segments,
     )
-    rows, logits = split.test, torch.as_tensor(heard.logits)
-    predictions = _predictions(prepared, rows, logits)
-    record = keep_attention(directory, prepared.manifest, rows, record, predictions, [config.fold] * len(rows))
-    events = label_events(prepared.manifest, split.test)
-    table = faithfulness.evaluate(record, events, groups=prepared.groups[split.test], seed=config.seed)
+    predictions = _predictions(prepared, rows, torch.as_tensor(heard.logits))
+    record = write_attention(context, rows, record, predictions=predictions, folds=config.fold)
+    events, groups = label_events(prepared.manifest, rows), prepared.groups[rows]
+    table = faithfulness.evaluate(record, events, groups=groups, seed=config.seed)
     durations = samples.numpy() / config.sample_rate
-    where = locate(segments, durations, events, prepared.groups[split.test], config.seed)
+    where = locate(segments, durations, events, groups, config.seed)
     return {"evidence": table.to_dict(orient="index"), "where": where}
 
 
@@ -304,35 +330,20 @@ def baseline(config: Config, root: str | Path = "runs") -> Run:
     """
     prepared = prepare(config)
     config = resolve_fold(config, prepared.manifest)
-    shared = ("data", "tasks", "fold", "seed", "sample_rate", "hop", "window", "n_mels", "skip_bad_clips", "batch_size")
-    settings = {"baseline": "linear", **{name: getattr(config, name) for name in shared}}
-    directory, device = open_run(__name__, NAME, settings, prepared.data_hash, config.device, root)
-    return make_once(directory, lambda: _fit_baseline(config, prepared, directory, device))
+    settings = {"baseline": "linear", **config.select(*_OF_BASELINE)}
+    return make_run(open_run(__name__, NAME, config, prepared, root, settings), nothing_to_train, _fit_baseline)
 
 
-def _fit_baseline(config: Config, prepared: Prepared, directory: RunDirectory, device: torch.device) -> Run:
-    leave_to_main()
-    split = split_clips(prepared.manifest, config.fold, seed=config.seed)
-    inputs = []
-    for rows in (split.train, split.valid, split.test):
-        loader = BatchLoader(prepared.store, prepared.targets, rows, config.batch_size, False, config.seed, device)
-        inputs.append(np.concatenate([summary_features(b.features, b.lengths).cpu().numpy() for b in loader.epoch(0)]))
+def _fit_baseline(context: Context, _: None) -> None:
+    config, prepared = context.config, context.prepared
+    split = prepared.split(config)
+    inputs = summarise_split(split, lambda rows: prepared.loader(rows, config, context.device))
+    train, valid = prepared.targets[split.train], prepared.targets[split.valid]
     if prepared.tasks is not None:
-        wanted = [prepared.targets[rows] for rows in (split.train, split.valid)]
-        logits = fit_task_baselines(inputs, wanted, prepared.tasks)
-        return _finish(directory, prepared, split.test, logits, {})
-    targets = prepared.targets.numpy()
-    fitted = linear_baseline(
-        inputs[0],
-        targets[split.train],
-        inputs[1],
-        targets[split.valid],
-        inputs[2],
-        n_classes=len(prepared.manifest.classes),
-    )
-    probabilities = torch.as_tensor(fitted.probabilities)
-    logits = probabilities.logit(eps=1e-7) if prepared.several_labels else probabilities.clamp(min=1e-12).log()
-    return _finish(directory, prepared, split.test, logits.float(), {})
+        logits = fit_task_baselines(inputs, train, valid, prepared.tasks)
+    else:
+        logits = fit_linear_baseline(inputs, train, valid, len(prepared.classes))
+    _finish(context, split.test, logits, {})
 
 
 def study(
@@ -357,7 +368,7 @@ def study(
     """
     prepared = prepare(config)
     chosen = choose(selections, SELECTIONS, "selection")
-    if "event_onsets" not in prepared.manifest.table:
+    if not prepared.has_events:
         chosen = [name for name in chosen if name != "oracle"]
         if not chosen:
             raise ConfigError(
@@ -373,16 +384,13 @@ def study(
         encoders = run_all(train_encoder, [dataclasses.replace(config, seed=seed) for seed in numbers], root)
     configs = [dataclasses.replace(config, selection=name, seed=seed) for seed in numbers for name in chosen]
     runs = run_all(run, configs, root, shown=("selection", "seed"))
-    groups = dict(zip(prepared.manifest.ids, prepared.groups, strict=True))
-    return PlaybackStudy(tuple(runs), tuple(baselines), groups, encoders=tuple(encoders))
+    return PlaybackStudy(tuple(runs), tuple(baselines), prepared.group_of, encoders=tuple(encoders))
 
 
 def load_model(run: Run) -> Playback:
     """The trained network of a run, in evaluation mode on the CPU."""
-    config = Config(**run.config)
-    prepared = prepare(config)
-    several = prepared.several_labels
-    model = build_model(config, len(run.classes), several_labels=several, tasks=prepared.tasks)
+    config = restore_config(Config, run)
+    model = build_model(config, prepare(config))
     load_best(run.path / "checkpoint", model)
     return model.eval()
 
@@ -393,7 +401,7 @@ def trace_clip(run: Run, clip: Clip) -> list[dict[str, Any]]:
 
     Each stage has ``hop``, ``parts``, ``features`` and ``probabilities``; those of the last one are the fused answer.
     """
-    config = Config(**run.config)
+    config = restore_config(Config, run)
     prepared = prepare(config)
     model = load_model(run)
     samples = torch.as_tensor(clip.samples)[None]
@@ -406,7 +414,7 @@ def trace_clip(run: Run, clip: Clip) -> list[dict[str, Any]]:
     if prepared.tasks is not None:
         probabilities = join_log_probabilities(prepared.tasks, logits).exp().numpy()
     else:
-        probabilities = (logits.sigmoid() if prepared.several_labels else logits.softmax(dim=1)).numpy()
+        probabilities = label_probabilities(logits, prepared.is_multilabel).numpy()
     whole = np.array([[0.0, len(clip.samples) / clip.sample_rate]])
     found: list[dict[str, Any]] = [
         {"hop": model.front.hop(0), "parts": whole, "features": [model.front(samples)[0][0].numpy()]}
@@ -420,26 +428,18 @@ def trace_clip(run: Run, clip: Clip) -> list[dict[str, Any]]:
     return [{**one, "probabilities": row} for one, row in zip(found, probabilities, strict=True)]
 
 
-def _count(model: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in model.parameters())
-
-
-def _finish(
-    directory: RunDirectory, prepared: Prepared, rows: NDArray[np.int64], logits: Tensor, more: Mapping[str, Any]
-) -> Run:
-    """Write predictions, then scores: the scores last, for they say that the run is done."""
-    targets, groups, tasks = prepared.targets[rows], prepared.groups[rows], prepared.tasks
-    directory.write_table("predictions.csv", _predictions(prepared, rows, logits))
-    if tasks is None:
+def _finish(context: Context, rows: NDArray[np.int64], logits: Tensor, more: Mapping[str, Any]) -> None:
+    """Write predictions and scores, of one task or of several."""
+    prepared = context.prepared
+    targets, groups = prepared.targets[rows], prepared.groups[rows]
+    if prepared.tasks is None:
         scores = score_predictions(prepared.classes, logits, targets, groups)
     else:
-        scores = task_scores(logits, targets, tasks, groups)
-    directory.write_json("metrics.json", {**scores, **more})
-    return Run.load(directory.path)
+        scores = task_scores(logits, targets, prepared.tasks, groups)
+    write_results(context, _predictions(prepared, rows, logits), {**scores, **more})
 
 
 def _predictions(prepared: Prepared, rows: NDArray[np.int64], logits: Tensor) -> pd.DataFrame:
-    targets = prepared.targets[rows]
     if prepared.tasks is None:
-        return predictions_table(prepared.manifest, rows, logits, targets)
-    return task_predictions(prepared.manifest, rows, logits, targets, prepared.tasks, prepared.classes)
+        return predictions_table(prepared, rows, logits)
+    return task_predictions(prepared, rows, logits, prepared.tasks)

@@ -18,7 +18,7 @@ from audioattn_lib.evaluation import comparisons as statistics
 from audioattn_lib.evaluation import ranking
 from audioattn_lib.training.run_directory import Run
 
-from ..common.study import Study
+from ..common.study import ClassificationStudy
 from .trace import VALID, PlaybackPredictions, losses, right, score, score_interval
 
 __all__ = ["CONTROLS", "TITLES", "PlaybackStudy"]
@@ -40,18 +40,14 @@ _THRESHOLDS = np.concatenate([np.linspace(0.0, 0.98, 50), [0.99, 0.995, 0.999, 1
 
 
 @dataclass(frozen=True)
-class PlaybackStudy(Study):
+class PlaybackStudy(ClassificationStudy):
     """Runs that differ in ``selection`` and ``seed``, tested on the same clips.
 
-    Parameters
-    ----------
-    encoders
-        Runs of the first step, one a seed; none where everything was trained at once.
+    Its encoders are the runs of the first step, one a seed; none where everything was trained at once.
     """
 
-    by: str = "selection"
     titles: Mapping[str, str] = field(default_factory=lambda: TITLES)
-    encoders: tuple[Run, ...] = ()
+    by: str = "selection"
 
     @property
     def unmeasured(self) -> str:
@@ -68,7 +64,7 @@ class PlaybackStudy(Study):
         """Why there are no playbacks to show; empty where there are some."""
         if any(name != "none" for name in self.names):
             return ""
-        return f"{self._title('none')} plays nothing back; add other names to selections."
+        return f"{self.title('none')} plays nothing back; add other names to selections."
 
     @property
     def no_encoders(self) -> str:
@@ -81,12 +77,12 @@ class PlaybackStudy(Study):
         """Load the stage outputs on the test clips for one selection method, one entry per seed."""
         return [PlaybackPredictions.load(run) for run in self._of(name)]
 
-    def example_of(self, name: str) -> tuple[Run, str]:
-        """A run to look into and a clip to show: of those it predicts right, the one that playing back helped most.
+    def example(self, name: str = "") -> tuple[Run, str]:
+        """The first run of one selection, and the clip that playing back helped most, of those that it predicts right.
 
-        Help is the fall of the loss from the first hearing to the answer. A rule, so that nobody picks.
+        Help is the fall of the loss from the first hearing to the answer. Without a name, it is the last one compared.
         """
-        run = self._of(name)[0]
+        run = self._of(name or self.names[-1])[0]
         heard, table = PlaybackPredictions.load(run), run.predictions
         right = (table["label"] == table["predicted"]).to_numpy()
         help_ = losses(heard.targets, heard.after(0), heard.sizes) - losses(heard.targets, heard.logits, heard.sizes)
@@ -97,7 +93,7 @@ class PlaybackStudy(Study):
         """Return the playback records of one clip, one per selection method, by title."""
         runs = {name: self._of(name)[0] for name in self.names}
         records = {name: run.attention for name, run in runs.items() if not run.attention.is_empty}
-        return {self._title(name): record[record.index(clip)] for name, record in records.items()}
+        return {self.title(name): record[record.index(clip)] for name, record in records.items()}
 
     def hops(self) -> pd.DataFrame:
         """Tabulate the score of the encoder alone on whole clips: one row per hop, named in milliseconds.
@@ -120,7 +116,7 @@ class PlaybackStudy(Study):
         rows = []
         for name in self.names:
             seeds = self.heard(name)
-            groups = self._groups(seeds[0])
+            groups = self.groups_of(seeds[0].clips)
             for stage in range(seeds[0].frames.shape[1]):
                 found = score_interval(seeds[0].targets, [one.after(stage) for one in seeds], groups, seeds[0].sizes)
                 rows.append(
@@ -140,14 +136,14 @@ class PlaybackStudy(Study):
         table = self.stages()
         parts = {name: table[table["selection"] == name] for name in self.names}
         return {
-            self._title(name): (part["playbacks"].to_numpy(), part["score"].to_numpy())
+            self.title(name): (part["playbacks"].to_numpy(), part["score"].to_numpy())
             for name, part in parts.items()
             if len(part) > 1
         }
 
     def score_by_cost(self) -> tuple[dict[str, tuple[NDArray[Any], NDArray[Any]]], tuple[NDArray[Any], NDArray[Any]]]:
         """Curves of :meth:`early_exit` by title, cost and score; and cost and score at the chosen thresholds."""
-        tables = {self._title(name): self.early_exit(name) for name in self.names if name != "none"}
+        tables = {self.title(name): self.early_exit(name) for name in self.names if name != "none"}
         lines = {title: (table["cost"].to_numpy(), table["score"].to_numpy()) for title, table in tables.items()}
         chosen = pd.concat([table[table["chosen"]] for table in tables.values()]) if tables else pd.DataFrame()
         return lines, (chosen["cost"].to_numpy(), chosen["score"].to_numpy())
@@ -185,8 +181,8 @@ class PlaybackStudy(Study):
         rows: dict[str, dict[str, str]] = {}
         for row in self.differences().to_dict(orient="records"):
             told = f"{100 * row['difference']:+.1f} ({100 * row['low']:+.1f} to {100 * row['high']:+.1f})"
-            column = f"over {self._title(row['over']).lower()}"
-            rows.setdefault(self._title(row["selection"]), {})[column] = f"{told}, p = {row['p_holm']:.3f}"
+            column = f"over {self.title(row['over']).lower()}"
+            rows.setdefault(self.title(row["selection"]), {})[column] = f"{told}, p = {row['p_holm']:.3f}"
         return pd.DataFrame.from_dict(rows, orient="index").fillna("")
 
     def early_exit(self, name: str) -> pd.DataFrame:
@@ -225,7 +221,7 @@ class PlaybackStudy(Study):
                 mean = pd.concat(tables).astype(float).groupby(level=0, sort=False).mean()
                 mean["uniform"] = mean["random"]
                 rows += [
-                    {"selection": self._title(name), "measure": row, **mean.loc[row].to_dict()} for row in mean.index
+                    {"selection": self.title(name), "measure": row, **mean.loc[row].to_dict()} for row in mean.index
                 ]
         return pd.DataFrame(rows)
 
@@ -239,7 +235,7 @@ class PlaybackStudy(Study):
             found = table[table["selection"] == name]
             better = found[(found["p_holm"] < 0.05) & (found["difference"] > 0)]
             worse = found[(found["p_holm"] < 0.05) & (found["difference"] < 0)]
-            title = f"**{self._title(name)}**"
+            title = f"**{self.title(name)}**"
             if len(better):
                 text.append(f"{title} is reliably better than {self._list(better['over'])}.")
             if len(worse):
@@ -250,14 +246,11 @@ class PlaybackStudy(Study):
         return " ".join([*text, self._seed_note()])
 
     def _list(self, names: Sequence[str]) -> str:
-        titles = [self._title(name).lower() for name in names]
+        titles = [self.title(name).lower() for name in names]
         return titles[0] if len(titles) == 1 else f"{', '.join(titles[:-1])} and {titles[-1]}"
 
-    def _groups(self, heard: PlaybackPredictions) -> NDArray[np.str_]:
-        return np.array([self.groups[clip] for clip in heard.clips.tolist()])
-
     def _compare(self, one: Sequence[PlaybackPredictions], other: Sequence[PlaybackPredictions]) -> Any:
-        groups, targets = self._groups(one[0]), one[0].targets
+        groups, targets = self.groups_of(one[0].clips), one[0].targets
         first, second = ([heard.logits for heard in part] for part in (one, other))
         if one[0].several_labels:
             return ranking.compare_average_precision(targets, first, second, groups=groups)

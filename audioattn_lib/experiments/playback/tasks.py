@@ -22,13 +22,16 @@ from audioattn_lib.core.errors import ConfigError
 from audioattn_lib.data.manifest import Manifest
 from audioattn_lib.evaluation import comparisons as statistics
 from audioattn_lib.evaluation import metrics
-from audioattn_lib.evaluation.baseline import linear_baseline
+from audioattn_lib.models.layers.label_loss import label_loss
 from audioattn_lib.models.playback.outputs import Tasks
 
+from ..common.baseline import Summaries, fit_linear_baseline
 from ..common.classification import classification_loss
+from ..common.corpus import PreparedCorpus
 
 __all__ = [
     "answer_loss",
+    "count_right",
     "fit_task_baselines",
     "join_log_probabilities",
     "read_tasks",
@@ -80,15 +83,20 @@ def task_classes(tasks: Tasks, targets: Tensor) -> NDArray[np.int64]:
     return torch.stack([part.argmax(dim=1) for part in tasks.split(targets)], dim=1).cpu().numpy()
 
 
-def answer_loss(logits: Tensor, targets: Tensor, tasks: Tasks | None) -> tuple[Tensor, Tensor]:
-    """Mean cross entropy of answers, over tasks where there are several, and the number of clips entirely right."""
+def answer_loss(logits: Tensor, targets: Tensor, tasks: Tasks | None, *, is_multilabel: bool | None = None) -> Tensor:
+    """Mean cross entropy of answers, of shares of classes, of labels, and over tasks where there are several."""
     if tasks is None:
-        return classification_loss(logits, targets)
-    losses, right = [], torch.ones(len(logits), dtype=torch.bool, device=logits.device)
-    for part, wanted in zip(tasks.split(logits.float()), tasks.split(targets.to(logits.dtype)), strict=True):
-        losses.append(F.cross_entropy(part, wanted.to(part.dtype)))
-        right &= part.argmax(dim=1) == wanted.argmax(dim=1)
-    return torch.stack(losses).mean(), right.sum()
+        return label_loss(logits, targets, is_multilabel=is_multilabel)
+    pairs = zip(tasks.split(logits.float()), tasks.split(targets.to(logits.dtype)), strict=True)
+    return torch.stack([label_loss(part, wanted.to(part.dtype), is_multilabel=False) for part, wanted in pairs]).mean()
+
+
+def count_right(logits: Tensor, targets: Tensor, tasks: Tasks | None) -> Tensor:
+    """Number of clips that are entirely right."""
+    if tasks is None:
+        return classification_loss(logits, targets)[1]
+    pairs = zip(tasks.split(logits), tasks.split(targets), strict=True)
+    return torch.stack([part.argmax(dim=1) == wanted.argmax(dim=1) for part, wanted in pairs]).all(dim=0).sum()
 
 
 def join_log_probabilities(tasks: Tasks, logits: Tensor) -> Tensor:
@@ -96,18 +104,17 @@ def join_log_probabilities(tasks: Tasks, logits: Tensor) -> Tensor:
     return torch.cat([part.log_softmax(dim=-1) for part in tasks.split(logits.float())], dim=-1)
 
 
-def task_predictions(
-    manifest: Manifest, rows: NDArray[np.int64], logits: Tensor, targets: Tensor, tasks: Tasks, classes: Sequence[str]
-) -> pd.DataFrame:
+def task_predictions(prepared: PreparedCorpus, rows: NDArray[np.int64], logits: Tensor, tasks: Tasks) -> pd.DataFrame:
     """``predictions.csv``: a row a clip; label and prediction of all tasks together and of each, and probabilities."""
+    targets = prepared.targets[rows]
     truth, guess = task_classes(tasks, targets), task_classes(tasks, logits)
-    names = [[name.partition(":")[2] for name in part] for part in _split(classes, tasks)]
+    names = [[name.partition(":")[2] for name in part] for part in _split(prepared.classes, tasks)]
     label, predicted = (
         [[names[task][number] for task, number in enumerate(row)] for row in chosen] for chosen in (truth, guess)
     )
     joined = join_log_probabilities(tasks, logits)
     columns: dict[str, Any] = {
-        "clip": [manifest.ids[i] for i in rows],
+        "clip": [prepared.manifest.ids[i] for i in rows],
         "split": "test",
         "label": [" ".join(row) for row in label],
         "predicted": [" ".join(row) for row in predicted],
@@ -117,7 +124,7 @@ def task_predictions(
         columns[f"label_{name}"] = [row[task] for row in label]
         columns[f"predicted_{name}"] = [row[task] for row in predicted]
     probabilities = joined.exp().numpy()
-    columns |= {f"probability_{name}": probabilities[:, c] for c, name in enumerate(classes)}
+    columns |= {f"probability_{name}": probabilities[:, c] for c, name in enumerate(prepared.classes)}
     return pd.DataFrame(columns)
 
 
@@ -138,14 +145,14 @@ def task_scores(logits: Tensor, targets: Tensor, tasks: Tasks, groups: NDArray[n
     }
 
 
-def fit_task_baselines(inputs: Sequence[NDArray[np.floating[Any]]], targets: Sequence[Tensor], tasks: Tasks) -> Tensor:
-    """Logits of a logistic regression for each task, of train, valid and test inputs and targets of the first two."""
-    truth = [task_classes(tasks, part) for part in targets]
-    parts = []
-    for task, size in enumerate(tasks.sizes):
-        fitted = linear_baseline(inputs[0], truth[0][:, task], inputs[1], truth[1][:, task], inputs[2], n_classes=size)
-        parts.append(torch.as_tensor(fitted.probabilities).clamp(min=1e-12).log())
-    return torch.cat(parts, dim=1).float()
+def fit_task_baselines(inputs: Summaries, train: Tensor, valid: Tensor, tasks: Tasks) -> Tensor:
+    """Logits of a logistic regression for each task, as :func:`~..common.baseline.fit_linear_baseline`."""
+    targets = [torch.as_tensor(task_classes(tasks, part)) for part in (train, valid)]
+    parts = [
+        fit_linear_baseline(inputs, targets[0][:, task], targets[1][:, task], size)
+        for task, size in enumerate(tasks.sizes)
+    ]
+    return torch.cat(parts, dim=1)
 
 
 def _split(classes: Sequence[str], tasks: Tasks) -> list[Sequence[str]]:

@@ -14,12 +14,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional as F
 
 from audioattn_lib.core.errors import RunError
 from audioattn_lib.evaluation import comparisons as statistics
 from audioattn_lib.evaluation import metrics, ranking
 from audioattn_lib.evaluation.intervals import Interval
+from audioattn_lib.models.layers.label_loss import label_loss
 from audioattn_lib.models.playback.network import Playback, confidence
 from audioattn_lib.models.playback.outputs import PlaybackOutput, Tasks
 from audioattn_lib.training.run_directory import Run, write_atomically
@@ -215,9 +215,7 @@ def losses(targets: NDArray[np.int64], logits: Array, sizes: Sequence[int] | NDA
     given, answers, tasks = torch.as_tensor(targets), torch.as_tensor(logits).double(), _tasks(sizes)
     if tasks is not None:
         return (-(join_log_probabilities(tasks, answers) * given).sum(dim=1) / len(tasks.sizes)).numpy()
-    if targets.ndim == 1:
-        return F.cross_entropy(answers, given, reduction="none").numpy()
-    return F.binary_cross_entropy_with_logits(answers, given.double(), reduction="none").mean(dim=1).numpy()
+    return label_loss(answers, given, reduction="none").numpy()
 
 
 def score_interval(

@@ -5,12 +5,10 @@ Book page: ``playback``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 
 from audioattn_lib.audio.mixing import cut_and_mix_clips, mix_clips
 from audioattn_lib.data.loading.batches import Batch
@@ -20,25 +18,13 @@ from audioattn_lib.models.playback.layers import PlaybackDecoder, SmallEncoder
 from audioattn_lib.models.playback.network import Playback
 from audioattn_lib.models.playback.outputs import Tasks
 from audioattn_lib.models.playback.published import PublishedDecoder
-from audioattn_lib.training.distributed import leave_to_main
-from audioattn_lib.training.loop import fit
-from audioattn_lib.training.run_directory import RunDirectory
-from audioattn_lib.training.schedules import cosine
-from audioattn_lib.training.settings import TrainingSettings
+from audioattn_lib.training.schedules import Schedule, cosine
 
-from ..common.initial_weights import keep_as_they_are
+from ..common.mixing import mix_batch
 from .config import Config
 from .corpus import Prepared, build_front_end
-from .tasks import answer_loss
 
-__all__ = [
-    "build_encoder",
-    "build_encoder_classifier",
-    "build_model",
-    "cross_entropy",
-    "fit_network",
-    "mix_batch",
-]
+__all__ = ["build_encoder", "build_encoder_classifier", "build_model", "build_network", "mix", "schedule"]
 
 _ENCODERS = {"tiny": (12, 48), "small": (24, 96)}
 _PUBLISHED = {"n_latents": 256, "width": 512, "heads": 8, "self_layers": 3}
@@ -48,8 +34,13 @@ _DECODERS = {
 }
 
 
-def build_model(config: Config, n_classes: int, *, several_labels: bool, tasks: Tasks | None = None) -> Playback:
+def build_model(config: Config, prepared: Prepared) -> Playback:
     """The network of a configuration, with weights drawn from the global generator."""
+    return build_network(config, len(prepared.classes), several_labels=prepared.is_multilabel, tasks=prepared.tasks)
+
+
+def build_network(config: Config, n_classes: int, *, several_labels: bool, tasks: Tasks | None = None) -> Playback:
+    """The same without a corpus."""
     front = build_front_end(config.sample_rate, config.hop, config.window, config.n_mels, config.stages)
     encoder = build_encoder(config)
     sizes: dict[str, Any] = dict(_DECODERS.get(config.size, _PUBLISHED))
@@ -88,75 +79,21 @@ def build_encoder_classifier(config: Config, n_classes: int) -> EncoderClassifie
     return EncoderClassifier(front, build_encoder(config), n_classes)
 
 
-def fit_network(
-    model: nn.Module,
-    config: Config,
-    lr: float,
-    epochs: int,
-    train: Any,
-    loss: Any,
-    evaluate: Any,
-    prepared: Prepared,
-    directory: RunDirectory,
-    device: torch.device,
-    about: Mapping[str, str],
-) -> None:
-    """Train with AdamW and a cosine, and keep the best epoch; what follows is the main process's work.
-
-    With 0 epochs the network is kept as it is.
-    """
-    if not epochs:
-        leave_to_main()
-        keep_as_they_are(model.to(device).eval(), evaluate, directory, about)
-        return
-    steps = epochs * len(train)
-    fit(
-        model,
-        torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr, weight_decay=config.weight_decay),
-        cosine(lr, steps, warmup_steps=int(config.warm_up * steps)),
-        train,
-        loss,
-        evaluate,
-        TrainingSettings(
-            epochs,
-            config.monitor,
-            config.gradient_clip,
-            precision=config.precision,
-            about=about,
-            unused_parameters=isinstance(model, EncoderClassifier),  # of hops that a batch is not heard at
-        ),
-        directory,
-        device=device,
-        describe=lambda batch: ", ".join(prepared.manifest.ids[int(i)] for i in batch.indices),
-    )
-    leave_to_main()
+def schedule(config: Config, rate: float, steps: int) -> Schedule:
+    """Learning rate of each step out of ``steps``: up to ``rate`` and down a cosine."""
+    steps = max(steps, 1)  # of 0 it is never asked
+    return cosine(rate, steps, warmup_steps=int(config.warm_up * steps))
 
 
-def mix_batch(batch: Batch, config: Config, n_classes: int) -> tuple[Tensor, Tensor, Tensor]:
+def mix(batch: Batch, config: Config, n_classes: int) -> tuple[Tensor, Tensor, Tensor]:
     """Samples, lengths and targets of a batch, mixed alike where the configuration asks for it.
 
     Waveforms are mixed, so every hop hears the same mixture.
     """
-    ways = [(mix_clips, config.mixup), (cut_and_mix_clips, config.cutmix)]
-    ways = [(mix, alpha) for mix, alpha in ways if alpha]
+    ways = [(way, alpha) for way, alpha in ((mix_clips, config.mixup), (cut_and_mix_clips, config.cutmix)) if alpha]
     chance = torch.default_generator
     if not ways or torch.rand((), generator=chance) >= config.mix_share:
         return batch.features[..., 0], batch.lengths, batch.targets
-    mix, alpha = ways[int(torch.randint(len(ways), (), generator=chance))]
-    mixed = mix(batch.features, alpha, generator=chance)
-    targets = batch.targets
-    if targets.ndim == 1:
-        targets = F.one_hot(targets, n_classes).to(mixed.features.dtype)
-    share = mixed.share[:, None]
-    targets = share * targets + (1 - share) * targets[mixed.partner]
-    lengths = torch.maximum(batch.lengths, batch.lengths[mixed.partner])
-    return mixed.features[..., 0], lengths, targets
-
-
-def cross_entropy(logits: Tensor, targets: Tensor, several_labels: bool, tasks: Tasks | None = None) -> Tensor:
-    """Mean loss of classes, or of shares of them, of several labels, and of several tasks."""
-    if tasks is not None:
-        return answer_loss(logits, targets, tasks)[0]
-    if not several_labels:
-        return F.cross_entropy(logits.float(), targets)
-    return F.binary_cross_entropy_with_logits(logits.float(), targets.float())
+    way, alpha = ways[int(torch.randint(len(ways), (), generator=chance))]
+    features, lengths, targets = mix_batch(batch.features, batch.lengths, batch.targets, way, alpha, n_classes)
+    return features[..., 0], lengths, targets

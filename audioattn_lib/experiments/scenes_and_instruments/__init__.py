@@ -1,18 +1,8 @@
 """Scenes and instruments: does attention that keeps frequencies apart survive a device it never heard?"""
 
-from .experiment import (
-    NAME,
-    PATTERNS,
-    Config,
-    Prepared,
-    attention_layers,
-    baseline,
-    build_model,
-    load_model,
-    prepare,
-    run,
-    study,
-)
+from .config import Config
+from .corpus import Prepared, prepare
+from .experiment import NAME, PATTERNS, attention_layers, baseline, build_model, load_model, run, study
 
 __all__ = [
     "NAME",

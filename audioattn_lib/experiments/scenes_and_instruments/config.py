@@ -5,28 +5,28 @@ Book page: ``scenes_and_instruments``.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
+from typing import Annotated, Any
 
 from audioattn_lib.attention.patterns.names import parse_patterns
+from audioattn_lib.core.declarations import Convert, OneOf, Range
 from audioattn_lib.core.errors import ConfigError
 from audioattn_lib.models.layers.input_scaling import CENTRINGS
 from audioattn_lib.models.layers.transformer import ARCHITECTURES, PRESETS
 from audioattn_lib.training.averaging import AVERAGES
 
-from ..common.fields import (
-    WithPresets,
-    check_declared,
-    initial_part,
-    initial_prefix,
-    initial_weights,
+from ..common.config import (
+    Count,
+    DropRate,
+    ExperimentConfig,
+    Fraction,
+    LossMonitor,
+    NonNegative,
+    Positive,
+    Whole,
     require,
-    require_choice,
-    require_device,
-    require_initial,
 )
 
 __all__ = ["CNN", "FRONT_ENDS", "NAMED", "SCHEDULES", "Config"]
@@ -85,85 +85,72 @@ NAMED: Mapping[str, Mapping[str, Any]] = MappingProxyType(
 """The published named configurations, by their names: MixUp, architectures, ensembles of architectures."""
 
 
+def _join(value: Any) -> Any:
+    """Names joined by commas without spaces."""
+    return ",".join(part.strip() for part in value.split(",")) if isinstance(value, str) else value
+
+
 @dataclass(frozen=True)
-class Config(WithPresets):
+class Config(ExperimentConfig):
     """One network on all test sets of a corpus. Unknown or impossible values are errors that name the field."""
 
     PRESETS = ("smoke", "default", "paper", "nsynth", "nsynth_cnn")
     NAMED = NAMED
+    EVALUATES_DRAWN = True
 
-    data: str = field(default="orchestra", metadata={"help": "corpus: orchestra, or a folder with recordings"})
-    pattern: str = field(default="dense", metadata={"help": "attention pattern, or one for each layer with commas"})
-    centring: str = field(default="none", metadata={"help": "of the bands: none, corpus, clip or clip_scaled"})
-    size: str = field(
-        default="tiny",
-        metadata={
-            "help": "tiny, small, published, a published architecture, or mid_level_split (CNN); "
-            "several with commas are an ensemble"
-        },
-    )
-    held_out: str = field(default="", metadata={"help": "domain to test on, all others train; empty: the splits"})
-    test_devel: bool = field(
-        default=False,
-        metadata={"help": "test the development clips too, as test_seen; a fifth of the training clips chooses"},
-    )
-    seed: int = field(default=0, metadata={"help": "seed of weights, batches and augmentation, from 0"})
-    sample_rate: int = field(default=16000, metadata={"help": "hertz; sounds are resampled on loading"})
-    n_mels: int = field(default=64, metadata={"help": "mel bands"})
-    front_end: str = field(default="log_mel", metadata={"help": "log_mel, or published: Kaldi filters, fixed scaling"})
-    hop: float = field(
-        default=0.02,
-        metadata={"help": "seconds from one frame to the next; log_mel windows are twice as long, published 25 ms"},
-    )
-    f_min_jitter: int = field(default=0, metadata={"help": "published front end: range of the lowest edge in hertz"})
-    f_max_jitter: int = field(default=0, metadata={"help": "published front end: range of the highest edge in hertz"})
-    attention_alpha: float = field(default=1.0, metadata={"help": "alpha of entmax in every layer, 1 is softmax"})
-    n_global: int = field(default=2, metadata={"help": "global tokens, an even number"})
-    patchout: int = field(default=0, metadata={"help": "patches left out in training"})
-    patchout_time: int = field(default=0, metadata={"help": "columns of patches left out in training"})
-    patchout_frequency: int = field(default=0, metadata={"help": "rows of patches left out in training"})
-    dropout: float = field(default=0.0, metadata={"help": "of what each layer adds, in [0, 1)"})
-    pretrained: str = initial_weights(" such as published weights; one for each network of an ensemble, with commas")
-    pretrained_part: str = initial_part()
-    pretrained_prefix: str = initial_prefix()
-    mixup: float = field(default=0.0, metadata={"help": "alpha of MixUp, 0 for none"})
-    mixstyle: float = field(default=0.0, metadata={"help": "share of batches with Freq-MixStyle, in [0, 1]"})
-    impulse_share: float = field(default=0.0, metadata={"help": "share of clips heard through devices, in [0, 1]"})
-    impulse_responses: str = field(
-        default="drawn", metadata={"help": "what these devices do: drawn, or a folder with one sound a device"}
-    )
-    time_mask: int = field(default=0, metadata={"help": "longest time mask in frames, 0 for none"})
-    frequency_mask: int = field(default=0, metadata={"help": "widest frequency mask in bands, 0 for none"})
-    epochs: int = field(default=15, metadata={"help": "passes over the training clips; 0 only evaluates"})
-    batch_size: int = field(default=32, metadata={"help": "clips a step"})
-    lr: float = field(default=3e-3, metadata={"help": "highest learning rate"})
-    schedule: str = field(
-        default="cosine", metadata={"help": "cosine or ramp, fitted to the epochs; published_ramp or published_cosine"}
-    )
-    warm_up: int = field(default=5, metadata={"help": "published schedules: epochs of warm-up, or of a cycle"})
-    ramp_down_start: int = field(default=50, metadata={"help": "published schedules: epochs before the end begins"})
-    ramp_down_length: int = field(default=50, metadata={"help": "published_ramp: epochs of the way down"})
-    weight_decay: float = field(default=1e-2, metadata={"help": "of AdamW"})
-    gradient_clip: float = field(default=1.0, metadata={"help": "largest norm of the gradient"})
-    average: str = field(default="none", metadata={"help": "of weights, used in evaluation: none, swa or ema"})
-    monitor: str = field(default="loss", metadata={"help": "development score of the best epoch: error or loss"})
-    device: str = field(default="auto", metadata={"help": "auto, cpu, cuda, or cuda:0 and so on"})
-    precision: str = field(default="auto", metadata={"help": "auto (bfloat16 on CUDA), float32 or bfloat16"})
-    skip_bad_clips: bool = field(default=False, metadata={"help": "leave out clips that fail the check, and say which"})
+    data: Annotated[str, "corpus: orchestra, or a folder with recordings"] = "orchestra"
+    pattern: Annotated[str, "attention pattern, or one for each layer with commas"] = "dense"
+    centring: Annotated[str, OneOf(CENTRINGS), "centring of the bands"] = "none"
+    size: Annotated[
+        str,
+        Convert(_join),
+        "tiny, small, published, a published architecture, or mid_level_split (CNN); several with commas: an ensemble",
+    ] = "tiny"
+    held_out: Annotated[str, "domain to test on, all others train; empty: the splits"] = ""
+    test_devel: Annotated[
+        bool, "test the development clips too, as test_seen; a fifth of the training clips chooses"
+    ] = False
+    n_mels: int = 64
+    front_end: Annotated[str, OneOf(FRONT_ENDS), "features; published has Kaldi filters and fixed scaling"] = "log_mel"
+    hop: Annotated[
+        float,
+        Range("(0, inf)", "seconds"),
+        "from one frame to the next; log_mel windows are twice as long, published 25 ms",
+    ] = 0.02
+    f_min_jitter: Annotated[int, Range("[0, inf)", "hertz"), "published front end: range of the lowest edge"] = 0
+    f_max_jitter: Annotated[int, Range("[0, inf)", "hertz"), "published front end: range of the highest edge"] = 0
+    attention_alpha: Annotated[float, Range("[1, inf)"), "alpha of entmax in every layer, 1 is softmax"] = 1.0
+    n_global: Annotated[int, Range("[2, inf)"), "global tokens, an even number"] = 2
+    patchout: Annotated[Whole, "patches left out in training"] = 0
+    patchout_time: Annotated[Whole, "columns of patches left out in training"] = 0
+    patchout_frequency: Annotated[Whole, "rows of patches left out in training"] = 0
+    dropout: Annotated[DropRate, "of what each layer adds"] = 0.0
+    pretrained: Annotated[
+        str,
+        "weights to start from, or with 0 epochs to evaluate: a run directory, its best.safetensors, or another file "
+        "such as published weights; one for each network of an ensemble, with commas; empty: none",
+    ] = ""
+    mixup: Annotated[NonNegative, "alpha of MixUp, 0 for none"] = 0.0
+    mixstyle: Annotated[Fraction, "share of batches with Freq-MixStyle"] = 0.0
+    impulse_share: Annotated[Fraction, "share of clips heard through devices"] = 0.0
+    impulse_responses: Annotated[str, "what these devices do: drawn, or a folder with one sound a device"] = "drawn"
+    time_mask: Annotated[Whole, "longest time mask in frames, 0 for none"] = 0
+    frequency_mask: Annotated[Whole, "widest frequency mask in bands, 0 for none"] = 0
+    epochs: Annotated[int, "passes over the training clips, 0 to evaluate"] = 15
+    lr: Annotated[Positive, "highest learning rate"] = 0.003
+    schedule: Annotated[
+        str, OneOf(SCHEDULES), "schedule of the learning rate; cosine and ramp are fitted to the epochs"
+    ] = "cosine"
+    warm_up: Annotated[Count, "published schedules: epochs of warm-up, or of a cycle"] = 5
+    ramp_down_start: Annotated[Count, "published schedules: epochs before the end begins"] = 50
+    ramp_down_length: Annotated[Count, "published_ramp: epochs of the way down"] = 50
+    weight_decay: Annotated[NonNegative, "of AdamW"] = 0.01
+    gradient_clip: float = 1.0
+    average: Annotated[str, OneOf(AVERAGES), "average of weights, used in evaluation"] = "none"
+    monitor: LossMonitor = "loss"
 
-    def __post_init__(self) -> None:
-        check_declared(self)
-        for name, values in {
-            "centring": CENTRINGS,
-            "front_end": FRONT_ENDS,
-            "schedule": SCHEDULES,
-            "average": AVERAGES,
-            "monitor": ("error", "loss"),
-            "precision": ("auto", "float32", "bfloat16"),
-        }.items():
-            require_choice(self, name, values)
-        require_device(self)
-        object.__setattr__(self, "size", ",".join(part.strip() for part in self.size.split(",")))
+    def check(self) -> None:
+        """Check sizes and patterns, the edges of the front end, and what is tested."""
         sizes = (*PRESETS, *ARCHITECTURES, CNN)
         require(self, "size", all(size in sizes for size in self.size.split(",")), f"one of {', '.join(sizes)}")
         for size in self.sizes:
@@ -172,20 +159,7 @@ class Config(WithPresets):
                 require(self, "attention_alpha", self.attention_alpha == 1, f"1 for {CNN}, which attends to nothing")
             else:
                 parse_patterns(self.pattern, PRESETS[size if size in PRESETS else "published"].depth)
-        require_initial(self, alone=True)
-        for name in ("n_mels", "batch_size", "ramp_down_length", "warm_up", "ramp_down_start"):
-            require(self, name, getattr(self, name) >= 1, "at least 1")
-        whole = ("seed", "epochs", "patchout", "patchout_time", "patchout_frequency", "time_mask", "frequency_mask")
-        for name in (*whole, "f_min_jitter", "f_max_jitter"):
-            require(self, name, getattr(self, name) >= 0, "at least 0")
-        for name in ("hop", "lr", "gradient_clip"):
-            require(self, name, getattr(self, name) > 0, "above 0")
-        require(self, "n_global", self.n_global >= 2 and self.n_global % 2 == 0, "an even number, at least 2")
-        require(self, "sample_rate", self.sample_rate >= 1000, "at least 1000 hertz")
-        require(self, "attention_alpha", 1 <= self.attention_alpha < math.inf, "finite and at least 1")
-        require(self, "dropout", 0 <= self.dropout < 1, "in [0, 1)")
-        for name in ("mixstyle", "impulse_share"):
-            require(self, name, 0 <= getattr(self, name) <= 1, "in [0, 1]")
+        require(self, "n_global", self.n_global % 2 == 0, "an even number")
         require(self, "impulse_responses", bool(self.impulse_responses), "drawn, or a folder")
         for name in ("f_min_jitter", "f_max_jitter"):
             moves = self.front_end == "published" or not getattr(self, name)
@@ -193,8 +167,6 @@ class Config(WithPresets):
         room = self.f_min_jitter + self.f_max_jitter < self.sample_rate / 2
         require(self, "f_max_jitter", room, f"less than {self.sample_rate / 2:g} hertz together with f_min_jitter")
         require(self, "test_devel", not (self.test_devel and self.held_out), "false where a domain is held out")
-        for name in ("mixup", "weight_decay"):
-            require(self, name, getattr(self, name) >= 0, "at least 0")
 
     @property
     def sizes(self) -> tuple[str, ...]:

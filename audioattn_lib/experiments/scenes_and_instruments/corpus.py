@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from audioattn_lib.audio.features import LogMel
 from audioattn_lib.audio.kaldi_mel import KaldiMel
@@ -36,9 +36,7 @@ class Prepared(PreparedCorpus):
 
     Parameters
     ----------
-    targets
-        Index of the class of each clip.
-    split
+    fixed_split
         Rows that train, develop and test; all test sets together.
     tests
         Name of the test set of each clip, empty where it is in none.
@@ -46,25 +44,28 @@ class Prepared(PreparedCorpus):
         Domain of each clip, empty where the corpus names none.
     """
 
-    targets: Tensor
-    split: Split
+    fixed_split: Split
     tests: NDArray[np.str_]
     domains: NDArray[np.str_]
 
-    def loader(
-        self,
-        rows: NDArray[np.int64],
-        config: Config,
-        device: torch.device,
-        *,
-        shuffle: bool = False,
-        of_sounds: bool = False,
+    def split(self, config: Any) -> Split:
+        """Rows that train, develop and test: the same for all configurations of this corpus."""
+        return self.fixed_split
+
+    def waveform_loader(
+        self, rows: NDArray[np.int64], config: Config, device: torch.device, *, shuffle: bool = False
     ) -> BatchLoader:
-        """Batches of some clips: their features, or their samples where sound is to be changed first."""
-        options = (self.targets, rows, config.batch_size, shuffle, config.seed, device)
-        if of_sounds:
-            return BatchLoader(WaveformStore(self.manifest, config.sample_rate), *options, resident=False)
-        return BatchLoader(self.store, *options)
+        """Batches of the samples of some clips, where sound is to be changed first."""
+        return BatchLoader(
+            WaveformStore(self.manifest, config.sample_rate),
+            self.targets,
+            rows,
+            batch_size=config.batch_size,
+            shuffle=shuffle,
+            seed=config.seed,
+            device=device,
+            resident=False,
+        )
 
     def describe(self) -> str:
         """The corpus in two sentences."""
@@ -72,7 +73,7 @@ class Prepared(PreparedCorpus):
         minutes = float(np.sum(manifest.durations)) / 60
         counts = ", ".join(f"{int((self.tests == name).sum())} {name}" for name in sorted(set(self.tests) - {""}))
         text = f"**{manifest.name}**: {len(manifest)} clips, {minutes:.0f} minutes, {len(manifest.classes)} classes; "
-        text += f"{len(self.split.train)} train, {len(self.split.valid)} develop, {counts}."
+        text += f"{len(self.fixed_split.train)} train, {len(self.fixed_split.valid)} develop, {counts}."
         if manifest.name == "orchestra":
             text += " Every sound is synthetic, made by this library, and so are the devices that record it."
         return text
@@ -84,7 +85,7 @@ def prepare(config: Config) -> Prepared:
     The clips that develop are the same for all seeds.
     """
     names = ("data", "held_out", "test_devel", "front_end", "sample_rate", "n_mels", "hop", "f_max_jitter")
-    return _prepare(**{name: getattr(config, name) for name in (*names, "skip_bad_clips", "device")})
+    return _prepare(**config.select(*names, "skip_bad_clips", "device"))
 
 
 @lru_cache(maxsize=4)

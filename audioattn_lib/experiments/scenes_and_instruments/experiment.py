@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from audioattn_lib.attention.record.record import AttentionRecord
 from audioattn_lib.core.errors import ConfigError
-from audioattn_lib.evaluation.baseline import linear_baseline, summary_features
+from audioattn_lib.data.loading.batches import TransformedLoader
 from audioattn_lib.evaluation.domains import domain_scores
 from audioattn_lib.models.ensemble import Ensemble
 from audioattn_lib.models.frequency_transformer import FrequencyTransformer
@@ -32,18 +32,17 @@ from audioattn_lib.models.layers.input_scaling import BandScaling, Scaled
 from audioattn_lib.models.layers.mid_level_split import MidLevelSplit
 from audioattn_lib.training.averaging import AveragedModel
 from audioattn_lib.training.checkpoint import load_best
-from audioattn_lib.training.distributed import leave_to_main
-from audioattn_lib.training.loop import fit, select_device
-from audioattn_lib.training.run_directory import Run, RunDirectory
-from audioattn_lib.training.settings import TrainingSettings
+from audioattn_lib.training.run_directory import Run
 
-from ..common.attention_files import keep_attention
+from ..common.baseline import fit_linear_baseline, summarise_split
 from ..common.classification import predict, predictions_table, score_predictions, validate
+from ..common.config import choose_numbers, restore_config
 from ..common.corpus import Clip
-from ..common.fields import restore_config
-from ..common.initial_weights import describe_weights, hash_weights, keep_as_they_are
+from ..common.initial_weights import describe_weights
 from ..common.parallel import run_all
-from ..common.runs import make_once, open_directory
+from ..common.results import write_attention, write_results
+from ..common.runs import RunContext, make_run, nothing_to_train, open_run, resolve_fold
+from ..common.training import count_parameters, fit_network
 from .config import CNN, Config
 from .corpus import Prepared, prepare
 from .domain_methods import parse_treatment
@@ -75,6 +74,8 @@ _OF_BASELINE = (
 )
 _RECORDED = 64
 """Test clips whose maps of attention are kept: a record of all would be larger than the corpus."""
+
+Context = RunContext[Config, Prepared]
 
 
 def build_model(config: Config, prepared: Prepared) -> Scaled | Ensemble:
@@ -124,22 +125,23 @@ def run(config: Config, root: str | Path = "runs") -> Run:
         When the configuration, the corpus, a sound or the run directory cannot be used.
     """
     prepared = prepare(config)
-    device = select_device(config.device)
-    settings = dataclasses.asdict(config)
-    directory = open_directory(__name__, NAME, settings, hash_weights(prepared.data_hash, config), str(device), root)
-    return make_once(directory, lambda: _train(config, prepared, directory, device))
+    config = resolve_fold(config, prepared.manifest)
+    return make_run(open_run(__name__, NAME, config, prepared, root), _train, _test)
 
 
-def _train(config: Config, prepared: Prepared, directory: RunDirectory, device: torch.device) -> Run:
-    split = prepared.split
+def _train(context: Context) -> nn.Module:
+    config, prepared, device = context.config, context.prepared, context.device
+    split = prepared.split(config)
     torch.manual_seed(config.seed)
     scaled = build_model(config, prepared)
     start_networks(scaled, config, prepared)
-    about = describe_weights(NAME, config, prepared.manifest.classes)
     augment = Augmentation(config, prepared, device)
-    train = prepared.loader(split.train, config, device, shuffle=True, of_sounds=augment.of_sounds)
+    loader = prepared.waveform_loader if augment.of_sounds else prepared.loader
+    train = loader(split.train, config, device, shuffle=True)
     valid = prepared.loader(split.valid, config, device)
     model = average(scaled, config, len(train))
+    if not config.epochs and not config.pretrained:
+        log.warning("epochs is 0 without pretrained: the weights are as drawn, and their scores are those of chance")
 
     def evaluate(network: nn.Module) -> dict[str, float]:
         scores = validate(network, valid)
@@ -147,39 +149,30 @@ def _train(config: Config, prepared: Prepared, directory: RunDirectory, device: 
             scores |= {f"live_{name}": value for name, value in validate(network.network, valid).items()}
         return scores
 
-    if config.epochs:
-        fit(
-            model,
-            torch.optim.AdamW(
-                [p for p in model.parameters() if p.requires_grad], lr=config.lr, weight_decay=config.weight_decay
-            ),
-            schedule(config, len(train)),
-            train,
-            lambda network, batch: training_loss(network, batch, config, augment),
-            evaluate,
-            TrainingSettings(
-                config.epochs, config.monitor, config.gradient_clip, precision=config.precision, about=about
-            ),
-            directory,
-            device=device,
-            describe=lambda batch: ", ".join(prepared.manifest.ids[int(i)] for i in batch.indices),
-        )
-    leave_to_main()
-    if not config.epochs:
-        if not config.pretrained:
-            log.warning(
-                "epochs is 0 without pretrained: the weights are as drawn, and their scores are those of chance"
-            )
-        keep_as_they_are(model.to(device).eval(), evaluate, directory, about)
-    recorded = slice(None, None, max(len(split.test) // _RECORDED, 1))
-    chosen = split.test[recorded][:_RECORDED]
-    logits = _logits(model, prepared, split.test, config, device)
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    return fit_network(
+        context,
+        model,
+        optimizer=torch.optim.AdamW(trained, lr=config.lr, weight_decay=config.weight_decay),
+        learning_rate=schedule(config, len(train)),
+        train=train,
+        loss=lambda network, batch: training_loss(network, batch, config, augment, len(prepared.classes)),
+        evaluate=evaluate,
+        about=describe_weights(NAME, config, prepared.classes),
+    )
+
+
+def _test(context: Context, model: nn.Module) -> None:
+    config, prepared, device = context.config, context.prepared, context.device
+    rows = prepared.split(config).test
+    recorded = slice(None, None, max(len(rows) // _RECORDED, 1))
+    chosen = rows[recorded][:_RECORDED]
+    logits = _logits(model, prepared, rows, config, device)
     record = predict(model, prepared.loader(chosen, config, device))[1]
-    some = logits[recorded][:_RECORDED]
-    table = predictions_table(prepared.manifest, chosen, some, prepared.targets[chosen])
-    keep_attention(directory, prepared.manifest, chosen, record, table, list(prepared.tests[chosen]))
-    count = sum(p.numel() for p in scaled.parameters())
-    return _finish(directory, prepared, logits, {"n_parameters": count})
+    predictions = predictions_table(prepared, chosen, logits[recorded][:_RECORDED])
+    write_attention(context, chosen, record, predictions=predictions, folds=list(prepared.tests[chosen]))
+    network = model.network if isinstance(model, AveragedModel) else model
+    _finish(context, logits, {"n_parameters": count_parameters(network)})
 
 
 def baseline(config: Config, root: str | Path = "runs") -> Run:
@@ -188,39 +181,32 @@ def baseline(config: Config, root: str | Path = "runs") -> Run:
     Its strength of regularisation is chosen on the development clips.
     """
     prepared = prepare(config)
-    settings = {"baseline": "linear", **{name: getattr(config, name) for name in _OF_BASELINE}}
-    device = select_device(config.device)
-    directory = open_directory(__name__, NAME, settings, prepared.data_hash, str(device), root)
-    return make_once(directory, lambda: _fit_baseline(config, prepared, directory, device))
+    settings = {"baseline": "linear", **config.select(*_OF_BASELINE)}
+    return make_run(open_run(__name__, NAME, config, prepared, root, settings), nothing_to_train, _fit_baseline)
 
 
-def _fit_baseline(config: Config, prepared: Prepared, directory: RunDirectory, device: torch.device) -> Run:
-    leave_to_main()
+def _fit_baseline(context: Context, _: None) -> None:
+    config, prepared, device = context.config, context.prepared, context.device
+    split = prepared.split(config)
     scaled = Scaled(BandScaling(config.n_mels, config.centring), nn.Identity())
     fit_scaling(scaled.scaling, config, prepared)
     scaled.to(device)
-    inputs = []
-    for rows in (prepared.split.train, prepared.split.valid, prepared.split.test):
-        batches = prepared.loader(rows, config, device).epoch(0)
-        parts = [summary_features(scaled.scale(b.features, b.lengths), b.lengths).cpu().numpy() for b in batches]
-        inputs.append(np.concatenate(parts))
-    targets = prepared.targets.numpy()
-    fitted = linear_baseline(
-        inputs[0],
-        targets[prepared.split.train],
-        inputs[1],
-        targets[prepared.split.valid],
-        inputs[2],
-        n_classes=len(prepared.manifest.classes),
-    )
-    return _finish(directory, prepared, torch.as_tensor(fitted.probabilities).clamp(min=1e-12).log().float(), {})
+
+    def loader(rows: NDArray[np.int64]) -> TransformedLoader:
+        return TransformedLoader(
+            prepared.loader(rows, config, device), lambda features, lengths: (scaled.scale(features, lengths), lengths)
+        )
+
+    inputs = summarise_split(split, loader)
+    train, valid = prepared.targets[split.train], prepared.targets[split.valid]
+    _finish(context, fit_linear_baseline(inputs, train, valid, len(prepared.classes)), {})
 
 
 def study(
     config: Config,
     patterns: str | Iterable[str] = PATTERNS,
     treatments: str | Iterable[str] = ("none", "clip"),
-    seeds: int | Iterable[int] = 3,
+    seeds: str | int | Iterable[Any] = "0, 1, 2",
     root: str | Path = "runs",
 ) -> DomainStudy:
     """Every pattern with every treatment and seed, and the linear baseline; what exists is read back.
@@ -235,7 +221,7 @@ def study(
         What is done against the colour of devices, in the same way: names out of
         :data:`~audioattn_lib.experiments.scenes_and_instruments.domain_methods.TREATMENTS`, or several joined by ``+``.
     seeds
-        How many from 0, or which.
+        Whole numbers from 0: one, several joined by commas, or a list.
     root
         Directory of all runs.
     """
@@ -243,7 +229,7 @@ def study(
         [name.strip() for name in given.split(",")] if isinstance(given, str) else list(given)
         for given in (patterns, treatments)
     )
-    numbers = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
+    numbers = choose_numbers("seeds", seeds, int, "whole numbers from 0")
     changes = [parse_treatment(name) for name in treated]
     configs = [
         dataclasses.replace(config, pattern=name, seed=seed, **change)
@@ -255,8 +241,7 @@ def study(
     centrings = list(dict.fromkeys(str(change["centring"]) for change in changes))
     baselines = [baseline(dataclasses.replace(config, centring=centring), root) for centring in centrings]
     runs = run_all(run, configs, root, shown=("pattern", "centring", "mixstyle", "seed"))
-    groups = dict(zip(prepared.manifest.ids, prepared.groups, strict=True))
-    return DomainStudy(tuple(runs), tuple(baselines), groups)
+    return DomainStudy(tuple(runs), tuple(baselines), prepared.group_of)
 
 
 def load_model(run: Run) -> Scaled | Ensemble:
@@ -310,20 +295,19 @@ def _logits(
     return torch.cat([model(batch.features, batch.lengths)[0].float().cpu() for batch in batches])
 
 
-def _finish(directory: RunDirectory, prepared: Prepared, logits: Tensor, more: Mapping[str, Any]) -> Run:
-    """Write predictions, then scores: the scores last, for they say that the run is done."""
-    rows = prepared.split.test
-    targets, groups = prepared.targets[rows], prepared.groups[rows]
-    table = predictions_table(prepared.manifest, rows, logits, targets)
-    trained = set(prepared.domains[prepared.split.train])
+def _finish(context: Context, logits: Tensor, more: Mapping[str, Any]) -> None:
+    """Write predictions and scores of the test clips, by test set and by domain."""
+    prepared = context.prepared
+    split = prepared.split(context.config)
+    rows, groups = split.test, prepared.groups[split.test]
+    table = predictions_table(prepared, rows, logits)
+    trained = set(prepared.domains[split.train])
     table["split"] = prepared.tests[rows]
     table["domain"] = prepared.domains[rows]
     table["domain_seen"] = [domain in trained for domain in prepared.domains[rows]]
-    directory.write_table("predictions.csv", table)
     right = (table["label"] == table["predicted"]).to_numpy(np.float64)
     by_test = domain_scores(right, table["split"], table["domain_seen"], groups=groups)
     by_domain = domain_scores(right, table["domain"], table["domain_seen"], groups=groups)
-    scores = score_predictions(prepared.manifest.classes, logits, targets, groups)
+    scores = score_predictions(prepared.classes, logits, prepared.targets[rows], groups)
     found = {"tests": by_test.to_dict(orient="index"), "domains": by_domain.to_dict(orient="index")}
-    directory.write_json("metrics.json", {**scores, **found, **more})
-    return Run.load(directory.path)
+    write_results(context, table, {**scores, **found, **more})

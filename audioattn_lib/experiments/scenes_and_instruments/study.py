@@ -16,12 +16,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from audioattn_lib.automation import RUN_MIMETYPE
 from audioattn_lib.core.errors import RunError
 from audioattn_lib.evaluation import comparisons as statistics
 from audioattn_lib.evaluation.domains import domain_scores
 from audioattn_lib.training.run_directory import Run
 
+from ..common.study import Study
 from .domain_methods import NONE, treatment_of
 from .results import BASELINE, CHANCE, COLUMNS, WORST, DomainResults, pattern_title
 
@@ -32,26 +32,15 @@ _DATED = ("python", "device", "git_commit")
 
 
 @dataclass(frozen=True)
-class DomainStudy:
+class DomainStudy(Study):
     """Runs that differ in pattern, treatment and seed, tested on the same clips of several test sets.
 
-    Parameters
-    ----------
-    runs
-        The runs to compare.
-    baselines
-        The linear baseline with each centring.
-    groups
-        What each clip must not be counted apart from: its recording.
+    Its baselines are the linear baseline with each centring.
 
     Notes
     -----
     Book page: ``scenes_and_instruments``.
     """
-
-    runs: tuple[Run, ...]
-    baselines: tuple[Run, ...]
-    groups: Mapping[str, str]
 
     @property
     def patterns(self) -> list[str]:
@@ -68,10 +57,9 @@ class DomainStudy:
         """Test sets by name."""
         return sorted(set(self.runs[0].predictions["split"]))
 
-    @staticmethod
-    def title(pattern: str) -> str:
+    def title(self, name: str) -> str:
         """Return the title of a pattern for tables and plots."""
-        return pattern_title(pattern)
+        return pattern_title(name)
 
     def of(self, pattern: str, treatment: str) -> list[Run]:
         """The runs of one pattern (or of the baseline) with one treatment, a run a seed."""
@@ -122,22 +110,29 @@ class DomainStudy:
         facts |= {package: str(version) for package, version in made["packages"].items() if version}
         return DomainResults(pd.DataFrame(rows, columns=list(COLUMNS)), facts)
 
-    def example(self, pattern: str, treatment: str) -> tuple[Run, str]:
-        """A run to look into and a clip to show: of the clips that it predicts right, the one it is surest of.
+    def example(self, pattern: str = "", treatment: str = "") -> tuple[Run, str]:
+        """The first run of one pattern and treatment, and of the clips that it predicts right the one it is surest of.
 
-        A rule, so that nobody picks.
+        Without names, they are the first ones compared.
         """
-        run = self.of(pattern, treatment)[0]
+        run = self.of(pattern or self.patterns[0], treatment or self.treatments[0])[0]
         kept = set(run.attention.clips)
         table = run.predictions[run.predictions["clip"].isin(kept)]
         right = table[table["label"] == table["predicted"]]
         chosen = right if len(right) else table
         return run, str(chosen.loc[chosen["loss"].idxmin(), "clip"])
 
+    def verdict(self) -> str:
+        """Summarise the results on each test set, see :meth:`DomainResults.verdict`."""
+        results = self.results()
+        return " ".join(results.verdict(test) for test in self.tests)
+
     def domains(self, pattern: str, treatment: str) -> pd.DataFrame:
         """Accuracy by domain, of those seen and those not, and of the worst one."""
         table = self.correct(pattern, treatment)
-        return domain_scores(table["right"], table["domain"], table["domain_seen"], groups=self._groups(table["clip"]))
+        return domain_scores(
+            table["right"], table["domain"], table["domain_seen"], groups=self.groups_of(table["clip"])
+        )
 
     @property
     def _baseline_treatments(self) -> list[str]:
@@ -178,7 +173,7 @@ class DomainStudy:
 
     def _scored(self, table: pd.DataFrame, chosen: NDArray[np.bool_]) -> dict[str, float]:
         part = table[chosen]
-        found = statistics.bootstrap_interval(part["right"].to_numpy(), groups=self._groups(part["clip"]))
+        found = statistics.bootstrap_interval(part["right"].to_numpy(), groups=self.groups_of(part["clip"]))
         return {"score": found.estimate, "low": found.low, "high": found.high}
 
     def _compared(
@@ -187,7 +182,7 @@ class DomainStudy:
         found = statistics.paired_comparison(
             one["right"][chosen].to_numpy(),
             other["right"][chosen].to_numpy(),
-            groups=self._groups(one["clip"][chosen]),
+            groups=self.groups_of(one["clip"][chosen]),
         )
         difference = found.difference
         return {
@@ -206,14 +201,3 @@ class DomainStudy:
             codes = pd.factorize(labels.loc[labels["split"] == test, "label"])[0]
             score = statistics.chance_level(codes).majority.estimate
         return {"pattern": CHANCE, "treatment": "", "test": test, "runs": 0, "score": score, "group": ""}
-
-    def _groups(self, clips: pd.Series) -> NDArray[np.str_]:
-        return np.array([self.groups[clip] for clip in clips])
-
-    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
-        """Return the notebook output that a sweep collects: configuration and scores of every run."""
-        keys = ", ".join(run.key for run in self.runs)
-        return {
-            RUN_MIMETYPE: [run.summary() for run in (*self.runs, *self.baselines)],
-            "text/plain": f"{len(self.runs)} runs: {keys}",
-        }

@@ -9,17 +9,17 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from audioattn_lib.audio.augmentation import mask_features
 from audioattn_lib.audio.kaldi_mel import PUBLISHED_DEVIATION, PUBLISHED_MEAN, KaldiMel
 from audioattn_lib.audio.mixing import apply_impulse_responses, mix_band_statistics, mix_clips
 from audioattn_lib.data.impulse_responses import draw_impulse_responses, read_impulse_responses
 from audioattn_lib.models.layers.input_scaling import BandScaling
+from audioattn_lib.models.layers.label_loss import label_loss
 from audioattn_lib.training.averaging import AveragedModel
 from audioattn_lib.training.schedules import Schedule, cosine, epoch_cosine, epoch_ramp, fitted_epoch_ramp
 
-from ..common.classification import classification_loss
+from ..common.mixing import mix_batch
 from .config import Config
 from .corpus import Prepared
 
@@ -93,19 +93,17 @@ class Augmentation:
         return self.front_end(waveforms, lengths)
 
 
-def training_loss(network: nn.Module, batch: Any, config: Config, augment: Augmentation) -> tuple[Tensor, Tensor]:
+def training_loss(
+    network: nn.Module, batch: Any, config: Config, augment: Augmentation, n_classes: int
+) -> tuple[Tensor, Tensor]:
     """Mean cross entropy of a changed batch, with MixUp of both labels; and the number of clips predicted right."""
     if isinstance(network, AveragedModel):
         network.update()
-    features, lengths = augment(batch.features, batch.lengths)
-    if not config.mixup:
-        return classification_loss(network(features, lengths)[0], batch.targets)
-    mixed = mix_clips(features, config.mixup, generator=torch.default_generator)
-    lengths = torch.maximum(lengths, lengths[mixed.partner])
-    logits = network(mixed.features, lengths)[0].float()
-    own = F.cross_entropy(logits, batch.targets, reduction="none")
-    other = F.cross_entropy(logits, batch.targets[mixed.partner], reduction="none")
-    loss = (mixed.share * own + (1 - mixed.share) * other).mean()
+    features, lengths, targets = *augment(batch.features, batch.lengths), batch.targets
+    if config.mixup:
+        features, lengths, targets = mix_batch(features, lengths, targets, mix_clips, config.mixup, n_classes)
+    logits = network(features, lengths)[0]
+    loss = label_loss(logits, targets, is_multilabel=False)
     return loss, (logits.argmax(dim=1) == batch.targets).sum()
 
 
@@ -117,7 +115,7 @@ def fit_scaling(scaling: BandScaling, config: Config, prepared: Prepared) -> Non
     if config.front_end == "published" and config.centring in ("none", "clip"):
         scaling.fix(PUBLISHED_MEAN if config.centring == "none" else 0.0, PUBLISHED_DEVIATION)
     else:
-        scaling.fit([prepared.store[int(row)] for row in prepared.split.train])
+        scaling.fit([prepared.store[int(row)] for row in prepared.split(config).train])
 
 
 def average(scaled: nn.Module, config: Config, steps: int) -> nn.Module:
@@ -131,11 +129,12 @@ def average(scaled: nn.Module, config: Config, steps: int) -> nn.Module:
 
 def schedule(config: Config, steps: int) -> Schedule:
     """Learning rate of each step, for epochs of so many steps."""
-    total = config.epochs * steps
+    epochs = max(config.epochs, 1)  # of 0 it is never asked
+    total = epochs * steps
     if config.schedule == "cosine":
         return cosine(config.lr, total, warmup_steps=total // 10)
     if config.schedule == "ramp":
-        return fitted_epoch_ramp(config.lr, steps, config.epochs)
+        return fitted_epoch_ramp(config.lr, steps, epochs)
     if config.schedule == "published_cosine":
         return epoch_cosine(config.lr, steps, config.warm_up, config.ramp_down_start)
     return epoch_ramp(config.lr, steps, config.warm_up, config.ramp_down_start, config.ramp_down_length)

@@ -1,24 +1,18 @@
 """Sleepiness: does an autoencoder that attends describe a voice better than one that does not?"""
 
-from .experiment import (
+from .config import MAPS, Config
+from .corpus import Prepared, prepare
+from .experiment import baseline, regress, run, study, study_thresholds
+from .training import (
     FEATURES,
-    MAPS,
-    Config,
-    Prepared,
+    NAME,
     autoencode,
-    baseline,
     build_model,
     extract_features,
     features_of,
     load_model,
-    prepare,
     rebuild,
-    regress,
-    run,
-    study,
-    study_thresholds,
 )
-from .training import NAME
 
 __all__ = [
     "FEATURES",

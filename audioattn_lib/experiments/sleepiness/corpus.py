@@ -12,24 +12,27 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from audioattn_lib.audio.features import LogMel, Window
+from audioattn_lib.audio.features import LogMel
 from audioattn_lib.audio.scaling import DecibelScaling
 from audioattn_lib.core.errors import ConfigError, ManifestError
 from audioattn_lib.core.files import sync, write_whole
 from audioattn_lib.data.files import cache_directory
-from audioattn_lib.data.loading.store import FeatureStore, StoredType
+from audioattn_lib.data.loading.store import FeatureStore
 from audioattn_lib.data.manifest import Manifest
 from audioattn_lib.data.splits import Split, split_clips
 from audioattn_lib.data.tables.feature_table import FeatureTable
 from audioattn_lib.training.loop import select_device
 
 from ..common.corpus import PreparedCorpus, load_checked
+from .config import SPECTROGRAM, Config
 
-__all__ = ["Prepared", "build_front_end", "compute_spectrograms", "prepare_spectrograms", "write_spectrograms"]
+__all__ = ["Prepared", "build_front_end", "compute_spectrograms", "prepare", "write_spectrograms"]
 
 log = logging.getLogger("audioattn")
 
@@ -38,22 +41,31 @@ log = logging.getLogger("audioattn")
 class Prepared(PreparedCorpus):
     """A corpus ready for training: clips, their spectrograms in decibels, and which of them train and test.
 
+    Targets are the labels as numbers, NaN where unknown.
+
     Parameters
     ----------
-    split
+    fixed_split
         Rows of the clips that train, develop and test.
-    values
-        Label of each clip as a number, NaN where unknown.
     """
 
-    split: Split
-    values: NDArray[np.float64]
+    fixed_split: Split
+
+    def split(self, config: Any) -> Split:
+        """Rows that train, develop and test: the same for all configurations of this corpus."""
+        return self.fixed_split
+
+    @property
+    def values(self) -> NDArray[np.float64]:
+        """Label of each clip as a number, NaN where unknown."""
+        return self.targets.numpy()
 
     def describe(self) -> str:
         """The corpus in two sentences."""
         manifest, known = self.manifest, self.values[self.manifest.has_label]
         minutes = float(np.sum(manifest.durations)) / 60
-        counts = f"{len(self.split.train)} train, {len(self.split.valid)} develop, {len(self.split.test)} test"
+        split = self.fixed_split
+        counts = f"{len(split.train)} train, {len(split.valid)} develop, {len(split.test)} test"
         text = f"**{manifest.name}**: {len(manifest)} clips, {minutes:.0f} minutes ({counts}), "
         text += f"{self.who}, " + (f"labels from {known.min():g} to {known.max():g}." if len(known) else "no labels.")
         missing = {name: int((~np.isfinite(self.values[rows])).sum()) for name, rows in self.parts.items()}
@@ -67,13 +79,13 @@ class Prepared(PreparedCorpus):
     @property
     def parts(self) -> dict[str, NDArray[np.int64]]:
         """Rows of the clips by the name of their part."""
-        return {"train": self.split.train, "devel": self.split.valid, "test": self.split.test}
+        return {"train": self.fixed_split.train, "devel": self.fixed_split.valid, "test": self.fixed_split.test}
 
     def scaling(self, threshold: float, level: str) -> DecibelScaling:
         """From decibels to [-1, 1]; the level of a ``"corpus"`` is that of its training clips, else of each clip."""
         if level == "clip":
             return DecibelScaling(threshold)
-        return DecibelScaling(threshold, max(float(self.store[int(row)].max()) for row in self.split.train))
+        return DecibelScaling(threshold, max(float(self.store[int(row)].max()) for row in self.fixed_split.train))
 
     def sounds(self, names: Sequence[str], count: int = 16) -> dict[str, tuple[NDArray[np.float32], int]]:
         """Samples and rate of some of these clips, evenly spaced along their labels; of any where no label is known."""
@@ -92,70 +104,59 @@ class Prepared(PreparedCorpus):
         return dataclasses.replace(table, splits=tuple(splits))
 
 
-def build_front_end(sample_rate: int, n_fft: int, hop_length: int, n_mels: int, window: Window) -> LogMel:
+def build_front_end(config: Config) -> LogMel:
     """The transform: triangles on Slaney's scale, and decibels that keep their whole range."""
     return LogMel(
-        sample_rate, n_fft, None, hop_length, n_mels, window=window, scale="slaney", norm="slaney", top_db=None
+        config.sample_rate,
+        config.n_fft,
+        None,
+        config.hop_length,
+        config.n_mels,
+        window=config.window,
+        scale="slaney",
+        norm="slaney",
+        top_db=None,
     )
 
 
-@lru_cache(maxsize=4)
-def prepare_spectrograms(
-    data: str,
-    *,
-    sample_rate: int,
-    n_fft: int,
-    hop_length: int,
-    n_mels: int,
-    window: Window,
-    stored: StoredType,
-    skip_bad_clips: bool,
-    device: str,
-) -> Prepared:
-    """Load and check a corpus with numbers as labels, and compute its spectrograms once.
-
-    Parameters
-    ----------
-    data
-        Corpus and options as one text.
-    sample_rate, n_fft, hop_length, n_mels, window
-        Of the transform, see :func:`build_front_end`.
-    stored
-        Numbers on disk, ``"float32"`` or ``"float16"``.
-    skip_bad_clips
-        Leave clips out that fail the check or do not fill a window.
-    device
-        Where to compute.
+def prepare(config: Config) -> Prepared:
+    """Load and check a corpus with numbers as labels, and compute its spectrograms; both are kept for the next call.
 
     Raises
     ------
     ManifestError
         When clips are shorter than one window, labels are no numbers, or speakers cross parts; it names them.
     """
-    front_end = build_front_end(sample_rate, n_fft, hop_length, n_mels, window)
-    manifest = _clips(data, front_end, skip_bad_clips)
-    values, split = manifest.label_values(), split_clips(manifest, "first")
-    store = _compute(manifest, front_end, stored, device)
-    return Prepared(manifest, store, front_end, manifest.content_hash(), split, values)
+    return _prepare(Config(**config.select(*SPECTROGRAM, "device")))
 
 
-def compute_spectrograms(
-    data: str,
-    *,
-    sample_rate: int,
-    n_fft: int,
-    hop_length: int,
-    n_mels: int,
-    window: Window,
-    stored: StoredType,
-    skip_bad_clips: bool,
-    device: str,
-) -> PreparedCorpus:
-    """The same spectrograms of a corpus whose labels and parts do not matter."""
-    front_end = build_front_end(sample_rate, n_fft, hop_length, n_mels, window)
-    manifest = _clips(data, front_end, skip_bad_clips)
-    store = _compute(manifest, front_end, stored, device)
-    return PreparedCorpus(manifest, store, front_end, manifest.content_hash())
+@lru_cache(maxsize=4)
+def _prepare(config: Config) -> Prepared:
+    front_end = build_front_end(config)
+    manifest = _clips(config, front_end)
+    values, split = torch.as_tensor(manifest.label_values()), split_clips(manifest, "first")
+    store = _compute(manifest, front_end, config)
+    return Prepared(manifest, store, front_end, manifest.content_hash(), values, split)
+
+
+def compute_spectrograms(config: Config) -> PreparedCorpus:
+    """Compute the spectrograms of a corpus whose labels and parts do not matter.
+
+    Parameters
+    ----------
+    config
+        Its fields :data:`~audioattn_lib.experiments.sleepiness.config.SPECTROGRAM`, and the device, matter.
+
+    Raises
+    ------
+    ManifestError
+        When clips are shorter than one window; it names them.
+    """
+    front_end = build_front_end(config)
+    manifest = _clips(config, front_end)
+    store = _compute(manifest, front_end, config)
+    unknown = torch.full((len(manifest),), torch.nan, dtype=torch.float64)
+    return PreparedCorpus(manifest, store, front_end, manifest.content_hash(), unknown)
 
 
 def write_spectrograms(prepared: PreparedCorpus, folder: Path) -> int:
@@ -191,14 +192,14 @@ def write_spectrograms(prepared: PreparedCorpus, folder: Path) -> int:
     return len(table)
 
 
-def _clips(data: str, front_end: LogMel, skip_bad_clips: bool) -> Manifest:
-    manifest = load_checked(data, skip_bad_clips=skip_bad_clips, needs_classes=False)
-    return _long_enough(manifest, front_end.n_fft / front_end.sample_rate, skip_bad_clips)
+def _clips(config: Config, front_end: LogMel) -> Manifest:
+    manifest = load_checked(config.data, skip_bad_clips=config.skip_bad_clips, needs_classes=False)
+    return _long_enough(manifest, front_end.n_fft / front_end.sample_rate, config.skip_bad_clips)
 
 
-def _compute(manifest: Manifest, front_end: LogMel, stored: StoredType, device: str) -> FeatureStore:
-    folder = cache_directory() / "features"
-    return FeatureStore.build(manifest, front_end, folder, device=select_device(device), dtype=stored)
+def _compute(manifest: Manifest, front_end: LogMel, config: Config) -> FeatureStore:
+    folder, device = cache_directory() / "features", select_device(config.device)
+    return FeatureStore.build(manifest, front_end, folder, device=device, dtype=config.stored)
 
 
 def _long_enough(manifest: Manifest, seconds: float, skip: bool) -> Manifest:

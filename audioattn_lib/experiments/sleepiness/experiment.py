@@ -23,54 +23,26 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from audioattn_lib.core.errors import ConfigError, ManifestError
-from audioattn_lib.data.loading.batches import BatchLoader
 from audioattn_lib.data.tables.feature_table import FeatureTable, fuse
-from audioattn_lib.evaluation.baseline import summary_features
 from audioattn_lib.models.seq2seq import NETWORKS
-from audioattn_lib.training.distributed import leave_to_main
 from audioattn_lib.training.run_directory import Run
 
-from ..common.fields import choose_numbers
+from ..common.baseline import summarise_clips
+from ..common.config import choose_numbers
 from ..common.parallel import run_all
-from ..common.runs import make_once, open_run
+from ..common.results import write_results
+from ..common.runs import RunContext, make_run, nothing_to_train, open_run
 from ..common.study import BASELINE, choose
-from .config import MAPS, REGRESSION, SPECTROGRAM, Config
-from .corpus import Prepared
+from .config import REGRESSION, SPECTROGRAM, Config
+from .corpus import Prepared, prepare
 from .regression import regress_features
 from .study import FUSION, RegressionStudy
-from .training import (
-    AT_ONCE,
-    FEATURES,
-    NAME,
-    autoencode,
-    build_model,
-    extract_features,
-    features_of,
-    load_model,
-    prepare,
-    rebuild,
-)
+from .training import AT_ONCE, NAME, autoencode, features_of
 
-__all__ = [
-    "FEATURES",
-    "MAPS",
-    "Config",
-    "Prepared",
-    "autoencode",
-    "baseline",
-    "build_model",
-    "extract_features",
-    "features_of",
-    "load_model",
-    "prepare",
-    "rebuild",
-    "regress",
-    "run",
-    "study",
-    "study_thresholds",
-]
+__all__ = ["baseline", "regress", "run", "study", "study_thresholds"]
 
 log = logging.getLogger("audioattn")
 
@@ -107,28 +79,23 @@ def regress(config: Config, encoders: Sequence[Run], root: str | Path = "runs") 
 def baseline(config: Config, root: str | Path = "runs") -> Run:
     """The linear baseline: ridge regression on mean and deviation over time of each mel band, in decibels."""
     prepared = prepare(config)
-    rows = np.arange(len(prepared.manifest))
-    batches = BatchLoader(prepared.store, prepared.values, rows, AT_ONCE, shuffle=False)
-    features = np.concatenate([summary_features(b.features, b.lengths).numpy() for b in batches.epoch(0)])
+    whole = dataclasses.replace(config, batch_size=AT_ONCE)
+    loader = prepared.loader(np.arange(len(prepared.manifest)), whole, torch.device("cpu"))
     ridge = dataclasses.replace(config, regressor="ridge")
-    return _regress(BASELINE, ridge, prepared.table(features), [], root)
+    return _regress(BASELINE, ridge, prepared.table(summarise_clips(loader).astype(np.float32)), [], root)
 
 
 def _regress(name: str, config: Config, table: FeatureTable, encoders: Sequence[str], root: str | Path) -> Run:
-    settings = {"system": name, "encoders": list(encoders), "seed": config.seed}
-    settings |= config.select(*SPECTROGRAM, *REGRESSION)
-    directory, _ = open_run(__name__, NAME, settings, prepare(config).data_hash, config.device, root)
+    prepared = prepare(config)
+    settings = {"system": name, "encoders": list(encoders), **config.select("seed", *SPECTROGRAM, *REGRESSION)}
 
-    def make() -> Run:
-        leave_to_main()
-        regressor: Any = config.regressor
-        chosen = table.select(prepare(config).manifest.ids)
-        predictions, metrics = regress_features(chosen, model=regressor, max_iter=config.max_iter, seed=config.seed)
-        directory.write_table("predictions.csv", predictions)
-        directory.write_json("metrics.json", metrics)
-        return Run.load(directory.path)
+    def test(context: RunContext[Config, Prepared], _: None) -> None:
+        chosen = table.select(prepared.manifest.ids)
+        write_results(
+            context, *regress_features(chosen, model=config.regressor, max_iter=config.max_iter, seed=config.seed)
+        )
 
-    return make_once(directory, make)
+    return make_run(open_run(__name__, NAME, config, prepared, root, settings), nothing_to_train, test)
 
 
 def run(config: Config, root: str | Path = "runs") -> Run:
@@ -230,7 +197,6 @@ def _compare(config: Config, encoders: Mapping[tuple[str, int], list[Run]], root
             fused = [run for (_, number), of in encoders.items() if number == seed for run in of]
             runs.append(regress(dataclasses.replace(config, seed=seed), fused, root))
     prepared = prepare(config)
-    groups = dict(zip(prepared.manifest.ids, prepared.groups, strict=True))
     titles = {name: network.title for name, network in NETWORKS.items()}
     trained = tuple(run for of in encoders.values() for run in of)
-    return RegressionStudy(tuple(runs), baseline(config, root), trained, groups, titles)
+    return RegressionStudy(tuple(runs), (baseline(config, root),), prepared.group_of, titles, trained)

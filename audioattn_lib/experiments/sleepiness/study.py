@@ -5,22 +5,21 @@ A study knows runs and what each was a run of; it trains nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from audioattn_lib.attention.record.record import AttentionRecord
-from audioattn_lib.automation import RUN_MIMETYPE
 from audioattn_lib.core.errors import RunError
 from audioattn_lib.data.manifest import UNKNOWN
 from audioattn_lib.evaluation.comparisons import Comparison, holm
 from audioattn_lib.evaluation.regression_scores import compare_regressions
 from audioattn_lib.training.run_directory import Run
 
-from ..common.study import BASELINE
+from ..common.study import BASELINE, Study
 
 __all__ = ["FUSION", "RegressionStudy"]
 
@@ -35,33 +34,20 @@ _COLUMNS = {
     "concordance": "CCC",
     "mean_absolute_error": "mean error",
 }
-_REFERENCES = {FUSION: "Fusion", BASELINE: "Linear baseline", "chance": "Chance"}
 _MEANS = ("devel_spearman", "spearman_rounded", "pearson", "concordance", "mean_absolute_error", "n_features")
 
 
 @dataclass(frozen=True)
-class RegressionStudy:
-    """Systems over seeds, and a linear baseline.
+class RegressionStudy(Study):
+    """Systems over seeds, and a linear baseline: regressions with ``system`` and ``seed`` in their configuration.
 
-    Parameters
-    ----------
-    runs
-        Regressions to compare, each with ``system`` and ``seed`` in its configuration.
-    baseline
-        The linear baseline.
-    encoders
-        Runs of the autoencoders that they read.
-    groups
-        Speaker or recording of each clip.
-    titles
-        What to call each system; itself where none is given.
+    Its encoders are the runs of the autoencoders that they read.
     """
 
-    runs: tuple[Run, ...]
-    baseline: Run
-    encoders: tuple[Run, ...]
-    groups: Mapping[str, str]
-    titles: Mapping[str, str] = field(default_factory=dict)
+    @property
+    def baseline(self) -> Run:
+        """The linear baseline."""
+        return self.baselines[0]
 
     @property
     def names(self) -> list[str]:
@@ -83,10 +69,6 @@ class RegressionStudy:
             "development clips, predicted by a regression that did not see them; its complexity was chosen on them, "
             "so the scores are optimistic. The predictions of the test clips are in predictions.csv of each run."
         )
-
-    def title(self, name: str) -> str:
-        """Return the title of a system, of the baseline or of chance."""
-        return self.titles.get(name, _REFERENCES.get(name, name))
 
     def select(self, name: str) -> Run:
         """The first regression of a system, or the baseline."""
@@ -120,15 +102,12 @@ class RegressionStudy:
             found[self.title(name)] = attention[attention.index(clip)]
         return found
 
-    def example(self) -> str:
-        """A clip to show: of the test clips whose alignments were kept, the one with the median loss.
-
-        A rule, so that nobody picks.
-        """
+    def example(self) -> tuple[Run, str]:
+        """The first autoencoder that attends, and of the test clips whose alignments it kept the one of median loss."""
         first = self.encoder((self.attending or self.networks)[0])
         losses = first.predictions.set_index("clip")["loss"]
         kept = list(first.attention.clips) or list(first.predictions.query("split == 'test'")["clip"])
-        return str(losses.loc[kept].sort_values().index[(len(kept) - 1) // 2])
+        return first, str(losses.loc[kept].sort_values().index[(len(kept) - 1) // 2])
 
     def predictions(self, name: str) -> pd.DataFrame:
         """Scored clips of a system: ``label`` and ``predicted`` as numbers, by clip; means over seeds."""
@@ -222,7 +201,7 @@ class RegressionStudy:
                 missing = sorted(set(a.index) ^ set(b.index))
                 raise RunError(f"{name} and {other} were scored on different clips, such as {', '.join(missing[:5])}")
             b = b.loc[a.index]
-            groups = [self.groups[str(clip)] for clip in a.index]
+            groups = self.groups_of(a.index)
             found.append(
                 compare_regressions(a["label"], a["predicted"], b["predicted"], statistic=statistic, groups=groups)
             )
@@ -290,14 +269,6 @@ class RegressionStudy:
             }
             rows[name]["p_holm"] = float(p)
         return rows
-
-    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
-        """Return the notebook output that a sweep collects: configuration and scores of every run."""
-        runs = (*self.runs, self.baseline, *self.encoders)
-        return {
-            RUN_MIMETYPE: [run.summary() for run in runs],
-            "text/plain": f"{len(runs)} runs: {', '.join(run.key for run in runs)}",
-        }
 
 
 def _interval(value: float, low: float, high: float, sign: str = "") -> str:

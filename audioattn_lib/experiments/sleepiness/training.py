@@ -20,24 +20,23 @@ from audioattn_lib.attention.pooling.registry import VARIANTS as MECHANISMS
 from audioattn_lib.attention.record.record import FrameClock
 from audioattn_lib.audio.scaling import DecibelScaling
 from audioattn_lib.core.errors import RunError
-from audioattn_lib.data.loading.batches import BatchLoader
 from audioattn_lib.data.tables.feature_table import FeatureTable
 from audioattn_lib.data.tables.table_files import read_features, write_features
 from audioattn_lib.models.seq2seq import Seq2SeqAutoencoder
 from audioattn_lib.training.checkpoint import load_best
-from audioattn_lib.training.distributed import leave_to_main
-from audioattn_lib.training.loop import fit, select_device
-from audioattn_lib.training.run_directory import Run, RunDirectory
+from audioattn_lib.training.loop import select_device
+from audioattn_lib.training.run_directory import Run
 from audioattn_lib.training.schedules import constant
-from audioattn_lib.training.settings import TrainingSettings
 
-from ..common.attention_files import keep_attention
-from ..common.corpus import Clip
-from ..common.initial_weights import describe_weights, hash_weights, keep_as_they_are, read_origin, start_from
-from ..common.runs import make_once, open_run
+from ..common.config import restore_config
+from ..common.corpus import Clip, PreparedCorpus
+from ..common.initial_weights import describe_weights, read_origin, start_from
+from ..common.results import write_attention, write_results
+from ..common.runs import RunContext, make_run, open_run
+from ..common.training import count_parameters, fit_network
 from .autoencoding import Rebuilding, extract, measure_losses, record_alignments
-from .config import FRONT_END, REGRESSION, SPECTROGRAM, Config
-from .corpus import Prepared, build_front_end, compute_spectrograms, prepare_spectrograms
+from .config import FRONT_END, REGRESSION, Config
+from .corpus import Prepared, build_front_end, compute_spectrograms, prepare
 
 __all__ = [
     "AT_ONCE",
@@ -48,7 +47,6 @@ __all__ = [
     "extract_features",
     "features_of",
     "load_model",
-    "prepare",
     "rebuild",
 ]
 
@@ -63,20 +61,15 @@ N_ALIGNMENTS = 24
 AT_ONCE = 128
 """Clips in a batch where nothing is learnt."""
 
-
-def prepare(config: Config) -> Prepared:
-    """Load and check the corpus, and compute its spectrograms once; both are kept for the next call.
-
-    Raises
-    ------
-    ManifestError
-        When clips are shorter than one window, labels are no numbers, or speakers cross parts; it names them.
-    """
-    return prepare_spectrograms(**config.select(*SPECTROGRAM, "device"))
+Context = RunContext[Config, Prepared]
 
 
-def build_model(config: Config) -> Seq2SeqAutoencoder:
+def build_model(config: Config, prepared: PreparedCorpus) -> Seq2SeqAutoencoder:
     """The network of a configuration, with weights drawn from the global generator."""
+    return _build_network(config, prepared.clock)
+
+
+def _build_network(config: Config, clock: FrameClock) -> Seq2SeqAutoencoder:
     return Seq2SeqAutoencoder(
         config.network,
         config.n_mels,
@@ -87,7 +80,7 @@ def build_model(config: Config) -> Seq2SeqAutoencoder:
         dropout=config.dropout,
         encoder_noise=config.encoder_noise,
         variant=config.variant,
-        clock=FrameClock(*build_front_end(**config.select(*FRONT_END)).clock),
+        clock=clock,
     )
 
 
@@ -110,59 +103,57 @@ def autoencode(config: Config, root: str | Path = "runs") -> Run:
     ConfigError, ManifestError, AudioError, RunError
         When the configuration, the corpus, a sound or the run directory cannot be used.
     """
-    settings = {name: value for name, value in dataclasses.asdict(config).items() if name not in REGRESSION}
-    hashed = hash_weights(prepare(config).data_hash, config)
-    directory, device = open_run(__name__, NAME, settings, hashed, config.device, root)
-    return make_once(directory, lambda: _train(config, directory, device))
-
-
-def _train(config: Config, directory: RunDirectory, device: torch.device) -> Run:
     prepared = prepare(config)
+    settings = {name: value for name, value in dataclasses.asdict(config).items() if name not in REGRESSION}
+    return make_run(open_run(__name__, NAME, config, prepared, root, settings), _train, _test)
 
-    def loader(rows: NDArray[np.int64]) -> BatchLoader:
-        return BatchLoader(prepared.store, prepared.values, rows, AT_ONCE, shuffle=False, device=device)
 
+def _train(context: Context) -> tuple[Seq2SeqAutoencoder, Rebuilding]:
+    config, prepared, device = context.config, context.prepared, context.device
+    split = prepared.split(config)
     torch.manual_seed(config.seed)
-    model = build_model(config)
+    model = build_model(config, prepared)
     scaling = prepared.scaling(config.threshold, config.level)
     if config.pretrained:
         scaling = _start(model, config, scaling)
     rebuilding = Rebuilding(scaling, config.loss, config.sampling)
-    train = prepared.split.train
-    devel = loader(prepared.split.valid)
-    about = describe_weights(NAME, config, (), reference=scaling.reference)
-    if config.epochs:
-        fit(
-            model,
-            torch.optim.Adam(model.parameters(), lr=config.learning_rate),
-            constant(config.learning_rate),
-            BatchLoader(prepared.store, prepared.values, train, config.batch_size, True, config.seed, device),
-            rebuilding,
-            lambda network: rebuilding.validate(network, devel),
-            TrainingSettings(config.epochs, "loss", config.gradient_clip, precision=config.precision, about=about),
-            directory,
-            device=device,
-            describe=lambda batch: ", ".join(prepared.manifest.ids[int(i)] for i in batch.indices),
-            illustrate=rebuilding.illustrate(devel),
-        )
-    leave_to_main()
-    if not config.epochs:
-        keep_as_they_are(model.to(device).eval(), lambda network: rebuilding.validate(network, devel), directory, about)
+    valid = prepared.loader(split.valid, _tested(config), device)
+    fit_network(
+        context,
+        model,
+        optimizer=torch.optim.Adam(model.parameters(), lr=config.learning_rate),
+        learning_rate=constant(config.learning_rate),
+        train=prepared.loader(split.train, config, device, shuffle=True),
+        loss=rebuilding,
+        evaluate=lambda network: rebuilding.validate(network, valid),
+        about=describe_weights(NAME, config, (), reference=scaling.reference),
+        illustrate=rebuilding.illustrate(valid),
+        monitor="loss",
+    )
+    return model, rebuilding
+
+
+def _test(context: Context, trained: tuple[Seq2SeqAutoencoder, Rebuilding]) -> None:
+    (model, rebuilding), config, prepared = trained, context.config, context.prepared
+    loader = partial(prepared.loader, config=_tested(config), device=context.device)
     everything = loader(np.arange(len(prepared.manifest)))
     losses = measure_losses(model, everything, rebuilding)
-    table = prepared.table(extract(model, everything, scaling))
-    write_features(table, directory.path / FEATURES)
-    shown = prepared.split.test[:N_ALIGNMENTS]
-    record = record_alignments(model, loader(shown), rebuilding)
-    keep_attention(directory, prepared.manifest, shown, record, None, ["test"] * len(shown))
-    clips = {"clip": table.ids, "split": table.splits, "label": table.labels, "predicted": ""}
-    directory.write_table("predictions.csv", pd.DataFrame(clips | {"loss": losses[:, 0], "free_loss": losses[:, 1]}))
+    table = prepared.table(extract(model, everything, rebuilding.scaling))
+    write_features(table, context.directory.path / FEATURES)
+    shown = prepared.split(config).test[:N_ALIGNMENTS]
+    write_attention(context, shown, record_alignments(model, loader(shown), rebuilding))
     rebuilt = {}
     for part, rows in prepared.parts.items():
         rebuilt[f"{part}_loss"], rebuilt[f"{part}_free_loss"] = losses[rows].mean(axis=0).tolist()
-    sizes = {"n_features": model.n_features, "n_parameters": sum(p.numel() for p in model.parameters())}
-    directory.write_json("metrics.json", rebuilt | sizes | {"reference": scaling.reference})
-    return Run.load(directory.path)
+    sizes = {"n_features": model.n_features, "n_parameters": count_parameters(model)}
+    clips = {"clip": table.ids, "split": table.splits, "label": table.labels, "predicted": ""}
+    predictions = pd.DataFrame(clips | {"loss": losses[:, 0], "free_loss": losses[:, 1]})
+    write_results(context, predictions, rebuilt | sizes | {"reference": rebuilding.scaling.reference})
+
+
+def _tested(config: Config) -> Config:
+    """The configuration with batches as large as fits where nothing is learnt."""
+    return dataclasses.replace(config, batch_size=AT_ONCE)
 
 
 def _start(model: Seq2SeqAutoencoder, config: Config, scaling: DecibelScaling) -> DecibelScaling:
@@ -216,9 +207,8 @@ def extract_features(run: Run, data: str, *, skip_bad_clips: bool = False, devic
     """
     model, scaling = load_model(run).to(select_device(device)), _scaling_of(run)
     config = dataclasses.replace(_config_of(run), data=data, skip_bad_clips=skip_bad_clips, device=device)
-    corpus = compute_spectrograms(**config.select(*SPECTROGRAM, "device"))
-    rows = np.arange(len(corpus.manifest))
-    loader = BatchLoader(corpus.store, rows, rows, AT_ONCE, shuffle=False, device=select_device(device))
+    corpus = compute_spectrograms(config)
+    loader = corpus.loader(np.arange(len(corpus.manifest)), _tested(config), select_device(device))
     return FeatureTable.from_manifest(corpus.manifest, extract(model, loader, scaling))
 
 
@@ -230,7 +220,8 @@ def load_model(run: Run) -> Seq2SeqAutoencoder:
     RunError
         When the run has no trained weights, or those of another network.
     """
-    model = build_model(_config_of(run))
+    config = _config_of(run)
+    model = _build_network(config, FrameClock(*build_front_end(config).clock))
     load_best(run.path / "checkpoint", model)
     return model.eval()
 
@@ -254,7 +245,7 @@ def rebuild(run: Run, clip: Clip) -> dict[str, NDArray[np.float32]]:
 def _config_of(run: Run) -> Config:
     if "network" not in run.config:
         raise RunError(f"{run.path}: {_not_an_autoencoder(run)}")
-    return Config(**run.config)
+    return restore_config(Config, run)
 
 
 def _not_an_autoencoder(run: Run) -> str:

@@ -8,11 +8,10 @@ from __future__ import annotations
 import torch
 from jaxtyping import Float, Num
 from torch import Tensor
-from torch.nn import functional as F
 
 from audioattn_lib.core.errors import ConfigError
 
-from ..layers.common import at_least_float32
+from ..layers.label_loss import label_loss
 from .outputs import PlaybackOutput
 
 __all__ = ["playback_loss", "rank_loss"]
@@ -64,7 +63,7 @@ def playback_loss(
             raise ConfigError(f"{name} is {weight}; it must be at least 0")
 
     def losses(logits: Tensor) -> Tensor:
-        return _losses(logits, targets, several_labels)
+        return label_loss(logits, targets, is_multilabel=several_labels, reduction="none")
 
     stages = torch.stack([losses(one) for one in output.stage_logits.unbind(1)], dim=1)  # (B, stages)
     loss = _mean(losses(output.logits)) + stage_weight * _mean(stages)
@@ -105,11 +104,3 @@ def rank_loss(losses: Float[Tensor, "batch stages"], margin: float = 0.05) -> Fl
 def _mean(losses: Tensor) -> Tensor:
     """Their mean; 0 of none, such as those of a batch without clips."""
     return losses.sum() / max(losses.numel(), 1)
-
-
-def _losses(logits: Tensor, targets: Tensor, several_labels: bool) -> Tensor:
-    """Cross-entropy of each clip; with several labels the mean over the separate answers."""
-    logits = at_least_float32(logits)
-    if targets.ndim == 1 or not several_labels:
-        return F.cross_entropy(logits, targets, reduction="none")
-    return F.binary_cross_entropy_with_logits(logits, targets.to(logits.dtype), reduction="none").mean(dim=1)

@@ -1,0 +1,218 @@
+"""Configuration of an experiment: the fields and checks that all chapters share, presets, and the way back from a run.
+
+A chapter derives its ``Config`` from :class:`ExperimentConfig`. A field is written once, as ``name: Annotated[type,
+allowed values, help] = default``; types that several chapters share have names here, such as :data:`Count` and
+:data:`Fold`. What one field asks of another is checked in :meth:`ExperimentConfig.check`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
+
+from audioattn_lib.core.declarations import Convert, Matches, Range, check_declared, number_as_text, shorten
+from audioattn_lib.core.errors import ConfigError, RunError
+from audioattn_lib.training.run_directory import Run
+
+__all__ = [
+    "INITIAL",
+    "Count",
+    "DropRate",
+    "ExperimentConfig",
+    "Fold",
+    "Folds",
+    "Fraction",
+    "LossMonitor",
+    "NonNegative",
+    "Positive",
+    "Protocol",
+    "Whole",
+    "choose_numbers",
+    "require",
+    "restore_config",
+]
+
+C = TypeVar("C")
+N = TypeVar("N", int, float)
+
+INITIAL = ("pretrained", "pretrained_part", "pretrained_prefix")
+"""Fields that say what a network starts from."""
+
+Count = Annotated[int, Range("[1, inf)")]
+"""A whole number from 1."""
+Whole = Annotated[int, Range("[0, inf)")]
+"""A whole number from 0."""
+Positive = Annotated[float, Range("(0, inf)")]
+"""A number above 0."""
+NonNegative = Annotated[float, Range("[0, inf)")]
+"""A number from 0."""
+Fraction = Annotated[float, Range("[0, 1]")]
+"""A share or a probability."""
+DropRate = Annotated[float, Range("[0, 1)")]
+"""A share of which not all can be."""
+
+
+def _split_folds(value: Any) -> Any:
+    """Text of each fold, of ``"1, 2"``, ``1`` or ``[1, "2"]``."""
+    parts = value.split(",") if isinstance(value, str) else value
+    parts = [parts] if isinstance(parts, int) else parts
+    if not isinstance(parts, (list, tuple)):  # for the check of types
+        return value
+    texts = [part.strip() if isinstance(part, str) else number_as_text(part) for part in parts]
+    return tuple(text for text in texts if text != "")
+
+
+Fold = Annotated[str, Convert(number_as_text), "test fold or test split; first is the first there is"]
+Folds = Annotated[tuple[str, ...], Convert(_split_folds)]
+Protocol = Annotated[
+    Literal["nested", "published"],
+    "clips that choose the best epoch: others than the tested ones, or as published the test fold",
+]
+LossMonitor = Annotated[Literal["error", "loss"], "validation score of the best epoch"]
+
+
+def require(config: Any, name: str, holds: bool, what: str) -> None:
+    """Raise a :class:`ConfigError` that names the field, its value and what it must be, unless ``holds``."""
+    if not holds:
+        raise ConfigError(f"{name} is {shorten(getattr(config, name))}; it must be {what}")
+
+
+@dataclass(frozen=True)
+class ExperimentConfig:
+    """What all experiments are told. Unknown or impossible values are errors that name the field."""
+
+    PRESETS: ClassVar[tuple[str, ...]] = ("smoke", "default", "paper")
+    """Names of the presets: class methods that take what is to be changed."""
+    COMPARED: ClassVar[Mapping[str, tuple[str, ...]]] = MappingProxyType({})
+    """Fields of which a command may name several values, and all that there are."""
+    NAMED: ClassVar[Mapping[str, Mapping[str, Any]]] = MappingProxyType({})
+    """Named configurations: some fields each, on top of a preset."""
+    NAMED_ON: ClassVar[str] = "paper"
+    """The preset that a named configuration changes where none is given."""
+    EVALUATES_DRAWN: ClassVar[bool] = False
+    """Whether 0 epochs are allowed without ``pretrained``."""
+
+    data: Annotated[str, "corpus: a name, or a folder with recordings"] = ""
+    seed: Annotated[Whole, "seed of weights, batches and dropout"] = 0
+    sample_rate: Annotated[int, Range("[1000, inf)", "hertz"), "sounds are resampled to it on loading"] = 16000
+    n_mels: Annotated[Count, "mel bands"] = 80
+    pretrained: Annotated[
+        str,
+        "weights to start from, or with 0 epochs to evaluate: a run directory, its best.safetensors, or another file; "
+        "empty: none",
+    ] = ""
+    pretrained_part: Annotated[
+        Literal["all", "encoder", "decoder"], "part of the pretrained network to take; decoder is all but the encoder"
+    ] = "all"
+    pretrained_prefix: Annotated[
+        str, "begin of the names in pretrained, such as net. or net_swa. of Lightning checkpoints"
+    ] = ""
+    epochs: Annotated[Whole, "passes over the training clips, 0 to evaluate pretrained"] = 20
+    batch_size: Annotated[Count, "clips a step"] = 32
+    gradient_clip: Annotated[Positive, "largest norm of the gradient"] = 5.0
+    device: Annotated[
+        str,
+        Matches(r"auto|cpu|cuda(:\d+)?", "auto, cpu, cuda, or cuda:0 and so on for one of several CUDA devices"),
+        "device to compute on",
+    ] = "auto"
+    precision: Annotated[Literal["auto", "float32", "bfloat16"], "numbers of the network; auto is bfloat16 on CUDA"] = (
+        "auto"
+    )
+    skip_bad_clips: Annotated[bool, "leave out clips that fail the check, and say which"] = False
+
+    def __post_init__(self) -> None:
+        check_declared(self)
+        self._check_initial()
+        self.check()
+
+    def check(self) -> None:
+        """Check what the fields of a chapter ask of each other.
+
+        Raises
+        ------
+        ConfigError
+            When two fields do not fit; the message names one of them.
+        """
+
+    def _check_initial(self) -> None:
+        evaluates = self.epochs >= 1 or self.EVALUATES_DRAWN or bool(self.pretrained)
+        require(self, "epochs", evaluates, "at least 1, or 0 with pretrained, which only evaluates")
+        for name, default in (("pretrained_prefix", ""), ("pretrained_part", "all")):
+            used = bool(self.pretrained) or getattr(self, name) == default
+            require(self, name, used, f"{default!r} without pretrained")
+
+    def settle(self, name: str, value: Any) -> None:
+        """Give a field the value that others imply, while the configuration is made."""
+        object.__setattr__(self, name, value)
+
+    def select(self, *names: str) -> dict[str, Any]:
+        """Some fields by name."""
+        return {name: getattr(self, name) for name in names}
+
+    @classmethod
+    def preset(cls, name: str, **changes: Any) -> Self:
+        """The preset called ``name`` with some fields changed; a change to ``None`` is none.
+
+        Several names are joined by commas: at most one preset, then named configurations, of which later ones win.
+
+        Raises
+        ------
+        ConfigError
+            When there is no such preset or no such field; the message lists what there is.
+        """
+        names = [part.strip() for part in name.split(",")] if isinstance(name, str) else [str(name)]
+        chosen = [part for part in names if part in cls.PRESETS]
+        wrong = [part for part in names if part not in cls.PRESETS and part not in cls.NAMED]
+        if wrong or len(chosen) > 1:
+            more = f"; or named configurations on top of one: {', '.join(cls.NAMED)}" if cls.NAMED else ""
+            raise ConfigError(f"preset is {name!r}; it must be one of {', '.join(cls.PRESETS)}{more}")
+        known = [field.name for field in dataclasses.fields(cls)]
+        unknown = sorted(changes.keys() - set(known))
+        if unknown:
+            raise ConfigError(f"no field is called {', '.join(unknown)}; there are {', '.join(known)}")
+        settings: dict[str, Any] = {}
+        for part in names:
+            settings |= cls.NAMED.get(part, {})
+        settings |= {field: value for field, value in changes.items() if value is not None}
+        made: Self = getattr(cls, chosen[0] if chosen else cls.NAMED_ON)(**settings)
+        return made
+
+
+def restore_config(kind: type[C], run: Run) -> C:
+    """The configuration of a run that was read back.
+
+    Raises
+    ------
+    RunError
+        When its ``config.json`` has a field that the configuration lacks, or an impossible value; the message names
+        file and field.
+    """
+    file, cure = run.path / "config.json", "delete the run directory and run again"
+    known = [field.name for field in dataclasses.fields(kind)]  # type: ignore[arg-type]
+    if unknown := sorted(run.config.keys() - set(known)):
+        raise RunError(f"{file}: no field is called {', '.join(unknown)[:200]}; there are {', '.join(known)}; {cure}")
+    try:
+        return kind(**run.config)
+    except ConfigError as error:
+        raise RunError(f"{file}: {error}; {cure}") from error
+
+
+def choose_numbers(name: str, given: str | float | Iterable[Any], kind: type[N], what: str) -> list[N]:
+    """Numbers of which there may be several: one, some joined by commas, or a list; ``kind`` is int or float.
+
+    Raises
+    ------
+    ConfigError
+        When something is no such number, or there is none; the message names ``name`` and says ``what`` they must be.
+    """
+    parts = given.split(",") if isinstance(given, str) else [given] if isinstance(given, (int, float)) else given
+    try:
+        found = [kind(part) for part in parts]
+    except (TypeError, ValueError):
+        found = []
+    if not found:
+        raise ConfigError(f"{name} is {given!r}; it must be {what}, joined by commas")
+    return found

@@ -1,0 +1,89 @@
+"""Training of a network by the settings of a configuration, or with 0 epochs its evaluation as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from audioattn_lib.core.ranks import is_main_process
+from audioattn_lib.training.checkpoint import save_best
+from audioattn_lib.training.loop import fit
+from audioattn_lib.training.settings import TrainingSettings
+
+from .runs import RunContext
+
+__all__ = ["count_parameters", "fit_network"]
+
+M = TypeVar("M", bound=nn.Module)
+
+
+def fit_network(
+    context: RunContext[Any, Any],
+    model: M,
+    *,
+    optimizer: torch.optim.Optimizer,
+    learning_rate: Callable[[int], float],
+    train: Any,
+    loss: Callable[[nn.Module, Any], tuple[Tensor, Tensor]],
+    evaluate: Callable[[nn.Module], Mapping[str, float]],
+    about: Mapping[str, str],
+    illustrate: Callable[[nn.Module], Mapping[str, Tensor]] | None = None,
+    **settings: Any,
+) -> M:
+    """Train a network and give it its best weights; with 0 epochs save it as it is, with one row of history.
+
+    Parameters
+    ----------
+    context
+        Its configuration says epochs, monitored score, largest norm of the gradient and precision.
+    model
+        Is changed, and returned in evaluation mode on the device.
+    optimizer, learning_rate, train, loss, evaluate, illustrate
+        See :func:`~audioattn_lib.training.loop.fit`.
+    about
+        Header of the file of weights, see :func:`~audioattn_lib.experiments.common.initial_weights.describe_weights`.
+    **settings
+        More of :class:`~audioattn_lib.training.settings.TrainingSettings`, or other values than the configuration's.
+    """
+    config, names = context.config, context.prepared.manifest.ids
+    given = {"epochs": config.epochs, "gradient_clip": config.gradient_clip, "precision": config.precision}
+    given["monitor"] = getattr(config, "monitor", "loss")
+    given |= settings
+    if given["epochs"]:
+        fit(
+            model,
+            optimizer,
+            learning_rate,
+            train,
+            loss,
+            evaluate,
+            TrainingSettings(about=about, **given),
+            context.directory,
+            device=context.device,
+            describe=lambda batch: ", ".join(names[int(i)] for i in batch.indices),
+            illustrate=illustrate,
+        )
+    elif is_main_process():
+        _keep_as_it_is(context, model.to(context.device).eval(), evaluate, about)
+    return model
+
+
+@torch.no_grad()
+def _keep_as_it_is(
+    context: RunContext[Any, Any],
+    model: nn.Module,
+    evaluate: Callable[[nn.Module], Mapping[str, float]],
+    about: Mapping[str, str],
+) -> None:
+    save_best(context.directory.path / "checkpoint", model, about)
+    scores = {f"valid_{name}": score for name, score in evaluate(model).items()}
+    context.directory.write_table("history.csv", pd.DataFrame([{"epoch": 0, "seconds": 0.0, **scores}]))
+
+
+def count_parameters(model: nn.Module) -> int:
+    """Number of trained and fixed parameters."""
+    return sum(parameter.numel() for parameter in model.parameters())

@@ -1,0 +1,153 @@
+"""Training configuration of the chapter on urban sounds: fields, ranges and presets.
+
+The settings of Martins et al., *Sparse continuous distributions and Fenchel-Young losses*, JMLR 2022, are the defaults.
+
+Book page: ``urban_sound``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Annotated, Any, Literal
+
+from audioattn_lib.attention.pooling.registry import VARIANTS, from_published
+from audioattn_lib.core.declarations import OneOf, Range
+from audioattn_lib.models.acrnn import NORMALISATIONS, PRESETS
+
+from ..common.config import (
+    Count,
+    DropRate,
+    ExperimentConfig,
+    Fold,
+    Folds,
+    LossMonitor,
+    NonNegative,
+    Positive,
+    Protocol,
+    require,
+)
+
+__all__ = ["ATTENTIONS", "CONTROL", "ECAPA", "Config"]
+
+CONTROL = "mean"
+"""Equal weights for all frames: what a mechanism must beat to be worth its name."""
+ATTENTIONS = tuple(VARIANTS)
+"""The eight published variants: four discrete maps, four continuous densities."""
+ECAPA = MappingProxyType({"ecapa": "discrete", "ecapa_tiny": "tiny"})
+"""Sizes of ECAPA-TDNN by the name of the model; which attention its pooling has is a field of its own."""
+
+
+@dataclass(frozen=True)
+class Config(ExperimentConfig):
+    """One model on one test fold. Unknown or impossible values are errors that name the field."""
+
+    PRESETS = ("smoke", "default", "paper", "ecapa")
+    COMPARED = MappingProxyType({"attention": (*ATTENTIONS, CONTROL)})
+
+    data: Annotated[str, "corpus: city, or a folder with recordings"] = "city"
+    attention: Annotated[str, OneOf((*ATTENTIONS, CONTROL)), "attention map or density, or mean for equal weights"] = (
+        "softmax"
+    )
+    attention_domain: Annotated[
+        Literal["", "discrete", "continuous"], "of attention where that is a published name; empty: it is one of ours"
+    ] = ""
+    fold: Fold = "first"
+    train_folds: Annotated[Folds, "folds to train on; empty: all others"] = ()
+    valid_folds: Annotated[Folds, "folds that choose the best epoch; empty: as protocol says"] = ()
+    test_folds: Annotated[Folds, "folds to test on; empty: fold"] = ()
+    protocol: Protocol = "nested"
+    normalise: Annotated[
+        str,
+        OneOf(NORMALISATIONS),
+        "level of the bands: of the clip as published (its mean removed), its median, of the corpus, or as they are",
+    ] = "clip"
+    model: Annotated[str, OneOf((*PRESETS, *ECAPA)), "front: one convolution as published, four, or ECAPA-TDNN"] = (
+        "published"
+    )
+    recurrent: Annotated[Literal["none", "gru", "lstm"], "layer behind the convolutions, as published none"] = "none"
+    recurrent_size: Annotated[Count, "units of the recurrent layer, for each direction"] = 128
+    bidirectional: Annotated[bool, "run the recurrent layer both ways"] = False
+    dropout: Annotated[DropRate, "after each convolution"] = 0.15
+    attention_size: Annotated[Count, "width of the additive scorer"] = 128
+    attention_dropout: Annotated[DropRate, "on the weights of the frames"] = 0.0
+    scaled: Annotated[bool, "discrete: divide scores by the root of their width, as densities always do"] = False
+    soft_share: Annotated[DropRate, "sparse maps: share of the training that reads with softmax weights"] = 0.0
+    fused: Annotated[bool, "continuous: add the context of the softmax weights"] = True
+    encoder: Annotated[
+        Literal["moments", "convolution", "last_state"], "continuous: from scores to location and width"
+    ] = "moments"
+    positions: Annotated[Literal["centres", "published"], "continuous: places of the frames"] = "centres"
+    modes: Annotated[Count, "continuous: densities a clip, a mixture for several"] = 1
+    boundary: Annotated[
+        Literal["zero", "reflect", "renormalise"], "continuous: frames beyond the ends of the clip, as published zero"
+    ] = "zero"
+    n_basis: Annotated[Count, "continuous: Gaussian basis functions"] = 128
+    basis_widths: Annotated[
+        tuple[float, ...], Range("(0, inf)", "clip lengths"), "continuous: widths of the basis functions"
+    ] = (0.1, 0.5)
+    penalty: Annotated[Positive, "continuous: ridge penalty"] = 0.1
+    base_rate: Annotated[Positive, "lowest learning rate of the triangular schedule"] = 0.0001
+    max_rate: Annotated[Positive, "highest learning rate"] = 0.001
+    cycle_steps: Annotated[Count, "steps from the lowest to the highest rate"] = 1000
+    weight_decay: Annotated[NonNegative, "of Adam"] = 2e-06
+    monitor: LossMonitor = "error"
+
+    def __post_init__(self) -> None:
+        texts = isinstance(self.attention, str) and isinstance(self.attention_domain, str)
+        if texts and self.attention_domain in ("discrete", "continuous"):
+            self.settle("attention", from_published(self.attention, self.attention_domain))
+            self.settle("attention_domain", "")  # said by the name
+        super().__post_init__()
+
+    def check(self) -> None:
+        """Check the learning rates, the lists of folds, and what ECAPA-TDNN lacks."""
+        self._settle_folds()
+        require(self, "base_rate", self.base_rate <= self.max_rate, "at most max_rate")
+        require(self, "basis_widths", bool(self.basis_widths), "at least one number")
+        if self.model in ECAPA:
+            of_acrnn = {"recurrent": "none", "dropout": 0.0, "scaled": False, "soft_share": 0.0}
+            for name, value in of_acrnn.items():
+                lacks = f"{value!r} for {self.model}, which has no such thing"
+                require(self, name, getattr(self, name) == value, lacks)
+            require(self, "normalise", self.normalise in ("clip", "none"), f"clip or none for {self.model}")
+
+    def _settle_folds(self) -> None:
+        """Name the tested folds in ``fold``; where they choose the epoch too, that is the published protocol."""
+        if self.test_folds:
+            joined = ",".join(self.test_folds)
+            require(self, "fold", self.fold in ("first", joined), f"first, or {joined} as in test_folds")
+            self.settle("fold", joined)
+        if set(self.test_folds or (self.fold,)) & set(self.valid_folds):
+            self.settle("protocol", "published")
+
+    @classmethod
+    def smoke(cls, **changes: Any) -> Config:
+        """Seconds on a CPU: a tiny synthetic city, one epoch; for tests."""
+        settings = {"data": "city?clips_per_class=6&n_folds=3&duration=2", "epochs": 1, "cycle_steps": 4}
+        return cls(**{**settings, "scaled": True, "soft_share": 0.5, **changes})
+
+    @classmethod
+    def default(cls, **changes: Any) -> Config:
+        """About ten seconds a model on two CPU cores: what the book shows when nothing else is there.
+
+        Scores of discrete maps are divided as those of the densities, and sparse maps begin as softmax: chosen on
+        validation clips, see the chapter.
+        """
+        settings = {"epochs": 15, "batch_size": 16, "max_rate": 3e-3, "cycle_steps": 98, "monitor": "loss"}
+        return cls(**{**settings, "scaled": True, "soft_share": 0.5, **changes})
+
+    @classmethod
+    def paper(cls, **changes: Any) -> Config:
+        """The published settings on UrbanSound8K."""
+        return cls(**{"data": "urbansound8k", **changes})
+
+    @classmethod
+    def ecapa(cls, **changes: Any) -> Config:
+        """The published settings of ECAPA-TDNN on UrbanSound8K, with discrete attention.
+
+        The continuous ones are ``attention="parabola"``, with ``fused=False``, and with ``n_basis=256, fused=False``;
+        which density they have is not published.
+        """
+        settings = {"model": "ecapa", "dropout": 0.0, "epochs": 25, "seed": 1988}
+        return cls.paper(**{**settings, "base_rate": 1e-8, "cycle_steps": 65000, **changes})

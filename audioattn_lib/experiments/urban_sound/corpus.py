@@ -1,0 +1,74 @@
+"""The corpus of the chapter on urban sounds: log-mel features, classes or labels, test folds.
+
+Book page: ``urban_sound``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+
+from audioattn_lib.audio.features import LogMel
+from audioattn_lib.data.files import cache_directory
+from audioattn_lib.data.loading.store import FeatureStore
+from audioattn_lib.data.splits import Split, choose_folds, fold_names
+from audioattn_lib.training.loop import select_device
+
+from ..common.corpus import PreparedCorpus, load_checked
+from .config import Config
+
+__all__ = ["Prepared", "prepare"]
+
+
+@dataclass(frozen=True)
+class Prepared(PreparedCorpus):
+    """A corpus ready for training."""
+
+    def split(self, config: Any) -> Split:
+        """Rows that train, choose the epoch and test: of the listed folds, or of the protocol."""
+        if not (config.train_folds or config.valid_folds or config.test_folds):
+            return super().split(config)
+        tested = config.test_folds or (config.fold,)
+        chooses = config.valid_folds or (tested if config.protocol == "published" else ())
+        return choose_folds(self.manifest, config.train_folds, chooses, tested, config.seed)
+
+    def describe(self) -> str:
+        """The corpus in two sentences."""
+        table, manifest = self.manifest.table, self.manifest
+        minutes = float(np.sum(manifest.durations)) / 60
+        text = f"**{manifest.name}**: {len(manifest)} clips, {minutes:.0f} minutes, {len(manifest.classes)} classes"
+        text += f", {len(fold_names(manifest))} test folds, "
+        text += f"{table['group'].nunique()} recordings." if "group" in table else "recordings unknown."
+        if self.manifest.name == "city":
+            text += " Every sound is synthetic, made by this library, and the time of every event is known."
+        elif "event_onsets" in table:
+            text += " The times of events are known."
+        else:
+            text += " The times of events are not known, so only deletion and insertion can be measured."
+        return text
+
+
+def prepare(config: Config) -> Prepared:
+    """Load and check the corpus, and compute its features once; both are kept for the next call."""
+    return _prepare(config.data, config.sample_rate, config.n_mels, config.skip_bad_clips, config.device)
+
+
+@lru_cache(maxsize=4)
+def _prepare(data: str, sample_rate: int, n_mels: int, skip_bad_clips: bool, device: str) -> Prepared:
+    manifest = load_checked(data, skip_bad_clips=skip_bad_clips)
+    # The model subtracts each clip's mean itself: the baseline needs what that removes.
+    front_end = LogMel(
+        sample_rate,
+        n_fft=round(0.025 * sample_rate),
+        hop_length=round(0.010 * sample_rate),
+        n_mels=n_mels,
+        window="hamming",
+        filters="shared_bandwidth",
+    )
+    store = FeatureStore.build(manifest, front_end, cache_directory() / "features", device=select_device(device))
+    targets = torch.as_tensor(np.asarray(manifest.label_indices()))
+    return Prepared(manifest, store, front_end, manifest.content_hash(), targets)

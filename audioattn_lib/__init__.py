@@ -9,13 +9,14 @@ floor  package                           holds
 4      ``experiments``, ``display``      runs from a ``Config``; pictures and players
 3      ``training``                      the loop, checkpoints, run directories
 2      ``models``, ``evaluation``,       neighbours that never import each other
-       ``data``
+       ``data``, ``inspection``
 1      ``attention``, ``audio``,         the mathematics, the sound, the machinery
        ``automation``
 0      ``core``                          errors, files, ranks, compiled loops
 ====== ================================= =============================================
 
-``audioattn_lib.show`` shows any sound with anything over it; it is imported when it is first asked for.
+``audioattn_lib.show`` shows any sound with anything over it, ``audioattn_lib.capture`` takes the
+attention of any model. They are imported when they are first asked for.
 """
 
 from __future__ import annotations
@@ -24,8 +25,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .display.show import show
+    from .inspection.capture import capture
 
-__all__ = ["show"]
+__all__ = ["capture", "show"]
 
 __version__ = "0.1.0"
 
@@ -35,4 +37,8 @@ def __getattr__(name: str) -> Any:
         from .display.show import show
 
         return show
+    if name == "capture":
+        from .inspection.capture import capture
+
+        return capture
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

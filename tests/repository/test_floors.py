@@ -16,6 +16,7 @@ FLOORS = {
     "models": 2,
     "evaluation": 2,
     "data": 2,
+    "inspection": 2,
     "training": 3,
     "experiments": 4,
     "display": 4,

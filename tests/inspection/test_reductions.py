@@ -1,0 +1,138 @@
+"""Attention of a model in seconds and hertz: clocks of tokens and reductions."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from audioattn_lib.core.errors import ConfigError
+from audioattn_lib.inspection.capture import capture
+from audioattn_lib.inspection.reductions import attention_record, find_sinks, rollout
+from audioattn_lib.inspection.tokens import PatchTokens, TimeTokens
+
+
+def reduced(**options):
+    return attention_record({"a": attention(1, 1, 5, 5)}, **({"tokens": TimeTokens(1.0)} | options))
+
+
+def attention(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed)).softmax(-1)
+
+
+@pytest.mark.parametrize(
+    ("kernels", "strides", "paddings"),
+    [
+        ((10, 3, 3, 3, 3, 2, 2), (5, 2, 2, 2, 2, 2, 2), (0,) * 7),  # wav2vec 2.0
+        ((3, 3), (1, 2), (1, 1)),  # Whisper, over frames
+        ((16,), (10,), (0,)),
+    ],
+)
+def test_tokens_of_convolutions_are_where_an_impulse_moves_them(kernels, strides, paddings):
+    layers = [nn.Conv1d(1, 1, k, s, p) for k, s, p in zip(kernels, strides, paddings, strict=True)]
+    for layer in layers:
+        nn.init.ones_(layer.weight)
+        nn.init.zeros_(layer.bias)
+    network = nn.Sequential(*layers)
+    rate = 1000
+    tokens = TimeTokens.of_convolutions(kernels, strides, rate, paddings)
+    for sample in (700, 1001, 1234):
+        x = torch.zeros(1, 1, 3000)
+        x[..., sample] = 1
+        with torch.no_grad():
+            moved = network(x)[0, 0].nonzero().flatten().tolist()
+        instant = (sample + 0.5) / rate
+        said = [i for i in range(1600) if tokens.covers(i)[0] < instant < tokens.covers(i)[1]]
+        assert moved == said
+
+
+def test_a_token_without_convolutions_covers_its_period():
+    tokens = TimeTokens(0.02, first=1)
+    assert tokens.covers(1) == pytest.approx((0, 0.02))
+    assert np.isnan(tokens.covers(0)).all()
+    assert tokens.clock.centres(2) == pytest.approx([0.01, 0.03])
+
+
+def test_special_tokens_are_left_out():
+    weights = {"a": attention(2, 3, 8, 8), "b": attention(2, 3, 8, 8, seed=1)}
+    record = attention_record(weights, TimeTokens(0.5, first=2, last=1), clips=("x", "y"), durations=(2.5, 2.5))
+    kept = weights["b"].mean(2)[..., 2:7]
+    np.testing.assert_allclose(record.weights, kept / kept.sum(-1, keepdim=True), rtol=1e-6)
+    assert record.clips == ("x", "y")
+    assert record.span() == (0.0, 2.5)
+    row = attention_record(weights, TimeTokens(0.5), reduction="query", query=-1, layers=["a", "b"])
+    np.testing.assert_allclose(row.weights, (weights["a"] + weights["b"])[:, :, -1] / 2, rtol=1e-6)
+
+
+@pytest.mark.parametrize("time_first", [True, False])
+def test_patches_are_a_grid(time_first):
+    grid = torch.arange(6.0).reshape(2, 3)  # (bands, frames)
+    flat = grid.flatten() if time_first else grid.T.flatten()
+    weights = {"a": torch.cat([torch.tensor([9.0]), flat]).expand(1, 1, 7, 7)}
+    tokens = PatchTokens(2, 3, 0.16, frequencies=[200.0, 900.0], time_first=time_first, first=1)
+    record = attention_record(weights, tokens)
+    np.testing.assert_allclose(record.maps[0, 0, 0], grid / 15)
+    np.testing.assert_allclose(record.frame_attention(), grid.sum(0) / 15)
+    with pytest.raises(ValueError, match="are not 2 x 3 patches"):
+        attention_record({"a": attention(1, 1, 6, 6)}, tokens)
+
+
+def test_a_roll_out_is_the_product_of_mixed_layers():
+    layers = [attention(2, 3, 5, 5), attention(2, 3, 5, 5, seed=1)]
+    first, second = (0.5 * layer.mean(1) + 0.5 * torch.eye(5) for layer in layers)
+    torch.testing.assert_close(rollout(layers), second @ first)
+    still = torch.eye(5).expand(1, 1, 5, 5)
+    torch.testing.assert_close(rollout([still] * 3), still[:, 0])
+    with pytest.raises(ValueError, match="as many queries as keys"):
+        rollout([attention(1, 1, 5, 7)])
+
+
+def test_sinks_are_named():
+    plain, sunk = attention(2, 3, 20, 20), torch.full((2, 3, 20, 20), 0.5 / 19)
+    sunk[..., 0] = 0.5
+    assert find_sinks({"a": plain, "b": sunk}) == {"b": [(0, pytest.approx(0.5))]}
+    assert find_sinks({"a": torch.full((1, 1, 3, 3), 1 / 3)}) == {}
+
+
+def test_the_attended_token_is_where_the_sound_is():
+    """An impulse that a network attends to is found at its time, from capture to record."""
+    torch.manual_seed(0)
+    convolution = nn.Conv1d(1, 16, 8, 4)
+    nn.init.ones_(convolution.weight)
+    layer = nn.MultiheadAttention(16, 2, batch_first=True)
+    with torch.no_grad():
+        layer.in_proj_weight[:32] = 5 * torch.eye(16).repeat(2, 1)
+    model = nn.ModuleList([convolution, layer])
+    x = torch.zeros(1, 1, 400)
+    x[..., 250] = 3
+    with capture(model) as captured, torch.no_grad():
+        frames = convolution(x).mT
+        layer(frames, frames, frames)
+    record = captured.record(TimeTokens.of_convolutions([8], [4], 100))
+    peak = record.frame_times()[record.frame_attention().argmax()]
+    assert abs(peak - 2.505) <= 0.04
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda: TimeTokens(0.0), "period is 0.0"),
+        (lambda: TimeTokens(1.0, first=-1), "special tokens"),
+        (lambda: TimeTokens.of_convolutions([3], [1, 2], 100), "one each a layer"),
+        (lambda: PatchTokens(0, 3, 1.0), "at least 1"),
+        (lambda: PatchTokens(2, 3, 1.0, frequencies=[1.0]), "2 bands"),
+        (
+            lambda: reduced(reduction="mean"),
+            "reduction is 'mean'",
+        ),
+        (lambda: reduced(layers="b"), "no layer 'b'"),
+        (
+            lambda: reduced(reduction="query", query=5),
+            "query is 5",
+        ),
+        (lambda: reduced(tokens=TimeTokens(1.0, first=5)), "no token of the sound"),
+        (lambda: find_sinks({}, share=0.0), "share is 0"),
+    ],
+)
+def test_what_does_not_fit_is_named(make, says):
+    with pytest.raises((ConfigError, ValueError), match=says):
+        make()

@@ -1,4 +1,4 @@
-"""One module a chapter: a ``Config`` that validates itself, ``run(config)``, and presets."""
+"""One package a chapter: ``Config`` with presets, ``run(config)``, ``study(config)``; README.md says how to add one."""
 
 from __future__ import annotations
 

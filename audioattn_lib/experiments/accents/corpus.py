@@ -20,14 +20,11 @@ from audioattn_lib.audio.features import LogMel
 from audioattn_lib.audio.magnitude_mel import MagnitudeMel
 from audioattn_lib.audio.voice_augmentation import VoiceAugmentation
 from audioattn_lib.core.errors import ConfigError, ManifestError
-from audioattn_lib.data.files import cache_directory
 from audioattn_lib.data.loading.batches import TransformedLoader
-from audioattn_lib.data.loading.store import FeatureStore
 from audioattn_lib.data.loading.waveforms import SoundLoader, WaveformStore
 from audioattn_lib.data.loading.windows import SampledLoader, WindowLoader
 from audioattn_lib.data.manifest import Manifest
 from audioattn_lib.data.splits import Split, check_groups, fold_names
-from audioattn_lib.training.loop import select_device
 
 from ..common.corpus import PreparedCorpus, checked, load_corpus
 from .config import Config
@@ -116,39 +113,37 @@ def prepare(config: Config) -> Prepared:
     ManifestError
         When clips are at fault, speakers cross splits, a class has one speaker, or a column is missing.
     """
-    return _prepare(**config.select(*CORPUS_FIELDS, "device"))
+    return _prepare(Config(**config.select(*CORPUS_FIELDS, "device")))
 
 
 @lru_cache(maxsize=4)
-def _prepare(
-    data: str,
-    target: str,
-    closed_set: bool,
-    unknown: str,
-    sample_rate: int,
-    n_mels: int,
-    features: str,
-    skip_bad_clips: bool,
-    device: str,
-) -> Prepared:
-    manifest = checked(_aim(load_corpus(data), target, closed_set), skip_bad_clips=skip_bad_clips)
-    if not closed_set and target != "speaker":
+def _prepare(config: Config) -> Prepared:
+    aimed = _aim(load_corpus(config.data), config.target, config.closed_set)
+    manifest = checked(aimed, skip_bad_clips=config.skip_bad_clips)
+    if not config.closed_set and config.target != "speaker":
         check_groups(manifest)
     manifest.require_labels()
-    classes = tuple(name for name in manifest.classes if name != unknown)
-    if manifest.kind != "class" or len(classes) < 2:
-        raise ManifestError(f"{manifest.name}: column {target} must hold one class a clip, of two or more classes")
-    if unknown and len(classes) == len(manifest.classes):
-        raise ConfigError(f"unknown is {unknown!r}; it must be one of {', '.join(manifest.classes)}, or empty")
-    front_end = build_sound_front_end(features, sample_rate, n_mels)
-    store = FeatureStore.build(manifest, front_end, cache_directory() / "features", device=select_device(device))
-    position = {name: number for number, name in enumerate(classes)}
+    names = tuple(name for name in manifest.classes if name != config.unknown)
+    if manifest.kind != "class" or len(names) < 2:
+        raise ManifestError(
+            f"{manifest.name}: column {config.target} must hold one class a clip, of two or more classes"
+        )
+    if config.unknown and len(names) == len(manifest.classes):
+        raise ConfigError(f"unknown is {config.unknown!r}; it must be one of {', '.join(manifest.classes)}, or empty")
+    position = {name: number for number, name in enumerate(names)}
     table = manifest.table
     units = next(table[name] for name in ("speaker", "group", "file_name") if name in table)
     speakers = table["speaker"] if "speaker" in table else [""] * len(table)
-    targets = torch.tensor([position.get(label, -1) for label in table["label"]])
-    who, together = (np.asarray(names, dtype=np.str_) for names in (speakers, units))
-    return Prepared(manifest, store, front_end, manifest.content_hash(), targets, classes, who, together, closed_set)
+    return Prepared.make(
+        manifest,
+        build_sound_front_end(config.features, config.sample_rate, config.n_mels),
+        config,
+        torch.tensor([position.get(label, -1) for label in table["label"]]),
+        names=names,
+        speakers=np.asarray(speakers, dtype=np.str_),
+        units=np.asarray(units, dtype=np.str_),
+        closed_set=config.closed_set,
+    )
 
 
 def _aim(manifest: Manifest, target: str, closed_set: bool) -> Manifest:

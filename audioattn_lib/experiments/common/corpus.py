@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import logging
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -19,10 +19,14 @@ from audioattn_lib.audio.magnitude_mel import MagnitudeMel
 from audioattn_lib.core.errors import ConfigError
 from audioattn_lib.data.audit import audit
 from audioattn_lib.data.corpora import load
+from audioattn_lib.data.files import cache_directory
 from audioattn_lib.data.loading.batches import BatchLoader
-from audioattn_lib.data.loading.store import FeatureStore
+from audioattn_lib.data.loading.store import FeatureStore, StoredType
 from audioattn_lib.data.manifest import UNKNOWN, Event, Manifest
 from audioattn_lib.data.splits import Split, split_clips
+from audioattn_lib.training.loop import select_device
+
+from .config import ExperimentConfig
 
 __all__ = ["Clip", "PreparedCorpus", "checked", "load_checked", "load_corpus", "parse_corpus"]
 
@@ -151,6 +155,40 @@ class PreparedCorpus:
     front_end: LogMel | MagnitudeMel | KaldiMel
     data_hash: str
     targets: Tensor
+
+    @classmethod
+    def make(
+        cls,
+        manifest: Manifest,
+        front_end: LogMel | MagnitudeMel | KaldiMel,
+        config: ExperimentConfig,
+        targets: Tensor | None = None,
+        *,
+        stored: StoredType = "float32",
+        **more: Any,
+    ) -> Self:
+        """Compute the features of a corpus, or find them in the cache.
+
+        Parameters
+        ----------
+        manifest
+            The clips, checked.
+        front_end
+            From sound to features.
+        config
+            Its field ``device`` says where to compute.
+        targets
+            Of each clip; by default class numbers, or 0 and 1 of each label.
+        stored
+            Numbers of the features on disk.
+        **more
+            Further fields of the class.
+        """
+        folder, device = cache_directory() / "features", select_device(config.device)
+        store = FeatureStore.build(manifest, front_end, folder, device=device, dtype=stored)
+        if targets is None:
+            targets = torch.as_tensor(np.asarray(manifest.label_indices()))
+        return cls(manifest, store, front_end, manifest.content_hash(), targets, **more)
 
     @property
     def classes(self) -> tuple[str, ...]:

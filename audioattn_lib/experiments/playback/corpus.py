@@ -15,13 +15,10 @@ from torch import Tensor
 
 from audioattn_lib.audio.multi_resolution import MultiResolutionLogMel
 from audioattn_lib.core.errors import ConfigError
-from audioattn_lib.data.files import cache_directory
 from audioattn_lib.data.loading.batches import BatchLoader
-from audioattn_lib.data.loading.store import FeatureStore
 from audioattn_lib.data.loading.waveforms import WaveformStore
 from audioattn_lib.data.loading.windows import WindowLoader
 from audioattn_lib.models.playback.outputs import Tasks
-from audioattn_lib.training.loop import select_device
 
 from ..common.classification import label_events
 from ..common.corpus import PreparedCorpus, load_checked
@@ -121,35 +118,31 @@ def prepare(config: Config) -> Prepared:
     ConfigError
         When the oracle is asked and the corpus does not say when its events are.
     """
-    prepared = _prepare(
-        **config.select("data", "tasks", "sample_rate", "hop", "window", "n_mels", "skip_bad_clips", "device")
-    )
+    names = ("data", "tasks", "sample_rate", "hop", "window", "n_mels", "skip_bad_clips", "device")
+    prepared = _prepare(Config(**config.select(*names)))
     if config.selection == "oracle" and not prepared.has_events:
         raise ConfigError(f"selection is 'oracle', but {prepared.manifest.name} does not say when its events are")
     return prepared
 
 
 @lru_cache(maxsize=4)
-def _prepare(
-    data: str, tasks: str, sample_rate: int, hop: float, window: float, n_mels: int, skip_bad_clips: bool, device: str
-) -> Prepared:
-    manifest = load_checked(data, skip_bad_clips=skip_bad_clips)
+def _prepare(config: Config) -> Prepared:
+    manifest = load_checked(config.data, skip_bad_clips=config.skip_bad_clips)
     if manifest.kind == "number":
-        raise ConfigError(f"data is {data!r}, whose labels are numbers; this experiment needs classes")
-    front_end = build_front_end(sample_rate, hop, window, n_mels, 1)[0]
-    store = FeatureStore.build(manifest, front_end, cache_directory() / "features", device=select_device(device))
-    waveforms = WaveformStore(manifest, sample_rate)
-    if tasks:
-        questions, classes, targets = read_tasks(manifest, tasks)
-        return Prepared(manifest, store, front_end, manifest.content_hash(), targets, waveforms, classes, questions)
-    targets = torch.as_tensor(np.asarray(manifest.label_indices()))
-    return Prepared(manifest, store, front_end, manifest.content_hash(), targets, waveforms, tuple(manifest.classes))
+        raise ConfigError(f"data is {config.data!r}, whose labels are numbers; this experiment needs classes")
+    tasks, names, targets = None, tuple(manifest.classes), None
+    if config.tasks:
+        tasks, names, targets = read_tasks(manifest, config.tasks)
+    front_end = build_front_end(config, stages=1)[0]
+    waveforms = WaveformStore(manifest, config.sample_rate)
+    return Prepared.make(manifest, front_end, config, targets, waveforms=waveforms, names=names, tasks=tasks)
 
 
-def build_front_end(sample_rate: int, hop: float, window: float, n_mels: int, stages: int) -> MultiResolutionLogMel:
+def build_front_end(config: Config, stages: int) -> MultiResolutionLogMel:
     """The transform at the hops of all stages: ``hop`` seconds, then ``hop / 2`` and so on."""
-    samples = round(window * sample_rate)
+    rate, samples = config.sample_rate, round(config.window * config.sample_rate)
     n_fft = 2 ** int(np.ceil(np.log2(max(samples, 2))))
+    hop_length = round(config.hop * rate)
     return MultiResolutionLogMel(
-        stages, sample_rate, n_fft=n_fft, win_length=samples, hop_length=round(hop * sample_rate), n_mels=n_mels
+        stages, rate, n_fft=n_fft, win_length=samples, hop_length=hop_length, n_mels=config.n_mels
     )

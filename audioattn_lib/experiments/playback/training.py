@@ -41,7 +41,7 @@ def build_model(config: Config, prepared: Prepared) -> Playback:
 
 def build_network(config: Config, n_classes: int, *, several_labels: bool, tasks: Tasks | None = None) -> Playback:
     """The same without a corpus."""
-    front = build_front_end(config.sample_rate, config.hop, config.window, config.n_mels, config.stages)
+    front = build_front_end(config, config.stages)
     encoder = build_encoder(config)
     sizes: dict[str, Any] = dict(_DECODERS.get(config.size, _PUBLISHED))
     sizes |= {"fusion": config.fusion, "fusion_level": config.location}
@@ -75,7 +75,7 @@ def build_encoder(config: Config) -> SmallEncoder | MViT:
 
 def build_encoder_classifier(config: Config, n_classes: int) -> EncoderClassifier:
     """Build the network of the first training step: the encoder with a linear layer of its own."""
-    front = build_front_end(config.sample_rate, config.hop, config.window, config.n_mels, config.playbacks + 1)
+    front = build_front_end(config, config.playbacks + 1)
     return EncoderClassifier(front, build_encoder(config), n_classes)
 
 

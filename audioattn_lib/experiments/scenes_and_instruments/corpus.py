@@ -16,13 +16,10 @@ from numpy.typing import NDArray
 from audioattn_lib.audio.features import LogMel
 from audioattn_lib.audio.kaldi_mel import KaldiMel
 from audioattn_lib.core.errors import ConfigError, ManifestError
-from audioattn_lib.data.files import cache_directory
 from audioattn_lib.data.loading.batches import BatchLoader
-from audioattn_lib.data.loading.store import FeatureStore
 from audioattn_lib.data.loading.waveforms import WaveformStore
 from audioattn_lib.data.manifest import Manifest
 from audioattn_lib.data.splits import Split, fold_names, grouped_share, leave_domain_out, split_clips
-from audioattn_lib.training.loop import select_device
 
 from ..common.corpus import PreparedCorpus, load_checked
 from .config import Config
@@ -85,27 +82,18 @@ def prepare(config: Config) -> Prepared:
     The clips that develop are the same for all seeds.
     """
     names = ("data", "held_out", "test_devel", "front_end", "sample_rate", "n_mels", "hop", "f_max_jitter")
-    return _prepare(**config.select(*names, "skip_bad_clips", "device"))
+    return _prepare(Config(**config.select(*names, "skip_bad_clips", "device")))
 
 
 @lru_cache(maxsize=4)
-def _prepare(
-    data: str,
-    held_out: str,
-    test_devel: bool,
-    front_end: str,
-    sample_rate: int,
-    n_mels: int,
-    hop: float,
-    f_max_jitter: int,
-    skip_bad_clips: bool,
-    device: str,
-) -> Prepared:
-    manifest = load_checked(data, skip_bad_clips=skip_bad_clips)
+def _prepare(config: Config) -> Prepared:
+    manifest = load_checked(config.data, skip_bad_clips=config.skip_bad_clips)
     manifest.require_labels()
     if manifest.kind != "class":
-        raise ConfigError(f"data is {data!r}, whose labels are {manifest.kind}; this experiment needs one class a clip")
-    split, tests = _divide(manifest, held_out, test_devel)
+        raise ConfigError(
+            f"data is {config.data!r}, whose labels are {manifest.kind}; this experiment needs one class a clip"
+        )
+    split, tests = _divide(manifest, config.held_out, config.test_devel)
     table = manifest.table
     domains = np.asarray(table["domain"] if "domain" in table else [""] * len(table), dtype=np.str_)
     unheard = sorted(set(domains[tests == "test_seen"]) - set(domains[split.train]))
@@ -114,10 +102,7 @@ def _prepare(
             f"{manifest.name}: test_seen has clips of domain {', '.join(unheard)}, which no training clip has; give "
             "that test another name, such as test_unseen_device, or train on these domains"
         )
-    extract = _build_front_end(front_end, sample_rate, n_mels, hop, f_max_jitter)
-    store = FeatureStore.build(manifest, extract, cache_directory() / "features", device=select_device(device))
-    targets = torch.as_tensor(np.asarray(manifest.label_indices()))
-    return Prepared(manifest, store, extract, manifest.content_hash(), targets, split, tests, domains)
+    return Prepared.make(manifest, _build_front_end(config), config, fixed_split=split, tests=tests, domains=domains)
 
 
 def _divide(manifest: Manifest, held_out: str, test_devel: bool) -> tuple[Split, NDArray[np.str_]]:
@@ -143,8 +128,9 @@ def _divide(manifest: Manifest, held_out: str, test_devel: bool) -> tuple[Split,
     return Split(train, valid, np.flatnonzero(tests != "")), tests.astype(np.str_)
 
 
-def _build_front_end(name: str, sample_rate: int, n_mels: int, hop: float, f_max_jitter: int) -> LogMel | KaldiMel:
-    if name == "published":  # the highest edge is where training has its middle
-        return KaldiMel(sample_rate, n_mels, f_max=sample_rate / 2 - f_max_jitter // 2, hop_length=hop)
-    n_fft, hop_length = round(2 * hop * sample_rate), round(hop * sample_rate)
-    return LogMel(sample_rate, n_fft=n_fft, hop_length=hop_length, n_mels=n_mels, top_db=None)
+def _build_front_end(config: Config) -> LogMel | KaldiMel:
+    rate, n_mels = config.sample_rate, config.n_mels
+    if config.front_end == "published":  # the highest edge is where training has its middle
+        return KaldiMel(rate, n_mels, f_max=rate / 2 - config.f_max_jitter // 2, hop_length=config.hop)
+    n_fft, hop_length = round(2 * config.hop * rate), round(config.hop * rate)
+    return LogMel(rate, n_fft=n_fft, hop_length=hop_length, n_mels=n_mels, top_db=None)

@@ -22,12 +22,9 @@ from audioattn_lib.audio.features import LogMel
 from audioattn_lib.audio.scaling import DecibelScaling
 from audioattn_lib.core.errors import ConfigError, ManifestError
 from audioattn_lib.core.files import sync, write_whole
-from audioattn_lib.data.files import cache_directory
-from audioattn_lib.data.loading.store import FeatureStore
 from audioattn_lib.data.manifest import Manifest
 from audioattn_lib.data.splits import Split, split_clips
 from audioattn_lib.data.tables.feature_table import FeatureTable
-from audioattn_lib.training.loop import select_device
 
 from ..common.corpus import PreparedCorpus, load_checked
 from .config import SPECTROGRAM, Config
@@ -135,8 +132,7 @@ def _prepare(config: Config) -> Prepared:
     front_end = build_front_end(config)
     manifest = _clips(config, front_end)
     values, split = torch.as_tensor(manifest.label_values()), split_clips(manifest, "first")
-    store = _compute(manifest, front_end, config)
-    return Prepared(manifest, store, front_end, manifest.content_hash(), values, split)
+    return Prepared.make(manifest, front_end, config, values, stored=config.stored, fixed_split=split)
 
 
 def compute_spectrograms(config: Config) -> PreparedCorpus:
@@ -154,9 +150,8 @@ def compute_spectrograms(config: Config) -> PreparedCorpus:
     """
     front_end = build_front_end(config)
     manifest = _clips(config, front_end)
-    store = _compute(manifest, front_end, config)
     unknown = torch.full((len(manifest),), torch.nan, dtype=torch.float64)
-    return PreparedCorpus(manifest, store, front_end, manifest.content_hash(), unknown)
+    return PreparedCorpus.make(manifest, front_end, config, unknown, stored=config.stored)
 
 
 def write_spectrograms(prepared: PreparedCorpus, folder: Path) -> int:
@@ -195,11 +190,6 @@ def write_spectrograms(prepared: PreparedCorpus, folder: Path) -> int:
 def _clips(config: Config, front_end: LogMel) -> Manifest:
     manifest = load_checked(config.data, skip_bad_clips=config.skip_bad_clips, needs_classes=False)
     return _long_enough(manifest, front_end.n_fft / front_end.sample_rate, config.skip_bad_clips)
-
-
-def _compute(manifest: Manifest, front_end: LogMel, config: Config) -> FeatureStore:
-    folder, device = cache_directory() / "features", select_device(config.device)
-    return FeatureStore.build(manifest, front_end, folder, device=device, dtype=config.stored)
 
 
 def _long_enough(manifest: Manifest, seconds: float, skip: bool) -> Manifest:

@@ -10,13 +10,9 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-import torch
 
 from audioattn_lib.audio.features import LogMel
-from audioattn_lib.data.files import cache_directory
-from audioattn_lib.data.loading.store import FeatureStore
 from audioattn_lib.data.splits import Split, choose_folds, fold_names
-from audioattn_lib.training.loop import select_device
 
 from ..common.corpus import PreparedCorpus, load_checked
 from .config import Config
@@ -54,21 +50,19 @@ class Prepared(PreparedCorpus):
 
 def prepare(config: Config) -> Prepared:
     """Load and check the corpus, and compute its features once; both are kept for the next call."""
-    return _prepare(config.data, config.sample_rate, config.n_mels, config.skip_bad_clips, config.device)
+    return _prepare(Config(**config.select("data", "sample_rate", "n_mels", "skip_bad_clips", "device")))
 
 
 @lru_cache(maxsize=4)
-def _prepare(data: str, sample_rate: int, n_mels: int, skip_bad_clips: bool, device: str) -> Prepared:
-    manifest = load_checked(data, skip_bad_clips=skip_bad_clips)
+def _prepare(config: Config) -> Prepared:
+    manifest, rate = load_checked(config.data, skip_bad_clips=config.skip_bad_clips), config.sample_rate
     # The model subtracts each clip's mean itself: the baseline needs what that removes.
     front_end = LogMel(
-        sample_rate,
-        n_fft=round(0.025 * sample_rate),
-        hop_length=round(0.010 * sample_rate),
-        n_mels=n_mels,
+        rate,
+        n_fft=round(0.025 * rate),
+        hop_length=round(0.010 * rate),
+        n_mels=config.n_mels,
         window="hamming",
         filters="shared_bandwidth",
     )
-    store = FeatureStore.build(manifest, front_end, cache_directory() / "features", device=select_device(device))
-    targets = torch.as_tensor(np.asarray(manifest.label_indices()))
-    return Prepared(manifest, store, front_end, manifest.content_hash(), targets)
+    return Prepared.make(manifest, front_end, config)

@@ -318,6 +318,7 @@ def _escaped(path: Path) -> str:
 @contextmanager
 def runtime_directory() -> Iterator[Path]:
     """A new folder with a short path, for a socket's path is limited by the system; removed after the block."""
+    remove_runtime_leftovers()
     runtime = Path(tempfile.mkdtemp(prefix=f"{_RUNTIME}{owner()}-", dir=_runtime_parent()))
     try:
         yield runtime

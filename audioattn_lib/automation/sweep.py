@@ -187,6 +187,7 @@ def sweep(
                 _run_all(client, grid, waiting, done, timeout, threads, gpus, look)
     finally:  # also when interrupted: what is done is shown
         result = _write_results(grid, jobs, folder)
+    remove_runtime_leftovers()  # of workers that lived on for a moment after the sweep that was killed
     return result
 
 
@@ -273,7 +274,7 @@ def _connect(workers: int, scheduler: str | None, cluster: str) -> Iterator[Any]
     except ImportError:
         raise ConfigError("a sweep needs Dask; install the extra: pip install -e '.[sweep]'") from None
     # A job is handed to a worker when the worker is free, and never given to a second one when the first dies.
-    settings = {
+    settings: dict[str, Any] = {
         "distributed.scheduler.worker-saturation": 1.0,
         "distributed.scheduler.allowed-failures": 0,
         "distributed.scheduler.work-stealing": False,
@@ -286,7 +287,10 @@ def _connect(workers: int, scheduler: str | None, cluster: str) -> Iterator[Any]
         with client:
             yield client
         return
-    with dask.config.set(settings), ExitStack() as scratch:
+    with ExitStack() as stack:
+        if cluster == "local":
+            settings["temporary-directory"] = str(stack.enter_context(runtime_directory()))
+        stack.enter_context(dask.config.set(settings))
         if cluster == "local":
             with _interrupts_ignored():
                 made: Any = distributed.LocalCluster(
@@ -296,7 +300,6 @@ def _connect(workers: int, scheduler: str | None, cluster: str) -> Iterator[Any]
                     dashboard_address=":0",  # any free port: two sweeps do not clash
                     memory_limit=0,  # the memory is the kernels', not the workers'
                     silence_logs=50,
-                    local_directory=str(scratch.enter_context(runtime_directory())),
                 )
         else:
             try:

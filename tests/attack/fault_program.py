@@ -1,11 +1,17 @@
-"""Run with ``faults.so`` preloaded: every operation with a failure at its n-th call, for all n; prints the counts."""
+"""Run with ``faults.so`` preloaded: every operation with a failure at its n-th call, for all n; prints the counts.
 
+The calls that change a file fail with an error of the disk, once or from then on; or take long. Files that are opened
+to be read vanish just before.
+"""
+
+import contextlib
 import ctypes
 import errno
 import json
 import shutil
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +27,15 @@ from audioattn_lib.core.files import write_text
 from audioattn_lib.data.audit import audit
 from audioattn_lib.data.loading.store import FeatureStore
 from audioattn_lib.data.manifest import Manifest
-from audioattn_lib.data.synthetic import city
+from audioattn_lib.data.pickled_lists import read_pickled_list
+from audioattn_lib.data.synthetic.corpus import make_once, write_clips
+from audioattn_lib.data.tables.table_files import read_features
 from audioattn_lib.training.checkpoint import Position, load_checkpoint, save_checkpoint
-from audioattn_lib.training.run_directory import RunDirectory
+from audioattn_lib.training.run_directory import Run, RunDirectory
 
 LIBRARY = ctypes.CDLL(sys.argv[1])
 ROOT = Path(sys.argv[2])
-ERRORS = (errno.ENOSPC, errno.EIO, errno.EROFS)
+SEEDS = Path(__file__).parent / "seeds"
 
 
 def attack(
@@ -36,16 +44,14 @@ def attack(
     call: Callable[[Path], Any],
     check: Callable[[Path], None],
     allowed: type[Exception] | tuple[type[Exception], ...] = AudioAttnError,
+    errors: tuple[int, ...] = (errno.ENOSPC,),
 ) -> None:
     """``prepare`` a folder, ``call`` with a fault, ``check`` what is left; then without one, which must succeed."""
-    for error in ERRORS:
+    for error in errors:
         for lasts in (False, True):
             number, failed = 0, True
             while True:
-                folder = ROOT / "work"
-                shutil.rmtree(folder, ignore_errors=True)
-                folder.mkdir(parents=True)
-                prepare(folder)
+                folder = renew(prepare)
                 LIBRARY.faults_arm(str(folder).encode(), number, error, lasts)
                 what = (
                     f"{name}, call {number} fails with {errno.errorcode[error]}{' and all after it' if lasts else ''}"
@@ -67,13 +73,58 @@ def attack(
                     call(folder)
                 except Exception as other:
                     raise AssertionError(f"{what}: then {type(other).__name__}: {other}") from other
-                TRIALS[name] = TRIALS.get(name, 0) + 1
+                count(name, errno.errorcode[error])
                 number += 1
                 if calls < number:
                     break
 
+    LIBRARY.faults_slow(str(renew(prepare)).encode(), 3000)
+    try:
+        call(FOLDER)
+    finally:
+        LIBRARY.faults_disarm()
+    check(FOLDER)
+    count(name, "slow")
+
+
+def attack_reading(
+    name: str,
+    prepare: Callable[[Path], None],
+    call: Callable[[Path], Any],
+    allowed: type[Exception] | tuple[type[Exception], ...] = AudioAttnError,
+) -> None:
+    """``call`` where the n-th file that is opened is gone; then again, where it may have been made anew or not."""
+    LIBRARY.faults_vanish(str(renew(prepare)).encode(), -1)
+    call(FOLDER)
+    for number in range(LIBRARY.faults_disarm()):
+        renew(prepare)
+        LIBRARY.faults_vanish(str(FOLDER).encode(), number)
+        try:
+            with contextlib.suppress(allowed):
+                call(FOLDER)
+            LIBRARY.faults_disarm()
+            with contextlib.suppress(allowed):
+                call(FOLDER)
+        except Exception as other:
+            raise AssertionError(f"{name}, file {number} vanishes: {type(other).__name__}: {other}") from other
+        finally:
+            LIBRARY.faults_disarm()
+        count(name, "vanishing")
+
+
+def renew(prepare: Callable[[Path], None]) -> Path:
+    shutil.rmtree(FOLDER, ignore_errors=True)
+    FOLDER.mkdir(parents=True)
+    prepare(FOLDER)
+    return FOLDER
+
+
+def count(name: str, kind: str) -> None:
+    TRIALS[f"{kind}, {name}"] = TRIALS.get(f"{kind}, {name}", 0) + 1
+
 
 TRIALS: dict[str, int] = {}
+FOLDER = ROOT / "work"
 
 
 def nothing(_: Path) -> None:
@@ -90,6 +141,7 @@ attack(
     lambda folder: write_text(folder / "a.txt", "new" * 5000),
     old_or_new,
     OSError,
+    (errno.ENOSPC, errno.EIO, errno.EROFS),
 )
 
 RECORD = AttentionRecord("softmax", clips=("a",), n_frames=np.array([3]), weights=np.ones((1, 1, 3), np.float32) / 3)
@@ -150,22 +202,75 @@ def build(folder: Path) -> None:
 
 attack("feature store", nothing, build, nothing)
 
-OPTIONS = city.CityOptions(
-    clips_per_class=2, n_folds=2, duration=2.0, classes=("siren", "dog_bark"), sources_per_fold=1
-)
+NOISE = 0.1 * np.random.default_rng(0).standard_normal((3, 2000))
+TINY = [(NOISE[i].astype(np.float32), {"file_name": f"audio/{i}.wav", "label": "ab"[i % 2]}) for i in range(3)]
+
+
+@dataclass(frozen=True)
+class Options:
+    clips: int = 3
 
 
 def make(folder: Path) -> None:
-    made = city.generate(OPTIONS, folder, progress=False)
+    made = make_once(
+        "tiny",
+        Options(),
+        "audioattn_lib.data.synthetic.corpus",
+        folder,
+        lambda place: write_clips(place, "tiny", 3, TINY, progress=False),
+    )
     assert audit(Manifest.read(made)).passed
 
 
 def corpus_is_whole(folder: Path) -> None:
-    for made in folder.glob("corpora/city-*"):
-        assert len(list(made.glob("audio/*"))) == 4
+    for made in folder.glob("corpora/tiny-*"):
+        assert len(list(made.glob("audio/*"))) == 3
 
 
-ERRORS = ERRORS[:1]  # it takes longer, and the writer is the same
 attack("synthetic corpus", nothing, make, corpus_is_whole)
+
+
+def of_seed(name: str, below: str) -> Callable[[Path], None]:
+    return lambda folder: shutil.copytree(SEEDS / name, folder / below)  # type: ignore[return-value]
+
+
+def read_run(folder: Path) -> None:
+    run = Run.load(folder / "run")
+    _ = run.attention, run.curves
+
+
+attack_reading("run directory", of_seed("run", "run"), read_run)
+attack_reading("checkpoint", checkpoint(1), lambda folder: load_checkpoint(folder, MODEL, OPTIMIZER))
+attack_reading("feature store", build, build)
+attack_reading("synthetic corpus", make, make)
+
+
+def copy_sounds(folder: Path) -> None:
+    shutil.copytree(SOUNDS, folder / "sounds")
+    for name in ("tones.hdf5", "tone.mp3", "tone.flac", "table.nc", "table4.nc", "table.arff", "list.pkl"):
+        shutil.copy(SEEDS / name, folder / "sounds")
+
+
+def read_sounds(folder: Path) -> None:
+    for name in ("0.wav", "tone.mp3", "tone.flac", "tones.hdf5/one"):
+        io.read(folder / "sounds" / name)
+        io.info(folder / "sounds" / name)
+
+
+def read_corpus(folder: Path) -> None:
+    manifest = Manifest.read(folder / "sounds")
+    audit(manifest)
+    manifest.content_hash()
+
+
+def read_tables(folder: Path) -> None:
+    for name in ("table.nc", "table4.nc", "table.arff"):
+        read_features(folder / "sounds" / name)
+    read_pickled_list(folder / "sounds" / "list.pkl")
+
+
+attack_reading("sounds", copy_sounds, read_sounds)
+attack_reading("corpus", copy_sounds, read_corpus)
+attack_reading("tables", copy_sounds, read_tables)
 
 print(json.dumps(TRIALS))

@@ -15,6 +15,8 @@ static long calls = 0, fails_at = -1;
 static int error_number = EIO;
 static bool lasts = false;
 static char folder[PATH_MAX] = "";
+static bool vanishes = false;
+static useconds_t delay = 0;
 
 extern "C" {
 // Counting begins at 0; `forever` lets all later calls fail too.
@@ -25,14 +27,27 @@ void faults_arm(const char *below, long n, int error, int forever) {
     error_number = error;
     lasts = forever;
 }
+// The n-th file that is opened to be read is removed just before.
+void faults_vanish(const char *below, long n) {
+    faults_arm(below, n, 0, false);
+    vanishes = true;
+}
+// Every call takes so many microseconds more.
+void faults_slow(const char *below, unsigned microseconds) {
+    faults_arm(below, -1, 0, false);
+    delay = microseconds;
+}
 long faults_disarm() {
     folder[0] = 0;
+    vanishes = false;
+    delay = 0;
     return calls;
 }
 }
 
 static bool fails(const char *path) {
-    if (!folder[0] || strncmp(path, folder, strlen(folder)) != 0) return false;
+    if (!folder[0] || vanishes || strncmp(path, folder, strlen(folder)) != 0) return false;
+    if (delay) usleep(delay);
     long call = calls++;
     if (fails_at < 0 || call < fails_at || (call > fails_at && !lasts)) return false;
     errno = error_number;
@@ -47,6 +62,11 @@ static bool fails_fd(int file) {
     if (length < 0) return false;
     path[length] = 0;
     return fails(path);
+}
+
+static bool is_read(const char *path, int flags) {
+    return folder[0] && vanishes && !(flags & (O_WRONLY | O_RDWR | O_CREAT | O_DIRECTORY)) &&
+           strncmp(path, folder, strlen(folder)) == 0;
 }
 
 #define REAL(name) static auto real = reinterpret_cast<decltype(&name)>(dlsym(RTLD_NEXT, #name))
@@ -86,6 +106,7 @@ int open64(const char *path, int flags, ...) {
     va_start(arguments, flags);
     mode_t mode = va_arg(arguments, mode_t);
     va_end(arguments);
+    if (is_read(path, flags) && calls++ == fails_at) unlink(path);
     return flags & (O_WRONLY | O_RDWR | O_CREAT) && fails(path) ? -1 : real(path, flags, mode);
 }
 int open(const char *path, int flags, ...) {
@@ -94,6 +115,7 @@ int open(const char *path, int flags, ...) {
     va_start(arguments, flags);
     mode_t mode = va_arg(arguments, mode_t);
     va_end(arguments);
+    if (is_read(path, flags) && calls++ == fails_at) unlink(path);
     return flags & (O_WRONLY | O_RDWR | O_CREAT) && fails(path) ? -1 : real(path, flags, mode);
 }
 }

@@ -4,14 +4,13 @@ import json
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
-from hostile import TRIALS, trials
+from hostile import TRIALS, in_child
 
 from audioattn_lib.audio import io
 from audioattn_lib.audio.features import LogMel
@@ -45,10 +44,11 @@ def test_a_fault_at_any_call_leaves_the_old_or_the_new(tmp_path):
     )
     assert done.returncode == 0, done.stderr[-2000:]
     found = json.loads(done.stdout.splitlines()[-1])
-    assert len(found) == 6
+    kinds = {name.partition(", ")[0] for name in found}
+    assert kinds == {"ENOSPC", "EIO", "EROFS", "slow", "vanishing"}
     for name, count in found.items():
-        assert count >= 4
-        TRIALS[f"disk, {name}", "result"] += count
+        assert count >= 1
+        TRIALS[f"disk, {name.partition(', ')[0]}", "result"] += count
 
 
 def test_files_have_the_mode_of_the_umask(tmp_path):
@@ -110,19 +110,15 @@ def test_sockets_of_killed_sweeps_are_removed(tmp_path, monkeypatch):
 
 def as_nobody(call) -> int:
     """Exit code of a process that does this as a user who owns nothing; 0 when ``call`` returns."""
-    child = os.fork()
-    if child:
-        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    try:
+
+    def become_nobody() -> None:
         if os.getuid() == 0:
             os.setgroups([])
             os.setgid(65534)
             os.setuid(65534)
         call()
-        os._exit(0)
-    except BaseException as error:
-        print(repr(error), file=sys.stderr)
-        os._exit(1)
+
+    return in_child(become_nobody)
 
 
 @pytest.fixture
@@ -219,53 +215,6 @@ def test_a_name_that_the_locale_cannot_write(tmp_path):
     environment = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False)
     assert re.search(r"AudioError: .*: no (such file|file can have such a name)", done.stderr), done.stderr[-500:]
-
-
-TRAINED = """
-import sys, torch
-from audioattn_lib.training.checkpoint import Position, load_checkpoint, save_checkpoint
-from pathlib import Path
-folder = Path(sys.argv[1])
-model = torch.nn.Linear(50, 50)
-optimizer = torch.optim.AdamW(model.parameters())
-position = load_checkpoint(folder, model, optimizer) or Position()
-while True:
-    model(torch.ones(1, 50)).sum().backward()
-    optimizer.step()
-    position.step += 1
-    save_checkpoint(folder, model, optimizer, position)
-    print(position.step, flush=True)
-"""
-
-
-def test_a_checkpoint_survives_kills_at_any_moment(tmp_path):
-    import random
-
-    import torch
-
-    from audioattn_lib.training.checkpoint import load_checkpoint
-
-    chance, reached = random.Random(0), 0
-    for _ in range(trials(2)):
-        process = subprocess.Popen([sys.executable, "-c", TRAINED, str(tmp_path)], stdout=subprocess.PIPE, text=True)
-        assert process.stdout is not None
-        told = [int(process.stdout.readline()) for _ in range(chance.randrange(1, 8))]
-        time.sleep(chance.random() * 0.02)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        process.stdout.close()
-        assert told[0] > reached
-        model = torch.nn.Linear(50, 50)
-        found = load_checkpoint(tmp_path, model, torch.optim.AdamW(model.parameters()))
-        assert found is not None
-        assert found.step >= told[-1]
-        reached = found.step
-        TRIALS["kills", "result"] += 1
-    remove_leftovers(tmp_path)
-    assert sorted(path.suffix for path in tmp_path.iterdir()) in (
-        [".json", ".safetensors"],
-        [".json"] + [".safetensors"] * 2,
-    )
 
 
 def test_a_damaged_memory_of_sounds_is_forgotten(tmp_path, cache):

@@ -3,9 +3,6 @@
 import csv
 import json
 import re
-import subprocess
-import sys
-import time
 
 import pytest
 
@@ -127,32 +124,6 @@ def test_a_record_that_is_damaged_costs_only_a_duration(tmp_path):
     assert module._seconds(tmp_path / "none.json") == 0
     (tmp_path / "a.json").write_text(json.dumps({"seconds": 2}))
     assert module._seconds(tmp_path / "a.json") == 2
-
-
-@pytest.mark.notebook
-def test_a_killed_sweep_loses_nothing_that_was_done(notebook, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    notebook(
-        "import os, time\nopen(f'started{n}', 'w').close()",
-        "while n == 2 and not os.path.exists('go'):\n    time.sleep(0.05)",
-    )
-    file = tmp_path / "trial.yml"
-    file.write_text("notebook: small.ipynb\ngrid:\n  n: [1, 2]\n")
-    code = """from audioattn_lib.automation.sweep import sweep
-if __name__ == '__main__': sweep('trial.yml', 'out', workers=1)
-"""
-    (tmp_path / "start.py").write_text(code)
-    with subprocess.Popen(
-        [sys.executable, "start.py"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    ) as process:
-        while not (tmp_path / "started2").exists():
-            assert process.poll() is None
-            time.sleep(0.05)
-        process.kill()
-    (tmp_path / "started1").unlink()
-    (tmp_path / "go").touch()
-    assert [job.status for job in sweep(file, "out", workers=1).jobs] == ["kept", "done"]
-    assert not (tmp_path / "started1").exists()
 
 
 def test_a_baseline_is_called_by_its_name():

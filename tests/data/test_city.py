@@ -1,8 +1,5 @@
 """The synthetic city is the same on every machine, knows its events, and shares nothing between folds."""
 
-import subprocess
-import sys
-import time
 
 import numpy as np
 import pytest
@@ -203,35 +200,6 @@ def test_it_is_made_once(tmp_path):
     assert generate(options, tmp_path) == path
     assert {file: file.stat().st_mtime_ns for file in path.rglob("*")} == written
     assert generate(CityOptions(**{**SMALL, "seed": 1}), tmp_path) != path
-
-
-PROGRAM = """
-import sys
-from audioattn_lib.data.synthetic.city import CityOptions, generate
-generate(CityOptions(20, 2, 2.0, classes=("siren", "dog_bark")), sys.argv[1])
-"""
-
-
-def start(folder) -> subprocess.Popen:
-    return subprocess.Popen([sys.executable, "-c", PROGRAM, str(folder)])
-
-
-def test_a_killed_process_leaves_nothing_that_looks_like_a_corpus(tmp_path):
-    process = start(tmp_path)
-    while process.poll() is None and len(list(tmp_path.glob("corpora/.city-*/audio/*.flac"))) < 3:
-        time.sleep(0.001)
-    process.kill()
-    process.wait()
-    assert not list(tmp_path.glob("corpora/city-*"))
-    path = generate(CityOptions(20, 2, 2.0, classes=("siren", "dog_bark")), tmp_path)
-    assert len(list((path / "audio").iterdir())) == 40
-    left = [p.name for p in path.parent.iterdir() if p.is_dir()]
-    assert left == [path.name], "what the killed process left is gone"
-
-
-def test_two_processes_make_one_city(tmp_path):
-    assert [process.wait() for process in [start(tmp_path), start(tmp_path)]] == [0, 0]
-    assert len(list(tmp_path.glob("corpora/city-*"))) == 1
 
 
 def test_a_full_disk_says_so_and_leaves_nothing(tmp_path, monkeypatch):

@@ -2,9 +2,6 @@
 
 import errno
 import json
-import subprocess
-import sys
-import time
 
 import numpy as np
 import pytest
@@ -129,53 +126,20 @@ def test_half_precision_is_half_the_space_and_three_digits(manifest, front_end, 
 def test_a_stopped_build_goes_on_where_it_stopped(manifest, front_end, directory, error):
     with pytest.raises(type(error) if isinstance(error, Exception) else error):
         FeatureStore.build(manifest, Counting(front_end, 6, error), directory, batch_size=2)
+    (journal,) = directory.glob("*/journal.jsonl")
+    with pytest.raises(StoreError, match="6 of 10 clips; FeatureStore.build continues it"):
+        FeatureStore.open(journal.parent)
+    # and what a kill may leave behind: half of a line, features that no line speaks of
+    with open(journal, "ab") as file:
+        file.write(b'{"n_frames": [3')
+    with open(journal.parent / "features.bin", "ab") as file:
+        file.write(b"\1" * 77)
     rest = Counting(front_end)
     store = FeatureStore.build(manifest, rest, directory, batch_size=3)
     assert rest.seen == 4
     whole = FeatureStore.build(manifest, Counting(front_end), directory / "other")
     for row in range(10):
         torch.testing.assert_close(store[row], whole[row], atol=1e-3, rtol=0)
-
-
-PROGRAM = """
-import sys, time
-from audioattn_lib.audio.features import LogMel
-from audioattn_lib.data.manifest import Manifest
-from audioattn_lib.data.loading.store import FeatureStore
-front_end = LogMel(8000, 200, hop_length=80, n_mels=12)
-forward = front_end.forward
-def slow(*arguments):
-    time.sleep(0.2)
-    return forward(*arguments)
-front_end.forward = slow
-FeatureStore.build(Manifest.read(sys.argv[1]), front_end, sys.argv[2], batch_size=1)
-"""
-
-
-def test_a_killed_build_goes_on_where_it_was_killed(manifest, front_end, directory):
-    process = subprocess.Popen([sys.executable, "-c", PROGRAM, str(manifest.root), str(directory)])
-    while process.poll() is None and not any(
-        path.read_bytes().count(b"\n") >= 4 for path in directory.glob("*/journal.jsonl")
-    ):
-        time.sleep(0.01)
-    process.kill()
-    process.wait()
-    (journal,) = directory.glob("*/journal.jsonl")
-    with pytest.raises(StoreError, match="of 10 clips; FeatureStore.build continues it"):
-        FeatureStore.open(journal.parent)
-    done = journal.read_bytes().count(b"\n") - 1
-    # and what a kill may leave behind: half of a line, features that no line speaks of
-    with open(journal, "ab") as file:
-        file.write(b'{"n_frames": [3')
-    with open(journal.parent / "features.bin", "ab") as file:
-        file.write(b"\1" * 77)
-    seen = []
-    original = front_end.forward
-    front_end.forward = lambda waves, lengths: seen.extend(lengths) or original(waves, lengths)
-    store = FeatureStore.build(manifest, front_end, directory)
-    assert len(seen) == 10 - done
-    for row in range(10):
-        torch.testing.assert_close(store[row], features_of(manifest, LogMel(RATE, 200, hop_length=80, n_mels=12), row))
 
 
 def test_a_full_disk_keeps_what_was_computed(manifest, front_end, directory, monkeypatch):

@@ -18,6 +18,7 @@ import os
 import zlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Literal, Protocol
@@ -268,7 +269,10 @@ class FeatureStore:
         if size < needed:
             raise _cut_off(path, self.clips, self.n_frames, self.n_features * self._dtype.itemsize, size)
         shape = (int(self._first[-1]), self.n_features)
-        return np.memmap(path, dtype=self._dtype, mode="r", shape=shape)
+        try:
+            return np.memmap(path, dtype=self._dtype, mode="r", shape=shape)
+        except OSError as error:  # somebody deletes the store, or the disk fails
+            raise StoreError(f"{path}: cannot be read ({error.strerror}); build the store again") from error
 
 
 class _Writer:
@@ -308,14 +312,16 @@ class _Writer:
         self._bytes = held * self._header.features * np.dtype(self._header.dtype).itemsize
 
     def __enter__(self) -> None:
-        features = open(self._path / _FEATURES, "ab")
-        journal = open(self._path / _JOURNAL, "ab")
-        # What a killed build appended after its last line is cut off.
-        features.truncate(self._bytes)
-        journal.truncate(self._journal_bytes)
+        with ExitStack() as opened:
+            features = opened.enter_context(open(self._path / _FEATURES, "ab"))
+            journal = opened.enter_context(open(self._path / _JOURNAL, "ab"))
+            # What a killed build appended after its last line is cut off.
+            features.truncate(self._bytes)
+            journal.truncate(self._journal_bytes)
+            if not self._journal_bytes:
+                self._write(journal, json.dumps(vars(self._header)).encode() + b"\n")
+            opened.pop_all()
         self._files = features, journal
-        if not self._journal_bytes:
-            self._write(journal, json.dumps(vars(self._header)).encode() + b"\n")
 
     def append(self, features: NDArray[np.floating[Any]], n_frames: NDArray[np.int64]) -> None:
         assert self._files is not None

@@ -1,6 +1,5 @@
 """The synthetic city is the same on every machine, knows its events, and shares nothing between folds."""
 
-
 import numpy as np
 import pytest
 import torch

@@ -1,8 +1,8 @@
 """Style sheets and scripts that the pictures and players bring with them.
 
 Every output brings what it needs, so it works alone: in a cell, in a saved
-page, from ``file://``. A script that finds itself already loaded only wakes the
-new players, and :func:`deduplicate` leaves one copy of each when a page is built.
+page, from ``file://``. A script that finds itself already loaded only starts
+the new players.
 """
 
 from __future__ import annotations
@@ -12,9 +12,7 @@ import hashlib
 import re
 from importlib import resources
 
-__all__ = ["deduplicate", "script_tag", "style_tag"]
-
-_COPY = re.compile(r'<(style|script) data-audioattn="([^"]+)">.*?</\1>', re.DOTALL)
+__all__ = ["script_tag", "style_tag"]
 
 
 def style_tag(name: str) -> str:
@@ -25,25 +23,6 @@ def style_tag(name: str) -> str:
 def script_tag(name: str) -> str:
     """The script ``assets/<name>.js`` as an element."""
     return _tag("script", f"{name}.js")
-
-
-def deduplicate(page: str) -> str:
-    """A page of HTML with only the first copy of each of our style sheets and scripts.
-
-    Parameters
-    ----------
-    page
-        HTML text, of any origin; everything else in it stays as it is.
-    """
-    seen: set[str] = set()
-
-    def keep_first(match: re.Match[str]) -> str:
-        if match[2] in seen:
-            return ""
-        seen.add(match[2])
-        return match[0]
-
-    return _COPY.sub(keep_first, page)
 
 
 @functools.cache

@@ -18,7 +18,6 @@ from .intervals import (
     chunks,
     class_indices,
     group_index,
-    mean_interval,
     numbers,
     require_level,
     wilson_interval,
@@ -32,7 +31,6 @@ __all__ = [
     "chance_level",
     "compare_to_reference",
     "holm",
-    "mean_interval",
     "paired_comparison",
     "wilson_interval",
 ]

@@ -1,4 +1,4 @@
-r"""Confidence intervals of scores: bootstrap over clips or groups, Student's t, Wilson.
+r"""Confidence intervals of scores: bootstrap over clips or groups, Wilson.
 
 Clips of one recording or speaker are correlated. A bootstrap that resamples
 single clips then gives intervals that are too narrow. Resampling here takes
@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from scipy import sparse, special
+from scipy import sparse
 
 from .correlations import from_sums, of_ranks
 
-__all__ = ["Interval", "bootstrap_interval", "mean_interval", "wilson_interval"]
+__all__ = ["Interval", "bootstrap_interval", "wilson_interval"]
 
 Array = NDArray[np.float64]
 _OF_NUMBERS = ("rmse", "mean_absolute_error", "pearson", "concordance")
@@ -162,32 +162,6 @@ def bootstrap(
     estimate = finish(np.asarray(by_group.sum(axis=0)).reshape(1, -1))
     drawn = draw_counts(generator, n_groups, n_resamples)
     return float(estimate[0]), np.concatenate([finish((by_group.T @ counts.T).T) for counts in drawn]), n_groups
-
-
-def mean_interval(values: ArrayLike, level: float = 0.95) -> Interval:
-    r"""Student's t interval of a mean: :math:`\bar x \pm t_{n-1}\, s / \sqrt n`.
-
-    Parameters
-    ----------
-    values
-        One score a fold or a seed, shape ``(n,)``; one alone has no interval.
-    level
-        Above 0 and below 1.
-
-    Notes
-    -----
-    Folds share training clips, so their scores are not independent and the
-    interval is somewhat too narrow (Bengio and Grandvalet, *No unbiased
-    estimator of the variance of k-fold cross-validation*, JMLR 2004).
-    """
-    require_level(level)
-    x = numbers("values", values)
-    mean = float(x.mean())
-    method = f"Student t over {len(x)} value{'s' * (len(x) > 1)}"
-    if len(x) == 1:
-        return Interval(np.nan, np.nan, level, method, mean)
-    half = float(special.stdtrit(len(x) - 1, (1 + level) / 2) * x.std(ddof=1) / np.sqrt(len(x)))
-    return Interval(mean - half, mean + half, level, method, mean)
 
 
 def wilson_interval(correct: int, total: int, level: float = 0.95) -> Interval:

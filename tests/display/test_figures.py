@@ -15,7 +15,7 @@ from matplotlib.text import Text
 from PIL import Image
 
 from audioattn_lib import display
-from audioattn_lib.display import assets, figure
+from audioattn_lib.display import figure
 from audioattn_lib.display.describe import curve
 from audioattn_lib.display.style import DARK, LIGHT
 
@@ -312,15 +312,6 @@ def test_the_threshold_is_where_the_words_say():
 
 def test_silence_and_constant_features_are_drawn():
     assert display.plot_spectrogram(np.zeros((FRAMES, 4)), CLOCK).alt
-
-
-def test_repeated_assets_are_kept_once(features):
-    html = display.plot_spectrogram(features[0], CLOCK).html()
-    page = f"<body>{html}<p>text</p>{html}</body>"
-    once = assets.deduplicate(page)
-    assert once.count("<style data-audioattn") == 1
-    assert once.count("<figure") == 2
-    assert assets.deduplicate(once) == once
 
 
 def test_single_runs_are_dots_beside_their_system():

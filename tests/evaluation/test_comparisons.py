@@ -15,7 +15,6 @@ from audioattn_lib.evaluation.comparisons import (
     chance_level,
     compare_to_reference,
     holm,
-    mean_interval,
     paired_comparison,
     wilson_interval,
 )
@@ -113,22 +112,6 @@ class TestBootstrap:
 
 
 class TestSimpleIntervals:
-    def test_student_by_hand(self) -> None:
-        found = mean_interval([1.0, 2.0, 3.0])
-        assert found.estimate == 2
-        assert found.high - 2 == pytest.approx(4.302652729911275 / math.sqrt(3))
-        assert 2 - found.low == pytest.approx(found.high - 2)
-
-    @given(st.lists(st.floats(-10, 10), min_size=2, max_size=12), st.floats(0.5, 0.99))
-    def test_student_is_scipys(self, values: list[float], level: float) -> None:
-        spread = stats.sem(values)
-        found = mean_interval(values, level)
-        half = stats.t.ppf((1 + level) / 2, len(values) - 1) * spread
-        assert found.high - found.low == pytest.approx(2 * half, abs=1e-9)
-
-    def test_one_fold_has_no_interval(self) -> None:
-        assert math.isnan(mean_interval([0.5]).low)
-
     def test_wilson_by_hand(self) -> None:
         z = stats.norm.ppf(0.975)
         found = wilson_interval(0, 10)

@@ -65,22 +65,22 @@ def describe_cut(path: Path) -> str:
 def _describe_cut(path: str, size: int, _changed: int) -> str:
     with open(path, "rb") as file:
         start = file.read(16)
-        found: tuple[int, int] | None = None
+        sizes: tuple[int, int] | None = None
         if start[:4] in (b"RIFF", b"RF64", b"RIFX", b"FORM"):
-            found = _find_chunk(file, size, ">" if start[:4] in (b"RIFX", b"FORM") else "<")
+            sizes = _find_chunk(file, size, ">" if start[:4] in (b"RIFX", b"FORM") else "<")
         elif start[:4] == b"riff":
-            found = _find_w64(file, size)
+            sizes = _find_w64(file, size)
         elif start[:4] == b".snd":
             offset, promised = struct.unpack(">II", start[4:12]) if len(start) >= 12 else (0, _STREAMED)
-            found = None if promised == _STREAMED else (promised, max(size - offset, 0))
+            sizes = None if promised == _STREAMED else (promised, max(size - offset, 0))
         elif start[:4] == b"OggS":
             return _describe_cut_ogg(file, size)
         elif start[:3] == b"ID3" or (len(start) > 1 and start[0] == 0xFF and start[1] & 0xE0 == 0xE0):
             file.seek(0)
             return _describe_cut_mpeg(file.read())
-    if found is None or found[0] <= found[1]:
+    if sizes is None or sizes[0] <= sizes[1]:
         return ""
-    return f"its header promises {found[0]} bytes of sound, the file has {found[1]} of them"
+    return f"its header promises {sizes[0]} bytes of sound, the file has {sizes[1]} of them"
 
 
 def _find_chunk(file: IO[bytes], size: int, order: str) -> tuple[int, int] | None:
@@ -144,10 +144,10 @@ def _describe_cut_mpeg(content: bytes) -> str:
     while position + 4 <= end:
         length, xing = _measure_frame(content, position)
         if not length:
-            found = _find_frame(content, position + 1, end)
-            if found is None:
+            frame = _find_frame(content, position + 1, end)
+            if frame is None:
                 break
-            position = found
+            position = frame
             continue
         if first:
             first = False

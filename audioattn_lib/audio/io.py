@@ -198,14 +198,14 @@ def info(path: str | Path, *, accept_truncated: bool = False) -> AudioInfo:
     """
     if (inside := hdf5.locate(path)) is not None:
         with hdf5.open_sound(*inside) as sound:
-            found = AudioInfo(sound.sample_rate, sound.frames, 1, sound.format)
-        _check_length(Path(path), found.frames)
-        return found
+            header = AudioInfo(sound.sample_rate, sound.frames, 1, sound.format)
+        _check_length(Path(path), header.frames)
+        return header
     with open_stream(path, accept_truncated=accept_truncated) as stream:
         frames = _count_frames(stream)
-        found = AudioInfo(stream.sample_rate, frames, stream.channels, stream.format)
-    _check_length(Path(path), found.frames)
-    return found
+        header = AudioInfo(stream.sample_rate, frames, stream.channels, stream.format)
+    _check_length(Path(path), header.frames)
+    return header
 
 
 def _count_frames(stream: SoundStream) -> int:
@@ -316,8 +316,8 @@ def write(path: str | Path, samples: NDArray[Any], sample_rate: int, *, durable:
     container = path.suffix.lstrip(".").upper()
     container = "AIFF" if container == "AIF" else container
     if container not in soundfile.available_formats():
-        known = ", ".join(EXTENSIONS)
-        raise AudioError(f"{path}: no sound format is called {path.suffix!r}; use one of {known}")
+        endings = ", ".join(EXTENSIONS)
+        raise AudioError(f"{path}: no sound format is called {path.suffix!r}; use one of {endings}")
     # Encoded in memory: libsndfile itself would not say that a disk is full.
     encoded = io.BytesIO()
     try:

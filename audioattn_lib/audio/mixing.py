@@ -187,11 +187,11 @@ def apply_impulse_responses(
         raise ValueError(f"responses have shape {tuple(responses.shape)}; they must be (devices, taps)")
     batch, samples = waveforms.shape
     device = torch.randint(len(responses), (batch,), generator=generator, device=generator.device)
-    chosen = torch.rand(batch, generator=generator, device=generator.device) < probability
+    is_mixed = torch.rand(batch, generator=generator, device=generator.device) < probability
     taps = responses.to(waveforms)[device.to(waveforms.device)]
     size = samples + taps.shape[1] - 1
     changed = torch.fft.irfft(torch.fft.rfft(waveforms, size) * torch.fft.rfft(taps, size), size)[:, :samples]
-    return torch.where(chosen.to(waveforms.device)[:, None], changed, waveforms)
+    return torch.where(is_mixed.to(waveforms.device)[:, None], changed, waveforms)
 
 
 def _beta(count: int, alpha: float, generator: torch.Generator) -> Tensor:

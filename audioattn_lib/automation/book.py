@@ -124,10 +124,10 @@ def documents(root: str | Path) -> list[str]:
     Book page: architecture.
     """
     contents = read_yaml(Path(root) / "_toc.yml")
-    found = list(_files(contents.data))
-    if wrong := [name for name in found if not isinstance(name, str)]:
+    names = list(_files(contents.data))
+    if wrong := [name for name in names if not isinstance(name, str)]:
         raise contents.error(f"the page {shorten(wrong[0])} is no path; give the path of a page without its ending")
-    return found
+    return names
 
 
 def chapters(
@@ -189,7 +189,7 @@ def chapters(
                 raise settings.error(
                     f"{other!r} is no chapter above {name} in this file: {known}", name, "after", index
                 )
-    found = []
+    chapters_found = []
     for name in names:
         if name not in given:
             raise settings.error(f"the chapter {name} of _toc.yml is missing; add it with its parameters")
@@ -205,8 +205,8 @@ def chapters(
         work = root / "_build" / "execution" / f"{name}.ipynb"
         after = tuple(given[name].get("after", ()))
         is_light = bool(after) or given[name].get("light", False)
-        found.append(Chapter(name, source, parameters, place, work, identity, after, is_light))
-    return found
+        chapters_found.append(Chapter(name, source, parameters, place, work, identity, after, is_light))
+    return chapters_found
 
 
 def build_book(

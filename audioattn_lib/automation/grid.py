@@ -109,12 +109,12 @@ class Grid:
             excluded |= matching
 
         jobs = [job for i, job in enumerate(points) if i not in excluded] if grid or not fields["include"] else []
-        known = {_identity(job) for job in jobs}
+        identities = {_identity(job) for job in jobs}
         for index, entry in enumerate(fields["include"]):
             job = {**fixed, **entry}
-            if _identity(job) in known:
+            if _identity(job) in identities:
                 raise document.error(f"{shorten(entry)} is a job already", "include", index)
-            known.add(_identity(job))
+            identities.add(_identity(job))
             jobs.append(job)
         if not jobs:
             raise document.error("every job of the grid is excluded", "exclude")
@@ -155,12 +155,12 @@ def _identity(value: Any) -> str:
 
 def _repeated(values: list[Any]) -> Iterator[int]:
     """Places of values that stand before already; 1, 1.0 and True are equal."""
-    known: set[Any] = set()
+    identities: set[Any] = set()
     for index, value in enumerate(values):
         same = value if isinstance(value, Hashable) else _identity(value)
-        if same in known:
+        if same in identities:
             yield index
-        known.add(same)
+        identities.add(same)
 
 
 def _fields(document: Document) -> dict[str, Any]:

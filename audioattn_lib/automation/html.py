@@ -101,8 +101,8 @@ def _without_book(source: str) -> str:
 
 def _citations(keys: str) -> str:
     """Author and year out of keys such as ``martins2022sparse``."""
-    found = (re.match(r"([a-z]+)(\d{4})", key.strip()) for key in keys.split(","))
-    return "; ".join(f"{match[1].capitalize()} {match[2]}" for match in found if match)
+    matches = (re.match(r"([a-z]+)(\d{4})", key.strip()) for key in keys.split(","))
+    return "; ".join(f"{match[1].capitalize()} {match[2]}" for match in matches if match)
 
 
 def _box(found: re.Match[str]) -> str:

@@ -145,7 +145,7 @@ def library_closure(*modules: str, package: Path | None = None) -> dict[str, Pat
     Book page: architecture.
     """
     folder = _PACKAGE if package is None else package
-    found: dict[str, Path] = {}
+    files: dict[str, Path] = {}
     waiting = list(modules)
     for name in modules:
         if _module_file(name, folder) is None:
@@ -159,13 +159,13 @@ def library_closure(*modules: str, package: Path | None = None) -> dict[str, Pat
         path = _module_file(name, folder)
         if path is None:  # `from module import function`
             continue
-        found[path.relative_to(folder).as_posix()] = path
+        files[path.relative_to(folder).as_posix()] = path
         if path.name == "__init__.py":
-            found |= {file.relative_to(folder).as_posix(): file for file in _resources(path.parent)}
+            files |= {file.relative_to(folder).as_posix(): file for file in _resources(path.parent)}
         waiting.extend(_imports(path, name))
         if "." in name:
             waiting.append(name.rpartition(".")[0])
-    return dict(sorted(found.items()))
+    return dict(sorted(files.items()))
 
 
 def has_module(name: str) -> bool:

@@ -103,8 +103,8 @@ class Notebook:
             raise ConfigError(f"{self.path}: metadata audioattn is {shorten(options)}; it must be an object")
         for name, value in options.items():
             if name not in _OPTIONS or not isinstance(value, _OPTIONS[name]):
-                known = ", ".join(f"{option} ({kind.__name__})" for option, kind in _OPTIONS.items())
-                raise ConfigError(f"{self.path}: metadata audioattn.{name} is {shorten(value)}; known are {known}")
+                listed = ", ".join(f"{option} ({kind.__name__})" for option, kind in _OPTIONS.items())
+                raise ConfigError(f"{self.path}: metadata audioattn.{name} is {shorten(value)}; known are {listed}")
         named = options.get("data_parameter")
         if named is not None and named not in self.parameters:
             raise ConfigError(
@@ -116,12 +116,12 @@ class Notebook:
     @cached_property
     def library_modules(self) -> tuple[str, ...]:
         """Modules of this library that its code imports, in alphabetical order."""
-        found: set[str] = set()
+        modules: set[str] = set()
         for index, cell in self._code():
             for name in imported_names(self._parse(cell, index)):
                 if name.split(".")[0] == "audioattn_lib" and has_module(name):
-                    found.add(name)
-        return tuple(sorted(found))
+                    modules.add(name)
+        return tuple(sorted(modules))
 
     @cached_property
     def source(self) -> list[dict[str, Any]]:
@@ -243,13 +243,13 @@ def _tags(cell: dict[str, Any]) -> list[str]:
 
 
 def _assignments(tree: ast.Module) -> list[tuple[str, ast.expr]]:
-    found = []
+    problems = []
     for node in tree.body:
         if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
-            found.append((node.targets[0].id, node.value))
+            problems.append((node.targets[0].id, node.value))
         elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value is not None:
-            found.append((node.target.id, node.value))
-    return found
+            problems.append((node.target.id, node.value))
+    return problems
 
 
 def _is_literal(value: object) -> bool:

@@ -72,7 +72,6 @@ def page(
     *,
     varying: Sequence[str],
     failures: Iterable[Mapping[str, Any]] = (),
-    links: Sequence[str] = ("notebook", "log"),
 ) -> str:
     """Render rows as one self-contained HTML page, light and dark.
 
@@ -88,8 +87,6 @@ def page(
         given beside the single rows.
     failures
         Jobs that failed: ``parameters``, ``error``, ``log``.
-    links
-        Columns whose values are relative links.
 
     Notes
     -----
@@ -108,7 +105,7 @@ def page(
             _means(rows, varying[0], scores),
         ]
     if rows:
-        shown = [name for name in links if any(row.get(name) for row in rows)]
+        shown = [name for name in ("notebook", "log") if any(row.get(name) for row in rows)]
         parts += ["<h2>Results</h2>", _html_table(rows, columns, shown)]
     if failed:
         parts.append("<h2>Failures</h2>")

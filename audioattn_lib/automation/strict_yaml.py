@@ -138,16 +138,16 @@ class _Walk:
         return self._scalar(node)
 
     def _mapping(self, node: yaml.MappingNode, way: tuple[Hashable, ...]) -> dict[Hashable, Any]:
-        found: dict[Hashable, Any] = {}
+        content: dict[Hashable, Any] = {}
         for name_node, value in node.value:
             line = name_node.start_mark.line + 1
             name = self._scalar(name_node)
             here = (*way, name)
-            if name in found:
+            if name in content:
                 raise self._error(name_node, f"{name} is given twice; it stands in line {self.lines[here]} already")
             self.lines[here] = line
-            found[name] = self.visit(value, here)
-        return found
+            content[name] = self.visit(value, here)
+        return content
 
     def _scalar(self, node: yaml.Node) -> Any:
         if not isinstance(node, yaml.ScalarNode):

@@ -337,15 +337,15 @@ def _write_results(grid: Grid, jobs: list[Job], folder: Path) -> SweepResult:
     rows: list[report.Row] = []
     for name, (run, job) in runs.items():
         config = configs[name]
-        chosen = {field: config.get(field, "") for field in varying}
+        varied = {field: config.get(field, "") for field in varying}
         files = {"notebook": f"jobs/{job.key}.ipynb", "log": f"jobs/{job.key}.log"}
         fixed = {f"config.{field}": value for field, value in config.items() if field not in varying}
-        rows.append({**chosen, "run": name, **report.flatten(run["metrics"]), **files, **fixed})
+        rows.append({**varied, "run": name, **report.flatten(run["metrics"]), **files, **fixed})
     failures = []
     for job in jobs:
         if job.status == "failed":
-            chosen = {name: job.parameters.get(name) for name in grid.varying}
-            failures.append({"parameters": chosen, "error": job.error, "log": f"jobs/{job.key}.log"})
+            varied = {name: job.parameters.get(name) for name in grid.varying}
+            failures.append({"parameters": varied, "error": job.error, "log": f"jobs/{job.key}.log"})
     table, page = folder / "results.csv", folder / "index.html"
     write_text(table, report.table(rows))
     write_text(page, report.page(f"Sweep {grid.name}", rows, varying=varying, failures=failures))

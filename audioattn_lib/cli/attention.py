@@ -78,14 +78,14 @@ def export(run: Path, formats: tuple[str, ...], output: Path | None) -> None:
         written.append(files.save_csv(record, folder / "attention.csv", **columns))
     if "npz" in formats:
         written.append(files.save_npz(record, folder / "attention.npz"))
-    found = segment_lists.list_segments(record, _classes(loaded, table))
+    segments = segment_lists.list_segments(record, _classes(loaded, table))
     if "segments" in formats:
-        written.append(segment_lists.save_segments(found, folder / "segments.csv", "csv"))
+        written.append(segment_lists.save_segments(segments, folder / "segments.csv", "csv"))
     if "rttm" in formats:
-        written.append(segment_lists.save_segments(found, folder / "segments.rttm", "rttm"))
+        written.append(segment_lists.save_segments(segments, folder / "segments.rttm", "rttm"))
     if "audacity" in formats:
         tracks: dict[str, list[segment_lists.LabelledSegment]] = {clip: [] for clip in record.clips}
-        for one in found:
+        for one in segments:
             tracks[one.clip].append(one)
         for clip, own in tracks.items():
             segment_lists.save_segments(own, folder / "labels" / f"{_file_name(clip)}.txt", "audacity")
@@ -276,8 +276,8 @@ def _experiment(run: Run) -> Any:
     from audioattn_lib.experiments import EXPERIMENTS
 
     if run.experiment not in EXPERIMENTS:
-        known = ", ".join(EXPERIMENTS)
-        raise RunError(f"{run.path}: no experiment is called {run.experiment!r}; a run lies in the folder of {known}")
+        names = ", ".join(EXPERIMENTS)
+        raise RunError(f"{run.path}: no experiment is called {run.experiment!r}; a run lies in the folder of {names}")
     return importlib.import_module(EXPERIMENTS[run.experiment])
 
 

@@ -112,8 +112,8 @@ def run(notebook: str, parameters: tuple[tuple[str, str], ...], output: Path | N
         done = execute(path, target.with_suffix(".ipynb"), values, timeout=timeout, progress=progress)
     finally:
         click.echo(err=True)
-    for found in runs_shown_in(done.output):
-        click.echo(f"{found['path']}: {describe_scores(found['metrics'])}")
+    for shown in runs_shown_in(done.output):
+        click.echo(f"{shown['path']}: {describe_scores(shown['metrics'])}")
     click.echo(done.output)
     if target.suffix == ".html":
         from audioattn_lib.automation.html import write_html
@@ -196,10 +196,10 @@ def _has_data(name: str) -> bool:
 
 @functools.cache
 def _is_there(folder: str, corpus: str) -> bool:
-    found = bool(folder) and (Path(folder) / corpus).is_dir()
-    if not found:
+    exists = bool(folder) and (Path(folder) / corpus).is_dir()
+    if not exists:
         click.echo(f"{corpus} is not in {folder or 'AUDIOATTN_DATA'}: its chapter has synthetic sound")
-    return found
+    return exists
 
 
 def _data_hash(name: str) -> str:

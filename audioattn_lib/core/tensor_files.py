@@ -51,7 +51,7 @@ def load_tensors(path: str | Path) -> dict[str, Tensor]:
 
 def _digest(tensors: Mapping[str, Tensor], about: Mapping[str, str]) -> str:
     shapes = {name: [str(tensor.dtype), *tensor.shape] for name, tensor in tensors.items()}
-    found = hashlib.sha256(json.dumps([dict(about), shapes], sort_keys=True).encode())
+    digest = hashlib.sha256(json.dumps([dict(about), shapes], sort_keys=True).encode())
     for name in sorted(tensors):
-        found.update(tensors[name].contiguous().reshape(-1).view(torch.uint8).numpy().data)
-    return found.hexdigest()
+        digest.update(tensors[name].contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()

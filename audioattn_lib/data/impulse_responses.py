@@ -90,6 +90,6 @@ def draw_impulse_responses(
             f"taps is {taps}, sample_rate {sample_rate}, coloration {coloration}; they must be at least 1, 1000 and 0"
         )
     drawn = [Device.draw(random_numbers(seed, "impulse response", number), coloration) for number in range(count)]
-    found = np.stack([device.impulse_response(taps, sample_rate) for device in drawn])
-    found /= np.sqrt(np.sum(found**2, axis=1, keepdims=True))
-    return torch.from_numpy(found.astype(np.float32))
+    responses = np.stack([device.impulse_response(taps, sample_rate) for device in drawn])
+    responses /= np.sqrt(np.sum(responses**2, axis=1, keepdims=True))
+    return torch.from_numpy(responses.astype(np.float32))

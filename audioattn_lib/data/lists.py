@@ -152,10 +152,10 @@ def read_voxceleb_trials(path: str | Path) -> tuple[list[tuple[str, str]], NDArr
 
 
 def _pair(path: str | Path, number: int, line: str) -> tuple[str, str]:
-    found = _PAIR.fullmatch(line)
-    if not found:
+    match = _PAIR.fullmatch(line)
+    if not match:
         raise ManifestError(f"{path}:{number}: {line!r} is no pair of paths; write two, with a blank between them")
-    return found["first"], found["second"]
+    return match["first"], match["second"]
 
 
 def _lines(path: str | Path) -> Iterator[tuple[int, str]]:

@@ -227,10 +227,10 @@ class Manifest:
         """Names of the classes in order, without ``?``; empty where labels are numbers."""
         if self.kind == "number":
             return []
-        found = {part for label in self.table["label"] for part in self._split_label(label)} - {UNKNOWN}
+        labels = {part for label in self.table["label"] for part in self._split_label(label)} - {UNKNOWN}
         # Other digits than 0 to 9, and more of them than a number has, are names.
-        whole = all(name.isascii() and name.isdecimal() and len(name) <= _MOST_DIGITS for name in found)
-        return sorted(found, key=lambda name: (int(name), name) if whole else (0, name))
+        whole = all(name.isascii() and name.isdecimal() and len(name) <= _MOST_DIGITS for name in labels)
+        return sorted(labels, key=lambda name: (int(name), name) if whole else (0, name))
 
     def label_indices(self) -> NDArray[np.int64]:
         """Targets of the classes, in the order of ``classes``.
@@ -340,8 +340,8 @@ class Manifest:
 
     def subset(self, rows: Sequence[int] | NDArray[Any]) -> Manifest:
         """The corpus of these rows, in this order."""
-        chosen = np.arange(len(self))[np.asarray(rows)]
-        return replace(self, table=self.table.iloc[chosen], lines=tuple(self.lines[row] for row in chosen))
+        selected = np.arange(len(self))[np.asarray(rows)]
+        return replace(self, table=self.table.iloc[selected], lines=tuple(self.lines[row] for row in selected))
 
     def content_hash(self) -> str:
         """Hash of the table and of the bytes of all files, 64 hexadecimal digits.

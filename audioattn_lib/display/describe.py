@@ -70,14 +70,18 @@ def value_name(value: object) -> str:
 
 def known_events(events: Events | None) -> tuple[KnownEvent, ...]:
     """Events in order of onset; an event that ends before it begins is an error that names it."""
-    known = []
+    listed = []
     for event in events or ():
-        one = KnownEvent(*event) if isinstance(event, tuple) else KnownEvent(event.label, event.onset, event.offset)
-        one = KnownEvent(str(one.label).replace("_", " "), float(one.onset), float(one.offset))
-        if not one.onset <= one.offset:
-            raise ValueError(f"event {one.label!r} lasts from {one.onset} to {one.offset} s; onset must come first")
-        known.append(one)
-    return tuple(sorted(known, key=lambda event: (event.onset, event.offset)))
+        converted = (
+            KnownEvent(*event) if isinstance(event, tuple) else KnownEvent(event.label, event.onset, event.offset)
+        )
+        converted = KnownEvent(str(converted.label).replace("_", " "), float(converted.onset), float(converted.offset))
+        if not converted.onset <= converted.offset:
+            raise ValueError(
+                f"event {converted.label!r} lasts from {converted.onset} to {converted.offset} s; onset must come first"
+            )
+        listed.append(converted)
+    return tuple(sorted(listed, key=lambda event: (event.onset, event.offset)))
 
 
 @dataclass(frozen=True)
@@ -143,12 +147,12 @@ def curve(record: AttentionRecord, clip: int = 0, *, title: str = "", points: in
     points
         Instants at which a density is drawn, above 1.
     """
-    one = record[clip]
-    assert one.n_frames is not None
-    start, stop = one.span()
-    support = one.support()
-    mean, variance = moments(one)
-    density = one.density
+    single = record[clip]
+    assert single.n_frames is not None
+    start, stop = single.span()
+    support = single.support()
+    mean, variance = moments(single)
+    density = single.density
     if density is not None:
         reach = np.where(np.isfinite(density.half_width), density.half_width, 4 * np.sqrt(density.variance))[0]
         # A narrow mode needs its own points: the grid of the clip could step over it.
@@ -156,15 +160,15 @@ def curve(record: AttentionRecord, clip: int = 0, *, title: str = "", points: in
         times = np.unique(np.concatenate([np.linspace(start, stop, points), own[(own > start) & (own < stop)]]))
         values = density.pdf(times)[0]
     else:
-        times = one.clock.edges(int(one.n_frames[0]))
-        values = one.frame_attention() / one.clock.period
+        times = single.clock.edges(int(single.n_frames[0]))
+        values = single.frame_attention() / single.clock.period
     covered = sum(b - a for a, b in support)
     return Curve(
         title=title or title_of(record),
         times=times,
         values=values,
         over_frames=density is None,
-        support=tuple(one.attended()),
+        support=tuple(single.attended()),
         unbounded=math.isclose(covered, stop - start, rel_tol=1e-6),
         mean=mean,
         deviation=math.sqrt(max(variance, 0.0)),

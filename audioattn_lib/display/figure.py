@@ -101,8 +101,8 @@ class Figure:
         if not self.images and self.draw is None:
             raise ValueError(f"{path}: there is no picture to write. {self.alt}")
         path = Path(path)
-        chosen = {each.name: each for each in THEMES}.get(theme)
-        if chosen is None:
+        selected = {each.name: each for each in THEMES}.get(theme)
+        if selected is None:
             raise ValueError(f'theme is {theme!r}; it must be "light" or "dark"')
         if path.suffix.lower() not in FORMATS:
             raise ValueError(f"{path}: figures are written as {', '.join(FORMATS)}; choose one of these endings")
@@ -111,13 +111,13 @@ class Figure:
                 temporary.write_bytes(self.images[theme])
                 return path
             if path.suffix.lower() == ".webp":
-                temporary.write_bytes(_draw(self.draw, chosen))
+                temporary.write_bytes(_draw(self.draw, selected))
                 return path
             import matplotlib
 
-            with matplotlib.rc_context(chosen.settings):
+            with matplotlib.rc_context(selected.settings):
                 # The file may be opened on any background, so it brings its own.
-                self.draw(chosen).savefig(temporary, dpi=PIXELS_PER_INCH, facecolor=chosen.page)
+                self.draw(selected).savefig(temporary, dpi=PIXELS_PER_INCH, facecolor=selected.page)
         return path
 
     def _repr_html_(self) -> str:

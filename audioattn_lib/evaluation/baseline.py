@@ -183,9 +183,9 @@ def linear_baseline(
         search.fit(np.concatenate([train, valid]), np.concatenate([y, y_valid]))
         model.set_params(**search.best_params_).fit(train, y)  # the first, so the most penalised, of equals
     scores = dict(zip(sorted(strengths), map(float, search.cv_results_["mean_test_score"]), strict=True))
-    found = model.predict_proba(test)
+    predicted = model.predict_proba(test)
     probabilities = np.zeros((len(test), columns))  # a class without training clips keeps 0
-    probabilities[:, model.classes_ if task == "classification" else slice(None)] = found
+    probabilities[:, model.classes_ if task == "classification" else slice(None)] = predicted
     predictions = probabilities.argmax(axis=1) if task == "classification" else (probabilities >= 0.5).astype(np.int64)
     return Baseline(probabilities, predictions, float(search.best_params_[penalty]), scores)
 

@@ -172,17 +172,17 @@ def compare_to_reference(
         raise ValueError(f"table has no column beside the reference {reference!r}; there is nothing to compare")
     rows = []
     for name in others:
-        found = paired_comparison(
+        comparison = paired_comparison(
             table[name], table[reference], groups=groups, n_resamples=n_resamples, level=level, seed=seed
         )
         rows.append(
             {
                 "mean": float(table[name].mean()),
-                "difference": found.difference.estimate,
-                "low": found.difference.low,
-                "high": found.difference.high,
-                "p_value": found.p_value,
-                "method": found.method,
+                "difference": comparison.difference.estimate,
+                "low": comparison.difference.low,
+                "high": comparison.difference.high,
+                "p_value": comparison.p_value,
+                "method": comparison.method,
             }
         )
     result = pd.DataFrame(rows, index=pd.Index(others, name="system"))
@@ -232,11 +232,11 @@ def chance_level(
 
     require_level(level)
     y = class_indices("labels", labels)
-    known = y if train_labels is None else class_indices("train_labels", train_labels)
-    n_classes = int(max(y.max(), known.max())) + 1 if n_classes is None else n_classes
-    if n_classes <= max(y.max(), known.max()):
-        raise ValueError(f"n_classes is {n_classes} but class {max(y.max(), known.max())} occurs; count from 0")
-    majority = int(np.bincount(known).argmax())
+    train = y if train_labels is None else class_indices("train_labels", train_labels)
+    n_classes = int(max(y.max(), train.max())) + 1 if n_classes is None else n_classes
+    if n_classes <= max(y.max(), train.max()):
+        raise ValueError(f"n_classes is {n_classes} but class {max(y.max(), train.max())} occurs; count from 0")
+    majority = int(np.bincount(train).argmax())
     low, high = np.asarray(stats.binom.interval(level, len(y), 1 / n_classes)) / len(y)
     uniform = Interval(float(low), float(high), level, f"binomial, {len(y)} clips", 1 / n_classes)
     return Chance(wilson_interval(int((y == majority).sum()), len(y), level), majority, uniform)

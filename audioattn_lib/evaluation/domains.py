@@ -64,7 +64,7 @@ def domain_scores(
     units = None if groups is None else np.asarray(groups)
 
     def row(chosen: NDArray[np.bool_], kind: str) -> dict[str, object]:
-        found = bootstrap_interval(
+        interval = bootstrap_interval(
             right[chosen],
             groups=None if units is None else units[chosen],
             n_resamples=n_resamples,
@@ -72,9 +72,9 @@ def domain_scores(
             seed=seed,
         )
         return {
-            "score": found.estimate,
-            "low": found.low,
-            "high": found.high,
+            "score": interval.estimate,
+            "low": interval.low,
+            "high": interval.high,
             "clips": int(chosen.sum()),
             "seen": kind,
             "of": "",

@@ -111,11 +111,11 @@ def evaluate(
         comparison, and nothing is swapped (NaN). No clip with events: NaN.
     """
     share = event_share(record, events)
-    known = ~np.isnan(share)
-    chosen = None if groups is None else np.asarray(groups)
-    if chosen is not None and len(chosen) != len(record):
-        raise ValueError(f"{len(chosen)} groups for {len(record)} clips; give one a clip")
-    found = {
+    has_events = ~np.isnan(share)
+    group_of = None if groups is None else np.asarray(groups)
+    if group_of is not None and len(group_of) != len(record):
+        raise ValueError(f"{len(group_of)} groups for {len(record)} clips; give one a clip")
+    scores_of = {
         # uniform attention points at the share of the events as they are widened
         "pointing_game": (
             pointing_game(record, events, tolerance=tolerance),
@@ -134,22 +134,24 @@ def evaluate(
         return bootstrap_interval(values, groups=groups, n_resamples=n_resamples, level=level, seed=seed)
 
     rows: dict[str, dict[str, float]] = {}
-    for name, (value, uniform) in found.items():
-        rows[name] = {"clips": int(known.sum()), "left_out": int((~known).sum())}
-        if not known.any():
+    for name, (value, uniform) in scores_of.items():
+        rows[name] = {"clips": int(has_events.sum()), "left_out": int((~has_events).sum())}
+        if not has_events.any():
             continue
-        within = partial(interval, groups=None if chosen is None else chosen[known])
-        rows[name] |= _against_uniform(value[known], uniform[known], 1, within)
+        within = partial(interval, groups=None if group_of is None else group_of[has_events])
+        rows[name] |= _against_uniform(value[has_events], uniform[has_events], 1, within)
         for control, scores in draws.items():
-            rows[name] |= _against_draws(value[known].mean(), scores[name][known].mean(axis=0), control, level)
+            rows[name] |= _against_draws(
+                value[has_events].mean(), scores[name][has_events].mean(axis=0), control, level
+            )
     for curve in curves:
         areas = {order: curve.area(order) for order in ("attention", "uniform", "random")}
         if len(areas["attention"]) != len(record):
             raise ValueError(f"the {curve.kind} curve has {len(areas['attention'])} clips, the record {len(record)}")
-        within = partial(interval, groups=chosen)
+        within = partial(interval, groups=group_of)
         by_chance = within(areas["random"])
         test = paired_comparison(
-            areas["attention"], areas["random"], groups=chosen, n_resamples=n_resamples, level=level, seed=seed
+            areas["attention"], areas["random"], groups=group_of, n_resamples=n_resamples, level=level, seed=seed
         )
         rows[f"{curve.kind}_area"] = {
             "clips": len(record),

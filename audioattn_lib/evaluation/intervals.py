@@ -144,8 +144,8 @@ def bootstrap(
         members = np.split(np.argsort(index, kind="stable"), np.cumsum(np.bincount(index))[:-1])
         resampled = np.empty(n_resamples)
         for i in range(n_resamples):
-            chosen = np.concatenate([members[g] for g in generator.integers(0, n_groups, n_groups)])
-            resampled[i] = statistic(*(a[chosen] for a in arrays))
+            drawn_clips = np.concatenate([members[g] for g in generator.integers(0, n_groups, n_groups)])
+            resampled[i] = statistic(*(a[drawn_clips] for a in arrays))
         return float(statistic(*arrays)), resampled, n_groups
     if statistic == "spearman" and len(arrays) == 2:
         # Ranks depend on all clips of a resample, so no sum over groups gives them: each resample ranks anew, with the
@@ -184,8 +184,8 @@ def wilson_interval(correct: int, total: int, level: float = 0.95) -> Interval:
     require_level(level)
     if total < 1 or not 0 <= correct <= total:
         raise ValueError(f"correct is {correct} of total {total}; it must lie from 0 to total, and total be at least 1")
-    found = stats.binomtest(int(correct), int(total)).proportion_ci(level, method="wilson")
-    return Interval(float(found.low), float(found.high), level, "Wilson", correct / total)
+    interval = stats.binomtest(int(correct), int(total)).proportion_ci(level, method="wilson")
+    return Interval(float(interval.low), float(interval.high), level, "Wilson", correct / total)
 
 
 def _additive(arrays: list[Array], statistic: str) -> tuple[Any, Callable[[Any], Array]]:

@@ -186,19 +186,19 @@ def swapped_attention(
     """
     clips, wider = _locate(record, events), _locate(record, events, tolerance)
     scores = _nothing(clips, n_draws)
-    known = [(i, clip, target) for i, (clip, target) in enumerate(zip(clips, wider, strict=True)) if clip and target]
-    if len(known) < 2:
+    located = [(i, clip, target) for i, (clip, target) in enumerate(zip(clips, wider, strict=True)) if clip and target]
+    if len(located) < 2:
         return scores
     generator = np.random.default_rng(seed)
-    frames = max(len(clip.frame_attention) for _, clip, _ in known)
-    frame_attention = np.stack([resample(clip.frame_attention, frames) for _, clip, _ in known])
-    peak = np.stack([resample(clip.peak, frames) for _, clip, _ in known])
-    spans = max(len(clip.support) for _, clip, _ in known)
-    supports = np.zeros((len(known), spans, 2))  # empty spans add nothing
-    for row, (_, clip, _) in zip(supports, known, strict=True):
+    frames = max(len(clip.frame_attention) for _, clip, _ in located)
+    frame_attention = np.stack([resample(clip.frame_attention, frames) for _, clip, _ in located])
+    peak = np.stack([resample(clip.peak, frames) for _, clip, _ in located])
+    spans = max(len(clip.support) for _, clip, _ in located)
+    supports = np.zeros((len(located), spans, 2))  # empty spans add nothing
+    for row, (_, clip, _) in zip(supports, located, strict=True):
         row[: len(clip.support)] = clip.support / clip.duration
-    for place, (i, clip, target) in enumerate(known):
-        others = (place + generator.integers(1, len(known), n_draws)) % len(known)
+    for place, (i, clip, target) in enumerate(located):
+        others = (place + generator.integers(1, len(located), n_draws)) % len(located)
         scores["pointing_game"][i] = (peak @ target.covered(frames))[others]
         scores["mass_inside_events"][i] = (frame_attention @ clip.covered(frames))[others]
         scores["support_iou"][i] = clip.overlap_with(supports * clip.duration)[others]

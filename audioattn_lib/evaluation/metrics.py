@@ -185,11 +185,11 @@ def multi_task_metrics(
     sizes = [np.shape(one)[-1] for one in probabilities]
     scores: dict[str, Any] = {"clips": len(y)}
     for k in ks:
-        found = [_found(y[:, i], probabilities[i], k) if k <= size else None for i, size in enumerate(sizes)]
-        for name, one in zip(tasks, found, strict=True):
+        metrics_of = [_found(y[:, i], probabilities[i], k) if k <= size else None for i, size in enumerate(sizes)]
+        for name, one in zip(tasks, metrics_of, strict=True):
             scores[f"{name}_top_{k}"] = None if one is None else float(one.mean())
-        every = [one for one in found if one is not None]
-        scores[f"{together}_top_{k}"] = float(np.prod(every, axis=0).mean()) if len(every) == len(found) else None
+        every = [one for one in metrics_of if one is not None]
+        scores[f"{together}_top_{k}"] = float(np.prod(every, axis=0).mean()) if len(every) == len(metrics_of) else None
     return scores
 
 

@@ -182,18 +182,18 @@ def _heights(
     replaced = (first if kind == "deletion" else ~first) & valid[:, None, None]
     inputs = torch.where(replaced[..., None], mean[:, None, None], x[:, None, None])  # (B, 3, K, T, F)
     copies = replaced.shape[1] * replaced.shape[2]
-    found = _probabilities(predict, inputs.reshape(-1, frames, mels), lengths.repeat_interleave(copies))
-    chosen = found.gather(1, targets.to(found.device).repeat_interleave(copies)[:, None])
+    probabilities = _probabilities(predict, inputs.reshape(-1, frames, mels), lengths.repeat_interleave(copies))
+    chosen = probabilities.gather(1, targets.to(probabilities.device).repeat_interleave(copies)[:, None])
     return chosen.reshape(clips, *replaced.shape[1:3])
 
 
 def _probabilities(predict: Predict, features: Tensor, lengths: Tensor) -> Tensor:
-    found = predict(features, lengths)
-    if found.ndim != 2 or len(found) != len(features):
-        raise ValueError(f"predict gave shape {tuple(found.shape)}; it must be ({len(features)}, classes)")
-    if not torch.isfinite(found).all() or found.min() < 0 or found.max() > 1.01:
+    probabilities = predict(features, lengths)
+    if probabilities.ndim != 2 or len(probabilities) != len(features):
+        raise ValueError(f"predict gave shape {tuple(probabilities.shape)}; it must be ({len(features)}, classes)")
+    if not torch.isfinite(probabilities).all() or probabilities.min() < 0 or probabilities.max() > 1.01:
         raise ValueError("predict gave values outside 0 to 1; it must return probabilities (apply softmax or exp)")
-    return found.double()
+    return probabilities.double()
 
 
 def _ranks(

@@ -153,8 +153,8 @@ def _average_precision(truth: Array, scores: Array, counts: Array) -> Array:
 
 
 def _interval(estimate: float, resampled: Array, level: float, method: str, n_groups: int) -> Interval:
-    known = resampled[np.isfinite(resampled)]
-    if n_groups == 1 or not len(known):
+    finite = resampled[np.isfinite(resampled)]
+    if n_groups == 1 or not len(finite):
         return Interval(np.nan, np.nan, level, method, estimate)
-    low, high = np.quantile(known, [(1 - level) / 2, (1 + level) / 2])
+    low, high = np.quantile(finite, [(1 - level) / 2, (1 + level) / 2])
     return Interval(float(low), float(high), level, method, estimate)

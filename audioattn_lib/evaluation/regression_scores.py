@@ -182,16 +182,16 @@ def permutation_test(
     y, p = _ranked(y), _ranked(p)
     size = np.sqrt(np.sum(y**2) * np.sum(p**2))
     generator = np.random.default_rng(seed)
-    found = []
+    correlations = []
     for rows in chunks(n_permutations, len(y)):
         if groups is None:
             mixed = generator.permuted(np.broadcast_to(p, (rows, len(p))), axis=1)
-            found.append(mixed @ y)
+            correlations.append(mixed @ y)
         else:
             orders = (_block_order(generator, index, n_groups, rows) for _ in range(2))
             ours, theirs = (values[order] for values, order in zip((y, p), orders, strict=True))
-            found.append(np.sum(ours * theirs, axis=1))
-    chance = np.concatenate(found) / size if size > 0 else np.zeros(n_permutations)
+            correlations.append(np.sum(ours * theirs, axis=1))
+    chance = np.concatenate(correlations) / size if size > 0 else np.zeros(n_permutations)
     observed = abs(float(y @ p) / size) if size > 0 else 0.0
     p_value = (int(np.sum(np.abs(chance) >= observed - 1e-12)) + 1) / (n_permutations + 1)
     low, high = np.quantile(chance, [(1 - level) / 2, (1 + level) / 2])

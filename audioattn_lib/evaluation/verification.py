@@ -277,17 +277,17 @@ def verification_metrics(
     costs = prior, 1 - prior
     estimates = _crossing(miss, false_alarm)[0], _least_cost(miss, false_alarm, *costs)[0]
     names, codes = np.unique(trials.speakers[np.stack([trials.first, trials.second])], return_inverse=True)
-    one, two = codes.reshape(2, -1)[:, ordered.order]
-    found: list[tuple[Array, Array]] = []
+    first_speaker, two = codes.reshape(2, -1)[:, ordered.order]
+    rates_drawn: list[tuple[Array, Array]] = []
     for counts in draw_counts(np.random.default_rng(seed), len(names), n_resamples, len(trials)):
-        weights = np.where(ordered.is_same, counts[:, one], counts[:, one] * counts[:, two])
+        weights = np.where(ordered.is_same, counts[:, first_speaker], counts[:, first_speaker] * counts[:, two])
         usable = ((weights * ordered.is_same).sum(1) > 0) & ((weights * ~ordered.is_same).sum(1) > 0)
         rates = ordered.rates(weights[usable])
-        found.append((_crossing(*rates), _least_cost(*rates, *costs)))
+        rates_drawn.append((_crossing(*rates), _least_cost(*rates, *costs)))
     method = f"percentile bootstrap over {len(names)} {trials.unit}"
     intervals = {}
     for position, name in enumerate(("equal_error_rate", "min_detection_cost")):
-        drawn = np.concatenate([part[position] for part in found])
+        drawn = np.concatenate([part[position] for part in rates_drawn])
         low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2]) if len(drawn) else (np.nan, np.nan)
         intervals[name] = Interval(float(low), float(high), level, method, float(estimates[position])).to_dict()
     return {

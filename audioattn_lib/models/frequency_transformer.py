@@ -229,13 +229,13 @@ class FrequencyTransformer(nn.Module):
         """
         tokens, arrangement = self.embed(features, lengths)
         if not self.has_streams:
-            found = self._roll(self.blocks, tokens, arrangement)
+            weights = self._roll(self.blocks, tokens, arrangement)
         else:
             parts, halves = self._streams(tokens, arrangement)
             stacks = (self.blocks, self.blocks_2)
             rolled = [self._roll(b, t, a) for b, t, a in zip(stacks, parts, halves, strict=True)]
-            found = torch.cat(rolled, dim=-1) / 2
-        return self._describe(found[:, :, None], arrangement)
+            weights = torch.cat(rolled, dim=-1) / 2
+        return self._describe(weights[:, :, None], arrangement)
 
     def multiply_adds(self, n_frames: int) -> int:
         r"""Multiply-adds of one clip of ``n_frames`` frames in the layers and the embedding of patches.
@@ -279,13 +279,13 @@ class FrequencyTransformer(nn.Module):
     def _roll(self, blocks: nn.ModuleList, tokens: Tensor, arrangement: Arrangement) -> Tensor:
         n, g = tokens.shape[1], self.n_global
         rolled = torch.eye(n, device=tokens.device).expand(len(tokens), n, n)
-        found = []
+        maps = []
         for block in blocks:
             mean = block.weights(tokens, arrangement).float().mean(dim=1)  # type: ignore[operator]
             rolled = (rolled + mean @ rolled) / 2
-            found.append(rolled[:, :g, g:].mean(dim=1))
+            maps.append(rolled[:, :g, g:].mean(dim=1))
             tokens = block(tokens, arrangement)
-        return torch.stack(found, dim=1)  # (B, depth, patches)
+        return torch.stack(maps, dim=1)  # (B, depth, patches)
 
     def _streams(
         self, tokens: Tensor, arrangement: Arrangement

@@ -82,13 +82,13 @@ def load_pretrained(
     Koutini et al., Interspeech 2022, section 3, and the code released with it.
     Book page: ``attention_patterns``.
     """
-    found = dict(weights) if isinstance(weights, Mapping) else read_weights(weights)
-    found = _without_prefix(found, prefix)
+    tensors = dict(weights) if isinstance(weights, Mapping) else read_weights(weights)
+    tensors = _without_prefix(tensors, prefix)
     for name in _UNUSED:
-        found.pop(name, None)
-    resized, replaced, added = _fit(model, found)
+        tensors.pop(name, None)
+    resized, replaced, added = _fit(model, tensors)
     expected = model.state_dict()
-    compared = compare_weights(expected, found)
+    compared = compare_weights(expected, tensors)
     branches = [name for name in compared.missing if _is_branch(name)]
     problems = [f"missing: {name}" for name in compared.missing if name not in (*branches, *replaced)]
     problems += [f"unknown: {name}" for name in compared.unknown]
@@ -98,7 +98,7 @@ def load_pretrained(
             f"the weights do not fit the model in {len(problems)} parameters; check size, stride and patch:\n  "
             + "\n  ".join(problems)
         )
-    model.load_state_dict(found, strict=False)
+    model.load_state_dict(tensors, strict=False)
     if len(branches) == sum(map(_is_branch, expected)):
         model.copy_branches()
     report = LoadReport(tuple(resized), tuple(replaced), tuple(added + branches))

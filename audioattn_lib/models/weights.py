@@ -118,7 +118,7 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
     if path.suffix == ".safetensors":
         return _read_safetensors(path)
     try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
+        content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch and safetensors raise a dozen kinds for a file that is none of theirs
         table = _read_table_alone(path)
         if table is not None:
@@ -127,10 +127,14 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
         raise ConfigError(
             f"{path}: not a file of weights that is safe to read ({first}); save its state dict alone, as safetensors"
         ) from error
-    found = _innermost(found)
-    if not isinstance(found, Mapping) or not found or not all(isinstance(value, Tensor) for value in found.values()):
+    content = _innermost(content)
+    if (
+        not isinstance(content, Mapping)
+        or not content
+        or not all(isinstance(value, Tensor) for value in content.values())
+    ):
         raise ConfigError(f"{path}: holds no table of tensors; save the state dict of a model")
-    return dict(found)
+    return dict(content)
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
@@ -142,11 +146,11 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
         raise ConfigError(f"{path}: not a file of weights that is safe to read ({error}); fetch it again") from error
 
 
-def _innermost(found: Any) -> Any:
+def _innermost(content: Any) -> Any:
     for name in _TABLES:
-        if isinstance(found, Mapping) and isinstance(found.get(name), Mapping):
-            found = found[name]
-    return found
+        if isinstance(content, Mapping) and isinstance(content.get(name), Mapping):
+            content = content[name]
+    return content
 
 
 class _Nothing:
@@ -161,11 +165,11 @@ def _read_table_alone(path: Path) -> dict[str, Tensor] | None:
     try:
         names = torch.serialization.get_unsafe_globals_in_checkpoint(path)
         with torch.serialization.safe_globals([(_Nothing, name) for name in names]):
-            found = torch.load(path, map_location="cpu", weights_only=True)
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception:  # whatever a damaged file stumbles over: it is no checkpoint then
         return None
-    table = _innermost(found)
-    if table is found or not table or not all(type(value) is Tensor for value in table.values()):
+    table = _innermost(content)
+    if table is content or not table or not all(type(value) is Tensor for value in table.values()):
         return None
     return dict(table)
 
@@ -221,11 +225,11 @@ def load_weights(model: nn.Module, weights: str | Path | Mapping[str, Tensor], *
     ``playback_published``.
     """
     source = "the weights" if isinstance(weights, Mapping) else str(weights)
-    found = weights if isinstance(weights, Mapping) else read_weights(weights)
+    tensors = weights if isinstance(weights, Mapping) else read_weights(weights)
     expected = model.state_dict()
-    report, names = _match_names(expected, found)
+    report, names = _match_names(expected, tensors)
     if not report.matched:
-        some = ", ".join(list(found)[:3]) or "nothing"
+        some = ", ".join(list(tensors)[:3]) or "nothing"
         wanted = ", ".join(list(expected)[:3])
         raise ConfigError(
             f"{source}: matches no parameter of the model; it holds {some} ..., the model {wanted} ...; "
@@ -233,7 +237,7 @@ def load_weights(model: nn.Module, weights: str | Path | Mapping[str, Tensor], *
         )
     if strict and not report.is_complete:
         raise ConfigError(f"{source}: does not fit the model as a whole: {report}")
-    model.load_state_dict({name: found[names[name]] for name in report.matched}, strict=False)
+    model.load_state_dict({name: tensors[names[name]] for name in report.matched}, strict=False)
     log.info("%s: %s", source, report)
     return report
 

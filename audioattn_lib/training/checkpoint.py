@@ -157,8 +157,8 @@ def _checked_position(given: Any) -> Position:
 
 def _optimizer_state(tensors: Mapping[str, Tensor], scalars: Mapping[str, Any]) -> dict[int, dict[str, Any]]:
     state: dict[int, dict[str, Any]] = {}
-    found = {name.removeprefix("optimizer/"): t for name, t in tensors.items() if name.startswith("optimizer/")}
-    for name, value in {**found, **scalars}.items():
+    own = {name.removeprefix("optimizer/"): t for name, t in tensors.items() if name.startswith("optimizer/")}
+    for name, value in {**own, **scalars}.items():
         index, entry = name.split("/")
         state.setdefault(int(index), {})[entry] = value
     return state

@@ -207,10 +207,12 @@ def _count(position: Position, batch: Any, value: Tensor, correct: Tensor, proce
 
 def _name_clips(position: Position, value: Tensor, clips: str, rate: float, processes: Processes) -> str:
     """A message on a loss that is not finite, with the clips of the processes that have such a one."""
-    found = [(loss, text) for loss, text in processes.gather((float(value.detach()), clips)) if not math.isfinite(loss)]
+    losses = [
+        (loss, text) for loss, text in processes.gather((float(value.detach()), clips)) if not math.isfinite(loss)
+    ]
     return (
-        f"the loss is {found[0][0]} at step {position.step}, epoch {position.epoch}, batch {position.batch - 1}, in "
-        f"{', '.join(text for _, text in found)}; check these clips, or lower the learning rate ({rate:.2g})"
+        f"the loss is {losses[0][0]} at step {position.step}, epoch {position.epoch}, batch {position.batch - 1}, in "
+        f"{', '.join(text for _, text in losses)}; check these clips, or lower the learning rate ({rate:.2g})"
     )
 
 

@@ -72,14 +72,12 @@ def by_alpha(
     compact: Callable[[Tensor], Tensor],
     normal: Callable[[], Tensor],
     device: torch.device,
-    event_dims: int = 0,
 ) -> Tensor:
-    """The formula for alpha above 1, the Gaussian's, or each where it holds; the results end in ``event_dims``."""
+    """Evaluate the formula for alpha above 1, that of the Gaussian, or each where it holds."""
     if not isinstance(alpha, Tensor):
         return normal() if alpha == 1 else compact(exponent(alpha, device))
     inside, bell = compact(exponent(alpha, device)), normal()
-    compact_here = alpha > 1
-    return torch.where(compact_here.reshape((*alpha.shape, *[1] * event_dims)), inside.to(bell.dtype), bell)
+    return torch.where(alpha > 1, inside.to(bell.dtype), bell)
 
 
 def squared_radius(k: Tensor, n: int) -> Tensor:

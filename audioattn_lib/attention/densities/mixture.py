@@ -231,14 +231,14 @@ class Mixture(Distribution):
     def _implicit(self, point: Tensor, mass: Tensor) -> Tensor:
         """The point, which does not depend on anything yet, as the function of the parameters that has this mass."""
         density = self.pdf(point).detach()
-        found = (density > 0) & point.isfinite()
-        moved = torch.where(found, point, 0.0)
+        inside = (density > 0) & point.isfinite()
+        moved = torch.where(inside, point, 0.0)
         # two Newton steps whose residuals are 0: their derivatives up to the third are those of the implicit function
         for _ in range(2):
             below = self.cdf(moved)
-            slope = torch.where(found, self.pdf(moved), 1.0)
+            slope = torch.where(inside, self.pdf(moved), 1.0)
             moved = moved - (below - below.detach() - (mass - mass.detach())) / slope
-        return torch.where(found, moved, point)
+        return torch.where(inside, moved, point)
 
     def _line(self) -> BetaGaussian:
         if not isinstance(self.components, BetaGaussian):

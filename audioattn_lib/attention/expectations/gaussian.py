@@ -383,14 +383,14 @@ class _CompactExpectation(torch.autograd.Function):
         powers: Tensor,
         shape: Shape,
     ) -> Tensor:
-        found = expectations_with_derivatives(location, variance, centres, widths, (nodes, weights), *shape)
-        if found is None:
-            found = torch.stack(
+        expectations = expectations_with_derivatives(location, variance, centres, widths, (nodes, weights), *shape)
+        if expectations is None:
+            expectations = torch.stack(
                 _with_gradient(location.double(), variance.double(), centres, widths, nodes, powers, shape)
             )
-        ctx.save_for_backward(location, variance, centres, widths, nodes, powers, found[1:])
+        ctx.save_for_backward(location, variance, centres, widths, nodes, powers, expectations[1:])
         ctx.shape = shape
-        return found[0].to(torch.promote_types(location.dtype, variance.dtype), copy=True)
+        return expectations[0].to(torch.promote_types(location.dtype, variance.dtype), copy=True)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:

@@ -253,7 +253,7 @@ def _place(
     reach = rule.cutoff / tension.sqrt()
     rho = torch.ones(len(location), 1, dtype=torch.float64, device=location.device)
     length, rest = torch.ones_like(rho), torch.zeros_like(rho)
-    found: list[Tensor] = []
+    coordinates: list[Tensor] = []
     for i in range(n):
         last = i == n - 1
         low = ((aim - reach)[:, i, None] / rho).clamp(-1, 1)
@@ -264,21 +264,21 @@ def _place(
         half = (high - low) / 2
         position = ((high + low) / 2)[..., None] + half[..., None] * y  # (pairs, nodes so far, new nodes)
         volume = half[..., None] * weight * (length * rho)[..., None]
-        found = [x[..., None].expand(position.shape).flatten(1) for x in found]
+        coordinates = [x[..., None].expand(position.shape).flatten(1) for x in coordinates]
         if last:
             # rounding may put the outermost node on the end
             rest = (rest[..., None] + torch.log1p(-position.square().clamp(max=1 - 1e-15))).flatten(1)
-            found.append((rho[..., None] * position).flatten(1))
+            coordinates.append((rho[..., None] * position).flatten(1))
         else:
             cosine, sine = position.cos().clamp(min=1e-15), position.sin()
             # small sines are known better than the cosine is, which matters when k is large
             logarithm = torch.where(sine.abs() < 0.5, 0.5 * torch.log1p(-sine.square()), cosine.log())
             rest = (rest[..., None] + 2 * logarithm).flatten(1)
-            found.append((rho[..., None] * sine).flatten(1))
+            coordinates.append((rho[..., None] * sine).flatten(1))
             rho = (rho[..., None] * cosine).flatten(1)
             volume = volume * cosine
         length = volume.flatten(1)
-    turned = [sum((axes[:, i, j, None] * found[j] for j in range(n)), torch.zeros_like(rest)) for i in range(n)]
+    turned = [sum((axes[:, i, j, None] * coordinates[j] for j in range(n)), torch.zeros_like(rest)) for i in range(n)]
     return turned, rest, length
 
 

@@ -140,9 +140,9 @@ def _by_blocks(query: Tensor, key: Tensor, value: Tensor, alpha: float, valid: T
 def _attend_once(context: Callable[..., Tensor], inputs: tuple[Tensor, ...], differentiate: bool) -> None:
     """Run one forward pass, and one backward pass if ``differentiate``, on detached copies of the inputs."""
     copies = [part.detach().requires_grad_(differentiate) for part in inputs]
-    found = context(*copies)
+    output = context(*copies)
     if differentiate:
-        torch.autograd.grad(found, copies, torch.ones_like(found))
+        torch.autograd.grad(output, copies, torch.ones_like(output))
 
 
 def _run(
@@ -183,8 +183,8 @@ def _checked(alpha: float, features: int, dtype: torch.dtype, device: torch.devi
     def differentiate(context: Callable[..., Tensor], dtype: torch.dtype) -> list[Tensor]:
         inputs = [part.to(dtype).requires_grad_() for part in given[:3]]
         with torch.autocast(device.type, enabled=False):
-            found = context(*inputs) * valid[:, None, :, None]
-        return [found.detach(), *torch.autograd.grad(found, inputs, given[3].to(dtype))]
+            output = context(*inputs) * valid[:, None, :, None]
+        return [output.detach(), *torch.autograd.grad(output, inputs, given[3].to(dtype))]
 
     def reference(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         scores = query @ key.transpose(-1, -2) / math.sqrt(features)

@@ -181,8 +181,8 @@ class AttentionPlan:
         ranges, counts = self._runs
         if self._is_partition:
             ends = counts.cumsum(0)
-            found = zip((ends - counts).tolist(), ends.tolist(), *ranges.tolist(), strict=True)
-            return tuple(Block(*one) for one in found)
+            bounds = zip((ends - counts).tolist(), ends.tolist(), *ranges.tolist(), strict=True)
+            return tuple(Block(*one) for one in bounds)
         blocks = []
         for first in range(0, len(self.positions), _QUERIES):
             start, stop = self.start[first : first + _QUERIES], self.stop[first : first + _QUERIES]

@@ -112,9 +112,9 @@ def parse_pattern(name: str | AttentionPattern) -> AttentionPattern:
     if isinstance(name, AttentionPattern):
         return name
     for expression, make in _NAMES.items():
-        found = re.fullmatch(expression, name)
-        if found:
-            values: tuple[Any, ...] = found.groups()
+        match = re.fullmatch(expression, name)
+        if match:
+            values: tuple[Any, ...] = match.groups()
             return make(*values)
     raise ConfigError(f"the attention pattern is {name!r}; it must be one of {', '.join(PATTERNS)}")
 

@@ -105,9 +105,9 @@ class HeadRead(torch.autograd.Function):
 
 def _sum(one: Tensor | None, other: Tensor | None) -> Tensor:
     if one is None or other is None:
-        found = other if one is None else one
-        assert found is not None
-        return found
+        term = other if one is None else one
+        assert term is not None
+        return term
     return one + other
 
 
@@ -116,8 +116,10 @@ def _scores(slices: Tensor, queries: Tensor) -> Tensor:
     if not _one_by_one(slices):
         return torch.einsum("bthd,hd->bht", slices, queries)
     batch, frames = slices.shape[:2]
-    found = torch.bmm(queries[:, None], slices.flatten(0, 1).permute(1, 2, 0))  # a query that meets all frames as a row
-    return found.view(-1, batch, frames).transpose(0, 1).contiguous()
+    products = torch.bmm(
+        queries[:, None], slices.flatten(0, 1).permute(1, 2, 0)
+    )  # a query that meets all frames as a row
+    return products.view(-1, batch, frames).transpose(0, 1).contiguous()
 
 
 def _read(slices: Tensor, weights: Tensor) -> Tensor:

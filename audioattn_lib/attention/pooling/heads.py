@@ -75,10 +75,10 @@ class MultiHeadAttention(nn.Module):
         if features % heads:
             raise ValueError(f"values have {features} features for {heads} heads; give a multiple of the heads")
         groups = values.split(features // heads, dim=-1)
-        found = [
+        results = [
             head(group, lengths, clock=clock, record=record) for head, group in zip(self.heads, groups, strict=True)
         ]
-        contexts, records = zip(*found, strict=True)
+        contexts, records = zip(*results, strict=True)
         return torch.cat(contexts, dim=-1), _side_by_side(records) if record else AttentionRecord.empty()
 
 

@@ -184,10 +184,10 @@ class MultiHeadPooling(nn.Module):
         """Compute the context and the weights of every head, with gradients."""
         with torch.autocast(values.device.type, enabled=False):
             slices = padding.clear(values).unflatten(2, (self.heads, -1))  # (B, T, H, d)
-            found = [self._read(slices, queries.to(values.dtype), padding) for queries in self.queries * self.scale]
-        if len(found) == 1:
-            return found[0]
-        contexts, looked = zip(*found, strict=True)
+            results = [self._read(slices, queries.to(values.dtype), padding) for queries in self.queries * self.scale]
+        if len(results) == 1:
+            return results[0]
+        contexts, looked = zip(*results, strict=True)
         return torch.cat(contexts, dim=1), _join(looked)
 
     def describe(

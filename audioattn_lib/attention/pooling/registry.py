@@ -91,12 +91,12 @@ def from_published(name: str, domain: str) -> str:
     """
     if not domain:
         return name
-    known = _PUBLISHED[domain]
-    if name in known:
-        return known[name]
+    names = _PUBLISHED[domain]
+    if name in names:
+        return names[name]
     if name in VARIANTS and VARIANTS[name].domain == domain:
         return name
-    raise ConfigError(f"attention is {name!r}; with attention_domain {domain} it must be one of {', '.join(known)}")
+    raise ConfigError(f"attention is {name!r}; with attention_domain {domain} it must be one of {', '.join(names)}")
 
 
 def build_attention(name: str, features: int, *, heads: int = 1, **options: Any) -> nn.Module:

@@ -101,13 +101,13 @@ def select_windows(
     if temperature > 0:
         uniform = torch.rand(rank.shape, generator=generator, device=rank.device, dtype=rank.dtype)
         rank = rank.clamp(min=1e-12).log() - temperature * (-uniform.clamp(1e-12, 1 - 1e-7).log()).log()
-    chosen, present = [], []
+    starts_chosen, present = [], []
     for _ in range(count):
         best = rank.masked_fill(~free, -torch.inf).argmax(dim=1)
         present.append(free.any(dim=1))
-        chosen.append(best.masked_fill(~present[-1], n_starts))
+        starts_chosen.append(best.masked_fill(~present[-1], n_starts))
         free = free & ((starts - best[:, None]).abs() >= width)
-    first, order = torch.stack(chosen, dim=1).sort(dim=1, stable=True)
+    first, order = torch.stack(starts_chosen, dim=1).sort(dim=1, stable=True)
     there = torch.stack(present, dim=1).gather(1, order)
     scores = means.gather(1, first.clamp(max=n_starts - 1)).masked_fill(~there, 0.0)
     return Segments(_to_seconds(first, first + size[:, None], there, clock), scores)

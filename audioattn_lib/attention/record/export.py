@@ -56,12 +56,12 @@ def moments(record: AttentionRecord, clip: int = 0) -> tuple[float, float]:
     -----
     Book page: ``urban_sound``.
     """
-    one = record[clip]
-    if one.density is not None:
-        place, share = one.density.location[0], one.density.mode_weight[0]
+    single = record[clip]
+    if single.density is not None:
+        place, share = single.density.location[0], single.density.mode_weight[0]
         mean = float(share @ place)
-        return mean, float(share @ (one.density.variance[0] + (place - mean) ** 2))
-    share, place = one.frame_attention(), one.frame_times()
+        return mean, float(share @ (single.density.variance[0] + (place - mean) ** 2))
+    share, place = single.frame_attention(), single.frame_times()
     mean = float(share @ place)
     return mean, float(share @ (place - mean) ** 2)
 
@@ -184,27 +184,27 @@ def write_file(path: str | Path, write: Callable[[IO[bytes]], Any]) -> Path:
 
 
 def _row(record: AttentionRecord, clip: int) -> dict[str, object]:
-    one = record[clip]
-    start, stop = one.span()
+    single = record[clip]
+    start, stop = single.span()
     length = stop - start
-    mean, variance = moments(one)
-    share = one.frame_attention()
+    mean, variance = moments(single)
+    share = single.frame_attention()
     mass_inside, sigma_sq, weights = 1.0, variance / length**2, ";".join(f"{w:.4f}" for w in share)
     supp = float(np.mean(share > 0))
-    if one.density is not None:
-        cdf = one.density.cdf(np.array([start, stop]))[0]
+    if single.density is not None:
+        cdf = single.density.cdf(np.array([start, stop]))[0]
         mass_inside, sigma_sq, weights = float(cdf[1] - cdf[0]), math.nan, ""
-        reach = one.density.half_width[0][one.density.mode_weight[0] > 0] / length
-        supp = _union(one.density.location[0][one.density.mode_weight[0] > 0] / length, reach)
-        if len(one.density.location[0]) == 1:
-            sigma_sq = _scale_parameter(float(one.density.alpha[0, 0]), float(reach[0]), variance / length**2)
-    spans = one.attended()
+        reach = single.density.half_width[0][single.density.mode_weight[0] > 0] / length
+        supp = _union(single.density.location[0][single.density.mode_weight[0] > 0] / length, reach)
+        if len(single.density.location[0]) == 1:
+            sigma_sq = _scale_parameter(float(single.density.alpha[0, 0]), float(reach[0]), variance / length**2)
+    spans = single.attended()
     return {
-        "file_id": one.clips[0],
+        "file_id": single.clips[0],
         "label": "",
         "pred": "",
         "fold": "",
-        "duration_s": length if one.durations is None else float(one.durations[0]),
+        "duration_s": length if single.durations is None else float(single.durations[0]),
         "mu": (mean - start) / length,
         "var": variance / length**2,
         "sigma_sq": sigma_sq,

@@ -186,27 +186,27 @@ class AttentionRecord:
             if not -len(self) <= index < len(self):
                 raise IndexError(f"clip {index} of a record of {len(self)} clips")
             index = slice(int(index) % len(self), int(index) % len(self) + 1)
-        chosen = np.arange(len(self))[index]
+        rows = np.arange(len(self))[index]
         changes: dict[str, Any] = {
-            name: None if getattr(self, name) is None else getattr(self, name)[chosen] for name in _BATCHED
+            name: None if getattr(self, name) is None else getattr(self, name)[rows] for name in _BATCHED
         }
         for name, made in _OBJECTS.items():
             if getattr(self, name) is not None:
-                changes[name] = made(*(array[chosen] for array in vars(getattr(self, name)).values()))
-        return dataclasses.replace(self, clips=tuple(self.clips[i] for i in chosen), **changes)
+                changes[name] = made(*(array[rows] for array in vars(getattr(self, name)).values()))
+        return dataclasses.replace(self, clips=tuple(self.clips[i] for i in rows), **changes)
 
     def named(self, clips: Iterable[str], durations: Array | None = None) -> AttentionRecord:
         """The same record with the identifiers of its clips, and the seconds of their sounds where they are known."""
-        known = self.durations if durations is None else np.asarray(durations, dtype=np.float64)
-        return dataclasses.replace(self, clips=tuple(clips), durations=known)
+        durations_known = self.durations if durations is None else np.asarray(durations, dtype=np.float64)
+        return dataclasses.replace(self, clips=tuple(clips), durations=durations_known)
 
     def index(self, clip: str) -> int:
         """Position of the clip with this identifier; a ``KeyError`` lists some that exist."""
         try:
             return self.clips.index(clip)
         except ValueError:
-            known = ", ".join(self.clips[:5]) + (" ..." if len(self) > 5 else "")
-            raise KeyError(f"no clip {clip!r} in this record of {len(self)} clips: {known}") from None
+            listed = ", ".join(self.clips[:5]) + (" ..." if len(self) > 5 else "")
+            raise KeyError(f"no clip {clip!r} in this record of {len(self)} clips: {listed}") from None
 
     def frame_times(self, clip: int = 0) -> Array:
         """Centres of the valid frames of one clip in seconds, shape ``(n_frames[clip],)``."""

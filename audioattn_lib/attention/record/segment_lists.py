@@ -173,13 +173,13 @@ def read_segments(path: str | Path, layout: str, *, clip: str = "") -> list[Labe
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: is no text in UTF-8 ({error.reason})") from None
     rows = {"csv": _read_csv, "rttm": _read_rttm, "audacity": _read_audacity}[layout](text, str(path), clip)
-    found = []
+    segments = []
     for line, (name, label, start, stop) in rows:
         try:
-            found.append(LabelledSegment(name, label, float(start), float(stop)))
+            segments.append(LabelledSegment(name, label, float(start), float(stop)))
         except ValueError:
             raise ConfigError(f"{path}:{line}: {start} and {stop} are no times in seconds") from None
-    return found
+    return segments
 
 
 Rows = Iterator[tuple[int, tuple[str, str, str | Decimal, str | Decimal]]]

@@ -58,7 +58,7 @@ def read_textgrid(path: str | Path, *, clip: str = "") -> list[LabelledSegment]:
         _number(tokens), _number(tokens)
         if next(tokens) is not True:
             return []
-        found: list[LabelledSegment] = []
+        segments: list[LabelledSegment] = []
         for _ in range(round(_number(tokens))):
             kind, _name = next(tokens), next(tokens)
             if kind not in ("IntervalTier", "TextTier"):
@@ -71,12 +71,12 @@ def read_textgrid(path: str | Path, *, clip: str = "") -> list[LabelledSegment]:
                 if not start <= stop:
                     raise ConfigError(f"{path}: {label!r} lasts from {start} to {stop} s; start <= stop is needed")
                 if label:
-                    found.append(LabelledSegment(clip, label, start, stop))
+                    segments.append(LabelledSegment(clip, label, start, stop))
     except StopIteration:
         raise ConfigError(f"{path}: ends before all the tiers that it announces; save it again") from None
     except ValueError as error:
         raise ConfigError(f"{path}: is no TextGrid ({error})") from None
-    return found
+    return segments
 
 
 def _text(path: Path) -> str:

@@ -141,15 +141,15 @@ _PARTS: tuple[Callable[[Path], str], ...] = (
 
 def _folders(path: Path, pattern: re.Pattern[str]) -> list[str]:
     """Names of all folders in one where all of them fit, else none."""
-    found = sorted(child.name for child in path.iterdir() if child.is_dir()) if path.is_dir() else []
-    found = [name for name in found if not name.startswith(".")]
-    return found if all(pattern.fullmatch(name) for name in found) else []
+    names = sorted(child.name for child in path.iterdir() if child.is_dir()) if path.is_dir() else []
+    names = [name for name in names if not name.startswith(".")]
+    return names if all(pattern.fullmatch(name) for name in names) else []
 
 
 def _files(path: Path, pattern: re.Pattern[str]) -> bool:
     """True when the first sounds in a folder have names like these."""
-    found = sorted(path.glob("*.wav"))[:10] if path.is_dir() else []
-    return bool(found) and all(pattern.fullmatch(file.name) for file in found)
+    sounds = sorted(path.glob("*.wav"))[:10] if path.is_dir() else []
+    return bool(sounds) and all(pattern.fullmatch(file.name) for file in sounds)
 
 
 def _tabbed_header(source: Path) -> tuple[str, ...]:

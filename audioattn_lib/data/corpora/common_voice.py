@@ -80,10 +80,10 @@ def load(
     counts = table.groupby("label")["client_id"].nunique()
     table = table[table["label"].isin(counts[counts >= speakers].index)]
     if not len(table):
-        found = ", ".join(sorted(set(said) - {""})[:8]) or "none"
+        listed = ", ".join(sorted(set(said) - {""})[:8]) or "none"
         raise ManifestError(
             f"{source}: no clip is left with accents {accents or 'of any name'} of {speakers} or more speakers; "
-            f"the table has {found}"
+            f"the table has {listed}"
         )
     names = table["path"].where(table["path"].str.contains(".", regex=False), table["path"] + ".mp3")
     rows = pd.DataFrame(

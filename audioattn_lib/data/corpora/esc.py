@@ -63,7 +63,7 @@ def load(path: str | Path, *, subset: str = "esc50") -> Manifest:
     manifest = Manifest(path, table, subset, source, lines)
     if subset == "esc50":
         return manifest
-    chosen = np.flatnonzero(table["esc10"].str.lower() == "true")
-    if not len(chosen):
+    rows = np.flatnonzero(table["esc10"].str.lower() == "true")
+    if not len(rows):
         raise ManifestError(f"{source}: no clip is marked in column esc10; use subset esc50")
-    return manifest.subset(chosen)
+    return manifest.subset(rows)

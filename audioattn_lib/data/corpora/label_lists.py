@@ -111,32 +111,32 @@ def load(
 
 def _choose(path: Path, named: dict[str, str | None]) -> dict[str, Path]:
     """The list of each part, those that are named and those that are found; of one alone the part is ``""``."""
-    found = _labelled_lists(path)
-    chosen: dict[str, Path] = {}
+    lists = _labelled_lists(path)
+    selected: dict[str, Path] = {}
     for part, name in named.items():
         if name is not None:
             if not (path / name).is_file():
                 raise ManifestError(f"{path / name}: no such list; {part} is {name!r}, relative to {path}")
-            chosen[part] = path / name
+            selected[part] = path / name
             continue
-        candidates = [file for file in found if any(word in file.stem.lower() for word in _WORDS[part])]
+        candidates = [file for file in lists if any(word in file.stem.lower() for word in _WORDS[part])]
         nearest = min((len(file.parts) for file in candidates), default=0)
         candidates = [file for file in candidates if len(file.parts) == nearest]
         if len(candidates) > 1:
             listed = ", ".join(file.relative_to(path).as_posix() for file in candidates)
             raise ManifestError(f"{path}: several lists for {part}: {listed}; name one, as {path.name}?{part}=...")
         if candidates:
-            chosen[part] = candidates[0]
-    if not chosen and len(found) == 1:
-        return {"": found[0]}
-    if "train" not in chosen or len(chosen) < 2:
-        listed = ", ".join(file.relative_to(path).as_posix() for file in found) or "none"
-        has = ", ".join(file.name for file in chosen.values()) or "no list of a known part"
+            selected[part] = candidates[0]
+    if not selected and len(lists) == 1:
+        return {"": lists[0]}
+    if "train" not in selected or len(selected) < 2:
+        listed = ", ".join(file.relative_to(path).as_posix() for file in lists) or "none"
+        has = ", ".join(file.name for file in selected.values()) or "no list of a known part"
         raise ManifestError(
             f"{path}: has {has} alone among {listed}; a list to train on and dev or test are needed. Call them "
             "train_files.lst, dev_files.lst and test_files.lst, or name them with train, dev and test"
         )
-    return chosen
+    return selected
 
 
 def _labelled_lists(path: Path) -> list[Path]:
@@ -168,6 +168,6 @@ def _find(root: Path, places: Iterable[Path], name: str) -> str:
     for place in (root, *places):
         for ending in endings:
             if (place / (stem + ending)).is_file():
-                found = place / (stem + ending)
-                return found.relative_to(root).as_posix() if found.is_relative_to(root) else str(found.resolve())
+                sound = place / (stem + ending)
+                return sound.relative_to(root).as_posix() if sound.is_relative_to(root) else str(sound.resolve())
     return stem + (endings[0] and ".wav")

@@ -74,7 +74,7 @@ def load(path: str | Path) -> Manifest:
 def _speakers(path: Path) -> list[Path]:
     for parent in (path / "wav", path):
         if parent.is_dir():
-            found = sorted(p for p in parent.iterdir() if p.is_dir() and _SPEAKER.fullmatch(p.name))
-            if found:
-                return found
+            folders = sorted(p for p in parent.iterdir() if p.is_dir() and _SPEAKER.fullmatch(p.name))
+            if folders:
+                return folders
     return []

@@ -242,12 +242,12 @@ class FeatureStore:
         -----
         Book page: ``data``.
         """
-        chosen = np.asarray(indices, dtype=np.int64)
-        if not len(chosen):
+        rows = np.asarray(indices, dtype=np.int64)
+        if not len(rows):
             raise ValueError("a batch needs at least one clip")
-        lengths = self.n_frames[chosen]
-        features = np.zeros((len(chosen), int(lengths.max()), self.n_features), dtype=np.float32)
-        for row, index in enumerate(chosen):
+        lengths = self.n_frames[rows]
+        features = np.zeros((len(rows), int(lengths.max()), self.n_features), dtype=np.float32)
+        for row, index in enumerate(rows):
             features[row, : lengths[row]] = self._read(int(index))
         return torch.from_numpy(features), torch.from_numpy(lengths.copy())
 

@@ -73,16 +73,16 @@ class WaveformStore:
         AudioError
             When a sound cannot be read.
         """
-        chosen = np.asarray(indices, dtype=np.int64)
-        lengths = self.n_frames[chosen]
-        samples = np.zeros((len(chosen), int(lengths.max()), 1), dtype=np.float32)
+        rows = np.asarray(indices, dtype=np.int64)
+        lengths = self.n_frames[rows]
+        samples = np.zeros((len(rows), int(lengths.max()), 1), dtype=np.float32)
 
         def read(row: int) -> None:
-            sound = self.manifest.read_audio(int(chosen[row]), self.sample_rate)[0][: lengths[row]]
+            sound = self.manifest.read_audio(int(rows[row]), self.sample_rate)[0][: lengths[row]]
             samples[row, : len(sound), 0] = sound
 
         with ThreadPoolExecutor(_THREADS) as pool:
-            list(pool.map(read, range(len(chosen))))
+            list(pool.map(read, range(len(rows))))
         return torch.from_numpy(samples), torch.from_numpy(lengths.copy())
 
 

@@ -65,10 +65,10 @@ class CorpusOptions:
         ConfigError
             When an option is unknown; the message lists those there are.
         """
-        known = [field.name for field in fields(cls)]
-        unknown = [name for name in options if name not in known]
+        names = [field.name for field in fields(cls)]
+        unknown = [name for name in options if name not in names]
         if unknown:
-            raise ConfigError(f"{cls.corpus} has no option {', '.join(unknown)}; it has {', '.join(known)}")
+            raise ConfigError(f"{cls.corpus} has no option {', '.join(unknown)}; it has {', '.join(names)}")
         return cls(**options)
 
     def n_clips(self) -> int:

@@ -105,10 +105,10 @@ class Phrase:
 
 def devices(options: OrchestraOptions) -> dict[str, Device]:
     """The devices of an orchestra by name; ``a`` is a good one."""
-    found = {"a": Device.flat()}
+    by_name = {"a": Device.flat()}
     for name in (*SEEN_DEVICES, *UNSEEN_DEVICES):
-        found.setdefault(name, Device.draw(random_numbers(options.seed, "device", name), options.coloration))
-    return found
+        by_name.setdefault(name, Device.draw(random_numbers(options.seed, "device", name), options.coloration))
+    return by_name
 
 
 def compose(options: OrchestraOptions) -> Iterator[Phrase]:

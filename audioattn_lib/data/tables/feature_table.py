@@ -261,21 +261,21 @@ class FeatureTable:
 
     def take(self, rows: Sequence[int] | NDArray[np.int64]) -> FeatureTable:
         """The table of these rows, in this order."""
-        chosen = np.asarray(rows, dtype=np.int64)
+        selected = np.asarray(rows, dtype=np.int64)
 
         def some(values: tuple[str, ...]) -> tuple[str, ...]:
-            return tuple(values[row] for row in chosen)
+            return tuple(values[row] for row in selected)
 
         return replace(
             self,
             ids=some(self.ids),
-            features=self.features[chosen],
+            features=self.features[selected],
             labels=some(self.labels),
-            values=self.values[chosen],
+            values=self.values[selected],
             splits=some(self.splits),
             groups=some(self.groups),
-            chunks=self.chunks[chosen],
-            folds=self.folds[chosen],
+            chunks=self.chunks[selected],
+            folds=self.folds[selected],
         )
 
     def select(self, ids: Sequence[str]) -> FeatureTable:
@@ -304,8 +304,8 @@ class FeatureTable:
         """
         rows = [row for row, name in enumerate(self.splits) if name == split]
         if not rows:
-            known = ", ".join(sorted(set(self.splits) - {""})) or "none"
-            raise FeatureTableError(f"no clip is in split {split!r}; the table has {known}")
+            listed = ", ".join(sorted(set(self.splits) - {""})) or "none"
+            raise FeatureTableError(f"no clip is in split {split!r}; the table has {listed}")
         return self.take(rows)
 
 

@@ -90,25 +90,25 @@ def read_netcdf(path: Path) -> FeatureTable:
     """Read what :func:`write_netcdf` wrote, or the variables of auDeep from a file in either format."""
     with open(path, "rb") as raw:
         magic = raw.read(len(_HDF5))
-    found = _read_hdf5(path) if magic == _HDF5 else _read_classic(path)
-    missing = [name for name in ("filename", "features") if name not in found]
+    variables = _read_hdf5(path) if magic == _HDF5 else _read_classic(path)
+    missing = [name for name in ("filename", "features") if name not in variables]
     if missing:
-        raise FeatureTableError(f"{path}: no variable {', '.join(missing)}; it has {', '.join(found)}")
-    ids = _text(found["filename"])
-    features = found["features"].astype(np.float64).reshape(len(ids), -1)
+        raise FeatureTableError(f"{path}: no variable {', '.join(missing)}; it has {', '.join(variables)}")
+    ids = _text(variables["filename"])
+    features = variables["features"].astype(np.float64).reshape(len(ids), -1)
 
     def text(name: str) -> tuple[str, ...]:
-        return _text(found[name]) if name in found else ()
+        return _text(variables[name]) if name in variables else ()
 
     def numbers(name: str) -> NDArray[np.float64]:
-        values = found[name].astype(np.float64) if name in found else np.zeros(0)
+        values = variables[name].astype(np.float64) if name in variables else np.zeros(0)
         return np.where(values == MISSING_NUMBER, np.nan, values)
 
     partition = numbers("partition")
     if not np.isin(partition[~np.isnan(partition)], range(len(_PARTITIONS))).all():
         raise FeatureTableError(f"{path}: partition holds something else than 0, 1 and 2")
     splits = text("split") or tuple("" if np.isnan(i) else _PARTITIONS[int(i)] for i in partition)
-    folds = found["cv_folds"].astype(np.int64) if "cv_folds" in found else np.zeros((len(ids), 0), int)
+    folds = variables["cv_folds"].astype(np.int64) if "cv_folds" in variables else np.zeros((len(ids), 0), int)
     labels = tuple("" if label in MISSING_TEXT else label for label in text("label_nominal"))
     chunks = numbers("chunk_nr")
     if not (np.abs(chunks) < 2**53).all() or (chunks % 1).any():

@@ -219,7 +219,7 @@ def read_predictions(path: str | Path) -> pd.DataFrame:
     """
     table = _read_text(path)
     clips = _column(path, table, ("clip", "file_name", "filename", "name"), "names of clips")
-    found = pd.DataFrame({"clip": clips})
+    rows = pd.DataFrame({"clip": clips})
     given = {"predicted": _column(path, table, ("predicted", "prediction"), "predictions", once=False)}
     given |= {"rounded": table["rounded"]} if "rounded" in table else {}
     for name, texts in given.items():
@@ -227,9 +227,9 @@ def read_predictions(path: str | Path) -> pd.DataFrame:
         wrong = next((i for i, number in enumerate(numbers) if number is None), None)
         if wrong is not None:
             raise FeatureTableError(f"{path}: {name} of {clips[wrong]} is {texts[wrong]!r}; it must be a number")
-        found[name] = np.array(numbers, dtype=np.float64)
-    found["split"] = table["split"] if "split" in table else [_split_of(name) for name in clips]
-    return found
+        rows[name] = np.array(numbers, dtype=np.float64)
+    rows["split"] = table["split"] if "split" in table else [_split_of(name) for name in clips]
+    return rows
 
 
 def _read_text(path: str | Path) -> pd.DataFrame:
@@ -247,13 +247,13 @@ def _read_text(path: str | Path) -> pd.DataFrame:
 
 
 def _column(path: str | Path, table: pd.DataFrame, names: Sequence[str], what: str, *, once: bool = True) -> pd.Series:
-    found = next((table[name] for name in names if name in table), None)
-    if found is None:
+    column = next((table[name] for name in names if name in table), None)
+    if column is None:
         raise FeatureTableError(f"{path}: no column of {what} ({' or '.join(names)}); it has {', '.join(table)}")
-    twice = found[found.duplicated()] if once else found[:0]
+    twice = column[column.duplicated()] if once else column[:0]
     if len(twice):
         raise FeatureTableError(f"{path}: {len(twice)} clips stand there twice, such as {twice.iloc[0]}")
-    return found
+    return column
 
 
 def _split_of(name: str) -> str:
@@ -297,12 +297,12 @@ def _table(path: Path, names: Sequence[str], rows: Iterator[tuple[int, list[str]
     repeated = [name for name, count in Counter(names).items() if count > 1]
     if repeated:
         raise FeatureTableError(f"{path}: two columns are called {', '.join(repeated)}; rename one")
-    known: dict[str, list[str]] = {name: [] for name in names if name in RESERVED}
+    reserved: dict[str, list[str]] = {name: [] for name in names if name in RESERVED}
     numbers: list[np.ndarray] = []
     for line, row in rows:
         if len(row) != len(names):
             raise FeatureTableError(f"{path}:{line}: {len(row)} values for {len(names)} columns")
-        for name, values in known.items():
+        for name, values in reserved.items():
             text = row[names.index(name)].strip()
             values.append("" if text in (*MISSING_TEXT, UNKNOWN) else text)
         try:
@@ -310,42 +310,42 @@ def _table(path: Path, names: Sequence[str], rows: Iterator[tuple[int, list[str]
         except ValueError:
             i = next(i for i in features if parse_number(row[i]) is None)
             raise FeatureTableError(
-                f"{path}:{line}: {names[i]} of {known['filename'][-1]} is {row[i]!r}; a feature must be a number"
+                f"{path}:{line}: {names[i]} of {reserved['filename'][-1]} is {row[i]!r}; a feature must be a number"
             ) from None
     if not numbers:
         raise FeatureTableError(f"{path}: there are names of columns but no row; add one for each clip")
 
     def number(name: str) -> np.ndarray:
         found = []
-        for clip, text in zip(known["filename"], known.get(name, ()), strict=False):
+        for clip, text in zip(reserved["filename"], reserved.get(name, ()), strict=False):
             value = parse_number(text) if text else np.nan
             if value is None:
                 raise FeatureTableError(f"{path}: {name} of {clip} is {text!r}; it must be a number")
             found.append(np.nan if value == MISSING_NUMBER else value)
         return np.array(found)
 
-    labels = tuple(known.get("label_nominal", ()))
+    labels = tuple(reserved.get("label_nominal", ()))
     told = number("label_numeric")
-    if "label_numeric" not in known and all(parse_number(label) is not None for label in labels if label):
+    if "label_numeric" not in reserved and all(parse_number(label) is not None for label in labels if label):
         told = np.array([float(label) if label else np.nan for label in labels])
     chunks = number("chunk_nr")
     wrong = [i for i, chunk in enumerate(chunks) if not (float(chunk).is_integer() and abs(chunk) < 2**53)]
     if wrong:
-        clip, text = known["filename"][wrong[0]], known["chunk_nr"][wrong[0]]
+        clip, text = reserved["filename"][wrong[0]], reserved["chunk_nr"][wrong[0]]
         raise FeatureTableError(f"{path}: chunk_nr of {clip} is {text!r}; it must be a whole number")
-    folds = [value.split(";") if value else [] for value in known.get("cv_folds", [])]
-    for clip, parts in zip(known["filename"], folds, strict=False):
+    folds = [value.split(";") if value else [] for value in reserved.get("cv_folds", [])]
+    for clip, parts in zip(reserved["filename"], folds, strict=False):
         if len(parts) != len(folds[0]) or not set(parts) <= {"0", "1"}:
             given = shorten(";".join(parts))
             raise FeatureTableError(f"{path}: cv_folds of {clip} is {given}; it must be 0 or 1 a fold, joined by ;")
     return FeatureTable(
-        tuple(known["filename"]),
+        tuple(reserved["filename"]),
         np.stack(numbers),
         tuple(names[i] for i in features),
         labels,
         told,
-        tuple(known.get("split", ())),
-        tuple(known.get("group", ())),
+        tuple(reserved.get("split", ())),
+        tuple(reserved.get("group", ())),
         chunks.astype(np.int64),
         np.array(folds, dtype=np.int64),
     )
@@ -425,11 +425,11 @@ def _read_arff(path: Path) -> FeatureTable:
             line = text.strip()
             if line.lower().startswith("@data"):
                 break
-            if found := _ATTRIBUTE.fullmatch(line):
-                kind = found[2].strip()
+            if match := _ATTRIBUTE.fullmatch(line):
+                kind = match[2].strip()
                 if not (kind.lower() in _ARFF_TYPES or kind.startswith("{")):
                     raise FeatureTableError(f"{path}:{number}: type {kind!r}; allowed are STRING, NUMERIC and {{...}}")
-                names.append(_unquote(found[1]))
+                names.append(_unquote(match[1]))
             elif line and not line.startswith("%") and not line.lower().startswith("@relation"):
                 raise FeatureTableError(f"{path}:{number}: {line[:40]!r} is neither @attribute nor @data")
         else:

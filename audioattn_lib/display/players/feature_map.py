@@ -76,11 +76,11 @@ def principal_axes(features: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np
     left, strengths, _ = np.linalg.svd(x, full_matrices=False)
     # two axes even where everything differs along one; the sign of an axis means nothing, so it is fixed
     points = np.zeros((len(x), 2))
-    found = min(2, len(strengths))
-    points[:, :found] = left[:, :found] * strengths[:found]
+    n_directions = min(2, len(strengths))
+    points[:, :n_directions] = left[:, :n_directions] * strengths[:n_directions]
     points *= np.where(points[np.abs(points).argmax(axis=0), [0, 1]] < 0, -1.0, 1.0)
     power = np.zeros(2)
-    power[:found] = strengths[:found] ** 2 / max(float((strengths**2).sum()), 1e-300)
+    power[:n_directions] = strengths[:n_directions] ** 2 / max(float((strengths**2).sum()), 1e-300)
     return points, power
 
 
@@ -182,8 +182,8 @@ def feature_map(
     width, height = _SIZE
     low, span = xy.min(axis=0), np.where(np.ptp(xy, axis=0) > 0, np.ptp(xy, axis=0), 1.0)
     place = _MARGIN + (xy - low) / span * (np.array(_SIZE) - 2 * _MARGIN)
-    known = numbers[np.isfinite(numbers)]
-    least, most = (float(known.min()), float(known.max())) if len(known) else (np.nan, np.nan)
+    finite = numbers[np.isfinite(numbers)]
+    least, most = (float(finite.min()), float(finite.max())) if len(finite) else (np.nan, np.nan)
     share = (numbers - least) / (most - least or 1.0)
     styles = [
         _kind(int(number)) if kinds else _UNKNOWN if np.isnan(number) else f"--aa-share:{100 * part:.0f}%"
@@ -200,15 +200,15 @@ def feature_map(
         )
     clips = {str(i): data_uri(compress(*sounds[name]), "audio/mpeg") for i, name in enumerate(names) if name in sounds}
     settings = html.escape(json.dumps(clips), quote=True)
-    scaled = ", ".join(kinds) if kinds else f"from {least:.3g} to {most:.3g}" if len(known) else ""
+    scaled = ", ".join(kinds) if kinds else f"from {least:.3g} to {most:.3g}" if len(finite) else ""
     coloured = f"coloured by {label} {scaled}" if scaled else f"whose {label} is unknown"
-    missing = len(numbers) - len(known)
+    missing = len(numbers) - len(finite)
     coloured += f", unknown for {missing}" if scaled and missing else ""
     alt = html.escape(
         f"Map of {len(names)} clips by {axes[0] or 'the first axis'} and {axes[1] or 'the second axis'}, {coloured}.",
         quote=True,
     )
-    key = f"<span>{html.escape(label)} {least:.3g}</span><i></i><span>{most:.3g}</span>" if len(known) else ""
+    key = f"<span>{html.escape(label)} {least:.3g}</span><i></i><span>{most:.3g}</span>" if len(finite) else ""
     key += f'<span><b style="{_UNKNOWN}"></b>{html.escape(label)} unknown</span>' if missing else ""
     if kinds:
         key = "".join(f'<span><b style="{_kind(i)}"></b>{html.escape(kind)}</span>' for i, kind in enumerate(kinds))

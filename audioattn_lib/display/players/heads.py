@@ -41,20 +41,22 @@ def split_heads(record: AttentionRecord, clip: int = 0) -> list[tuple[int, float
     -----
     Book page: ``accents``.
     """
-    one = record[clip]
-    if one.weights is None:
+    single = record[clip]
+    if single.weights is None:
         raise ValueError(f"the record of {record.mechanism or 'this mechanism'} has no weights of frames in heads")
-    heads = one.weights.shape[1]
-    shares = np.full(heads, 1 / heads) if one.head_weights is None else one.head_weights[0].astype(np.float64)
+    heads = single.weights.shape[1]
+    shares = np.full(heads, 1 / heads) if single.head_weights is None else single.head_weights[0].astype(np.float64)
     found = []
     for head in np.argsort(-shares, kind="stable"):
         density = None
-        if one.density is not None and one.density.location.shape[1] == heads:
-            kept, chosen = one.density, slice(head, head + 1)
+        if single.density is not None and single.density.location.shape[1] == heads:
+            kept, chosen = single.density, slice(head, head + 1)
             density = Density(
                 kept.location[:, chosen], kept.variance[:, chosen], kept.alpha[:, chosen], np.ones((1, 1))
             )
-        alone = dataclasses.replace(one, weights=one.weights[:, head : head + 1], head_weights=None, density=density)
+        alone = dataclasses.replace(
+            single, weights=single.weights[:, head : head + 1], head_weights=None, density=density
+        )
         found.append((int(head), float(shares[head]), alone))
     return found
 

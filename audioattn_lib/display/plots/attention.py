@@ -70,40 +70,40 @@ def plot_attention(
     Martins et al., *Sparse continuous distributions and Fenchel-Young losses*,
     JMLR 2022, show densities this way. Book page: ``urban_sound``.
     """
-    one = _one(record, clip)
+    single = _one(record, clip)
     known = known_events(events)
-    heading = title or title_of(one)
-    shown = curve(one, title=heading)
+    heading = title or title_of(single)
+    shown = curve(single, title=heading)
     if features is not None:
         features, frequencies = checked(features, frequencies)
-    time = clock or one.clock
-    if one.maps is not None:
-        return _plot_maps(one, features, time, frequencies, known, heading, caption)
-    rows = _head_rows(one) or [shown]
+    time = clock or single.clock
+    if single.maps is not None:
+        return _plot_maps(single, features, time, frequencies, known, heading, caption)
+    rows = _head_rows(single) or [shown]
 
     def draw(theme: Theme) -> Any:
         figure, axes = _stack(
-            features, time, frequencies, known, [0.95 if len(rows) == 1 else 0.55] * len(rows), one.span(), theme
+            features, time, frequencies, known, [0.95 if len(rows) == 1 else 0.55] * len(rows), single.span(), theme
         )
         for ax, row in zip(axes, rows, strict=True):
             draw_curve(ax, row, known, theme)
             if len(rows) > 1:
                 _name_row(ax, row.title, "", theme)
-        if one.read_weights is not None and not shown.over_frames:
-            edges = one.clock.edges(int(one.n_frames[0]))  # type: ignore[index]
-            reads = one.read_weights[0, : len(edges) - 1] / one.clock.period
+        if single.read_weights is not None and not shown.over_frames:
+            edges = single.clock.edges(int(single.n_frames[0]))  # type: ignore[index]
+            reads = single.read_weights[0, : len(edges) - 1] / single.clock.period
             axes[0].plot((edges[1:] + edges[:-1]) / 2, reads, color=theme.muted, lw=0.9, zorder=4)
             axes[0].set_ylim(
                 min(axes[0].get_ylim()[0], 1.1 * reads.min()), max(axes[0].get_ylim()[1], 1.1 * reads.max())
             )
-        for number, (start, stop) in enumerate([] if one.segments is None else one.segments[0], start=1):
+        for number, (start, stop) in enumerate([] if single.segments is None else single.segments[0], start=1):
             if not np.isnan(start):
                 height = axes[0].get_ylim()[1]
                 axes[0].text((start + stop) / 2, 0.8 * height, str(number), color=theme.ink, ha="center", fontsize=8)
         _head(figure.axes[0], heading, shown.summary, known, theme)
         return figure
 
-    alt = sentence(one.span(), frequencies, [shown], known)
+    alt = sentence(single.span(), frequencies, [shown], known)
     return render(draw, alt, caption)
 
 

@@ -35,7 +35,6 @@ def plot_lines(
     filled: Sequence[str] = (),
     events: Events | None = None,
     y_limits: tuple[float, float] | None = None,
-    logarithmic: bool = False,
     height: float = 2.4,
     title: str = "",
     caption: str = "",
@@ -61,8 +60,6 @@ def plot_lines(
         Known events in seconds, as bands, where the horizontal axis is time.
     y_limits
         Lowest and highest value to draw; what the values need when not given.
-    logarithmic
-        Draw the values on a logarithmic axis.
     height
         Of the picture in inches.
     title, caption
@@ -101,10 +98,7 @@ def plot_lines(
         draw_lines(ax, curves, theme, references, filled)
         if all(np.all(x == np.round(x)) for x, _ in curves.values()):
             ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-        if logarithmic:
-            ax.set_yscale("log")
-        else:
-            ax.axhline(0, color=theme.rule, lw=0.6, zorder=0)
+        ax.axhline(0, color=theme.rule, lw=0.6, zorder=0)
         if y_limits is not None:
             ax.set_ylim(*y_limits)
         ax.margins(x=0.01)

@@ -112,8 +112,8 @@ def results_table(
             cells.append(f"<td>{_difference(row)}</td>")
         cells.extend(f"<td>{_share(float(row[column]))}</td>" for column in further)
         rows.append(f"<tr{kind}>{''.join(cells)}</tr>")
-        known = "" if math.isnan(low) else f" ({100 * low:.1f} to {100 * high:.1f})"
-        lines.append(f"{shown}: {100 * score:.1f} %{known}")
+        interval = "" if math.isnan(low) else f" ({100 * low:.1f} to {100 * high:.1f})"
+        lines.append(f"{shown}: {100 * score:.1f} %{interval}")
     # The picture of the interval repeats its numbers, so its column has no heading.
     head = "".join(f'<th scope="col">{html.escape(each)}</th>' if each else "<td></td>" for each in heads)
     about = f"<caption>{html.escape(caption)}</caption>" if caption else ""

@@ -163,18 +163,20 @@ class CausalDecoder(nn.Module):
         weight, bias = self.lower.input_weight, self.lower.input_bias
         from_frame = weight[self.values :]
         # What the frames give to the gates does not wait for the decoder, unless it reads its own.
-        known = F.linear(self.dropout(previous), from_frame.T, bias) if own is None else bias.expand(batch, n_steps, -1)
-        known = known.transpose(0, 1)  # (T, B, gates)
+        input_gates = (
+            F.linear(self.dropout(previous), from_frame.T, bias) if own is None else bias.expand(batch, n_steps, -1)
+        )
+        input_gates = input_gates.transpose(0, 1)  # (T, B, gates)
         attending = None
         if self.attention is not None and memory is not None:
-            attending = _Attending(self.attention, memory, mask, weight[: self.values], known)
+            attending = _Attending(self.attention, memory, mask, weight[: self.values], input_gates)
         lower, upper = (layer.steps(n_steps, state) for layer, state in zip(self.layers, states, strict=True))
         upwards = ReusedMatrix(self.upper.input_weight[None], self.upper.input_bias.expand(n_steps, 1, batch, -1))
         hidden: list[Tensor] = []
         frames: list[Tensor] = []
         made = previous.new_zeros(batch, n_bands)
         for step in range(n_steps):
-            gates = known[step] if attending is None or query is None else attending(step, query)  # (B, gates)
+            gates = input_gates[step] if attending is None or query is None else attending(step, query)  # (B, gates)
             if own is not None:
                 frame = torch.where(own[:, step, None], made, previous[:, step])
                 gates = gates + self.dropout(frame) @ from_frame

@@ -73,8 +73,8 @@ class _FeedForward(nn.Module):
         self.net = nn.Sequential(first, _GatedGelu(), nn.Identity(), second)
 
     def forward(self, latents: Tensor) -> Tensor:
-        found: Tensor = self.net(latents)
-        return found
+        output: Tensor = self.net(latents)
+        return output
 
 
 class _Normed(nn.Module):
@@ -390,8 +390,8 @@ class _SoftPosition(nn.Module):
 
     def forward(self, course: Tensor) -> Tensor:
         time = torch.linspace(0, 1, course.shape[1], device=course.device, dtype=course.dtype)
-        found: Tensor = course + self.embedding(torch.stack([time, 1 - time], dim=1))
-        return found
+        output: Tensor = course + self.embedding(torch.stack([time, 1 - time], dim=1))
+        return output
 
 
 class _ChannelSlots(nn.Module):

@@ -81,12 +81,12 @@ def find_lists(path: Path, columns: tuple[str, ...]) -> dict[Path, str]:
 
     They lie in its folder, or in ``data`` or ``annotations``.
     """  # noqa: E501
-    found: dict[Path, str] = {}
+    split_of: dict[Path, str] = {}
     for source in (source for folder in list_folders(path) for source in sorted(folder.glob("*.csv"))):
         split = next((split for word, split in _SPLITS.items() if word in source.stem.lower()), None)
         if split is not None and set(columns) <= set(header_of(source)):
-            found[source] = split
-    return found
+            split_of[source] = split
+    return split_of
 
 
 def list_folders(path: Path) -> list[Path]:
@@ -102,7 +102,7 @@ def choose_lists(path: Path, found: dict[Path, str], train: str | None) -> dict[
     ManifestError
         When a list to train or to test on is missing, or it is not clear which one it is.
     """
-    chosen: dict[Path, str] = {}
+    selected: dict[Path, str] = {}
     for split, name in (("train", train or "train"), ("test", "test")):
         lists = [source for source, part in found.items() if part == split]
         named = [source for source in lists if source.stem == name]
@@ -115,8 +115,8 @@ def choose_lists(path: Path, found: dict[Path, str], train: str | None) -> dict[
             command = unconverted_lists(path)
             told = f"convert the others: {command}" if command else "name a list with train"
             raise ManifestError(f"{path}: no {name}.csv to {split} on among {there}; {told}")
-        chosen |= dict.fromkeys(lists, split)
-    return chosen
+        selected |= dict.fromkeys(lists, split)
+    return selected
 
 
 def read_list(source: Path, columns: tuple[str, ...]) -> tuple[pd.DataFrame, tuple[int, ...]]:

@@ -104,7 +104,7 @@ def _official(path: Path, train: str | None, sounds: SoundFolder) -> tuple[list[
             unknown = [mid for mid in mids.split(",") if mid not in classes]
             if unknown:
                 raise ManifestError(f"{source}:{line}: class {', '.join(unknown)} is not in {_CLASSES}")
-            found = [classes[mid] for mid in mids.split(",")]
+            names = [classes[mid] for mid in mids.split(",")]
             stems = (
                 f"{video}_{int(start)}_{int(stop)}",
                 f"{video}_{start:.3f}_{stop:.3f}",
@@ -115,8 +115,8 @@ def _official(path: Path, train: str | None, sounds: SoundFolder) -> tuple[list[
             rows.append(
                 {
                     "file_name": sounds.find(stems, (source.stem,)),
-                    "label": SEPARATOR.join(label for _, label in found),
-                    "class_ids": SEPARATOR.join(str(index) for index, _ in found),
+                    "label": SEPARATOR.join(label for _, label in names),
+                    "class_ids": SEPARATOR.join(str(index) for index, _ in names),
                     "split": "test" if name == "test" else "train",
                     "group": video,
                 }
@@ -141,10 +141,10 @@ def _published(path: Path, lists: dict[Path, str], sounds: SoundFolder) -> tuple
                     raise ManifestError(
                         f"{source}:{line}: class id {index}; ids are from 0 to {N_CLASSES - 1}, count them from 0"
                     )
-                known = names.setdefault(int(index), label)
-                if known != label:
+                previous = names.setdefault(int(index), label)
+                if previous != label:
                     raise ManifestError(
-                        f"{source}:{line}: class {index} is {label!r}, and elsewhere {known!r}; "
+                        f"{source}:{line}: class {index} is {label!r}, and elsewhere {previous!r}; "
                         "do all lists count classes from 0?"
                     )
             stem = Path(video).stem

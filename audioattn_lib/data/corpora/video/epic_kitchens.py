@@ -130,11 +130,11 @@ def _find_audio(path: Path, audio: str | None) -> Path:
         if not (path / audio).exists():
             raise ManifestError(f"{path / audio}: no such HDF5 file or folder of sounds")
         return Path(audio)
-    found = sorted(file for suffix in ("*.hdf5", "*.h5") for file in path.glob(suffix))
-    if len(found) > 1:
-        raise ManifestError(f"{path}: several HDF5 files; name one with audio: {', '.join(f.name for f in found)}")
-    if found:
-        return Path(found[0].name)
+    files = sorted(file for suffix in ("*.hdf5", "*.h5") for file in path.glob(suffix))
+    if len(files) > 1:
+        raise ManifestError(f"{path}: several HDF5 files; name one with audio: {', '.join(f.name for f in files)}")
+    if files:
+        return Path(files[0].name)
     if (path / "audio").is_dir():
         return Path("audio")
     raise ManifestError(f"{path}: no HDF5 file and no folder audio; name the sounds with audio")
@@ -155,5 +155,5 @@ def _read_names(source: Path) -> dict[int, str]:
 
 
 def _seconds(text: str) -> float | None:
-    found = _TIME.fullmatch(text)
-    return None if found is None else int(found[1]) * 3600 + int(found[2]) * 60 + float(found[3])
+    match = _TIME.fullmatch(text)
+    return None if match is None else int(match[1]) * 3600 + int(match[2]) * 60 + float(match[3])

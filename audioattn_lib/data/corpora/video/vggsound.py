@@ -102,9 +102,9 @@ def _published(lists: dict[Path, str], sounds: SoundFolder) -> tuple[list[dict[s
                 raise ManifestError(
                     f"{source}:{line}: class_id is {index}; ids are from 0 to {N_CLASSES - 1}, count them from 0"
                 )
-            known = names.setdefault(int(index), label)
-            if known != label:
-                raise ManifestError(f"{source}:{line}: class {index} is {label!r}, and elsewhere {known!r}")
+            previous = names.setdefault(int(index), label)
+            if previous != label:
+                raise ManifestError(f"{source}:{line}: class {index} is {label!r}, and elsewhere {previous!r}")
             stem = Path(video).stem
             rows.append(_row(sounds.find((stem,), (label, split)), label, split, stem[: stem.rfind("_")]))
             lines.append(line)

@@ -157,24 +157,7 @@ class MultiHeadPooling(nn.Module):
     def forward(
         self, values: Values, lengths: Lengths = None, *, clock: FrameClock = FrameClock(), record: bool = False
     ) -> tuple[Float[Tensor, "batch context"], AttentionRecord]:
-        """Compute the context of each clip, and its record.
-
-        Parameters
-        ----------
-        values
-            The frames; what padding holds does not matter.
-        lengths
-            Valid frames of each clip, in [1, T]; all by default.
-        clock
-            Time of the frames, for the record.
-        record
-            Ask for the record.
-
-        Raises
-        ------
-        ValueError
-            If a clip has no valid frame, or more than there are.
-        """
+        """Compute context and record, as :meth:`~audioattn_lib.attention.pooling.frames.DiscreteAttention.forward`."""
         padding = Padding(values, lengths)
         contexts, looked = self.read(values, padding)  # (B, Q * H, d)
         context = contexts.flatten(1)

@@ -132,18 +132,12 @@ class DiscreteStatisticsPooling(nn.Module):
         clock: FrameClock = FrameClock(),
         record: bool = False,
     ) -> tuple[Statistics, AttentionRecord]:
-        """Means, then deviations; the weights in the record are those of the channels on average.
+        """Compute means and standard deviations, and the record, whose weights are the mean over channels.
 
         Parameters
         ----------
-        values
-            The frames; what padding holds does not matter.
-        lengths
-            Valid frames of each clip, in [1, T]; all by default.
-        clock
-            Time of the frames, for the record.
-        record
-            Ask for the record.
+        values, lengths, clock, record
+            As in :meth:`~audioattn_lib.attention.pooling.frames.DiscreteAttention.forward`.
 
         Returns
         -------
@@ -152,11 +146,6 @@ class DiscreteStatisticsPooling(nn.Module):
             float32, so that a normalisation behind them has all digits.
         record
             Empty unless asked for.
-
-        Raises
-        ------
-        ValueError
-            If a clip has no valid frame, or more than there are.
         """
         padding = Padding(values, lengths)
         mask, values = padding.mask, padding.clear(values)
@@ -217,7 +206,7 @@ class ContinuousStatisticsPooling(nn.Module):
         clock: FrameClock = FrameClock(),
         record: bool = False,
     ) -> tuple[Statistics, AttentionRecord]:
-        """Means, then deviations, as :meth:`DiscreteStatisticsPooling.forward`; the record is that of the attention."""
+        """Compute the same as :meth:`DiscreteStatisticsPooling.forward`; the record is that of the attention."""
         padding = Padding(values, lengths)
         given, dtype = values, self.values.weight.dtype
         values = self.values(padding.clear(values), padding.mask)  # (B, T, C)
@@ -249,7 +238,7 @@ class MeanStatisticsPooling(nn.Module):
         clock: FrameClock = FrameClock(),
         record: bool = False,
     ) -> tuple[Statistics, AttentionRecord]:
-        """Means, then deviations, as :meth:`DiscreteStatisticsPooling.forward`; the record holds equal weights."""
+        """Compute the same as :meth:`DiscreteStatisticsPooling.forward`; the record holds equal weights."""
         padding = Padding(values, lengths)
         mean, spread = _statistics(padding.clear(values), padding.mask)
         statistics = _join(mean.squeeze(1), spread.squeeze(1), values)

@@ -54,7 +54,7 @@ def test_changes_are_of_seed_epoch_and_batch_alone(manifest):
 
 def test_processes_change_other_clips_of_the_same_batch(manifest):
     whole = [batch.indices.tolist() for batch in loader(manifest).epoch(0)]
-    shares = [list(loader(manifest, changes=("noise",)).share(rank, 2).epoch(0)) for rank in range(2)]
-    for first, second, indices in zip(*shares, whole, strict=True):
-        held = [batch.indices for batch in (first, second) if batch.share.count]
+    shards = [list(loader(manifest, changes=("noise",)).shard(rank, 2).epoch(0)) for rank in range(2)]
+    for first, second, indices in zip(*shards, whole, strict=True):
+        held = [batch.indices for batch in (first, second) if batch.shard.count]
         assert torch.cat(held).tolist() == indices

@@ -7,6 +7,7 @@ Book page: ``your_sounds``.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -229,7 +230,7 @@ def _numbers(given: Any, field: str) -> NDArray[np.float64]:
 
 def _curve_record(given: Any, name: str, duration: float) -> AttentionRecord:
     if isinstance(given, AttentionRecord):
-        return _one(given, name)
+        return _one(given, name, duration)
     values, clock = _timed(given, f"curve {name!r}" if name != "Curve" else "curve", 1, duration)
     weights = values / (values.sum() or 1.0)
     return AttentionRecord(
@@ -241,7 +242,7 @@ def _map_record(
     given: Any, name: str, frequencies: Any, centres: NDArray[np.float64], duration: float
 ) -> AttentionRecord:
     if isinstance(given, AttentionRecord):
-        return _one(given, name)
+        return _one(given, name, duration)
     values, clock = _timed(given, f"map {name!r}" if name != "Map" else "map", 2, duration)
     maps, rows = values, None
     if frequencies is not None:
@@ -289,10 +290,16 @@ def _segment_record(found: Sequence[LabelledSegment], name: str, duration: float
     )
 
 
-def _one(record: AttentionRecord, name: str) -> AttentionRecord:
+def _one(record: AttentionRecord, name: str, duration: float) -> AttentionRecord:
+    """The record without the frames behind the end of the sound, which models that pad their input have."""
     if len(record) != 1:
         raise ValueError(f"the record {name!r} has {len(record)} clips; choose one, record[i]")
-    return record
+    assert record.n_frames is not None
+    centres = record.clock.centres(int(record.n_frames[0]))
+    inside = int((centres < duration).sum())
+    if not inside:
+        raise ValueError(f"the record {name!r} begins at {centres[0]:.2f} s, behind the end of the sound")
+    return dataclasses.replace(record, n_frames=np.array([inside]), durations=np.array([duration]))
 
 
 def _intervals(given: Any, field: str, duration: float) -> list[LabelledSegment]:

@@ -30,6 +30,7 @@ from torch.overrides import TorchFunctionMode
 from audioattn_lib.attention.record.record import AttentionRecord
 from audioattn_lib.core.errors import ConfigError
 
+from .known_models import tokens_of
 from .reductions import Tokens, attention_record, find_sinks
 
 __all__ = ["CapturedAttention", "capture"]
@@ -81,15 +82,19 @@ class CapturedAttention:
 
     def record(
         self,
-        tokens: Tokens,
+        tokens: Tokens | None = None,
         *,
         reduction: str = "received",
         layers: str | Sequence[str] | None = None,
-        query: int = 0,
+        query: int | None = 0,
         clips: Sequence[str] = (),
         durations: Sequence[float] | None = None,
     ) -> AttentionRecord:
-        """Attention over time, or over time and frequency; see :func:`.reductions.attention_record`."""
+        """Attention over time, or over time and frequency; see :func:`.reductions.attention_record`.
+
+        Without ``tokens`` their clock is that of the model, if it is known; see :func:`.known_models.tokens_of`.
+        """
+        tokens = tokens_of(self._model) if tokens is None else tokens
         if self._queries is not None or self._received:
             # the row or the mean that was kept is all there is
             reduction, query = ("received", 0) if self._received else (reduction, query)

@@ -144,6 +144,12 @@ def test_a_record_is_taken_as_it_is():
     np.testing.assert_allclose(gains(show(SOUND, RATE, curve=record))["softmax"][0], [1 / 3, 1], atol=1 / 255)
 
 
+def test_a_record_ends_where_the_sound_ends():
+    weights = np.array([0.2, 0.2, 0.1, 0.5])
+    record = AttentionRecord("padded", FrameClock(1.0), n_frames=np.array([4]), weights=weights[None, None])
+    np.testing.assert_allclose(gains(show(SOUND, RATE, curve=record))["padded"][0], [1, 1], atol=1 / 255)
+
+
 def test_intervals_are_the_same_from_rows_tables_and_files(tmp_path):
     rows = [(0.5, 1.0, "a"), (1.5, 1.75, "b")]
     listed = [LabelledSegment("x", label, start, stop) for start, stop, label in rows]

@@ -1,0 +1,102 @@
+r"""Clocks of the tokens of models that are known by the ``model_type`` of their configuration.
+
+Configurations are those of Hugging Face's ``transformers``, which is not imported: what is read is
+``model.config``.
+
+============================================ ============================================================
+model                                        tokens
+============================================ ============================================================
+wav2vec 2.0, HuBERT, WavLM, UniSpeech,       convolutions over samples
+data2vec audio
+Whisper (encoder, and keys of its cross      two convolutions over log-mel frames of 10 ms
+attention)
+audio spectrogram transformer                patches of a log-mel spectrogram, behind two special tokens
+============================================ ============================================================
+
+Book page: ``your_sounds``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from audioattn_lib.core.errors import ConfigError
+
+from .tokens import PatchTokens, TimeTokens
+
+__all__ = ["KNOWN_MODELS", "tokens_of"]
+
+_SAMPLE_RATE = 16000
+_HOP, _WINDOW = 160, 400  # samples of the log-mel front ends of Whisper and of the spectrogram transformer
+_LOWEST = 20.0  # hertz, of Kaldi's mel bands
+
+
+def tokens_of(model: nn.Module) -> TimeTokens | PatchTokens:
+    """Time, and frequency, of the tokens of a known model, from its configuration.
+
+    Parameters
+    ----------
+    model
+        Model with a ``config``, which reads sound of 16 kHz.
+
+    Raises
+    ------
+    ConfigError
+        When the model has no configuration, or is of a type that is not known.
+
+    Notes
+    -----
+    Book page: ``your_sounds``.
+    """
+    config = getattr(model, "config", None)
+    kind = getattr(config, "model_type", None)
+    if kind not in KNOWN_MODELS:
+        raise ConfigError(
+            f"{type(model).__name__} is of model type {kind!r}; known are {', '.join(KNOWN_MODELS)}: "
+            "give TimeTokens or PatchTokens for another one"
+        )
+    return KNOWN_MODELS[kind](config)
+
+
+def _over_samples(config: Any) -> TimeTokens:
+    return TimeTokens.of_convolutions(config.conv_kernel, config.conv_stride, _SAMPLE_RATE)
+
+
+def _whisper(config: Any) -> TimeTokens:
+    # frame i of the spectrogram is centred where hop i begins, half a hop before a sample of that rate
+    tokens = TimeTokens.of_convolutions((3, 3), (1, 2), _SAMPLE_RATE / _HOP, (1, 1))
+    assert tokens.centre is not None
+    assert tokens.receptive_field is not None
+    field = tokens.receptive_field + (_WINDOW - _HOP) / _SAMPLE_RATE
+    return TimeTokens(tokens.period, tokens.centre - _HOP / _SAMPLE_RATE / 2, field)
+
+
+def _spectrogram_transformer(config: Any) -> PatchTokens:
+    size, over_time, over_bands = config.patch_size, config.time_stride, config.frequency_stride
+    bands = (config.num_mel_bins - size) // over_bands + 1
+    frames = (config.max_length - size) // over_time + 1
+    top, bottom = (1127 * np.log1p(f / 700) for f in (_SAMPLE_RATE / 2, _LOWEST))
+    # the middle of a patch on the mel scale, where band b of n is centred at (b + 1) / (n + 1) of the way up
+    middle = over_bands * np.arange(bands) + (size - 1) / 2
+    mel = bottom + (middle + 1) / (config.num_mel_bins + 1) * (top - bottom)
+    hop = _HOP / _SAMPLE_RATE
+    # frame i of Kaldi's features begins with sample i * hop
+    centre = (size - 1) / 2 * hop + _WINDOW / _SAMPLE_RATE / 2
+    return PatchTokens(bands, frames, over_time * hop, centre, 700 * np.expm1(mel / 1127), first=2)
+
+
+KNOWN_MODELS: dict[str, Callable[[Any], TimeTokens | PatchTokens]] = {
+    "wav2vec2": _over_samples,
+    "hubert": _over_samples,
+    "wavlm": _over_samples,
+    "unispeech": _over_samples,
+    "unispeech-sat": _over_samples,
+    "data2vec-audio": _over_samples,
+    "whisper": _whisper,
+    "audio-spectrogram-transformer": _spectrogram_transformer,
+}
+"""Types of models, as their configuration has them, and what reads the clock of their tokens."""

@@ -21,6 +21,7 @@ attention of any model. They are imported when they are first asked for.
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -32,13 +33,11 @@ __all__ = ["capture", "show"]
 __version__ = "0.1.0"
 
 
+# Names of modules, not imports: the key of a run holds all source that it can import, and no run needs these.
+_MODULES = {"show": ".display.show", "capture": ".inspection.capture"}
+
+
 def __getattr__(name: str) -> Any:
-    if name == "show":
-        from .display.show import show
-
-        return show
-    if name == "capture":
-        from .inspection.capture import capture
-
-        return capture
+    if name in _MODULES:
+        return getattr(import_module(_MODULES[name], __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

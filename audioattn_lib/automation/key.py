@@ -278,7 +278,7 @@ def _imports_of_state(path: Path, name: str, modified: int, size: int) -> list[s
 
 
 def imported_names(tree: ast.AST, package: str = "") -> list[str]:
-    """Dotted names that code may import, wherever in it the import stands.
+    """Dotted names that code may import, wherever in it the import stands, without imports for type checkers alone.
 
     Parameters
     ----------
@@ -298,7 +298,7 @@ def imported_names(tree: ast.AST, package: str = "") -> list[str]:
     Book page: architecture.
     """
     names: list[str] = []
-    for node in ast.walk(tree):
+    for node in _executed(tree):
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -310,6 +310,16 @@ def imported_names(tree: ast.AST, package: str = "") -> list[str]:
         elif isinstance(node, ast.Call) and _is_import_call(node):
             names.append(node.args[0].value)  # type: ignore[attr-defined]
     return names
+
+
+def _executed(tree: ast.AST) -> Iterator[ast.AST]:
+    """Walk a syntax tree without the bodies of ``if TYPE_CHECKING``, which never run."""
+    waiting = [tree]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        is_for_checkers = isinstance(node, ast.If) and ast.unparse(node.test).rpartition(".")[2] == "TYPE_CHECKING"
+        waiting += node.orelse if is_for_checkers else ast.iter_child_nodes(node)  # type: ignore[attr-defined]
 
 
 def _is_import_call(node: ast.Call) -> bool:

@@ -1,5 +1,6 @@
 """Laws of the key: the same parts give the same key, any change gives another."""
 
+import ast
 import dataclasses
 import json
 import shutil
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 import audioattn_lib
 from audioattn_lib.automation import key as module
-from audioattn_lib.automation.key import dependency_hash, file_hash, key, library_closure, source_hash
+from audioattn_lib.automation.key import dependency_hash, file_hash, imported_names, key, library_closure, source_hash
 from audioattn_lib.core.errors import ConfigError
 
 json_values = st.recursive(
@@ -159,6 +160,13 @@ def test_where_the_package_lies_does_not_matter(tmp_path, monkeypatch):
     shutil.copytree(Path(audioattn_lib.__file__).parent, copy)
     monkeypatch.setattr(module, "_PACKAGE", copy)
     assert source_hash("audioattn_lib.attention.record.record") == before
+
+
+def test_imports_for_type_checkers_alone_do_not_count():
+    code = (
+        "if TYPE_CHECKING:\n    import a\nelse:\n    import b\nif typing.TYPE_CHECKING:\n    from c import d\nimport e"
+    )
+    assert sorted(imported_names(ast.parse(code))) == ["b", "e"]
 
 
 def test_an_experiment_does_not_depend_on_pictures_or_commands():

@@ -33,7 +33,7 @@ from audioattn_lib.core.errors import ConfigError
 from .known_models import tokens_of
 from .reductions import Tokens, attention_record, find_sinks
 
-__all__ = ["CapturedAttention", "capture"]
+__all__ = ["CapturedAttention", "capture", "refuse_unseen"]
 
 _BLOCK = 64 << 20
 """Bytes of scores that are computed at once."""
@@ -157,7 +157,7 @@ def capture(
     >>> captured.weights["self_attn"].shape
     torch.Size([1, 2, 5, 5])
     """
-    _refuse_unseen(model)
+    refuse_unseen(model)
     if queries is not None and (
         received or not len(queries) or any(isinstance(q, bool) or int(q) != q for q in queries)
     ):
@@ -478,7 +478,14 @@ def _device(args: Sequence[Any]) -> str:
     return next((each.device.type for each in args if isinstance(each, Tensor)), "cpu")
 
 
-def _refuse_unseen(model: nn.Module) -> None:
+def refuse_unseen(model: nn.Module) -> None:
+    """Check that what the modules of a model call can be seen.
+
+    Raises
+    ------
+    ConfigError
+        When it is compiled, scripted, quantised or replicated; the message names the module.
+    """
     if not isinstance(model, nn.Module):
         raise ConfigError(f"model is of type {type(model).__name__}; it must be a torch.nn.Module")
     for name, module in model.named_modules():

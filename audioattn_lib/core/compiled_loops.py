@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -20,13 +22,15 @@ _config: Any = numba_config
 def kept_on_disk(**options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """``njit`` with these options; what it compiles is kept in ``NUMBA_CACHE_DIR``, or in ``numba`` of the cache.
 
-    Left to itself, numba writes beside the source, into the installed package. Where neither folder can be written to,
-    nothing is kept.
+    Left to itself, numba writes beside the source, into the installed package, and sees a change of the function's own
+    file alone. Here every state of the modules ``_numba*.py`` beside it has a folder of its own. Where neither folder
+    can be written to, nothing is kept.
     """
 
     def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
         given = _config.CACHE_DIR
-        folder = given or str(cache_directory() / "numba")
+        source = Path(function.__code__.co_filename)
+        folder = str(Path(given or cache_directory() / "numba") / _state_of(source.parent))
         try:
             Path(folder).mkdir(parents=True, exist_ok=True)
             tempfile.TemporaryFile(dir=folder).close()
@@ -38,3 +42,12 @@ def kept_on_disk(**options: Any) -> Callable[[Callable[..., Any]], Callable[...,
             _config.CACHE_DIR = given
 
     return compiled
+
+
+@functools.cache
+def _state_of(folder: Path) -> str:
+    """Hash of the modules of loops in a folder."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.glob("_numba*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]

@@ -11,7 +11,7 @@ from audioattn_lib.attention.expectations.gaussian import GaussianBasis
 from audioattn_lib.attention.expectations.value_function import BOUNDARIES, ValueFunction
 from audioattn_lib.attention.expectations.value_variance import value_variance
 from audioattn_lib.attention.maps.entmax import softmax
-from audioattn_lib.attention.pooling.clustering import normalise, share_out
+from audioattn_lib.attention.pooling.clustering import normalise, share_out, share_out_plane
 from audioattn_lib.attention.pooling.frames import ContinuousAttention
 from audioattn_lib.attention.record.record import FrameClock
 
@@ -98,6 +98,20 @@ def test_clusters_find_what_is_apart(n):
     order = found[:, 0].argsort()
     torch.testing.assert_close(shares[0, order], masses, atol=1e-3, rtol=0)
     torch.testing.assert_close(found[order], centres, atol=0.02, rtol=0)
+
+
+@pytest.mark.parametrize("modes", [1, 2, 3])
+def test_clusters_of_a_plane_are_those_of_its_cells(modes):
+    p = softmax(3 * values(3, 20 * 9)).view(3, 20, 9)
+    p[1, 12:] = 0
+    p = p / p.sum((1, 2), keepdim=True)
+    times = torch.arange(20).double().expand(3, 20) / torch.tensor([[20.0], [12.0], [20.0]])
+    frequencies, spacing = torch.arange(9).double() / 9, torch.tensor([[1 / 20, 1 / 9]] * 3).double()
+    places = torch.stack([x.flatten(1) for x in torch.broadcast_tensors(times[..., None], frequencies)], dim=-1)
+    expected = share_out(p.flatten(1), places, spacing, modes).unflatten(-1, (20, 9))
+    torch.testing.assert_close(share_out_plane(p, times, frequencies, spacing, modes), expected, rtol=1e-7, atol=1e-12)
+    single = share_out_plane(*(x.float() for x in (p, times, frequencies, spacing)), modes)
+    torch.testing.assert_close(single.double(), expected, rtol=1e-3, atol=1e-6)
 
 
 def test_the_gradient_of_clusters_is_the_gradient():

@@ -35,7 +35,7 @@ from audioattn_lib.attention.maps.losses import Entmax15Loss, EntmaxLoss, Sparse
 from audioattn_lib.attention.patterns.dot_product import attend
 from audioattn_lib.attention.patterns.kernels import AttentionPlan
 from audioattn_lib.attention.patterns.names import DistancePenalty, PatchGrid, RowGroups, TokenBand
-from audioattn_lib.attention.pooling.clustering import normalise, share_out
+from audioattn_lib.attention.pooling.clustering import normalise, share_out, share_out_plane
 from audioattn_lib.attention.pooling.encoders import (
     ConvolutionEncoder,
     LastStateEncoder,
@@ -252,6 +252,12 @@ TIMES, BANDS = frame_positions(torch.tensor([T, T]), T, dtype=torch.float64), to
 add("plane_moments", lambda w: plane_moments(w, TIMES, BANDS), torch.softmax(draw(B, 12), 1).view(B, 1, T, 3))
 SPACING = torch.full((B, 2), 0.25, **DOUBLE)
 add("share_out", lambda w, x: share_out(w, x, SPACING, 2), torch.softmax(draw(B, 6), 1), draw(B, 6, 2, seed=2))
+add(
+    "share_out_plane",
+    lambda w, t: share_out_plane(w, t, BANDS, SPACING, 2),
+    torch.softmax(draw(B, 12), 1).view(B, T, 3),
+    TIMES.clone(),
+)
 add("normalise", normalise, draw(B, 2, 4).abs())
 
 

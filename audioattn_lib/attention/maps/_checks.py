@@ -21,14 +21,15 @@ def check_alpha(alpha: float) -> None:
 
 def prepare(scores: Tensor, dim: int, mask: Tensor | None) -> Tensor:
     """The scores in at least float32, minus infinity where they take no part."""
-    if not scores.is_floating_point():
+    dtype = scores.dtype
+    if not dtype.is_floating_point:
         raise ValueError(f"scores have dtype {scores.dtype}; they must be floating point")
     if not -scores.ndim <= dim < scores.ndim:
         low, high = -scores.ndim, scores.ndim - 1
         raise ValueError(f"dim is {dim}; for scores of shape {tuple(scores.shape)} it must be from {low} to {high}")
     if scores.shape[dim] == 0:
         raise ValueError(f"scores of shape {tuple(scores.shape)} are empty along dim {dim}; give at least one score")
-    x = scores.to(torch.promote_types(scores.dtype, torch.float32))
+    x = scores if dtype in (torch.float32, torch.float64) else scores.to(torch.float32)
     if mask is None:
         return x
     if mask.dtype != torch.bool:
@@ -56,15 +57,19 @@ def align_alpha(alpha: Tensor, scores: Tensor, dim: int) -> Tensor:
     """Alpha with the axes of the scores, ``dim`` moved to the end and of size 1."""
     if alpha.ndim > scores.ndim:
         raise ValueError(f"alpha has shape {tuple(alpha.shape)}, more axes than the scores {tuple(scores.shape)}")
-    given = tuple(alpha.shape)
+    given = alpha.shape
     alpha = alpha.reshape((1,) * (scores.ndim - alpha.ndim) + given)
-    if any(size not in (1, n) for size, n in zip(alpha.shape, scores.shape, strict=True)):
-        raise ValueError(f"alpha has shape {given}; it must broadcast with the scores, {tuple(scores.shape)}")
-    alpha = alpha.movedim(dim, -1)
-    if alpha.shape[-1] != 1:
-        raise ValueError(f"alpha varies along dim {dim}; it must be one number a row, of size 1 there")
-    if are_at_hand(alpha):
-        bad = alpha.detach()[~((alpha >= 1) & (alpha < math.inf))]
-        if len(bad):
+    if alpha.numel() != 1:
+        if any(size not in (1, n) for size, n in zip(alpha.shape, scores.shape, strict=True)):
+            raise ValueError(
+                f"alpha has shape {tuple(given)}; it must broadcast with the scores, {tuple(scores.shape)}"
+            )
+        alpha = alpha.movedim(dim, -1)
+        if alpha.shape[-1] != 1:
+            raise ValueError(f"alpha varies along dim {dim}; it must be one number a row, of size 1 there")
+    if are_at_hand(alpha) and alpha.numel():
+        ends = [alpha.item()] if alpha.numel() == 1 else [end.item() for end in alpha.detach().aminmax()]
+        if not all(1 <= end < math.inf for end in ends):
+            bad = alpha.detach()[~((alpha >= 1) & (alpha < math.inf))]
             raise ConfigError(f"alpha holds {bad[0].item()}; every value must be finite and at least 1")
     return alpha

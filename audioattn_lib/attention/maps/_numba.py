@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,12 +19,19 @@ from audioattn_lib.core.tensors import are_at_hand
 
 from .threshold import LEAST_EXCESS
 
-__all__ = ["are_compiled", "entmax_gradient", "entmax_slope_of_alpha", "entmax_weights", "whole_power"]
+__all__ = ["are_compiled", "entmax_gradients", "entmax_weights", "whole_power"]
 
 log = logging.getLogger("audioattn")
 
+_Call = tuple[Callable[..., Any], tuple[Any, ...]]
+
 _PART = 1 << 15
 """So many scores are worth the start of another thread."""
+
+_PARTS = 4
+"""So many parts a thread."""
+
+_WITHOUT_SLOPES = frozenset({"1", "steep"})
 
 
 def whole_power(alpha: float) -> int | None:
@@ -37,7 +45,7 @@ def are_compiled(x: Tensor) -> bool:
     return are_at_hand(x) and _kernels() is not None
 
 
-def entmax_weights(x: Tensor, alpha: float | Tensor, *, slopes: bool) -> tuple[Tensor, Tensor] | None:
+def entmax_weights(x: Tensor, alpha: float | Tensor, *, slopes: bool) -> tuple[Tensor, Tensor | None] | None:
     """Weights of the last dimension and what the gradient needs beside them.
 
     Parameters
@@ -47,89 +55,119 @@ def entmax_weights(x: Tensor, alpha: float | Tensor, *, slopes: bool) -> tuple[T
     alpha
         At least 1: a number, or a tensor of size 1 in the last dimension that broadcasts with the scores.
     slopes
-        Give :math:`p^{2-\\alpha}`, which for a number of at least 2 is empty all the same.
+        Give :math:`p^{2-\\alpha}`, which alphas of at least 2 have no need of.
 
     Returns
     -------
     weights, slopes
-        Or None if a score is NaN or plus infinity.
+        Or None if a score is NaN or plus infinity, or a loop cannot be had.
     """
-    kernels = _kernels()
-    assert kernels is not None
-    rows = _rows(x)
+    kinds, excess = _plan(alpha, x)
+    loops = _loops_for("weights", kinds, x.dtype)
+    if loops is None:
+        return None
     # whole tensors, no views: a Function's results must not be views for what changes them in place
     p = torch.empty(x.shape, dtype=x.dtype)
-    keep = slopes and (isinstance(alpha, Tensor) or alpha < 2)
-    slope = torch.empty(x.shape if keep else (0, 0), dtype=x.dtype)
-    scores = rows.numpy()
-    solve = kernels.WEIGHTS[scores.dtype]
-    out, kept = _rows(p).numpy(), (_rows(slope) if keep else slope).numpy()
-    if not all(_by_parts(solve, len(rows), rows.numel(), scores, out, kept, _excess(alpha, x))):
-        return None
-    return p, slope
+    keep = slopes and not _WITHOUT_SLOPES.issuperset(kinds)
+    slope = torch.empty(x.shape, dtype=x.dtype) if keep else None
+    arrays = (_array(x), _array(p), _array(slope) if slope is not None else _nothing(x.dtype), excess)
+    return (p, slope) if _by_parts([(loop, arrays) for loop in loops]) else None
 
 
-def entmax_gradient(gradient: Tensor, p: Tensor, slopes: Tensor, alpha: float | Tensor) -> Tensor | None:
-    """Gradient with respect to the scores from that of the weights; None where it must itself have a gradient."""
-    kernels = _kernels_for(gradient, p)
-    if kernels is None:
+def entmax_gradients(
+    gradient: Tensor, p: Tensor, slopes: Tensor | None, alpha: float | Tensor, *, of_alpha: bool = False
+) -> tuple[Tensor, Tensor | None] | None:
+    """Gradient with respect to the scores from that of the weights, and the sum over each row of that by alpha.
+
+    The second is in float64, and None unless asked for. None for both where they must themselves have a gradient.
+    """
+    if not _are_plain(gradient, p):
         return None
-    weights = _rows(p)
+    kinds, excess = _plan(alpha, p)
+    loops = _loops_for("gradient", kinds, p.dtype)
+    more = _loops_for("by_alpha", ("any",), p.dtype) if of_alpha else []
+    if loops is None or more is None:
+        return None
     out = torch.empty(p.shape, dtype=p.dtype)
-    values = weights.numpy()
-    slope = (_rows(slopes) if slopes.numel() else p.new_empty((0, 0))).numpy()
-    fill = kernels.GRADIENTS[values.dtype]
-    g, excess = _rows(gradient.expand(p.shape)).numpy(), _excess(alpha, p)
-    _by_parts(fill, len(weights), weights.numel(), g, values, slope, excess, _rows(out).numpy())
-    return out
+    g = _array(gradient if gradient.shape == p.shape else gradient.expand(p.shape))
+    weights, by_scores = _array(p), _array(out)
+    arrays = (
+        g,
+        weights,
+        _nothing(p.dtype) if slopes is None or not slopes.numel() else _array(slopes),
+        excess,
+        by_scores,
+    )
+    calls: list[_Call] = [(loop, arrays) for loop in loops]
+    by_alpha = None
+    if more:
+        by_alpha = torch.empty(*p.shape[:-1], 1, dtype=torch.float64)
+        calls.append((more[0], (g, weights, excess, by_alpha.view(-1).numpy())))
+    _by_parts(calls)
+    return out, by_alpha
 
 
-def entmax_slope_of_alpha(gradient: Tensor, p: Tensor, alpha: Tensor) -> Tensor | None:
-    """Sum over each row of the gradient times the slope of the weights in alpha, in float64; None as above."""
-    kernels = _kernels_for(gradient, p)
-    if kernels is None:
-        return None
-    weights = _rows(p)
-    out = torch.empty(len(weights), dtype=torch.float64)
-    values = weights.numpy()
-    fill = kernels.SLOPES_OF_ALPHA[values.dtype]
-    g, excess = _rows(gradient.expand(p.shape)).numpy(), _excess(alpha, p)
-    _by_parts(fill, len(weights), weights.numel(), g, values, excess, out.numpy())
-    return out.view(*p.shape[:-1], 1)
+def _array(tensor: Tensor) -> Any:
+    """The rows as an array of two dimensions."""
+    if tensor.requires_grad:
+        tensor = tensor.detach()
+    if tensor.ndim != 2:
+        tensor = tensor.reshape(-1, tensor.shape[-1])
+    return (tensor if tensor.is_contiguous() else tensor.contiguous()).numpy()
 
 
-def _rows(tensor: Tensor) -> Tensor:
-    if tensor.ndim == 2 and tensor.is_contiguous():
-        return tensor.detach()
-    return tensor.detach().reshape(-1, tensor.shape[-1]).contiguous()
+@functools.cache
+def _nothing(dtype: torch.dtype) -> Any:
+    return torch.empty(0, 0, dtype=dtype).numpy()
 
 
-def _excess(alpha: float | Tensor, x: Tensor) -> Any:
-    """Alpha - 1, one number or one for each row."""
+def _plan(alpha: float | Tensor, x: Tensor) -> tuple[tuple[str, ...], Any]:
+    """Which loops there are to run, and alpha - 1, one number or one for each row."""
     if not isinstance(alpha, Tensor):
-        return _one_excess(alpha)
+        return _plan_of_one(alpha - 1)
+    if alpha.numel() == 1:
+        return _plan_of_one(alpha.item() - 1)
     excess = (alpha.detach().double() - 1).clamp(min=LEAST_EXCESS)
-    return (excess if excess.numel() == 1 else excess.expand(*x.shape[:-1], 1)).reshape(-1).numpy()
+    low, high = (float(end) for end in torch.aminmax(excess))
+    if low == high:
+        return _plan_of_one(low)
+    kinds = ("smooth",) * (low <= 1) + ("steep",) * (high > 1)
+    return kinds, excess.expand(*x.shape[:-1], 1).reshape(-1).numpy()
 
 
 @functools.lru_cache(maxsize=256)
-def _one_excess(alpha: float) -> Any:
-    return torch.tensor([max(alpha - 1, LEAST_EXCESS)], dtype=torch.float64).numpy()
+def _plan_of_one(excess: float) -> tuple[tuple[str, ...], Any]:
+    excess = max(excess, LEAST_EXCESS)
+    k = 1 / excess
+    exact = k < 3.5 and abs(k - round(k)) < 1e-14
+    return ("steep" if excess > 1 else str(round(k)) if exact else "smooth",), np.array([excess])
 
 
-def _by_parts(function: Callable[..., Any], rows: int, size: int, *arrays: Any) -> list[Any]:
-    """Results of the function over the arrays, for large ones in threads by ranges of rows."""
-    parts = min(torch.get_num_threads(), size // _PART, rows)
-    if parts <= 1:
-        return [function(*arrays)]
+def _by_parts(calls: list[_Call]) -> bool:
+    """Run functions on arrays, for large ones in threads by ranges of rows; False if one says so."""
+    rows, size = len(calls[0][1][0]), calls[0][1][0].size
+    threads = 1 if size < 2 * _PART else min(torch.get_num_threads(), size // _PART, rows)
+    if threads == 1:
+        return all(function(*arrays) is not False for function, arrays in calls)
+    # more parts than threads, since one may start late
+    parts = min(rows, _PARTS * threads)
     ends = [rows * part // parts for part in range(parts + 1)]
-    pieces = [
-        [array[start:end] if len(array) == rows > 1 else array for array in arrays]
-        for start, end in itertools.pairwise(ends)
-    ]
+    ranges = iter(list(itertools.pairwise(ends)))
+
+    def work() -> bool:
+        good = True
+        for start, end in ranges:
+            for function, arrays in calls:
+                piece = [array[start:end] if len(array) == rows > 1 else array for array in arrays]
+                good &= function(*piece) is not False
+        return good
+
     pool = _pool(os.getpid())
-    others = [pool.submit(function, *piece) for piece in pieces[1:]]
-    return [function(*pieces[0]), *(other.result() for other in others)]
+    others = [pool.submit(work) for _ in range(threads - 1)]
+    good = work()
+    # who has not started has nothing left to do
+    results = [other.cancel() or other.result() for other in others]
+    return good and all(results)
 
 
 @functools.cache
@@ -138,14 +176,39 @@ def _pool(process: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(max(1, (os.cpu_count() or 2) - 1), "audioattn-entmax")
 
 
-def _kernels_for(gradient: Tensor, p: Tensor) -> ModuleType | None:
-    """The loops, unless what they make must itself have a derivative."""
-    if torch.is_grad_enabled() or not (are_at_hand(gradient) and are_at_hand(p)):
-        return None
+def _are_plain(gradient: Tensor, p: Tensor) -> bool:
+    """True where the loops serve, and what they make needs no derivative itself."""
+    if torch.is_grad_enabled() or not (are_at_hand(gradient) and are_at_hand(p)) or _kernels() is None:
+        return False
     unpack = torch.autograd.forward_ad.unpack_dual
-    if unpack(gradient).tangent is not None or unpack(p).tangent is not None:
+    return unpack(gradient).tangent is None and unpack(p).tangent is None
+
+
+def _loops_for(task: str, kinds: tuple[str, ...], dtype: torch.dtype) -> list[Callable[..., Any]] | None:
+    loops = [_loop(task, kind, dtype) for kind in kinds]
+    return None if None in loops else loops  # type: ignore[return-value]
+
+
+@functools.cache
+def _loop(task: str, kind: str, dtype: torch.dtype) -> Callable[..., Any] | None:
+    """A function of the loops once it has run; None where it cannot be compiled."""
+    kernels = _kernels()
+    if kernels is None:
         return None
-    return _kernels()
+    one = torch.ones(1, 1, dtype=dtype).numpy()
+    excess = np.ones(1)
+    try:
+        loop = kernels.loops(task, kind, dtype)
+        example = {
+            "weights": (one, one.copy(), one.copy(), excess),
+            "gradient": (one, one, one, excess, one.copy()),
+            "by_alpha": (one, one, excess, excess.copy()),
+        }
+        loop(*example[task])
+    except Exception as error:
+        _warn(error)
+        return None
+    return loop
 
 
 @functools.cache
@@ -156,17 +219,17 @@ def _kernels() -> ModuleType | None:
         if getattr(config, "DISABLE_JIT", False):
             return None
         from . import _numba_loops as kernels
-
-        one, excess = torch.zeros(1, 1).numpy(), torch.ones(1, dtype=torch.float64).numpy()
-        kernels.WEIGHTS[one.dtype](one, one.copy(), one.copy(), excess)
-        kernels.GRADIENTS[one.dtype](one, one, one, excess, one.copy())
-    # whatever keeps a compiler of somebody else's from working, the weights are to be had without it
     except Exception as error:
-        log.warning(
-            "maps run on PyTorch's operations, slower, with the same weights: the compiled loops cannot be had "
-            "(%s: %s); repair the installation of numba",
-            type(error).__name__,
-            error,
-        )
+        _warn(error)
         return None
     return kernels
+
+
+def _warn(error: Exception) -> None:
+    """Say that the loops are not to be had: whatever keeps a compiler from working, PyTorch has the weights."""
+    log.warning(
+        "maps run on PyTorch's operations, slower, with the same weights: the compiled loops cannot be had "
+        "(%s: %s); repair the installation of numba",
+        type(error).__name__,
+        error,
+    )

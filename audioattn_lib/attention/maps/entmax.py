@@ -37,11 +37,10 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from audioattn_lib.core.errors import ConfigError
-from audioattn_lib.core.tensors import are_at_hand
 
 from ._adasplash import entmax_weights as entmax_weights_on_device
 from ._checks import align_alpha, check_alpha, prepare, refuse_non_finite
-from ._numba import are_compiled, entmax_gradient, entmax_slope_of_alpha, entmax_weights
+from ._numba import are_compiled, entmax_gradients, entmax_weights
 from .threshold import solve
 
 __all__ = [
@@ -193,15 +192,17 @@ def entmax(
         if asked:
             raise _not_served(scores, alpha)
         weights = _traced_rows(x, alpha, dim) if isinstance(alpha, Tensor) else _traced(x, float(alpha), dim)
-    elif _has_no_derivative(x) and (not isinstance(alpha, Tensor) or _has_no_derivative(alpha)):
-        weights = _solve(x, alpha, dim, False, implementation)[0]
-    else:
+    elif torch._C._are_functorch_transforms_active():
         _refuse_forward_twice()
         differentiate = x.requires_grad and torch.is_grad_enabled()
-        weights = _Entmax.apply(x, alpha, dim, differentiate, implementation)[0]
+        weights = _EntmaxInTransforms.apply(x, alpha, dim, differentiate, implementation)[0]
+    elif _needs_derivative(x) or (isinstance(alpha, Tensor) and _needs_derivative(alpha)):
+        weights = _Entmax.apply(x, alpha, dim, implementation)
+    else:
+        weights = _solve(x, alpha, dim, False, implementation)[0]
     if dim != -1:
         weights = weights.movedim(-1, dim).contiguous()
-    return weights.to(scores.dtype)
+    return weights if weights.dtype == scores.dtype else weights.to(scores.dtype)
 
 
 class Softmax(nn.Module):
@@ -273,19 +274,17 @@ def _refuse_forward_twice() -> None:
         )
 
 
-def _has_no_derivative(tensor: Tensor) -> bool:
-    """Return True for real tensors on the CPU without derivatives: the path with least overhead."""
-    return (
-        are_at_hand(tensor)
-        and not (tensor.requires_grad and torch.is_grad_enabled())
-        and torch.autograd.forward_ad.unpack_dual(tensor).tangent is None
-    )
+def _needs_derivative(tensor: Tensor) -> bool:
+    """True for a tensor that has a tangent, or of which autograd keeps a record."""
+    if tensor.requires_grad and torch.is_grad_enabled():
+        return True
+    return torch.autograd.forward_ad.unpack_dual(tensor).tangent is not None
 
 
 def _solve(
     x: Tensor, alpha: float | Tensor, dim: int, differentiate: bool, implementation: str
-) -> tuple[Tensor, Tensor]:
-    """Weights of the last dimension, which was ``dim``, and what the solver leaves for the gradient, or nothing."""
+) -> tuple[Tensor, Tensor | None]:
+    """Weights of the last dimension, which was ``dim``, and what the solver leaves for the gradient, or None."""
     if are_compiled(x) and implementation != "adasplash":
         solved = entmax_weights(x, alpha, slopes=differentiate)
         if solved is not None:
@@ -295,10 +294,10 @@ def _solve(
     if implementation != "ours" and not isinstance(alpha, Tensor):
         weights = entmax_weights_on_device(x, top, alpha, asked=implementation == "adasplash")
         if weights is not None:
-            return weights, x.new_empty(0)
+            return weights, None
         if implementation == "adasplash":
             raise _not_served(x, alpha)
-    return solve(x, alpha), x.new_empty(0)
+    return solve(x, alpha), None
 
 
 def curvature(p: Tensor, alpha: float | Tensor) -> Tensor:
@@ -348,48 +347,48 @@ def slope_of_alpha(p: Tensor, alpha: Tensor) -> Tensor:
 
 
 class _Entmax(torch.autograd.Function):
-    """Alpha-entmax of the last dimension for one alpha or a tensor of them, and what its solver leaves."""
+    """Alpha-entmax of the last dimension for one alpha or a tensor of them.
+
+    Of the two forms of a Function this is the one with less to do in each call; function transforms need the other.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, alpha: float | Tensor, dim: int, implementation: str) -> Tensor:
+        weights, slopes = _solve(x, alpha, dim, ctx.needs_input_grad[0], implementation)
+        _keep(ctx, alpha, weights, slopes)
+        return weights
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        return (*_backward(ctx, gradient), None, None)
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Tensor | None) -> Tensor:
+        return _jvp(ctx, *tangents[:2])
+
+
+class _EntmaxInTransforms(torch.autograd.Function):
+    """The same inside of function transforms; what the solver leaves must there be a result."""
 
     @staticmethod
     def forward(
         x: Tensor, alpha: float | Tensor, dim: int, differentiate: bool, implementation: str
     ) -> tuple[Tensor, Tensor]:
-        return _solve(x, alpha, dim, differentiate, implementation)
+        weights, slopes = _solve(x, alpha, dim, differentiate, implementation)
+        return weights, x.new_empty(0) if slopes is None else slopes
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
         ctx.mark_non_differentiable(output[1])
-        ctx.learned = isinstance(inputs[1], Tensor)
-        tensors = (*output, inputs[1]) if ctx.learned else output
-        ctx.save_for_backward(*tensors)
-        ctx.save_for_forward(*tensors)
-        ctx.alpha = None if ctx.learned else inputs[1]
-        ctx.needs_alpha = ctx.learned and ctx.needs_input_grad[1]
+        _keep(ctx, inputs[1], *output)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor, _: Tensor) -> tuple[Tensor, Tensor | None, None, None, None]:
-        p, slopes, *given = ctx.saved_tensors
-        alpha = given[0] if given else ctx.alpha
-        by_scores = entmax_gradient(gradient, p, slopes, alpha)
-        if by_scores is None:
-            by_scores = vector_jacobian(gradient, curvature(p, alpha))
-        by_scores = by_scores.to(p.dtype)
-        if not (given and ctx.needs_alpha):
-            return by_scores, None, None, None, None
-        by_alpha = entmax_slope_of_alpha(gradient, p, alpha)
-        if by_alpha is None:
-            by_alpha = (gradient.double() * slope_of_alpha(p, alpha)).sum(-1, keepdim=True)
-        return by_scores, by_alpha.sum_to_size(alpha.shape).to(alpha.dtype), None, None, None
+    def backward(ctx: Any, gradient: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+        return (*_backward(ctx, gradient), None, None, None)
 
     @staticmethod
     def jvp(ctx: Any, *tangents: Tensor | None) -> tuple[Tensor, None]:
-        p, _, *given = ctx.saved_tensors
-        alpha = given[0] if given else ctx.alpha
-        by_scores, by_alpha = tangents[:2]
-        result = torch.zeros_like(p) if by_scores is None else vector_jacobian(by_scores, curvature(p, alpha))
-        if given and by_alpha is not None:
-            result = result + by_alpha * slope_of_alpha(p, alpha)
-        return result.to(p.dtype), None
+        return _jvp(ctx, *tangents[:2]), None
 
     @staticmethod
     def vmap(
@@ -399,9 +398,42 @@ class _Entmax(torch.autograd.Function):
         x = x.movedim(in_dims[0], 0) if in_dims[0] is not None else x.expand(info.batch_size, *x.shape)
         if isinstance(alpha, Tensor):
             alpha = alpha.movedim(in_dims[1], 0) if in_dims[1] is not None else alpha.unsqueeze(0)
-        weights, slopes = _Entmax.apply(x, alpha, *options)
+        weights, slopes = _EntmaxInTransforms.apply(x, alpha, *options)
         # the slopes are not used inside of a transform, and empty ones have no rows to be a batch of
         return (weights, slopes.expand(info.batch_size, *slopes.shape)), (0, 0)
+
+
+def _keep(ctx: Any, alpha: float | Tensor, weights: Tensor, slopes: Tensor | None) -> None:
+    """Save what derivatives are made of: the weights, what the solver leaves beside them, and alpha."""
+    ctx.alpha = None if isinstance(alpha, Tensor) else alpha
+    tensors = (weights, slopes, None if ctx.alpha else alpha)
+    ctx.save_for_backward(*tensors)
+    ctx.save_for_forward(*tensors)
+
+
+def _backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor | None]:
+    p, slopes, alpha = ctx.saved_tensors
+    of_alpha = alpha is not None and ctx.needs_input_grad[1]
+    alpha = ctx.alpha if alpha is None else alpha
+    compiled = entmax_gradients(gradient, p, slopes, alpha, of_alpha=of_alpha)
+    if compiled is not None:
+        by_scores, by_alpha = compiled
+    else:
+        by_scores = vector_jacobian(gradient, curvature(p, alpha)).to(p.dtype)
+        by_alpha = (gradient.double() * slope_of_alpha(p, alpha)).sum(-1, keepdim=True) if of_alpha else None
+    if by_alpha is not None:
+        by_alpha = by_alpha.sum_to_size(alpha.shape).to(alpha.dtype)
+    return by_scores, by_alpha
+
+
+def _jvp(ctx: Any, by_scores: Tensor | None, by_alpha: Tensor | None) -> Tensor:
+    p, _, alpha = ctx.saved_tensors
+    learnt = alpha is not None
+    alpha = alpha if learnt else ctx.alpha
+    result = torch.zeros_like(p) if by_scores is None else vector_jacobian(by_scores, curvature(p, alpha))
+    if learnt and by_alpha is not None:
+        result = result + by_alpha * slope_of_alpha(p, alpha)
+    return result.to(p.dtype)
 
 
 @torch.library.custom_op("audioattn::entmax", mutates_args=())

@@ -26,10 +26,11 @@ place for the digits of the threshold on which the result depends. The weights o
 float32 scores are thereby those of float64, rounded.
 
 On the CPU loops over rows that numba compiles (``_numba_loops``) do this, where numba
-is there, the first steps in float32, and take as many as it takes. The first
-call of a process then takes half a second, the first of all some ten seconds. Here are the same steps for PyTorch:
-for devices, where asking whether they have settled would wait, in a fixed number
-that is enough.
+is there, the first steps in float32, and take as many as it takes. The first call
+of all with one kind of alpha (2, 3/2, 4/3, others up to 2, above 2) compiles its
+loops, for a few seconds; the first call of a process loads them. Here are the same
+steps for PyTorch: for devices, where asking whether they have settled would wait, in
+a fixed number that is enough.
 
 Book page: ``from_softmax_to_sparsemax``.
 """

@@ -25,7 +25,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-__all__ = ["normalise", "share_out"]
+__all__ = ["normalise", "share_out", "share_out_plane"]
 
 _STEPS = 10
 
@@ -68,7 +68,9 @@ def share_out(
     products = (x[..., :, None] * x[..., None, :]).flatten(-2)
     statistics = torch.cat([torch.ones_like(x[..., :1]), x, products], dim=-1)  # (B, N, 1 + n + n^2)
     floor = torch.diag_embed(spacing.double().square() / 12)[:, None]
-    parts = _slices(p, x, n_components)
+    centred = x - (p[..., None] * x).sum(1, keepdim=True)
+    axis = _widest_axis((p[..., None] * centred).mT @ centred)
+    parts = _slices(p, (centred * axis[:, None]).sum(-1), n_components)
     for _ in range(_STEPS):
         # both halves of a step are matrix products with the places' statistics
         mass, first, second = (parts @ statistics).split([1, n, n * n], dim=-1)
@@ -82,6 +84,76 @@ def share_out(
         scores = torch.cat([height, slope, -0.5 * precision.flatten(-2)], dim=-1) @ statistics.mT
         parts = torch.softmax(scores, dim=1) * p[:, None]
     return parts
+
+
+def share_out_plane(
+    weights: Float[Tensor, "batch frames bands"],
+    times: Float[Tensor, "batch frames"],
+    frequencies: Float[Tensor, " bands"],
+    spacing: Float[Tensor, "batch 2"],
+    n_components: int,
+) -> Float[Tensor, "batch modes frames bands"]:
+    r"""The same of the cells of a plane, whose places are products of times and frequencies.
+
+    Sums over cells and scores of cells are matrix products along one axis after the
+    other, so that nothing larger than the parts exists.
+
+    Parameters
+    ----------
+    weights
+        At least 0, with a sum of 1 over frames and bands; 0 where there is nothing.
+    times, frequencies
+        Places of frames and bands, finite everywhere.
+    spacing
+        Extent of a cell along both axes, as in :func:`share_out`.
+    n_components
+        At least 1.
+
+    Returns
+    -------
+    parts
+        At least 0, with the weights as their sum over modes, in their dtype. What is
+        of the size of the plane has that dtype; moments are in float64.
+
+    Notes
+    -----
+    As in :func:`share_out`.
+    """
+    t, f = times.double(), frequencies.double()
+    floor = torch.diag_embed(spacing.double().square() / 12)[:, None]
+    whole = weights[:, None]
+    _, mean, covariance = _moments(whole, t, f, torch.zeros_like(floor[..., 0]))
+    axis = _widest_axis(covariance[:, 0])  # (B, 2)
+    along = (t - mean[..., 0]) * axis[:, :1]
+    line = along[..., None] + ((f - mean[..., 1]) * axis[:, 1:])[:, None]
+    parts = _slices(weights.flatten(1), line.to(weights.dtype).flatten(1), n_components).unflatten(
+        -1, weights.shape[1:]
+    )
+    for _ in range(_STEPS):
+        # about the means of the step before: differences of large numbers would not be exact in float32
+        mass, mean, covariance = _moments(parts, t, f, mean.detach())
+        adjugate, determinant = _adjugate(covariance + floor)
+        precision = -0.5 * adjugate / determinant[..., None]  # (B, M, 2, 2)
+        height = (mass.log() - 0.5 * determinant[..., 0].log())[..., None]
+        dt, df = t[:, None] - mean[..., :1], f - mean[..., 1:]  # (B, M, T), (B, M, F)
+        rows = [height + precision[..., :1, 0] * dt**2, torch.ones_like(dt), 2 * precision[..., :1, 1] * dt]
+        columns = [torch.ones_like(df), precision[..., 1:, 1] * df**2, df]
+        scores = torch.stack(rows, dim=-1).to(weights.dtype) @ torch.stack(columns, dim=-2).to(weights.dtype)
+        parts = torch.softmax(scores, dim=1) * whole
+    return parts
+
+
+def _moments(parts: Tensor, t: Tensor, f: Tensor, centre: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Mass ``(B, M)``, mean ``(B, M, 2)`` and covariance ``(B, M, 2, 2)`` of parts, from sums about a centre."""
+    dt, df = t[:, None] - centre[..., :1], f - centre[..., 1:]
+    along = torch.stack([torch.ones_like(dt), dt, dt**2], dim=-2)  # (B, M, 3, T)
+    across = torch.stack([torch.ones_like(df), df, df**2], dim=-1)  # (B, M, F, 3)
+    sums = along @ (parts @ across.to(parts.dtype)).double()  # of the powers of both, (B, M, 3, 3)
+    mass = sums[..., 0, 0].clamp(min=_LEAST_MASS)
+    sums = sums / mass[..., None, None]
+    offset = torch.stack([sums[..., 1, 0], sums[..., 0, 1]], dim=-1)
+    second = torch.stack([sums[..., 2, 0], sums[..., 1, 1], sums[..., 1, 1], sums[..., 0, 2]], dim=-1)
+    return mass, centre + offset, second.unflatten(-1, (2, 2)) - offset[..., :, None] * offset[..., None, :]
 
 
 def normalise(
@@ -100,14 +172,16 @@ def _adjugate(matrix: Tensor) -> tuple[Tensor, Tensor]:
     return torch.cat([d, -b, -c, a], dim=-1).unflatten(-1, (2, 2)), a * d - b * c
 
 
-def _slices(p: Tensor, x: Tensor, n_components: int) -> Tensor:
-    """Parts of equal mass, one after another along the axis of greatest spread; a place may be in two."""
+def _widest_axis(covariance: Tensor) -> Tensor:
+    """Direction of greatest spread, without a gradient."""
     with torch.no_grad():
-        centred = x - (p[..., None] * x).sum(1, keepdim=True)
-        covariance = (p[..., None] * centred).mT @ centred
         axis = torch.linalg.eigh(covariance)[1][..., -1]
-        axis = axis * torch.where(axis[..., :1] < 0, -1.0, 1.0)  # the sign of an eigenvector is arbitrary
-        order = (centred * axis[:, None]).sum(-1).argsort(dim=-1, stable=True)
+        return axis * torch.where(axis[..., :1] < 0, -1.0, 1.0)  # the sign of an eigenvector is arbitrary
+
+
+def _slices(p: Tensor, line: Tensor, n_components: int) -> Tensor:
+    """Parts of equal mass, one after another along a line; a place may be in two."""
+    order = line.detach().argsort(dim=-1, stable=True)
     above = p.gather(1, order).cumsum(-1)
     above = torch.zeros_like(above).scatter(1, order, above)  # mass up to and with each place
     ends = torch.arange(1, n_components + 1, dtype=p.dtype, device=p.device)[:, None] / n_components

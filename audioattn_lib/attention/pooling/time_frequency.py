@@ -31,7 +31,7 @@ from ..maps.entmax import softmax
 from ..record.density import Regions
 from ..record.record import AttentionRecord, FrameClock
 from ._padding import Padding, check_dropout, host, read
-from .clustering import normalise, share_out
+from .clustering import normalise, share_out_plane
 from .encoders import MIN_VARIANCE, frame_positions
 from .scores import AdditiveScorer
 
@@ -218,19 +218,18 @@ class TimeFrequencyAttention(nn.Module):
         weights = softmax(self.scorer(values).flatten(1), mask=mask)
         times = frame_positions(padding.lengths, n_frames, dtype=weights.dtype)
         bands = (torch.arange(n_bands, device=values.device, dtype=weights.dtype) + 0.5) / n_bands
-        parts, mode_weights = weights[:, None], torch.ones_like(weights[:, :1])
+        overall = weights.unflatten(-1, (n_frames, n_bands))
+        parts, mode_weights = overall[:, None], torch.ones_like(weights[:, :1])  # (B, M, T, F)
         if self.n_components > 1:
-            places = torch.stack([x.flatten(1) for x in torch.broadcast_tensors(times[..., None], bands)], dim=-1)
             cell = torch.stack([1 / padding.lengths.to(bands.dtype), bands.new_full((clips,), 1 / n_bands)], dim=-1)
-            parts, mode_weights = normalise(share_out(weights, places, cell, self.n_components))
-        parts = parts.unflatten(-1, (n_frames, n_bands))  # (B, M, T, F)
+            parts, mode_weights = normalise(share_out_plane(overall, times, bands, cell, self.n_components).flatten(2))
+            parts = parts.unflatten(-1, (n_frames, n_bands))
         location, factor = plane_moments(parts, times, bands)
         location, factor, mode_weights = (x.to(weights.dtype) for x in (location, factor, mode_weights))
         modes = MultivariateBetaGaussian.from_cholesky(location, factor, self.alpha, check=False)
         density = Mixture(mode_weights, modes, check=False)
         expectations = self.value_surface.expect(density)
         reads = self.value_surface.read_weights(expectations, padding.counts, n_frames, n_bands)
-        overall = weights.unflatten(-1, (n_frames, n_bands))
         return AttendedPlane(values, padding, density, expectations, reads + overall if self.fused else reads, overall)
 
     def describe(

@@ -171,6 +171,77 @@ class AttentionRecord:
         """The record of a pass that was not asked for one."""
         return cls()
 
+    @classmethod
+    def from_weights(
+        cls,
+        weights: Any,
+        clock: FrameClock = FrameClock(),
+        *,
+        n_frames: Sequence[int] | None = None,
+        clips: Sequence[str] = (),
+        durations: Sequence[float] | None = None,
+        mechanism: str = "",
+    ) -> AttentionRecord:
+        r"""Make a record of attention weights over frames.
+
+        Parameters
+        ----------
+        weights
+            Array or tensor of shape ``(frames,)``, ``(clips, frames)`` or ``(clips, heads, frames)``, at least 0; each
+            row has the sum 1 over its valid frames.
+        clock
+            Time of the frames.
+        n_frames
+            Valid frames of each clip; all by default. Weights on padding are set to 0.
+        clips, durations
+            Name and seconds of each clip.
+        mechanism
+            Name to show.
+
+        Raises
+        ------
+        ValueError
+            When the shape does not fit, a weight is negative or not finite, or the sum of a row differs from 1 by more
+            than 1e-3; the message names the clip.
+
+        Notes
+        -----
+        Book page: ``your_sounds``.
+        """
+        # tensors of any device, half precision included
+        given = weights.detach().to("cpu").float().numpy() if hasattr(weights, "detach") else np.asarray(weights)
+        if given.ndim not in (1, 2, 3) or given.dtype.kind not in "fiub" or 0 in given.shape:
+            raise ValueError(
+                f"weights have shape {given.shape} and type {given.dtype}; "
+                "give numbers of shape (frames,), (clips, frames) or (clips, heads, frames)"
+            )
+        one_head = given[:, None] if given.ndim == 2 else given[None, None] if given.ndim == 1 else given
+        values = one_head.astype(np.float64)
+        counts = np.full(len(values), values.shape[2]) if n_frames is None else np.asarray(n_frames)
+        if (
+            counts.shape != (len(values),)
+            or counts.dtype.kind not in "iu"
+            or not ((counts > 0) & (counts <= values.shape[2])).all()
+        ):
+            raise ValueError(
+                f"n_frames is {n_frames!r}; give for each of {len(values)} clips 1 to {values.shape[2]} frames"
+            )
+        values[np.broadcast_to(np.arange(values.shape[2]) >= counts[:, None, None], values.shape)] = 0.0
+        names = tuple(map(str, clips)) or ("",) * len(values)
+        for index, rows in enumerate(values):
+            where = f"clip {names[index] or index!r}" if index < len(names) else f"clip {index}"
+            if not np.isfinite(rows).all() or (rows < 0).any():
+                raise ValueError(
+                    f"{where}: weights go from {rows.min()} to {rows.max()}; they must be finite and at least 0"
+                )
+            sums = rows.sum(axis=1)
+            if (abs(sums - 1) > 1e-3).any():
+                raise ValueError(
+                    f"{where}: the weights of a row have the sum {sums[abs(sums - 1).argmax()]:.6g}; it must be 1"
+                )
+        seconds = None if durations is None else np.asarray(durations, dtype=np.float64)
+        return cls(mechanism, clock, names, n_frames=counts, weights=values, durations=seconds)
+
     @property
     def is_empty(self) -> bool:
         """Return True for a record without content."""

@@ -363,7 +363,7 @@ def _explain(source: Path, error: Exception, timeout: float, failed: Path, log: 
 
 
 def _tidy(content: dict[str, Any]) -> None:
-    """Remove times, in which two executions with the same result differ, and show parameters as the author wants."""
+    """Remove times and random names, in which two executions differ, and show parameters as the author wants."""
     content["metadata"].pop("papermill", None)
     shown: list[str] = []
     for cell in content["cells"]:
@@ -374,6 +374,8 @@ def _tidy(content: dict[str, Any]) -> None:
             shown = [tag for tag in tags if tag.startswith(("remove-", "hide-"))]
         elif "injected-parameters" in tags:
             tags.extend(shown)
+            if "id" in cell:
+                cell["id"] = "injected-parameters"
 
 
 def count_cores() -> int:

@@ -14,7 +14,7 @@ from typing import Any
 import nbformat
 import pandas as pd
 from hostile import TRIALS
-from nbformat.v4 import new_code_cell, new_notebook
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 HERE = Path(__file__).parent
 _TIMES = ("seconds", "clips_per_second")
@@ -159,7 +159,10 @@ def differences(found: dict[str, Any], expected: dict[str, Any]) -> str:
 
 def write_notebook(path: Path, *code: str) -> None:
     """A notebook with the parameter ``n`` and code."""
-    cells = [new_code_cell("n = 0  # number of the run", metadata={"tags": ["parameters"]}, id="parameters")]
+    cells = [
+        new_markdown_cell("# A title", id="title"),
+        new_code_cell("n = 0  # number of the run", metadata={"tags": ["parameters"]}, id="parameters"),
+    ]
     notebook = new_notebook(cells=cells + [new_code_cell(text, id=f"cell-{i}") for i, text in enumerate(code)])
     notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
     path.parent.mkdir(exist_ok=True)

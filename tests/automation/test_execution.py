@@ -37,6 +37,7 @@ def test_an_execution_is_kept_whole_without_times(notebook, tmp_path):
     assert said(done.log) == [f"4 x 3 y {tmp_path}"]
     assert seen == [(1, 3), (2, 3), (3, 3)]
     assert "papermill" not in done.output.read_text()
+    assert '"id": "injected-parameters"' in done.output.read_text(), "and not random"
     assert sorted(file.name for file in done.output.parent.iterdir()) == ["a{b}.ipynb", "a{b}.log"]
     assert path.read_bytes() == source
 

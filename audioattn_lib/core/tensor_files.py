@@ -14,17 +14,37 @@ from typing import Final
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
-__all__ = ["load_tensors", "with_digest"]
+__all__ = ["load_tensors", "write_tensors"]
 
 _DIGEST: Final = "sha256"
 
 
-def with_digest(tensors: Mapping[str, Tensor], about: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The entries of a header, and a hash of them and of the tensors, which lie in main memory."""
-    return {**(about or {}), _DIGEST: _digest(tensors, about or {})}
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, str] | None = None) -> None:
+    """Write tensors of main memory into a file that exists, the same bytes every time.
+
+    Parameters
+    ----------
+    path
+        File that is filled; :func:`audioattn_lib.core.files.write_whole` gives one.
+    tensors
+        Contiguous, by name.
+    about
+        Entries of the header; their hash and that of the tensors is added. None adds none.
+    """
+    entries = {} if about is None else {**about, _DIGEST: _digest(tensors, about)}
+    # The writer of safetensors leaves a file with a name of its own after a kill, and entries in random order.
+    content = memoryview(save(dict(tensors), entries))
+    size = int.from_bytes(content[:8], "little")
+    header = json.loads(bytes(content[8 : 8 + size]))
+    header["__metadata__"] = entries
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    with open(path, "wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        file.write(content[8 + size :])
 
 
 def load_tensors(path: str | Path) -> dict[str, Tensor]:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -19,13 +18,13 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from ..core.declarations import shorten
 from ..core.errors import RunError
 from ..core.files import parse_json, read_bounded
-from ..core.tensor_files import load_tensors, with_digest
+from ..core.tensor_files import load_tensors, write_tensors
 from .run_directory import write_atomically
 
 __all__ = ["Position", "load_best", "load_checkpoint", "load_weights", "save_best", "save_checkpoint"]
@@ -198,15 +197,8 @@ def load_weights(path: Path, model: nn.Module) -> None:
 
 def _write_tensors(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, str] | None = None) -> None:
     whole = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    header = {} if about is None else with_digest(whole, about)
     with write_atomically(path) as temporary:
-        try:
-            save_file(whole, temporary, header)
-        except SafetensorError as error:  # an error of the disk, such as a full one, is only in its text
-            number = re.search(r"(?:os error|code:) (\d+)", str(error))
-            if number is None:
-                raise
-            raise OSError(int(number[1]), str(error)) from error
+        write_tensors(temporary, whole, about)
 
 
 def _load_state(model: nn.Module, tensors: dict[str, Tensor], source: Path) -> None:

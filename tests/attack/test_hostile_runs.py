@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from hostile import SEEDS, Attack, copy_seed, mutations, trials
+from safetensors import safe_open
 
 from audioattn_lib.attention.record.record import AttentionRecord
 from audioattn_lib.core.declarations import check_declared
@@ -169,6 +170,18 @@ def test_damaged_weights(tmp_path):
     attack.check()
 
 
+def test_the_same_weights_are_the_same_bytes(tmp_path):
+    """A key that depends on a file of weights depends on its bytes."""
+    model, about = network()[0], {f"entry {i}": str(i) for i in range(20)}
+    contents = set()
+    for number in range(3):
+        save_best(tmp_path / str(number), model, about)
+        contents.add((tmp_path / str(number) / "best.safetensors").read_bytes())
+    assert len(contents) == 1
+    with safe_open(tmp_path / "0" / "best.safetensors", "pt") as file:
+        assert file.metadata().items() > about.items()
+
+
 @pytest.mark.parametrize("place", [-1, -40])
 def test_weights_with_a_bit_that_flipped_are_named(tmp_path, place):
     save_best(tmp_path, network()[0])
@@ -181,7 +194,7 @@ def test_weights_with_a_bit_that_flipped_are_named(tmp_path, place):
         load_best(tmp_path, network()[0])
     with pytest.raises(ConfigError, match=says):
         read_weights(file)
-    # files of other programs, and of runs made before, have no hash
+    # files of other programs have no hash
     load_best(copy_seed("checkpoint", tmp_path), network()[0])
 
 

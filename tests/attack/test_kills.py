@@ -92,7 +92,7 @@ def test_a_checkpoint_survives_kills_at_any_moment(killer):
         model = torch.nn.Linear(50, 50)
         found = load_checkpoint(killer.work, model, torch.optim.AdamW(model.parameters()))
         told = [int(line) for line in steps.read_text().splitlines()]
-        assert (found.step if found else 0) >= told[-1] >= reached
+        assert (found.step if found else 0) >= max(told[-1], reached)
         reached = found.step if found else 0
         TRIALS["kill -9, checkpoint", "result"] += 1
     assert told == sorted(set(told)), "no step is done twice"

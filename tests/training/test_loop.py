@@ -1,16 +1,16 @@
 """Laws of the training loop, its checkpoints and the run directory."""
 
+import errno
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import save_file
 from torch import nn
 
 from audioattn_lib.core.errors import ConfigError, RunError
+from audioattn_lib.core.tensor_files import write_tensors
 from audioattn_lib.training import checkpoint
 from audioattn_lib.training.checkpoint import load_weights, save_best
 from audioattn_lib.training.loop import fit, select_device
@@ -250,16 +250,16 @@ def test_a_disk_that_is_full_at_a_checkpoint_keeps_the_one_before(tmp_path, monk
     whole, history = train(tmp_path / "whole")
     written = 0
 
-    def fill(tensors, path, about=None):
+    def fill(path, tensors, about=None):
         nonlocal written
         written += 1
         if written == full_at:
             Path(path).write_bytes(b"half")
-            raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
-        save_file(tensors, path)
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write_tensors(path, tensors, about)
 
     with monkeypatch.context() as patched:
-        patched.setattr(checkpoint, "save_file", fill)
+        patched.setattr(checkpoint, "write_tensors", fill)
         with pytest.raises(RunError, match="disk is full; what was saved before is intact"):
             train(tmp_path / "full")
     assert not list((tmp_path / "full").rglob(".*"))

@@ -102,7 +102,7 @@ class Curve:
         Intervals with any attention, in seconds, inside the clip.
     unbounded
         True when no instant of the clip has exactly zero attention.
-    mean, deviation
+    mean, std
         Moments over time in seconds.
     """
 
@@ -113,7 +113,7 @@ class Curve:
     support: tuple[tuple[float, float], ...]
     unbounded: bool
     mean: float
-    deviation: float
+    std: float
 
     @property
     def attended(self) -> float:
@@ -130,7 +130,7 @@ class Curve:
             reach = f"support {start:.2f}–{stop:.2f} s"
         else:
             reach = f"support {self.attended:.2f} s in {len(self.support)} pieces"
-        return f"mean {self.mean:.2f} s ± {self.deviation:.2f} s, {reach}"
+        return f"mean {self.mean:.2f} s ± {self.std:.2f} s, {reach}"
 
 
 def curve(record: AttentionRecord, clip: int = 0, *, title: str = "", points: int = 500) -> Curve:
@@ -171,7 +171,7 @@ def curve(record: AttentionRecord, clip: int = 0, *, title: str = "", points: in
         support=tuple(single.attended()),
         unbounded=math.isclose(covered, stop - start, rel_tol=1e-6),
         mean=mean,
-        deviation=math.sqrt(max(variance, 0.0)),
+        std=math.sqrt(max(variance, 0.0)),
     )
 
 

@@ -409,7 +409,7 @@ class TestBandScaling:
         scaling = BandScaling(4)
         scaling.fix(2.0, 4.0)
         torch.testing.assert_close(scaling(torch.full((1, 3, 4), 6.0), None), torch.ones(1, 3, 4))
-        with pytest.raises(ConfigError, match="deviation is 0"):
+        with pytest.raises(ConfigError, match="std is 0"):
             scaling.fix(0.0, 0.0)
 
     @pytest.mark.parametrize("centring", ["clip", "clip_scaled"])

@@ -71,12 +71,12 @@ class BandScaling(nn.Module):
             self.mean.fill_(frames.mean())
             self.deviation.fill_(frames.std(correction=0).clamp(min=1e-5))
 
-    def fix(self, mean: float, deviation: float) -> None:
-        """Take these numbers instead, the same for all bands, such as those that published weights expect."""
-        if not deviation > 0:
-            raise ConfigError(f"deviation is {deviation}; it must be above 0")
+    def fix(self, mean: float, std: float) -> None:
+        """Set one mean and standard deviation for all bands, such as those of published weights."""
+        if not std > 0:
+            raise ConfigError(f"std is {std}; it must be above 0")
         self.mean.fill_(mean)
-        self.deviation.fill_(deviation)
+        self.deviation.fill_(std)
 
     def forward(
         self, features: Float[Tensor, "batch frames mels"], mask: Bool[Tensor, "batch frames"] | None

@@ -13,14 +13,14 @@ from audioattn_lib.attention.densities.beta_gaussian import BetaGaussian, log_co
 from audioattn_lib.attention.expectations.gaussian import GaussianBasis, gaussian_expectation
 from audioattn_lib.attention.expectations.value_function import ValueFunction
 from audioattn_lib.attention.pooling.frames import DiscreteAttention
-from audioattn_lib.attention.pooling.registry import VARIANTS, build_attention
+from audioattn_lib.attention.pooling.registry import MECHANISMS, build_attention
 from audioattn_lib.attention.pooling.time_frequency import TimeFrequencyAttention
 
 from .harness import Case, Target, peak_memory
 
 Work = dict[str, Callable[[], object]]
 
-CONTINUOUS = [name for name, variant in VARIANTS.items() if variant.domain == "continuous"]
+CONTINUOUS = [name for name, variant in MECHANISMS.items() if variant.domain == "continuous"]
 OTHERS = {"alpha 1.7": 1.7, "alpha 3": 3.0}
 
 
@@ -99,7 +99,7 @@ def modules(device: str, lengths: tuple[int, int] | None) -> Work:
     torch.manual_seed(0)
     frames = torch.randn(32, 401, 128, device=device, requires_grad=True)
     count = None if lengths is None else torch.randint(lengths[0], lengths[1] + 1, (32,))
-    return {name: _step(build_attention(name, 128).to(device), frames, count) for name in VARIANTS}
+    return {name: _step(build_attention(name, 128).to(device), frames, count) for name in MECHANISMS}
 
 
 def options(device: str) -> Work:
@@ -177,7 +177,7 @@ def expectations(device: str) -> Work:
         values.backward(gradient)
         location.grad = variance.grad = None
 
-    names = {name: VARIANTS[name].alpha for name in CONTINUOUS} | OTHERS
+    names = {name: MECHANISMS[name].alpha for name in CONTINUOUS} | OTHERS
     work: Work = {name: partial(ours, alpha) for name, alpha in names.items()}
     return work | {"triweight, trapezoid of 1000 points": trapezoid}
 

@@ -59,7 +59,7 @@ def published(device: str) -> Work:
     """The published network: MViTv2-B at the published hops, and a decoder of 256 latents."""
     config = Config.paper(playbacks=PLAYBACKS)
     return _work(
-        1, lambda selection: build_network(replace(config, selection=selection), CLASSES, several_labels=True), device
+        1, lambda selection: build_network(replace(config, selection=selection), CLASSES, is_multilabel=True), device
     )
 
 

@@ -8,7 +8,7 @@ from functools import partial
 import torch
 from torch.nn import functional as F
 
-from audioattn_lib.attention.pooling.registry import VARIANTS, build_attention
+from audioattn_lib.attention.pooling.registry import MECHANISMS, build_attention
 from audioattn_lib.models.acrnn import ACRNN
 
 from .harness import Case
@@ -35,7 +35,7 @@ def steps(device: str, ragged: bool) -> Work:
     if ragged:
         lengths[1:] = torch.randint(50, FRAMES + 1, (BATCH - 1,), generator=generator)
     targets = torch.randint(0, CLASSES, (BATCH,), generator=generator).to(device)
-    return {name: _step(name, features, lengths, targets) for name in (*VARIANTS, "mean")}
+    return {name: _step(name, features, lengths, targets) for name in (*MECHANISMS, "mean")}
 
 
 def _step(attention: str, features: torch.Tensor, lengths: torch.Tensor, targets: torch.Tensor) -> Callable[[], object]:

@@ -120,7 +120,7 @@ class Seq2SeqAutoencoder(nn.Module):
         From alignment scores to weights: any map of :mod:`audioattn_lib.attention.maps.entmax`, and its name.
     dropout
         Share of the numbers of the frames that encoder and decoder read, in [0, 1); training only.
-    encoder_noise
+    frame_dropout
         Share of the frames that the encoder reads as zeros, whole, in [0, 1); training only, as in auDeep.
     variant
         ``"corrected"``, or ``"published"``: the decoder of the published code, to measure what it costs. Its layers
@@ -153,7 +153,7 @@ class Seq2SeqAutoencoder(nn.Module):
         normalizer: Normalizer = softmax,
         mechanism: str = "softmax",
         dropout: float = 0.2,
-        encoder_noise: float = 0.0,
+        frame_dropout: float = 0.0,
         variant: str = "corrected",
         clock: FrameClock = FrameClock(),
     ) -> None:
@@ -169,13 +169,13 @@ class Seq2SeqAutoencoder(nn.Module):
         for name, value in (("n_bands", n_bands), ("units", units)):
             if value < 1:
                 raise ConfigError(f"{name} is {value}; it must be at least 1")
-        for name, share in (("dropout", dropout), ("encoder_noise", encoder_noise)):
+        for name, share in (("dropout", dropout), ("frame_dropout", frame_dropout)):
             if not 0 <= share < 1:
                 raise ConfigError(f"{name} is {share}; it must be in [0, 1)")
         self.network, self.wiring, self.cell, self.units = network, wiring, cell, units
         self.mechanism, self.variant, self.clock = mechanism, variant, clock
         self.dropout = nn.Dropout(dropout)
-        self.encoder_noise = encoder_noise
+        self.frame_dropout = frame_dropout
 
         both = wiring.encoder != "forwards"
         layers = 1 if wiring.encoder == "figure" else LAYERS
@@ -206,8 +206,8 @@ class Seq2SeqAutoencoder(nn.Module):
     ) -> EncodedSequence:
         """Encode the clips; the content of padding is ignored."""
         frames = self._clear(frames, lengths)
-        if self.training and self.encoder_noise:
-            hidden = torch.rand(frames.shape[:2], device=frames.device) < self.encoder_noise
+        if self.training and self.frame_dropout:
+            hidden = torch.rand(frames.shape[:2], device=frames.device) < self.frame_dropout
             frames = frames.masked_fill(hidden[..., None], 0.0)
         outputs, state = run_packed(self.encoder, self.dropout(frames), lengths)
         if self.wiring.encoder == "forwards":
@@ -225,7 +225,7 @@ class Seq2SeqAutoencoder(nn.Module):
         given: Float[Tensor, "batch frames bands"],
         lengths: Int[Tensor, " batch"] | None = None,
         *,
-        sampling: float = 0.0,
+        scheduled_sampling: float = 0.0,
     ) -> Decoded:
         """Rebuild the clips.
 
@@ -237,7 +237,7 @@ class Seq2SeqAutoencoder(nn.Module):
             The true frames, in order of time; a frame is read only after it was rebuilt.
         lengths
             Valid frames of each clip.
-        sampling
+        scheduled_sampling
             Probability with which a step reads the frame that the decoder made itself instead of the true one, in
             [0, 1]: 0 is teacher forcing, 1 runs freely (scheduled sampling, Bengio et al., NeurIPS 2015).
 
@@ -246,15 +246,17 @@ class Seq2SeqAutoencoder(nn.Module):
         Decoded
             Frames and alignment in order of time, hidden vectors in the order in which they were made.
         """
-        if not 0 <= sampling <= 1:
-            raise ConfigError(f"sampling is {sampling}; it is a probability, give a number in [0, 1]")
+        if not 0 <= scheduled_sampling <= 1:
+            raise ConfigError(
+                f"scheduled_sampling is {scheduled_sampling}; it is a probability, give a number in [0, 1]"
+            )
         given = self._clear(given, lengths)
         backwards = self.wiring.backwards
         follows = backwards and self.variant == "corrected"
         previous = shift_frames(reverse_frames(given, lengths) if follows else given)
         own = None
-        if sampling > 0:
-            own = torch.rand(previous.shape[:2], device=previous.device) < sampling
+        if scheduled_sampling > 0:
+            own = torch.rand(previous.shape[:2], device=previous.device) < scheduled_sampling
             own[:, 0] = False  # nothing was made yet
         decoded = self.decoder(
             previous,
@@ -274,7 +276,7 @@ class Seq2SeqAutoencoder(nn.Module):
         frames: Float[Tensor, "batch frames bands"],
         lengths: Int[Tensor, " batch"] | None = None,
         *,
-        sampling: float = 0.0,
+        scheduled_sampling: float = 0.0,
         record: bool = False,
     ) -> tuple[Float[Tensor, "batch frames bands"], AttentionRecord]:
         """Reconstruct clips, 0 on padding, with the alignment if asked for.
@@ -285,12 +287,12 @@ class Seq2SeqAutoencoder(nn.Module):
             In [-1, 1].
         lengths
             Valid frames of each clip, at least 1; all by default.
-        sampling
+        scheduled_sampling
             See :meth:`decode`; 1 shows what the decoder makes without ever seeing the clip.
         record
             Ask for the record; it is empty without attention.
         """
-        decoded = self.decode(self.encode(frames, lengths), frames, lengths, sampling=sampling)
+        decoded = self.decode(self.encode(frames, lengths), frames, lengths, scheduled_sampling=scheduled_sampling)
         made = self._clear(decoded.frames, lengths)
         if not record or decoded.alignment is None:
             return made, AttentionRecord.empty()

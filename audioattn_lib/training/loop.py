@@ -120,7 +120,7 @@ def fit(
                 for group in optimizer.param_groups:
                     group["lr"] = rate
                 position.batch += 1
-                is_last = position.batch % settings.accumulation == 0 or position.batch == len(train)
+                is_last = position.batch % settings.grad_accum_steps == 0 or position.batch == len(train)
                 with autocast():
                     value, correct = step(batch, is_last=is_last)
                 totals = _count(position, batch, value, correct, processes)
@@ -128,15 +128,15 @@ def fit(
                     raise RunError(_name_clips(position, value, describe(batch), rate, processes))
                 # DistributedDataParallel averages gradients over processes; the weights make it a mean over clips.
                 weight = len(batch) * processes.world_size
-                (value * (weight / totals["clips"] if settings.accumulation == 1 else weight)).backward()
+                (value * (weight / totals["clips"] if settings.grad_accum_steps == 1 else weight)).backward()
                 clips += int(totals["clips"])
                 if not is_last:
                     continue
                 step.check_gradients()
-                if settings.accumulation > 1:
+                if settings.grad_accum_steps > 1:
                     _divide_gradients(model, clips)
                 clips = 0
-                nn.utils.clip_grad_norm_(model.parameters(), settings.gradient_clip)
+                nn.utils.clip_grad_norm_(model.parameters(), settings.max_grad_norm)
                 optimizer.step()
                 optimizer.zero_grad()
                 position.step += 1

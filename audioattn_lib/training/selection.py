@@ -45,7 +45,7 @@ def is_validated(epochs: int, settings: TrainingSettings) -> bool:
 
 def plateau_decay(history: Sequence[Mapping[str, float]], settings: TrainingSettings) -> float:
     """Compute the plateau decay factor of the learning rate from the history, which a checkpoint keeps."""
-    if settings.plateau_patience is None:
+    if settings.lr_patience is None:
         return 1.0
     best, stale, reductions = None, 0, 0
     for row in history:
@@ -56,8 +56,8 @@ def plateau_decay(history: Sequence[Mapping[str, float]], settings: TrainingSett
             best, stale = score, 0
         else:
             stale += 1
-            reductions += stale % settings.plateau_patience == 0
-    return settings.plateau_factor**reductions
+            reductions += stale % settings.lr_patience == 0
+    return settings.lr_factor**reductions
 
 
 def _is_better(score: float, best: float | None, settings: TrainingSettings) -> bool:

@@ -24,14 +24,14 @@ class TrainingSettings:
         Passes over the training clips, at least 1.
     monitor
         Score that picks the best epoch; lower is better, or higher where ``maximise``.
-    gradient_clip
+    max_grad_norm
         Largest norm of the gradient, above 0.
     patience
         Validations without a better score after which training stops; None never stops.
-    plateau_patience, plateau_factor
+    lr_patience, lr_factor
         After so many validations without a better score, and every so many more, the learning rate is multiplied by
         the factor, above 0 and at most 1; None never does.
-    accumulation
+    grad_accum_steps
         Batches that make one optimiser step, at least 1. Each of their clips counts alike; the last step of an epoch
         has the batches that are left.
     precision
@@ -51,15 +51,15 @@ class TrainingSettings:
 
     epochs: int
     monitor: str = "loss"
-    gradient_clip: float = 5.0
+    max_grad_norm: float = 5.0
     patience: int | None = None
     precision: str = "auto"
     checkpoint_seconds: float = 60.0
     tensorboard: bool = True
     maximise: bool = False
-    plateau_patience: int | None = None
-    plateau_factor: float = 0.5
-    accumulation: int = 1
+    lr_patience: int | None = None
+    lr_factor: float = 0.5
+    grad_accum_steps: int = 1
     unused_parameters: bool = False
     validate_every: int = 1
     about: Mapping[str, str] = field(default_factory=dict)
@@ -68,13 +68,13 @@ class TrainingSettings:
         check_declared(self)
         if self.epochs < 1:
             raise ConfigError(f"epochs is {self.epochs}; it must be at least 1")
-        for name in ("accumulation", "plateau_patience", "validate_every"):
+        for name in ("grad_accum_steps", "lr_patience", "validate_every"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ConfigError(f"{name} is {value}; it must be at least 1")
-        if not 0 < self.plateau_factor <= 1:
-            raise ConfigError(f"plateau_factor is {self.plateau_factor}; it must be above 0 and at most 1")
-        if not self.gradient_clip > 0:
-            raise ConfigError(f"gradient_clip is {self.gradient_clip}; it must be above 0")
+        if not 0 < self.lr_factor <= 1:
+            raise ConfigError(f"lr_factor is {self.lr_factor}; it must be above 0 and at most 1")
+        if not self.max_grad_norm > 0:
+            raise ConfigError(f"max_grad_norm is {self.max_grad_norm}; it must be above 0")
         if self.precision not in ("auto", "float32", "bfloat16"):
             raise ConfigError(f"precision is {self.precision!r}; it must be auto, float32 or bfloat16")

@@ -11,7 +11,7 @@ from audioattn_lib.attention.pooling import _head_products
 from audioattn_lib.attention.pooling.frames import Padding
 from audioattn_lib.attention.pooling.head_dropout import HeadDropout
 from audioattn_lib.attention.pooling.multi_head import DoubleMultiHeadPooling, MultiHeadPooling
-from audioattn_lib.attention.pooling.registry import VARIANTS
+from audioattn_lib.attention.pooling.registry import MECHANISMS
 from audioattn_lib.attention.record.record import FrameClock
 from audioattn_lib.core.errors import ConfigError
 
@@ -20,7 +20,7 @@ SMALL = {"n_basis": 8}
 
 
 def poolings():
-    for attention in VARIANTS:
+    for attention in MECHANISMS:
         yield MultiHeadPooling, {"heads": 3, "attention": attention}
         yield DoubleMultiHeadPooling, {"heads": 4, "attention": attention}
     yield MultiHeadPooling, {"heads": 1, "scale": "heads"}
@@ -226,7 +226,7 @@ def test_the_record_tells_what_was_attended_to(kind, options):
     assert (record.head_weights is not None) == (kind is DoubleMultiHeadPooling)
     if record.head_weights is not None:
         np.testing.assert_allclose(record.head_weights.sum(-1), 1, atol=1e-6)
-    continuous = VARIANTS[options.get("attention", "softmax")].domain == "continuous"
+    continuous = MECHANISMS[options.get("attention", "softmax")].domain == "continuous"
     assert (record.density is not None) == continuous
     if continuous:
         assert record.density.location.shape == (2, heads)

@@ -10,16 +10,16 @@ from audioattn_lib.attention.densities.beta_gaussian import BetaGaussian
 from audioattn_lib.attention.maps.entmax import softmax
 from audioattn_lib.attention.pooling.encoders import MIN_VARIANCE, frame_positions, weighted_moments
 from audioattn_lib.attention.pooling.frames import ContinuousAttention
-from audioattn_lib.attention.pooling.registry import VARIANTS, build_attention
+from audioattn_lib.attention.pooling.registry import MECHANISMS, build_attention
 from audioattn_lib.attention.record.record import FrameClock
 from audioattn_lib.core.errors import ConfigError
 
 SMALL = {"hidden_size": 6}
-CONTINUOUS = [name for name, variant in VARIANTS.items() if variant.domain == "continuous"]
+CONTINUOUS = [name for name, variant in MECHANISMS.items() if variant.domain == "continuous"]
 
 
 def modules():
-    for name in (*VARIANTS, "mean"):
+    for name in (*MECHANISMS, "mean"):
         yield name, {}
     for encoder in ("moments", "convolution", "last_state"):
         for fused in (True, False):
@@ -83,7 +83,7 @@ def test_gradients_ignore_padding_and_reach_every_parameter(name, options):
         assert tensor.grad.abs().sum() > 0, parameter
 
 
-@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize("name", MECHANISMS)
 def test_the_gradient_is_the_gradient(name):
     attention = make(name, {"hidden_size": 3})
     h = values(2, 6, 5).requires_grad_()
@@ -202,7 +202,7 @@ def test_two_forwards_before_a_backward_and_shared_weights():
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-@pytest.mark.parametrize("name", [*VARIANTS, "mean"])
+@pytest.mark.parametrize("name", [*MECHANISMS, "mean"])
 def test_half_precision(name, dtype):
     attention, h = make(name, {}), values(2, 50, 5)
     full = attention(h)[0]
@@ -211,7 +211,7 @@ def test_half_precision(name, dtype):
     torch.testing.assert_close(low.double(), full, atol=0.05, rtol=0.05)
 
 
-@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize("name", MECHANISMS)
 def test_autocast(name):
     attention, h = make(name, {}).float(), values(2, 50, 5).float()
     full = attention(h)[0]
@@ -230,7 +230,7 @@ def test_a_copy_and_a_saved_state_give_the_same():
 
 
 def test_the_published_modules_have_the_published_parameters():
-    for name in VARIANTS:
+    for name in MECHANISMS:
         parameters = dict(build_attention(name, 128).named_parameters())
         assert sum(p.numel() for p in parameters.values()) == 16_640
         assert all(p.abs().max() <= 128**-0.5 for p in parameters.values())

@@ -220,7 +220,7 @@ def test_commands_outside_a_checkout_say_where_to_go(run, monkeypatch):
 def test_a_configuration_is_printed_whole_and_nothing_is_trained(run, tmp_path):
     printed = run("train", "scenes_and_instruments", "--preset", "nsynth", "--pattern", "per_row_6", "--print-config")
     found = json.loads(printed.stdout)
-    assert {"size": "published", "warm_up": 100, "epochs": 20, "pattern": "per_row_6"}.items() <= found.items()
+    assert {"size": "published", "warmup_epochs": 100, "epochs": 20, "pattern": "per_row_6"}.items() <= found.items()
     assert not (tmp_path / "runs").exists()
 
 
@@ -269,5 +269,5 @@ def test_annotations_that_documenting_leaves_in_a_configuration_do_not_matter(mo
 
     monkeypatch.setitem(Config.__annotations__, "COMPARED", "ClassVar[Mapping[str, int]]")
     declarations.declared_fields.cache_clear()
-    assert Config.default(threshold=40).threshold == 40.0
+    assert Config.default(top_db=40).top_db == 40.0
     declarations.declared_fields.cache_clear()

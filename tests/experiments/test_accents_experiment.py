@@ -97,7 +97,7 @@ def test_the_trained_model_embeds_what_the_run_kept(study):
     np.testing.assert_allclose(table.iloc[:, 3:].to_numpy(), kept["embeddings"], atol=1e-4)
 
 
-@pytest.mark.parametrize("changes", [{}, {"features": "published", "normalisation": "cmvn"}], ids=str)
+@pytest.mark.parametrize("changes", [{}, {"features": "published", "band_normalization": "cmvn"}], ids=str)
 def test_a_sound_is_embedded_as_in_the_run(changes, study, root):
     run = accents.run(Config.smoke(pooling="double_multi_head", **changes), root)
     kept, prepared, model = load_embeddings(run), accents.prepare(Config(**run.config)), accents.load_model(run)
@@ -170,7 +170,7 @@ def test_an_accent_is_carried_by_the_vowels_that_it_moves(study):
 
 
 def test_sound_that_is_changed_is_changed_anew_and_the_same_again():
-    config = Config.smoke(augmentation="pitch, noise", window=0.0)
+    config = Config.smoke(augmentation="pitch, noise", clip_seconds=0.0)
     prepared, rows = accents.prepare(config), np.arange(4)
     first, again, plain = (
         next(iter(windows(prepared, rows, one, torch.device("cpu")).epoch(0)))
@@ -305,12 +305,19 @@ def test_the_same_run_is_read_back_and_an_unfinished_one_continued(study, root):
 @pytest.mark.parametrize(
     "changes",
     [
-        {"loss": "softmax", "attention": "triweight", "features": "published", "normalisation": "cmvn"},
-        {"loss": "am_softmax", "annealing": True, "accumulation": 2, "optimizer": "sgd", "mask": True, "window": 0.0},
+        {"loss": "softmax", "attention": "triweight", "features": "published", "band_normalization": "cmvn"},
+        {
+            "loss": "am_softmax",
+            "annealing": True,
+            "grad_accum_steps": 2,
+            "optimizer": "sgd",
+            "mask": True,
+            "clip_seconds": 0.0,
+        },
         {
             "loss": "focal",
-            "published_focus": True,
-            "window": 30.0,
+            "published_gamma": True,
+            "clip_seconds": 30.0,
             "augmentation": "tempo",
             "pooling": "attentive_statistics",
             "balanced": True,
@@ -318,8 +325,8 @@ def test_the_same_run_is_read_back_and_an_unfinished_one_continued(study, root):
         },
         {
             "loss": "aam_softmax",
-            "window": 30.0,
-            "front_end": "resnet34",
+            "clip_seconds": 30.0,
+            "backbone": "resnet34",
             "channels": 2,
             "schedule": "cosine",
             "epochs": 2,
@@ -389,16 +396,16 @@ def test_speakers_on_both_sides_and_classes_of_one_speaker_are_errors(a_corpus):
     [
         ("pooling", "max"),
         ("attention", "sharpmax"),
-        ("front_end", "vgg5l"),
+        ("backbone", "vgg5l"),
         ("heads", 0),
         ("head_dropout", 1.0),
         ("margin", 3.0),
         ("scale", 0.0),
-        ("window", -1.0),
+        ("clip_seconds", -1.0),
         ("loss", "hinge"),
         ("optimizer", "lion"),
         ("monitor", "f2"),
-        ("accumulation", 0),
+        ("grad_accum_steps", 0),
         ("features", "mfcc"),
     ],
 )
@@ -409,8 +416,8 @@ def test_impossible_values_name_their_field(field, value):
 
 def test_presets():
     paper = Config.preset("paper")
-    assert (paper.front_end, paper.channels, paper.heads, paper.embedding_size) == ("vgg4l", 1024, 32, 400)
-    assert (paper.window, paper.patience, paper.margin, paper.scale) == (3.5, 25, 0.4, 30.0)
+    assert (paper.backbone, paper.channels, paper.heads, paper.embedding_size) == ("vgg4l", 1024, 32, 400)
+    assert (paper.clip_seconds, paper.patience, paper.margin, paper.scale) == (3.5, 25, 0.4, 30.0)
     accent = Config.preset("accent")
     assert (accent.window, accent.patience) == (0.2, 50)
     with pytest.raises(ConfigError, match="preset is 'huge'"):
@@ -423,8 +430,10 @@ def test_presets():
 @pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.cuda)])
 def test_the_published_preset_takes_a_step_in_bfloat16(device, tmp_path):
     data = "accents?speakers_per_accent=2&clips_per_speaker=1&n_folds=2&duration=(1.0,1.2)"
-    published = Config.paper(data=data, epochs=1, accumulation=1, device=device, precision="bfloat16", window=0.2)
-    assert (published.front_end, published.channels, published.pooling, published.heads) == (
+    published = Config.paper(
+        data=data, epochs=1, grad_accum_steps=1, device=device, precision="bfloat16", clip_seconds=0.2
+    )
+    assert (published.backbone, published.channels, published.pooling, published.heads) == (
         "vgg4l",
         1024,
         "double_multi_head",

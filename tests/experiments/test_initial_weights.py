@@ -16,10 +16,10 @@ from audioattn_lib.experiments import accents, playback, scenes_and_instruments,
 from audioattn_lib.experiments.common.initial_weights import configure_like, read_origin
 
 EXPERIMENTS = {
-    "urban_sound": (urban_sound, {"normalise": "corpus"}),
+    "urban_sound": (urban_sound, {"band_normalization": "corpus"}),
     "accents": (accents, {"pooling": "double_multi_head"}),
-    "sleepiness": (sleepiness, {"level": "corpus", "network": "seq2seq_bi_bi_fc"}),
-    "scenes_and_instruments": (scenes_and_instruments, {"centring": "corpus"}),
+    "sleepiness": (sleepiness, {"db_reference": "corpus", "network": "seq2seq_bi_bi_fc"}),
+    "scenes_and_instruments": (scenes_and_instruments, {"band_normalization": "corpus"}),
     "playback": (playback, {"selection": "slots"}),
 }
 
@@ -61,11 +61,11 @@ def test_evaluation_alone_finds_what_the_run_found(trained, tmp_path):
 def test_training_starts_from_the_weights_or_a_part_of_them(trained, part, tmp_path):
     experiment, run, _ = trained
     rates = {
-        "urban_sound": {"base_rate": 1e-12, "max_rate": 1e-12},
+        "urban_sound": {"min_learning_rate": 1e-12, "learning_rate": 1e-12},
         "accents": {"learning_rate": 1e-12},
         "sleepiness": {"learning_rate": 1e-12},
-        "scenes_and_instruments": {"lr": 1e-12},
-        "playback": {"lr": 1e-12, "encoder_lr": 1e-12, "training": "joint"},
+        "scenes_and_instruments": {"learning_rate": 1e-12},
+        "playback": {"learning_rate": 1e-12, "encoder_learning_rate": 1e-12, "training": "joint"},
     }[experiment.NAME]
     if experiment is not sleepiness:
         rates["weight_decay"] = 0.0
@@ -149,7 +149,7 @@ def tones(folder, classes, rate=16000, gain=0.3):
 @pytest.fixture
 def on_tones(tmp_path):
     config = urban_sound.Config.smoke(
-        data=tones(tmp_path / "four", ["low", "mid", "high", "top"]), normalise="corpus", epochs=2, fold="1"
+        data=tones(tmp_path / "four", ["low", "mid", "high", "top"]), band_normalization="corpus", epochs=2, fold="1"
     )
     return urban_sound.run(config, tmp_path / "runs"), tmp_path
 
@@ -181,7 +181,7 @@ def test_classes_that_weights_lack_are_refused_or_learnt(on_tones, caplog):
     with pytest.raises(ConfigError, match="has no class siren; its classes are high, low, mid, top"):
         urban_sound.run(like(urban_sound, run.path, epochs=0, data=other), folder / "runs")
     with caplog.at_level(logging.WARNING, logger="audioattn"):
-        config = like(urban_sound, run.path, epochs=1, data=other, base_rate=1e-12, max_rate=1e-12)
+        config = like(urban_sound, run.path, epochs=1, data=other, min_learning_rate=1e-12, learning_rate=1e-12)
         learnt = urban_sound.run(config, folder / "runs")
     assert "classes as drawn, for it lacks them: siren" in caplog.text
     before, after = weights(run), weights(learnt)

@@ -130,9 +130,9 @@ def test_the_same_run_is_read_back_and_a_killed_one_goes_on(study, tmp_path):
 @pytest.mark.parametrize(
     "changes",
     [
-        {"training": "joint", "mixup": 0.3, "cutmix": 1.0, "mix_share": 1.0, "selection": "slots", "playbacks": 2},
+        {"training": "joint", "mixup": 0.3, "cutmix": 1.0, "mix_prob": 1.0, "selection": "slots", "playbacks": 2},
         {"freeze_encoder": False, "clip_seconds": 2.0, "views": 2, "selection": "published", "fusion": "mean"},
-        {"clip_seconds": 3.0, "selection": "random", "location": "predictions", "size": "small"},
+        {"clip_seconds": 3.0, "selection": "random", "fusion_level": "predictions", "size": "small"},
         {"decoder": "published", "slots": "published", "selection": "published", "playbacks": 2},
     ],
 )
@@ -153,7 +153,7 @@ def test_a_folder_of_your_own_with_one_class_a_clip(tmp_path):
         soundfile.write(tmp_path / name, 0.1 * rng.standard_normal(16000 + 1000 * number), 16000)
         rows.append({"file_name": name, "label": label, "split": ("train", "devel", "test")[number % 3]})
     pd.DataFrame(rows).to_csv(tmp_path / "metadata.csv", index=False)
-    config = Config.smoke(data=str(tmp_path), selection="slots", mixup=0.3, mix_share=1.0)
+    config = Config.smoke(data=str(tmp_path), selection="slots", mixup=0.3, mix_prob=1.0)
     study = experiment.study(config, "none, slots, oracle", "0", tmp_path / "runs")
     assert study.names == ["none", "slots"]  # nobody knows the events
     assert study.score_title == "Accuracy"
@@ -181,11 +181,11 @@ def test_whatever_lies_behind_a_run_it_is_read_without_training(study):
         ({"views": 2}, "views is 2; it must be 1 while clip_seconds is 0"),
         ({"selection": "oracle", "clip_seconds": 2.0}, "clip_seconds is 2.0; it must be 0 for the oracle"),
         ({"training": "three_step"}, "training is 'three_step'; it must be one of two_step, joint"),
-        ({"warm_up": 1.0}, r"warm_up is 1.0; it must be in \[0, 1\)"),
-        ({"hop": 0.0}, "hop is 0.0; it must be above 0"),
+        ({"warmup_fraction": 1.0}, r"warmup_fraction is 1.0; it must be in \[0, 1\)"),
+        ({"hop_seconds": 0.0}, "hop_seconds is 0.0; it must be above 0"),
         ({"slots": "published"}, "slots is 'published'; it must be ours unless selection is published"),
         (
-            {"decoder": "published", "fusion": "adaptive_concat", "location": "predictions"},
+            {"decoder": "published", "fusion": "adaptive_concat", "fusion_level": "predictions"},
             "decoder is 'published'; it must be ours for fusion adaptive_concat of predictions",
         ),
     ],
@@ -199,9 +199,13 @@ def test_impossible_settings_are_named(changes, message):
 def test_the_encoder_starts_from_a_file(training, tmp_path):
     torch.manual_seed(7)
     config = Config.smoke(
-        selection="none", training=training, encoder_lr=1e-12, lr=1e-12, pretrained=str(tmp_path / "encoder.pt")
+        selection="none",
+        training=training,
+        encoder_learning_rate=1e-12,
+        learning_rate=1e-12,
+        pretrained=str(tmp_path / "encoder.pt"),
     )
-    source = build_network(config, 4, several_labels=True).encoder
+    source = build_network(config, 4, is_multilabel=True).encoder
     torch.save({"model_state": source.state_dict()}, tmp_path / "encoder.pt")
     model = experiment.load_model(experiment.run(config, tmp_path / "runs"))
     for name, weight in source.state_dict().items():
@@ -211,7 +215,7 @@ def test_the_encoder_starts_from_a_file(training, tmp_path):
 def test_the_published_encoders_are_sizes():
     paper = Config.preset("paper", playbacks=1)
     assert paper.size == "mvit_b"
-    model = build_network(dataclasses.replace(paper, size="mvit_t"), 527, several_labels=True)
+    model = build_network(dataclasses.replace(paper, size="mvit_t"), 527, is_multilabel=True)
     assert len(model.encoder.blocks) == 10
     assert model.decoder.latents.shape == (256, 512)
     assert model.slot_attention.means.shape == (2, 400)
@@ -225,7 +229,7 @@ def test_presets():
     assert Config.preset("vggsound").hop == pytest.approx(0.0125)
     assert Config.preset("epic").tasks == "verb,noun"
     for name in ("paper", "vggsound", "epic"):
-        assert build_network(Config.preset(name, playbacks=1, size="tiny"), 10, several_labels=True).front.hop(
+        assert build_network(Config.preset(name, playbacks=1, size="tiny"), 10, is_multilabel=True).front.hop(
             0
         ) == pytest.approx(Config.preset(name).hop)
 
@@ -235,7 +239,9 @@ def kitchen(tmp_path_factory):
     root = tmp_path_factory.mktemp("kitchen")
     data = layouts.epic_kitchens_files(root / "EPIC")
     small = {"clip_seconds": 0.0, "segment_seconds": 0.1, "size": "tiny", "n_mels": 16, "playbacks": 1, "batch_size": 8}
-    config = Config.preset("epic", data=data, hop=0.02, views=1, encoder_epochs=2, epochs=2, lr=3e-3, **small)
+    config = Config.preset(
+        "epic", data=data, hop_seconds=0.02, views=1, encoder_epochs=2, epochs=2, learning_rate=3e-3, **small
+    )
     return config, root / "runs"
 
 
@@ -275,7 +281,7 @@ def test_verb_noun_and_action_are_answered_by_one_network(kitchen):
 @pytest.mark.parametrize(
     "changes",
     [
-        {"training": "joint", "mixup": 0.3, "cutmix": 1.0, "mix_share": 1.0, "selection": "energy"},
+        {"training": "joint", "mixup": 0.3, "cutmix": 1.0, "mix_prob": 1.0, "selection": "energy"},
         {"clip_seconds": 0.4, "views": 2, "selection": "random", "encoder_epochs": 1, "freeze_encoder": False},
     ],
     ids=str,

@@ -143,7 +143,7 @@ def test_the_same_run_is_read_back(study):
     runs, root = study
     before = runs.of("dense", "clip")[1]
     stamp = (before.path / "metrics.json").stat().st_mtime_ns
-    again = experiment.run(Config.smoke(centring="clip", seed=1), root)
+    again = experiment.run(Config.smoke(band_normalization="clip", seed=1), root)
     assert (again.key, (again.path / "metrics.json").stat().st_mtime_ns) == (before.key, stamp)
 
 
@@ -169,13 +169,18 @@ def test_the_best_epoch_is_chosen_on_domains_that_training_has(study):
     "changes",
     [
         {"average": "swa", "epochs": 2, "mixup": 0.3},
-        {"average": "ema", "mixstyle": 0.5, "time_mask": 10, "frequency_mask": 8, "schedule": "ramp"},
+        {"average": "ema", "mixstyle_prob": 0.5, "time_mask": 10, "frequency_mask": 8, "schedule": "ramp"},
         {"size": "mid_level_split"},
         {"pattern": "high_low_branch_v2", "patchout": 3, "held_out": "c", "schedule": "published_ramp"},
-        {"n_global": 4, "centring": "clip_scaled", "schedule": "published_cosine", "pattern": "dense,per_row"},
-        {"front_end": "published", "f_min_jitter": 10, "f_max_jitter": 2000, "centring": "clip"},
-        {"front_end": "published", "centring": "corpus", "impulse_share": 0.5},
-        {"impulse_share": 1.0, "test_devel": False, "attention_alpha": 1.5},
+        {
+            "n_global": 4,
+            "band_normalization": "clip_scaled",
+            "schedule": "published_cosine",
+            "pattern": "dense,per_row",
+        },
+        {"front_end": "published", "f_min_jitter": 10, "f_max_jitter": 2000, "band_normalization": "clip"},
+        {"front_end": "published", "band_normalization": "corpus", "ir_prob": 0.5},
+        {"ir_prob": 1.0, "test_devel": False, "attention_alpha": 1.5},
     ],
     ids=str,
 )
@@ -199,18 +204,21 @@ def test_every_option_trains_and_is_read_back(changes, tmp_path):
     [
         ({"pattern": "pre_row"}, "the attention pattern is 'pre_row'; it must be one of dense"),
         ({"pattern": "dense,dense,dense"}, "names 3 patterns"),
-        ({"centring": "mean"}, "centring is 'mean'; it must be one of none, corpus, clip, clip_scaled"),
+        (
+            {"band_normalization": "mean"},
+            "band_normalization is 'mean'; it must be one of none, corpus, clip, clip_scaled",
+        ),
         ({"size": "huge"}, "size is 'huge'"),
         ({"size": "mid_level_split", "pattern": "per_row"}, "pattern is 'per_row'; it must be 'dense' for mid_level"),
         ({"n_global": 3}, "n_global is 3"),
         ({"attention_alpha": 0.5}, r"attention_alpha is 0\.5; it must be at least 1"),
         ({"size": "mid_level_split", "attention_alpha": 1.5}, r"attention_alpha is 1\.5; it must be 1 for mid_level"),
-        ({"mixstyle": 2}, "mixstyle is 2"),
+        ({"mixstyle_prob": 2}, "mixstyle_prob is 2"),
         ({"epochs": -1}, "epochs is -1"),
         ({"front_end": "mfcc"}, "front_end is 'mfcc'; it must be one of log_mel, published"),
         ({"f_max_jitter": 500}, "f_max_jitter is 500; it must be 0 but for the published front end"),
         ({"front_end": "published", "f_max_jitter": 8000}, "it must be less than 8000 hertz together with f_min"),
-        ({"impulse_share": 1.5}, r"impulse_share is 1\.5; it must be in \[0, 1\]"),
+        ({"ir_prob": 1.5}, r"ir_prob is 1\.5; it must be in \[0, 1\]"),
         ({"held_out": "c", "test_devel": True}, "test_devel is True; it must be false where a domain is held out"),
     ],
 )
@@ -260,7 +268,7 @@ def test_named_configurations_change_a_preset():
 
 
 def test_an_ensemble_is_the_mean_of_the_logits_of_its_checkpoints(tmp_path):
-    changes = {"pattern": "per_row_2", "centring": "corpus"}
+    changes = {"pattern": "per_row_2", "band_normalization": "corpus"}
     runs = [experiment.run(Config.smoke(seed=seed, **changes), tmp_path) for seed in (0, 1)]
     averaged = experiment.run(Config.smoke(seed=2, average="swa", epochs=2, **changes), tmp_path)
     members = [*runs, averaged]
@@ -345,12 +353,10 @@ def test_devices_are_read_from_a_folder(tmp_path):
     click = np.zeros(32, dtype=np.float32)
     click[3] = 0.5
     io.write(tmp_path / "responses" / "one.wav", click, 16000)
-    run = experiment.run(
-        Config.smoke(impulse_share=1.0, impulse_responses=str(tmp_path / "responses")), tmp_path / "runs"
-    )
+    run = experiment.run(Config.smoke(ir_prob=1.0, impulse_responses=str(tmp_path / "responses")), tmp_path / "runs")
     assert np.isfinite(run.history["train_loss"]).all()
     with pytest.raises(ConfigError, match="no impulse responses; give a folder"):
-        experiment.run(Config.smoke(impulse_share=1.0, impulse_responses=str(tmp_path / "none")), tmp_path / "runs")
+        experiment.run(Config.smoke(ir_prob=1.0, impulse_responses=str(tmp_path / "none")), tmp_path / "runs")
 
 
 def test_the_published_front_end_keeps_the_published_scale():

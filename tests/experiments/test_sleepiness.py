@@ -74,7 +74,7 @@ def test_features_are_those_of_the_trained_network_and_carry_names(study):
     assert list(table.ids) == prepared.manifest.ids
     assert set(table.splits) == {"train", "devel", "test"}
     row = 5
-    model, scaling = sleepiness.load_model(run), prepared.scaling(run.config["threshold"], "clip")
+    model, scaling = sleepiness.load_model(run), prepared.scaling(run.config["top_db"], "clip")
     features, lengths = prepared.store.batch([row])
     expected = model.extract(scaling(features, lengths), lengths)[0]
     np.testing.assert_allclose(table.features[row], expected, atol=1e-5)
@@ -176,7 +176,7 @@ def test_a_trained_network_describes_the_clips_of_any_corpus(study, corpus):
 
 
 def test_the_loudest_of_the_training_corpus_scales_other_corpora_too(corpus, tmp_path):
-    config = tiny(corpus([(number + 0.5, part) for number, part in enumerate(PARTS)]), level="corpus")
+    config = tiny(corpus([(number + 0.5, part) for number, part in enumerate(PARTS)]), db_reference="corpus")
     run = sleepiness.autoencode(config, tmp_path)
     assert run["reference"] == sleepiness.prepare(config).scaling(60.0, "corpus").reference
     assert np.isfinite(sleepiness.extract_features(run, Config.smoke().data).features).all()
@@ -248,7 +248,7 @@ def test_a_clip_is_shown_beside_what_is_made_of_it(study):
     for values in shown.values():
         assert values.shape == clip.features.shape
         assert values.max() <= 0
-        assert values.min() >= -run.config["threshold"]
+        assert values.min() >= -run.config["top_db"]
     assert shown["input"].max() == 0
 
 
@@ -267,7 +267,7 @@ def test_tensorboard_has_steps_epochs_and_pictures(study):
 
 
 def test_one_spectrogram_serves_all_thresholds():
-    stores = {sleepiness.prepare(Config.smoke(threshold=db)).store.path for db in (40.0, 70.0)}
+    stores = {sleepiness.prepare(Config.smoke(top_db=db)).store.path for db in (40.0, 70.0)}
     assert len(stores) == 1
     prepared = sleepiness.prepare(Config.smoke())
     quiet = prepared.scaling(60.0, "corpus")
@@ -352,12 +352,12 @@ def test_a_speaker_on_both_sides_is_refused(corpus):
         ("variant", "scrambled"),
         ("cell", "rnn"),
         ("loss", "mae"),
-        ("level", "speaker"),
+        ("db_reference", "speaker"),
         ("regressor", "lasso"),
-        ("threshold", 0.0),
-        ("sampling", 1.1),
+        ("top_db", 0.0),
+        ("scheduled_sampling", 1.1),
         ("dropout", 1.0),
-        ("encoder_noise", -0.1),
+        ("frame_dropout", -0.1),
         ("units", 0),
         ("n_fft", 1),
         ("stored", "int8"),
@@ -428,7 +428,7 @@ def test_every_job_of_the_sweep_can_be_done_and_its_runs_stand_on_one_page(root,
     """All networks, thresholds and seeds of the file, in the smallest size; the notebook is tested elsewhere."""
     jobs = Grid.read(Path(__file__).parents[2] / "notebooks" / "sweeps" / "sleepiness.yml").jobs
     assert len(jobs) == 6 * 4 * 3
-    thresholds = sorted({job["settings"]["threshold"] for job in jobs})
+    thresholds = sorted({job["settings"]["top_db"] for job in jobs})
     assert {job["networks"] for job in jobs} == set(NETWORKS)
     for job in jobs:
         config = Config.preset("smoke", network=job["networks"], **job["settings"])

@@ -111,12 +111,12 @@ def test_a_run_without_its_end_is_continued(study, tmp_path):
         ("protocol", "optimistic"),
         ("epochs", 0),
         ("dropout", 1.0),
-        ("base_rate", 0.1),
+        ("min_learning_rate", 0.1),
         ("boundary", "wrap"),
         ("basis_widths", (0.1, -1.0)),
         ("device", "tpu"),
         ("penalty", 0.0),
-        ("soft_share", 1.0),
+        ("softmax_warmup_fraction", 1.0),
     ],
 )
 def test_impossible_values_name_their_field(field, value):
@@ -169,7 +169,7 @@ def test_a_run_reloads_without_training(study):
 
 
 def test_a_density_may_have_several_modes(tmp_path):
-    run = urban_sound.run(Config.smoke(attention="biweight", fold="1", modes=2), tmp_path)
+    run = urban_sound.run(Config.smoke(attention="biweight", fold="1", n_components=2), tmp_path)
     assert run.attention.density.location.shape[1] == 2
     np.testing.assert_allclose(run.attention.density.mode_weight.sum(axis=1), 1)
 
@@ -186,7 +186,7 @@ def test_only_the_paper_preset_has_the_published_scores():
 
 @pytest.mark.parametrize("attention", ["softmax", "parabola"])
 def test_ecapa_is_trained_behind_its_margin(tmp_path, attention):
-    config = Config.smoke(model="ecapa_tiny", dropout=0, scaled=False, soft_share=0, attention=attention)
+    config = Config.smoke(model="ecapa_tiny", dropout=0, scaled=False, softmax_warmup_fraction=0, attention=attention)
     run = urban_sound.run(config, tmp_path)
     assert (run.attention.density is not None) == (attention == "parabola")
     assert run.history["train_loss"].iloc[0] > run.history["valid_loss"].iloc[0], "the margin counts in training alone"
@@ -199,7 +199,7 @@ def test_ecapa_is_trained_behind_its_margin(tmp_path, attention):
 
 def test_ecapa_has_its_published_settings_and_refuses_those_of_the_other_network():
     config = Config.preset("ecapa")
-    assert (config.epochs, config.seed, config.base_rate, config.cycle_steps) == (25, 1988, 1e-8, 65000)
-    for field, value in (("dropout", 0.1), ("recurrent", "gru"), ("scaled", True), ("normalise", "corpus")):
+    assert (config.epochs, config.seed, config.min_learning_rate, config.cycle_steps) == (25, 1988, 1e-8, 65000)
+    for field, value in (("dropout", 0.1), ("recurrent", "gru"), ("scaled", True), ("band_normalization", "corpus")):
         with pytest.raises(ConfigError, match=f"{field} is .*ecapa"):
             Config.ecapa(**{field: value})

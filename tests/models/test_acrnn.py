@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from audioattn_lib.attention.pooling.registry import VARIANTS, build_attention
+from audioattn_lib.attention.pooling.registry import MECHANISMS, build_attention
 from audioattn_lib.core.errors import ConfigError
 from audioattn_lib.models.acrnn import ACRNN, ConvolutionBlock, MaskedBatchNorm1d, RecurrentLayer
 
@@ -18,7 +18,7 @@ def test_the_published_preset_has_the_published_size():
     assert sum(p.numel() for p in network().parameters()) == 69_514
 
 
-@pytest.mark.parametrize("attention", [*VARIANTS, "mean"])
+@pytest.mark.parametrize("attention", [*MECHANISMS, "mean"])
 @pytest.mark.parametrize(("recurrent", "normalise"), [("none", "clip"), ("gru", "median"), ("none", "corpus")])
 def test_padding_and_batch_order_change_nothing(attention, recurrent, normalise):
     model = network(attention, recurrent=recurrent, bidirectional=True, normalise=normalise).double().eval()
@@ -32,7 +32,7 @@ def test_padding_and_batch_order_change_nothing(attention, recurrent, normalise)
     torch.testing.assert_close(turned.flip(0), together, atol=1e-10, rtol=1e-10)
 
 
-@pytest.mark.parametrize("attention", VARIANTS)
+@pytest.mark.parametrize("attention", MECHANISMS)
 def test_what_padding_holds_changes_nothing_in_training(attention):
     lengths = torch.tensor([30, 12])
     outputs = []
@@ -73,14 +73,14 @@ def test_corpus_normalisation_standardises_what_it_was_fitted_to():
     assert "normalisation.mean" in model.state_dict()
 
 
-@pytest.mark.parametrize("attention", VARIANTS)
+@pytest.mark.parametrize("attention", MECHANISMS)
 def test_bfloat16_weights_are_those_of_float32(attention):
     module = build_attention(attention, 16).eval()
     values = torch.randn(2, 50, 16).bfloat16()
     _, precise = module(values.float(), record=True)
     with torch.autocast("cpu", torch.bfloat16):
         _, record = module(values, record=True)
-    weights = "weights" if VARIANTS[attention].domain == "discrete" else "read_weights"
+    weights = "weights" if MECHANISMS[attention].domain == "discrete" else "read_weights"
     assert abs(getattr(record, weights) - getattr(precise, weights)).max() < 2e-2 * abs(getattr(precise, weights)).max()
 
 

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from audioattn_lib.attention.maps.entmax import sparsemax
-from audioattn_lib.attention.pooling.registry import VARIANTS
+from audioattn_lib.attention.pooling.registry import MECHANISMS
 from audioattn_lib.attention.record.record import FrameClock
 from audioattn_lib.core.errors import ConfigError
 from audioattn_lib.models.ecapa import ECAPATDNN, PRESETS
@@ -21,8 +21,8 @@ from audioattn_lib.models.layers.statistics_pooling import (
 )
 from audioattn_lib.models.margin import CosineClassifier, angular_margin
 
-CONTINUOUS = [name for name, variant in VARIANTS.items() if variant.domain == "continuous"]
-DISCRETE = [name for name in VARIANTS if name not in CONTINUOUS]
+CONTINUOUS = [name for name, variant in MECHANISMS.items() if variant.domain == "continuous"]
+DISCRETE = [name for name in MECHANISMS if name not in CONTINUOUS]
 POOLINGS = [
     *((name, {"hidden_size": 8}) for name in DISCRETE),
     *((name, {"hidden_size": 8, "n_basis": 16}) for name in CONTINUOUS),

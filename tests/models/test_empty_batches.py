@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from audioattn_lib.attention.pooling.multi_head import DoubleMultiHeadPooling, MultiHeadPooling
-from audioattn_lib.attention.pooling.registry import VARIANTS, build_attention
+from audioattn_lib.attention.pooling.registry import MECHANISMS, build_attention
 from audioattn_lib.attention.pooling.segments import read_saliency, select_runs, select_windows
 from audioattn_lib.attention.pooling.slots import SlotAttention
 from audioattn_lib.attention.pooling.time_frequency import TimeFrequencyAttention
@@ -17,9 +17,9 @@ from audioattn_lib.models.playback.network import SEGMENT_SELECTIONS, Playback
 D = 6
 EVERY_LENGTHS = pytest.mark.parametrize("lengths", [None, torch.zeros(0, dtype=torch.long)], ids=["none", "empty"])
 MODULES = {
-    **{f"{name} attention": build_attention(name, D) for name in (*VARIANTS, "mean")},
+    **{f"{name} attention": build_attention(name, D) for name in (*MECHANISMS, "mean")},
     "attention of two modes": build_attention("triweight", D, n_components=2, n_basis=8, with_std=True),
-    **{f"{name} pooling": build_pooling(name, D) for name in (*VARIANTS, "mean")},
+    **{f"{name} pooling": build_pooling(name, D) for name in (*MECHANISMS, "mean")},
     **{
         f"{kind.__name__}, {attention}": kind(D, 3, attention=attention)
         for kind in (MultiHeadPooling, DoubleMultiHeadPooling)

@@ -124,7 +124,7 @@ CASES = {
         ),
         *(LOGITS, STAGES),
     ),
-    "confidence": (lambda x: confidence(x, several_labels=False), LOGITS),
+    "confidence": (lambda x: confidence(x, is_multilabel=False), LOGITS),
     "positions": (fourier_positions, draw(1, 3).tanh()),
     "decoder": (decoder(lambda: PlaybackDecoder(3, 2, 2, **SMALL)), draw(2, 2, 3), draw(2, 2).tanh()),
     "published decoder": (decoder(lambda: PublishedDecoder(3, 2, 2, **PUBLISHED)), draw(2, 2, 3), draw(2, 2).tanh()),

@@ -23,12 +23,12 @@ CHOOSING = [name for name in SEGMENT_SELECTIONS if name != "given"]
 LENGTHS = torch.tensor([24_000, 9_000, 640, 17_001])
 
 
-def model(selection="slots", playbacks=2, seed=0, encoder=None, several_labels=True, **decoder):
+def model(selection="slots", playbacks=2, seed=0, encoder=None, is_multilabel=True, **decoder):
     torch.manual_seed(seed)
     front = MultiResolutionLogMel(playbacks + 1, n_mels=16)
     encoder = SmallEncoder(16, 4, 12) if encoder is None else encoder
     reader = PlaybackDecoder(encoder.out_features, 3, playbacks + 1, n_latents=4, width=8, heads=2, **decoder)
-    made = Playback(front, encoder, reader, selection=selection, segment_seconds=0.4, several_labels=several_labels)
+    made = Playback(front, encoder, reader, selection=selection, segment_seconds=0.4, is_multilabel=is_multilabel)
     return made.double().eval()
 
 
@@ -149,7 +149,7 @@ def test_a_frozen_encoder_stays_as_it_is(sound):
 def test_a_clip_stops_when_it_is_sure(sound):
     net = model()
     whole = net(sound, LENGTHS)
-    sure = torch.stack([confidence(one, several_labels=True) for one in whole.stage_logits.unbind(1)], dim=1)
+    sure = torch.stack([confidence(one, is_multilabel=True) for one in whole.stage_logits.unbind(1)], dim=1)
     threshold = float(sure[:, 0].sort().values[1:3].mean())  # two stop at once
     early = net(sound, LENGTHS, threshold=threshold, record=True)
     for clip in range(4):
@@ -173,8 +173,8 @@ def test_a_clip_stops_when_it_is_sure(sound):
 
 def test_confidence():
     logits = torch.tensor([[0.0, 5.0], [-3.0, 3.0]])
-    torch.testing.assert_close(confidence(logits, several_labels=True), torch.tensor([0.5, 1 / (1 + math.exp(-3.0))]))
-    torch.testing.assert_close(confidence(logits, several_labels=False), torch.sigmoid(torch.tensor([5.0, 6.0])))
+    torch.testing.assert_close(confidence(logits, is_multilabel=True), torch.tensor([0.5, 1 / (1 + math.exp(-3.0))]))
+    torch.testing.assert_close(confidence(logits, is_multilabel=False), torch.sigmoid(torch.tensor([5.0, 6.0])))
 
 
 def test_segments_are_in_the_clip_and_in_the_record(sound):

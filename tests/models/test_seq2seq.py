@@ -125,7 +125,7 @@ def test_dropout_acts_in_training_and_never_on_features(network):
 
 
 def test_encoder_noise_hides_whole_frames_from_the_encoder_in_training_only():
-    model, frames = make(dropout=0.0, encoder_noise=0.5), clips(batch=1)
+    model, frames = make(dropout=0.0, frame_dropout=0.5), clips(batch=1)
     jacobian = torch.autograd.functional.jacobian(lambda given: model.train().encode(given).feature, frames)
     read = jacobian.abs().amax(dim=(0, 1, 2))  # (T, F)
     assert (read.gt(0).all(dim=1) | read.eq(0).all(dim=1)).all()
@@ -139,8 +139,10 @@ def test_running_freely_needs_no_true_frame(network, cell):
     model = make(network, cell=cell).eval()
     frames = clips()
     encoded = model.encode(frames, LENGTHS)
-    made = model.decode(encoded, frames, LENGTHS, sampling=1.0).frames
-    torch.testing.assert_close(made, model.decode(encoded, torch.zeros_like(frames), LENGTHS, sampling=1.0).frames)
+    made = model.decode(encoded, frames, LENGTHS, scheduled_sampling=1.0).frames
+    torch.testing.assert_close(
+        made, model.decode(encoded, torch.zeros_like(frames), LENGTHS, scheduled_sampling=1.0).frames
+    )
     forced = model.decode(encoded, frames, LENGTHS).frames
     assert not torch.allclose(made[0], forced[0])
     first = 8 if NETWORKS[network].backwards else 0
@@ -152,7 +154,7 @@ def test_running_freely_is_teacher_forcing_with_what_was_made(network):
     model = make(network).eval()
     frames = clips(batch=1)
     encoded = model.encode(frames)
-    made = model.decode(encoded, frames, sampling=1.0).frames
+    made = model.decode(encoded, frames, scheduled_sampling=1.0).frames
     torch.testing.assert_close(model.decode(encoded, made.detach()).frames, made)
 
 
@@ -160,8 +162,8 @@ def test_sampling_mixes_both():
     model = make().eval()
     torch.manual_seed(3)
     frames = clips(frames=40)
-    forced, free = model(frames)[0], model(frames, sampling=1.0)[0]
-    mixed = model(frames, sampling=0.5)[0]
+    forced, free = model(frames)[0], model(frames, scheduled_sampling=1.0)[0]
+    mixed = model(frames, scheduled_sampling=0.5)[0]
     assert not torch.allclose(mixed, forced)
     assert not torch.allclose(mixed, free)
 
@@ -184,9 +186,9 @@ def test_every_weight_learns_and_a_few_steps_lower_the_loss(network, cell):
     assert losses[-1] < 0.9 * losses[0]
 
 
-@pytest.mark.parametrize("sampling", [0.0, 0.6])
+@pytest.mark.parametrize("scheduled_sampling", [0.0, 0.6])
 @pytest.mark.parametrize("cell", ["gru", "lstm"])
-def test_the_gradient_is_the_gradient(cell, sampling):
+def test_the_gradient_is_the_gradient(cell, scheduled_sampling):
     model = make(cell=cell, normalizer=sparsemax).double()
     frames = clips(frames=5).double()
     lengths = torch.tensor([5, 3, 1])
@@ -194,12 +196,14 @@ def test_the_gradient_is_the_gradient(cell, sampling):
     def loss(*changed):
         torch.manual_seed(5)  # the same dropout and the same sampled steps
         named = dict(zip(names, changed, strict=True))
-        made, _ = torch.func.functional_call(model, named, (frames, lengths), {"sampling": sampling})
+        made, _ = torch.func.functional_call(
+            model, named, (frames, lengths), {"scheduled_sampling": scheduled_sampling}
+        )
         return reconstruction_loss(made, frames, lengths)
 
     names = [n for n, _ in model.named_parameters() if n.startswith("decoder")]
     parameters = tuple(dict(model.named_parameters())[n] for n in names)
-    if sampling:  # what was made is read as if it were given: no gradient goes through it
+    if scheduled_sampling:  # what was made is read as if it were given: no gradient goes through it
         value = loss(*parameters)
         assert all(torch.isfinite(g).all() for g in torch.autograd.grad(value, parameters))
     else:
@@ -310,7 +314,7 @@ def test_the_loss_counts_valid_frames_only():
         ({"variant": "scrambled"}, "variant is 'scrambled'; it must be one of corrected, published"),
         ({"network": "attention_figure", "variant": "published"}, "no published code of attention_figure"),
         ({"dropout": 1.0}, "dropout is 1.0"),
-        ({"encoder_noise": 1.0}, "encoder_noise is 1.0"),
+        ({"frame_dropout": 1.0}, "frame_dropout is 1.0"),
         ({"units": 0}, "units is 0"),
         ({"n_bands": 0}, "n_bands is 0"),
     ],
@@ -321,14 +325,14 @@ def test_impossible_networks_are_refused(options, message):
 
 
 def test_an_impossible_probability_is_refused():
-    with pytest.raises(ConfigError, match="sampling is 1.5"):
-        make()(clips(), sampling=1.5)
+    with pytest.raises(ConfigError, match="scheduled_sampling is 1.5"):
+        make()(clips(), scheduled_sampling=1.5)
 
 
-@pytest.mark.parametrize("sampling", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("scheduled_sampling", [0.0, 0.5, 1.0])
 @pytest.mark.parametrize("cell", ["gru", "lstm"])
 @pytest.mark.parametrize("network", NETWORKS)
-def test_it_learns_in_bfloat16_too(network, cell, sampling):
+def test_it_learns_in_bfloat16_too(network, cell, scheduled_sampling):
     model = make(network, cell=cell)
     frames = clips()
     found = []
@@ -336,7 +340,9 @@ def test_it_learns_in_bfloat16_too(network, cell, sampling):
         torch.manual_seed(2)
         model.zero_grad()
         with torch.autocast("cpu", torch.bfloat16, enabled=low):
-            loss = reconstruction_loss(model(frames, LENGTHS, sampling=sampling)[0], frames, LENGTHS)
+            loss = reconstruction_loss(
+                model(frames, LENGTHS, scheduled_sampling=scheduled_sampling)[0], frames, LENGTHS
+            )
         loss.backward()
         found.append([loss.detach(), *(p.grad.norm() for p in model.parameters())])
     exact, rounded = (torch.stack([part.float() for part in one]) for one in found)

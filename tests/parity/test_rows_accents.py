@@ -75,11 +75,17 @@ def test_common_voice(program):
 @row("3.05", "`front_end`, `kernel_size`, `embedding_size`, `window_size`, `normalization`, `features`", "options")
 def test_network_options(program):
     said = json.loads(program("train", "accents", "--preset", "paper", "--print-config").output)
-    published = {"front_end": "vgg4l", "channels": 1024, "embedding_size": 400, "window": 3.5, "normalisation": "cmn"}
+    published = {
+        "backbone": "vgg4l",
+        "channels": 1024,
+        "embedding_size": 400,
+        "clip_seconds": 3.5,
+        "band_normalization": "cmn",
+    }
     assert {name: said[name] for name in published} == published
-    shapes = ("--channels", 16, "--embedding-size", 12, "--window", 0.3, "--features", "published")
+    shapes = ("--channels", 16, "--embedding-size", 12, "--clip-seconds", 0.3, "--features", "published")
     for name, normalisation in (("vgg3l", "cmvn"), ("vgg4l", "cmn"), ("resnet34", "cmn")):
-        options = ("--front-end", name, "--normalisation", normalisation, *shapes)
+        options = ("--backbone", name, "--band-normalization", normalisation, *shapes)
         run = program.train("accents", "label_lists", *options)
         assert sum(column.startswith("embedding_") for column in pd.read_csv(run.path / "embeddings.csv")) == 12
 
@@ -110,12 +116,12 @@ def test_margin_softmax(program):
 @row(
     "3.08",
     "`optimizer` `Adam`, `SGD`, `RMSprop`; `learning_rate`, `weight_decay`, `batch_size`, `gradientAccumulation`",
-    "the same, in any case; `--accumulation`",
+    "the same, in any case; `--grad-accum-steps`",
     13,
 )
 def test_optimisers(program):
     for name in ("Adam", "SGD", "RMSprop"):
-        options = ("--optimizer", name, "--batch-size", 4, "--accumulation", 2, "--weight-decay", 1e-3)
+        options = ("--optimizer", name, "--batch-size", 4, "--grad-accum-steps", 2, "--weight-decay", 1e-3)
         run = program.train("accents", "label_lists", *options, "--learning-rate", 1e-4)
         assert run.config["optimizer"].lower() == name.lower()
         batches = -(-LIST_COUNTS["train_files"] * 2 // 3 // 4)
@@ -134,7 +140,7 @@ def test_stopping(program):
 @row("3.10", "augmentation of the accent system: pitch, tempo or noise in 75 % of the draws", "`--augmentation`")
 def test_augmentation(program):
     said = json.loads(program("train", "accents", "--preset", "accent", "--print-config").output)
-    assert (said["augmentation"], said["window"], said["patience"]) == ("pitch, tempo, noise", 0.2, 50)
+    assert (said["augmentation"], said["clip_seconds"], said["patience"]) == ("pitch, tempo, noise", 0.2, 50)
     run = program.train("accents", "label_lists", "--augmentation", "pitch, tempo, noise")
     plain = program.train("accents", "label_lists")
     assert run.history["train_loss"].iloc[0] != plain.history["train_loss"].iloc[0]

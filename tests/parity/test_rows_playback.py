@@ -35,7 +35,14 @@ def vggsound(program):
 )
 def test_audioset(program, audioset):
     config = printed(program, "--preset", "paper")
-    published = {"playbacks": 3, "clip_seconds": 10.0, "hop": 0.025, "n_mels": 128, "size": "mvit_b", "views": 2}
+    published = {
+        "playbacks": 3,
+        "clip_seconds": 10.0,
+        "hop_seconds": 0.025,
+        "n_mels": 128,
+        "size": "mvit_b",
+        "views": 2,
+    }
     assert {name: config[name] for name in published} == published
     assert audioset.classes == ["Chirp, tweet", "Dog", "Speech"]
     assert (audioset.predictions["label"] == "Dog;Speech").any(), "several labels"
@@ -70,7 +77,7 @@ def test_lists(program, tmp_path):
 )
 def test_vggsound(program, vggsound, tmp_path):
     config = printed(program, "--preset", "vggsound")
-    assert (config["clip_seconds"], config["lr"], config["playbacks"]) == (5.0, 5e-4, 3)
+    assert (config["clip_seconds"], config["learning_rate"], config["playbacks"]) == (5.0, 5e-4, 3)
     assert config["mixup"] == pytest.approx(0.3)
     folder = shutil.copytree(program.corpus("vggsound_pickled"), tmp_path / "VGGSound")
     refused = program("data", "check", folder, code=2).stderr
@@ -185,7 +192,9 @@ def test_several_processes(program, tmp_path):
 
 
 @row(
-    "5.10", "`ENCODER.*`: MViTv2 T, S and B; `DECODER.*`, `FUSION`, `FUSION_LOC`", "`--size`, `--fusion`, `--location`"
+    "5.10",
+    "`ENCODER.*`: MViTv2 T, S and B; `DECODER.*`, `FUSION`, `FUSION_LOC`",
+    "`--size`, `--fusion`, `--fusion-level`",
 )
 def test_networks(program):
     from audioattn_lib.models.backbones.mvit import MViT
@@ -199,18 +208,19 @@ def test_networks(program):
         assert count == pytest.approx(published, rel=3e-3)
     for fusion in ("adaptive", "mean", "adaptive_concat"):
         for location in ("features", "predictions"):
-            run = program.train("playback", "vggsound", "--fusion", fusion, "--location", location)
+            run = program.train("playback", "vggsound", "--fusion", fusion, "--fusion-level", location)
             assert np.isfinite(run.predictions["loss"]).all()
 
 
 @row(
     "5.11",
     "`AUDIO_DATA.*`, `TEST.NUM_ENSEMBLE_VIEWS`, `MIXUP.*`",
-    "`--sample-rate`, `--clip-seconds`, `--window`, `--hop`, `--n-mels`, `--views`, `--mixup`, `--cutmix`",
+    "`--sample-rate`, `--clip-seconds`, `--window-seconds`, `--hop-seconds`, `--n-mels`, `--views`, `--mixup`, "
+    "`--cutmix`",
 )
 def test_sound(program):
-    options = ("--clip-seconds", 0.5, "--views", 2, "--window", 0.02, "--hop", 0.02, "--n-mels", 16)
-    for mixing in (("--mixup", 0.3), ("--cutmix", 1.0), ("--mixup", 0.3, "--cutmix", 1.0, "--mix-share", 1.0)):
+    options = ("--clip-seconds", 0.5, "--views", 2, "--window-seconds", 0.02, "--hop-seconds", 0.02, "--n-mels", 16)
+    for mixing in (("--mixup", 0.3), ("--cutmix", 1.0), ("--mixup", 0.3, "--cutmix", 1.0, "--mix-prob", 1.0)):
         run = program.train("playback", "vggsound", *options, "--sample-rate", 24000, *mixing)
         assert np.isfinite(run.predictions["loss"]).all()
 
@@ -235,10 +245,21 @@ def test_results(program, vggsound, tmp_path):
 @row(
     "5.13",
     "`SOLVER.*`: cosine with warm-up, `BASE_LR`, `WEIGHT_DECAY`, clipping",
-    "`--lr`, `--warm-up`, `--weight-decay`, `--gradient-clip`",
+    "`--learning-rate`, `--warmup-fraction`, `--weight-decay`, `--max-grad-norm`",
 )
 def test_solver(program):
-    options = ("--lr", 1e-3, "--warm-up", 0.5, "--epochs", 4, "--weight-decay", 1e-4, "--gradient-clip", 0.5)
+    options = (
+        "--learning-rate",
+        1e-3,
+        "--warmup-fraction",
+        0.5,
+        "--epochs",
+        4,
+        "--weight-decay",
+        1e-4,
+        "--max-grad-norm",
+        0.5,
+    )
     run = program.train("playback", "vggsound", *options)
     rates = run.history["learning_rate"].to_numpy()
     assert rates.argmax() in (1, 2), "rises for half of the steps"

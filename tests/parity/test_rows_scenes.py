@@ -14,7 +14,7 @@ from parity_rows import row
 from audioattn_lib.attention.patterns.names import PATTERNS
 
 SCENES = "scenes_and_instruments"
-SIZES = ("--sample-rate", 8000, "--n-mels", 32, "--hop", 0.04)
+SIZES = ("--sample-rate", 8000, "--n-mels", 32, "--hop-seconds", 0.04)
 """Few patches, so that a network is trained in a second."""
 
 
@@ -24,7 +24,7 @@ def printed(program, *options):
 
 @row("4.01", "`ex_dcase20.py` (or `main`) on TAU 2020 Mobile", f"`audioattn train {SCENES} --preset paper --data TAU`")
 def test_scenes(program):
-    published = {"n_mels": 128, "sample_rate": 32000, "hop": 0.01, "mixup": 0.3, "epochs": 10, "batch_size": 64}
+    published = {"n_mels": 128, "sample_rate": 32000, "hop_seconds": 0.01, "mixup": 0.3, "epochs": 10, "batch_size": 64}
     config = printed(program, "--preset", "paper")
     assert {name: config[name] for name in published} == published
     run = program.train(SCENES, "tau_urban")
@@ -39,7 +39,14 @@ def test_scenes(program):
     f"`audioattn train {SCENES} --preset nsynth --data NSynth`",
 )
 def test_notes(program):
-    published = {"epochs": 20, "batch_size": 176, "lr": 1e-3, "warm_up": 100, "mixup": 0.0, "weight_decay": 0.0}
+    published = {
+        "epochs": 20,
+        "batch_size": 176,
+        "learning_rate": 1e-3,
+        "warmup_epochs": 100,
+        "mixup": 0.0,
+        "weight_decay": 0.0,
+    }
     config = printed(program, "--preset", "nsynth")
     assert {name: config[name] for name in published} == published
     for layout in ("nsynth_published", "nsynth"):
@@ -60,8 +67,8 @@ def test_cnn(program):
 def test_configuration(program):
     text = program("train", SCENES, "--help").output
     assert all(f"--{name.replace('_', '-')}" in text for name in printed(program))
-    changed = printed(program, "--preset", "paper", "--lr", 0.01, "--pattern", "sparse_row_6")
-    assert (changed["lr"], changed["pattern"]) == (0.01, "sparse_row_6")
+    changed = printed(program, "--preset", "paper", "--learning-rate", 0.01, "--pattern", "sparse_row_6")
+    assert (changed["learning_rate"], changed["pattern"]) == (0.01, "sparse_row_6")
 
 
 NAMED = {
@@ -178,12 +185,12 @@ def test_front_end(program):
 @row(
     "4.12",
     "`lr`, `weight_decay`, `schedule_mode`, `use_mixup` and `nomixup`, `swa`",
-    "`--lr`, `--weight-decay`, `--schedule`, `--mixup`, `--average swa`",
+    "`--learning-rate`, `--weight-decay`, `--schedule`, `--mixup`, `--average swa`",
 )
 def test_training_options(program):
     rates = {}
     for schedule in ("published_ramp", "published_cosine"):
-        options = ("--schedule", schedule, "--epochs", 3, "--lr", 1e-3, "--mixup", 0.3, "--average", "swa")
+        options = ("--schedule", schedule, "--epochs", 3, "--learning-rate", 1e-3, "--mixup", 0.3, "--average", "swa")
         run = program.train(SCENES, "nsynth_published", *options, *SIZES)
         rates[schedule] = run.history["learning_rate"].to_numpy()
     # warm-up of 5 epochs: exp(-5 (1 - clip(e, 0.5, 5) / 5)^2)

@@ -13,7 +13,7 @@ from layouts import URBAN_FORMATS
 from parity_rows import row
 from PIL import Image
 
-from audioattn_lib.attention.pooling.registry import VARIANTS
+from audioattn_lib.attention.pooling.registry import MECHANISMS
 from audioattn_lib.automation.grid import Grid
 
 FEW = ("--train-folds", "4,5", "--valid-folds", "6", "--test-folds", "3")
@@ -60,8 +60,8 @@ def test_train(program):
         "attention_size": 128,
         "n_basis": 128,
         "penalty": 0.1,
-        "max_rate": 1e-3,
-        "base_rate": 1e-4,
+        "learning_rate": 1e-3,
+        "min_learning_rate": 1e-4,
     }
     published |= {"batch_size": 32, "cycle_steps": 1000, "weight_decay": 2e-6, "dropout": 0.15, "fused": True}
     assert {name: run.config[name] for name in published} == published
@@ -119,13 +119,13 @@ def test_mechanisms(program):
     ):
         options = ("--attention", name, "--attention-domain", domain, *data)
         assert json.loads(program("train", "urban_sound", *options, "--print-config").output)["attention"] == ours
-    runs = {name: program.train("urban_sound", "urbansound8k", "--attention", name, *FEW) for name in VARIANTS}
+    runs = {name: program.train("urban_sound", "urbansound8k", "--attention", name, *FEW) for name in MECHANISMS}
     assert len(runs) == 8
     for name, run in runs.items():
-        is_density = VARIANTS[name].domain == "continuous"
+        is_density = MECHANISMS[name].domain == "continuous"
         assert (run.attention.density is not None) == is_density
         if is_density:
-            assert np.allclose(run.attention.density.alpha, VARIANTS[name].alpha)
+            assert np.allclose(run.attention.density.alpha, MECHANISMS[name].alpha)
 
 
 @row("1.07", "`attn_cont_encoder`: `discrete_attn`, `conv`; `attn_fuse_disc_and_cont`", "`--encoder`, `--fused`")
@@ -188,7 +188,7 @@ def test_four_convolutions(program):
     "`--preset ecapa`, with `--attention parabola`, `--n-basis 256`, `--no-fused`",
 )
 def test_ecapa(program):
-    published = {"epochs": 25, "seed": 1988, "base_rate": 1e-8, "cycle_steps": 65000, "model": "ecapa"}
+    published = {"epochs": 25, "seed": 1988, "min_learning_rate": 1e-8, "cycle_steps": 65000, "model": "ecapa"}
     config = json.loads(program("train", "urban_sound", "--preset", "ecapa", "--print-config").output)
     assert {name: config[name] for name in published} == published
     files = ((), ("--attention", "parabola"), ("--attention", "parabola", "--n-basis", 256, "--no-fused"))

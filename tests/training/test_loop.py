@@ -113,7 +113,7 @@ def test_a_killed_run_resumes_to_the_same_weights(tmp_path, kill_at, validate_ev
 
 @pytest.mark.parametrize("kill_at", [1, 6, 8])
 def test_a_killed_run_that_accumulates_resumes_to_the_same_weights(tmp_path, kill_at):
-    options = {"accumulation": 2, "plateau_patience": 1}
+    options = {"grad_accum_steps": 2, "lr_patience": 1}
     whole, _ = train(tmp_path / "whole", **options)
     with pytest.raises(Killed):
         train(tmp_path / "killed", kill_at=kill_at, **options)
@@ -147,7 +147,7 @@ def test_small_batches_together_are_one_large_batch(tmp_path):
             Parts(size),
             loss,
             lambda network: {"loss": 1.0},
-            TrainingSettings(2, tensorboard=False, accumulation=accumulation),
+            TrainingSettings(2, tensorboard=False, grad_accum_steps=accumulation),
             RunDirectory(tmp_path / f"{size}_{accumulation}"),
             device=torch.device("cpu"),
         )
@@ -166,13 +166,13 @@ def test_small_batches_together_are_one_large_batch(tmp_path):
 
 def test_a_plateau_lowers_the_learning_rate_and_a_higher_score_may_be_better(tmp_path):
     scores = [0.5, 0.6, 0.6, 0.4, 0.7, 0.1, 0.1]
-    history = train_to_scores(tmp_path, scores, epochs=7, maximise=True, plateau_patience=2)
+    history = train_to_scores(tmp_path, scores, epochs=7, maximise=True, lr_patience=2)
     assert history["learning_rate"].tolist() == pytest.approx([0.1, 0.1, 0.1, 0.1, 0.05, 0.05, 0.05])
 
 
 def test_only_epochs_that_are_validated_count_and_the_last_one_is(tmp_path):
     scores = [0.5, 0.4, 0.4, 0.6]
-    history = train_to_scores(tmp_path, scores, epochs=7, maximise=True, plateau_patience=1, validate_every=2)
+    history = train_to_scores(tmp_path, scores, epochs=7, maximise=True, lr_patience=1, validate_every=2)
     assert history["valid_share"].dropna().to_dict() == {1: 0.5, 3: 0.4, 5: 0.4, 6: 0.6}
     assert history["learning_rate"].tolist() == pytest.approx([0.1, 0.1, 0.1, 0.1, 0.05, 0.05, 0.025])
 
@@ -222,12 +222,12 @@ def test_a_device_that_is_not_there_is_an_error():
     "change",
     [
         {"epochs": 0},
-        {"gradient_clip": 0.0},
+        {"max_grad_norm": 0.0},
         {"precision": "float8"},
-        {"accumulation": 0},
-        {"plateau_patience": 0},
+        {"grad_accum_steps": 0},
+        {"lr_patience": 0},
         {"validate_every": 0},
-        {"plateau_factor": 1.5},
+        {"lr_factor": 1.5},
     ],
 )
 def test_impossible_settings_are_named(change):

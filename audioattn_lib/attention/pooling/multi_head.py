@@ -46,7 +46,7 @@ from ._head_products import read_heads, score_heads
 from .encoders import MIN_VARIANCE, frame_positions, weighted_moments
 from .frames import Padding
 from .head_dropout import HeadDropout
-from .registry import VARIANTS
+from .registry import MECHANISMS
 
 __all__ = ["INITIAL_QUERIES", "SCALES", "DoubleMultiHeadPooling", "MultiHeadPooling"]
 
@@ -78,7 +78,7 @@ class MultiHeadPooling(nn.Module):
     heads
         :math:`H`, at least 1, a divisor of ``features``.
     attention
-        One of :data:`~audioattn_lib.attention.pooling.registry.VARIANTS`: a map in place
+        One of :data:`~audioattn_lib.attention.pooling.registry.MECHANISMS`: a map in place
         of softmax, or a density whose location and variance are the moments of
         the head's softmax weights.
     scale
@@ -132,8 +132,8 @@ class MultiHeadPooling(nn.Module):
             raise ConfigError(
                 f"heads is {heads}; it must divide the {features} features of a frame, so that each head has as many"
             )
-        if attention not in VARIANTS:
-            raise ConfigError(f"attention is {attention!r}; it must be one of {', '.join(VARIANTS)}")
+        if attention not in MECHANISMS:
+            raise ConfigError(f"attention is {attention!r}; it must be one of {', '.join(MECHANISMS)}")
         for option, name_given, choices in (
             ("scale", scale, SCALES),
             ("initial_queries", initial_queries, INITIAL_QUERIES),
@@ -141,7 +141,7 @@ class MultiHeadPooling(nn.Module):
             if name_given not in choices:
                 raise ConfigError(f"{option} is {name_given!r}; it must be one of {', '.join(choices)}")
         self.heads = heads
-        self.attention = VARIANTS[attention]
+        self.attention = MECHANISMS[attention]
         self.scale = 1 / math.sqrt(features // heads if scale == "dim" else heads)
         self.name = name
         self.queries = nn.Parameter(torch.zeros(n_queries, heads, features // heads))
@@ -287,7 +287,7 @@ class DoubleMultiHeadPooling(nn.Module):
             n_basis=n_basis,
             name=name,
         )
-        variant = VARIANTS[attention]
+        variant = MECHANISMS[attention]
         self.normalizer: Callable[..., Tensor] = (
             partial(entmax, alpha=variant.alpha) if variant.domain == "discrete" else softmax
         )

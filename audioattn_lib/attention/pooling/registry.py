@@ -20,7 +20,7 @@ from ..maps.entmax import entmax
 from .frames import ContinuousAttention, DiscreteAttention, MeanAttention
 from .heads import MultiHeadAttention
 
-__all__ = ["VARIANTS", "Variant", "build_attention", "from_published"]
+__all__ = ["MECHANISMS", "Variant", "build_attention", "from_published"]
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Variant:
     alpha: float
 
 
-VARIANTS: Mapping[str, Variant] = MappingProxyType(
+MECHANISMS: Mapping[str, Variant] = MappingProxyType(
     {
         variant.name: variant
         for variant in (
@@ -64,7 +64,7 @@ VARIANTS: Mapping[str, Variant] = MappingProxyType(
 
 
 _PUBLISHED: Mapping[str, Mapping[str, str]] = {
-    "discrete": {name: name for name, variant in VARIANTS.items() if variant.domain == "discrete"},
+    "discrete": {name: name for name, variant in MECHANISMS.items() if variant.domain == "discrete"},
     "continuous": {"softmax": "gaussian", "triweight": "triweight", "biweight": "biweight", "sparsemax": "parabola"},
 }
 
@@ -94,7 +94,7 @@ def from_published(name: str, domain: str) -> str:
     names = _PUBLISHED[domain]
     if name in names:
         return names[name]
-    if name in VARIANTS and VARIANTS[name].domain == domain:
+    if name in MECHANISMS and MECHANISMS[name].domain == domain:
         return name
     raise ConfigError(f"attention is {name!r}; with attention_domain {domain} it must be one of {', '.join(names)}")
 
@@ -105,7 +105,7 @@ def build_attention(name: str, features: int, *, heads: int = 1, **options: Any)
     Parameters
     ----------
     name
-        One of :data:`VARIANTS`, or ``"mean"`` for equal weights.
+        One of :data:`MECHANISMS`, or ``"mean"`` for equal weights.
     features
         Width of the frames, at least 1.
     heads
@@ -134,12 +134,12 @@ def build_attention(name: str, features: int, *, heads: int = 1, **options: Any)
         raise ConfigError(f"heads is {heads}, which equal weights do not have; leave it at 1")
     if name == "mean":
         make: Any = MeanAttention
-    elif name not in VARIANTS:
-        raise ConfigError(f"attention is {name!r}; it must be one of {', '.join((*VARIANTS, 'mean'))}")
-    elif VARIANTS[name].domain == "discrete":
-        make = partial(DiscreteAttention, features, partial(entmax, alpha=VARIANTS[name].alpha), name=name)
+    elif name not in MECHANISMS:
+        raise ConfigError(f"attention is {name!r}; it must be one of {', '.join((*MECHANISMS, 'mean'))}")
+    elif MECHANISMS[name].domain == "discrete":
+        make = partial(DiscreteAttention, features, partial(entmax, alpha=MECHANISMS[name].alpha), name=name)
     else:
-        make = partial(ContinuousAttention, features, VARIANTS[name].alpha, name=name)
+        make = partial(ContinuousAttention, features, MECHANISMS[name].alpha, name=name)
     try:
         return make(**options)
     except TypeError as error:

@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal
 import torch
 
 from audioattn_lib.attention.pooling.multi_head import INITIAL_QUERIES, SCALES
-from audioattn_lib.attention.pooling.registry import VARIANTS
+from audioattn_lib.attention.pooling.registry import MECHANISMS
 from audioattn_lib.audio.voice_augmentation import VoiceAugmentation
 from audioattn_lib.core.declarations import Convert, OneOf, Range
 from audioattn_lib.models.embedding import BACKBONES
@@ -68,7 +68,7 @@ class Config(ExperimentConfig):
     pooling: Annotated[str, OneOf(POOLINGS), Convert(_pooling), "pooling of the frames of an utterance"] = (
         "double_multi_head"
     )
-    attention: Annotated[str, OneOf(VARIANTS), "map or density of poolings that attend"] = "softmax"
+    attention: Annotated[str, OneOf(MECHANISMS), "map or density of poolings that attend"] = "softmax"
     heads: Annotated[Count, "heads of the poolings that have them"] = 32
     head_scale: Annotated[
         str,
@@ -80,7 +80,7 @@ class Config(ExperimentConfig):
     ] = "xavier"
     head_dropout: Annotated[DropRate, "probability that a head is left out in training"] = 0.3
     n_queries: Annotated[Count, "queries of each head of multi_query"] = 2
-    front_end: Annotated[
+    backbone: Annotated[
         str, OneOf(BACKBONES), Convert(_lower), "network behind the log-mel features, vgg4l as published"
     ] = "vgg4l"
     channels: Annotated[Count, "of the last VGG block, or of the first of ResNet34"] = 1024
@@ -92,12 +92,12 @@ class Config(ExperimentConfig):
     margin: Annotated[float, "of the right class, in cosine (am) or radians (aam)"] = 0.4
     scale: Annotated[Positive, "largest logit of the margin losses"] = 30.0
     annealing: Annotated[bool, "let the margin of am_softmax grow, as published"] = False
-    focus: Annotated[NonNegative, "exponent of the focal loss"] = 2.0
-    published_focus: Annotated[bool, "focus on the mean of the batch, as published, not on each clip"] = False
-    window: Annotated[
+    gamma: Annotated[NonNegative, "exponent of the focal loss"] = 2.0
+    published_gamma: Annotated[bool, "focus on the mean of the batch, as published, not on each clip"] = False
+    clip_seconds: Annotated[
         float, Range("[0, inf)", "seconds"), "length of what is cut out of an utterance to train on; 0 is all of it"
     ] = 3.5
-    normalisation: Annotated[Literal["cmn", "cmvn", "none"], "normalisation of each band of an utterance"] = "cmn"
+    band_normalization: Annotated[Literal["cmn", "cmvn", "none"], "normalisation of each band of an utterance"] = "cmn"
     features: Annotated[Literal["decibels", "published"], "log-mel in decibels, or the published magnitudes"] = (
         "decibels"
     )
@@ -110,9 +110,9 @@ class Config(ExperimentConfig):
     epochs: Annotated[int, "most passes over the training clips, 0 to evaluate pretrained"] = 100
     patience: Annotated[Whole, "validations without a better score until training stops"] = 25
     validate_every: Annotated[Count, "epochs from one validation to the next"] = 1
-    plateau: Annotated[Count, "validations without a better score until the rate is halved"] = 15
+    lr_patience: Annotated[Count, "validations without a better score until the rate is halved"] = 15
     batch_size: int = 64
-    accumulation: Annotated[Count, "batches in a step of the optimiser"] = 2
+    grad_accum_steps: Annotated[Count, "batches in a step of the optimiser"] = 2
     optimizer: Annotated[str, OneOf(OPTIMIZERS), Convert(_lower), "optimiser, in any case"] = "adam"
     learning_rate: Annotated[Positive, "at the start"] = 0.0001
     schedule: Annotated[
@@ -127,10 +127,10 @@ class Config(ExperimentConfig):
     def check(self) -> None:
         """Check what belongs to one loss alone, and the changes of the sound."""
         require(self, "annealing", not self.annealing or self.loss == "am_softmax", "false but for am_softmax")
-        require(self, "published_focus", not self.published_focus or self.loss == "focal", "false but for focal")
+        require(self, "published_gamma", not self.published_gamma or self.loss == "focal", "false but for focal")
         if self.augmentation:
             VoiceAugmentation(self.changes)
-        build_classifier(self.loss, 1, 2, margin=self.margin, scale=self.scale, gamma=self.focus)
+        build_classifier(self.loss, 1, 2, margin=self.margin, scale=self.scale, gamma=self.gamma)
 
     @property
     def changes(self) -> tuple[str, ...]:
@@ -140,16 +140,16 @@ class Config(ExperimentConfig):
     @classmethod
     def smoke(cls, **changes: Any) -> Config:
         """Seconds on a CPU: a few synthetic speakers, one epoch; for tests."""
-        tiny = {"channels": 8, "n_mels": 16, "embedding_size": 8, "heads": 2, "epochs": 1, "window": 0.5}
+        tiny = {"channels": 8, "n_mels": 16, "embedding_size": 8, "heads": 2, "epochs": 1, "clip_seconds": 0.5}
         data = "accents?speakers_per_accent=3&clips_per_speaker=2&n_folds=3&duration=(1.0,1.2)"
-        return cls(**{"data": data, **tiny, "batch_size": 16, "accumulation": 1, "learning_rate": 1e-3, **changes})
+        return cls(**{"data": data, **tiny, "batch_size": 16, "grad_accum_steps": 1, "learning_rate": 1e-3, **changes})
 
     @classmethod
     def default(cls, **changes: Any) -> Config:
         """Some seconds a network on a CPU core: what the book shows when nothing else is there."""
-        small = {"front_end": "vgg3l", "channels": 32, "n_mels": 40, "embedding_size": 64, "heads": 8, "window": 1.0}
-        steps = {"epochs": 14, "batch_size": 16, "accumulation": 1, "learning_rate": 2e-3, "weight_decay": 1e-4}
-        easier = {"margin": 0.2, "scale": 15.0, "head_dropout": 0.1, "normalise_context": True}
+        small = {"backbone": "vgg3l", "channels": 32, "n_mels": 40, "embedding_size": 64, "heads": 8}
+        steps = {"epochs": 14, "batch_size": 16, "grad_accum_steps": 1, "learning_rate": 2e-3, "weight_decay": 1e-4}
+        easier = {"clip_seconds": 1.0, "margin": 0.2, "scale": 15.0, "head_dropout": 0.1, "normalise_context": True}
         gentle = {"initial_queries": "zero", "head_scale": "dim"}
         judged = {"schedule": "cosine", "monitor": "loss", "validate_every": 2}
         return cls(**{**small, **steps, **easier, **gentle, **judged, **changes})
@@ -162,5 +162,5 @@ class Config(ExperimentConfig):
     @classmethod
     def accent(cls, **changes: Any) -> Config:
         """The published accent system: windows of 0.2 s of changed sound and a patience of 50, on Common Voice."""
-        published = {"data": "ca", "features": "published", "window": 0.2, "patience": 50}
+        published = {"data": "ca", "features": "published", "clip_seconds": 0.2, "patience": 50}
         return cls(**{**published, "augmentation": "pitch, tempo, noise", **changes})

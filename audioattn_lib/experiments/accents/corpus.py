@@ -197,6 +197,6 @@ def windows(prepared: Prepared, rows: NDArray[np.int64], config: Config, device:
         )
     else:
         loader = SampledLoader(prepared.store, *rest, **options)
-    window = round(config.window / prepared.clock.period) if config.window else None
+    window = round(config.clip_seconds / prepared.clock.period) if config.clip_seconds else None
     normalised = TransformedLoader(loader, Normalisation.of(config))
     return WindowLoader(normalised, None if window is None else max(1, window), mask_features if config.mask else None)

@@ -76,8 +76,8 @@ _AT_ONCE = 64
 _OF_BASELINE = (*CORPUS_FIELDS, "trials", "fold", "protocol", "seed", "batch_size")
 """Fields that the linear baseline depends on."""
 _OF_WEIGHTS = (
-    *("target", "pooling", "attention", "heads", "head_scale", "n_queries", "front_end", "normalise_context", "loss"),
-    *("scale", "normalisation", "features", "sample_rate", "n_mels"),
+    *("target", "pooling", "attention", "heads", "head_scale", "n_queries", "backbone", "normalise_context", "loss"),
+    *("scale", "band_normalization", "features", "sample_rate", "n_mels"),
 )
 """What weights were trained with and need to be evaluated."""
 
@@ -91,7 +91,7 @@ def build_model(config: Config, prepared: Prepared) -> EmbeddingNetwork:
 
 def build_network(config: Config, n_classes: int, clock: FrameClock) -> EmbeddingNetwork:
     """The same without a corpus."""
-    front = build_backbone(config.front_end, config.n_mels, config.channels)
+    front = build_backbone(config.backbone, config.n_mels, config.channels)
     pooling, width = build_utterance_pooling(
         config.pooling,
         front.out_features,
@@ -108,9 +108,9 @@ def build_network(config: Config, n_classes: int, clock: FrameClock) -> Embeddin
         n_classes,
         margin=config.margin,
         scale=config.scale,
-        annealing=config.accumulation if config.annealing else 0,
-        gamma=config.focus,
-        published_gamma=config.published_focus,
+        annealing=config.grad_accum_steps if config.annealing else 0,
+        gamma=config.gamma,
+        published_gamma=config.published_gamma,
     )
     layers = EmbeddingLayers(width, config.embedding_size, normalise_context=config.normalise_context)
     return EmbeddingNetwork(front, pooling, layers, classifier, clock=clock)
@@ -151,15 +151,15 @@ def _train(context: Context) -> EmbeddingNetwork:
         context,
         model,
         optimizer=optimizer(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay),
-        learning_rate=_schedule(config, -(-len(train) // config.accumulation)),
+        learning_rate=_schedule(config, -(-len(train) // config.grad_accum_steps)),
         train=train,
         loss=_loss,
         evaluate=lambda network: validate(network, valid),
         about=describe_weights(NAME, config, prepared.classes),
         maximise=config.monitor == "macro_f1",
         patience=config.patience,
-        plateau_patience=config.plateau,
-        accumulation=config.accumulation,
+        lr_patience=config.lr_patience,
+        grad_accum_steps=config.grad_accum_steps,
         validate_every=config.validate_every,
     )
 
@@ -325,7 +325,7 @@ def load_model(run: Run) -> Embedder:
     front_end = build_sound_front_end(config.features, config.sample_rate, config.n_mels)
     network = build_network(config, len(run.classes), FrameClock(*front_end.clock))
     load_best(run.path / "checkpoint", network)
-    return Embedder(network, front_end, config.normalisation).eval()
+    return Embedder(network, front_end, config.band_normalization).eval()
 
 
 @torch.no_grad()

@@ -36,7 +36,7 @@ class Normalisation:
     @classmethod
     def of(cls, config: Config) -> Self:
         """That of a configuration."""
-        return cls(config.normalisation, config.features == "decibels")
+        return cls(config.band_normalization, config.features == "decibels")
 
     def __call__(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Features ``(B, T, F)`` with padding of 0, and the same lengths ``(B,)``."""

@@ -112,7 +112,7 @@ class ExperimentConfig:
     ] = ""
     epochs: Annotated[Whole, "passes over the training clips, 0 to evaluate pretrained"] = 20
     batch_size: Annotated[Count, "clips a step"] = 32
-    gradient_clip: Annotated[Positive, "largest norm of the gradient"] = 5.0
+    max_grad_norm: Annotated[Positive, "largest norm of the gradient"] = 5.0
     device: Annotated[
         str,
         Matches(r"auto|cpu|cuda(:\d+)?", "auto, cpu, cuda, or cuda:0 and so on for one of several CUDA devices"),

@@ -50,7 +50,7 @@ def fit_network(
         More of :class:`~audioattn_lib.training.settings.TrainingSettings`, or other values than the configuration's.
     """
     config, names = context.config, context.prepared.manifest.ids
-    given = {"epochs": config.epochs, "gradient_clip": config.gradient_clip, "precision": config.precision}
+    given = {"epochs": config.epochs, "max_grad_norm": config.max_grad_norm, "precision": config.precision}
     given["monitor"] = getattr(config, "monitor", "loss")
     given |= settings
     if given["epochs"]:

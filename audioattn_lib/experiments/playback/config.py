@@ -51,8 +51,10 @@ class Config(ExperimentConfig):
     n_segments: Annotated[Count, "parts of the clip in each playback"] = 2
     segment_seconds: Annotated[float, Range("(0, inf)", "seconds"), "length of each part"] = 0.8
     fold: Fold = "first"
-    hop: Annotated[float, Range("(0, inf)", "seconds"), "between frames at first; playback i has hop / (i + 1)"] = 0.04
-    window: Annotated[float, Range("(0, inf)", "seconds"), "of the transform, the same at every hop"] = 0.01
+    hop_seconds: Annotated[
+        float, Range("(0, inf)", "seconds"), "between frames at first, and 1 / (i + 1) of it in playback i"
+    ] = 0.04
+    window_seconds: Annotated[float, Range("(0, inf)", "seconds"), "of the transform, the same at every hop"] = 0.01
     n_mels: Annotated[int, Range("[8, inf)"), "mel bands"] = 8
     clip_seconds: Annotated[
         float, Range("[0, inf)", "seconds"), "length of the crops to train on, 0 for whole clips"
@@ -62,7 +64,7 @@ class Config(ExperimentConfig):
         "tiny"
     )
     fusion: Annotated[str, OneOf(FUSIONS), "fusion of the stages, adaptive as published"] = "adaptive"
-    location: Annotated[str, OneOf(FUSION_LEVELS), "inputs of the fusion, features as published"] = "features"
+    fusion_level: Annotated[str, OneOf(FUSION_LEVELS), "inputs of the fusion, features as published"] = "features"
     decoder: Annotated[str, OneOf(FORMS), "form of the decoder"] = "ours"
     slots: Annotated[str, OneOf(FORMS), "form of the slots; published for the selection published"] = "ours"
     temperature: Annotated[NonNegative, "of the chance with which slots choose in training"] = 0.5
@@ -72,30 +74,30 @@ class Config(ExperimentConfig):
     training: Annotated[str, OneOf(TRAININGS), "order of training, two_step as published"] = "two_step"
     freeze_encoder: Annotated[bool, "two_step: leave the encoder as the first step made it"] = True
     encoder_epochs: Annotated[Whole, "two_step: passes of the first step; 0 takes the encoder of pretrained"] = 60
-    encoder_lr: Annotated[Positive, "two_step: highest learning rate of the first step"] = 0.003
+    encoder_learning_rate: Annotated[Positive, "two_step: highest learning rate of the first step"] = 0.003
     epochs: int = 12
     batch_size: int = 16
-    lr: Annotated[Positive, "highest learning rate"] = 0.003
-    warm_up: Annotated[DropRate, "share of the steps in which the rate rises"] = 0.1
+    learning_rate: Annotated[Positive, "highest learning rate"] = 0.003
+    warmup_fraction: Annotated[DropRate, "share of the steps in which the rate rises"] = 0.1
     weight_decay: Annotated[NonNegative, "of AdamW"] = 0.01
-    gradient_clip: float = 1.0
+    max_grad_norm: float = 1.0
     mixup: Annotated[NonNegative, "alpha of MixUp, 0 for none; published 0.3"] = 0.0
     cutmix: Annotated[NonNegative, "alpha of CutMix, 0 for none; published 1"] = 0.0
-    mix_share: Annotated[Fraction, "share of the batches that are mixed"] = 0.3
+    mix_prob: Annotated[Fraction, "share of the batches that are mixed"] = 0.3
     monitor: LossMonitor = "loss"
 
     def check(self) -> None:
         """Check what belongs to one form, one selection or one way of training alone."""
         fits = self.slots == "ours" or self.selection == "published"
         require(self, "slots", fits, "ours unless selection is published")
-        fits = self.decoder == "ours" or (self.fusion, self.location) != ("adaptive_concat", "predictions")
+        fits = self.decoder == "ours" or (self.fusion, self.fusion_level) != ("adaptive_concat", "predictions")
         require(self, "decoder", fits, "ours for fusion adaptive_concat of predictions, which the published has not")
         taught = self.encoder_epochs >= 1 or bool(self.pretrained)
         require(self, "encoder_epochs", taught, "at least 1, or 0 with pretrained, whose encoder is taken")
         require(self, "views", self.views == 1 or self.clip_seconds > 0, "1 while clip_seconds is 0: a view is a crop")
         if self.selection == "oracle":
             require(self, "clip_seconds", self.clip_seconds == 0, "0 for the oracle, who knows places in whole clips")
-            require(self, "mix_share", not (self.mixup or self.cutmix), "unused by the oracle: mixup and cutmix at 0")
+            require(self, "mix_prob", not (self.mixup or self.cutmix), "unused by the oracle: mixup and cutmix at 0")
 
     @property
     def window_samples(self) -> int:
@@ -129,8 +131,8 @@ class Config(ExperimentConfig):
         settings: dict[str, Any] = {
             "data": "audioset",
             "playbacks": 3,
-            "hop": 0.025,
-            "window": 0.02,
+            "hop_seconds": 0.025,
+            "window_seconds": 0.02,
             "n_mels": 128,
             "clip_seconds": 10.0,
             "views": 2,
@@ -140,9 +142,9 @@ class Config(ExperimentConfig):
             "encoder_epochs": 50,
             "epochs": 50,
             "batch_size": 64,
-            "lr": 5e-3,
-            "encoder_lr": 5e-3,
-            "warm_up": 0.05,
+            "learning_rate": 5e-3,
+            "encoder_learning_rate": 5e-3,
+            "warmup_fraction": 0.05,
             "weight_decay": 1e-4,
         }
         return cls(**{**settings, **changes})
@@ -152,10 +154,10 @@ class Config(ExperimentConfig):
         """The published settings on VGG-Sound; for CUDA."""
         settings: dict[str, Any] = {
             "data": "vggsound",
-            "hop": 0.0125,
+            "hop_seconds": 0.0125,
             "clip_seconds": 5.0,
-            "lr": 5e-4,
-            "encoder_lr": 5e-4,
+            "learning_rate": 5e-4,
+            "encoder_learning_rate": 5e-4,
             "mixup": 0.3,
             "cutmix": 1.0,
         }
@@ -167,7 +169,7 @@ class Config(ExperimentConfig):
         settings: dict[str, Any] = {
             "data": "epic_kitchens",
             "tasks": "verb,noun",
-            "hop": 0.005,
+            "hop_seconds": 0.005,
             "clip_seconds": 1.999,
             "segment_seconds": 0.4,
         }

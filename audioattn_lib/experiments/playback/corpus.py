@@ -118,7 +118,7 @@ def prepare(config: Config) -> Prepared:
     ConfigError
         When the oracle is asked and the corpus does not say when its events are.
     """
-    names = ("data", "tasks", "sample_rate", "hop", "window", "n_mels", "skip_bad_clips", "device")
+    names = ("data", "tasks", "sample_rate", "hop_seconds", "window_seconds", "n_mels", "skip_bad_clips", "device")
     prepared = _prepare(Config(**config.select(*names)))
     if config.selection == "oracle" and not prepared.has_events:
         raise ConfigError(f"selection is 'oracle', but {prepared.manifest.name} does not say when its events are")
@@ -140,9 +140,9 @@ def _prepare(config: Config) -> Prepared:
 
 def build_front_end(config: Config, stages: int) -> MultiResolutionLogMel:
     """The transform at the hops of all stages: ``hop`` seconds, then ``hop / 2`` and so on."""
-    rate, samples = config.sample_rate, round(config.window * config.sample_rate)
+    rate, samples = config.sample_rate, round(config.window_seconds * config.sample_rate)
     n_fft = 2 ** int(np.ceil(np.log2(max(samples, 2))))
-    hop_length = round(config.hop * rate)
+    hop_length = round(config.hop_seconds * rate)
     return MultiResolutionLogMel(
         stages, rate, n_fft=n_fft, win_length=samples, hop_length=hop_length, n_mels=config.n_mels
     )

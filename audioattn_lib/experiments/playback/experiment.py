@@ -61,8 +61,8 @@ __all__ = ["COMPARED", "baseline", "build_model", "load_model", "run", "study", 
 
 NAME = "playback"
 _OF_WEIGHTS = (
-    *("tasks", "selection", "playbacks", "n_segments", "segment_seconds", "size", "fusion", "location", "decoder"),
-    *("slots", "sample_rate", "hop", "window", "n_mels"),
+    *("tasks", "selection", "playbacks", "n_segments", "segment_seconds", "size", "fusion", "fusion_level", "decoder"),
+    *("slots", "sample_rate", "hop_seconds", "window_seconds", "n_mels"),
 )
 """What weights were trained with and need to be evaluated."""
 COMPARED = ("none", "random", "energy", "slots", "oracle")
@@ -76,7 +76,7 @@ _OF_SECOND_STEP = {
     "segment_seconds",
     "views",
     "fusion",
-    "location",
+    "fusion_level",
     "temperature",
     "stage_weight",
     "salient_weight",
@@ -84,7 +84,7 @@ _OF_SECOND_STEP = {
     "training",
     "freeze_encoder",
     "epochs",
-    "lr",
+    "learning_rate",
 }
 """What the first step knows nothing of."""
 _OF_BASELINE = (
@@ -93,8 +93,8 @@ _OF_BASELINE = (
     "fold",
     "seed",
     "sample_rate",
-    "hop",
-    "window",
+    "hop_seconds",
+    "window_seconds",
     "n_mels",
     "skip_bad_clips",
     "batch_size",
@@ -146,8 +146,8 @@ def _train(context: Context) -> Playback:
     return fit_network(
         context,
         model,
-        optimizer=torch.optim.AdamW(trained, config.lr, weight_decay=config.weight_decay),
-        learning_rate=schedule(config, config.lr, config.epochs * len(train)),
+        optimizer=torch.optim.AdamW(trained, config.learning_rate, weight_decay=config.weight_decay),
+        learning_rate=schedule(config, config.learning_rate, config.epochs * len(train)),
         train=train,
         loss=lambda network, batch: _loss(context, network, batch, known),
         evaluate=lambda network: _evaluate(context, network, split.valid, known),
@@ -181,7 +181,7 @@ def _loss(context: Context, network: nn.Module, batch: Batch, known: Tensor | No
     if tasks is not None:
         value = multi_task_loss(heard, tasks.split(targets.to(heard.logits.dtype)), tasks, **weights)
     else:
-        value = playback_loss(heard, targets, several_labels=prepared.is_multilabel, **weights)
+        value = playback_loss(heard, targets, is_multilabel=prepared.is_multilabel, **weights)
     return value, count_right(heard.logits, batch.targets, tasks)
 
 
@@ -262,8 +262,8 @@ def _train_encoder(context: Context) -> EncoderClassifier:
     return fit_network(
         context,
         model,
-        optimizer=torch.optim.AdamW(trained, config.encoder_lr, weight_decay=config.weight_decay),
-        learning_rate=schedule(config, config.encoder_lr, config.encoder_epochs * len(train)),
+        optimizer=torch.optim.AdamW(trained, config.encoder_learning_rate, weight_decay=config.weight_decay),
+        learning_rate=schedule(config, config.encoder_learning_rate, config.encoder_epochs * len(train)),
         train=train,
         loss=loss,
         evaluate=evaluate,
@@ -300,7 +300,7 @@ def _has_first_step(config: Config, origin: Origin | None) -> bool:
 def _heads(config: Config) -> dict[str, int]:
     """Return the class axis of each class-dependent parameter by prefix: 0 for rows, 1 for columns."""
     heads = {"decoder.classifier.": 0, "decoder.fc.": 0, "salient_classifier.": 0, "decoder.join.": 0}
-    return heads | ({"decoder.mixture": 1, "decoder.fusion.": 0} if config.location == "predictions" else {})
+    return heads | ({"decoder.mixture": 1, "decoder.fusion.": 0} if config.fusion_level == "predictions" else {})
 
 
 def _where(context: Context, rows: NDArray[np.int64], heard: PlaybackPredictions) -> dict[str, Any]:

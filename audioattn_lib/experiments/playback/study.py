@@ -252,7 +252,7 @@ class PlaybackStudy(ClassificationStudy):
     def _compare(self, one: Sequence[PlaybackPredictions], other: Sequence[PlaybackPredictions]) -> Any:
         groups, targets = self.groups_of(one[0].clips), one[0].targets
         first, second = ([heard.logits for heard in part] for part in (one, other))
-        if one[0].several_labels:
+        if one[0].is_multilabel:
             return ranking.compare_average_precision(targets, first, second, groups=groups)
         hits = [np.mean([right(targets, logits, one[0].sizes) for logits in part], axis=0) for part in (first, second)]
         return statistics.paired_comparison(hits[0], hits[1], groups=groups)

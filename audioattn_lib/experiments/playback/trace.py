@@ -67,7 +67,7 @@ class PlaybackPredictions:
     sizes: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
 
     @property
-    def several_labels(self) -> bool:
+    def is_multilabel(self) -> bool:
         """True for multi-label classification."""
         return self.targets.ndim == 2 and not len(self.sizes)
 
@@ -81,7 +81,7 @@ class PlaybackPredictions:
         given = torch.as_tensor(logits)
         if self.tasks is not None:
             return self.tasks.confidence(given).numpy()
-        return confidence(given, several_labels=self.several_labels).numpy()
+        return confidence(given, is_multilabel=self.is_multilabel).numpy()
 
     @property
     def cost(self) -> Array:
@@ -317,7 +317,7 @@ def _join(views: Sequence[dict[str, Any]], model: Playback) -> dict[str, Any]:
     joined: dict[str, Any] = {}
     for name in ("logits", "stage_logits"):
         stacked = torch.as_tensor(np.stack([view[name] for view in views])).double()
-        if model.several_labels:
+        if model.is_multilabel:
             logits = stacked.sigmoid().mean(dim=0).logit(eps=1e-7)
         else:
             parts = [stacked] if model.tasks is None else model.tasks.split(stacked)

@@ -36,15 +36,15 @@ _DECODERS = {
 
 def build_model(config: Config, prepared: Prepared) -> Playback:
     """The network of a configuration, with weights drawn from the global generator."""
-    return build_network(config, len(prepared.classes), several_labels=prepared.is_multilabel, tasks=prepared.tasks)
+    return build_network(config, len(prepared.classes), is_multilabel=prepared.is_multilabel, tasks=prepared.tasks)
 
 
-def build_network(config: Config, n_classes: int, *, several_labels: bool, tasks: Tasks | None = None) -> Playback:
+def build_network(config: Config, n_classes: int, *, is_multilabel: bool, tasks: Tasks | None = None) -> Playback:
     """The same without a corpus."""
     front = build_front_end(config, config.stages)
     encoder = build_encoder(config)
     sizes: dict[str, Any] = dict(_DECODERS.get(config.size, _PUBLISHED))
-    sizes |= {"fusion": config.fusion, "fusion_level": config.location}
+    sizes |= {"fusion": config.fusion, "fusion_level": config.fusion_level}
     decoder: PlaybackDecoder | PublishedDecoder
     if config.decoder == "published":
         outputs = n_classes if tasks is None else tasks.sizes
@@ -60,7 +60,7 @@ def build_network(config: Config, n_classes: int, *, several_labels: bool, tasks
         n_segments=config.n_segments,
         segment_seconds=config.segment_seconds,
         temperature=config.temperature,
-        several_labels=several_labels,
+        is_multilabel=is_multilabel,
         published_slots=config.slots == "published",
         tasks=tasks,
     )
@@ -82,7 +82,7 @@ def build_encoder_classifier(config: Config, n_classes: int) -> EncoderClassifie
 def schedule(config: Config, rate: float, steps: int) -> Schedule:
     """Learning rate of each step out of ``steps``: up to ``rate`` and down a cosine."""
     steps = max(steps, 1)  # of 0 it is never asked
-    return cosine(rate, steps, warmup_steps=int(config.warm_up * steps))
+    return cosine(rate, steps, warmup_steps=int(config.warmup_fraction * steps))
 
 
 def mix(batch: Batch, config: Config, n_classes: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -92,7 +92,7 @@ def mix(batch: Batch, config: Config, n_classes: int) -> tuple[Tensor, Tensor, T
     """
     ways = [(way, alpha) for way, alpha in ((mix_clips, config.mixup), (cut_and_mix_clips, config.cutmix)) if alpha]
     chance = torch.default_generator
-    if not ways or torch.rand((), generator=chance) >= config.mix_share:
+    if not ways or torch.rand((), generator=chance) >= config.mix_prob:
         return batch.features[..., 0], batch.lengths, batch.targets
     way, alpha = ways[int(torch.randint(len(ways), (), generator=chance))]
     features, lengths, targets = mix_batch(batch.features, batch.lengths, batch.targets, way, alpha, n_classes)

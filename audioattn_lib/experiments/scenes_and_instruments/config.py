@@ -100,7 +100,7 @@ class Config(ExperimentConfig):
 
     data: Annotated[str, "corpus: orchestra, or a folder with recordings"] = "orchestra"
     pattern: Annotated[str, "attention pattern, or one for each layer with commas"] = "dense"
-    centring: Annotated[str, OneOf(CENTRINGS), "centring of the bands"] = "none"
+    band_normalization: Annotated[str, OneOf(CENTRINGS), "centring of the bands"] = "none"
     size: Annotated[
         str,
         Convert(_join),
@@ -112,7 +112,7 @@ class Config(ExperimentConfig):
     ] = False
     n_mels: int = 64
     front_end: Annotated[str, OneOf(FRONT_ENDS), "features; published has Kaldi filters and fixed scaling"] = "log_mel"
-    hop: Annotated[
+    hop_seconds: Annotated[
         float,
         Range("(0, inf)", "seconds"),
         "from one frame to the next; log_mel windows are twice as long, published 25 ms",
@@ -131,21 +131,21 @@ class Config(ExperimentConfig):
         "such as published weights; one for each network of an ensemble, with commas; empty: none",
     ] = ""
     mixup: Annotated[NonNegative, "alpha of MixUp, 0 for none"] = 0.0
-    mixstyle: Annotated[Fraction, "share of batches with Freq-MixStyle"] = 0.0
-    impulse_share: Annotated[Fraction, "share of clips heard through devices"] = 0.0
+    mixstyle_prob: Annotated[Fraction, "share of batches with Freq-MixStyle"] = 0.0
+    ir_prob: Annotated[Fraction, "share of clips heard through devices"] = 0.0
     impulse_responses: Annotated[str, "what these devices do: drawn, or a folder with one sound a device"] = "drawn"
     time_mask: Annotated[Whole, "longest time mask in frames, 0 for none"] = 0
     frequency_mask: Annotated[Whole, "widest frequency mask in bands, 0 for none"] = 0
     epochs: Annotated[int, "passes over the training clips, 0 to evaluate"] = 15
-    lr: Annotated[Positive, "highest learning rate"] = 0.003
+    learning_rate: Annotated[Positive, "highest learning rate"] = 0.003
     schedule: Annotated[
         str, OneOf(SCHEDULES), "schedule of the learning rate; cosine and ramp are fitted to the epochs"
     ] = "cosine"
-    warm_up: Annotated[Count, "published schedules: epochs of warm-up, or of a cycle"] = 5
+    warmup_epochs: Annotated[Count, "published schedules: epochs of warm-up, or of a cycle"] = 5
     ramp_down_start: Annotated[Count, "published schedules: epochs before the end begins"] = 50
     ramp_down_length: Annotated[Count, "published_ramp: epochs of the way down"] = 50
     weight_decay: Annotated[NonNegative, "of AdamW"] = 0.01
-    gradient_clip: float = 1.0
+    max_grad_norm: float = 1.0
     average: Annotated[str, OneOf(AVERAGES), "average of weights, used in evaluation"] = "none"
     monitor: LossMonitor = "loss"
 
@@ -204,7 +204,7 @@ class Config(ExperimentConfig):
             "sample_rate": 32000,
             "n_mels": 128,
             "front_end": "published",
-            "hop": 0.01,
+            "hop_seconds": 0.01,
             "f_min_jitter": 10,
             "f_max_jitter": 2000,
             "mixup": 0.3,
@@ -212,7 +212,7 @@ class Config(ExperimentConfig):
             "frequency_mask": 48,
             "epochs": 10,
             "batch_size": 64,
-            "lr": 1e-5,
+            "learning_rate": 1e-5,
             "schedule": "published_ramp",
             "weight_decay": 1e-4,
             "average": "swa",
@@ -228,12 +228,12 @@ class Config(ExperimentConfig):
             "sample_rate": 32000,
             "n_mels": 128,
             "front_end": "published",
-            "hop": 0.01,
+            "hop_seconds": 0.01,
             "epochs": 20,
             "batch_size": 176,
-            "lr": 1e-3,
+            "learning_rate": 1e-3,
             "schedule": "published_ramp",
-            "warm_up": 100,
+            "warmup_epochs": 100,
             "ramp_down_start": 250,
             "ramp_down_length": 400,
             "weight_decay": 0.0,

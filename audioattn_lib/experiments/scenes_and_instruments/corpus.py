@@ -81,7 +81,7 @@ def prepare(config: Config) -> Prepared:
 
     The clips that develop are the same for all seeds.
     """
-    names = ("data", "held_out", "test_devel", "front_end", "sample_rate", "n_mels", "hop", "f_max_jitter")
+    names = ("data", "held_out", "test_devel", "front_end", "sample_rate", "n_mels", "hop_seconds", "f_max_jitter")
     return _prepare(Config(**config.select(*names, "skip_bad_clips", "device")))
 
 
@@ -131,6 +131,6 @@ def _divide(manifest: Manifest, held_out: str, test_devel: bool) -> tuple[Split,
 def _build_front_end(config: Config) -> LogMel | KaldiMel:
     rate, n_mels = config.sample_rate, config.n_mels
     if config.front_end == "published":  # the highest edge is where training has its middle
-        return KaldiMel(rate, n_mels, f_max=rate / 2 - config.f_max_jitter // 2, hop_length=config.hop)
-    n_fft, hop_length = round(2 * config.hop * rate), round(config.hop * rate)
+        return KaldiMel(rate, n_mels, f_max=rate / 2 - config.f_max_jitter // 2, hop_length=config.hop_seconds)
+    n_fft, hop_length = round(2 * config.hop_seconds * rate), round(config.hop_seconds * rate)
     return LogMel(rate, n_fft=n_fft, hop_length=hop_length, n_mels=n_mels, top_db=None)

@@ -17,9 +17,9 @@ __all__ = ["NONE", "TREATMENTS", "parse_treatment", "treatment_of", "treatment_t
 NONE = "none"
 TREATMENTS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
-        **{name: {"centring": name} for name in CENTRINGS},
-        "mixstyle": {"mixstyle": 0.7},
-        "impulse_responses": {"impulse_share": 0.5},
+        **{name: {"band_normalization": name} for name in CENTRINGS},
+        "mixstyle": {"mixstyle_prob": 0.7},
+        "impulse_responses": {"ir_prob": 0.5},
     }
 )
 """Fields of the configuration that each treatment sets; ``none`` and the names of centrings set the centring."""
@@ -45,7 +45,7 @@ def parse_treatment(name: str) -> dict[str, Any]:
     -----
     Book page: ``scenes_and_instruments``.
     """
-    fields: dict[str, Any] = {"centring": NONE}
+    fields: dict[str, Any] = {"band_normalization": NONE}
     given: set[str] = set()
     for part in (part.strip() for part in name.split("+")):
         if part not in TREATMENTS:
@@ -67,9 +67,9 @@ def treatment_of(config: Mapping[str, Any]) -> str:
     -----
     Book page: ``scenes_and_instruments``.
     """
-    parts = [config["centring"]] if config["centring"] != NONE else []
-    parts += ["mixstyle"] if config.get("mixstyle") else []
-    parts += ["impulse_responses"] if config.get("impulse_share") else []
+    parts = [config["band_normalization"]] if config["band_normalization"] != NONE else []
+    parts += ["mixstyle"] if config.get("mixstyle_prob") else []
+    parts += ["impulse_responses"] if config.get("ir_prob") else []
     return "+".join(parts) or NONE
 
 

@@ -69,7 +69,7 @@ NAME = "scenes_and_instruments"
 PATTERNS = ("dense", "per_row", "row_overlap_2", "high_low", "sparse_row_2")
 """What the chapter compares."""
 _OF_BASELINE = (
-    *("data", "held_out", "test_devel", "centring", "front_end", "sample_rate", "n_mels", "hop"),
+    *("data", "held_out", "test_devel", "band_normalization", "front_end", "sample_rate", "n_mels", "hop_seconds"),
     *("f_max_jitter", "skip_bad_clips", "batch_size"),
 )
 _RECORDED = 64
@@ -84,7 +84,7 @@ def build_model(config: Config, prepared: Prepared) -> Scaled | Ensemble:
     Of several sizes, or several files of weights, it is an ensemble of networks, each behind a scaling of its own.
     """
     networks = [_build_network(size, config, prepared) for size in config.sizes]
-    scaled = [Scaled(BandScaling(config.n_mels, config.centring), network) for network in networks]
+    scaled = [Scaled(BandScaling(config.n_mels, config.band_normalization), network) for network in networks]
     return scaled[0] if len(scaled) == 1 else Ensemble(scaled)
 
 
@@ -153,7 +153,7 @@ def _train(context: Context) -> nn.Module:
     return fit_network(
         context,
         model,
-        optimizer=torch.optim.AdamW(trained, lr=config.lr, weight_decay=config.weight_decay),
+        optimizer=torch.optim.AdamW(trained, lr=config.learning_rate, weight_decay=config.weight_decay),
         learning_rate=schedule(config, len(train)),
         train=train,
         loss=lambda network, batch: training_loss(network, batch, config, augment, len(prepared.classes)),
@@ -188,7 +188,7 @@ def baseline(config: Config, root: str | Path = "runs") -> Run:
 def _fit_baseline(context: Context, _: None) -> None:
     config, prepared, device = context.config, context.prepared, context.device
     split = prepared.split(config)
-    scaled = Scaled(BandScaling(config.n_mels, config.centring), nn.Identity())
+    scaled = Scaled(BandScaling(config.n_mels, config.band_normalization), nn.Identity())
     fit_scaling(scaled.scaling, config, prepared)
     scaled.to(device)
 
@@ -238,9 +238,9 @@ def study(
         for name in names
     ]
     prepared = prepare(config)
-    centrings = list(dict.fromkeys(str(change["centring"]) for change in changes))
-    baselines = [baseline(dataclasses.replace(config, centring=centring), root) for centring in centrings]
-    runs = run_all(run, configs, root, shown=("pattern", "centring", "mixstyle", "seed"))
+    centrings = list(dict.fromkeys(str(change["band_normalization"]) for change in changes))
+    baselines = [baseline(dataclasses.replace(config, band_normalization=centring), root) for centring in centrings]
+    runs = run_all(run, configs, root, shown=("pattern", "band_normalization", "mixstyle_prob", "seed"))
     return DomainStudy(tuple(runs), tuple(baselines), prepared.group_of)
 
 

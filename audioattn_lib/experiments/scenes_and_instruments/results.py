@@ -93,7 +93,7 @@ class DomainResults:
         """
         rows = self._of(test).to_dict(orient="records")
         if treatment is not None:
-            centring = parse_treatment(treatment)["centring"]
+            centring = parse_treatment(treatment)["band_normalization"]
             wanted = {BASELINE: centring, CHANCE: ""}
             rows = [
                 {**row, "treatment": NONE} for row in rows if row["treatment"] == wanted.get(row["pattern"], treatment)

@@ -53,11 +53,11 @@ class Augmentation:
     def __init__(self, config: Config, prepared: Prepared, device: torch.device) -> None:
         self.config = config
         self.front_end = prepared.front_end
-        self.of_sounds = bool(config.impulse_share or config.f_min_jitter or config.f_max_jitter)
+        self.of_sounds = bool(config.ir_prob or config.f_min_jitter or config.f_max_jitter)
         self.responses: Tensor | None = None
         if self.of_sounds:
             self.front_end.to(device)
-        if config.impulse_share:
+        if config.ir_prob:
             source, rate = config.impulse_responses, config.sample_rate
             found = draw_impulse_responses(_DRAWN, rate) if source == "drawn" else read_impulse_responses(source, rate)
             self.responses = found.to(device)
@@ -67,8 +67,8 @@ class Augmentation:
         config, chance = self.config, torch.default_generator
         if self.of_sounds:
             features, lengths = self._listen(features.squeeze(-1), lengths)
-        if config.mixstyle:
-            features = mix_band_statistics(features, lengths, probability=config.mixstyle, generator=chance)
+        if config.mixstyle_prob:
+            features = mix_band_statistics(features, lengths, probability=config.mixstyle_prob, generator=chance)
         if config.time_mask or config.frequency_mask:
             features = mask_features(
                 features,
@@ -86,7 +86,7 @@ class Augmentation:
     def _listen(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         config, chance = self.config, torch.default_generator
         if self.responses is not None:
-            waveforms = apply_impulse_responses(waveforms, self.responses, config.impulse_share, generator=chance)
+            waveforms = apply_impulse_responses(waveforms, self.responses, config.ir_prob, generator=chance)
         if isinstance(self.front_end, KaldiMel):
             edges = self.front_end.draw_edges(config.f_min_jitter, config.f_max_jitter, generator=chance)
             return self.front_end(waveforms, lengths, edges=edges)
@@ -112,8 +112,8 @@ def fit_scaling(scaling: BandScaling, config: Config, prepared: Prepared) -> Non
 
     The published numbers hold for the published front end, with nothing or the means of each clip taken out.
     """
-    if config.front_end == "published" and config.centring in ("none", "clip"):
-        scaling.fix(PUBLISHED_MEAN if config.centring == "none" else 0.0, PUBLISHED_DEVIATION)
+    if config.front_end == "published" and config.band_normalization in ("none", "clip"):
+        scaling.fix(PUBLISHED_MEAN if config.band_normalization == "none" else 0.0, PUBLISHED_DEVIATION)
     else:
         scaling.fit([prepared.store[int(row)] for row in prepared.split(config).train])
 
@@ -129,12 +129,12 @@ def average(scaled: nn.Module, config: Config, steps: int) -> nn.Module:
 
 def schedule(config: Config, steps: int) -> Schedule:
     """Learning rate of each step, for epochs of so many steps."""
-    epochs = max(config.epochs, 1)  # of 0 it is never asked
+    epochs, rate, warmup = max(config.epochs, 1), config.learning_rate, config.warmup_epochs  # of 0 it is never asked
     total = epochs * steps
     if config.schedule == "cosine":
-        return cosine(config.lr, total, warmup_steps=total // 10)
+        return cosine(rate, total, warmup_steps=total // 10)
     if config.schedule == "ramp":
-        return fitted_epoch_ramp(config.lr, steps, epochs)
+        return fitted_epoch_ramp(rate, steps, epochs)
     if config.schedule == "published_cosine":
-        return epoch_cosine(config.lr, steps, config.warm_up, config.ramp_down_start)
-    return epoch_ramp(config.lr, steps, config.warm_up, config.ramp_down_start, config.ramp_down_length)
+        return epoch_cosine(rate, steps, warmup, config.ramp_down_start)
+    return epoch_ramp(rate, steps, warmup, config.ramp_down_start, config.ramp_down_length)

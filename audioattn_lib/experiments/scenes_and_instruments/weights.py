@@ -28,7 +28,10 @@ log = logging.getLogger("audioattn")
 
 _HEADS = ("network.head.", "network.classify.convolution.", "network.last_norm.")
 """What has a row for each class."""
-_OF_WEIGHTS = (*("pattern", "attention_alpha", "n_global", "centring", "front_end", "sample_rate", "n_mels", "hop"),)
+_OF_WEIGHTS = (
+    *("pattern", "attention_alpha", "n_global", "band_normalization", "front_end", "sample_rate", "n_mels"),
+    "hop_seconds",
+)
 """What weights were trained with and need to be evaluated."""
 
 
@@ -68,7 +71,7 @@ def start_networks(model: Scaled | Ensemble, config: Config, prepared: Prepared)
             taken = ()
         if "scaling.mean" not in taken:
             fit_scaling(network.scaling, config, prepared)
-            fixed = config.front_end == "published" and config.centring in ("none", "clip")
+            fixed = config.front_end == "published" and config.band_normalization in ("none", "clip")
             whose = "that of the published networks" if fixed else "that of the training clips"
             log.warning("%s: gives no scaling of the input; %s is taken", given[place], whose)
 

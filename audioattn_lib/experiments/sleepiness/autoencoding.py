@@ -32,18 +32,18 @@ class Rebuilding:
         From decibels to [-1, 1].
     loss
         ``"mse"`` or ``"rmse"``, over a batch.
-    sampling
+    scheduled_sampling
         Probability with which a training step reads what the decoder made itself.
     """
 
     scaling: DecibelScaling
     loss: str = "mse"
-    sampling: float = 0.0
+    scheduled_sampling: float = 0.0
 
     def __call__(self, network: nn.Module, batch: Any) -> tuple[Tensor, Tensor]:
         """Loss of a batch, for training; nothing is right or wrong."""
         frames = self.scaling(batch.features, batch.lengths)
-        made, _ = network(frames, batch.lengths, sampling=self.sampling)
+        made, _ = network(frames, batch.lengths, scheduled_sampling=self.scheduled_sampling)
         return reconstruction_loss(made, frames, batch.lengths, self.loss), made.new_zeros(())
 
     @torch.no_grad()
@@ -65,7 +65,7 @@ class Rebuilding:
 
         def pictures(network: nn.Module) -> dict[str, Tensor]:
             forced, record = network(frames, record=True)
-            free, _ = network(frames, sampling=1.0)
+            free, _ = network(frames, scheduled_sampling=1.0)
             found = {
                 f"frames/{name}": (values[0].T.flip(0) + 1) / 2
                 for name, values in (("input", frames), ("rebuilt", forced), ("rebuilt_freely", free))
@@ -98,7 +98,7 @@ def measure_losses(model: Seq2SeqAutoencoder, batches: _Batches, rebuilding: Reb
         frames = rebuilding.scaling(batch.features, batch.lengths)
         columns = []
         for sampling in (0.0, 1.0):
-            made, _ = model(frames, batch.lengths, sampling=sampling)
+            made, _ = model(frames, batch.lengths, scheduled_sampling=sampling)
             squares = (made - frames).square().sum(dim=(1, 2)) / (batch.lengths * frames.shape[2])
             columns.append((squares if rebuilding.loss == "mse" else squares.sqrt()).double().cpu())
         losses.append(torch.stack(columns, dim=1))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
-from audioattn_lib.attention.pooling.registry import VARIANTS as MECHANISMS
+from audioattn_lib.attention.pooling.registry import MECHANISMS
 from audioattn_lib.audio.features import Window
 from audioattn_lib.core.declarations import OneOf, Range
 from audioattn_lib.data.loading.store import StoredType
@@ -45,11 +45,11 @@ class Config(ExperimentConfig):
     cell: Annotated[str, OneOf(CELLS), "recurrent cell"] = "gru"
     units: Annotated[Count, "of each recurrent layer and direction"] = 256
     dropout: Annotated[DropRate, "of the frames that encoder and decoder read"] = 0.2
-    encoder_noise: Annotated[DropRate, "share of the frames that the encoder is not shown in training"] = 0.0
-    sampling: Annotated[Fraction, "share of training steps that read what the decoder made itself"] = 0.0
+    frame_dropout: Annotated[DropRate, "share of the frames that the encoder is not shown in training"] = 0.0
+    scheduled_sampling: Annotated[Fraction, "share of training steps that read what the decoder made itself"] = 0.0
     loss: Annotated[str, OneOf(LOSSES), "loss over a batch, mse as published, rmse as in auDeep"] = "mse"
-    threshold: Annotated[float, Range("(0, inf)", "decibels"), "levels below the loudest that are kept"] = 60.0
-    level: Annotated[Literal["clip", "corpus"], "what is loudest: the clip itself, or the training corpus"] = "clip"
+    top_db: Annotated[float, Range("(0, inf)", "decibels"), "levels below the loudest that are kept"] = 60.0
+    db_reference: Annotated[Literal["clip", "corpus"], "loudest sound of the clip, or of the training corpus"] = "clip"
     n_fft: Annotated[int, Range("[2, inf)", "samples"), "length of a window and its transform"] = 1280
     hop_length: Annotated[int, Range("[1, inf)", "samples"), "hop from one frame to the next"] = 640
     n_mels: int = 128
@@ -58,7 +58,7 @@ class Config(ExperimentConfig):
     epochs: int = 10
     batch_size: int = 64
     learning_rate: Annotated[Positive, "of Adam"] = 0.001
-    gradient_clip: float = 2.0
+    max_grad_norm: float = 2.0
     regressor: Annotated[Regressor, "regression on the features; published_svr keeps its offset small"] = "linear_svr"
     max_iter: Annotated[Count, "iterations of a support vector regression at most"] = 1000
 
@@ -89,7 +89,7 @@ class Config(ExperimentConfig):
             "hop_length": 256,
             "n_mels": 240,
             "window": "hamming",
-            "threshold": 80.0,
+            "top_db": 80.0,
             "regressor": "published_svr",
         }
         return cls(**{**published, **changes})

@@ -147,7 +147,7 @@ def study_thresholds(
     Parameters
     ----------
     config
-        Everything but ``network``, ``seed`` and ``threshold``.
+        Everything but ``network``, ``seed`` and ``top_db``.
     networks, seeds, root
         As in :func:`study`.
     thresholds
@@ -160,7 +160,7 @@ def study_thresholds(
     studies: dict[str, RegressionStudy] = {}
     together: dict[tuple[str, int], list[Run]] = {}
     for threshold in choose_numbers("thresholds", thresholds, float, "decibels above 0"):
-        one = dataclasses.replace(config, threshold=threshold)
+        one = dataclasses.replace(config, top_db=threshold)
         encoders = _autoencode_all(one, networks, seeds, root)
         studies[f"{threshold:g} dB"] = _compare(one, encoders, root)
         for which, runs in encoders.items():

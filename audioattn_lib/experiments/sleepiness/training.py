@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from audioattn_lib.attention.maps.entmax import entmax
-from audioattn_lib.attention.pooling.registry import VARIANTS as MECHANISMS
+from audioattn_lib.attention.pooling.registry import MECHANISMS
 from audioattn_lib.attention.record.record import FrameClock
 from audioattn_lib.audio.scaling import DecibelScaling
 from audioattn_lib.core.errors import RunError
@@ -53,7 +53,7 @@ __all__ = [
 log = logging.getLogger("audioattn")
 
 NAME = "sleepiness"
-_OF_WEIGHTS = ("network", "attention", "variant", "cell", "threshold", "level", *FRONT_END)
+_OF_WEIGHTS = ("network", "attention", "variant", "cell", "top_db", "db_reference", *FRONT_END)
 """What weights were trained with and need to be evaluated."""
 FEATURES = "features.nc"
 N_ALIGNMENTS = 24
@@ -78,7 +78,7 @@ def _build_network(config: Config, clock: FrameClock) -> Seq2SeqAutoencoder:
         normalizer=partial(entmax, alpha=MECHANISMS[config.attention].alpha),
         mechanism=config.attention,
         dropout=config.dropout,
-        encoder_noise=config.encoder_noise,
+        frame_dropout=config.frame_dropout,
         variant=config.variant,
         clock=clock,
     )
@@ -113,10 +113,10 @@ def _train(context: Context) -> tuple[Seq2SeqAutoencoder, Rebuilding]:
     split = prepared.split(config)
     torch.manual_seed(config.seed)
     model = build_model(config, prepared)
-    scaling = prepared.scaling(config.threshold, config.level)
+    scaling = prepared.scaling(config.top_db, config.db_reference)
     if config.pretrained:
         scaling = _start(model, config, scaling)
-    rebuilding = Rebuilding(scaling, config.loss, config.sampling)
+    rebuilding = Rebuilding(scaling, config.loss, config.scheduled_sampling)
     valid = prepared.loader(split.valid, _tested(config), device)
     fit_network(
         context,
@@ -160,7 +160,7 @@ def _start(model: Seq2SeqAutoencoder, config: Config, scaling: DecibelScaling) -
     """Take what the configuration names as ``pretrained``; its scaling belongs to it, and comes with its encoder."""
     origin = read_origin(config.pretrained, config.pretrained_prefix)
     start_from(model, config, (), origin, encoder=("encoder.", "upper.", "dense."), heads={}, same=_OF_WEIGHTS)
-    if config.level == "clip" or config.pretrained_part == "decoder":
+    if config.db_reference == "clip" or config.pretrained_part == "decoder":
         return scaling
     reference = origin.more.get("reference")
     if reference is None:
@@ -168,7 +168,7 @@ def _start(model: Seq2SeqAutoencoder, config: Config, scaling: DecibelScaling) -
             "%s: does not say what was loudest in its corpus; that of the training clips is taken", origin.source
         )
         return scaling
-    return DecibelScaling(config.threshold, float(reference))
+    return DecibelScaling(config.top_db, float(reference))
 
 
 def features_of(run: Run) -> FeatureTable:
@@ -237,7 +237,7 @@ def rebuild(run: Run, clip: Clip) -> dict[str, NDArray[np.float32]]:
     made = {
         "input": frames,
         "given the true frames": model(frames)[0],
-        "running freely": model(frames, sampling=1.0)[0],
+        "running freely": model(frames, scheduled_sampling=1.0)[0],
     }
     return {name: ((values[0] - 1) / 2 * scaling.top_db).numpy() for name, values in made.items()}
 
@@ -258,4 +258,4 @@ def _not_an_autoencoder(run: Run) -> str:
 
 def _scaling_of(run: Run) -> DecibelScaling:
     """Build the decibel scaling of a run, with the largest value of its training clips as reference."""
-    return DecibelScaling(run.config["threshold"], run["reference"])
+    return DecibelScaling(run.config["top_db"], run["reference"])

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
-from audioattn_lib.attention.pooling.registry import VARIANTS, from_published
+from audioattn_lib.attention.pooling.registry import MECHANISMS, from_published
 from audioattn_lib.core.declarations import OneOf, Range
 from audioattn_lib.models.acrnn import NORMALISATIONS, PRESETS
 
@@ -32,7 +32,7 @@ __all__ = ["ATTENTIONS", "CONTROL", "ECAPA", "Config"]
 
 CONTROL = "mean"
 """Equal weights for all frames: what a mechanism must beat to be worth its name."""
-ATTENTIONS = tuple(VARIANTS)
+ATTENTIONS = tuple(MECHANISMS)
 """The eight published variants: four discrete maps, four continuous densities."""
 ECAPA = MappingProxyType({"ecapa": "discrete", "ecapa_tiny": "tiny"})
 """Sizes of ECAPA-TDNN by the name of the model; which attention its pooling has is a field of its own."""
@@ -57,7 +57,7 @@ class Config(ExperimentConfig):
     valid_folds: Annotated[Folds, "folds that choose the best epoch; empty: as protocol says"] = ()
     test_folds: Annotated[Folds, "folds to test on; empty: fold"] = ()
     protocol: Protocol = "nested"
-    normalise: Annotated[
+    band_normalization: Annotated[
         str,
         OneOf(NORMALISATIONS),
         "level of the bands: of the clip as published (its mean removed), its median, of the corpus, or as they are",
@@ -72,13 +72,13 @@ class Config(ExperimentConfig):
     attention_size: Annotated[Count, "width of the additive scorer"] = 128
     attention_dropout: Annotated[DropRate, "on the weights of the frames"] = 0.0
     scaled: Annotated[bool, "discrete: divide scores by the root of their width, as densities always do"] = False
-    soft_share: Annotated[DropRate, "sparse maps: share of the training that reads with softmax weights"] = 0.0
+    softmax_warmup_fraction: Annotated[DropRate, "sparse maps: share of the training with softmax weights"] = 0.0
     fused: Annotated[bool, "continuous: add the context of the softmax weights"] = True
     encoder: Annotated[
         Literal["moments", "convolution", "last_state"], "continuous: from scores to location and width"
     ] = "moments"
     positions: Annotated[Literal["centres", "published"], "continuous: places of the frames"] = "centres"
-    modes: Annotated[Count, "continuous: densities a clip, a mixture for several"] = 1
+    n_components: Annotated[Count, "continuous: densities a clip, a mixture for several"] = 1
     boundary: Annotated[
         Literal["zero", "reflect", "renormalise"], "continuous: frames beyond the ends of the clip, as published zero"
     ] = "zero"
@@ -87,8 +87,8 @@ class Config(ExperimentConfig):
         tuple[float, ...], Range("(0, inf)", "clip lengths"), "continuous: widths of the basis functions"
     ] = (0.1, 0.5)
     penalty: Annotated[Positive, "continuous: ridge penalty"] = 0.1
-    base_rate: Annotated[Positive, "lowest learning rate of the triangular schedule"] = 0.0001
-    max_rate: Annotated[Positive, "highest learning rate"] = 0.001
+    min_learning_rate: Annotated[Positive, "lowest learning rate of the triangular schedule"] = 0.0001
+    learning_rate: Annotated[Positive, "highest learning rate"] = 0.001
     cycle_steps: Annotated[Count, "steps from the lowest to the highest rate"] = 1000
     weight_decay: Annotated[NonNegative, "of Adam"] = 2e-06
     monitor: LossMonitor = "error"
@@ -103,14 +103,15 @@ class Config(ExperimentConfig):
     def check(self) -> None:
         """Check the learning rates, the lists of folds, and what ECAPA-TDNN lacks."""
         self._settle_folds()
-        require(self, "base_rate", self.base_rate <= self.max_rate, "at most max_rate")
+        require(self, "min_learning_rate", self.min_learning_rate <= self.learning_rate, "at most learning_rate")
         require(self, "basis_widths", bool(self.basis_widths), "at least one number")
         if self.model in ECAPA:
-            of_acrnn = {"recurrent": "none", "dropout": 0.0, "scaled": False, "soft_share": 0.0}
+            of_acrnn = {"recurrent": "none", "dropout": 0.0, "scaled": False, "softmax_warmup_fraction": 0.0}
             for name, value in of_acrnn.items():
                 lacks = f"{value!r} for {self.model}, which has no such thing"
                 require(self, name, getattr(self, name) == value, lacks)
-            require(self, "normalise", self.normalise in ("clip", "none"), f"clip or none for {self.model}")
+            known = self.band_normalization in ("clip", "none")
+            require(self, "band_normalization", known, f"clip or none for {self.model}")
 
     def _settle_folds(self) -> None:
         """Name the tested folds in ``fold``; where they choose the epoch too, that is the published protocol."""
@@ -125,7 +126,7 @@ class Config(ExperimentConfig):
     def smoke(cls, **changes: Any) -> Config:
         """Seconds on a CPU: a tiny synthetic city, one epoch; for tests."""
         settings = {"data": "city?clips_per_class=6&n_folds=3&duration=2", "epochs": 1, "cycle_steps": 4}
-        return cls(**{**settings, "scaled": True, "soft_share": 0.5, **changes})
+        return cls(**{**settings, "scaled": True, "softmax_warmup_fraction": 0.5, **changes})
 
     @classmethod
     def default(cls, **changes: Any) -> Config:
@@ -134,8 +135,8 @@ class Config(ExperimentConfig):
         Scores of discrete maps are divided as those of the densities, and sparse maps begin as softmax: chosen on
         validation clips, see the chapter.
         """
-        settings = {"epochs": 15, "batch_size": 16, "max_rate": 3e-3, "cycle_steps": 98, "monitor": "loss"}
-        return cls(**{**settings, "scaled": True, "soft_share": 0.5, **changes})
+        settings = {"epochs": 15, "batch_size": 16, "learning_rate": 3e-3, "cycle_steps": 98, "monitor": "loss"}
+        return cls(**{**settings, "scaled": True, "softmax_warmup_fraction": 0.5, **changes})
 
     @classmethod
     def paper(cls, **changes: Any) -> Config:
@@ -150,4 +151,4 @@ class Config(ExperimentConfig):
         which density they have is not published.
         """
         settings = {"model": "ecapa", "dropout": 0.0, "epochs": 25, "seed": 1988}
-        return cls.paper(**{**settings, "base_rate": 1e-8, "cycle_steps": 65000, **changes})
+        return cls.paper(**{**settings, "min_learning_rate": 1e-8, "cycle_steps": 65000, **changes})

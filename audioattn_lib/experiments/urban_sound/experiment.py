@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from audioattn_lib.attention.expectations.gaussian import GaussianBasis
 from audioattn_lib.attention.expectations.value_function import ValueFunction, frame_centres
 from audioattn_lib.attention.pooling.frames import ContinuousAttention
-from audioattn_lib.attention.pooling.registry import VARIANTS, build_attention
+from audioattn_lib.attention.pooling.registry import MECHANISMS, build_attention
 from audioattn_lib.data.splits import fold_names
 from audioattn_lib.models.acrnn import ACRNN, CorpusNormalisation
 from audioattn_lib.models.ecapa import ECAPATDNN
@@ -57,8 +57,8 @@ __all__ = [
 
 NAME = "urban_sound"
 _OF_WEIGHTS = (
-    *("attention", "sample_rate", "n_mels", "normalise", "model", "recurrent", "bidirectional", "scaled", "fused"),
-    *("encoder", "positions", "modes", "boundary", "n_basis", "basis_widths", "penalty"),
+    *("attention", "sample_rate", "n_mels", "band_normalization", "model", "recurrent", "bidirectional", "scaled"),
+    *("fused", "encoder", "positions", "n_components", "boundary", "n_basis", "basis_widths", "penalty"),
 )
 """What weights were trained with and need to be evaluated."""
 REFIT_SIZE = 126
@@ -82,16 +82,16 @@ def build_model(config: Config, prepared: Prepared, n_steps: int = 1) -> ACRNN |
         options: dict[str, Any] = {"hidden_size": config.attention_size, "dropout": config.attention_dropout}
         if config.attention == CONTROL:
             options = {}
-        elif VARIANTS[config.attention].domain == "discrete":
+        elif MECHANISMS[config.attention].domain == "discrete":
             if config.model not in ECAPA:
-                share = config.soft_share if VARIANTS[config.attention].alpha > 1 else 0.0
+                share = config.softmax_warmup_fraction if MECHANISMS[config.attention].alpha > 1 else 0.0
                 options |= {"scaled": config.scaled, "soft_steps": math.ceil(share * n_steps)}
         else:
             options |= {
                 "fused": config.fused,
                 "encoder": config.encoder,
                 "positions": config.positions,
-                "n_components": config.modes,
+                "n_components": config.n_components,
                 "boundary": config.boundary,
                 "n_basis": config.n_basis,
                 "widths": config.basis_widths,
@@ -102,7 +102,7 @@ def build_model(config: Config, prepared: Prepared, n_steps: int = 1) -> ACRNN |
 
     n_classes, clock = len(prepared.classes), prepared.clock
     if config.model in ECAPA:
-        normalise = config.normalise == "clip"
+        normalise = config.band_normalization == "clip"
         return ECAPATDNN.preset(
             ECAPA[config.model], config.n_mels, n_classes, attention, clock=clock, normalise=normalise
         )
@@ -116,7 +116,7 @@ def build_model(config: Config, prepared: Prepared, n_steps: int = 1) -> ACRNN |
         recurrent=config.recurrent,
         recurrent_size=config.recurrent_size,
         bidirectional=config.bidirectional,
-        normalise=config.normalise,
+        normalise=config.band_normalization,
     )
 
 
@@ -154,8 +154,8 @@ def _train(context: Context) -> nn.Module:
     return fit_network(
         context,
         model,
-        optimizer=torch.optim.Adam(model.parameters(), lr=config.max_rate, weight_decay=config.weight_decay),
-        learning_rate=triangular(config.base_rate, config.max_rate, config.cycle_steps),
+        optimizer=torch.optim.Adam(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay),
+        learning_rate=triangular(config.min_learning_rate, config.learning_rate, config.cycle_steps),
         train=train,
         loss=lambda network, batch: _loss(model, network(batch.features, batch.lengths)[0], batch.targets),
         evaluate=lambda network: validate(network, valid),
@@ -240,7 +240,7 @@ def study(
     configs = [dataclasses.replace(config, attention=name, fold=fold) for fold in folds for name in attentions]
     baselines = [baseline(dataclasses.replace(config, fold=fold), root) for fold in folds]
     runs = run_all(run, configs, root, shown=("attention", "fold"))
-    titles = {name: variant.title for name, variant in VARIANTS.items()} | {CONTROL: "Mean"}
+    titles = {name: variant.title for name, variant in MECHANISMS.items()} | {CONTROL: "Mean"}
     return ClassificationStudy(tuple(runs), tuple(baselines), prepared.group_of, by="attention", titles=titles)
 
 

@@ -24,7 +24,7 @@ from audioattn_lib.attention.expectations.value_variance import coefficient_vari
 from audioattn_lib.attention.maps.entmax import entmax, softmax
 from audioattn_lib.attention.pooling._padding import to_record
 from audioattn_lib.attention.pooling.frames import ContinuousAttention, Padding
-from audioattn_lib.attention.pooling.registry import VARIANTS
+from audioattn_lib.attention.pooling.registry import MECHANISMS
 from audioattn_lib.attention.record.record import AttentionRecord, FrameClock
 from audioattn_lib.core.errors import ConfigError
 
@@ -254,7 +254,7 @@ def build_pooling(name: str, channels: int, **options: Any) -> nn.Module:
     Parameters
     ----------
     name
-        One of :data:`~audioattn_lib.attention.pooling.registry.VARIANTS`, or ``"mean"``
+        One of :data:`~audioattn_lib.attention.pooling.registry.MECHANISMS`, or ``"mean"``
         for equal weights.
     channels
         Width of the values, at least 1; the statistics have twice as many.
@@ -275,10 +275,10 @@ def build_pooling(name: str, channels: int, **options: Any) -> nn.Module:
     """
     if name == "mean":
         make: Any = MeanStatisticsPooling
-    elif name not in VARIANTS:
-        raise ConfigError(f"attention is {name!r}; it must be one of {', '.join((*VARIANTS, 'mean'))}")
-    elif VARIANTS[name].domain == "discrete":
-        make = partial(DiscreteStatisticsPooling, channels, partial(entmax, alpha=VARIANTS[name].alpha), name=name)
+    elif name not in MECHANISMS:
+        raise ConfigError(f"attention is {name!r}; it must be one of {', '.join((*MECHANISMS, 'mean'))}")
+    elif MECHANISMS[name].domain == "discrete":
+        make = partial(DiscreteStatisticsPooling, channels, partial(entmax, alpha=MECHANISMS[name].alpha), name=name)
     else:
         make = partial(_continuous, name, channels)
     try:
@@ -288,7 +288,7 @@ def build_pooling(name: str, channels: int, **options: Any) -> nn.Module:
 
 
 def _continuous(name: str, channels: int, variant: str = "variance", **options: Any) -> ContinuousStatisticsPooling:
-    attention = ContinuousAttention(channels, VARIANTS[name].alpha, name=name, **options)
+    attention = ContinuousAttention(channels, MECHANISMS[name].alpha, name=name, **options)
     return ContinuousStatisticsPooling(channels, attention, variant=variant)
 
 

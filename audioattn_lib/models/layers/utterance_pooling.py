@@ -20,7 +20,7 @@ from torch import nn
 
 from audioattn_lib.attention.pooling.frames import MeanAttention
 from audioattn_lib.attention.pooling.multi_head import DoubleMultiHeadPooling, MultiHeadPooling
-from audioattn_lib.attention.pooling.registry import VARIANTS
+from audioattn_lib.attention.pooling.registry import MECHANISMS
 from audioattn_lib.core.errors import ConfigError
 
 from .statistics_pooling import MeanStatisticsPooling, build_pooling
@@ -94,7 +94,7 @@ def build_utterance_pooling(
         Of the poolings that have them; see :mod:`~audioattn_lib.attention.pooling.multi_head`.
     attention
         The map or the density of those that attend, one of
-        :data:`~audioattn_lib.attention.pooling.registry.VARIANTS`. The continuous pooling
+        :data:`~audioattn_lib.attention.pooling.registry.MECHANISMS`. The continuous pooling
         is self attention read by a density, :data:`DENSITY` for ``"softmax"``.
 
     Raises
@@ -108,8 +108,8 @@ def build_utterance_pooling(
     """
     if name not in POOLINGS:
         raise ConfigError(f"pooling is {name!r}; it must be one of {', '.join(POOLINGS)}")
-    if attention not in VARIANTS:
-        raise ConfigError(f"attention is {attention!r}; it must be one of {', '.join(VARIANTS)}")
+    if attention not in MECHANISMS:
+        raise ConfigError(f"attention is {attention!r}; it must be one of {', '.join(MECHANISMS)}")
     if name == "mean":
         return MeanAttention(), features
     if name == "statistics":
@@ -122,7 +122,7 @@ def build_utterance_pooling(
         pooling = DoubleMultiHeadPooling(features, heads, head_dropout=head_dropout, **options)
     elif name == "continuous":
         density = DENSITY if attention == "softmax" else attention
-        if VARIANTS[density].domain != "continuous":
+        if MECHANISMS[density].domain != "continuous":
             raise ConfigError(
                 f"attention is {attention!r}; with the continuous pooling it must be a density or softmax"
             )

@@ -25,7 +25,7 @@ def playback_loss(
     salient_weight: float = 0.1,
     rank_weight: float = 0.1,
     margin: float = 0.05,
-    several_labels: bool = True,
+    is_multilabel: bool = True,
 ) -> Float[Tensor, ""]:
     r"""Loss of the answer, of the stages, of the salient slot, and of stages that are worse than earlier ones.
 
@@ -45,7 +45,7 @@ def playback_loss(
         :math:`w_s`, :math:`w_m` and :math:`w_r`, at least 0.
     margin
         Of :func:`rank_loss`.
-    several_labels
+    is_multilabel
         Whether rows of targets are separate answers; else they are shares of
         one class each, with sum 1. Without meaning for integers.
 
@@ -63,7 +63,7 @@ def playback_loss(
             raise ConfigError(f"{name} is {weight}; it must be at least 0")
 
     def losses(logits: Tensor) -> Tensor:
-        return label_loss(logits, targets, is_multilabel=several_labels, reduction="none")
+        return label_loss(logits, targets, is_multilabel=is_multilabel, reduction="none")
 
     stages = torch.stack([losses(one) for one in output.stage_logits.unbind(1)], dim=1)  # (B, stages)
     loss = _mean(losses(output.logits)) + stage_weight * _mean(stages)

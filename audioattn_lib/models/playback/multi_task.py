@@ -61,7 +61,7 @@ def multi_task_loss(
         playback_loss(
             output._replace(logits=logits, stage_logits=stage, salient_logits=alone),
             target,
-            several_labels=False,
+            is_multilabel=False,
             **options,
         )
         for logits, stage, alone, target in zip(tasks.split(output.logits), stages, salient, each, strict=True)

@@ -44,7 +44,7 @@ SEGMENT_SELECTIONS = ("slots", "published", "energy", "random", "given")
 _SLOT_WIDTH = 400
 
 
-def confidence(logits: Float[Tensor, "batch classes"], *, several_labels: bool) -> Float[Tensor, " batch"]:
+def confidence(logits: Float[Tensor, "batch classes"], *, is_multilabel: bool) -> Float[Tensor, " batch"]:
     r"""Compute the confidence of each prediction, in [0, 1].
 
     With one label a clip :math:`\max_c \mathrm{softmax}(\ell)_c`; with several
@@ -55,7 +55,7 @@ def confidence(logits: Float[Tensor, "batch classes"], *, several_labels: bool) 
     Book page: ``playback``.
     """
     logits = at_least_float32(logits)
-    if several_labels:
+    if is_multilabel:
         return logits.abs().sigmoid().amin(dim=1)
     return logits.softmax(dim=1).amax(dim=1)
 
@@ -113,7 +113,7 @@ class Playback(nn.Module):
     temperature
         Of the noise with which training chooses windows, at least 0; see
         :func:`~audioattn_lib.attention.pooling.segments.select_windows`.
-    several_labels
+    is_multilabel
         Whether a clip may have several labels, for :func:`confidence`; not where there are tasks.
     tasks
         How the classes of the decoder are divided among several questions, see
@@ -152,7 +152,7 @@ class Playback(nn.Module):
         n_segments: int = 2,
         segment_seconds: float = 1.0,
         temperature: float = 0.5,
-        several_labels: bool = True,
+        is_multilabel: bool = True,
         tasks: Tasks | None = None,
         published_slots: bool = False,
     ) -> None:
@@ -180,7 +180,7 @@ class Playback(nn.Module):
         self._encoder_is_frozen = False
         self.selection = selection
         self.n_segments, self.segment_seconds = n_segments, segment_seconds
-        self.temperature, self.several_labels = temperature, several_labels and tasks is None
+        self.temperature, self.is_multilabel = temperature, is_multilabel and tasks is None
         self.tasks = tasks
         self.slot_attention: SlotAttention | None = None
         self.salient_classifier: nn.Linear | None = None
@@ -331,7 +331,7 @@ class Playback(nn.Module):
     def _confidence(self, logits: Tensor) -> Tensor:
         if self.tasks is not None:
             return self.tasks.confidence(logits)
-        return confidence(logits, several_labels=self.several_labels)
+        return confidence(logits, is_multilabel=self.is_multilabel)
 
     def _begin(self, waveforms: Tensor, lengths: Tensor | None, segments: Tensor | None) -> _Clips:
         """Run the first stage: the whole clip at the coarsest hop."""

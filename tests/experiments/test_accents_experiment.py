@@ -419,7 +419,7 @@ def test_presets():
     assert (paper.backbone, paper.channels, paper.heads, paper.embedding_size) == ("vgg4l", 1024, 32, 400)
     assert (paper.clip_seconds, paper.patience, paper.margin, paper.scale) == (3.5, 25, 0.4, 30.0)
     accent = Config.preset("accent")
-    assert (accent.window, accent.patience) == (0.2, 50)
+    assert (accent.clip_seconds, accent.patience) == (0.2, 50)
     with pytest.raises(ConfigError, match="preset is 'huge'"):
         Config.preset("huge")
     with pytest.raises(ConfigError, match="no field is called head"):

@@ -203,7 +203,7 @@ def test_weights_without_names_of_classes_say_so(on_tones, caplog):
 
 
 def test_the_scaling_of_an_autoencoder_comes_with_it(tmp_path):
-    config = sleepiness.Config.smoke(level="corpus", network="seq2seq_bi_bi_fc")
+    config = sleepiness.Config.smoke(db_reference="corpus", network="seq2seq_bi_bi_fc")
     run = sleepiness.autoencode(config, tmp_path)
     other = "voices?speakers=8&clips_per_speaker=4&duration=(1.0,1.5)&seed=7"
     found = sleepiness.autoencode(like(sleepiness, run.path, epochs=0, data=other), tmp_path)

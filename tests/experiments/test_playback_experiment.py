@@ -226,12 +226,12 @@ def test_presets():
     assert Config.preset("default", selection="energy").selection == "energy"
     with pytest.raises(ConfigError, match="no field is called replays"):
         Config.preset("smoke", replays=2)
-    assert Config.preset("vggsound").hop == pytest.approx(0.0125)
+    assert Config.preset("vggsound").hop_seconds == pytest.approx(0.0125)
     assert Config.preset("epic").tasks == "verb,noun"
     for name in ("paper", "vggsound", "epic"):
         assert build_network(Config.preset(name, playbacks=1, size="tiny"), 10, is_multilabel=True).front.hop(
             0
-        ) == pytest.approx(Config.preset(name).hop)
+        ) == pytest.approx(Config.preset(name).hop_seconds)
 
 
 @pytest.fixture(scope="module")

@@ -377,7 +377,7 @@ class TestTreatments:
     def test_impossible_treatments(self):
         with pytest.raises(ConfigError, match="treatment is 'eq'; it must be one of none, corpus, clip"):
             parse_treatment("clip+eq")
-        with pytest.raises(ConfigError, match="'clip\\+corpus' sets centring twice"):
+        with pytest.raises(ConfigError, match="'clip\\+corpus' sets band_normalization twice"):
             parse_treatment("clip+corpus")
 
 

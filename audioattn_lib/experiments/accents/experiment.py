@@ -57,19 +57,7 @@ from .embedder import Embedder
 from .evidence import carriers, encoded
 from .verification import list_trials, save_embeddings, verify
 
-__all__ = [
-    "Config",
-    "Embedder",
-    "Prepared",
-    "baseline",
-    "build_model",
-    "extract_embeddings",
-    "load_model",
-    "prepare",
-    "run",
-    "study",
-    "study_heads",
-]
+__all__ = ["baseline", "build_model", "embed", "extract_embeddings", "load_model", "run", "study", "study_heads"]
 
 NAME = "accents"
 _AT_ONCE = 64

@@ -20,7 +20,7 @@ from audioattn_lib.core.errors import ConfigError
 from audioattn_lib.data.audit import audit
 from audioattn_lib.data.corpora import load
 from audioattn_lib.data.files import cache_directory
-from audioattn_lib.data.loading.batches import BatchLoader
+from audioattn_lib.data.loading.batches import BatchLoader, Store
 from audioattn_lib.data.loading.store import FeatureStore, StoredType
 from audioattn_lib.data.manifest import UNKNOWN, Event, Manifest
 from audioattn_lib.data.splits import Split, split_clips
@@ -205,17 +205,25 @@ class PreparedCorpus:
         return split_clips(self.manifest, config.fold, getattr(config, "protocol", "nested"), config.seed)
 
     def loader(
-        self, rows: NDArray[np.int64], config: Any, device: torch.device, *, shuffle: bool = False
+        self,
+        rows: NDArray[np.int64],
+        config: Any,
+        device: torch.device,
+        *,
+        shuffle: bool = False,
+        store: Store | None = None,
+        resident: bool | None = None,
     ) -> BatchLoader:
-        """Batches of some clips, in their order unless shuffled."""
+        """Batches of some clips, in their order unless shuffled: of their features, or of what another store has."""
         return BatchLoader(
-            self.store,
+            self.store if store is None else store,
             self.targets,
             rows,
             batch_size=config.batch_size,
             shuffle=shuffle,
             seed=config.seed,
             device=device,
+            resident=resident,
         )
 
     @property

@@ -92,15 +92,7 @@ class Prepared(PreparedCorpus):
         self, rows: NDArray[np.int64], config: Config, device: torch.device, *, shuffle: bool = False
     ) -> BatchLoader:
         """Batches of whole clips, as samples."""
-        return BatchLoader(
-            self.waveforms,
-            self.targets,
-            rows,
-            batch_size=config.batch_size,
-            shuffle=shuffle,
-            seed=config.seed,
-            device=device,
-        )
+        return self.loader(rows, config, device, shuffle=shuffle, store=self.waveforms)
 
     def training_loader(
         self, rows: NDArray[np.int64], config: Config, device: torch.device
@@ -139,7 +131,7 @@ def _prepare(config: Config) -> Prepared:
 
 
 def build_front_end(config: Config, stages: int) -> MultiResolutionLogMel:
-    """The transform at the hops of all stages: ``hop`` seconds, then ``hop / 2`` and so on."""
+    """The transform at the hops of all stages: ``hop_seconds``, half of it, a third of it and so on."""
     rate, samples = config.sample_rate, round(config.window_seconds * config.sample_rate)
     n_fft = 2 ** int(np.ceil(np.log2(max(samples, 2))))
     hop_length = round(config.hop_seconds * rate)

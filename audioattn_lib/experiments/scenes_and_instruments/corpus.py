@@ -53,16 +53,8 @@ class Prepared(PreparedCorpus):
         self, rows: NDArray[np.int64], config: Config, device: torch.device, *, shuffle: bool = False
     ) -> BatchLoader:
         """Batches of the samples of some clips, where sound is to be changed first."""
-        return BatchLoader(
-            WaveformStore(self.manifest, config.sample_rate),
-            self.targets,
-            rows,
-            batch_size=config.batch_size,
-            shuffle=shuffle,
-            seed=config.seed,
-            device=device,
-            resident=False,
-        )
+        store = WaveformStore(self.manifest, config.sample_rate)
+        return self.loader(rows, config, device, shuffle=shuffle, store=store, resident=False)
 
     def describe(self) -> str:
         """The corpus in two sentences."""

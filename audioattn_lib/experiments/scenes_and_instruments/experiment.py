@@ -50,18 +50,7 @@ from .study import DomainStudy
 from .training import Augmentation, average, fit_scaling, schedule, training_loss
 from .weights import start_networks
 
-__all__ = [
-    "PATTERNS",
-    "Config",
-    "Prepared",
-    "attention_layers",
-    "baseline",
-    "build_model",
-    "load_model",
-    "prepare",
-    "run",
-    "study",
-]
+__all__ = ["PATTERNS", "attention_layers", "baseline", "build_model", "load_model", "run", "study"]
 
 log = logging.getLogger("audioattn")
 

@@ -100,11 +100,14 @@ def _smooth(y: Tensor, excess: float | Tensor) -> Tensor:
     """The weights for k of at least 1; close to softmax in terms of tau + 1, which keeps its digits there."""
     over = torch.as_tensor(excess, dtype=y.dtype, device=y.device)
     k = 1 / over
+    # The unknown is shift + small = -tau for k <= 16, and -tau - 1 for larger k (``one`` is 1), which goes to 0 with
+    # alpha - 1: a sum with 1 would lose its digits. All shapes are (*rows, n) for scores, (*rows, 1) for unknowns.
     one = (k > 16).to(y.dtype)
     z = (y * over).clamp(min=-2.0)
     high = (1 - one).expand_as(z[..., :1])
     low = torch.expm1(-_logarithm_of(z.shape[-1], z) / k) + high
     shift, small = high, torch.zeros_like(high)
+    # the bracket: the largest weight lies between 1/n, of equal scores, and 1
     patient, best = are_at_hand(y), torch.full_like(high, torch.inf)
     for _ in range(200 if patient else _STEPS):
         second, first, total = _powers(z, one, shift, small, k)
@@ -116,12 +119,15 @@ def _smooth(y: Tensor, excess: float | Tensor) -> Tensor:
             break
         high = torch.where(total > 1, shift + small, high)
         low = torch.where(total > 1, low, shift + small)
+        # Newton's step on the k-norm, (S_k - S_k^(1-1/k)) / S_(k-1), then Halley's correction
         step = -torch.expm1(-total.log() / k) * total / first.clamp(min=_TINY)
         bend = 0.5 * step * (k - 1) * (second / first.clamp(min=_TINY) - first / total)
         step = step / (1 - torch.where(k >= 2, bend.clamp(-0.5, 0.5), 0.0))
         step = torch.where(settled, 0.0, step)
+        # a small step goes into ``small``, where it keeps digits that the sum shift + small has not
         fine = (step.abs() < 1e-6 * (1 - one + shift.abs())) & (error < 1e-3)
         moved = shift + small - step
+        # outside of the bracket: bisection
         moved = torch.where((low < moved) & (moved < high), moved, 0.5 * (low + high))
         shift, small = torch.where(fine, shift, moved), torch.where(fine, small - step, 0.0)
     v = (z + shift) + small
@@ -161,6 +167,8 @@ def _steep(y: Tensor, excess: float | Tensor) -> Tensor:
         middle = (low + high) / 2
         heavy = ((z + middle**over).clamp(min=0) ** k).sum(-1, keepdim=True) >= 1
         low, high = torch.where(heavy, low, middle), torch.where(heavy, middle, high)
+    # The unknown is now the weight of the lowest score of the support, which may be tied: the weights of the others are
+    # smooth convex functions of it, (z + weight^(1/k))^k, so Newton's method from above does not pass the root.
     lowest = torch.where(z + high**over > 0, y, 0.0).amin(-1, keepdim=True)
     tied, above = y == lowest, y > lowest
     z = torch.where(above, (y - lowest) * over, 1.0)

@@ -130,6 +130,7 @@ class AttentionPlan:
             seen = torch.ones(len(valid), n_global, dtype=torch.bool, device=self.device)
             self.valid = torch.cat([seen, valid.to(self.device)], dim=1)  # (B, tokens)
         self._bias: dict[torch.dtype, Tensor] = {}
+        # Ranges as indices of the patches that are there, (patches,) each: patchout and padding only shift them.
         self.start, self.stop = (torch.searchsorted(positions, bound) for bound in pattern.windows(positions, grid))
         self.kernel = self._choose(kernel)
 
@@ -140,7 +141,7 @@ class AttentionPlan:
             if kernel == "flex" and self.alpha != 1:
                 raise ConfigError(f"kernel is 'flex' and alpha {self.alpha:g}; it knows softmax, alpha 1: use 'auto'")
             return kernel
-        if self._has_bias or self._is_dense:
+        if self._has_bias or self._is_dense:  # every pair is needed
             return "masked"
         if self._is_partition:
             return "blocks"
@@ -247,12 +248,14 @@ class AttentionPlan:
         g = self.n_global
         blocks = self.blocks
         seen = None if self.valid is None else self.valid[:, None, None]
+        # Global tokens attend to all tokens; queries of a block to the global tokens and the keys of its range.
         # Splitting once is cheaper than slicing: the gradients of the parts are joined, not added up over all tokens.
         queries = query.split([g, *(block.last - block.first for block in blocks)], dim=2)
         parts = [attend(queries[0], key, value, alpha=self.alpha, mask=seen)]
         for block, own, keys, values in zip(
             blocks, queries[1:], self._keys_of_blocks(key), self._keys_of_blocks(value), strict=True
         ):
+            # (queries, g + keys): all queries see the global tokens
             mask = None if block.mask is None else F.pad(block.mask, (g, 0), value=True)
             valid = self.valid
             if valid is not None:

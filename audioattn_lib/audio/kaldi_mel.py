@@ -24,7 +24,7 @@ from torch.nn import functional as F
 from ..core.errors import ConfigError
 from .features import frame_mask, mel_filters
 
-__all__ = ["PUBLISHED_DEVIATION", "PUBLISHED_MEAN", "KaldiMel"]
+__all__ = ["PUBLISHED_MEAN", "PUBLISHED_STD", "KaldiMel"]
 
 _PRE_EMPHASIS = 0.97
 _OFFSET = 1e-5
@@ -32,7 +32,7 @@ _DECIBELS = 10.0 / math.log(10.0)
 
 PUBLISHED_MEAN = -4.5 * _DECIBELS
 """Mean that published networks subtract, in decibels; their input is :math:`(\\ln p + 4.5) / 5`, p the power."""
-PUBLISHED_DEVIATION = 5.0 * _DECIBELS
+PUBLISHED_STD = 5.0 * _DECIBELS
 """Scale that published networks divide by, in decibels."""
 
 

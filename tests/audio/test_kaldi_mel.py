@@ -6,7 +6,7 @@ import torch
 
 from audioattn_lib.audio._torchaudio import torchaudio
 from audioattn_lib.audio.features import mel_filters
-from audioattn_lib.audio.kaldi_mel import PUBLISHED_DEVIATION, PUBLISHED_MEAN, KaldiMel
+from audioattn_lib.audio.kaldi_mel import PUBLISHED_MEAN, PUBLISHED_STD, KaldiMel
 from audioattn_lib.core.errors import ConfigError
 
 
@@ -39,7 +39,7 @@ def test_it_is_the_published_computation(edges):
     wanted = ((power + 1e-5).log() + 4.5) / 5
     features, n_frames = KaldiMel(f_max=15000.0)(torch.tensor(x)[None], edges=edges)
     assert n_frames.tolist() == [100]
-    torch.testing.assert_close((features[0] - PUBLISHED_MEAN) / PUBLISHED_DEVIATION, wanted, atol=1e-4, rtol=0)
+    torch.testing.assert_close((features[0] - PUBLISHED_MEAN) / PUBLISHED_STD, wanted, atol=1e-4, rtol=0)
 
 
 def test_padding_and_company_change_nothing():

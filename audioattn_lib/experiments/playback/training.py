@@ -91,9 +91,9 @@ def mix(batch: Batch, config: Config, n_classes: int) -> tuple[Tensor, Tensor, T
     Waveforms are mixed, so every hop hears the same mixture.
     """
     ways = [(way, alpha) for way, alpha in ((mix_clips, config.mixup), (cut_and_mix_clips, config.cutmix)) if alpha]
-    chance = torch.default_generator
-    if not ways or torch.rand((), generator=chance) >= config.mix_prob:
+    generator = torch.default_generator
+    if not ways or torch.rand((), generator=generator) >= config.mix_prob:
         return batch.features[..., 0], batch.lengths, batch.targets
-    way, alpha = ways[int(torch.randint(len(ways), (), generator=chance))]
+    way, alpha = ways[int(torch.randint(len(ways), (), generator=generator))]
     features, lengths, targets = mix_batch(batch.features, batch.lengths, batch.targets, way, alpha, n_classes)
     return features[..., 0], lengths, targets

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from audioattn_lib.audio.augmentation import mask_features
-from audioattn_lib.audio.kaldi_mel import PUBLISHED_DEVIATION, PUBLISHED_MEAN, KaldiMel
+from audioattn_lib.audio.kaldi_mel import PUBLISHED_MEAN, PUBLISHED_STD, KaldiMel
 from audioattn_lib.audio.mixing import apply_impulse_responses, mix_band_statistics, mix_clips
 from audioattn_lib.data.impulse_responses import draw_impulse_responses, read_impulse_responses
 from audioattn_lib.models.layers.input_scaling import BandScaling
@@ -64,11 +64,11 @@ class Augmentation:
 
     def __call__(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Features to learn from, of stored features, or of waveforms ``(B, N, 1)`` where ``of_sounds`` says so."""
-        config, chance = self.config, torch.default_generator
+        config, generator = self.config, torch.default_generator
         if self.of_sounds:
             features, lengths = self._listen(features.squeeze(-1), lengths)
         if config.mixstyle_prob:
-            features = mix_band_statistics(features, lengths, probability=config.mixstyle_prob, generator=chance)
+            features = mix_band_statistics(features, lengths, probability=config.mixstyle_prob, generator=generator)
         if config.time_mask or config.frequency_mask:
             features = mask_features(
                 features,
@@ -78,17 +78,17 @@ class Augmentation:
                 time_share=1.0,
                 band_masks=1,
                 band_width=config.frequency_mask,
-                generator=chance,
+                generator=generator,
             )
         return features, lengths
 
     @torch.no_grad()
     def _listen(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        config, chance = self.config, torch.default_generator
+        config, generator = self.config, torch.default_generator
         if self.responses is not None:
-            waveforms = apply_impulse_responses(waveforms, self.responses, config.ir_prob, generator=chance)
+            waveforms = apply_impulse_responses(waveforms, self.responses, config.ir_prob, generator=generator)
         if isinstance(self.front_end, KaldiMel):
-            edges = self.front_end.draw_edges(config.f_min_jitter, config.f_max_jitter, generator=chance)
+            edges = self.front_end.draw_edges(config.f_min_jitter, config.f_max_jitter, generator=generator)
             return self.front_end(waveforms, lengths, edges=edges)
         return self.front_end(waveforms, lengths)
 
@@ -113,7 +113,7 @@ def fit_scaling(scaling: BandScaling, config: Config, prepared: Prepared) -> Non
     The published numbers hold for the published front end, with nothing or the means of each clip taken out.
     """
     if config.front_end == "published" and config.band_normalization in ("none", "clip"):
-        scaling.fix(PUBLISHED_MEAN if config.band_normalization == "none" else 0.0, PUBLISHED_DEVIATION)
+        scaling.fix(PUBLISHED_MEAN if config.band_normalization == "none" else 0.0, PUBLISHED_STD)
     else:
         scaling.fit([prepared.store[int(row)] for row in prepared.split(config).train])
 

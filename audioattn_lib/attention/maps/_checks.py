@@ -54,12 +54,12 @@ def refuse_non_finite(top: Tensor, x: Tensor) -> None:
 
 
 def align_alpha(alpha: Tensor, scores: Tensor, dim: int) -> Tensor:
-    """Alpha with the axes of the scores, ``dim`` moved to the end and of size 1."""
+    """Alpha with the axes of the scores, ``dim`` moved to the end and of size 1; of none if it has none."""
     if alpha.ndim > scores.ndim:
         raise ValueError(f"alpha has shape {tuple(alpha.shape)}, more axes than the scores {tuple(scores.shape)}")
-    given = alpha.shape
-    alpha = alpha.reshape((1,) * (scores.ndim - alpha.ndim) + given)
-    if alpha.numel() != 1:
+    if alpha.ndim:
+        given = alpha.shape
+        alpha = alpha.reshape((1,) * (scores.ndim - alpha.ndim) + given)
         if any(size not in (1, n) for size, n in zip(alpha.shape, scores.shape, strict=True)):
             raise ValueError(
                 f"alpha has shape {tuple(given)}; it must broadcast with the scores, {tuple(scores.shape)}"

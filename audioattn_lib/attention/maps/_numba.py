@@ -7,7 +7,8 @@ import itertools
 import logging
 import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from queue import SimpleQueue
+from threading import Thread
 from types import ModuleType
 from typing import Any
 
@@ -67,9 +68,8 @@ def entmax_weights(x: Tensor, alpha: float | Tensor, *, slopes: bool) -> tuple[T
     if loops is None:
         return None
     # whole tensors, no views: a Function's results must not be views for what changes them in place
-    p = torch.empty(x.shape, dtype=x.dtype)
-    keep = slopes and not _WITHOUT_SLOPES.issuperset(kinds)
-    slope = torch.empty(x.shape, dtype=x.dtype) if keep else None
+    p = _empty_like(x)
+    slope = _empty_like(x) if slopes and not _WITHOUT_SLOPES.issuperset(kinds) else None
     arrays = (_array(x), _array(p), _array(slope) if slope is not None else _nothing(x.dtype), excess)
     return (p, slope) if _by_parts([(loop, arrays) for loop in loops]) else None
 
@@ -88,7 +88,7 @@ def entmax_gradients(
     more = _loops_for("by_alpha", ("any",), p.dtype) if of_alpha else []
     if loops is None or more is None:
         return None
-    out = torch.empty(p.shape, dtype=p.dtype)
+    out = _empty_like(p)
     g = _array(gradient if gradient.shape == p.shape else gradient.expand(p.shape))
     weights, by_scores = _array(p), _array(out)
     arrays = (
@@ -105,6 +105,11 @@ def entmax_gradients(
         calls.append((more[0], (g, weights, excess, by_alpha.view(-1).numpy())))
     _by_parts(calls)
     return out, by_alpha
+
+
+def _empty_like(x: Tensor) -> Tensor:
+    """A tensor in order of its rows; the general way takes longer than the loops of a small one."""
+    return torch.empty_like(x) if x.is_contiguous() else torch.empty(x.shape, dtype=x.dtype)
 
 
 def _array(tensor: Tensor) -> Any:
@@ -149,31 +154,49 @@ def _by_parts(calls: list[_Call]) -> bool:
     threads = 1 if size < 2 * _PART else min(torch.get_num_threads(), size // _PART, rows)
     if threads == 1:
         return all(function(*arrays) is not False for function, arrays in calls)
-    # more parts than threads, since one may start late
+    # more parts than threads, taken one by one: a thread that starts late holds nobody up
     parts = min(rows, _PARTS * threads)
     ends = [rows * part // parts for part in range(parts + 1)]
     ranges = iter(list(itertools.pairwise(ends)))
+    done: SimpleQueue[bool | BaseException] = SimpleQueue()
 
-    def work() -> bool:
-        good = True
+    def work(start: int, end: int) -> bool:
+        pieces = ([array[start:end] if len(array) == rows > 1 else array for array in arrays] for _, arrays in calls)
+        return all(function(*piece) is not False for (function, _), piece in zip(calls, pieces, strict=True))
+
+    def help_out() -> None:
         for start, end in ranges:
-            for function, arrays in calls:
-                piece = [array[start:end] if len(array) == rows > 1 else array for array in arrays]
-                good &= function(*piece) is not False
-        return good
+            try:
+                done.put(work(start, end))
+            except BaseException as error:
+                done.put(error)
 
-    pool = _pool(os.getpid())
-    others = [pool.submit(work) for _ in range(threads - 1)]
-    good = work()
-    # who has not started has nothing left to do
-    results = [other.cancel() or other.result() for other in others]
-    return good and all(results)
+    helpers = _helpers(os.getpid())
+    for _ in range(threads - 1):
+        helpers.put(help_out)
+    results: list[bool | BaseException] = [work(start, end) for start, end in ranges]
+    results += [done.get() for _ in range(parts - len(results))]
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    return all(results)
 
 
 @functools.cache
-def _pool(process: int) -> ThreadPoolExecutor:
-    """Threads of this process: those of another one do not outlive a fork."""
-    return ThreadPoolExecutor(max(1, (os.cpu_count() or 2) - 1), "audioattn-entmax")
+def _helpers(process: int) -> SimpleQueue[Callable[[], None]]:
+    """Queue of what the threads of this process do: those of another one do not outlive a fork.
+
+    An executor of the standard library takes as long to submit something as the loops for a thousand scores.
+    """
+    queue: SimpleQueue[Callable[[], None]] = SimpleQueue()
+
+    def serve() -> None:
+        while True:
+            queue.get()()
+
+    for number in range(max(1, (os.cpu_count() or 2) - 1)):
+        Thread(target=serve, name=f"audioattn-entmax-{number}", daemon=True).start()
+    return queue
 
 
 def _are_plain(gradient: Tensor, p: Tensor) -> bool:
@@ -184,6 +207,7 @@ def _are_plain(gradient: Tensor, p: Tensor) -> bool:
     return unpack(gradient).tangent is None and unpack(p).tangent is None
 
 
+@functools.cache
 def _loops_for(task: str, kinds: tuple[str, ...], dtype: torch.dtype) -> list[Callable[..., Any]] | None:
     loops = [_loop(task, kind, dtype) for kind in kinds]
     return None if None in loops else loops  # type: ignore[return-value]

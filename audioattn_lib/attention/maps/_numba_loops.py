@@ -37,7 +37,8 @@ _F32, _F64 = np.float32, np.float64
 
 
 def _inner(function: Any) -> Any:
-    return njit(**INNER)(function)
+    """A function to go into its caller before anything is compiled: one of its own would be compiled twice."""
+    return njit(inline="always", **INNER)(function)
 
 
 _whole_1_32 = _inner(whole.weights_of_power(1, _F32))

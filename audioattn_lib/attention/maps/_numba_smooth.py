@@ -207,21 +207,17 @@ def _settle(x, n, padded, top, low, over, one, k, shift, keep, powers, us, p, sl
         if not low < shift < high:
             shift = 0.5 * (low + high)
     # (u + d)^k by its binomial series: the powers are such ones that polynomials in u are left
-    c1, c2, c3 = scale * k * d, scale * 0.5 * k * (k - 1.0) * d * d, k * (k - 1.0) * (k - 2.0) / 6.0 * d * d * d
+    e3, e2, e1, e0 = 0.0, 0.0, 1.0, 0.0
+    f2, f1, f0 = 0.0, 0.0, 1.0
     if cubic:
-        _write(powers, us, scale, c1, c2, c3, n, p)
+        e3, e2, e1, e0 = 1.0, k * d, 0.5 * k * (k - 1.0) * d * d, k * (k - 1.0) * (k - 2.0) / 6.0 * d * d * d
+        f2, f1, f0 = 1.0, (k - 1.0) * d, 0.5 * (k - 1.0) * (k - 2.0) * d * d
     elif halley:
-        _write(powers, us, 0.0, scale, c1, c2, n, p)
-    else:
-        _write(powers, us, 0.0, 0.0, scale, 0.0, n, p)
+        e2, e1, e0 = 1.0, k * d, 0.5 * k * (k - 1.0) * d * d
+        f1, f0 = 1.0, (k - 1.0) * d
+    _write(powers, us, scale * e3, scale * e2, scale * e1, scale * e0, n, p)
     if keep:
-        c1, c2 = (k - 1.0) * d, 0.5 * (k - 1.0) * (k - 2.0) * d * d
-        if cubic:
-            _write(powers, us, 0.0, 1.0, c1, c2, n, slopes)
-        elif halley:
-            _write(powers, us, 0.0, 0.0, 1.0, c1, n, slopes)
-        else:
-            _write(powers, us, 0.0, 0.0, 0.0, 1.0, n, slopes)
+        _write(powers, us, 0.0, f2, f1, f0, n, slopes)
     return shift + small + d
 
 

@@ -94,8 +94,6 @@ def weights_of_power(k: int, dtype: Any) -> Any:
     @njit(**INNER)
     def all_sums(x, top, shift, small):  # type: ignore[no-untyped-def]
         n = x.shape[0]
-        if n <= PART:
-            return sums(x, top, shift, small)
         total, first, second = 0.0, 0.0, 0.0
         for start in range(0, n, PART):
             a, b, c = sums(x[start : min(start + PART, n)], top, shift, small)
@@ -156,9 +154,11 @@ def weights_of_power(k: int, dtype: Any) -> Any:
         group = max(1, min(_GROUP, _IN_CACHE // n))
         room = (n + PADDING - 1) // PADDING * PADDING
         z = np.empty((group, room), np.float32)
-        z[:, n:] = F32(-np.inf)
-        top, shift, best = np.empty(group), np.empty(group), np.empty(group)
-        found = np.empty((3, group))
+        for j in range(group):
+            for i in range(n, room):
+                z[j, i] = F32(-np.inf)
+        kept = np.empty((6, group))
+        top, shift, best, found = kept[0], kept[1], kept[2], kept[3:]
         # -tau lies between that of n equal scores, and 1, where one has everything
         low = n**-over * (1.0 - 1e-3)
         for start in range(0, rows, group):

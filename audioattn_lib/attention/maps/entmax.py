@@ -174,8 +174,9 @@ def entmax(
     Sources: Peters et al., ACL 2019; Correia et al., EMNLP 2019. Book page:
     ``from_softmax_to_sparsemax``.
     """
-    _check_implementation(implementation)
     asked = implementation == "adasplash"
+    if implementation != "auto":
+        _check_implementation(implementation)
     if not isinstance(alpha, Tensor):
         check_alpha(alpha)
         if alpha == 1 and not asked:
@@ -194,6 +195,8 @@ def entmax(
         weights = _traced_rows(x, alpha, dim) if isinstance(alpha, Tensor) else _traced(x, float(alpha), dim)
     elif torch._C._are_functorch_transforms_active():
         _refuse_forward_twice()
+        if isinstance(alpha, Tensor) and alpha.ndim == 0:  # batches of it need the axes
+            alpha = alpha.reshape((1,) * x.ndim)
         differentiate = x.requires_grad and torch.is_grad_enabled()
         weights = _EntmaxInTransforms.apply(x, alpha, dim, differentiate, implementation)[0]
     elif _needs_derivative(x) or (isinstance(alpha, Tensor) and _needs_derivative(alpha)):
@@ -422,7 +425,7 @@ def _backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor | None]:
         by_scores = vector_jacobian(gradient, curvature(p, alpha)).to(p.dtype)
         by_alpha = (gradient.double() * slope_of_alpha(p, alpha)).sum(-1, keepdim=True) if of_alpha else None
     if by_alpha is not None:
-        by_alpha = by_alpha.sum_to_size(alpha.shape).to(alpha.dtype)
+        by_alpha = (by_alpha.sum_to_size(alpha.shape) if alpha.ndim else by_alpha.sum()).to(alpha.dtype)
     return by_scores, by_alpha
 
 

@@ -23,7 +23,7 @@ from .harness import environment
 
 HERE = Path(__file__).parent / "results" / "domains"
 PATTERNS = ", ".join(scenes_and_instruments.PATTERNS)
-TREATMENTS = "none, clip, mixstyle, clip+mixstyle"
+DOMAIN_METHODS = "none, clip, mixstyle, clip+mixstyle"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("name", help="name of the table")
     parser.add_argument("--data", required=True, help="corpus, as the experiment takes it")
     parser.add_argument("--patterns", default=PATTERNS, help="joined by commas")
-    parser.add_argument("--treatments", default=TREATMENTS, help="joined by commas")
+    parser.add_argument("--domain-methods", default=DOMAIN_METHODS, help="joined by commas")
     parser.add_argument("--seeds", type=int, default=3, help="how many networks of each (3)")
     parser.add_argument("--set", metavar="FIELD=VALUE", action="append", default=[], help="of the configuration")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of all runs")
@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     fields = dict(_field(text) for text in options.set)
     config = scenes_and_instruments.Config.preset("default", data=options.data, **fields)
     study = scenes_and_instruments.study(
-        config, options.patterns, options.treatments, range(options.seeds), options.runs
+        config, options.patterns, options.domain_methods, range(options.seeds), options.runs
     )
     results = study.results()
     given = [f"{name} = {value}" for name, value in fields.items()]

@@ -36,6 +36,7 @@ __all__ = [
     "Matches",
     "OneOf",
     "Range",
+    "Rule",
     "check_declared",
     "conform",
     "declared_fields",

@@ -47,18 +47,21 @@ class DomainTables(SphinxDirective):
 
 def _tables(results: Any, test: str) -> Iterator[nodes.Node]:
     from audioattn_lib import display
-    from audioattn_lib.experiments.scenes_and_instruments.domain_methods import treatment_title
+    from audioattn_lib.experiments.scenes_and_instruments.domain_methods import domain_method_title
     from audioattn_lib.experiments.scenes_and_instruments.results import BASELINE, CHANCE
 
-    for treatment in results.treatments:
-        scores = results.scores(test, treatment)
-        caption = f"{_plain(test)}, {treatment_title(treatment) or 'no treatment'}; deviation over seeds"
+    for domain_method in results.domain_methods:
+        scores = results.scores(test, domain_method)
+        caption = f"{_plain(test)}, {domain_method_title(domain_method) or 'no domain method'}; deviation over seeds"
         references = [str(name) for name in scores.index if str(name).startswith((BASELINE, CHANCE))]
         table = display.results_table(scores, references=references, scores=["deviation"], caption=caption)
         yield nodes.raw("", f"<div style='margin-block:1rem'>{table.html()}</div>", format="html")
     for name, differences in (
-        ("Each pattern against dense attention with the same treatment, in points", results.pattern_differences(test)),
-        ("Each treatment against none with the same pattern, in points", results.treatment_differences(test)),
+        (
+            "Each pattern against dense attention with the same domain method, in points",
+            results.pattern_differences(test),
+        ),
+        ("Each domain method against none with the same pattern, in points", results.domain_method_differences(test)),
     ):
         if len(differences):
             markup = differences.to_html(border=0, justify="left")

@@ -37,7 +37,7 @@ def test_a_table_is_made_and_read_back(root, tmp_path, monkeypatch, capsys):
         "orchestra?clips_per_class=8",
         "--patterns",
         "dense, per_row",
-        "--treatments",
+        "--domain-methods",
         "none",
     ]
     arguments += ["--seeds", "1", "--set", "epochs=0", "--runs", str(tmp_path / "runs"), "--output", str(tmp_path)]

@@ -9,10 +9,10 @@ from audioattn_lib.core.errors import ConfigError, ManifestError, RunError
 from audioattn_lib.experiments import scenes_and_instruments as experiment
 from audioattn_lib.experiments.scenes_and_instruments import Config
 from audioattn_lib.experiments.scenes_and_instruments.domain_methods import (
-    TREATMENTS,
-    parse_treatment,
-    treatment_of,
-    treatment_title,
+    DOMAIN_METHODS,
+    domain_method_of,
+    domain_method_title,
+    parse_domain_method,
 )
 from audioattn_lib.experiments.scenes_and_instruments.results import WORST, DomainResults
 from audioattn_lib.experiments.scenes_and_instruments.training import fit_scaling
@@ -40,9 +40,9 @@ def test_every_result_stands_beside_chance_and_the_linear_baseline(study):
     tested = table[table["test"] != WORST]
     compared = tested[tested["pattern"] == "per_row_2"]
     assert compared[["difference", "difference_low", "difference_high", "difference_p"]].notna().all(axis=None)
-    gained = tested[tested["treatment"] == "clip"]
+    gained = tested[tested["domain_method"] == "clip"]
     assert gained[["gain", "gain_low", "gain_high", "gain_p"]].notna().all(axis=None)
-    assert tested.loc[tested["treatment"] == "none", "gain"].isna().all()
+    assert tested.loc[tested["domain_method"] == "none", "gain"].isna().all()
     assert table.loc[table["pattern"] == "chance", "score"].tolist() == pytest.approx([1 / 6] * 4)
     said = results.verdict("test_unseen_device")
     assert said.startswith("On test unseen device **")
@@ -51,11 +51,11 @@ def test_every_result_stands_beside_chance_and_the_linear_baseline(study):
 
 def test_the_worst_group_is_the_lowest_domain_of_any_test(study):
     rows = study[0].results().scores(WORST)
-    for (pattern, treatment), name in {
+    for (pattern, domain_method), name in {
         ("dense", "none"): "Dense",
         ("per_row_2", "clip"): "Groups of 2 rows, centred bands",
     }.items():
-        right = study[0].correct(pattern, treatment)
+        right = study[0].correct(pattern, domain_method)
         means = right.groupby(["split", "domain"])["right"].mean()
         group = ", ".join(means.idxmin()).removeprefix("test_").replace("_", " ")
         assert rows.loc[f"{name} ({group})", "score"] == pytest.approx(means.min())
@@ -80,7 +80,7 @@ def test_results_are_read_back_from_a_file(study, tmp_path):
         DomainResults.read(tmp_path / "none.csv")
     (tmp_path / "other.csv").write_text("a\n1\n")
     (tmp_path / "other.json").write_text("{}")
-    with pytest.raises(RunError, match="lacks the columns pattern, treatment"):
+    with pytest.raises(RunError, match="lacks the columns pattern, domain_method"):
         DomainResults.read(tmp_path / "other.csv")
 
 
@@ -121,8 +121,8 @@ def test_tables_for_people(study):
     assert list(alone.index) == ["Dense", "Groups of 2 rows", "linear", "chance"]
     assert alone.loc["linear", "score"] == scores.loc["linear, centred bands", "score"]
     assert alone.loc["Dense", "score"] == scores.loc["Dense, centred bands", "score"]
-    over_dense, over_none = results.pattern_differences("test_seen"), results.treatment_differences("test_seen")
-    assert (list(over_dense), list(over_dense.index)) == (["no treatment", "centred bands"], ["Groups of 2 rows"])
+    over_dense, over_none = results.pattern_differences("test_seen"), results.domain_method_differences("test_seen")
+    assert (list(over_dense), list(over_dense.index)) == (["no domain method", "centred bands"], ["Groups of 2 rows"])
     assert list(over_none) == ["centred bands"]
     assert list(over_none.index) == ["Dense", "Groups of 2 rows", "Linear baseline"]
 
@@ -367,18 +367,18 @@ def test_the_published_front_end_keeps_the_published_scale():
     torch.testing.assert_close(scaled.scale(decibels), (power.log() + 4.5) / 5, atol=1e-5, rtol=1e-5)
 
 
-class TestTreatments:
-    @pytest.mark.parametrize("name", [*TREATMENTS, "clip+mixstyle", "clip_scaled+mixstyle+impulse_responses"])
+class TestDomainMethods:
+    @pytest.mark.parametrize("name", [*DOMAIN_METHODS, "clip+mixstyle", "clip_scaled+mixstyle+impulse_responses"])
     def test_a_name_is_found_again_in_the_configuration(self, name):
-        fields = parse_treatment(name)
-        assert treatment_of(vars(Config.smoke(**fields))) == name
-        assert bool(treatment_title(name)) == (name != "none")
+        fields = parse_domain_method(name)
+        assert domain_method_of(vars(Config.smoke(**fields))) == name
+        assert bool(domain_method_title(name)) == (name != "none")
 
-    def test_impossible_treatments(self):
-        with pytest.raises(ConfigError, match="treatment is 'eq'; it must be one of none, corpus, clip"):
-            parse_treatment("clip+eq")
+    def test_impossible_domain_methods(self):
+        with pytest.raises(ConfigError, match="domain method is 'eq'; it must be one of none, corpus, clip"):
+            parse_domain_method("clip+eq")
         with pytest.raises(ConfigError, match="'clip\\+corpus' sets band_normalization twice"):
-            parse_treatment("clip+corpus")
+            parse_domain_method("clip+corpus")
 
 
 @pytest.mark.data

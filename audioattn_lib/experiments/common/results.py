@@ -93,7 +93,9 @@ def write_evidence(
     record: AttentionRecord,
     events: Sequence[Sequence[tuple[float, float]]],
 ) -> dict[str, dict[str, float]]:
-    """Write ``curves.npz``, and give the table of :func:`~.classification.evidence` of the clips in ``rows``."""
+    """Write ``curves.npz`` of the clips in ``rows``, and give the table of
+    :func:`~audioattn_lib.experiments.common.classification.evidence`.
+    """
     groups = context.prepared.groups[rows]
     measured, curves = evidence(network, batches, record, events, groups, context.config.seed)
     context.directory.write_curves(curves)

@@ -146,7 +146,9 @@ def task_scores(logits: Tensor, targets: Tensor, tasks: Tasks, groups: NDArray[n
 
 
 def fit_task_baselines(inputs: Summaries, train: Tensor, valid: Tensor, tasks: Tasks) -> Tensor:
-    """Logits of a logistic regression for each task, as :func:`~..common.baseline.fit_linear_baseline`."""
+    """Logits of a logistic regression for each task, see
+    :func:`~audioattn_lib.experiments.common.baseline.fit_linear_baseline`.
+    """
     targets = [torch.as_tensor(task_classes(tasks, part)) for part in (train, valid)]
     parts = [
         fit_linear_baseline(inputs, targets[0][:, task], targets[1][:, task], size)

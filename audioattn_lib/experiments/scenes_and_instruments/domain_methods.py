@@ -1,4 +1,4 @@
-"""Treatments against device mismatch by name: normalisation of the bands of a clip, or augmentation in training.
+"""Domain methods against device mismatch by name: normalisation of the bands of a clip, or augmentation in training.
 
 Book page: ``scenes_and_instruments``.
 """
@@ -12,17 +12,17 @@ from typing import Any
 from audioattn_lib.core.errors import ConfigError
 from audioattn_lib.models.layers.input_scaling import CENTRINGS
 
-__all__ = ["NONE", "TREATMENTS", "parse_treatment", "treatment_of", "treatment_title"]
+__all__ = ["DOMAIN_METHODS", "NONE", "domain_method_of", "domain_method_title", "parse_domain_method"]
 
 NONE = "none"
-TREATMENTS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
+DOMAIN_METHODS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
         **{name: {"band_normalization": name} for name in CENTRINGS},
         "mixstyle": {"mixstyle_prob": 0.7},
         "impulse_responses": {"ir_prob": 0.5},
     }
 )
-"""Fields of the configuration that each treatment sets; ``none`` and the names of centrings set the centring."""
+"""Fields of the configuration that each domain method sets; ``none`` and the names of centrings set the centring."""
 
 _TITLES = {
     "corpus": "standardised bands",
@@ -33,13 +33,13 @@ _TITLES = {
 }
 
 
-def parse_treatment(name: str) -> dict[str, Any]:
-    """Fields that a treatment sets: one out of :data:`TREATMENTS`, or several joined by ``+``.
+def parse_domain_method(name: str) -> dict[str, Any]:
+    """Fields that a domain method sets: one out of :data:`DOMAIN_METHODS`, or several joined by ``+``.
 
     Raises
     ------
     ConfigError
-        When there is no such treatment, with a list of those that there are, or two of them set one field.
+        When there is no such domain method, with a list of those that there are, or two of them set one field.
 
     Notes
     -----
@@ -48,20 +48,20 @@ def parse_treatment(name: str) -> dict[str, Any]:
     fields: dict[str, Any] = {"band_normalization": NONE}
     given: set[str] = set()
     for part in (part.strip() for part in name.split("+")):
-        if part not in TREATMENTS:
+        if part not in DOMAIN_METHODS:
             raise ConfigError(
-                f"treatment is {part!r}; it must be one of {', '.join(TREATMENTS)}, or several of them joined by +"
+                f"domain method is {part!r}; it must be one of {', '.join(DOMAIN_METHODS)}, or several joined by +"
             )
-        twice = given & set(TREATMENTS[part])
+        twice = given & set(DOMAIN_METHODS[part])
         if twice:
-            raise ConfigError(f"the treatment {name!r} sets {', '.join(sorted(twice))} twice; join different ones")
-        given |= set(TREATMENTS[part])
-        fields |= TREATMENTS[part]
+            raise ConfigError(f"the domain method {name!r} sets {', '.join(sorted(twice))} twice; join different ones")
+        given |= set(DOMAIN_METHODS[part])
+        fields |= DOMAIN_METHODS[part]
     return fields
 
 
-def treatment_of(config: Mapping[str, Any]) -> str:
-    """The name of what a configuration does, as :func:`parse_treatment` reads it.
+def domain_method_of(config: Mapping[str, Any]) -> str:
+    """The name of what a configuration does, as :func:`parse_domain_method` reads it.
 
     Notes
     -----
@@ -73,8 +73,8 @@ def treatment_of(config: Mapping[str, Any]) -> str:
     return "+".join(parts) or NONE
 
 
-def treatment_title(name: str) -> str:
-    """Return the title of a treatment for tables and plots; empty for none.
+def domain_method_title(name: str) -> str:
+    """Return the title of a domain method for tables and plots; empty for none.
 
     Notes
     -----

@@ -45,7 +45,7 @@ from ..common.runs import RunContext, make_run, nothing_to_train, open_run, reso
 from ..common.training import count_parameters, fit_network
 from .config import CNN, Config
 from .corpus import Prepared, prepare
-from .domain_methods import parse_treatment
+from .domain_methods import parse_domain_method
 from .study import DomainStudy
 from .training import Augmentation, average, fit_scaling, schedule, training_loss
 from .weights import start_networks
@@ -194,21 +194,22 @@ def _fit_baseline(context: Context, _: None) -> None:
 def study(
     config: Config,
     patterns: str | Iterable[str] = PATTERNS,
-    treatments: str | Iterable[str] = ("none", "clip"),
+    domain_methods: str | Iterable[str] = ("none", "clip"),
     seeds: str | int | Iterable[Any] = "0, 1, 2",
     root: str | Path = "runs",
 ) -> DomainStudy:
-    """Every pattern with every treatment and seed, and the linear baseline; what exists is read back.
+    """Every pattern with every domain method and seed, and the linear baseline; what exists is read back.
 
     Parameters
     ----------
     config
-        Everything but ``pattern``, ``seed`` and what the treatments set.
+        Everything but ``pattern``, ``seed`` and what the domain methods set.
     patterns
         Names of attention patterns: a list, or joined by commas.
-    treatments
+    domain_methods
         What is done against the colour of devices, in the same way: names out of
-        :data:`~audioattn_lib.experiments.scenes_and_instruments.domain_methods.TREATMENTS`, or several joined by ``+``.
+        :data:`~audioattn_lib.experiments.scenes_and_instruments.domain_methods.DOMAIN_METHODS`, or several joined by
+        ``+``.
     seeds
         Whole numbers from 0: one, several joined by commas, or a list.
     root
@@ -216,10 +217,10 @@ def study(
     """
     names, treated = (
         [name.strip() for name in given.split(",")] if isinstance(given, str) else list(given)
-        for given in (patterns, treatments)
+        for given in (patterns, domain_methods)
     )
     numbers = choose_numbers("seeds", seeds, int, "whole numbers from 0")
-    changes = [parse_treatment(name) for name in treated]
+    changes = [parse_domain_method(name) for name in treated]
     configs = [
         dataclasses.replace(config, pattern=name, seed=seed, **change)
         for seed in numbers

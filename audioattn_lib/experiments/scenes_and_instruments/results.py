@@ -20,7 +20,7 @@ from audioattn_lib.attention.patterns.names import parse_pattern
 from audioattn_lib.core.errors import RunError
 from audioattn_lib.core.files import write_text, write_whole
 
-from .domain_methods import NONE, parse_treatment, treatment_title
+from .domain_methods import NONE, domain_method_title, parse_domain_method
 
 __all__ = ["BASELINE", "CHANCE", "WORST", "DomainResults", "pattern_title"]
 
@@ -30,7 +30,7 @@ CHANCE = "chance"
 WORST = "worst_group"
 """Stands for a test set: of each network, the domain of a test set that it does worst on."""
 COLUMNS = (
-    *("pattern", "treatment", "test", "runs", "score", "low", "high", "deviation", "group"),
+    *("pattern", "domain_method", "test", "runs", "score", "low", "high", "deviation", "group"),
     *("difference", "difference_low", "difference_high", "difference_p"),
     *("gain", "gain_low", "gain_high", "gain_p"),
 )
@@ -50,13 +50,13 @@ class DomainResults:
     Parameters
     ----------
     rows
-        A row for each pattern, treatment and test set, the linear baseline and
+        A row for each pattern, domain method and test set, the linear baseline and
         chance among them, with the columns ``runs``, ``score`` (share of clips
         predicted right, mean over seeds), its 95 % interval ``low`` to ``high``
         over recordings, ``deviation`` over seeds, ``group`` (which one is the
         worst), the paired ``difference`` to dense attention with the same
-        treatment and the paired ``gain`` over the same pattern without
-        treatment, each with interval and p-value, corrected for the number of
+        domain method and the paired ``gain`` over the same pattern without
+        domain method, each with interval and p-value, corrected for the number of
         patterns (Holm).
     made_with
         Where the numbers come from, text by name.
@@ -75,9 +75,9 @@ class DomainResults:
         return [name for name in sorted(set(self.rows["test"])) if name != WORST]
 
     @property
-    def treatments(self) -> list[str]:
-        """Treatments in the order of the rows."""
-        return list(dict.fromkeys(self._networks["treatment"]))
+    def domain_methods(self) -> list[str]:
+        """Domain methods in the order of the rows."""
+        return list(dict.fromkeys(self._networks["domain_method"]))
 
     @property
     def references(self) -> list[str]:
@@ -85,32 +85,34 @@ class DomainResults:
         found = self.rows[self.rows["pattern"].isin([BASELINE, CHANCE])]
         return list(dict.fromkeys(self._name(row) for row in found.to_dict(orient="records")))
 
-    def scores(self, test: str, treatment: str | None = None) -> pd.DataFrame:
-        """One test set for a table or a picture: a row a pattern and treatment by title, references last.
+    def scores(self, test: str, domain_method: str | None = None) -> pd.DataFrame:
+        """One test set for a table or a picture: a row a pattern and domain method by title, references last.
 
-        With one treatment, titles leave it out, and the baseline is that with the same centring.
+        With one domain method, titles leave it out, and the baseline is that with the same centring.
         Columns ``runs``, ``score``, ``low``, ``high`` and ``deviation``. Of the worst group the titles say which it is.
         """
         rows = self._of(test).to_dict(orient="records")
-        if treatment is not None:
-            centring = parse_treatment(treatment)["band_normalization"]
+        if domain_method is not None:
+            centring = parse_domain_method(domain_method)["band_normalization"]
             wanted = {BASELINE: centring, CHANCE: ""}
             rows = [
-                {**row, "treatment": NONE} for row in rows if row["treatment"] == wanted.get(row["pattern"], treatment)
+                {**row, "domain_method": NONE}
+                for row in rows
+                if row["domain_method"] == wanted.get(row["pattern"], domain_method)
             ]
         rows.sort(key=lambda row: row["pattern"] in (BASELINE, CHANCE))  # keeps the order otherwise
         found = pd.DataFrame.from_dict({self._name(row): row for row in rows}, orient="index")
         return found[["runs", "score", "low", "high", "deviation"]].rename_axis("model")
 
     def pattern_differences(self, test: str) -> pd.DataFrame:
-        """Tabulate gains of each pattern over dense attention with the same treatment, in percentage points.
+        """Tabulate gains of each pattern over dense attention with the same domain method, in percentage points.
 
-        A row a pattern, a column a treatment; text for a table: difference, 95 % interval, corrected p-value.
+        A row a pattern, a column a domain method; text for a table: difference, 95 % interval, corrected p-value.
         """
         return self._points(test, "difference")
 
-    def treatment_differences(self, test: str) -> pd.DataFrame:
-        """Tabulate gains of each treatment over none with the same pattern, as :meth:`pattern_differences`."""
+    def domain_method_differences(self, test: str) -> pd.DataFrame:
+        """Tabulate gains of each domain method over none with the same pattern, as :meth:`pattern_differences`."""
         return self._points(test, "gain")
 
     def verdict(self, test: str) -> str:
@@ -124,7 +126,10 @@ class DomainResults:
             f"({best['low']:.1%} to {best['high']:.1%}); the linear baseline has {base['score']:.1%} "
             f"({base['low']:.1%} to {base['high']:.1%})."
         ]
-        for name, against in (("difference", "dense attention with the same treatment"), ("gain", "no treatment")):
+        for name, against in (
+            ("difference", "dense attention with the same domain method"),
+            ("gain", "no domain method"),
+        ):
             if not chosen[f"{name}_p"].notna().any():
                 continue
             sure = chosen[chosen[f"{name}_p"] < 0.05]
@@ -153,14 +158,16 @@ class DomainResults:
         """
         path = Path(path)
         try:
-            rows = pd.read_csv(path, keep_default_na=False, na_values=[""], dtype={"pattern": str, "treatment": str})
+            rows = pd.read_csv(
+                path, keep_default_na=False, na_values=[""], dtype={"pattern": str, "domain_method": str}
+            )
             made_with = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise RunError(f"{path}: no results can be read ({error}); DomainResults.write makes them") from None
         lacking = [name for name in COLUMNS if name not in rows]
         if lacking:
             raise RunError(f"{path}: lacks the columns {', '.join(lacking)}; DomainResults.write makes such a file")
-        text = ["treatment", "group"]
+        text = ["domain_method", "group"]
         rows[text] = rows[text].fillna("")
         return cls(rows, made_with)
 
@@ -178,7 +185,7 @@ class DomainResults:
         rows: dict[str, dict[str, str]] = {}
         for row in self._of(test).to_dict(orient="records"):
             if pd.notna(row[name]):
-                column = treatment_title(row["treatment"]) or "no treatment"
+                column = domain_method_title(row["domain_method"]) or "no domain method"
                 low, high = 100 * row[f"{name}_low"], 100 * row[f"{name}_high"]
                 p = row[f"{name}_p"]
                 chance = "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
@@ -191,6 +198,6 @@ class DomainResults:
         if row["pattern"] == CHANCE:
             return CHANCE
         name = BASELINE if row["pattern"] == BASELINE else pattern_title(row["pattern"])
-        name = name if row["treatment"] == NONE else f"{name}, {treatment_title(row['treatment'])}"
+        name = name if row["domain_method"] == NONE else f"{name}, {domain_method_title(row['domain_method'])}"
         group = str(row["group"]).removeprefix("test_").replace("_", " ")
         return f"{name} ({group})" if group else name

@@ -22,7 +22,7 @@ from audioattn_lib.evaluation.domains import domain_scores
 from audioattn_lib.training.run_directory import Run
 
 from ..common.study import Study
-from .domain_methods import NONE, treatment_of
+from .domain_methods import NONE, domain_method_of
 from .results import BASELINE, CHANCE, COLUMNS, WORST, DomainResults, pattern_title
 
 __all__ = ["DomainStudy"]
@@ -33,7 +33,7 @@ _DATED = ("python", "device", "git_commit")
 
 @dataclass(frozen=True)
 class DomainStudy(Study):
-    """Runs that differ in pattern, treatment and seed, tested on the same clips of several test sets.
+    """Runs that differ in pattern, domain method and seed, tested on the same clips of several test sets.
 
     Its baselines are the linear baseline with each centring.
 
@@ -48,9 +48,9 @@ class DomainStudy(Study):
         return list(dict.fromkeys(str(run.config["pattern"]) for run in self.runs))
 
     @property
-    def treatments(self) -> list[str]:
-        """Treatments in the order of the runs."""
-        return list(dict.fromkeys(treatment_of(run.config) for run in self.runs))
+    def domain_methods(self) -> list[str]:
+        """Domain methods in the order of the runs."""
+        return list(dict.fromkeys(domain_method_of(run.config) for run in self.runs))
 
     @property
     def tests(self) -> list[str]:
@@ -61,27 +61,27 @@ class DomainStudy(Study):
         """Return the title of a pattern for tables and plots."""
         return pattern_title(name)
 
-    def of(self, pattern: str, treatment: str) -> list[Run]:
-        """The runs of one pattern (or of the baseline) with one treatment, a run a seed."""
+    def of(self, pattern: str, domain_method: str) -> list[Run]:
+        """The runs of one pattern (or of the baseline) with one domain method, a run a seed."""
         among = self.baselines if pattern == BASELINE else self.runs
         found = [
             run
             for run in among
-            if pattern in (BASELINE, run.config.get("pattern")) and treatment_of(run.config) == treatment
+            if pattern in (BASELINE, run.config.get("pattern")) and domain_method_of(run.config) == domain_method
         ]
         if not found:
             raise RunError(
-                f"no run with pattern {pattern!r} and treatment {treatment!r}; there are {', '.join(self.patterns)} "
-                f"with {', '.join(self.treatments)}"
+                f"no run with pattern {pattern!r} and domain method {domain_method!r}; there are "
+                f"{', '.join(self.patterns)} with {', '.join(self.domain_methods)}"
             )
         return found
 
-    def correct(self, pattern: str, treatment: str) -> pd.DataFrame:
+    def correct(self, pattern: str, domain_method: str) -> pd.DataFrame:
         """Each clip's ``split``, ``domain`` and ``domain_seen``, and the share of seeds that were ``right``.
 
         Clips come in the same order for all.
         """
-        tables = [run.predictions for run in self.of(pattern, treatment)]
+        tables = [run.predictions for run in self.of(pattern, domain_method)]
         result = tables[0][["clip", "split", "domain", "domain_seen"]].copy()
         result["domain"] = result["domain"].fillna("")
         result["right"] = np.mean([(t["label"] == t["predicted"]).to_numpy(np.float64) for t in tables], axis=0)
@@ -90,15 +90,19 @@ class DomainStudy(Study):
     def results(self) -> DomainResults:
         """The table of all scores and paired differences, and what the runs were made with."""
         known = {
-            (name, treatment): self.correct(name, treatment) for treatment in self.treatments for name in self.patterns
+            (name, domain_method): self.correct(name, domain_method)
+            for domain_method in self.domain_methods
+            for name in self.patterns
         }
-        known |= {(BASELINE, treatment): self.correct(BASELINE, treatment) for treatment in self._baseline_treatments}
+        known |= {
+            (BASELINE, domain_method): self.correct(BASELINE, domain_method) for domain_method in self._baseline_methods
+        }
         rows: list[dict[str, Any]] = []
         for test in self.tests:
             part = [self._row(key, test, known) for key in known]
             for name in ("difference", "gain"):
-                for treatment in self.treatments:
-                    compared = [row for row in part if f"{name}_p" in row and row["treatment"] == treatment]
+                for domain_method in self.domain_methods:
+                    compared = [row for row in part if f"{name}_p" in row and row["domain_method"] == domain_method]
                     corrected = statistics.holm([row[f"{name}_p"] for row in compared]) if compared else ()
                     for row, p in zip(compared, corrected, strict=True):
                         row[f"{name}_p"] = float(p)
@@ -110,12 +114,12 @@ class DomainStudy(Study):
         facts |= {package: str(version) for package, version in made["packages"].items() if version}
         return DomainResults(pd.DataFrame(rows, columns=list(COLUMNS)), facts)
 
-    def example(self, pattern: str = "", treatment: str = "") -> tuple[Run, str]:
-        """The first run of one pattern and treatment, and of the clips that it predicts right the one it is surest of.
+    def example(self, pattern: str = "", domain_method: str = "") -> tuple[Run, str]:
+        """The first run of a pattern and domain method, and its surest clip among those that it predicts right.
 
         Without names, they are the first ones compared.
         """
-        run = self.of(pattern or self.patterns[0], treatment or self.treatments[0])[0]
+        run = self.of(pattern or self.patterns[0], domain_method or self.domain_methods[0])[0]
         kept = set(run.attention.clips)
         table = run.predictions[run.predictions["clip"].isin(kept)]
         right = table[table["label"] == table["predicted"]]
@@ -127,26 +131,26 @@ class DomainStudy(Study):
         results = self.results()
         return " ".join(results.verdict(test) for test in self.tests)
 
-    def domains(self, pattern: str, treatment: str) -> pd.DataFrame:
+    def domains(self, pattern: str, domain_method: str) -> pd.DataFrame:
         """Accuracy by domain, of those seen and those not, and of the worst one."""
-        table = self.correct(pattern, treatment)
+        table = self.correct(pattern, domain_method)
         return domain_scores(
             table["right"], table["domain"], table["domain_seen"], groups=self.groups_of(table["clip"])
         )
 
     @property
-    def _baseline_treatments(self) -> list[str]:
-        return list(dict.fromkeys(treatment_of(run.config) for run in self.baselines))
+    def _baseline_methods(self) -> list[str]:
+        return list(dict.fromkeys(domain_method_of(run.config) for run in self.baselines))
 
     def _row(self, key: tuple[str, str], test: str, known: Mapping[tuple[str, str], pd.DataFrame]) -> dict[str, Any]:
-        (name, treatment), table = key, known[key]
+        (name, domain_method), table = key, known[key]
         chosen = (table["split"] == test).to_numpy()
         shares = [
             float((t["label"] == t["predicted"])[chosen].mean())
-            for t in (run.predictions for run in self.of(name, treatment))
+            for t in (run.predictions for run in self.of(name, domain_method))
         ]
         row = self._described(key, test, shares) | self._scored(table, chosen)
-        others = {"difference": (_REFERENCE, treatment), "gain": (name, NONE)}
+        others = {"difference": (_REFERENCE, domain_method), "gain": (name, NONE)}
         for what, other in others.items():
             if other in known and other != key and not (what == "difference" and name == BASELINE):
                 row |= self._compared(what, table, known[other], chosen)
@@ -164,7 +168,7 @@ class DomainStudy(Study):
         deviation = float(np.std(shares, ddof=1)) if len(shares) > 1 else np.nan
         return {
             "pattern": key[0],
-            "treatment": key[1],
+            "domain_method": key[1],
             "test": test,
             "runs": len(shares),
             "deviation": deviation,
@@ -200,4 +204,4 @@ class DomainStudy(Study):
         else:
             codes = pd.factorize(labels.loc[labels["split"] == test, "label"])[0]
             score = statistics.chance_level(codes).majority.estimate
-        return {"pattern": CHANCE, "treatment": "", "test": test, "runs": 0, "score": score, "group": ""}
+        return {"pattern": CHANCE, "domain_method": "", "test": test, "runs": 0, "score": score, "group": ""}

@@ -226,6 +226,13 @@ def link_book_pages(app: Sphinx, what: str, name: str, obj: object, options: obj
     lines[:] = BOOK_PAGE.sub(link, "\n".join(lines)).split("\n")
 
 
+def sign_configurations(
+    app: Sphinx, what: str, name: str, obj: Any, options: object, signature: str, returns: str
+) -> tuple[str, str] | None:
+    """Leave the fields of a configuration to the page that has a table of them."""
+    return ("(**fields)", "") if what == "class" and hasattr(obj, "PRESETS") else None
+
+
 def skip_passed_on(app: Sphinx, what: str, name: str, obj: Any, skip: bool, options: object) -> bool | None:
     """Document what a module passes on from another where it is defined, and only there."""
     module = app.env.temp_data.get("autodoc:module")
@@ -276,6 +283,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("command-line", CommandLine)
     app.add_directive("configurations", Configurations)
     app.connect("autodoc-process-docstring", link_book_pages, priority=100)
+    app.connect("autodoc-process-signature", sign_configurations)
     app.connect("autodoc-skip-member", skip_passed_on)
     app.connect("missing-reference", find_passed_on)
     app.connect("doctree-resolved", leave_out_thebe, priority=900)

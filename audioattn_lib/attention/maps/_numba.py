@@ -127,7 +127,7 @@ def _nothing(dtype: torch.dtype) -> Any:
 
 
 def _plan(alpha: float | Tensor, x: Tensor) -> tuple[tuple[str, ...], Any]:
-    """Which loops there are to run, and alpha - 1, one number or one for each row."""
+    """Kinds of loops to run, and alpha - 1: one number, or one for each row."""
     if not isinstance(alpha, Tensor):
         return _plan_of_one(alpha - 1)
     if alpha.numel() == 1:
@@ -184,7 +184,7 @@ def _by_parts(calls: list[_Call]) -> bool:
 
 @functools.cache
 def _helpers(process: int) -> SimpleQueue[Callable[[], None]]:
-    """Queue of what the threads of this process do: those of another one do not outlive a fork.
+    """Queue of functions for the threads of this process: those of another one do not outlive a fork.
 
     An executor of the standard library takes as long to submit something as the loops for a thousand scores.
     """

@@ -28,7 +28,7 @@ _SHIFTER, _SHIFTER_32 = 6755399441055744.0, F32(12582912.0)
 
 @njit(**IN_ORDER)
 def sum_and_lost(one, v):  # type: ignore[no-untyped-def]
-    """Sum, and what it has lost of v."""
+    """Sum of both, and its rounding error."""
     m = one + v
     return m, v - (m - one)
 

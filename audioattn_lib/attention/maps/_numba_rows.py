@@ -1,4 +1,4 @@
-"""What the loops over rows share: options of the compiler, the largest score of a row, steps towards the threshold."""
+"""Common parts of the loops over rows: options of the compiler, padding, the largest score of a row."""
 
 from __future__ import annotations
 

@@ -116,7 +116,7 @@ def _rough_threshold(y, padded, low, over, one, k):  # type: ignore[no-untyped-d
 
 @njit(**INNER)
 def _sums(x, n, top, over, one, shift, small, k, exponent, powers, us):  # type: ignore[no-untyped-def]
-    """Sums of u^k, u^(k-1) and u^(k-2), which for k below 2 the step does without; and what the weights come from."""
+    """Sums of u^k, u^(k-1) and u^(k-2), which the step for k below 2 does without; fill the powers and u."""
     a, b, c = 0.0, 0.0, 0.0
     halley, cubic = k >= 2.0, k >= 4.0
     for i in range(n):

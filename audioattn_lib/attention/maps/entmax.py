@@ -407,7 +407,7 @@ class _EntmaxInTransforms(torch.autograd.Function):
 
 
 def _keep(ctx: Any, alpha: float | Tensor, weights: Tensor, slopes: Tensor | None) -> None:
-    """Save what derivatives are made of: the weights, what the solver leaves beside them, and alpha."""
+    """Save the weights, the slopes of the solver and alpha for the derivatives."""
     ctx.alpha = None if isinstance(alpha, Tensor) else alpha
     tensors = (weights, slopes, None if ctx.alpha else alpha)
     ctx.save_for_backward(*tensors)

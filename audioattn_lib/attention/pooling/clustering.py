@@ -120,40 +120,42 @@ def share_out_plane(
     As in :func:`share_out`.
     """
     t, f = times.double(), frequencies.double()
-    floor = torch.diag_embed(spacing.double().square() / 12)[:, None]
+    floor = (spacing.double().square() / 12)[:, None]  # (B, 1, 2)
     whole = weights[:, None]
-    _, mean, covariance = _moments(whole, t, f, torch.zeros_like(floor[..., 0]))
-    axis = _widest_axis(covariance[:, 0])  # (B, 2)
-    along = (t - mean[..., 0]) * axis[:, :1]
-    line = along[..., None] + ((f - mean[..., 1]) * axis[:, 1:])[:, None]
-    parts = _slices(weights.flatten(1), line.to(weights.dtype).flatten(1), n_components).unflatten(
-        -1, weights.shape[1:]
-    )
+    _, mean, (along, both, across) = _moments(whole, t, f, torch.zeros_like(floor))
+    axis = _widest_axis(torch.stack([along, both, both, across], dim=-1)[:, 0].unflatten(-1, (2, 2)))
+    line = ((t - mean[:, 0, :1]) * axis[:, :1])[..., None] + ((f - mean[:, 0, 1:]) * axis[:, 1:])[:, None]
+    parts = _slices(weights.flatten(1), line.to(weights.dtype).flatten(1), n_components)
+    parts = parts.unflatten(-1, weights.shape[1:])
     for _ in range(_STEPS):
         # about the means of the step before: differences of large numbers would not be exact in float32
-        mass, mean, covariance = _moments(parts, t, f, mean.detach())
-        adjugate, determinant = _adjugate(covariance + floor)
-        precision = -0.5 * adjugate / determinant[..., None]  # (B, M, 2, 2)
-        height = (mass.log() - 0.5 * determinant[..., 0].log())[..., None]
+        mass, mean, (along, both, across) = _moments(parts, t, f, mean.detach())
+        along, across = along + floor[..., 0], across + floor[..., 1]
+        determinant = along * across - both**2
+        height = mass.log() - 0.5 * determinant.log()
+        precision = torch.stack([-0.5 * across, both, -0.5 * along], dim=-1) / determinant[..., None]
+        of_time, of_both, of_frequency = precision.split(1, dim=-1)  # (B, M, 1)
         dt, df = t[:, None] - mean[..., :1], f - mean[..., 1:]  # (B, M, T), (B, M, F)
-        rows = [height + precision[..., :1, 0] * dt**2, torch.ones_like(dt), 2 * precision[..., :1, 1] * dt]
-        columns = [torch.ones_like(df), precision[..., 1:, 1] * df**2, df]
-        scores = torch.stack(rows, dim=-1).to(weights.dtype) @ torch.stack(columns, dim=-2).to(weights.dtype)
-        parts = torch.softmax(scores, dim=1) * whole
+        rows = torch.stack([torch.addcmul(height[..., None], of_time, dt**2), torch.ones_like(dt), of_both * dt], -1)
+        columns = torch.stack([torch.ones_like(df), of_frequency * df**2, df], dim=-2)
+        parts = torch.softmax(rows.to(weights.dtype) @ columns.to(weights.dtype), dim=1) * whole
     return parts
 
 
-def _moments(parts: Tensor, t: Tensor, f: Tensor, centre: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Mass ``(B, M)``, mean ``(B, M, 2)`` and covariance ``(B, M, 2, 2)`` of parts, from sums about a centre."""
+def _moments(
+    parts: Tensor, t: Tensor, f: Tensor, centre: Tensor
+) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor, Tensor]]:
+    """Mass ``(B, M)``, mean ``(B, M, 2)`` and covariances of parts of a plane, from sums about a centre.
+
+    The covariances are the variance along time, the covariance, and the variance along frequency, ``(B, M)`` each.
+    """
     dt, df = t[:, None] - centre[..., :1], f - centre[..., 1:]
     along = torch.stack([torch.ones_like(dt), dt, dt**2], dim=-2)  # (B, M, 3, T)
     across = torch.stack([torch.ones_like(df), df, df**2], dim=-1)  # (B, M, F, 3)
     sums = along @ (parts @ across.to(parts.dtype)).double()  # of the powers of both, (B, M, 3, 3)
     mass = sums[..., 0, 0].clamp(min=_LEAST_MASS)
-    sums = sums / mass[..., None, None]
-    offset = torch.stack([sums[..., 1, 0], sums[..., 0, 1]], dim=-1)
-    second = torch.stack([sums[..., 2, 0], sums[..., 1, 1], sums[..., 1, 1], sums[..., 0, 2]], dim=-1)
-    return mass, centre + offset, second.unflatten(-1, (2, 2)) - offset[..., :, None] * offset[..., None, :]
+    _, f1, f2, t1, both, _, t2, _, _ = (sums / mass[..., None, None]).flatten(-2).unbind(-1)
+    return mass, centre + torch.stack([t1, f1], dim=-1), (t2 - t1**2, both - t1 * f1, f2 - f1**2)
 
 
 def normalise(

@@ -70,7 +70,7 @@ def nothing(_):
 @pytest.mark.parametrize(
     ("name", "prepare", "count"),
     [
-        *((chapter, nothing, 1) for chapter in CHAPTERS),
+        *((chapter, nothing, 0.4) for chapter in CHAPTERS),
         ("corpus", nothing, 3),
         ("features", bring_sounds, 3),
         ("export", nothing, 3),
@@ -107,7 +107,7 @@ def test_a_checkpoint_survives_kills_at_any_moment(killer):
 def test_two_processes_share_a_cache_and_a_folder_of_runs(killer):
     chance = random.Random(0)
     failures = []
-    for number in range(trials(2)):
+    for number in range(max(2, trials(0.5))):
         rounds, place = divmod(number, len(SHARED))
         name = SHARED[place]
         seconds, expected = killer.undisturbed(name, nothing)

@@ -52,7 +52,8 @@ def maps(device: str, size: tuple[int, ...], backward: bool) -> Work:
     torch.manual_seed(0)
     scores = torch.randn(size, device=device, requires_grad=backward)
     gradient = torch.randn(size, device=device)
-    learnt = torch.tensor(1.5, device=device, requires_grad=backward)
+    # not one of the alphas that have loops of their own: training never stays on them
+    learnt = torch.tensor(1.45, device=device, requires_grad=backward)
 
     def run(map: Callable[[Tensor], Tensor]) -> Callable[[], object]:
         def step() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 from numba import njit
 
 from ._numba_powers import exponential, least_of, logarithm, power
-from ._numba_rows import INNER, sum_of_three
+from ._numba_rows import INNER, PADDING, sum_of_three
 
 __all__ = ["by_alpha", "by_scores", "by_scores_of_sparsemax", "by_scores_where_steep"]
 
@@ -150,9 +150,9 @@ def by_alpha(dtype: Any) -> Any:
     gather = _gather_of(dtype)
 
     @njit(**INNER)
-    def sums(gs, qs, inverse, over):  # type: ignore[no-untyped-def]
+    def sums(gs, qs, n, inverse, over):  # type: ignore[no-untyped-def]
         entropy, curved, a, b, c = 0.0, 0.0, 0.0, 0.0, 0.0
-        for i in range(qs.shape[0]):
+        for i in range(n):
             q = qs[i] * inverse
             g = gs[i] * q
             long = _LN_2 * logarithm(q, 0.0, True)
@@ -177,13 +177,17 @@ def by_alpha(dtype: Any) -> Any:
 
     def fill(gradient, p, excess, out):  # type: ignore[no-untyped-def]
         rows, n = p.shape
-        gs, qs, place = np.empty(n), np.empty(n), np.empty(n + 1, np.int32)
+        gs, qs, place = np.empty(n + PADDING), np.empty(n + PADDING), np.empty(n + 1, np.int32)
         for r in range(rows):
             over = excess[r if excess.shape[0] > 1 else 0]
             m, mass = gather(gradient[r], p[r], place, gs, qs), 0.0
             for i in range(m):
                 mass += qs[i]
-            entropy, curved, a, b, c = sums(gs[:m], qs[:m], 1.0 / mass if mass > 0.0 else 0.0, over)
+            # whole vectors: a weight of 1 with a gradient of 0 adds nothing
+            padded = (m + PADDING - 1) // PADDING * PADDING
+            for i in range(m, padded):
+                gs[i], qs[i] = 0.0, mass
+            entropy, curved, a, b, c = sums(gs, qs, padded, 1.0 / mass if mass > 0.0 else 0.0, over)
             total = 1.0 + over * entropy + over * over * curved
             out[r] = (a * curved - b - over * (c * curved + b * entropy)) / total
 

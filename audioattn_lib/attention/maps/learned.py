@@ -39,7 +39,7 @@ class LearnedEntmax(nn.Module):
         ``largest``.
     largest
         What alpha stays below; above 1. The default 2 is sparsemax, as
-        published; above it a step costs several times as much.
+        published.
 
     Raises
     ------

@@ -52,9 +52,9 @@ def _tables(results: Any, test: str) -> Iterator[nodes.Node]:
 
     for domain_method in results.domain_methods:
         scores = results.scores(test, domain_method)
-        caption = f"{_plain(test)}, {domain_method_title(domain_method) or 'no domain method'}; deviation over seeds"
+        caption = f"{_plain(test)}, {domain_method_title(domain_method) or 'no domain method'}; std: over seeds"
         references = [str(name) for name in scores.index if str(name).startswith((BASELINE, CHANCE))]
-        table = display.results_table(scores, references=references, scores=["deviation"], caption=caption)
+        table = display.results_table(scores, references=references, scores=["std"], caption=caption)
         yield nodes.raw("", f"<div style='margin-block:1rem'>{table.html()}</div>", format="html")
     for name, differences in (
         (

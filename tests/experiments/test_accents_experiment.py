@@ -128,7 +128,7 @@ def test_every_result_stands_beside_chance_and_the_linear_baseline(study):
 def test_seeds_are_runs_of_one_row(study):
     table, trials = study.table(), verification_table(study)
     assert list(table["runs"]) == [2, 2, 1, 0]
-    assert table.loc["mean", "deviation"] >= 0
+    assert table.loc["mean", "std"] >= 0
     assert len({run.config["seed"] for run in study.runs}) == 2
     assert trials.loc["mean", "runs"] == 2
     assert trials.loc["mean", "speakers"] == trials.loc["linear", "speakers"] == 5, "the same ones with every seed"

@@ -112,7 +112,7 @@ def test_every_result_stands_beside_chance_and_the_linear_baseline(study):
     assert list(table.index) == ["attention_bi_bi_hidden", "seq2seq_bi_bi_fc", "fusion", "linear", "chance"]
     assert table["runs"].tolist() == [2, 2, 2, 1, 0]
     assert (table["low"] <= table["high"]).all()
-    assert table.loc["fusion", ["difference", "p_holm", "deviation"]].notna().all()
+    assert table.loc["fusion", ["difference", "p_holm", "std"]].notna().all()
     assert table.loc["chance", "low"] < 0 < table.loc["chance", "high"]
     assert "in every seed reliably" in study.verdict()
     assert study.verdict().endswith("Only 2 groups: intervals over so few are too narrow.")

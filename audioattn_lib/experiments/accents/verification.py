@@ -156,7 +156,7 @@ def verify(embeddings: NDArray[np.floating[Any]], trials: Trials | None, seed: i
 def verification_table(study: ClassificationStudy) -> pd.DataFrame:
     """Equal error rate (``score``, ``low``, ``high``) and detection cost of each compared, of the baseline, by chance.
 
-    Means over runs, with the intervals over speakers that the runs' own average to; ``deviation`` over runs, and the
+    Means over runs, with the intervals over speakers that the runs' own average to; ``std`` over runs, and the
     trials and different speakers of one seed over all folds, NaN where speakers are unknown.
     """
     rows: dict[str, dict[str, Any]] = {}
@@ -173,7 +173,7 @@ def verification_table(study: ClassificationStudy) -> pd.DataFrame:
                 "low": float(np.mean([interval["low"] for interval in intervals])),
                 "high": float(np.mean([interval["high"] for interval in intervals])),
                 "min_detection_cost": float(np.mean([one["min_detection_cost"] for one in found])),
-                "deviation": float(np.std(rates, ddof=1)) if len(rates) > 1 else np.nan,
+                "std": float(np.std(rates, ddof=1)) if len(rates) > 1 else np.nan,
                 "trials": sum(run.metrics["verification"]["trials"] for run in folds.values()),
                 "speakers": _count_speakers(folds.values()),
             }

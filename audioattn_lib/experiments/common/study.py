@@ -172,7 +172,7 @@ class ClassificationStudy(Study):
 
         Columns: ``runs``, ``score`` (share of clips predicted right; mean
         average precision over all clips where a clip may have several labels)
-        with its 95 % interval ``low`` to ``high`` over groups, ``deviation``
+        with its 95 % interval ``low`` to ``high`` over groups, ``std``
         over runs, the other scores as means over runs, and ``difference`` to
         the linear baseline with its interval and the p-value of a paired test,
         corrected for the number of comparisons (Holm).
@@ -186,7 +186,7 @@ class ClassificationStudy(Study):
             runs = self._of(name)
             shares = [_score(run) for run in runs]
             row: dict[str, Any] = {"runs": len(runs), **found[name]}
-            row["deviation"] = float(np.std(shares, ddof=1)) if len(shares) > 1 else np.nan
+            row["std"] = float(np.std(shares, ddof=1)) if len(shares) > 1 else np.nan
             if self.is_multilabel:
                 row["all_labels_right"] = float(correct[name].mean())
             for score in _SCORES:

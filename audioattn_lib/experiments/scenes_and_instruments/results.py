@@ -30,7 +30,7 @@ CHANCE = "chance"
 WORST = "worst_group"
 """Stands for a test set: of each network, the domain of a test set that it does worst on."""
 COLUMNS = (
-    *("pattern", "domain_method", "test", "runs", "score", "low", "high", "deviation", "group"),
+    *("pattern", "domain_method", "test", "runs", "score", "low", "high", "std", "group"),
     *("difference", "difference_low", "difference_high", "difference_p"),
     *("gain", "gain_low", "gain_high", "gain_p"),
 )
@@ -53,7 +53,7 @@ class DomainResults:
         A row for each pattern, domain method and test set, the linear baseline and
         chance among them, with the columns ``runs``, ``score`` (share of clips
         predicted right, mean over seeds), its 95 % interval ``low`` to ``high``
-        over recordings, ``deviation`` over seeds, ``group`` (which one is the
+        over recordings, ``std`` over seeds, ``group`` (which one is the
         worst), the paired ``difference`` to dense attention with the same
         domain method and the paired ``gain`` over the same pattern without
         domain method, each with interval and p-value, corrected for the number of
@@ -89,7 +89,7 @@ class DomainResults:
         """One test set for a table or a picture: a row a pattern and domain method by title, references last.
 
         With one domain method, titles leave it out, and the baseline is that with the same centring.
-        Columns ``runs``, ``score``, ``low``, ``high`` and ``deviation``. Of the worst group the titles say which it is.
+        Columns ``runs``, ``score``, ``low``, ``high`` and ``std``. Of the worst group the titles say which it is.
         """
         rows = self._of(test).to_dict(orient="records")
         if domain_method is not None:
@@ -102,7 +102,7 @@ class DomainResults:
             ]
         rows.sort(key=lambda row: row["pattern"] in (BASELINE, CHANCE))  # keeps the order otherwise
         found = pd.DataFrame.from_dict({self._name(row): row for row in rows}, orient="index")
-        return found[["runs", "score", "low", "high", "deviation"]].rename_axis("model")
+        return found[["runs", "score", "low", "high", "std"]].rename_axis("model")
 
     def pattern_differences(self, test: str) -> pd.DataFrame:
         """Tabulate gains of each pattern over dense attention with the same domain method, in percentage points.

@@ -160,18 +160,18 @@ class DomainStudy(Study):
         names = (table["split"] + ", " + table["domain"]).str.removesuffix(", ")
         means = table["right"].groupby(names.to_numpy()).mean()
         worst = str(means.idxmin())
-        row = self._described(key, WORST, [0.0] * len(self.of(*key))) | {"deviation": np.nan, "group": worst}
+        row = self._described(key, WORST, [0.0] * len(self.of(*key))) | {"std": np.nan, "group": worst}
         return row | self._scored(table, (names == worst).to_numpy())
 
     @staticmethod
     def _described(key: tuple[str, str], test: str, shares: list[float]) -> dict[str, Any]:
-        deviation = float(np.std(shares, ddof=1)) if len(shares) > 1 else np.nan
+        std = float(np.std(shares, ddof=1)) if len(shares) > 1 else np.nan
         return {
             "pattern": key[0],
             "domain_method": key[1],
             "test": test,
             "runs": len(shares),
-            "deviation": deviation,
+            "std": std,
             "group": "",
         }
 

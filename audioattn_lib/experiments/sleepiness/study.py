@@ -27,7 +27,7 @@ FUSION = "fusion"
 """System that reads the features of all networks side by side."""
 
 _COLUMNS = {
-    "deviation": "over seeds ±",
+    "std": "over seeds ±",
     "devel_spearman": "on devel",
     "spearman_rounded": "rounded",
     "pearson": "Pearson",
@@ -120,7 +120,7 @@ class RegressionStudy(Study):
 
         Columns: ``runs``; ``score``, Spearman's correlation on the clips of :attr:`part`, and its 95 % interval ``low``
         to ``high`` over groups, both means over seeds (an interval is that of one run, not narrower for having
-        several); ``deviation`` over seeds; the other scores as means over seeds; ``difference`` to the linear
+        several); ``std`` over seeds; the other scores as means over seeds; ``difference`` to the linear
         baseline with its interval and the p-value of a paired permutation test, the largest over seeds, corrected for
         the number of systems (Holm). Chance gives every clip the median label: its interval is where correlations
         lie when predictions go to the wrong clips.
@@ -253,7 +253,7 @@ class RegressionStudy(Study):
         intervals = [one["intervals"]["spearman"] for one in found]
         row: dict[str, Any] = {"runs": len(runs), "score": float(np.mean(scores))}
         row |= {end: float(np.mean([interval[end] for interval in intervals])) for end in ("low", "high")}
-        row["deviation"] = float(np.std(scores, ddof=1)) if len(scores) > 1 else np.nan
+        row["std"] = float(np.std(scores, ddof=1)) if len(scores) > 1 else np.nan
         return row | {name: float(np.mean([one[name] for one in found])) for name in _MEANS}
 
     def _against(self, names: Sequence[str], other: str) -> dict[str, dict[str, float]]:

@@ -37,7 +37,7 @@ from audioattn_lib.automation.pages import check_pages
 from audioattn_lib.automation.strict_yaml import read_yaml
 from audioattn_lib.core.declarations import shorten
 from audioattn_lib.core.errors import AudioAttnError, ConfigError
-from audioattn_lib.core.files import write_text, write_whole
+from audioattn_lib.core.files import locked, write_text, write_whole
 
 __all__ = ["MODES", "BookError", "Chapter", "build_book", "chapters", "documents"]
 
@@ -351,15 +351,18 @@ def _execute_all(stale: list[Chapter], root: Path, workers: int, timeout: float,
 
 
 def _build_pages(root: Path, pages: list[str], echo: Echo) -> None:
+    # Jupyter Book inherits the lock, so that a new build waits for what a killed one has started.
+    with locked(root / "_build" / "lock") as lock:
+        _build_pages_alone(root, pages, echo, () if lock is None else (lock,))
+
+
+def _build_pages_alone(root: Path, pages: list[str], echo: Echo, inherited: tuple[int, ...]) -> None:
     build = root / "_build"
-    build.mkdir(exist_ok=True)
     html, log = build / "html", build / "book.log"
     if {path.relative_to(html).with_suffix("").as_posix() for path in html.glob("book/**/*.html")} - set(pages):
         shutil.rmtree(html)  # pages that are no longer in the table of contents
     unfinished = build / "unfinished"
-    if (
-        unfinished.exists()
-    ):  # a build was killed: Sphinx would keep a page that is half written, and tell no warning again
+    if unfinished.exists():  # by a kill: Sphinx would keep a page that is half written, and tell no warning again
         for folder in (html, build / ".doctrees"):
             shutil.rmtree(folder, ignore_errors=True)
     unfinished.touch()
@@ -371,7 +374,9 @@ def _build_pages(root: Path, pages: list[str], echo: Echo) -> None:
         *("build", str(root), "-W", "-n", "--keep-going"),
     ]
     with open(log, "w", encoding="utf-8") as stream:
-        code = subprocess.run(command, stdout=stream, stderr=subprocess.STDOUT, cwd=root, check=False).returncode
+        code = subprocess.run(
+            command, stdout=stream, stderr=subprocess.STDOUT, cwd=root, check=False, pass_fds=inherited
+        ).returncode
     if code:
         problems = _problems_in(log)
     else:

@@ -11,6 +11,7 @@ import contextlib
 import functools
 import hashlib
 import json
+import logging
 import os
 import secrets
 import socket
@@ -24,6 +25,7 @@ from typing import Any, Final
 __all__ = [
     "explain",
     "is_left",
+    "locked",
     "owner",
     "parse_json",
     "read_bounded",
@@ -33,6 +35,8 @@ __all__ = [
     "write_text",
     "write_whole",
 ]
+
+log = logging.getLogger("audioattn")
 
 _PREFIX: Final = ".writing-"
 _LONGEST_NAME: Final = 200
@@ -88,6 +92,32 @@ def write_text(path: str | Path, text: str) -> None:
     """Write text in UTF-8, whole or not at all; see :func:`write_whole`."""
     with write_whole(path) as temporary:
         temporary.write_bytes(text.encode())
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[int | None]:
+    """Hold a lock file while the block runs; other processes wait. Gives its open descriptor.
+
+    The operating system frees the lock when the process ends, and those to which it handed on the descriptor. Where
+    there are no such locks (Windows, some network file systems), nothing is held, and None is given.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        yield None
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "ab") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            log.info("waiting for another process that works on %s", path.parent)
+            fcntl.flock(file, fcntl.LOCK_EX)
+        except OSError as error:
+            log.info("%s cannot be locked (%s)", path, error.strerror)
+            yield None
+            return
+        yield file.fileno()
 
 
 def remove_leftovers(folder: str | Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
-import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,8 +14,6 @@ from ..core.cache import cache_directory
 from ..core.errors import AudioAttnError
 
 __all__ = ["StoreError", "cache_directory", "exclusive", "explain_storage", "read_json", "write_json", "write_whole"]
-
-log = logging.getLogger("audioattn")
 
 
 class StoreError(AudioAttnError, RuntimeError):
@@ -41,25 +38,10 @@ def exclusive(path: Path) -> Iterator[bool]:
     such locks (Windows, some network file systems), nothing is held: two
     processes then do the same work, and the first result counts.
     """
-    try:
-        import fcntl
-    except ImportError:
-        yield False
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
     if path.is_dir():
         raise StoreError(f"{path}: is a folder where a file for a lock should be; remove it")
-    with open(path, "ab") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            log.info("waiting for another process that works on %s", path.parent)
-            fcntl.flock(file, fcntl.LOCK_EX)
-        except OSError as error:
-            log.info("%s cannot be locked (%s)", path, error.strerror)
-            yield False
-            return
-        yield True
+    with files.locked(path) as descriptor:
+        yield descriptor is not None
 
 
 def write_whole(path: Path, write: Callable[[Path], None]) -> None:

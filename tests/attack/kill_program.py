@@ -19,7 +19,6 @@ from pathlib import Path
 HERE = Path(__file__).parent
 LONGER = float(os.environ.get("AUDIOATTN_ATTACK", "1"))
 LATER = (
-    "accelerate",
     "distributed",
     "torch._dynamo",
     "torch.utils.tensorboard",

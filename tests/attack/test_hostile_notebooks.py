@@ -5,6 +5,7 @@ import functools
 import json
 import random
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hostile import SEEDS, Attack, copy_seed, mutations, trials
@@ -29,10 +30,21 @@ def look(path: Path) -> None:
     runs_shown_in(path)
 
 
+def executed() -> dict[str, Any]:
+    """The seed as it is after an execution: its last cell shows a run."""
+    content = json.loads((SEEDS / "small.ipynb").read_text())
+    run = {"config": {"a": 1}, "experiment": "e", "key": "k", "metrics": {"b": 2}, "path": "p"}
+    content["cells"][2]["execution_count"] = 1
+    content["cells"][2]["outputs"] = [{"data": {RUN_MIMETYPE: [run]}, "metadata": {}, "output_type": "display_data"}]
+    return content
+
+
 def test_the_seeds_are_what_they_say(tmp_path):
-    assert RUN_MIMETYPE in (SEEDS / "small.ipynb").read_text()
-    assert [run["key"] for run in runs_shown_in(SEEDS / "small.ipynb")] == ["k"]
-    look(SEEDS / "small.ipynb")
+    path = tmp_path / "small.ipynb"
+    path.write_text(json.dumps(executed()))
+    assert RUN_MIMETYPE in path.read_text()
+    assert [run["key"] for run in runs_shown_in(path)] == ["k"]
+    look(path)
     assert len(Grid.read(SEEDS / "sweep.yml").jobs) == 6
 
 
@@ -49,7 +61,7 @@ def test_damaged_sweeps(tmp_path):
 
 def test_damaged_notebooks(tmp_path):
     attack = Attack("notebooks")
-    content = (SEEDS / "small.ipynb").read_bytes()
+    content = json.dumps(executed(), indent=1).encode()
     for number, (what, damaged) in enumerate(mutations(content, trials(300), seed=3)):
         path = tmp_path / f"{number}.ipynb"
         path.write_bytes(damaged)
@@ -66,7 +78,7 @@ def places(value, way=()):
 
 def test_every_part_of_a_notebook_may_be_anything(tmp_path):
     attack = Attack("notebooks")
-    whole = json.loads((SEEDS / "small.ipynb").read_text())
+    whole = executed()
     changes = [(way, value) for way in places(whole) if way for value in ANYTHING]
     random.Random(0).shuffle(changes)
     for number, (way, value) in enumerate(changes[: trials(500)]):
@@ -164,7 +176,7 @@ def test_a_sweep_is_as_large_as_allowed_and_no_larger(tmp_path):
     ],
 )
 def test_defaults_that_are_none(tmp_path, source):
-    content = json.loads((SEEDS / "small.ipynb").read_text())
+    content = executed()
     content["cells"][1]["source"] = source
     path = tmp_path / "a.ipynb"
     path.write_text(json.dumps(content))

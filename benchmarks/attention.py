@@ -103,7 +103,7 @@ def modules(device: str, lengths: tuple[int, int] | None) -> Work:
 
 
 def options(device: str) -> Work:
-    """What modes, heads, a learned alpha and the deviation cost."""
+    """Cost of modes, heads, a learned alpha and the deviation."""
     torch.manual_seed(0)
     frames = torch.randn(32, 401, 128, device=device, requires_grad=True)
     chosen: dict[str, tuple[str, dict[str, Any]]] = {
@@ -193,7 +193,7 @@ def construction() -> Work:
 
 
 def construction_memory() -> Work:
-    """What an interpreter grows by when it makes a module."""
+    """Memory by which an interpreter grows when it makes a module."""
     setup = (
         "import torch\nfrom audioattn_lib.attention.pooling.registry import build_attention\n"
         "torch.nn.Linear(128, 128)(torch.zeros(1, 128))"

@@ -224,7 +224,7 @@ def keep_freed_memory() -> None:
 
 
 def environment(device: str) -> dict[str, Any]:
-    """Where and with what a run was measured."""
+    """Machine, versions and date of a run."""
     versions = {name: importlib.metadata.version(name) for name in ("torch", "numpy", "scipy", "entmax")}
     name = torch.cuda.get_device_name() if device == "cuda" else _processor()
     return {

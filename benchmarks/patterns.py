@@ -128,7 +128,7 @@ def _unfused(plan: AttentionPlan, query: Tensor, key: Tensor, value: Tensor) -> 
 
 
 def memory(backward: bool) -> Work:
-    """What a fresh interpreter grows by in one pass."""
+    """Memory by which a fresh interpreter grows in one pass."""
     step = "model(features)[0].square().sum().backward()" if backward else "model(features)"
 
     def work(pattern: str, fused: bool) -> Callable[[], object]:

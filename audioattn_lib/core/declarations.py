@@ -70,7 +70,7 @@ class Range:
     unit: str = ""
 
     def allows(self, value: float) -> bool:
-        """Whether the number lies in the interval."""
+        """Check that the number lies in the interval."""
         low, high = self._ends
         above = value >= low if self.interval[0] == "[" else value > low
         return above and (value <= high if self.interval[-1] == "]" else value < high)
@@ -101,7 +101,7 @@ class OneOf:
         self.choices = tuple(choices)
 
     def allows(self, value: str) -> bool:
-        """Whether the text is one of the choices."""
+        """Check that the text is one of the choices."""
         return value in self.choices
 
     def __str__(self) -> str:
@@ -116,7 +116,7 @@ class Matches:
     allowed: str
 
     def allows(self, value: str) -> bool:
-        """Whether the whole text matches."""
+        """Match the whole text with the pattern."""
         return re.fullmatch(self.pattern, value) is not None
 
     def __str__(self) -> str:

@@ -355,11 +355,11 @@ def _log_mel(samples: NDArray[np.float32], rate: int) -> tuple[NDArray[np.float6
     # zeros fill the window up so that the lowest bands hold at least one frequency
     transform = ShortTimeFFT(get_window("hann", length), hop, rate, mfft=max(4 * length, 512), scale_to="magnitude")
     bank, centres = _mel_bank(transform.f, rate)
-    first, stop = 0, max(transform.p_max(len(samples)) - 1, 1)
+    stop = max(transform.p_max(len(samples)) - 1, 1)
     power = np.concatenate(
         [  # in parts: the transform of an hour takes gigabytes
             bank @ transform.spectrogram(samples, p0=start, p1=min(start + 2048, stop))
-            for start in range(first, stop, 2048)
+            for start in range(0, stop, 2048)
         ],
         axis=1,
     )

@@ -46,7 +46,7 @@ _SUPPORTED = (
 
 
 class CapturedAttention:
-    """What :func:`capture` took.
+    """Attention weights taken by :func:`capture`.
 
     Attributes
     ----------
@@ -435,7 +435,9 @@ def _weights(queries: Tensor | None, received: bool, query: Tensor, key: Tensor,
         if mask is not None:
             part = mask if whole or mask.shape[-2] == 1 else mask[..., block, :]
             scores = scores.masked_fill(~part, -torch.inf) if part.dtype == torch.bool else scores + part
-        weights = torch.softmax(scores, -1, out=None) if mask is None else torch.softmax(scores, -1).nan_to_num_(0.0)
+        weights = torch.softmax(scores, -1)
+        if mask is not None:  # a query without any key
+            weights.nan_to_num_(0.0)
         if received:
             total = weights.sum(-2, keepdim=True) + (0 if total is None else total)
         else:

@@ -20,7 +20,7 @@ FACTS = ("seeds", "settings", "date", "processor", "device", "python", "torch", 
 
 
 class DomainTables(SphinxDirective):
-    """Where the numbers come from, then each test set, then the worst group."""
+    """Source of the numbers, then each test set, then the worst group."""
 
     required_arguments = 1
 

@@ -20,7 +20,7 @@ RESULTS = Path(__file__).resolve().parents[1] / "parity.csv"
 
 
 class ParityTables(SphinxDirective):
-    """How many rows work and when they were tested, then a table a system."""
+    """Number of rows that work and date of their test, then a table a system."""
 
     def run(self) -> list[nodes.Node]:
         self.env.note_dependency(str(RESULTS))

@@ -82,7 +82,7 @@ def require(config: Any, name: str, holds: bool, what: str) -> None:
 
 @dataclass(frozen=True)
 class ExperimentConfig:
-    """What all experiments are told. Unknown or impossible values are errors that name the field."""
+    """Fields of all experiments. Unknown or impossible values are errors that name the field."""
 
     PRESETS: ClassVar[tuple[str, ...]] = ("smoke", "default", "paper")
     """Names of the presets: class methods that take what is to be changed."""

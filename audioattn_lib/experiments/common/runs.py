@@ -46,7 +46,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class RunContext(Generic[C, P]):
-    """What one run is made from, and where it goes.
+    """Configuration, corpus, device and directory of one run.
 
     Parameters
     ----------

@@ -51,6 +51,6 @@ $(INSTALLED):
 	    { echo "make: $(PYTHON) cannot make environments; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
 	@$(BIN)/python -c '' 2>/dev/null || $(PYTHON) -m venv --clear $(VENV)
 	@echo "Installing into $(VENV), once: minutes"
-	$(BIN)/python -m pip install -c constraints.txt $(PIP_ARGS) -e '.[book,sweep,test]'
+	$(BIN)/python -m pip install -c constraints.txt $(PIP_ARGS) -e '.[book,sweep,models,export,test]'
 	@rm -f $(VENV)/installed-*
 	@touch $@

@@ -5,7 +5,8 @@ A module imports only from floors below its own.
 ====== ================================= =============================================
 floor  package                           holds
 ====== ================================= =============================================
-5      ``cli``                           the ``audioattn`` command line
+6      ``cli``                           the ``audioattn`` command line
+5      ``inference``                     trained models on any sound
 4      ``experiments``, ``display``      runs from a ``Config``; pictures and players
 3      ``training``                      the loop, checkpoints, run directories
 2      ``models``, ``evaluation``,       neighbours that never import each other
@@ -15,8 +16,8 @@ floor  package                           holds
 0      ``core``                          errors, files, ranks, compiled loops
 ====== ================================= =============================================
 
-``audioattn_lib.show`` shows any sound with anything over it, ``audioattn_lib.capture`` takes the
-attention of any model. They are imported when they are first asked for.
+``audioattn_lib.load`` reads a trained model, ``audioattn_lib.show`` shows any sound with anything over it,
+``audioattn_lib.capture`` takes the attention of any model. They are imported when they are first asked for.
 """
 
 from __future__ import annotations
@@ -26,15 +27,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .display.show import show
+    from .inference.model import load
     from .inspection.capture import capture
 
-__all__ = ["capture", "show"]
+__all__ = ["capture", "load", "show"]
 
 __version__ = "0.1.0"
 
 
 # Names of modules, not imports: the key of a run holds all source that it can import, and no run needs these.
-_MODULES = {"show": ".display.show", "capture": ".inspection.capture"}
+_MODULES = {"show": ".display.show", "capture": ".inspection.capture", "load": ".inference.model"}
 
 
 def __getattr__(name: str) -> Any:

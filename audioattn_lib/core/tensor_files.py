@@ -17,7 +17,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-__all__ = ["load_tensors", "write_tensors"]
+__all__ = ["load_tensors", "read_digest", "write_tensors"]
 
 _DIGEST: Final = "sha256"
 
@@ -67,6 +67,18 @@ def load_tensors(path: str | Path) -> dict[str, Tensor]:
             "file with tensors that were changed on purpose)"
         )
     return tensors
+
+
+def read_digest(path: str | Path) -> str:
+    """Hash in the header of a safetensors file, which :func:`load_tensors` compares with its content; ``""`` for none.
+
+    Raises
+    ------
+    OSError, safetensors.SafetensorError
+        When the file cannot be read or is none.
+    """
+    with safe_open(path, "pt") as file:
+        return str((file.metadata() or {}).get(_DIGEST, ""))
 
 
 def _digest(tensors: Mapping[str, Tensor], about: Mapping[str, str]) -> str:

@@ -19,6 +19,7 @@ from audioattn_lib.attention.record.record import AttentionRecord, FrameClock
 from audioattn_lib.attention.record.segment_lists import LabelledSegment, read_segments
 from audioattn_lib.attention.record.textgrid import read_textgrid
 from audioattn_lib.audio.io import read
+from audioattn_lib.audio.samples import to_mono
 from audioattn_lib.core.errors import ConfigError
 
 from .describe import KnownEvent
@@ -144,25 +145,7 @@ def _samples(sound: Any, sample_rate: int | None) -> tuple[NDArray[np.float32], 
         if sample_rate is not None:
             raise ValueError(f"sample_rate is {sample_rate}; a file has its own, leave it out")
         return read(sound)
-    if isinstance(sample_rate, bool) or not isinstance(sample_rate, (int, np.integer)) or sample_rate < 1:
-        raise ValueError(f"sample_rate is {sample_rate!r}; give the samples a second as a whole number of at least 1")
-    given = sound.detach().to("cpu").numpy() if hasattr(sound, "detach") else np.asarray(sound)
-    if given.dtype.kind not in "fiu":
-        raise ValueError(f"samples are of type {given.dtype}; they must be numbers")
-    values = host(given)
-    if given.dtype.kind in "iu":
-        limits = np.iinfo(given.dtype)
-        middle = 0.0 if given.dtype.kind == "i" else (limits.max + 1) / 2
-        values = (values - middle) / (limits.max + 1 - middle)
-    if values.ndim == 2:
-        values = values.mean(axis=int(values.shape[0] > values.shape[1]))
-    if values.ndim != 1 or len(values) < 2:
-        raise ValueError(
-            f"samples have shape {given.shape}; it must be (n,), (channels, n) or (n, channels), n above 1"
-        )
-    if not np.isfinite(values).all():
-        raise ValueError("samples hold NaN or infinite values; check the file they were read from")
-    return values.astype(np.float32), int(sample_rate)
+    return to_mono(sound, sample_rate)
 
 
 def _named(given: Any, name: str, field: str) -> Iterable[tuple[str, Any]]:

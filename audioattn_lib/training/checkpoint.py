@@ -27,7 +27,7 @@ from ..core.files import parse_json, read_bounded
 from ..core.tensor_files import load_tensors, write_tensors
 from .run_directory import write_atomically
 
-__all__ = ["Position", "load_best", "load_checkpoint", "load_weights", "save_best", "save_checkpoint"]
+__all__ = ["Position", "load_best", "load_checkpoint", "load_state", "load_weights", "save_best", "save_checkpoint"]
 
 
 @dataclass
@@ -192,7 +192,7 @@ def load_weights(path: Path, model: nn.Module) -> None:
         raise RunError(f"{path}: {error}; train the model again, or fetch the file again") from None
     except (OSError, SafetensorError) as error:
         raise RunError(f"{path}: not a readable safetensors file ({error})") from error
-    _load_state(model, tensors, path)
+    load_state(model, tensors, path)
 
 
 def _write_tensors(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, str] | None = None) -> None:
@@ -201,7 +201,7 @@ def _write_tensors(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str
         write_tensors(temporary, whole, about)
 
 
-def _load_state(model: nn.Module, tensors: dict[str, Tensor], source: Path) -> None:
+def load_state(model: nn.Module, tensors: dict[str, Tensor], source: Path) -> None:
     _check_state(model, tensors, source)
     model.load_state_dict(tensors)
 

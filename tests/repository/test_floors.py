@@ -20,8 +20,9 @@ FLOORS = {
     "training": 3,
     "experiments": 4,
     "display": 4,
-    "cli": 5,
-    "__main__": 6,
+    "inference": 5,
+    "cli": 6,
+    "__main__": 7,
 }
 ROOMS = {
     "attention": {"maps": 0, "densities": 0, "record": 0, "patterns": 1, "expectations": 1, "pooling": 2},

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
@@ -31,6 +32,7 @@ __all__ = [
     "Protocol",
     "Whole",
     "choose_numbers",
+    "read_config",
     "require",
     "restore_config",
 ]
@@ -190,12 +192,16 @@ def restore_config(kind: type[C], run: Run) -> C:
         When its ``config.json`` has a field that the configuration lacks, or an impossible value; the message names
         file and field.
     """
-    file, cure = run.path / "config.json", "delete the run directory and run again"
+    return read_config(kind, run.config, run.path / "config.json", "delete the run directory and run again")
+
+
+def read_config(kind: type[C], content: Mapping[str, Any], file: Path, cure: str) -> C:
+    """The configuration that a file holds; a :class:`RunError` names file and field, and ends with ``cure``."""
     known = [field.name for field in dataclasses.fields(kind)]  # type: ignore[arg-type]
-    if unknown := sorted(run.config.keys() - set(known)):
+    if unknown := sorted(content.keys() - set(known)):
         raise RunError(f"{file}: no field is called {', '.join(unknown)[:200]}; there are {', '.join(known)}; {cure}")
     try:
-        return kind(**run.config)
+        return kind(**content)
     except ConfigError as error:
         raise RunError(f"{file}: {error}; {cure}") from error
 

@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from audioattn_lib.audio.features import LogMel
 from audioattn_lib.data.splits import Split, choose_folds, fold_names
 
 from ..common.corpus import PreparedCorpus, load_checked
 from .config import Config
+from .network import build_front_end
 
 __all__ = ["Prepared", "prepare"]
 
@@ -55,14 +55,5 @@ def prepare(config: Config) -> Prepared:
 
 @lru_cache(maxsize=4)
 def _prepare(config: Config) -> Prepared:
-    manifest, rate = load_checked(config.data, skip_bad_clips=config.skip_bad_clips), config.sample_rate
-    # The model subtracts each clip's mean itself: the baseline needs what that removes.
-    front_end = LogMel(
-        rate,
-        n_fft=round(0.025 * rate),
-        hop_length=round(0.010 * rate),
-        n_mels=config.n_mels,
-        window="hamming",
-        filters="shared_bandwidth",
-    )
-    return Prepared.make(manifest, front_end, config)
+    manifest = load_checked(config.data, skip_bad_clips=config.skip_bad_clips)
+    return Prepared.make(manifest, build_front_end(config), config)

@@ -12,7 +12,6 @@ Book page: ``urban_sound``.
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -23,12 +22,13 @@ from torch import Tensor, nn
 from audioattn_lib.attention.expectations.gaussian import GaussianBasis
 from audioattn_lib.attention.expectations.value_function import ValueFunction, frame_centres
 from audioattn_lib.attention.pooling.frames import ContinuousAttention
-from audioattn_lib.attention.pooling.registry import MECHANISMS, build_attention
+from audioattn_lib.attention.pooling.registry import MECHANISMS
 from audioattn_lib.data.splits import fold_names
 from audioattn_lib.models.acrnn import ACRNN, CorpusNormalisation
 from audioattn_lib.models.ecapa import ECAPATDNN
-from audioattn_lib.models.layers.statistics_pooling import ContinuousStatisticsPooling, build_pooling
+from audioattn_lib.models.layers.statistics_pooling import ContinuousStatisticsPooling
 from audioattn_lib.training.checkpoint import load_best
+from audioattn_lib.training.model_folder import ModelFolder, Task
 from audioattn_lib.training.run_directory import Run
 from audioattn_lib.training.schedules import triangular
 
@@ -37,18 +37,22 @@ from ..common.classification import classification_loss, label_events, predict, 
 from ..common.config import restore_config
 from ..common.corpus import Clip
 from ..common.initial_weights import describe_weights, read_origin, start_from
+from ..common.listener import describe_model, open_model, save_model
 from ..common.parallel import run_all
 from ..common.results import write_attention, write_classification, write_evidence
 from ..common.runs import RunContext, make_run, nothing_to_train, open_run, resolve_fold
 from ..common.study import ClassificationStudy, choose
 from ..common.training import count_parameters, fit_network
-from .config import ATTENTIONS, CONTROL, ECAPA, Config
+from .config import ATTENTIONS, CONTROL, Config
 from .corpus import Prepared, prepare
+from .listener import UrbanListener
+from .network import build_network
 
 __all__ = [
     "REFIT_WIDTHS",
     "baseline",
     "build_model",
+    "convert",
     "load_model",
     "run",
     "stages",
@@ -76,48 +80,8 @@ Context = RunContext[Config, Prepared]
 
 
 def build_model(config: Config, prepared: Prepared, n_steps: int = 1) -> ACRNN | ECAPATDNN:
-    """The network of a configuration, with weights drawn from the global generator; ``n_steps`` will train it."""
-
-    def attention(features: int) -> nn.Module:
-        options: dict[str, Any] = {"hidden_size": config.attention_size, "dropout": config.attention_dropout}
-        if config.attention == CONTROL:
-            options = {}
-        elif MECHANISMS[config.attention].domain == "discrete":
-            if config.model not in ECAPA:
-                share = config.softmax_warmup_fraction if MECHANISMS[config.attention].alpha > 1 else 0.0
-                options |= {"scaled": config.scaled, "soft_steps": math.ceil(share * n_steps)}
-        else:
-            options |= {
-                "fused": config.fused,
-                "encoder": config.encoder,
-                "positions": config.positions,
-                "n_components": config.n_components,
-                "boundary": config.boundary,
-                "n_basis": config.n_basis,
-                "widths": config.basis_widths,
-                "penalty": config.penalty,
-            }
-        build = build_pooling if config.model in ECAPA else build_attention
-        return build(config.attention, features, **options)
-
-    n_classes, clock = len(prepared.classes), prepared.clock
-    if config.model in ECAPA:
-        normalise = config.band_normalization == "clip"
-        return ECAPATDNN.preset(
-            ECAPA[config.model], config.n_mels, n_classes, attention, clock=clock, normalise=normalise
-        )
-    return ACRNN.preset(
-        config.model,
-        config.n_mels,
-        n_classes,
-        attention,
-        clock=clock,
-        dropout=config.dropout,
-        recurrent=config.recurrent,
-        recurrent_size=config.recurrent_size,
-        bidirectional=config.bidirectional,
-        normalise=config.band_normalization,
-    )
+    """The network for a corpus, with weights drawn from the global generator; ``n_steps`` will train it."""
+    return build_network(config, len(prepared.classes), prepared.clock, n_steps)
 
 
 def run(config: Config, root: str | Path = "runs") -> Run:
@@ -165,6 +129,7 @@ def _train(context: Context) -> nn.Module:
 
 def _test(context: Context, model: nn.Module) -> None:
     config, prepared = context.config, context.prepared
+    _save(context.directory.path, config, prepared, model)
     rows = prepared.split(config).test
     loader = prepared.loader(rows, config, context.device)
     logits, record = predict(model, loader)
@@ -245,11 +210,22 @@ def study(
 
 
 def load_model(run: Run) -> ACRNN | ECAPATDNN:
-    """The trained network of a run, in evaluation mode on the CPU."""
+    """The trained network of a run, in evaluation mode on the CPU; its corpus need not be there."""
+    return UrbanListener(open_model(run, convert)).network
+
+
+def convert(run: Run) -> ModelFolder:
+    """Write the model of a run that is older than model folders; its corpus must be there."""
     config = restore_config(Config, run)
-    model = build_model(config, prepare(config))
+    prepared = prepare(config)
+    model = build_model(config, prepared)
     load_best(run.path / "checkpoint", model)
-    return model.eval()
+    return _save(run.path, config, prepared, model)
+
+
+def _save(path: Path, config: Config, prepared: Prepared, model: nn.Module) -> ModelFolder:
+    task: Task = "labels" if prepared.is_multilabel else "class"
+    return save_model(path, describe_model(NAME, task, config, prepared, path), model)
 
 
 @torch.no_grad()

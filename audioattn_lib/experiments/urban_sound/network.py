@@ -1,0 +1,82 @@
+"""The network of the chapter on urban sounds and its front end, built by a configuration alone.
+
+Book page: ``urban_sound``.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from torch import nn
+
+from audioattn_lib.attention.pooling.registry import MECHANISMS, build_attention
+from audioattn_lib.attention.record.record import FrameClock
+from audioattn_lib.audio.features import LogMel
+from audioattn_lib.models.acrnn import ACRNN
+from audioattn_lib.models.ecapa import ECAPATDNN
+from audioattn_lib.models.layers.statistics_pooling import build_pooling
+
+from .config import CONTROL, ECAPA, Config
+
+__all__ = ["build_front_end", "build_network"]
+
+
+def build_front_end(config: Config) -> LogMel:
+    """The transform of the publication, with its range and without its normalisation.
+
+    The model subtracts each clip's mean itself: the baseline needs what that removes.
+    """
+    rate = config.sample_rate
+    return LogMel(
+        rate,
+        n_fft=round(0.025 * rate),
+        hop_length=round(0.010 * rate),
+        n_mels=config.n_mels,
+        window="hamming",
+        filters="shared_bandwidth",
+    )
+
+
+def build_network(config: Config, n_classes: int, clock: FrameClock, n_steps: int = 1) -> ACRNN | ECAPATDNN:
+    """The network of a configuration, with weights drawn from the global generator; ``n_steps`` will train it."""
+
+    def attention(features: int) -> nn.Module:
+        options: dict[str, Any] = {"hidden_size": config.attention_size, "dropout": config.attention_dropout}
+        if config.attention == CONTROL:
+            options = {}
+        elif MECHANISMS[config.attention].domain == "discrete":
+            if config.model not in ECAPA:
+                share = config.softmax_warmup_fraction if MECHANISMS[config.attention].alpha > 1 else 0.0
+                options |= {"scaled": config.scaled, "soft_steps": math.ceil(share * n_steps)}
+        else:
+            options |= {
+                "fused": config.fused,
+                "encoder": config.encoder,
+                "positions": config.positions,
+                "n_components": config.n_components,
+                "boundary": config.boundary,
+                "n_basis": config.n_basis,
+                "widths": config.basis_widths,
+                "penalty": config.penalty,
+            }
+        build = build_pooling if config.model in ECAPA else build_attention
+        return build(config.attention, features, **options)
+
+    if config.model in ECAPA:
+        normalise = config.band_normalization == "clip"
+        return ECAPATDNN.preset(
+            ECAPA[config.model], config.n_mels, n_classes, attention, clock=clock, normalise=normalise
+        )
+    return ACRNN.preset(
+        config.model,
+        config.n_mels,
+        n_classes,
+        attention,
+        clock=clock,
+        dropout=config.dropout,
+        recurrent=config.recurrent,
+        recurrent_size=config.recurrent_size,
+        bidirectional=config.bidirectional,
+        normalise=config.band_normalization,
+    )

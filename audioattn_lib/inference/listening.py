@@ -1,0 +1,139 @@
+"""Result of a model that listened to a sound: prediction, attention, and the sound itself.
+
+Book page: ``your_sounds``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from audioattn_lib.attention.record.record import AttentionRecord
+from audioattn_lib.attention.record.segment_lists import LabelledSegment
+from audioattn_lib.display.players.player import Player
+
+from .sources import Source
+
+__all__ = ["Listening", "Prediction"]
+
+_NAMED = 3
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Answer of a model to one sound.
+
+    Parameters
+    ----------
+    label
+        Most probable class; labels above one half, or the class of each task, joined by ``;``; ``""`` without classes.
+    probabilities
+        Of each class, by name.
+    score
+        Predicted number, in ``unit``; None of a model with classes.
+    unit
+        Unit of the score.
+    stages
+        Probabilities after each hearing of a network that plays back; the last one is the answer.
+    """
+
+    label: str = ""
+    probabilities: Mapping[str, float] = field(default_factory=dict)
+    score: float | None = None
+    unit: str = ""
+    stages: tuple[Mapping[str, float], ...] = ()
+
+    def __str__(self) -> str:
+        if self.score is not None:
+            return f"{self.score:.3g} {self.unit}".rstrip()
+        best = sorted(self.probabilities.items(), key=lambda one: -one[1])[:_NAMED]
+        return ", ".join(f"{name} {value:.2f}" for name, value in best) or "embedding"
+
+
+@dataclass(frozen=True, repr=False)
+class Listening:
+    """Prediction and attention of a model for one sound; it shows itself as a player in a notebook.
+
+    Parameters
+    ----------
+    source
+        The sound.
+    sample_rate
+        Rate in hertz at which the model heard it.
+    prediction
+        Answer.
+    record
+        Attention in seconds of the sound, of one clip.
+    embedding
+        Features that the answer is made of, shape ``(E,)``; None where the model has none.
+    timeline
+        Answer over time: a row a step with ``start`` and ``stop`` in seconds, and a column for each class, or
+        ``score``. One row for a sound that was heard whole.
+    events
+        Parts of a recording in which a class is at least as probable as one half, in seconds; empty for a sound that
+        was heard whole.
+    """
+
+    source: Source
+    sample_rate: int
+    prediction: Prediction
+    record: AttentionRecord
+    embedding: NDArray[np.float32] | None
+    timeline: pd.DataFrame
+    events: tuple[LabelledSegment, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """Path of the file, or ``"sound"``."""
+        return self.source.name
+
+    @property
+    def duration(self) -> float:
+        """Length in seconds."""
+        return self.source.duration
+
+    @property
+    def sound(self) -> NDArray[np.float32]:
+        """Samples as the model heard them, one channel at :attr:`sample_rate`; read from the file on each access."""
+        return self.source.read(self.sample_rate)
+
+    def player(self, *, title: str = "", caption: str = "") -> Player:
+        """Player of the sound with its attention."""
+        from audioattn_lib.display.show import show
+
+        record = self.record
+        overlay: dict[str, Any] = {}
+        if not record.is_empty:
+            overlay = {"map" if record.maps is not None else "curve": record}
+        return show(
+            self.sound,
+            self.sample_rate,
+            labels=[(one.start, one.stop, one.label) for one in self.events] or None,
+            title=title or f"{Path(self.name).name}: {self.prediction}",
+            caption=caption,
+            **overlay,
+        )
+
+    def save(self, path: str | Path) -> Path:
+        """Write the player as a page, and return its path."""
+        return self.player().save(path)
+
+    def _repr_html_(self) -> str:
+        return self.player().html()
+
+    def __repr__(self) -> str:
+        return f"Listening({self.name!r}, {self.duration:.4g} s: {self.prediction})"
+
+
+def one_row(prediction: Prediction, duration: float) -> pd.DataFrame:
+    """Timeline of a sound that was heard whole."""
+    values: dict[str, Any] = dict(prediction.probabilities)
+    if prediction.score is not None:
+        values = {"score": prediction.score}
+    return pd.DataFrame([{"start": 0.0, "stop": duration, **values}])

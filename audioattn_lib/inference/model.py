@@ -1,0 +1,284 @@
+"""A trained model, read from its folder alone, and what it hears.
+
+Book page: ``your_sounds``.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from audioattn_lib.core.errors import AudioError, RunError
+from audioattn_lib.experiments import EXPERIMENTS
+from audioattn_lib.experiments.common.listener import Answers, Listener, open_model
+from audioattn_lib.training.loop import select_device
+from audioattn_lib.training.model_folder import ModelFolder, find_model
+from audioattn_lib.training.run_directory import Run
+
+from .listening import Listening, Prediction, one_row
+from .sources import Sound, Source, as_source
+
+__all__ = ["Model", "load"]
+
+AT_ONCE_SECONDS = 128
+"""Seconds of sound, padding too, in one pass of the network."""
+READ_AHEAD = 64
+"""Sounds that are decoded while the network hears others."""
+_THREADS = 4
+
+
+def load(path: str | Path, device: str | None = None) -> Model:
+    """Load a trained model of any chapter from a run directory, its folder ``model``, or a copy of that.
+
+    Neither its corpus nor any other file is needed. A run that is older than model folders is converted, where its
+    corpus is there.
+
+    Parameters
+    ----------
+    path
+        The folder.
+    device
+        ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:0"``; None is ``"auto"``.
+
+    Returns
+    -------
+    Model
+        Its :meth:`~Model.listen` hears any sound.
+
+    Raises
+    ------
+    RunError
+        When the folder is no model, or a file is missing, damaged, of a newer version or of another model; the message
+        names file and field.
+
+    Notes
+    -----
+    Book page: ``your_sounds``.
+    """
+    path = Path(path)
+    place = find_model(path)
+    if place is not None:
+        folder = ModelFolder.read(place)
+        experiment = folder.description.experiment
+        if experiment not in EXPERIMENTS:
+            raise RunError(
+                f"{place}: experiment is {experiment!r}; this version of audioattn has {', '.join(EXPERIMENTS)}"
+            )
+    else:
+        if not path.is_dir():
+            raise RunError(f"{path}: no such folder; give a run directory, or a folder with model.json")
+        experiment = path.resolve().parent.name
+        if not (path / "config.json").is_file() or experiment not in EXPERIMENTS:
+            raise RunError(
+                f"{path}: has neither model.json nor config.json, so it is no model; give a run directory such as "
+                "runs/urban_sound/<key>, or the folder model in it"
+            )
+        run = Run.load(path.resolve())
+        folder = open_model(run, importlib.import_module(f"{EXPERIMENTS[experiment]}.experiment").convert)
+    listener = importlib.import_module(f"{EXPERIMENTS[experiment]}.listener").LISTENER(folder)
+    return Model(listener, path, select_device(device or "auto"))
+
+
+class Model:
+    """A trained model of any chapter.
+
+    Parameters
+    ----------
+    listener
+        Network, front end and answers of its chapter.
+    path
+        Where it was read from.
+    device
+        Where to compute.
+
+    Notes
+    -----
+    Book page: ``your_sounds``.
+    """
+
+    def __init__(self, listener: Listener[Any], path: Path, device: torch.device) -> None:
+        self.listener, self.path, self.device = listener, path, device
+        self.description = listener.description
+        listener.to(device)
+
+    @property
+    def network(self) -> nn.Module:
+        """The network, in evaluation mode."""
+        return self.listener.network
+
+    @property
+    def experiment(self) -> str:
+        """Chapter that the model belongs to."""
+        return self.description.experiment
+
+    @property
+    def config(self) -> Any:
+        """Configuration of its run."""
+        return self.listener.config
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Name of each output; none of a score or an embedding."""
+        return self.description.classes
+
+    @property
+    def sample_rate(self) -> int:
+        """Rate in hertz at which it hears."""
+        return self.description.sample_rate
+
+    @property
+    def thresholds(self) -> dict[str, float]:
+        """Thresholds by name, such as ``equal_error_rate`` of verification."""
+        return dict(self.description.thresholds)
+
+    def __repr__(self) -> str:
+        answer = f"{len(self.classes)} classes" if self.classes else self.description.unit or self.description.task
+        return f"Model({str(self.path)!r}: {self.experiment}, {answer}, {self.sample_rate} Hz, {self.device})"
+
+    def listen(
+        self,
+        sound: Sound | Sequence[Sound],
+        sample_rate: int | None = None,
+        *,
+        start: float = 0.0,
+        stop: float | None = None,
+    ) -> Any:
+        """Hear a sound, or several.
+
+        Parameters
+        ----------
+        sound
+            Path of a file in any format and at any rate; or samples, shape ``(n,)``, ``(channels, n)`` or ``(n,
+            channels)``, floats in [-1, 1] or integers over the range of their type; or a list of such sounds.
+        sample_rate
+            Hertz of samples; that of a file is known.
+        start, stop
+            Part of the sound in seconds; None is its end.
+
+        Returns
+        -------
+        Listening or list of Listening
+            Prediction, attention and the sound; a list for a list.
+
+        Raises
+        ------
+        AudioError
+            When a sound cannot be used; the message names it.
+
+        Notes
+        -----
+        Book page: ``your_sounds``.
+        """
+        several = isinstance(sound, list)
+        sounds = sound if several else [sound]
+        found = list(self.stream(sounds, sample_rate, start=start, stop=stop))
+        return found if several else found[0]
+
+    def stream(
+        self,
+        sounds: Iterable[Sound],
+        sample_rate: int | None = None,
+        *,
+        start: float = 0.0,
+        stop: float | None = None,
+        on_error: Callable[[str, AudioError], None] | None = None,
+    ) -> Iterator[Listening]:
+        """Hear any number of sounds, in their order, of which few are in memory at once.
+
+        Parameters
+        ----------
+        sounds, sample_rate, start, stop
+            See :meth:`listen`.
+        on_error
+            Called with name and error of a sound that cannot be used, which is left out; without it the error is
+            raised.
+
+        Yields
+        ------
+        Listening
+            One a sound.
+
+        Notes
+        -----
+        Book page: ``your_sounds``.
+        """
+
+        def read(sound: Sound) -> tuple[Source, NDArray[np.float32]]:
+            source = as_source(sound, sample_rate, start=start, stop=stop)
+            return source, source.read(self.sample_rate)
+
+        each = iter(sounds)
+        with ThreadPoolExecutor(_THREADS) as pool:
+            ahead = [(sound, pool.submit(read, sound)) for sound in islice(each, READ_AHEAD)]
+            while ahead:
+                current = ahead
+                ahead = [(sound, pool.submit(read, sound)) for sound in islice(each, READ_AHEAD)]
+                yield from self._hear_all(list(_finished(current, on_error)))
+
+    def _hear_all(self, read: Sequence[tuple[Source, NDArray[np.float32]]]) -> Iterator[Listening]:
+        """Sounds of about one length in one pass, so that little is padding; the results in the order given."""
+        order = sorted(range(len(read)), key=lambda row: len(read[row][1]))
+        found: dict[int, Listening] = {}
+        while order:
+            longest = len(read[order[-1]][1])
+            count = max(1, AT_ONCE_SECONDS * self.sample_rate // longest)
+            rows, order = order[-count:], order[:-count]
+            answers = self._hear([read[row][1] for row in rows])
+            for place, row in enumerate(rows):
+                found[row] = self._listening(read[row][0], answers, place)
+        for row in range(len(read)):
+            yield found.pop(row)
+
+    def _hear(self, waveforms: Sequence[NDArray[np.float32]]) -> Answers:
+        lengths = torch.tensor([len(one) for one in waveforms])
+        padded = torch.zeros(len(waveforms), int(lengths.max()))
+        for row, one in enumerate(waveforms):
+            padded[row, : len(one)] = torch.from_numpy(one)
+        return self.listener.hear(padded.to(self.device), lengths.to(self.device))
+
+    def _listening(self, source: Source, answers: Answers, row: int) -> Listening:
+        prediction = self._prediction(answers, row)
+        record = answers.record
+        if not record.is_empty:
+            record = record[row].named([source.name], np.array([source.duration]))
+        embedding = None if answers.embeddings is None else answers.embeddings[row]
+        timeline = one_row(prediction, source.duration)
+        return Listening(source, self.sample_rate, prediction, record, embedding, timeline)
+
+    def _prediction(self, answers: Answers, row: int) -> Prediction:
+        score = None if answers.scores is None else float(answers.scores[row])
+        stages = () if answers.stages is None else tuple(self._named(one) for one in answers.stages[row])
+        if answers.probabilities is None:
+            return Prediction(score=score, unit=self.description.unit)
+        values = answers.probabilities[row]
+        return Prediction(self._label(values), self._named(values), score, self.description.unit, stages)
+
+    def _named(self, values: NDArray[Any]) -> dict[str, float]:
+        return {name: float(value) for name, value in zip(self.classes, values, strict=True)}
+
+    def _label(self, values: NDArray[Any]) -> str:
+        if self.description.task == "labels":
+            return ";".join(name for name, value in zip(self.classes, values, strict=True) if value > 0.5)
+        return self.classes[int(values.argmax())]
+
+
+def _finished(
+    futures: Iterable[tuple[Sound, Future[tuple[Source, NDArray[np.float32]]]]],
+    on_error: Callable[[str, AudioError], None] | None,
+) -> Iterator[tuple[Source, NDArray[np.float32]]]:
+    for sound, future in futures:
+        try:
+            yield future.result()
+        except AudioError as error:
+            if on_error is None:
+                raise
+            on_error(str(sound) if isinstance(sound, (str, Path)) else "sound", error)

@@ -9,12 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from numba import njit
+from numba import cfunc, njit
 from numba.core import config as numba_config
 
 from .cache import cache_directory
 
-__all__ = ["kept_on_disk"]
+__all__ = ["CompiledFunction", "kept_on_disk"]
 
 _config: Any = numba_config
 
@@ -26,22 +26,37 @@ def kept_on_disk(**options: Any) -> Callable[[Callable[..., Any]], Callable[...,
     file alone. Here every state of the modules ``_numba*.py`` beside it has a folder of its own. Where neither folder
     can be written to, nothing is kept.
     """
+    return lambda function: _kept(function, lambda cache: njit(cache=cache, **options)(function))
 
-    def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-        given = _config.CACHE_DIR
-        source = Path(function.__code__.co_filename)
-        folder = str(Path(given or cache_directory() / "numba") / _state_of(source.parent))
-        try:
-            Path(folder).mkdir(parents=True, exist_ok=True)
-            tempfile.TemporaryFile(dir=folder).close()
-            _config.CACHE_DIR = folder  # numba asks for it here and not again
-            return njit(cache=True, **options)(function)
-        except (OSError, RuntimeError):
-            return njit(**options)(function)
-        finally:
-            _config.CACHE_DIR = given
 
-    return compiled
+class CompiledFunction:
+    """A function of C that numba compiles when its address is first asked for, and keeps as :func:`kept_on_disk`."""
+
+    def __init__(self, function: Callable[..., Any], signature: Any, **options: Any) -> None:
+        self._compile = lambda cache: cfunc(signature, cache=cache, **options)(function)
+        self._function = function
+
+    @functools.cached_property
+    def address(self) -> int:
+        """Address of the machine code, in this process."""
+        self._compiled = _kept(self._function, self._compile)  # the code lives as long as this
+        return int(self._compiled.address)
+
+
+def _kept(function: Callable[..., Any], compiled: Callable[[bool], Any]) -> Any:
+    """What ``compiled`` makes, kept in the folder of the function's module."""
+    given = _config.CACHE_DIR
+    source = Path(function.__code__.co_filename)
+    folder = str(Path(given or cache_directory() / "numba") / _state_of(source.parent))
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+        _config.CACHE_DIR = folder  # numba asks for it here and not again
+        return compiled(True)
+    except (OSError, RuntimeError):
+        return compiled(False)
+    finally:
+        _config.CACHE_DIR = given
 
 
 @functools.cache

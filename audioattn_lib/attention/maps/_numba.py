@@ -3,34 +3,20 @@
 from __future__ import annotations
 
 import functools
-import itertools
 import logging
-import os
-from collections.abc import Callable
-from queue import SimpleQueue
-from threading import Thread
 from types import ModuleType
-from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from audioattn_lib.core.tensors import are_at_hand
 
+from ._jobs import Job, run_job
 from .threshold import LEAST_EXCESS
 
 __all__ = ["are_compiled", "entmax_gradients", "entmax_weights", "whole_power"]
 
 log = logging.getLogger("audioattn")
-
-_Call = tuple[Callable[..., Any], tuple[Any, ...]]
-
-_PART = 1 << 15
-"""So many scores are worth the start of another thread."""
-
-_PARTS = 4
-"""So many parts a thread."""
 
 _WITHOUT_SLOPES = frozenset({"1", "steep"})
 
@@ -70,8 +56,8 @@ def entmax_weights(x: Tensor, alpha: float | Tensor, *, slopes: bool) -> tuple[T
     # whole tensors, no views: a Function's results must not be views for what changes them in place
     p = _empty_like(x)
     slope = _empty_like(x) if slopes and not _WITHOUT_SLOPES.issuperset(kinds) else None
-    arrays = (_array(x), _array(p), _array(slope) if slope is not None else _nothing(x.dtype), excess)
-    return (p, slope) if _by_parts([(loop, arrays) for loop in loops]) else None
+    rows = _in_order(x)
+    return (p, slope) if all(run_job(loop, rows, p, slope, None, excess) for loop in loops) else None
 
 
 def entmax_gradients(
@@ -89,21 +75,15 @@ def entmax_gradients(
     if loops is None or more is None:
         return None
     out = _empty_like(p)
-    g = _array(gradient if gradient.shape == p.shape else gradient.expand(p.shape))
-    weights, by_scores = _array(p), _array(out)
-    arrays = (
-        g,
-        weights,
-        _nothing(p.dtype) if slopes is None or not slopes.numel() else _array(slopes),
-        excess,
-        by_scores,
-    )
-    calls: list[_Call] = [(loop, arrays) for loop in loops]
+    gradient = _in_order(gradient if gradient.shape == p.shape else gradient.expand(p.shape))
+    weights = _in_order(p)
+    slopes = None if slopes is None or not slopes.numel() else _in_order(slopes)
+    for loop in loops:
+        run_job(loop, gradient, weights, slopes, out, excess)
     by_alpha = None
-    if more:
+    for loop in more:
         by_alpha = torch.empty(*p.shape[:-1], 1, dtype=torch.float64)
-        calls.append((more[0], (g, weights, excess, by_alpha.view(-1).numpy())))
-    _by_parts(calls)
+        run_job(loop, gradient, weights, None, by_alpha, excess)
     return out, by_alpha
 
 
@@ -112,21 +92,13 @@ def _empty_like(x: Tensor) -> Tensor:
     return torch.empty_like(x) if x.is_contiguous() else torch.empty(x.shape, dtype=x.dtype)
 
 
-def _array(tensor: Tensor) -> Any:
-    """The rows as an array of two dimensions."""
-    if tensor.requires_grad:
-        tensor = tensor.detach()
-    if tensor.ndim != 2:
-        tensor = tensor.reshape(-1, tensor.shape[-1])
-    return (tensor if tensor.is_contiguous() else tensor.contiguous()).numpy()
+def _in_order(tensor: Tensor) -> Tensor:
+    """The tensor with its rows one after the other in memory."""
+    tensor = tensor.resolve_neg()
+    return tensor if tensor.is_contiguous() else tensor.detach().contiguous()
 
 
-@functools.cache
-def _nothing(dtype: torch.dtype) -> Any:
-    return torch.empty(0, 0, dtype=dtype).numpy()
-
-
-def _plan(alpha: float | Tensor, x: Tensor) -> tuple[tuple[str, ...], Any]:
+def _plan(alpha: float | Tensor, x: Tensor) -> tuple[tuple[str, ...], Tensor]:
     """Kinds of loops to run, and alpha - 1: one number, or one for each row."""
     if not isinstance(alpha, Tensor):
         return _plan_of_one(alpha - 1)
@@ -137,66 +109,17 @@ def _plan(alpha: float | Tensor, x: Tensor) -> tuple[tuple[str, ...], Any]:
     if low == high:
         return _plan_of_one(low)
     kinds = ("smooth",) * (low <= 1) + ("steep",) * (high > 1)
-    return kinds, excess.expand(*x.shape[:-1], 1).reshape(-1).numpy()
+    return kinds, excess.expand(*x.shape[:-1], 1).contiguous()
 
 
 @functools.lru_cache(maxsize=256)
-def _plan_of_one(excess: float) -> tuple[tuple[str, ...], Any]:
+def _plan_of_one(excess: float) -> tuple[tuple[str, ...], Tensor]:
     excess = max(excess, LEAST_EXCESS)
     k = 1 / excess
     exact = k < 3.5 and abs(k - round(k)) < 1e-14
-    return ("steep" if excess > 1 else str(round(k)) if exact else "smooth",), np.array([excess])
-
-
-def _by_parts(calls: list[_Call]) -> bool:
-    """Run functions on arrays, for large ones in threads by ranges of rows; False if one says so."""
-    rows, size = len(calls[0][1][0]), calls[0][1][0].size
-    threads = 1 if size < 2 * _PART else min(torch.get_num_threads(), size // _PART, rows)
-    if threads == 1:
-        return all(function(*arrays) is not False for function, arrays in calls)
-    # more parts than threads, taken one by one: a thread that starts late holds nobody up
-    parts = min(rows, _PARTS * threads)
-    ends = [rows * part // parts for part in range(parts + 1)]
-    ranges = iter(list(itertools.pairwise(ends)))
-    done: SimpleQueue[bool | BaseException] = SimpleQueue()
-
-    def work(start: int, end: int) -> bool:
-        pieces = ([array[start:end] if len(array) == rows > 1 else array for array in arrays] for _, arrays in calls)
-        return all(function(*piece) is not False for (function, _), piece in zip(calls, pieces, strict=True))
-
-    def help_out() -> None:
-        for start, end in ranges:
-            try:
-                done.put(work(start, end))
-            except BaseException as error:
-                done.put(error)
-
-    helpers = _helpers(os.getpid())
-    for _ in range(threads - 1):
-        helpers.put(help_out)
-    results: list[bool | BaseException] = [work(start, end) for start, end in ranges]
-    results += [done.get() for _ in range(parts - len(results))]
-    for result in results:
-        if isinstance(result, BaseException):
-            raise result
-    return all(results)
-
-
-@functools.cache
-def _helpers(process: int) -> SimpleQueue[Callable[[], None]]:
-    """Queue of functions for the threads of this process: those of another one do not outlive a fork.
-
-    An executor of the standard library takes as long to submit something as the loops for a thousand scores.
-    """
-    queue: SimpleQueue[Callable[[], None]] = SimpleQueue()
-
-    def serve() -> None:
-        while True:
-            queue.get()()
-
-    for number in range(max(1, (os.cpu_count() or 2) - 1)):
-        Thread(target=serve, name=f"audioattn-entmax-{number}", daemon=True).start()
-    return queue
+    return ("steep" if excess > 1 else str(round(k)) if exact else "smooth",), torch.tensor(
+        [excess], dtype=torch.float64
+    )
 
 
 def _are_plain(gradient: Tensor, p: Tensor) -> bool:
@@ -208,31 +131,19 @@ def _are_plain(gradient: Tensor, p: Tensor) -> bool:
 
 
 @functools.cache
-def _loops_for(task: str, kinds: tuple[str, ...], dtype: torch.dtype) -> list[Callable[..., Any]] | None:
-    loops = [_loop(task, kind, dtype) for kind in kinds]
-    return None if None in loops else loops  # type: ignore[return-value]
-
-
-@functools.cache
-def _loop(task: str, kind: str, dtype: torch.dtype) -> Callable[..., Any] | None:
-    """A function of the loops once it has run; None where it cannot be compiled."""
+def _loops_for(task: str, kinds: tuple[str, ...], dtype: torch.dtype) -> list[Job] | None:
+    """Loops, compiled; None where one cannot be."""
     kernels = _kernels()
     if kernels is None:
         return None
-    one = torch.ones(1, 1, dtype=dtype).numpy()
-    excess = np.ones(1)
+    loops: list[Job] = [kernels.loops(task, kind, dtype) for kind in kinds]
     try:
-        loop = kernels.loops(task, kind, dtype)
-        example = {
-            "weights": (one, one.copy(), one.copy(), excess),
-            "gradient": (one, one, one, excess, one.copy()),
-            "by_alpha": (one, one, excess, excess.copy()),
-        }
-        loop(*example[task])
+        for loop in loops:
+            loop.address  # noqa: B018 - compiles it
     except Exception as error:
         _warn(error)
         return None
-    return loop
+    return loops
 
 
 @functools.cache

@@ -51,7 +51,7 @@ def by_scores_of_sparsemax(dtype: Any) -> Any:
         for i in range(p.shape[0]):
             out[i] = g[i] - mean if p[i] > zero else zero
 
-    def fill(g, p, out):  # type: ignore[no-untyped-def]
+    def fill(g, p, slopes, excess, out):  # type: ignore[no-untyped-def]
         for r in range(p.shape[0]):
             write(g[r], p[r], mean_of(g[r], p[r]), out[r])
 
@@ -123,7 +123,7 @@ def by_scores_where_steep(dtype: Any) -> Any:
             s = exponential(long if long > -1020.0 else -1020.0, True)
             longs[i] = (s if s < bound else bound) * sum_of_three(g[i], -about, -mean)
 
-    def fill(g, p, excess, out):  # type: ignore[no-untyped-def]
+    def fill(g, p, slopes, excess, out):  # type: ignore[no-untyped-def]
         rows, n = p.shape
         gs, qs, longs, place = np.empty(n), np.empty(n), np.empty(n), np.empty(n + 1, np.int32)
         for r in range(rows):
@@ -175,7 +175,7 @@ def by_alpha(dtype: Any) -> Any:
             c += g * long
         return entropy, curved, a, b, c
 
-    def fill(gradient, p, excess, out):  # type: ignore[no-untyped-def]
+    def fill(gradient, p, slopes, excess, out):  # type: ignore[no-untyped-def]
         rows, n = p.shape
         gs, qs, place = np.empty(n + PADDING), np.empty(n + PADDING), np.empty(n + 1, np.int32)
         for r in range(rows):
@@ -189,6 +189,6 @@ def by_alpha(dtype: Any) -> Any:
                 gs[i], qs[i] = 0.0, mass
             entropy, curved, a, b, c = sums(gs, qs, padded, 1.0 / mass if mass > 0.0 else 0.0, over)
             total = 1.0 + over * entropy + over * over * curved
-            out[r] = (a * curved - b - over * (c * curved + b * entropy)) / total
+            out[r, 0] = (a * curved - b - over * (c * curved + b * entropy)) / total
 
     return fill

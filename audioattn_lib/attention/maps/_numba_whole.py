@@ -149,7 +149,7 @@ def weights_of_power(k: int, dtype: Any) -> Any:
             slopes[i] = slope
             p[i] = slope * u * scale
 
-    def fill(x, bits, p, slopes):  # type: ignore[no-untyped-def]
+    def fill(x, bits, p, slopes, excess):  # type: ignore[no-untyped-def]
         rows, n = x.shape
         group = max(1, min(_GROUP, _IN_CACHE // n))
         room = (n + PADDING - 1) // PADDING * PADDING

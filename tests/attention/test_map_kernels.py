@@ -98,6 +98,33 @@ def test_devices_and_traces_are_left_to_pytorch():
     assert [_numba.whole_power(alpha) for alpha in (4 / 3, 1.5, 2.0, 1.25, 1.7, 3.0, 1.0001)] == [3, 2, 1] + [None] * 4
 
 
+IN_PARALLEL = """
+import os, threading, torch
+from audioattn_lib.attention.maps import _jobs
+from audioattn_lib.attention.maps.entmax import entmax
+x = torch.randn(2000, 64)
+torch.set_num_threads(1)
+expected = entmax(x, 1.5).numpy()
+torch.set_num_threads(3)
+same = []
+threads = [threading.Thread(target=lambda: same.append((entmax(x, 1.5).numpy() == expected).all())) for _ in range(3)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+assert same == [True] * 3
+assert (_jobs._pool() is not None) == ("OpenMP" in torch.__config__.parallel_info())
+process = os.fork()
+if not process:
+    # PyTorch's own operations would wait for threads that are gone
+    os._exit(0 if (entmax(x, 1.5).numpy() == expected).all() else 1)
+assert os.waitpid(process, 0)[1] == 0
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_threads_share_the_rows_and_a_forked_process_does_without(tmp_path):
+    subprocess.run([sys.executable, "-c", IN_PARALLEL], check=True, cwd=tmp_path, timeout=120)
+
+
 FRESH = """
 import sys
 import torch, audioattn_lib, audioattn_lib.attention.maps.entmax as maps

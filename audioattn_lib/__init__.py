@@ -16,8 +16,9 @@ floor  package                           holds
 0      ``core``                          errors, files, ranks, compiled loops
 ====== ================================= =============================================
 
-``audioattn_lib.load`` reads a trained model, ``audioattn_lib.show`` shows any sound with anything over it,
-``audioattn_lib.capture`` takes the attention of any model. They are imported when they are first asked for.
+``audioattn_lib.load`` reads a trained model, ``audioattn_lib.Run.load`` a finished run; ``audioattn_lib.show`` shows any
+sound with anything over it, ``audioattn_lib.capture`` takes the attention of any model. They are imported when they are
+first asked for.
 """
 
 from __future__ import annotations
@@ -29,14 +30,20 @@ if TYPE_CHECKING:
     from .display.show import show
     from .inference.model import load
     from .inspection.capture import capture
+    from .training.run_directory import Run
 
-__all__ = ["capture", "load", "show"]
+__all__ = ["Run", "capture", "load", "show"]
 
 __version__ = "0.1.0"
 
 
 # Names of modules, not imports: the key of a run holds all source that it can import, and no run needs these.
-_MODULES = {"show": ".display.show", "capture": ".inspection.capture", "load": ".inference.model"}
+_MODULES = {
+    "Run": ".training.run_directory",
+    "capture": ".inspection.capture",
+    "load": ".inference.model",
+    "show": ".display.show",
+}
 
 
 def __getattr__(name: str) -> Any:

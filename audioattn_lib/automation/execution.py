@@ -14,6 +14,7 @@ import functools
 import json
 import os
 import shutil
+import sys
 import tempfile
 import threading
 import time
@@ -291,9 +292,24 @@ def _register_engine() -> None:
     papermill_engines.register(_ENGINE, KernelOverSockets)
 
 
+@contextmanager
+def _without_iri_grammar() -> Iterator[None]:
+    """Keep jsonschema from building a grammar of IRIs at import, half of papermill's time: a notebook has none."""
+    name = "rfc3987_syntax"
+    if name in sys.modules:
+        yield
+        return
+    sys.modules[name] = None  # type: ignore[assignment]  # import then raises ImportError, which jsonschema expects
+    try:
+        yield
+    finally:
+        del sys.modules[name]
+
+
 def _papermill(source: Path, partial: Path, parameters: dict[str, Any], **settings: Any) -> None:
-    import nbformat
-    import papermill
+    with _without_iri_grammar():
+        import nbformat
+        import papermill
 
     _register_engine()
     # Given as an object: papermill would expand braces in a path.

@@ -17,6 +17,7 @@ Book page: architecture.
 from __future__ import annotations
 
 import ast
+import contextlib
 import dataclasses
 import enum
 import hashlib
@@ -29,7 +30,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
 
+from audioattn_lib.core.cache import cache_directory
 from audioattn_lib.core.errors import ConfigError
+from audioattn_lib.core.files import parse_json, read_bounded, write_text
 
 __all__ = ["dependency_hash", "file_hash", "has_module", "imported_names", "key", "library_closure", "source_hash"]
 
@@ -119,7 +122,9 @@ def source_hash(*modules: str, text: bool = False) -> str:
     Book page: architecture.
     """
     files = library_closure(*modules)
-    return _digest({name: _module_digest(path, text) for name, path in files.items()})
+    digests = {name: _module_digest(path, text) for name, path in files.items()}
+    _save_known_files()
+    return _digest(digests)
 
 
 def library_closure(*modules: str, package: Path | None = None) -> dict[str, Path]:
@@ -267,14 +272,9 @@ def _resources(folder: Path) -> Iterator[Path]:
 
 def _imports(path: Path, name: str) -> list[str]:
     """Dotted names that a module may import, wherever in it the import stands."""
-    state = path.stat()
-    return _imports_of_state(path, name, state.st_mtime_ns, state.st_size)
-
-
-@lru_cache(maxsize=4096)
-def _imports_of_state(path: Path, name: str, modified: int, size: int) -> list[str]:
-    """Imports of a source file; ``modified`` and ``size`` make an edited file another entry of the cache."""
-    return imported_names(_syntax(path), name if path.name == "__init__.py" else name.rpartition(".")[0])
+    package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+    found = _parsed_file(path)["imports"]
+    return list(_resolved([(level, module, names) for level, module, names in found], package))
 
 
 def imported_names(tree: ast.AST, package: str = "") -> list[str]:
@@ -297,19 +297,33 @@ def imported_names(tree: ast.AST, package: str = "") -> list[str]:
     -----
     Book page: architecture.
     """
-    names: list[str] = []
+    return list(_resolved(_written_imports(tree), package))
+
+
+_Import = tuple[int, str, list[str]]
+"""An import as it is written: dots before the module, the module, and the names that are taken from it."""
+
+
+def _written_imports(tree: ast.AST) -> list[_Import]:
+    found: list[_Import] = []
     for node in _executed(tree):
         if isinstance(node, ast.Import):
-            names += [alias.name for alias in node.names]
+            found += [(0, alias.name, []) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            parts = package.split(".") if package else []
-            base = ".".join(parts[: len(parts) - node.level + 1]) if node.level else ""
-            source = ".".join(part for part in (base, node.module or "") if part)
-            names.append(source)
-            names += [f"{source}.{alias.name}" for alias in node.names]
+            found.append((node.level, node.module or "", [alias.name for alias in node.names]))
         elif isinstance(node, ast.Call) and _is_import_call(node):
-            names.append(node.args[0].value)  # type: ignore[attr-defined]
-    return names
+            found.append((0, node.args[0].value, []))  # type: ignore[attr-defined]
+    return found
+
+
+def _resolved(found: Sequence[_Import], package: str) -> Iterator[str]:
+    """Dotted names of imports in a module of ``package``."""
+    parts = package.split(".") if package else []
+    for level, module, names in found:
+        base = ".".join(parts[: len(parts) - level + 1]) if level else ""
+        source = ".".join(part for part in (base, module) if part)
+        yield source
+        yield from (f"{source}.{name}" for name in names)
 
 
 def _executed(tree: ast.AST) -> Iterator[ast.AST]:
@@ -328,27 +342,82 @@ def _is_import_call(node: ast.Call) -> bool:
     return called in {"import_module", "__import__"} and literal
 
 
-def _syntax(path: Path) -> ast.Module:
+def _syntax(path: Path, source: bytes) -> ast.Module:
     try:
-        return ast.parse(path.read_bytes(), filename=str(path))
+        return ast.parse(source, filename=str(path))
     except SyntaxError as error:
         raise ConfigError(f"{path}:{error.lineno}: {error.msg}; mend the source first") from None
 
 
-@lru_cache(maxsize=4096)
-def _digest_of_state(path: Path, modified: int, size: int, text: bool) -> str:
-    """Digest of a source file; ``modified`` and ``size`` make an edited file another entry of the cache."""
+def _module_digest(path: Path, text: bool) -> str:
     if text or path.suffix != ".py":
         return file_hash(path)
-    tree = _syntax(path)
+    return str(_parsed_file(path)["digest"])
+
+
+def _parsed_file(path: Path) -> dict[str, Any]:
+    """Imports of a source file, and a digest of its code without comments, docstrings and layout."""
+    state = path.stat()
+    return _parsed_state(path, state.st_mtime_ns, state.st_size)
+
+
+@lru_cache(maxsize=4096)
+def _parsed_state(path: Path, modified: int, size: int) -> dict[str, Any]:
+    """What :func:`_parsed_file` gives; ``modified`` and ``size`` make an edited file another entry of the cache."""
+    source = path.read_bytes()
+    known = _known_files()
+    name = hashlib.sha256(source).hexdigest()
+    if name not in known:
+        known[name] = _parse(path, source)
+        _unsaved.append(name)
+    return known[name]
+
+
+def _parse(path: Path, source: bytes) -> dict[str, Any]:
+    tree = _syntax(path, source)
+    imports = _written_imports(tree)
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
         documented = isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef))
         if documented and isinstance(body, list) and ast.get_docstring(node, clean=False) is not None:  # type: ignore[arg-type]
             del body[0]
-    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
+    return {"imports": imports, "digest": hashlib.sha256(ast.dump(tree).encode()).hexdigest()}
 
 
-def _module_digest(path: Path, text: bool) -> str:
-    state = path.stat()
-    return _digest_of_state(path, state.st_mtime_ns, state.st_size, text)
+_unsaved: list[str] = []
+"""Entries of :func:`_known_files` that its file lacks."""
+
+
+def _known_file() -> Path:
+    # The parser of another Python gives another tree; another version of this module may read a tree in another way.
+    reader = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:_KEY_LENGTH]
+    return cache_directory() / "source" / f"{platform.python_version()}-{reader}.json"
+
+
+@lru_cache(maxsize=1)
+def _known_files() -> dict[str, dict[str, Any]]:
+    """What was parsed before, by the hash of the bytes of the file."""
+    try:
+        content = parse_json(read_bounded(_known_file()))
+    except (OSError, ValueError):  # none yet, or damaged: all of it can be computed again
+        return {}
+    known = content if isinstance(content, dict) else {}
+    return {name: entry for name, entry in known.items() if _is_entry(entry)}
+
+
+def _is_entry(entry: object) -> bool:
+    if not isinstance(entry, dict) or not isinstance(entry.get("digest"), str):
+        return False
+    kinds = (int, str, list)
+    imports = entry.get("imports")
+    return isinstance(imports, list) and all(
+        isinstance(one, list) and len(one) == 3 and all(map(isinstance, one, kinds)) for one in imports
+    )
+
+
+def _save_known_files() -> None:
+    if not _unsaved:
+        return
+    _unsaved.clear()
+    with contextlib.suppress(OSError):  # a folder that is only read, or a full disk
+        write_text(_known_file(), json.dumps(_known_files()))

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -29,7 +29,9 @@ from ..attention.record.record import AttentionRecord, load_arrays
 from ..core.errors import RunError
 from ..core.files import explain, parse_json, read_bounded, remove_leftovers, write_whole
 from ..core.ranks import rank_info
-from ..evaluation.faithfulness import PerturbationCurve
+
+if TYPE_CHECKING:
+    from ..evaluation.faithfulness import PerturbationCurve
 
 __all__ = ["Run", "RunDirectory", "describe_environment"]
 
@@ -196,6 +198,8 @@ class Run:
     @cached_property
     def curves(self) -> dict[str, PerturbationCurve]:
         """Deletion and insertion curves of the test clips by kind."""
+        from ..evaluation.perturbation import PerturbationCurve  # imports torch, and reading a run needs none
+
         file = self.path / "curves.npz"
         try:
             arrays = load_arrays(file)

@@ -11,7 +11,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import ArrayLike, NDArray
-from scipy import fft, signal
+from scipy import fft
 
 __all__ = [
     "RATE",
@@ -94,6 +94,8 @@ def shaped_noise(rng: Generator, n: int, gain: Callable[[NDArray[np.float64]], N
 
 def resonate(sound: Sound, resonances: Sequence[tuple[float, float, float]]) -> Sound:
     """Sum of two-pole resonances ``(hertz, bandwidth in hertz, gain at the peak)`` in parallel."""
+    from scipy import signal  # a second, which a corpus that is made already needs not
+
     result = np.zeros_like(sound)
     for frequency, bandwidth, gain in resonances:
         if frequency >= _HIGHEST:
@@ -111,6 +113,8 @@ def reverberate(sound: Sound, rng: Generator, seconds: float, wet: float) -> Sou
 
     The result is longer than the sound by the tail.
     """
+    from scipy import signal  # a second, which a corpus that is made already needs not
+
     n = samples(seconds)
     tail = rng.standard_normal(n) * decay(n, seconds / 6.91)
     tail = signal.lfilter([0.6], [1.0, -0.4], tail)  # walls swallow high frequencies

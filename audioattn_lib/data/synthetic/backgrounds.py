@@ -11,7 +11,6 @@ from types import MappingProxyType
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
-from scipy import signal
 
 from .acoustics import RATE, Sound, decay, oscillate, resonate, samples, shaped_noise
 
@@ -51,6 +50,8 @@ def _rain(rng: Generator, n: int) -> Sound:
 
 def _crowd(rng: Generator, n: int) -> Sound:
     """Babble: many distant voices."""
+    from scipy import signal  # a second, which a corpus that is made already needs not
+
     voices = np.zeros(n)
     for _ in range(6):
         pitch = rng.uniform(100, 240) * _slow(rng, n, 4.0, 1.2)

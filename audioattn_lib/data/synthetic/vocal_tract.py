@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
-from scipy import fft, signal
+from scipy import fft
 
 from .acoustics import RATE, Sound
 
@@ -87,6 +87,8 @@ def speak(articulation: Articulation, rng: Generator) -> Sound:
     -----
     Book page: ``data``.
     """
+    from scipy import signal  # a second, which a corpus that is made already needs not
+
     a = articulation
     n = len(a.pitch) * HOP
     voice, opening = _glottis(a, rng, n)
@@ -109,6 +111,8 @@ def _over_time(values: Frames, n: int) -> Sound:
 
 def _glottis(a: Articulation, rng: Generator, n: int) -> tuple[Sound, Sound]:
     """Derivative of the glottal flow, of RMS about 1, and the flow from 0 to 1 where the glottis is open."""
+    from scipy import signal  # a second, which a corpus that is made already needs not
+
     fine = n * _OVERSAMPLING
     step = _over_time(a.pitch, n).repeat(_OVERSAMPLING) / (RATE * _OVERSAMPLING)
     period = np.cumsum(step).astype(np.int64)

@@ -16,9 +16,9 @@ floor  package                           holds
 0      ``core``                          errors, files, ranks, compiled loops
 ====== ================================= =============================================
 
-``audioattn_lib.load`` reads a trained model, ``audioattn_lib.Run.load`` a finished run; ``audioattn_lib.show`` shows any
-sound with anything over it, ``audioattn_lib.capture`` takes the attention of any model. They are imported when they are
-first asked for.
+``audioattn_lib.load`` reads a trained model, ``audioattn_lib.Run.load`` a finished run; ``audioattn_lib.show``
+shows any sound with anything over it, ``audioattn_lib.capture`` takes the attention of any model. They are
+imported when they are first asked for.
 """
 
 from __future__ import annotations

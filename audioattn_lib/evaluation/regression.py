@@ -11,7 +11,7 @@ Book page: ``sleepiness``.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -22,7 +22,7 @@ from .correlations import of_ranks
 from .intervals import numbers
 from .metrics import to_array
 
-__all__ = ["COMPLEXITIES", "REGRESSORS", "Regression", "fit_regression"]
+__all__ = ["COMPLEXITIES", "REGRESSORS", "Regression", "RegressionFunction", "fit_regression"]
 
 Array = NDArray[np.float64]
 Regressor = Literal["linear_svr", "published_svr", "ridge", "rbf_svr"]
@@ -30,6 +30,43 @@ REGRESSORS: tuple[Regressor, ...] = ("linear_svr", "published_svr", "ridge", "rb
 
 COMPLEXITIES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 """Published grid of the complexity :math:`C`, the weight of the errors against the norm of the weights."""
+
+
+@dataclass(frozen=True)
+class RegressionFunction:
+    r"""A fitted regression as arrays, from features to numbers.
+
+    With :math:`z = s \odot x + o`, the answer is :math:`b + \sum_i c_i \, k(v_i, z)`, with :math:`k(v, z) = v^\top z`
+    where :math:`\gamma` is 0, and :math:`k(v, z) = e^{-\gamma \|v - z\|^2}` elsewhere.
+
+    Attributes
+    ----------
+    scale, offset
+        :math:`s` and :math:`o`, shape ``(features,)``.
+    vectors, coefficients
+        :math:`v` and :math:`c`, shapes ``(vectors, features)`` and ``(vectors,)``.
+    intercept, gamma
+        :math:`b` and :math:`\gamma`.
+
+    Notes
+    -----
+    Book page: ``sleepiness``.
+    """
+
+    scale: Array
+    offset: Array
+    vectors: Array
+    coefficients: Array
+    intercept: float
+    gamma: float = 0.0
+
+    def __call__(self, features: ArrayLike) -> Array:
+        """Predicted numbers ``(clips,)`` of features ``(clips, features)``."""
+        z = np.asarray(features, dtype=np.float64) * self.scale + self.offset
+        if not self.gamma:
+            return z @ (self.coefficients @ self.vectors) + self.intercept
+        distances = ((z[:, None] - self.vectors) ** 2).sum(axis=2)
+        return np.exp(-self.gamma * distances) @ self.coefficients + self.intercept
 
 
 @dataclass(frozen=True)
@@ -52,6 +89,8 @@ class Regression:
         Of the development clips by the model that was fitted on the training clips alone, shape ``(devel,)``.
     predictions
         Of the test clips, shape ``(test,)``.
+    function
+        The final fit.
     notes
         What a reader of the scores should know, one sentence each.
     """
@@ -63,6 +102,7 @@ class Regression:
     refit_converged: bool
     devel_predictions: Array
     predictions: Array
+    function: RegressionFunction
     notes: tuple[str, ...]
 
 
@@ -152,22 +192,20 @@ def fit_regression(
         notes.append(f"the final fit stopped after {max_iter} passes, before it converged")
     if np.ptp(predictions) == 0:
         notes.append("all test clips are predicted alike: the features told the model nothing")
-    return Regression(model, best, validation, converged, refit, outputs[best], predictions, tuple(notes))
+    return Regression(model, best, validation, converged, refit, outputs[best], predictions, predict, tuple(notes))
 
 
-def _fit(model: str, c: float, x: Array, y: Array, max_iter: int, seed: int) -> tuple[Callable[[Array], Array], bool]:
-    """Fit scaling and model; return the prediction function, and True if the solver converged."""
+def _fit(model: str, c: float, x: Array, y: Array, max_iter: int, seed: int) -> tuple[RegressionFunction, bool]:
+    """Fit scaling and model; return them as arrays, and True if the solver converged."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import Ridge
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import MinMaxScaler, StandardScaler
+    from sklearn.preprocessing import MinMaxScaler
     from sklearn.svm import SVR, LinearSVR
 
-    scaler: Any = MinMaxScaler()
-    centre = 0.0
+    scaler = MinMaxScaler().fit(x)
+    scale, offset, centre = scaler.scale_, scaler.min_, 0.0
     if model == "linear_svr":
-        scaler, centre = make_pipeline(scaler, StandardScaler(with_std=False)), float(np.median(y))
-    scaler.fit(x)
+        offset, centre = offset - (x * scale + offset).mean(axis=0), float(np.median(y))
     if model in ("linear_svr", "published_svr"):
         estimator: Any = LinearSVR(epsilon=0.0, C=c, max_iter=max_iter, random_state=seed)
     elif model == "ridge":
@@ -176,16 +214,17 @@ def _fit(model: str, c: float, x: Array, y: Array, max_iter: int, seed: int) -> 
         estimator = SVR(C=c, max_iter=max_iter * len(y))  # libsvm counts single steps
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        estimator.fit(scaler.transform(x), y - centre)
+        estimator.fit(x * scale + offset, y - centre)
     stopped = [w for w in caught if issubclass(w.category, ConvergenceWarning)]
     for warning in caught:
         if warning not in stopped:
             warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
 
-    def predict(new: Array) -> Array:
-        return centre + np.asarray(estimator.predict(scaler.transform(new)), dtype=np.float64)
-
-    return predict, not stopped
+    intercept = centre + float(np.squeeze(estimator.intercept_))
+    if model == "rbf_svr":
+        vectors, coefficients = estimator.support_vectors_, estimator.dual_coef_[0]
+        return RegressionFunction(scale, offset, vectors, coefficients, intercept, float(estimator._gamma)), not stopped
+    return RegressionFunction(scale, offset, estimator.coef_[None], np.ones(1), intercept), not stopped
 
 
 def _spearman(y: Array, p: Array) -> float:

@@ -260,15 +260,10 @@ class Model:
         if answers.probabilities is None:
             return Prediction(score=score, unit=self.description.unit)
         values = answers.probabilities[row]
-        return Prediction(self._label(values), self._named(values), score, self.description.unit, stages)
+        return Prediction(self.listener.label(values), self._named(values), score, self.description.unit, stages)
 
     def _named(self, values: NDArray[Any]) -> dict[str, float]:
         return {name: float(value) for name, value in zip(self.classes, values, strict=True)}
-
-    def _label(self, values: NDArray[Any]) -> str:
-        if self.description.task == "labels":
-            return ";".join(name for name, value in zip(self.classes, values, strict=True) if value > 0.5)
-        return self.classes[int(values.argmax())]
 
 
 def _finished(

@@ -18,7 +18,8 @@ from audioattn_lib.experiments.accents import Config
 from audioattn_lib.experiments.accents import corpus as accents_corpus
 from audioattn_lib.experiments.accents.corpus import whole_utterances, windows
 from audioattn_lib.experiments.accents.evidence import carriers
-from audioattn_lib.experiments.accents.experiment import build_network, embed
+from audioattn_lib.experiments.accents.experiment import embed
+from audioattn_lib.experiments.accents.network import build_network
 from audioattn_lib.experiments.accents.utterances import normalise
 from audioattn_lib.experiments.accents.verification import (
     detection_curves,

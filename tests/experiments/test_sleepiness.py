@@ -212,6 +212,7 @@ def test_no_features_without_a_trained_network(study, tmp_path):
     shutil.copytree(study.encoders[0].path, place)
     (place / "checkpoint" / "best.safetensors").unlink()
     (place / sleepiness.FEATURES).unlink()
+    shutil.rmtree(place / "model")
     run = Run.load(place)
     for attempt in (sleepiness.load_model, lambda untrained: sleepiness.extract_features(untrained, "voices")):
         with pytest.raises(RunError, match="train the model first"):
@@ -225,8 +226,9 @@ def test_no_features_without_a_trained_network(study, tmp_path):
 def test_weights_of_another_network_are_refused(study, tmp_path):
     place = tmp_path / "other"
     shutil.copytree(study.encoders[0].path, place)
-    config = json.loads((place / "config.json").read_text())
-    (place / "config.json").write_text(json.dumps(config | {"network": "seq2seq_bi_bi_fc"}))
+    file = place / "model" / "model.json"
+    content = json.loads(file.read_text())
+    file.write_text(json.dumps(content | {"config": content["config"] | {"network": "seq2seq_bi_bi_fc"}}))
     with pytest.raises(RunError, match="weights are of another model"):
         sleepiness.load_model(Run.load(place))
 

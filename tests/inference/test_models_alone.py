@@ -1,5 +1,6 @@
 """A trained model stands alone: it gives what the test of its run gave, without its corpus."""
 
+import importlib
 import json
 import shutil
 
@@ -7,22 +8,47 @@ import numpy as np
 import pytest
 
 import audioattn_lib
-from audioattn_lib.core.errors import AudioError, RunError
-from audioattn_lib.experiments import urban_sound
+from audioattn_lib.core.errors import AudioError, ConfigError, RunError
+from audioattn_lib.experiments import EXPERIMENTS, playback, sleepiness, urban_sound
+from audioattn_lib.experiments.accents.verification import load_embeddings
+from audioattn_lib.experiments.playback.trace import PlaybackPredictions
 from audioattn_lib.experiments.urban_sound import Config
 from audioattn_lib.training.model_folder import DESCRIPTION, WEIGHTS
+from audioattn_lib.training.run_directory import Run
+
+CHANGES = {"urban_sound": {"attention": "triweight"}, "accents": {"pooling": "double_multi_head"}}
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    return urban_sound.run(Config.smoke(attention="triweight"), tmp_path_factory.mktemp("runs"))
+def runs(tmp_path_factory):
+    """A smoke run of each chapter, by name, made when it is asked for."""
+    root, made = tmp_path_factory.mktemp("runs"), {}
+
+    def make(name):
+        if name not in made:
+            chapter = importlib.import_module(EXPERIMENTS[name])
+            made[name] = chapter.run(chapter.Config.smoke(**CHANGES.get(name, {})), root)
+        return made[name]
+
+    return make
+
+
+def files_of(name, run):
+    """Path of each tested clip, by its name."""
+    chapter = importlib.import_module(EXPERIMENTS[name])
+    prepared = chapter.prepare(chapter.Config.smoke(**CHANGES.get(name, {})))
+    tested = run.predictions["clip"][run.predictions["split"] != "devel"]
+    return {clip: prepared.manifest.paths[prepared.manifest.ids.index(clip)] for clip in tested}
+
+
+@pytest.fixture(scope="module")
+def run(runs):
+    return runs("urban_sound")
 
 
 @pytest.fixture(scope="module")
 def clips(run):
-    prepared = urban_sound.prepare(Config(**run.config))
-    rows = [prepared.manifest.ids.index(clip) for clip in run.predictions["clip"]]
-    return [prepared.manifest.paths[row] for row in rows]
+    return list(files_of("urban_sound", run).values())
 
 
 @pytest.fixture
@@ -35,14 +61,72 @@ def model(run):
     return audioattn_lib.load(run.path)
 
 
-def test_a_copied_folder_gives_what_the_test_of_the_run_gave(run, clips, alone, monkeypatch, tmp_path):
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_a_copied_folder_gives_what_the_test_of_the_run_gave(name, runs, monkeypatch, tmp_path):
+    run = runs(name)
+    files = files_of(name, run)
+    alone = shutil.copytree(run.path / "model", tmp_path / "elsewhere")
     monkeypatch.setenv("AUDIOATTN_CACHE", str(tmp_path / "no cache"))
-    heard = audioattn_lib.load(alone).listen(clips)
-    assert [one.prediction.label for one in heard] == list(run.predictions["predicted"])
-    wanted = run.predictions[[f"probability_{name}" for name in run.classes]].to_numpy()
-    np.testing.assert_allclose([list(one.prediction.probabilities.values()) for one in heard], wanted, atol=1e-5)
-    for row, one in enumerate(heard):
-        np.testing.assert_allclose(one.record.frame_attention(), run.attention.frame_attention(row), atol=1e-6)
+    heard = dict(zip(files, audioattn_lib.load(alone).listen(list(files.values())), strict=True))
+    table = run.predictions.set_index("clip").loc[list(files)]
+    if name == "sleepiness":
+        np.testing.assert_allclose(
+            [one.prediction.score for one in heard.values()], table["predicted"].astype(float), atol=1e-4
+        )
+        attention = Run.load(run.path.parent / run.config["encoders"][0]).attention
+    else:
+        assert [one.prediction.label for one in heard.values()] == list(table["predicted"])
+        wanted = table[[f"probability_{one}" for one in run.classes]].to_numpy()
+        found = [list(one.prediction.probabilities.values()) for one in heard.values()]
+        np.testing.assert_allclose(found, wanted, atol=1e-5)
+        attention = run.attention
+    assert not attention.is_empty
+    for row, clip in enumerate(attention.clips):
+        wanted, found = attention[row].to_arrays(), heard[clip].record.to_arrays()
+        for array in set(wanted) - {"clips"}:
+            given = wanted[array]
+            given = given if given.dtype.kind == "U" else given[tuple(slice(size) for size in found[array].shape)]
+            if given.dtype.kind in "iufb":
+                np.testing.assert_allclose(found[array], given, atol=2e-5, rtol=1e-4, err_msg=array)
+            else:
+                assert given == found[array]
+
+
+def test_embeddings_are_those_that_the_run_kept(runs):
+    run = runs("accents")
+    kept, files = load_embeddings(run), files_of("accents", run)
+    model = audioattn_lib.load(run.path)
+    heard = model.listen([files[clip] for clip in kept["clips"]])
+    np.testing.assert_allclose([one.embedding for one in heard], kept["embeddings"], atol=1e-4)
+    assert model.thresholds["equal_error_rate"] == run.metrics["verification"]["threshold"]
+
+
+def test_every_hearing_of_a_network_that_plays_back_is_there(runs):
+    run = runs("playback")
+    kept, files = PlaybackPredictions.load(run), files_of("playback", run)
+    heard = audioattn_lib.load(run.path).listen(files[kept.clips[0]])
+    assert len(heard.prediction.stages) == kept.frames.shape[1]
+    assert heard.prediction.stages[-1] == heard.prediction.probabilities
+    shown = np.asarray(list(heard.prediction.stages[0].values()))
+    assert shown.argmax() == kept.stage_logits[0, 0].argmax()
+
+
+def test_an_oracle_knows_nothing_of_a_new_sound(runs, tmp_path):
+    run = playback.run(playback.Config.smoke(selection="oracle"), tmp_path)
+    with pytest.raises(ConfigError, match="selection is oracle.*slots, energy or random"):
+        audioattn_lib.load(run.path).listen(np.zeros(16000), 16000)
+
+
+@pytest.mark.parametrize("regressor", ["ridge", "rbf_svr"])
+def test_a_regression_travels_as_arrays(regressor, runs, tmp_path):
+    encoder = runs("sleepiness").path.parent / runs("sleepiness").config["encoders"][0]
+    config = sleepiness.Config.smoke(regressor=regressor)
+    run = sleepiness.regress(config, [Run.load(encoder)], tmp_path)
+    files = files_of("sleepiness", run)
+    heard = audioattn_lib.load(run.path / "model").listen(list(files.values()))
+    wanted = run.predictions.set_index("clip").loc[list(files), "predicted"].astype(float)
+    np.testing.assert_allclose([one.prediction.score for one in heard], wanted, atol=1e-4)
+    assert "Karolinska" in heard[0].prediction.unit
 
 
 def test_one_sound_alone_and_in_a_batch_are_heard_alike(model, clips):
@@ -119,12 +203,21 @@ def test_a_folder_that_cannot_be_used_is_an_error_that_names_the_field(alone, da
         audioattn_lib.load(alone)
 
 
-def test_a_run_from_before_is_converted_where_its_corpus_is(run, clips, tmp_path, monkeypatch):
-    old = shutil.copytree(run.path, tmp_path / "urban_sound" / run.key)
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_a_run_from_before_is_converted_where_its_corpus_is(name, runs, tmp_path):
+    run = runs(name)
+    shutil.copytree(run.path.parent, tmp_path / name)
+    old = tmp_path / name / run.key
     shutil.rmtree(old / "model")
-    before = audioattn_lib.load(run.path).listen(clips[0]).prediction
-    assert audioattn_lib.load(old).listen(clips[0]).prediction == before
+    converted = audioattn_lib.load(old)
     assert (old / "model" / DESCRIPTION).is_file()
+    before, after = (json.loads((path / "model" / DESCRIPTION).read_text()) for path in (run.path, old))
+    assert after == before
+    assert converted.description.weights == before["weights"]
+
+
+def test_a_run_from_before_without_its_corpus_says_so(run, tmp_path):
+    old = shutil.copytree(run.path, tmp_path / "urban_sound" / run.key)
     shutil.rmtree(old / "model")
     config = json.loads((old / "config.json").read_text())
     (old / "config.json").write_text(json.dumps({**config, "data": str(tmp_path / "gone")}))
@@ -133,6 +226,9 @@ def test_a_run_from_before_is_converted_where_its_corpus_is(run, clips, tmp_path
 
 
 def test_a_baseline_has_no_network(tmp_path):
-    run = urban_sound.baseline(Config.smoke(), tmp_path)
-    with pytest.raises(RunError, match="linear baseline"):
-        audioattn_lib.load(run.path)
+    for run in (
+        urban_sound.baseline(Config.smoke(), tmp_path),
+        sleepiness.baseline(sleepiness.Config.smoke(), tmp_path),
+    ):
+        with pytest.raises(RunError, match="linear baseline"):
+            audioattn_lib.load(run.path)

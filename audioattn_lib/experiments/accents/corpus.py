@@ -16,8 +16,6 @@ import torch
 from numpy.typing import NDArray
 
 from audioattn_lib.audio.augmentation import mask_features
-from audioattn_lib.audio.features import LogMel
-from audioattn_lib.audio.magnitude_mel import MagnitudeMel
 from audioattn_lib.audio.voice_augmentation import VoiceAugmentation
 from audioattn_lib.core.errors import ConfigError, ManifestError
 from audioattn_lib.data.loading.batches import TransformedLoader
@@ -28,9 +26,10 @@ from audioattn_lib.data.splits import Split, check_groups, fold_names
 
 from ..common.corpus import PreparedCorpus, checked, load_corpus
 from .config import Config
+from .network import build_sound_front_end
 from .utterances import Normalisation
 
-__all__ = ["CORPUS_FIELDS", "Prepared", "build_sound_front_end", "prepare", "whole_utterances", "windows"]
+__all__ = ["CORPUS_FIELDS", "Prepared", "prepare", "whole_utterances", "windows"]
 
 CORPUS_FIELDS = ("data", "target", "closed_set", "unknown", "sample_rate", "n_mels", "features", "skip_bad_clips")
 """Fields of a configuration that say what the corpus is."""
@@ -159,14 +158,6 @@ def _aim(manifest: Manifest, target: str, closed_set: bool) -> Manifest:
     elif "group" not in table and "speaker" in table:
         table = table.assign(group=table["speaker"])
     return dataclasses.replace(manifest, table=table)
-
-
-def build_sound_front_end(features: str, sample_rate: int, n_mels: int) -> LogMel | MagnitudeMel:
-    """From sound to log-mel in decibels, or to the published magnitudes."""
-    if features == "published":
-        return MagnitudeMel(sample_rate, max(512, round(0.025 * sample_rate)), n_mels)
-    n_fft, hop_length = round(0.025 * sample_rate), round(0.010 * sample_rate)
-    return LogMel(sample_rate, n_fft, None, hop_length, n_mels, window="hamming", scale="slaney")
 
 
 def whole_utterances(

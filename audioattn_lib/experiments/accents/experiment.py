@@ -25,7 +25,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from audioattn_lib.attention.record.record import AttentionRecord, FrameClock
+from audioattn_lib.attention.record.record import AttentionRecord
 from audioattn_lib.data.files import cache_directory
 from audioattn_lib.data.loading.batches import BatchLoader
 from audioattn_lib.data.loading.store import FeatureStore
@@ -33,11 +33,11 @@ from audioattn_lib.data.splits import fold_names
 from audioattn_lib.data.tables.feature_table import FeatureTable
 from audioattn_lib.evaluation.open_set import rejection_metrics, rejection_threshold
 from audioattn_lib.evaluation.verification import Trials
-from audioattn_lib.models.embedding import EmbeddingLayers, EmbeddingNetwork, build_backbone
-from audioattn_lib.models.layers.utterance_pooling import POOLINGS, build_utterance_pooling
-from audioattn_lib.models.margin import build_classifier
+from audioattn_lib.models.embedding import EmbeddingNetwork
+from audioattn_lib.models.layers.utterance_pooling import POOLINGS
 from audioattn_lib.training.checkpoint import load_best
 from audioattn_lib.training.loop import select_device
+from audioattn_lib.training.model_folder import ModelFolder
 from audioattn_lib.training.run_directory import Run
 from audioattn_lib.training.schedules import Schedule, constant, cosine
 
@@ -46,18 +46,31 @@ from ..common.classification import predictions_table, validate
 from ..common.config import choose_numbers, restore_config
 from ..common.corpus import load_checked
 from ..common.initial_weights import describe_weights, read_origin, start_from
+from ..common.listener import describe_model, open_model, save_model
 from ..common.parallel import run_all
 from ..common.results import write_attention, write_classification, write_evidence
 from ..common.runs import RunContext, make_run, nothing_to_train, open_run, resolve_fold
 from ..common.study import ClassificationStudy, choose
 from ..common.training import count_parameters, fit_network
 from .config import OPTIMIZERS, Config
-from .corpus import CORPUS_FIELDS, Prepared, build_sound_front_end, prepare, whole_utterances, windows
+from .corpus import CORPUS_FIELDS, Prepared, prepare, whole_utterances, windows
 from .embedder import Embedder
 from .evidence import carriers, encoded
+from .listener import AccentsListener
+from .network import build_network
 from .verification import list_trials, save_embeddings, verify
 
-__all__ = ["baseline", "build_model", "embed", "extract_embeddings", "load_model", "run", "study", "study_heads"]
+__all__ = [
+    "baseline",
+    "build_model",
+    "convert",
+    "embed",
+    "extract_embeddings",
+    "load_model",
+    "run",
+    "study",
+    "study_heads",
+]
 
 NAME = "accents"
 _AT_ONCE = 64
@@ -75,33 +88,6 @@ Context = RunContext[Config, Prepared]
 def build_model(config: Config, prepared: Prepared) -> EmbeddingNetwork:
     """The network of a configuration, with weights drawn from the global generator."""
     return build_network(config, len(prepared.classes), prepared.clock)
-
-
-def build_network(config: Config, n_classes: int, clock: FrameClock) -> EmbeddingNetwork:
-    """The same without a corpus."""
-    front = build_backbone(config.backbone, config.n_mels, config.channels)
-    pooling, width = build_utterance_pooling(
-        config.pooling,
-        front.out_features,
-        heads=config.heads,
-        attention=config.attention,
-        scale=config.head_scale,
-        initial_queries=config.initial_queries,
-        head_dropout=config.head_dropout,
-        n_queries=config.n_queries,
-    )
-    classifier = build_classifier(
-        config.loss,
-        config.embedding_size,
-        n_classes,
-        margin=config.margin,
-        scale=config.scale,
-        annealing=config.grad_accum_steps if config.annealing else 0,
-        gamma=config.gamma,
-        published_gamma=config.published_gamma,
-    )
-    layers = EmbeddingLayers(width, config.embedding_size, normalise_context=config.normalise_context)
-    return EmbeddingNetwork(front, pooling, layers, classifier, clock=clock)
 
 
 def run(config: Config, root: str | Path = "runs") -> Run:
@@ -167,7 +153,7 @@ def _test(context: Context, model: EmbeddingNetwork) -> None:
         more["rejection"] = _reject(
             embed(model, valid)[0], logits, prepared.targets[split.test], embed(model, others)[0]
         )
-    _finish(context, split.test, logits, embeddings.numpy(), more)
+    _finish(context, split.test, logits, embeddings.numpy(), more, model)
 
 
 def _start(model: EmbeddingNetwork, config: Config, prepared: Prepared) -> None:
@@ -309,11 +295,29 @@ def load_model(run: Run) -> Embedder:
 
     It embeds a sound as the run did; the corpus of the run need not be there.
     """
+    listener = AccentsListener(open_model(run, convert))
+    return Embedder(listener.network, listener.front_end, listener.config.band_normalization).eval()
+
+
+def convert(run: Run) -> ModelFolder:
+    """Write the model of a run that is older than model folders; its corpus must be there."""
     config = restore_config(Config, run)
-    front_end = build_sound_front_end(config.features, config.sample_rate, config.n_mels)
-    network = build_network(config, len(run.classes), FrameClock(*front_end.clock))
+    prepared = prepare(config)
+    network = build_model(config, prepared)
     load_best(run.path / "checkpoint", network)
-    return Embedder(network, front_end, config.band_normalization).eval()
+    return _save(run.path, config, prepared, network, run.metrics)
+
+
+def _save(
+    path: Path, config: Config, prepared: Prepared, network: EmbeddingNetwork, scores: Mapping[str, Any]
+) -> ModelFolder:
+    thresholds = {}
+    if scores.get("verification"):
+        thresholds["equal_error_rate"] = scores["verification"]["threshold"]
+    if scores.get("rejection"):
+        thresholds["rejection"] = scores["rejection"]["threshold"]
+    description = describe_model(NAME, "class", config, prepared, path, thresholds=thresholds)
+    return save_model(path, description, network)
 
 
 @torch.no_grad()
@@ -363,11 +367,14 @@ def _finish(
     logits: Tensor,
     embeddings: NDArray[np.floating[Any]],
     more: Mapping[str, Any],
+    network: EmbeddingNetwork | None = None,
 ) -> None:
-    """Write embeddings, predictions and scores."""
+    """Write embeddings, the model where there is one, predictions and scores."""
     config, prepared = context.config, context.prepared
     clips = [prepared.manifest.ids[i] for i in rows]
     labels = [prepared.classes[int(i)] for i in prepared.targets[rows]]
     save_embeddings(context.directory, clips, embeddings, labels, prepared.speakers[rows])
     verified = verify(embeddings, _trials(config, prepared, rows), config.seed)
+    if network is not None:
+        _save(context.directory.path, config, prepared, network, {"verification": verified, **more})
     write_classification(context, rows, logits, {"verification": verified, "closed_set": prepared.closed_set, **more})

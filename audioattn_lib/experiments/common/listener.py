@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from audioattn_lib.attention.record.record import AttentionRecord
+from audioattn_lib.core.declarations import shorten
 from audioattn_lib.core.errors import AudioAttnError, RunError
 from audioattn_lib.models.layers.label_loss import label_probabilities
 from audioattn_lib.training.model_folder import DESCRIPTION, FOLDER, ModelDescription, ModelFolder, Task, find_model
@@ -34,6 +35,7 @@ from .config import ExperimentConfig, read_config
 __all__ = ["Answers", "Listener", "call_inputs", "describe_model", "open_model", "save_model"]
 
 C = TypeVar("C", bound=ExperimentConfig)
+T = TypeVar("T")
 Array = NDArray[np.floating[Any]]
 
 
@@ -90,7 +92,7 @@ class Listener(ABC, Generic[C]):
 
     def __init__(self, folder: ModelFolder) -> None:
         self.description = folder.description
-        file = folder.path / DESCRIPTION
+        self.file = file = folder.path / DESCRIPTION
         self.config: C = read_config(self.CONFIG, folder.description.config, file, "copy the folder again")
         self.network, self.front_end = self.build()
         identity = getattr(self.front_end, "identity", "")
@@ -106,6 +108,23 @@ class Listener(ABC, Generic[C]):
     def is_multilabel(self) -> bool:
         """True where a sound has any number of labels."""
         return self.description.task == "labels"
+
+    def setting(self, name: str, kind: type[T]) -> T:
+        """One of ``settings`` in ``model.json``; a :class:`RunError` names one that is missing or of another type."""
+        value = self.description.settings.get(name)
+        if not isinstance(value, kind) or isinstance(value, bool) != (kind is bool):
+            raise RunError(
+                f"{self.file}: settings.{name} is {shorten(value)}; it must be of type {kind.__name__}. Copy the "
+                "folder again"
+            )
+        return value
+
+    def label(self, probabilities: Array) -> str:
+        """Most probable class of ``(classes,)``; of labels all above one half, joined by ``;``."""
+        names = self.description.classes
+        if self.is_multilabel:
+            return ";".join(name for name, value in zip(names, probabilities, strict=True) if value > 0.5)
+        return names[int(probabilities.argmax())]
 
     @abstractmethod
     def build(self) -> tuple[nn.Module, Any]:

@@ -21,8 +21,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from audioattn_lib.attention.record.record import AttentionRecord, FrameClock
-from audioattn_lib.core.errors import ConfigError
+from audioattn_lib.audio.features import LogMel
+from audioattn_lib.core.errors import ConfigError, RunError
 from audioattn_lib.data.loading.batches import Batch
 from audioattn_lib.evaluation import faithfulness
 from audioattn_lib.models.layers.label_loss import label_probabilities
@@ -31,6 +31,7 @@ from audioattn_lib.models.playback.losses import playback_loss
 from audioattn_lib.models.playback.multi_task import multi_task_loss
 from audioattn_lib.models.playback.network import Playback
 from audioattn_lib.training.checkpoint import load_best
+from audioattn_lib.training.model_folder import ModelFolder, Task
 from audioattn_lib.training.run_directory import Run
 
 from ..common.baseline import fit_linear_baseline, summarise_split
@@ -38,6 +39,7 @@ from ..common.classification import label_events, predictions_table, score_predi
 from ..common.config import choose_numbers, restore_config
 from ..common.corpus import Clip
 from ..common.initial_weights import Origin, describe_weights, read_origin, start_from
+from ..common.listener import describe_model, open_model, save_model
 from ..common.parallel import run_all
 from ..common.results import write_attention, write_results
 from ..common.runs import RunContext, make_run, nothing_to_train, open_run, resolve_fold
@@ -45,6 +47,7 @@ from ..common.study import choose
 from ..common.training import count_parameters, fit_network
 from .config import SELECTIONS, Config
 from .corpus import Prepared, prepare
+from .listener import PlaybackListener, describe_segments
 from .study import PlaybackStudy
 from .tasks import (
     answer_loss,
@@ -57,7 +60,17 @@ from .tasks import (
 from .trace import VALID, PlaybackPredictions, listen, locate, score_interval
 from .training import build_encoder_classifier, build_model, mix, schedule
 
-__all__ = ["COMPARED", "baseline", "build_model", "load_model", "run", "study", "trace_clip", "train_encoder"]
+__all__ = [
+    "COMPARED",
+    "baseline",
+    "build_model",
+    "convert",
+    "load_model",
+    "run",
+    "study",
+    "trace_clip",
+    "train_encoder",
+]
 
 NAME = "playback"
 _OF_WEIGHTS = (
@@ -157,6 +170,7 @@ def _train(context: Context) -> Playback:
 
 def _test(context: Context, model: Playback) -> None:
     config, prepared = context.config, context.prepared
+    _save(context.directory.path, config, prepared, model)
     split, known = prepared.split(config), _known_places(context)
     _hear(context, model, split.valid, known).save(context.directory.path, VALID)
     heard = _hear(context, model, split.test, known)
@@ -307,13 +321,10 @@ def _where(context: Context, rows: NDArray[np.int64], heard: PlaybackPredictions
     """Save the playback record of all test clips and compute its localisation metrics against known events."""
     config, prepared = context.config, context.prepared
     samples = torch.as_tensor(prepared.waveforms.n_frames[rows])
-    segments = heard.segments.reshape(len(heard.clips), -1, 2)
-    record = AttentionRecord(
-        mechanism=config.selection,
-        clock=FrameClock(*prepared.front_end.clock),
-        n_frames=prepared.front_end.count_frames(samples).numpy(),
-        segments=segments,
-    )
+    assert isinstance(prepared.front_end, LogMel)
+    record = describe_segments(config.selection, prepared.front_end, samples, heard.segments)
+    segments = record.segments
+    assert segments is not None
     predictions = _predictions(prepared, rows, torch.as_tensor(heard.logits))
     record = write_attention(context, rows, record, predictions=predictions, folds=config.fold)
     events, groups = label_events(prepared.manifest, rows), prepared.groups[rows]
@@ -388,11 +399,29 @@ def study(
 
 
 def load_model(run: Run) -> Playback:
-    """The trained network of a run, in evaluation mode on the CPU."""
+    """The trained network of a run, in evaluation mode on the CPU; its corpus need not be there."""
+    return PlaybackListener(open_model(run, convert)).network
+
+
+def convert(run: Run) -> ModelFolder:
+    """Write the model of a run that is older than model folders; its corpus must be there."""
+    if "step" in run.config:
+        raise RunError(
+            f"{run.path}: is the first step of a training in two steps, an encoder alone; give the run of the network"
+        )
     config = restore_config(Config, run)
-    model = build_model(config, prepare(config))
+    prepared = prepare(config)
+    model = build_model(config, prepared)
     load_best(run.path / "checkpoint", model)
-    return model.eval()
+    return _save(run.path, config, prepared, model)
+
+
+def _save(path: Path, config: Config, prepared: Prepared, model: nn.Module) -> ModelFolder:
+    task: Task = "labels" if prepared.is_multilabel else "class"
+    settings = {}
+    if prepared.tasks is not None:
+        task, settings = "tasks", {"tasks": list(prepared.tasks.names), "sizes": list(prepared.tasks.sizes)}
+    return save_model(path, describe_model(NAME, task, config, prepared, path, settings=settings), model)
 
 
 @torch.no_grad()

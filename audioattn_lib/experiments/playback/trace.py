@@ -26,7 +26,18 @@ from audioattn_lib.training.run_directory import Run, write_atomically
 
 from .tasks import join_log_probabilities, task_classes
 
-__all__ = ["FILE", "VALID", "PlaybackPredictions", "listen", "locate", "losses", "right", "score", "score_interval"]
+__all__ = [
+    "FILE",
+    "VALID",
+    "PlaybackPredictions",
+    "hear",
+    "listen",
+    "locate",
+    "losses",
+    "right",
+    "score",
+    "score_interval",
+]
 
 FILE, VALID = "stages.npz", "stages_valid.npz"
 """What was heard of the test clips and of the development clips, beside a run."""
@@ -164,19 +175,9 @@ def listen(
     for batch in batches.epoch(0):
         clips += [names[int(row)] for row in batch.indices]
         targets.append(batch.targets.cpu())
-        samples, lengths = batch.features[..., 0], batch.lengths
-        if not window:
-            heard.append(_keep(model(samples, lengths, segments=places(batch)), None, model))
-            continue
-        room = (lengths - window).clamp(min=0)
-        shares = [0.5] if views == 1 else [view / (views - 1) for view in range(views)]
-        crops = []
-        for share in shares:
-            start = (room * share).round().long()
-            frame = (start[:, None] + torch.arange(window, device=samples.device)).clamp(max=samples.shape[1] - 1)
-            crop = samples.gather(1, frame)
-            crops.append(_keep(model(crop, lengths.clamp(max=window)), start, model))
-        heard.append(_join(crops, model))
+        heard.append(
+            hear(model, batch.features[..., 0], batch.lengths, window=window, views=views, places=places(batch))
+        )
     parts = max(one["segments"].shape[2] for one in heard)
     for one in heard:
         missing = parts - one["segments"].shape[2]
@@ -186,6 +187,27 @@ def listen(
     return PlaybackPredictions(
         np.array(clips, dtype=np.str_), torch.cat(targets).numpy().astype(np.int64), **joined, sizes=sizes
     )
+
+
+@torch.no_grad()
+def hear(
+    model: Playback, samples: Tensor, lengths: Tensor, *, window: int = 0, views: int = 1, places: Tensor | None = None
+) -> dict[str, Any]:
+    """Let a network hear some waveforms ``(B, N)`` of ``lengths`` samples; arguments and result as of :func:`listen`.
+
+    Returns arrays by name: ``logits``, ``stage_logits``, ``frames`` and ``segments``.
+    """
+    if not window:
+        return _keep(model(samples, lengths, segments=places), None, model)
+    room = (lengths - window).clamp(min=0)
+    shares = [0.5] if views == 1 else [view / (views - 1) for view in range(views)]
+    crops = []
+    for share in shares:
+        start = (room * share).round().long()
+        frame = (start[:, None] + torch.arange(window, device=samples.device)).clamp(max=samples.shape[1] - 1)
+        crop = samples.gather(1, frame)
+        crops.append(_keep(model(crop, lengths.clamp(max=window)), start, model))
+    return _join(crops, model)
 
 
 def right(targets: NDArray[np.int64], logits: Array, sizes: Sequence[int] | NDArray[np.int64] = ()) -> Array:

@@ -13,8 +13,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from audioattn_lib.audio.features import LogMel
-from audioattn_lib.audio.kaldi_mel import KaldiMel
 from audioattn_lib.core.errors import ConfigError, ManifestError
 from audioattn_lib.data.loading.batches import BatchLoader
 from audioattn_lib.data.loading.waveforms import WaveformStore
@@ -23,6 +21,7 @@ from audioattn_lib.data.splits import Split, fold_names, grouped_share, leave_do
 
 from ..common.corpus import PreparedCorpus, load_checked
 from .config import Config
+from .network import build_front_end
 
 __all__ = ["Prepared", "prepare"]
 
@@ -94,7 +93,7 @@ def _prepare(config: Config) -> Prepared:
             f"{manifest.name}: test_seen has clips of domain {', '.join(unheard)}, which no training clip has; give "
             "that test another name, such as test_unseen_device, or train on these domains"
         )
-    return Prepared.make(manifest, _build_front_end(config), config, fixed_split=split, tests=tests, domains=domains)
+    return Prepared.make(manifest, build_front_end(config), config, fixed_split=split, tests=tests, domains=domains)
 
 
 def _divide(manifest: Manifest, held_out: str, test_devel: bool) -> tuple[Split, NDArray[np.str_]]:
@@ -118,11 +117,3 @@ def _divide(manifest: Manifest, held_out: str, test_devel: bool) -> tuple[Split,
         valid = grouped_share(manifest, train)
         train = np.setdiff1d(train, valid)
     return Split(train, valid, np.flatnonzero(tests != "")), tests.astype(np.str_)
-
-
-def _build_front_end(config: Config) -> LogMel | KaldiMel:
-    rate, n_mels = config.sample_rate, config.n_mels
-    if config.front_end == "published":  # the highest edge is where training has its middle
-        return KaldiMel(rate, n_mels, f_max=rate / 2 - config.f_max_jitter // 2, hop_length=config.hop_seconds)
-    n_fft, hop_length = round(2 * config.hop_seconds * rate), round(config.hop_seconds * rate)
-    return LogMel(rate, n_fft=n_fft, hop_length=hop_length, n_mels=n_mels, top_db=None)

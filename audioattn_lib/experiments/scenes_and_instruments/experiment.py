@@ -23,15 +23,17 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from audioattn_lib.attention.record.record import AttentionRecord
+from audioattn_lib.audio.features import LogMel
+from audioattn_lib.audio.kaldi_mel import KaldiMel
 from audioattn_lib.core.errors import ConfigError
 from audioattn_lib.data.loading.batches import TransformedLoader
 from audioattn_lib.evaluation.domains import domain_scores
 from audioattn_lib.models.ensemble import Ensemble
 from audioattn_lib.models.frequency_transformer import FrequencyTransformer
 from audioattn_lib.models.layers.input_scaling import BandScaling, Scaled
-from audioattn_lib.models.layers.mid_level_split import MidLevelSplit
 from audioattn_lib.training.averaging import AveragedModel
 from audioattn_lib.training.checkpoint import load_best
+from audioattn_lib.training.model_folder import ModelFolder
 from audioattn_lib.training.run_directory import Run
 
 from ..common.baseline import fit_linear_baseline, summarise_split
@@ -39,6 +41,7 @@ from ..common.classification import predict, predictions_table, score_prediction
 from ..common.config import choose_numbers, restore_config
 from ..common.corpus import Clip
 from ..common.initial_weights import describe_weights
+from ..common.listener import describe_model, open_model, save_model
 from ..common.parallel import run_all
 from ..common.results import write_attention, write_results
 from ..common.runs import RunContext, make_run, nothing_to_train, open_run, resolve_fold
@@ -46,11 +49,13 @@ from ..common.training import count_parameters, fit_network
 from .config import CNN, Config
 from .corpus import Prepared, prepare
 from .domain_methods import parse_domain_method
+from .listener import ScenesListener
+from .network import build_network
 from .study import DomainStudy
 from .training import Augmentation, average, fit_scaling, schedule, training_loss
 from .weights import start_networks
 
-__all__ = ["PATTERNS", "attention_layers", "baseline", "build_model", "load_model", "run", "study"]
+__all__ = ["PATTERNS", "attention_layers", "baseline", "build_model", "convert", "load_model", "run", "study"]
 
 log = logging.getLogger("audioattn")
 
@@ -68,34 +73,17 @@ Context = RunContext[Config, Prepared]
 
 
 def build_model(config: Config, prepared: Prepared) -> Scaled | Ensemble:
-    """The network of a configuration behind its scaling, with weights drawn from the global generator.
-
-    Of several sizes, or several files of weights, it is an ensemble of networks, each behind a scaling of its own.
-    """
-    networks = [_build_network(size, config, prepared) for size in config.sizes]
-    scaled = [Scaled(BandScaling(config.n_mels, config.band_normalization), network) for network in networks]
-    return scaled[0] if len(scaled) == 1 else Ensemble(scaled)
+    """The network for a corpus, see :func:`~audioattn_lib.experiments.scenes_and_instruments.network.build_network`."""
+    return build_network(config, len(prepared.classes), _longest(prepared), _front_end(prepared))
 
 
-def _build_network(size: str, config: Config, prepared: Prepared) -> nn.Module:
-    classes = len(prepared.manifest.classes)
-    if size == CNN:
-        return MidLevelSplit(config.n_mels, classes, channels=8 if config.n_mels <= 64 else 48)
-    return FrequencyTransformer.preset(
-        size,
-        config.n_mels,
-        classes,
-        max_frames=int(prepared.store.n_frames.max()),
-        pattern=config.pattern,
-        alpha=config.attention_alpha,
-        n_global=config.n_global,
-        patchout=config.patchout,
-        patchout_time=config.patchout_time,
-        patchout_frequency=config.patchout_frequency,
-        dropout=config.dropout,
-        clock=prepared.clock,
-        frequencies=prepared.front_end.frequencies.cpu().numpy(),
-    )
+def _longest(prepared: Prepared) -> int:
+    return int(prepared.store.n_frames.max())
+
+
+def _front_end(prepared: Prepared) -> LogMel | KaldiMel:
+    assert isinstance(prepared.front_end, (LogMel, KaldiMel))
+    return prepared.front_end
 
 
 def run(config: Config, root: str | Path = "runs") -> Run:
@@ -153,6 +141,7 @@ def _train(context: Context) -> nn.Module:
 
 def _test(context: Context, model: nn.Module) -> None:
     config, prepared, device = context.config, context.prepared, context.device
+    _save(context.directory.path, config, prepared, model.eval())
     rows = prepared.split(config).test
     recorded = slice(None, None, max(len(rows) // _RECORDED, 1))
     chosen = rows[recorded][:_RECORDED]
@@ -235,15 +224,27 @@ def study(
 
 
 def load_model(run: Run) -> Scaled | Ensemble:
-    """The trained network of a run behind its scaling, or its ensemble, in evaluation mode on the CPU."""
+    """The trained network of a run behind its scaling, or its ensemble, in evaluation mode on the CPU.
+
+    The corpus of the run need not be there.
+    """
+    return ScenesListener(open_model(run, convert)).network
+
+
+def convert(run: Run) -> ModelFolder:
+    """Write the model of a run that is older than model folders; its corpus must be there."""
     config = restore_config(Config, run)
     prepared = prepare(config)
     model = average(build_model(config, prepared), config, 1)
     load_best(run.path / "checkpoint", model)
-    model.eval()
-    found = model.current if isinstance(model, AveragedModel) else model
-    assert isinstance(found, (Scaled, Ensemble))
-    return found.eval()
+    return _save(run.path, config, prepared, model.eval())
+
+
+def _save(path: Path, config: Config, prepared: Prepared, model: nn.Module) -> ModelFolder:
+    """Write the network of a forward pass in evaluation: the averaged one where there is one."""
+    current = model.current if isinstance(model, AveragedModel) else model
+    settings = {"max_frames": _longest(prepared)}
+    return save_model(path, describe_model(NAME, "class", config, prepared, path, settings=settings), current)
 
 
 @torch.no_grad()

@@ -28,8 +28,9 @@ from audioattn_lib.data.tables.feature_table import FeatureTable
 
 from ..common.corpus import PreparedCorpus, load_checked
 from .config import SPECTROGRAM, Config
+from .network import build_front_end
 
-__all__ = ["Prepared", "build_front_end", "compute_spectrograms", "prepare", "write_spectrograms"]
+__all__ = ["Prepared", "compute_spectrograms", "prepare", "write_spectrograms"]
 
 log = logging.getLogger("audioattn")
 
@@ -99,21 +100,6 @@ class Prepared(PreparedCorpus):
             splits[rows] = name
         table = FeatureTable.from_manifest(self.manifest, features)
         return dataclasses.replace(table, splits=tuple(splits))
-
-
-def build_front_end(config: Config) -> LogMel:
-    """The transform: triangles on Slaney's scale, and decibels that keep their whole range."""
-    return LogMel(
-        config.sample_rate,
-        config.n_fft,
-        None,
-        config.hop_length,
-        config.n_mels,
-        window=config.window,
-        scale="slaney",
-        norm="slaney",
-        top_db=None,
-    )
 
 
 def prepare(config: Config) -> Prepared:

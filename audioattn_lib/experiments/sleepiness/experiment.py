@@ -25,9 +25,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from audioattn_lib.core.errors import ConfigError, ManifestError
+from audioattn_lib.core.errors import ConfigError, ManifestError, RunError
 from audioattn_lib.data.tables.feature_table import FeatureTable, fuse
 from audioattn_lib.models.seq2seq import NETWORKS
+from audioattn_lib.training.model_folder import ModelFolder
 from audioattn_lib.training.run_directory import Run
 
 from ..common.baseline import summarise_clips
@@ -36,13 +37,13 @@ from ..common.parallel import run_all
 from ..common.results import write_results
 from ..common.runs import RunContext, make_run, nothing_to_train, open_run
 from ..common.study import BASELINE, choose
-from .config import REGRESSION, SPECTROGRAM, Config
+from .config import FRONT_END, REGRESSION, SPECTROGRAM, Config
 from .corpus import Prepared, prepare
-from .regression import regress_features
+from .regression import FittedFeatures, fit_features
 from .study import FUSION, RegressionStudy
-from .training import AT_ONCE, NAME, autoencode, features_of
+from .training import AT_ONCE, NAME, autoencode, convert_autoencoder, features_of, save_regression
 
-__all__ = ["baseline", "regress", "run", "study", "study_thresholds"]
+__all__ = ["baseline", "convert", "regress", "run", "study", "study_thresholds"]
 
 log = logging.getLogger("audioattn")
 
@@ -69,11 +70,10 @@ def regress(config: Config, encoders: Sequence[Run], root: str | Path = "runs") 
     """
     if not encoders:
         raise ConfigError("encoders is empty; give at least one run of an autoencoder")
-    tables = {f"{run.config['network']}_{run.key[:8]}": features_of(run) for run in encoders}
-    table = fuse(tables) if len(tables) > 1 else next(iter(tables.values()))
+    table = _features(encoders)
     networks = {str(run.config["network"]) for run in encoders}
     name = FUSION if len(networks) > 1 else networks.pop()
-    return _regress(name, config, table, [run.key for run in encoders], root)
+    return _regress(name, config, table, encoders, root)
 
 
 def baseline(config: Config, root: str | Path = "runs") -> Run:
@@ -85,17 +85,53 @@ def baseline(config: Config, root: str | Path = "runs") -> Run:
     return _regress(BASELINE, ridge, prepared.table(summarise_clips(loader).astype(np.float32)), [], root)
 
 
-def _regress(name: str, config: Config, table: FeatureTable, encoders: Sequence[str], root: str | Path) -> Run:
+def _regress(name: str, config: Config, table: FeatureTable, encoders: Sequence[Run], root: str | Path) -> Run:
     prepared = prepare(config)
-    settings = {"system": name, "encoders": list(encoders), **config.select("seed", *SPECTROGRAM, *REGRESSION)}
+    settings = {
+        "system": name,
+        "encoders": [run.key for run in encoders],
+        **config.select("seed", *SPECTROGRAM, *REGRESSION),
+    }
 
     def test(context: RunContext[Config, Prepared], _: None) -> None:
-        chosen = table.select(prepared.manifest.ids)
-        write_results(
-            context, *regress_features(chosen, model=config.regressor, max_iter=config.max_iter, seed=config.seed)
-        )
+        fitted = _fit(config, prepared, table)
+        if encoders:
+            _save(context.directory.path, config, prepared, encoders, fitted)
+        write_results(context, fitted.predictions, fitted.metrics)
 
     return make_run(open_run(__name__, NAME, config, prepared, root, settings), nothing_to_train, test)
+
+
+def _fit(config: Config, prepared: Prepared, table: FeatureTable) -> FittedFeatures:
+    chosen = table.select(prepared.manifest.ids)
+    return fit_features(chosen, model=config.regressor, max_iter=config.max_iter, seed=config.seed)
+
+
+def _save(path: Path, config: Config, prepared: Prepared, encoders: Sequence[Run], fitted: FittedFeatures) -> None:
+    other = [run for run in encoders if any(run.config[name] != getattr(config, name) for name in FRONT_END)]
+    if other:  # of tables that were made to be joined: the predictions hold, but no sound has one spectrogram for all
+        log.warning("%s: has other spectrograms than the regression, which is kept without a model", other[0].path)
+        return
+    save_regression(path, config, prepared, encoders, fitted)
+
+
+def convert(run: Run) -> ModelFolder:
+    """Write the model of a run that is older than model folders; its corpus must be there."""
+    if "system" not in run.config:
+        return convert_autoencoder(run)
+    encoders = [Run.load(run.path.parent / key) for key in run.config["encoders"]]
+    if not encoders:
+        raise RunError(f"{run.path}: is a linear baseline, which has no network; give the run of a model")
+    settings = {name: value for name, value in run.config.items() if name not in ("system", "encoders")}
+    config = Config(**settings)
+    prepared = prepare(config)
+    return save_regression(run.path, config, prepared, encoders, _fit(config, prepared, _features(encoders)))
+
+
+def _features(encoders: Sequence[Run]) -> FeatureTable:
+    """Features of autoencoders, side by side where there are several."""
+    tables = {f"{run.config['network']}_{run.key[:8]}": features_of(run) for run in encoders}
+    return fuse(tables) if len(tables) > 1 else next(iter(tables.values()))
 
 
 def run(config: Config, root: str | Path = "runs") -> Run:

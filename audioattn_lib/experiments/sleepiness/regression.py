@@ -6,6 +6,7 @@ features of any program can be used. Book page: ``sleepiness``.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,12 +15,32 @@ import pandas as pd
 from audioattn_lib.data.manifest import UNKNOWN
 from audioattn_lib.data.tables.feature_table import ClipLabels, FeatureTable, FeatureTableError
 from audioattn_lib.evaluation.metrics import regression_metrics
-from audioattn_lib.evaluation.regression import Regressor, fit_regression
+from audioattn_lib.evaluation.regression import RegressionFunction, Regressor, fit_regression
 from audioattn_lib.evaluation.regression_scores import chance_regression, score_regression, to_label_range
 
-__all__ = ["PARTS", "regress_features", "score_predicted"]
+__all__ = ["PARTS", "FittedFeatures", "fit_features", "regress_features", "score_predicted"]
 
 PARTS = ("train", "devel", "test")
+
+
+@dataclass(frozen=True)
+class FittedFeatures:
+    """Result of :func:`fit_features`.
+
+    Parameters
+    ----------
+    predictions, metrics
+        As of :func:`regress_features`.
+    function
+        The final fit, from features to numbers.
+    label_range
+        Lowest and highest whole number of the labels.
+    """
+
+    predictions: pd.DataFrame
+    metrics: dict[str, Any]
+    function: RegressionFunction
+    label_range: tuple[float, float]
 
 
 def regress_features(
@@ -51,6 +72,19 @@ def regress_features(
     ------
     FeatureTableError
         When a split is missing or has no label, or a group is in two splits; the message names it.
+
+    Notes
+    -----
+    Book page: ``sleepiness``.
+    """
+    fitted = fit_features(table, model=model, max_iter=max_iter, seed=seed)
+    return fitted.predictions, fitted.metrics
+
+
+def fit_features(
+    table: FeatureTable, *, model: Regressor = "linear_svr", max_iter: int = 1000, seed: int = 0
+) -> FittedFeatures:
+    """Fit the regression of :func:`regress_features`, and keep it as arrays.
 
     Notes
     -----
@@ -103,13 +137,14 @@ def regress_features(
             metrics |= {"devel": scores, "devel_spearman": scores["spearman"], "devel_spearman_rounded": coarse}
         else:
             metrics |= scores
-    return predictions, metrics | {
+    metrics |= {
         "n_features": table.width,
         "complexity": found.complexity,
         "validation": {f"{c:g}": score for c, score in found.validation.items()},
         "converged": found.refit_converged,
         "notes": list(found.notes),
     }
+    return FittedFeatures(predictions, metrics, found.function, (low, high))
 
 
 def score_predicted(predictions: pd.DataFrame, labels: ClipLabels, *, split: str = "test") -> dict[str, Any]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -15,9 +16,6 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from audioattn_lib.attention.maps.entmax import entmax
-from audioattn_lib.attention.pooling.registry import MECHANISMS
-from audioattn_lib.attention.record.record import FrameClock
 from audioattn_lib.audio.scaling import DecibelScaling
 from audioattn_lib.core.errors import RunError
 from audioattn_lib.data.tables.feature_table import FeatureTable
@@ -25,18 +23,23 @@ from audioattn_lib.data.tables.table_files import read_features, write_features
 from audioattn_lib.models.seq2seq import Seq2SeqAutoencoder
 from audioattn_lib.training.checkpoint import load_best
 from audioattn_lib.training.loop import select_device
+from audioattn_lib.training.model_folder import ModelFolder
 from audioattn_lib.training.run_directory import Run
 from audioattn_lib.training.schedules import constant
 
 from ..common.config import restore_config
 from ..common.corpus import Clip, PreparedCorpus
 from ..common.initial_weights import describe_weights, read_origin, start_from
+from ..common.listener import describe_model, open_model, save_model
 from ..common.results import write_attention, write_results
 from ..common.runs import RunContext, make_run, open_run
 from ..common.training import count_parameters, fit_network
 from .autoencoding import Rebuilding, extract, measure_losses, record_alignments
 from .config import FRONT_END, REGRESSION, Config
-from .corpus import Prepared, build_front_end, compute_spectrograms, prepare
+from .corpus import Prepared, compute_spectrograms, prepare
+from .listener import SleepinessListener
+from .network import FeatureRegression, build_network
+from .regression import FittedFeatures
 
 __all__ = [
     "AT_ONCE",
@@ -44,10 +47,13 @@ __all__ = [
     "NAME",
     "autoencode",
     "build_model",
+    "convert_autoencoder",
     "extract_features",
     "features_of",
     "load_model",
     "rebuild",
+    "save_autoencoder",
+    "save_regression",
 ]
 
 log = logging.getLogger("audioattn")
@@ -56,6 +62,8 @@ NAME = "sleepiness"
 _OF_WEIGHTS = ("network", "attention", "variant", "cell", "top_db", "db_reference", *FRONT_END)
 """What weights were trained with and need to be evaluated."""
 FEATURES = "features.nc"
+SCALE = "Karolinska sleepiness scale"
+"""Unit of the labels of the corpora of this chapter."""
 N_ALIGNMENTS = 24
 """Test clips whose alignments are kept: a matrix a clip is large."""
 AT_ONCE = 128
@@ -66,22 +74,7 @@ Context = RunContext[Config, Prepared]
 
 def build_model(config: Config, prepared: PreparedCorpus) -> Seq2SeqAutoencoder:
     """The network of a configuration, with weights drawn from the global generator."""
-    return _build_network(config, prepared.clock)
-
-
-def _build_network(config: Config, clock: FrameClock) -> Seq2SeqAutoencoder:
-    return Seq2SeqAutoencoder(
-        config.network,
-        config.n_mels,
-        config.units,
-        cell=config.cell,
-        normalizer=partial(entmax, alpha=MECHANISMS[config.attention].alpha),
-        mechanism=config.attention,
-        dropout=config.dropout,
-        frame_dropout=config.frame_dropout,
-        variant=config.variant,
-        clock=clock,
-    )
+    return build_network(config, prepared.clock)
 
 
 def autoencode(config: Config, root: str | Path = "runs") -> Run:
@@ -135,6 +128,7 @@ def _train(context: Context) -> tuple[Seq2SeqAutoencoder, Rebuilding]:
 
 def _test(context: Context, trained: tuple[Seq2SeqAutoencoder, Rebuilding]) -> None:
     (model, rebuilding), config, prepared = trained, context.config, context.prepared
+    save_autoencoder(context.directory.path, config, prepared, model, rebuilding.scaling.reference)
     loader = partial(prepared.loader, config=_tested(config), device=context.device)
     everything = loader(np.arange(len(prepared.manifest)))
     losses = measure_losses(model, everything, rebuilding)
@@ -220,10 +214,56 @@ def load_model(run: Run) -> Seq2SeqAutoencoder:
     RunError
         When the run has no trained weights, or those of another network.
     """
+    _config_of(run)
+    return _autoencoder(SleepinessListener(open_model(run, convert_autoencoder)))
+
+
+def _autoencoder(listener: SleepinessListener) -> Seq2SeqAutoencoder:
+    assert isinstance(listener.network, Seq2SeqAutoencoder)
+    return listener.network
+
+
+def convert_autoencoder(run: Run) -> ModelFolder:
+    """Write the model of a run of :func:`autoencode` that is older than model folders; its corpus must be there."""
     config = _config_of(run)
-    model = _build_network(config, FrameClock(*build_front_end(config).clock))
+    prepared = prepare(config)
+    model = build_model(config, prepared)
     load_best(run.path / "checkpoint", model)
-    return model.eval()
+    return save_autoencoder(run.path, config, prepared, model, run["reference"])
+
+
+def save_autoencoder(
+    path: Path, config: Config, prepared: Prepared, model: Seq2SeqAutoencoder, reference: float | None
+) -> ModelFolder:
+    """Write an autoencoder, with the level of its training clips, as the model of a run."""
+    settings = {"reference": reference}
+    description = describe_model(NAME, "embedding", config, prepared, path, classes=(), settings=settings)
+    return save_model(path, description, model)
+
+
+def save_regression(
+    path: Path, config: Config, prepared: Prepared, encoders: Sequence[Run], fitted: FittedFeatures
+) -> ModelFolder:
+    """Write autoencoders and the regression on their features as the model of a run.
+
+    Their spectrograms must be those of ``config``: a model has one front end.
+    """
+    models = [load_model(run) for run in encoders]
+    configs = [_config_of(run) for run in encoders]
+    network = FeatureRegression.of(models, fitted.function)
+    settings = {
+        "encoders": [
+            {"config": dataclasses.asdict(one), "reference": run["reference"]}
+            for one, run in zip(configs, encoders, strict=True)
+        ],
+        "n_features": fitted.function.vectors.shape[1],
+        "n_vectors": len(fitted.function.vectors),
+        "label_range": list(fitted.label_range),
+    }
+    shown = dataclasses.replace(configs[0], **config.select("data", "seed", *REGRESSION))
+    unit = SCALE if prepared.manifest.name in ("voices", "sleepiness") else ""
+    description = describe_model(NAME, "score", shown, prepared, path, classes=(), settings=settings, unit=unit)
+    return save_model(path, description, network)
 
 
 @torch.no_grad()

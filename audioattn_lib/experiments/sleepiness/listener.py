@@ -69,7 +69,7 @@ class SleepinessListener(Listener[Config]):
             assert isinstance(encoder, Seq2SeqAutoencoder)
             frames = scaling(inputs, lengths)
             features.append(encoder.extract(frames, lengths).float())
-            if record.is_empty:
+            if record.is_empty and encoder.wiring.attends:
                 record = encoder(frames, lengths, record=True)[1]
         together = torch.cat(features, dim=1)
         scores = None

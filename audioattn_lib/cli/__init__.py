@@ -14,7 +14,7 @@ from typing import IO, Any
 import click
 
 from audioattn_lib import __version__
-from audioattn_lib.cli import attention, batch, data, features, train
+from audioattn_lib.cli import attention, batch, data, features, runs, train
 from audioattn_lib.core.errors import AudioAttnError
 
 __all__ = ["audioattn", "main"]
@@ -64,6 +64,7 @@ def audioattn(debug: bool) -> None:
 for _command in (
     data.data,
     train.train,
+    runs.runs,
     features.features,
     batch.sweep,
     batch.run,

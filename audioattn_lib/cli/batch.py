@@ -89,7 +89,7 @@ def run(notebook: str, parameters: tuple[tuple[str, str], ...], output: Path | N
     """
     from audioattn_lib.automation.execution import execute, runs_shown_in
     from audioattn_lib.automation.notebooks import Notebook
-    from audioattn_lib.cli.output import describe_scores
+    from audioattn_lib.training.run_list import describe_run
 
     path = Path(notebook)
     if not path.is_file() and not path.suffix:
@@ -112,8 +112,9 @@ def run(notebook: str, parameters: tuple[tuple[str, str], ...], output: Path | N
         done = execute(path, target.with_suffix(".ipynb"), values, timeout=timeout, progress=progress)
     finally:
         click.echo(err=True)
-    for shown in runs_shown_in(done.output):
-        click.echo(f"{shown['path']}: {describe_scores(shown['metrics'])}")
+    shown = runs_shown_in(done.output)
+    for one in shown:
+        click.echo(f"{one['path']}: {describe_run(one, shown)}")
     click.echo(done.output)
     if target.suffix == ".html":
         from audioattn_lib.automation.html import write_html

@@ -39,9 +39,14 @@ def show_progress() -> None:
 
 
 def show_run(run: Run) -> None:
-    """Print where a run is and its first scores; the first of the processes that torchrun started does."""
+    """Print where a run is, its model and its scores, the main one first.
+
+    The first of the processes that torchrun started does.
+    """
     if is_main_process():
-        click.echo(f"{run.path}: {describe_scores(run.metrics)}")
+        from audioattn_lib.training.run_list import describe_run
+
+        click.echo(f"{run.path}: {describe_run(run)}")
 
 
 def show_encoder(path: Path) -> None:

@@ -33,7 +33,7 @@ from ..core.ranks import rank_info
 if TYPE_CHECKING:
     from ..evaluation.faithfulness import PerturbationCurve
 
-__all__ = ["Run", "RunDirectory", "describe_environment"]
+__all__ = ["Run", "RunDirectory", "describe_environment", "read_json"]
 
 _CURVE = ("fractions", "attention", "uniform", "random")
 _PACKAGES = ("torch", "torchaudio", "numpy", "scipy", "scikit-learn", "entmax", "soundfile", "soxr")
@@ -172,9 +172,9 @@ class Run:
         history = path / "history.csv"
         return cls(
             path,
-            _read_json(path / "config.json"),
-            _read_json(path / "environment.json"),
-            _read_json(path / "metrics.json"),
+            read_json(path / "config.json"),
+            read_json(path / "environment.json"),
+            read_json(path / "metrics.json"),
             _read_table(history) if history.is_file() else pd.DataFrame(),
             _read_predictions(path / "predictions.csv"),
         )
@@ -237,7 +237,8 @@ class Run:
 _AGAIN = "delete the run directory and run again"
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """Read an object of a run directory; a :class:`RunError` names the file that is missing or damaged."""
     try:
         content = parse_json(read_bounded(path))
     except FileNotFoundError:

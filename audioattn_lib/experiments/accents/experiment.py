@@ -248,7 +248,7 @@ def study(
     """
     prepared = prepare(config)
     names = fold_names(prepared.manifest)
-    folds = names[:1] if folds == "first" else choose(folds, names, "fold")
+    folds = choose(folds, names, "fold")
     poolings = choose(poolings, tuple(POOLINGS), "pooling")
     numbers = choose_numbers("seeds", seeds, int, "whole numbers from 0")
     configs = [

@@ -34,7 +34,7 @@ _EVIDENCE = ("value", "uniform", "random", "swapped", "gain", "gain_low", "gain_
 
 
 def choose(wanted: str | int | Iterable[str], choices: Sequence[str], what: str) -> list[str]:
-    """Names out of ``choices``: ``"all"``, one name, several joined by commas, or a list.
+    """Names out of ``choices``: ``"all"``, of folds ``"first"``, one name, several joined by commas, or a list.
 
     Raises
     ------
@@ -43,14 +43,15 @@ def choose(wanted: str | int | Iterable[str], choices: Sequence[str], what: str)
     """
     if isinstance(wanted, int):  # papermill makes a number of `-p folds 1`
         wanted = str(wanted)
+    short = {"all": list(choices)} | ({"first": list(choices[:1])} if what == "fold" else {})
     if isinstance(wanted, str):
-        names = list(choices) if wanted == "all" else [name.strip() for name in wanted.split(",") if name.strip()]
+        names = short.get(wanted) or [name.strip() for name in wanted.split(",") if name.strip()]
     else:
         names = [str(name) for name in wanted]
     unknown = [name for name in names if name not in choices]
     if unknown or not names:
         given = ", ".join(unknown) or "empty"
-        raise ConfigError(f"{what} is {given}; it must be all, or names out of {', '.join(choices)}")
+        raise ConfigError(f"{what} is {given}; it must be {', '.join(short)}, or names out of {', '.join(choices)}")
     return names
 
 

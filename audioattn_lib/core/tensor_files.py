@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -20,6 +21,7 @@ from torch import Tensor
 __all__ = ["load_tensors", "read_digest", "write_tensors"]
 
 _DIGEST: Final = "sha256"
+_HASH: Final = re.compile(r"\S{64}")
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, str] | None = None) -> None:
@@ -61,6 +63,11 @@ def load_tensors(path: str | Path) -> dict[str, Tensor]:
         about = dict(file.metadata() or {})
     tensors: dict[str, Tensor] = load_file(path)
     written = about.pop(_DIGEST, None)
+    strange = [name for name, value in about.items() if _HASH.fullmatch(value)]
+    if written is None and strange:
+        raise ValueError(
+            f"the file is damaged: entry {strange[0]!r} of its header is a hash, and is not named {_DIGEST}"
+        )
     if written is not None and written != _digest(tensors, about):
         raise ValueError(
             f"the file is damaged: its tensors are not those whose hash is in its header ({_DIGEST}; leave it out of a "

@@ -42,7 +42,7 @@ def entmax_weights(x: Tensor, alpha: float | Tensor, *, slopes: bool) -> tuple[T
     alpha
         At least 1: a number, or a tensor of size 1 in the last dimension that broadcasts with the scores.
     slopes
-        Give :math:`p^{2-\\alpha}`, which alphas of at least 2 have no need of.
+        Give :math:`p^{2-\\alpha}`, of which alphas of at least 2 and learnt ones have no need.
 
     Returns
     -------
@@ -55,7 +55,9 @@ def entmax_weights(x: Tensor, alpha: float | Tensor, *, slopes: bool) -> tuple[T
         return None
     # whole tensors, no views: a Function's results must not be views for what changes them in place
     p = _empty_like(x)
-    slope = _empty_like(x) if slopes and not _WITHOUT_SLOPES.issuperset(kinds) else None
+    # the gradient of a learnt alpha takes powers of its own
+    learnt = isinstance(alpha, Tensor) and alpha.requires_grad
+    slope = _empty_like(x) if slopes and not learnt and not _WITHOUT_SLOPES.issuperset(kinds) else None
     rows = _in_order(x)
     return (p, slope) if all(run_job(loop, rows, p, slope, None, excess) for loop in loops) else None
 
@@ -70,20 +72,18 @@ def entmax_gradients(
     if not _are_plain(gradient, p):
         return None
     kinds, excess = _plan(alpha, p)
+    if of_alpha:
+        kinds = ("learnt", "steep") if "steep" in kinds else ("learnt",)
     loops = _loops_for("gradient", kinds, p.dtype)
-    more = _loops_for("by_alpha", ("any",), p.dtype) if of_alpha else []
-    if loops is None or more is None:
+    if loops is None:
         return None
     out = _empty_like(p)
+    by_alpha = torch.empty(*p.shape[:-1], 1, dtype=torch.float64) if of_alpha else None
     gradient = _in_order(gradient if gradient.shape == p.shape else gradient.expand(p.shape))
     weights = _in_order(p)
     slopes = None if slopes is None or not slopes.numel() else _in_order(slopes)
-    for loop in loops:
-        run_job(loop, gradient, weights, slopes, out, excess)
-    by_alpha = None
-    for loop in more:
-        by_alpha = torch.empty(*p.shape[:-1], 1, dtype=torch.float64)
-        run_job(loop, gradient, weights, None, by_alpha, excess)
+    for kind, loop in zip(kinds, loops, strict=True):
+        run_job(loop, gradient, weights, by_alpha if kind == "learnt" else slopes, out, excess)
     return out, by_alpha
 
 

@@ -8,9 +8,9 @@ import numpy as np
 from numba import njit
 
 from ._numba_powers import exponential, least_of, logarithm, power
-from ._numba_rows import INNER, PADDING, sum_of_three
+from ._numba_rows import INNER, PADDING, positions_above, sum_of_three
 
-__all__ = ["by_alpha", "by_scores", "by_scores_of_sparsemax", "by_scores_where_steep"]
+__all__ = ["by_scores", "by_scores_of_sparsemax", "by_scores_where_steep", "of_learnt_alpha"]
 
 _LN_2 = 0.6931471805599453
 
@@ -21,10 +21,7 @@ def _gather_of(dtype: Any) -> Any:
 
     @njit(**INNER)
     def gather(g, p, place, gs, qs):  # type: ignore[no-untyped-def]
-        m = 0
-        for i in range(p.shape[0]):
-            place[m] = i
-            m += p[i] > least
+        m = positions_above(p, p.shape[0], least, place)
         for i in range(m):
             gs[i], qs[i] = g[place[i]], p[place[i]]
         return m
@@ -145,13 +142,18 @@ def by_scores_where_steep(dtype: Any) -> Any:
     return fill
 
 
-def by_alpha(dtype: Any) -> Any:
-    """Function for the sum over a row of the gradient times the derivative of the weights with respect to alpha."""
+def of_learnt_alpha(dtype: Any) -> Any:
+    """Function for the gradient of the scores where alpha is at most 2, and in ``by_alpha`` that of each row's alpha.
+
+    The latter is the sum over the row of the gradient times the derivative of the weights with respect to alpha. Both
+    take the same powers, of those weights alone that are above 0.
+    """
     gather = _gather_of(dtype)
+    number = np.dtype(dtype).type
 
     @njit(**INNER)
-    def sums(gs, qs, n, inverse, over):  # type: ignore[no-untyped-def]
-        entropy, curved, a, b, c = 0.0, 0.0, 0.0, 0.0, 0.0
+    def sums(gs, qs, ss, n, inverse, over):  # type: ignore[no-untyped-def]
+        entropy, curved, a, b, c, weight, product = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
         for i in range(n):
             q = qs[i] * inverse
             g = gs[i] * q
@@ -165,30 +167,42 @@ def by_alpha(dtype: Any) -> Any:
             near = 1.0 / 6.0 - y * near
             near = (0.5 - y * near) * long * long
             far = y * (-1.0 / _LN_2)
-            far = exponential(far if far < 1000.0 else 1000.0, True) - 1.0
-            far = (far + y) / (over * over)
+            far = exponential(far if far < 1000.0 else 1000.0, True)
+            s = q * far
+            ss[i] = s
+            weight += s
+            product += s * gs[i]
+            far = (far - 1.0 + y) / (over * over)
             term = near if y > -0.1 else far
             entropy -= q * long
             curved += q * term
             a += g
             b += g * term
             c += g * long
-        return entropy, curved, a, b, c
+        return entropy, curved, a, b, c, weight, product
 
-    def fill(gradient, p, slopes, excess, out):  # type: ignore[no-untyped-def]
+    def fill(gradient, p, by_alpha, excess, out):  # type: ignore[no-untyped-def]
         rows, n = p.shape
-        gs, qs, place = np.empty(n + PADDING), np.empty(n + PADDING), np.empty(n + 1, np.int32)
+        gs, qs, ss = np.empty(n + PADDING), np.empty(n + PADDING), np.empty(n + PADDING)
+        place = np.empty(n + 1, np.int32)
         for r in range(rows):
             over = excess[r if excess.shape[0] > 1 else 0]
             m, mass = gather(gradient[r], p[r], place, gs, qs), 0.0
             for i in range(m):
                 mass += qs[i]
-            # whole vectors: a weight of 1 with a gradient of 0 adds nothing
+            # whole vectors: a weight of 1 with a gradient of 0 adds nothing, but to the sum of the slopes
             padded = (m + PADDING - 1) // PADDING * PADDING
             for i in range(m, padded):
                 gs[i], qs[i] = 0.0, mass
-            entropy, curved, a, b, c = sums(gs, qs, padded, 1.0 / mass if mass > 0.0 else 0.0, over)
+            inverse = 1.0 / mass if mass > 0.0 else 0.0
+            entropy, curved, a, b, c, weight, product = sums(gs, qs, ss, padded, inverse, over)
             total = 1.0 + over * entropy + over * over * curved
-            out[r, 0] = (a * curved - b - over * (c * curved + b * entropy)) / total
+            by_alpha[r, 0] = (a * curved - b - over * (c * curved + b * entropy)) / total
+            if over > 1.0:
+                continue
+            mean = product / (weight - (padded - m)) if m > 0 else 0.0
+            out[r, :] = number(0)
+            for i in range(m):
+                out[r, place[i]] = ss[i] * (gs[i] - mean)
 
     return fill

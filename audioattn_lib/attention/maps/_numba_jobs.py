@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 from numba import carray, njit, types  # type: ignore[attr-defined]
-from numba.extending import intrinsic as _typed_intrinsic
 
 from audioattn_lib.core.compiled_loops import CompiledFunction
 
@@ -30,12 +29,11 @@ from ._jobs import (
     WEIGHTS,
     WIDTH,
 )
-from ._numba_rows import INNER, OPTIONS
+from ._numba_rows import INNER, OPTIONS, intrinsic
 
 __all__ = ["compiled_job", "gradient_job", "weights_job"]
 
 _JOB = types.CPointer(types.int64)
-intrinsic: Any = _typed_intrinsic  # its own type is that of a function of the context too
 
 
 @intrinsic
@@ -97,13 +95,14 @@ def weights_job(fill: Any, dtype: Any) -> Any:
     return run
 
 
-def gradient_job(fill: Any, dtype: Any, *, per_row: bool = False) -> Any:
+def gradient_job(fill: Any, dtype: Any, *, of_alpha: bool = False) -> Any:
     """Function that runs ``fill(gradient, p, slopes, excess, out)`` on parts of a job.
 
-    ``out`` has the shape and type of ``p``, or, if ``per_row``, one column in float64.
+    ``slopes`` and ``out`` have the shape and type of ``p``; if ``of_alpha``, the slopes are one column in float64,
+    which the loops fill with the gradient of alpha.
     """
     fill = _in_caller(fill)
-    out_dtype = np.float64 if per_row else dtype
+    beside = np.float64 if of_alpha else dtype
 
     @_in_caller
     def run(job):  # type: ignore[no-untyped-def]
@@ -111,8 +110,8 @@ def gradient_job(fill: Any, dtype: Any, *, per_row: bool = False) -> Any:
         rows, width, parts, shared = fields[ROWS], fields[WIDTH], fields[PARTS], fields[EXCESSES] == 1
         gradient = carray(_pointer(fields[FIRST]), (rows, width), dtype)
         p = carray(_pointer(fields[WEIGHTS]), (rows, width), dtype)
-        slopes = carray(_pointer(fields[SLOPES]), (rows if fields[SLOPES] else 0, width), dtype)
-        out = carray(_pointer(fields[OUT]), (rows, 1 if per_row else width), out_dtype)
+        slopes = carray(_pointer(fields[SLOPES]), (rows if fields[SLOPES] else 0, 1 if of_alpha else width), beside)
+        out = carray(_pointer(fields[OUT]), (rows, width), dtype)
         excess = carray(_pointer(fields[EXCESS]), (fields[EXCESSES],), np.float64)
         while True:
             part = _take(job, NEXT)

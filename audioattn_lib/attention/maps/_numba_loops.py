@@ -48,8 +48,8 @@ _gradient_1_32 = gradient_job(gradients.by_scores_of_sparsemax(_F32), _F32)
 _gradient_1_64 = gradient_job(gradients.by_scores_of_sparsemax(_F64), _F64)
 _gradient_steep_32 = gradient_job(gradients.by_scores_where_steep(_F32), _F32)
 _gradient_steep_64 = gradient_job(gradients.by_scores_where_steep(_F64), _F64)
-_by_alpha_32 = gradient_job(gradients.by_alpha(_F32), _F32, per_row=True)
-_by_alpha_64 = gradient_job(gradients.by_alpha(_F64), _F64, per_row=True)
+_gradient_learnt_32 = gradient_job(gradients.of_learnt_alpha(_F32), _F32, of_alpha=True)
+_gradient_learnt_64 = gradient_job(gradients.of_learnt_alpha(_F64), _F64, of_alpha=True)
 
 
 @compiled_job
@@ -133,13 +133,13 @@ def gradient_steep_64(job):  # type: ignore[no-untyped-def]
 
 
 @compiled_job
-def by_alpha_32(job):  # type: ignore[no-untyped-def]
-    _by_alpha_32(job)
+def gradient_learnt_32(job):  # type: ignore[no-untyped-def]
+    _gradient_learnt_32(job)
 
 
 @compiled_job
-def by_alpha_64(job):  # type: ignore[no-untyped-def]
-    _by_alpha_64(job)
+def gradient_learnt_64(job):  # type: ignore[no-untyped-def]
+    _gradient_learnt_64(job)
 
 
 _LOOPS: dict[tuple[str, str], tuple[CompiledFunction, CompiledFunction]] = {
@@ -153,11 +153,11 @@ _LOOPS: dict[tuple[str, str], tuple[CompiledFunction, CompiledFunction]] = {
     ("gradient", "3"): (gradient_32, gradient_64),
     ("gradient", "smooth"): (gradient_32, gradient_64),
     ("gradient", "steep"): (gradient_steep_32, gradient_steep_64),
-    ("by_alpha", "any"): (by_alpha_32, by_alpha_64),
+    ("gradient", "learnt"): (gradient_learnt_32, gradient_learnt_64),
 }
 
 
 @functools.cache
 def loops(task: str, kind: str, dtype: torch.dtype) -> CompiledFunction:
-    """C function for the ``weights``, the ``gradient`` or the derivative ``by_alpha`` of rows of this type."""
+    """C function for the ``weights`` or the ``gradient`` of rows of this type."""
     return _LOOPS[task, kind][dtype == torch.float64]

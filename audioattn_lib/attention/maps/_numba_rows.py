@@ -5,9 +5,23 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
+from llvmlite import ir
+from numba import njit, types
+from numba.extending import intrinsic as _typed_intrinsic
 
-__all__ = ["F32", "INNER", "IN_ORDER", "PADDING", "PART", "blank", "largest_of", "sum_of_three"]
+__all__ = [
+    "F32",
+    "INNER",
+    "IN_ORDER",
+    "OPTIONS",
+    "PADDING",
+    "PART",
+    "blank",
+    "intrinsic",
+    "largest_of",
+    "positions_above",
+    "sum_of_three",
+]
 
 OPTIONS: dict[str, Any] = {
     "nogil": True,
@@ -38,6 +52,50 @@ def sum_of_three(z, shift, small):  # type: ignore[no-untyped-def]
 def blank(x):  # type: ignore[no-untyped-def]
     for i in range(x.shape[0]):
         x[i] = 0
+
+
+intrinsic: Any = _typed_intrinsic  # its own type is that of a function of the context too
+
+
+@intrinsic
+def _trailing_zeros(context, mask):  # type: ignore[no-untyped-def]
+    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 1))
+
+    return types.uint64(types.uint64), generate
+
+
+@njit(**INNER)
+def _mask_above(block, level):  # type: ignore[no-untyped-def]
+    mask = np.uint64(0)
+    for i in range(64):
+        mask |= np.uint64(block[i] > level) << np.uint64(i)
+    return mask
+
+
+@njit(**INNER)
+def positions_above(row, n, level, place):  # type: ignore[no-untyped-def]
+    """Write the positions of the first ``n`` numbers that are above ``level`` into ``place``; return their count.
+
+    ``place`` has room for one more. A mask of 64 comparisons is made of vector instructions, a test of each is not.
+    """
+    m = 0
+    if n < 64:
+        for i in range(n):
+            place[m] = i
+            m += row[i] > level
+        return m
+    whole = n // 64 * 64
+    for start in range(0, whole, 64):
+        mask = _mask_above(row[start : start + 64], level)
+        while mask != np.uint64(0):
+            place[m] = start + np.int64(_trailing_zeros(mask))
+            mask &= mask - np.uint64(1)
+            m += 1
+    for i in range(whole, n):
+        place[m] = i
+        m += row[i] > level
+    return m
 
 
 def largest_of(dtype: Any) -> Any:

@@ -19,7 +19,7 @@ from ._numba_powers import (
     rough_power_near_one,
     sum_and_lost,
 )
-from ._numba_rows import F32, INNER, PADDING, PART, blank, largest_of, sum_of_three
+from ._numba_rows import F32, INNER, PADDING, PART, blank, largest_of, positions_above, sum_of_three
 
 __all__ = ["weights_of"]
 
@@ -243,7 +243,8 @@ def weights_of(dtype: Any) -> Any:
         keep = slopes.shape[0] > 0
         # whole vectors, so that none of the loops with powers has to finish one by one
         room = (n + PADDING - 1) // PADDING * PADDING
-        scores, y, place = np.empty(room, x.dtype), np.empty(room, np.float32), np.empty(room, np.int32)
+        scores, y = np.empty(room, x.dtype), np.empty(room, np.float32)
+        place, fewer = np.empty(room + 1, np.int32), np.empty(room + 1, np.int32)
         powers, us, q, t = np.empty(room), np.empty(room), np.empty(room, x.dtype), np.empty(room, x.dtype)
         last, k, one, low = 0.0, 0.0, 0.0, 0.0
         for r in range(rows):
@@ -269,11 +270,9 @@ def weights_of(dtype: Any) -> Any:
                 floor = F32(-1.000001 * k)
                 picked = 4 * _count_above(y, n, floor) < 3 * n
                 if picked:
-                    m = 0
-                    for i in range(n):
-                        one_score = y[i]
-                        place[m], y[m] = i, one_score
-                        m += one_score > floor
+                    m = positions_above(y, n, floor, place)
+                    for i in range(m):
+                        y[i] = y[place[i]]
             padded = (m + PADDING - 1) // PADDING * PADDING
             for i in range(m, padded):
                 y[i] = F32(-np.inf)
@@ -283,11 +282,10 @@ def weights_of(dtype: Any) -> Any:
                 # the last steps over those few that have a weight
                 limit = F32(-(rough + margin) * k)
                 if 3 * _count_above(y, m, limit) < m:
-                    few = 0
+                    m = positions_above(y, m, limit, fewer)
                     for i in range(m):
-                        place[few] = place[i] if picked else i
-                        few += y[i] > limit
-                    m, picked, margin = few, True, 0.5 * margin
+                        place[i] = place[fewer[i]] if picked else fewer[i]
+                    picked, margin = True, 0.5 * margin
                 else:
                     margin = np.inf
             for _ in range(2):

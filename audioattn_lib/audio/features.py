@@ -17,6 +17,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from ..core.errors import ConfigError
+from ..core.tensors import is_exporting
 
 __all__ = ["LogMel", "frame_mask", "hz_to_mel", "mel_filters", "mel_to_hz"]
 
@@ -356,6 +357,8 @@ class LogMel(nn.Module):
         if waveforms.ndim != 2 or not waveforms.shape[1]:
             raise ValueError(f"waveforms have shape {tuple(waveforms.shape)}; they must be (batch, samples)")
         batch, samples = waveforms.shape
+        if is_exporting():
+            return self._export(waveforms, lengths)
         if lengths is None:
             lengths = torch.full((batch,), samples, device=waveforms.device)
             ragged = False
@@ -380,6 +383,34 @@ class LogMel(nn.Module):
             decibels = self._decibels(self._power(x))
             mask = frame_mask(n_frames, decibels.shape[1])[..., None] if ragged else None
             return self._normalise(decibels, n_frames, mask), n_frames
+
+    def _export(self, waveforms: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
+        """The same for a graph that other programs run, which holds for any number of clips and samples."""
+        batch, samples = waveforms.shape
+        x = waveforms.float()
+        mask = None
+        if lengths is None:
+            n_frames = torch.full((batch,), samples // self.hop_length + 1, device=x.device)
+        else:
+            n_frames = self.count_frames(lengths)
+            x = x.masked_fill(~frame_mask(lengths, samples), 0.0)
+            mask = frame_mask(n_frames, samples // self.hop_length + 1)[..., None]
+        decibels = self._decibels(self._power_of_products(x))
+        return self._normalise(decibels, n_frames, mask), n_frames
+
+    def _power_of_products(self, x: Tensor) -> Tensor:
+        """Power in each mel band by products with cosines and sines, in float64 as no transform of other programs."""
+        padded = nn.functional.pad(x, (self.n_fft // 2, self.n_fft - self.n_fft // 2))
+        starts = torch.arange(x.shape[1] // self.hop_length + 1, device=x.device) * self.hop_length
+        first = (self.n_fft - self.win_length) // 2
+        inside = torch.arange(first, first + self.win_length, device=x.device)  # the window is 0 elsewhere
+        frames = padded[:, starts[:, None] + inside].double() * self.window[inside]
+        # a frame begins n_fft / 2 before its centre; the phase of the whole frame changes no power
+        bins = torch.arange(self.n_fft // 2 + 1, device=x.device)
+        turns = inside[:, None] * bins % self.n_fft  # whole turns less: exact angles
+        angles = turns.double() * (2 * torch.pi / self.n_fft)
+        power = (frames @ angles.cos()).square() + (frames @ angles.sin()).square()
+        return (power @ self.weights).float()
 
     def _power(self, x: Tensor) -> Tensor:
         """Power in each mel band, ``(B, T, n_mels)``."""

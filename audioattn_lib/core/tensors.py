@@ -4,12 +4,20 @@ import torch
 from torch import Tensor
 from torch.autograd.forward_ad import unpack_dual
 
-__all__ = ["are_at_hand", "are_plain", "are_real"]
+__all__ = ["are_at_hand", "are_plain", "are_real", "is_exporting"]
+
+
+def is_exporting() -> bool:
+    """True while a graph is recorded for other programs: by ``torch.export``, for ONNX or by TorchScript's tracing.
+
+    Such a graph has to hold for other values and sizes, so it must have standard operations alone.
+    """
+    return torch.compiler.is_exporting() or torch.jit.is_tracing()
 
 
 def are_real(tensor: Tensor) -> bool:
     """True for a tensor with storage, False for what stands for one inside a function transform or a trace."""
-    if torch.compiler.is_compiling():
+    if torch.compiler.is_compiling() or torch.jit.is_tracing():
         return False
     try:
         return tensor.data_ptr() != 0 or tensor.numel() == 0

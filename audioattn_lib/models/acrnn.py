@@ -23,7 +23,9 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from ..attention.record.record import AttentionRecord, FrameClock
+from ..attention.pooling.frames import Traced
 from ..core.errors import ConfigError
+from ..core.tensors import is_exporting
 from .layers.common import MaskedBatchNorm1d, frame_mask, subtract_mean
 
 __all__ = [
@@ -79,10 +81,17 @@ class MedianNormalisation(nn.Module):
         self, features: Float[Tensor, "batch frames mels"], mask: Bool[Tensor, "batch frames"] | None
     ) -> Float[Tensor, "batch frames mels"]:
         """Centre each clip; padding becomes 0."""
+        if mask is None and is_exporting():
+            mask = torch.ones_like(features[..., 0], dtype=torch.bool)
         if mask is None:
             return features - features.median(dim=1, keepdim=True).values
         padding = ~mask[..., None]
-        median = features.masked_fill(padding, float("nan")).nanmedian(dim=1, keepdim=True).values
+        if is_exporting():  # other programs have no median
+            ordered = features.masked_fill(padding, float("inf")).sort(dim=1).values
+            middle = (mask.sum(dim=1) - 1).div(2, rounding_mode="floor")[:, None, None]
+            median = ordered.gather(1, middle.expand(-1, 1, features.shape[2]))
+        else:
+            median = features.masked_fill(padding, float("nan")).nanmedian(dim=1, keepdim=True).values
         return (features - median).masked_fill(padding, 0.0)
 
 
@@ -159,7 +168,11 @@ class ConvolutionBlock(nn.Module):
         if self.pool_size > 1:
             # A maximum over the border must not see padding: it is what a shorter clip would see, nothing.
             x = x if mask is None else x.masked_fill(~mask, float("-inf"))
-            x = F.max_pool1d(x, self.pool_size, stride=1, padding=self.pool_size // 2)
+            if is_exporting():  # a maximum over one axis would fix the number of frames
+                size, margin = (self.pool_size, 1), (self.pool_size // 2, 0)
+                x = F.max_pool2d(x[..., None], size, stride=1, padding=margin).squeeze(-1)
+            else:
+                x = F.max_pool1d(x, self.pool_size, stride=1, padding=self.pool_size // 2)
         x = self.dropout(F.relu(x))
         return x if mask is None else x.masked_fill(~mask, 0.0)
 
@@ -215,6 +228,10 @@ class RecurrentLayer(nn.Module):
         self, inputs: Float[Tensor, "batch frames channels"], lengths: Int[Tensor, " batch"] | None
     ) -> Float[Tensor, "batch frames out"]:
         """Run over time; padded frames of the result are 0."""
+        if is_exporting():
+            raise ConfigError(
+                "a recurrent layer cannot be exported: its steps are as many as frames; train with recurrent = none"
+            )
         if lengths is None:
             return self.layer(inputs)[0]
         packed = pack_padded_sequence(inputs, lengths.cpu(), batch_first=True, enforce_sorted=False)
@@ -336,3 +353,10 @@ class ACRNN(nn.Module):
         hidden = self.encode(features, lengths)  # (B, T, H)
         context, attended = self.attention(hidden, lengths, clock=self.clock, record=record)  # (B, H)
         return self.classifier(context), attended
+
+    def trace(
+        self, features: Float[Tensor, "batch frames mels"], lengths: Int[Tensor, " batch"] | None = None
+    ) -> Traced:
+        """Compute the logits of each clip, and the fields of the record as tensors by name."""
+        context, found = self.attention.trace(self.encode(features, lengths), lengths, clock=self.clock)  # type: ignore[operator, union-attr]
+        return self.classifier(context), found

@@ -20,7 +20,7 @@ from typing import Any, TypedDict
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from ..attention.pooling.frames import Padding
+from ..attention.pooling.frames import Padding, Traced
 from ..attention.record.record import AttentionRecord, FrameClock
 from ..core.errors import ConfigError
 from .backbones.tdnn import FrameLayers
@@ -180,6 +180,15 @@ class ECAPATDNN(nn.Module):
         hidden = self.encode(features, lengths)  # (B, T, C)
         statistics, attended = self.pooling(hidden, lengths, clock=self.clock, record=record)  # (B, 2C)
         return at_least_float32(self.embedding(statistics)), attended
+
+    def trace(
+        self, features: Float[Tensor, "batch frames mels"], lengths: Int[Tensor, " batch"] | None = None
+    ) -> Traced:
+        """Compute the logits, and as tensors by name the embeddings and the fields of the record."""
+        hidden = self.encode(features, lengths)
+        statistics, found = self.pooling.trace(hidden, lengths, clock=self.clock)  # type: ignore[operator, union-attr]
+        embeddings = at_least_float32(self.embedding(statistics))
+        return self.classifier(embeddings), {"embedding": embeddings, **found}
 
     def forward(
         self,

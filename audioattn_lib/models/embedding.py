@@ -20,6 +20,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..attention.pooling.frames import Traced
 from ..attention.record.record import AttentionRecord, FrameClock
 from ..core.errors import ConfigError
 from .backbones.resnet import ResNet34
@@ -179,6 +180,16 @@ class EmbeddingNetwork(nn.Module):
         """Compute :meth:`forward` from the result of :meth:`encode`; lengths count its frames."""
         embeddings, attended = self.pool(hidden, lengths)
         return self.classify(embeddings), attended
+
+    def trace(
+        self, features: Float[Tensor, "batch frames mels"], lengths: Int[Tensor, " batch"] | None = None
+    ) -> Traced:
+        """Compute the logits, and as tensors by name the embeddings and the fields of the record."""
+        count = None if lengths is None else self.front.count_frames(lengths)
+        hidden = self.encode(features, lengths)
+        context, found = self.pooling.trace(hidden, count, clock=self.clock)  # type: ignore[operator, union-attr]
+        embeddings = self.embedding(context)
+        return self.classify(embeddings), {"embedding": embeddings, **found}
 
     def forward(
         self,

@@ -29,8 +29,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..attention.patterns.names import AttentionPattern, PatchGrid, TwoBranches, parse_patterns
+from ..attention.pooling.frames import Traced
 from ..attention.record.record import AttentionRecord, FrameClock
 from ..core.errors import ConfigError
+from ..core.tensors import is_exporting
 from .layers.common import frame_mask
 from .layers.transformer import ARCHITECTURES, PRESETS, Arrangement, Block, Shape
 
@@ -163,6 +165,15 @@ class FrequencyTransformer(nn.Module):
         stacked = torch.stack(maps, dim=1)  # (B, depth, heads, patches)
         return logits, self._describe(stacked, arrangement)
 
+    def trace(
+        self, features: Float[Tensor, "batch frames mels"], lengths: Int[Tensor, " batch"] | None = None
+    ) -> Traced:
+        """Compute the logits of each clip, and the fields of the record as tensors by name."""
+        tokens, arrangement = self.embed(features, lengths)
+        maps: list[Tensor] = []
+        logits = self.head(self._encode(tokens, arrangement, maps))
+        return logits, {"maps": torch.stack(maps, dim=1).unflatten(-1, (self.grid.rows, -1))}
+
     def embed(
         self, features: Float[Tensor, "batch frames mels"], lengths: Int[Tensor, " batch"] | None = None
     ) -> tuple[Float[Tensor, "batch tokens features"], Arrangement]:
@@ -180,11 +191,12 @@ class FrequencyTransformer(nn.Module):
         if mask is not None:
             features = features.masked_fill(~mask[..., None], 0.0)
         patch, stride = self.shape.patch, self.shape.stride
-        short = max(patch[1] - features.shape[1], 0)
-        image = nn.functional.pad(features.transpose(1, 2)[:, None], (0, short))  # (B, 1, n_mels, T)
+        image = features.transpose(1, 2)[:, None]  # (B, 1, n_mels, T)
+        if not is_exporting():  # there a clip has the frames of a patch at least
+            image = nn.functional.pad(image, (0, max(patch[1] - features.shape[1], 0)))
         x = self.patch_embed["proj"](image)  # (B, D, rows, columns)
         grid = PatchGrid(x.shape[2], x.shape[3])
-        if grid.columns > self.grid.columns:
+        if not is_exporting() and grid.columns > self.grid.columns:
             longest = (self.grid.columns - 1) * stride[1] + patch[1]
             raise ConfigError(
                 f"the input has {features.shape[1]} frames; the embedding of time reaches {longest + stride[1] - 1}: "
@@ -196,9 +208,13 @@ class FrequencyTransformer(nn.Module):
         x = x + self.time_new_pos_embed[..., first : first + grid.columns] + self.freq_new_pos_embed
         x = x.flatten(2).transpose(1, 2)  # (B, rows * columns, D), row by row
         positions = self._draw(grid)
-        if len(positions) < grid.size:
+        if self.training and len(positions) < grid.size:
             x = x[:, positions.to(x.device)]
-        row, column = positions // grid.columns, positions % grid.columns
+        if is_exporting():  # all of them, of any number of columns
+            row, column = torch.meshgrid(torch.arange(grid.rows), torch.arange(grid.columns), indexing="ij")
+            row, column = row.flatten(), column.flatten()
+        else:
+            row, column = positions // grid.columns, positions % grid.columns
         valid = None
         if mask is not None:
             assert lengths is not None
@@ -206,7 +222,7 @@ class FrequencyTransformer(nn.Module):
             valid = column.to(x.device) < columns[:, None]
             x = x * valid[..., None]  # what reaches into padding must stay finite, and is 0
         together = self._global() + self.new_pos_embed
-        x = torch.cat([together.to(x.dtype).expand(len(x), -1, -1), x], dim=1)
+        x = torch.cat([together.to(x.dtype).expand(x.shape[0], -1, -1), x], dim=1)
         # Patches are counted as in the longest input: who attends to whom must not depend on the longest of the batch.
         return x, Arrangement(self.grid, self.n_global, row * self.grid.columns + column, valid, x.device, self.alpha)
 
@@ -291,7 +307,7 @@ class FrequencyTransformer(nn.Module):
         self, tokens: Tensor, arrangement: Arrangement
     ) -> tuple[tuple[Tensor, Tensor], tuple[Arrangement, Arrangement]]:
         halves, g = arrangement.halves, self.n_global
-        cut = g + len(halves[0].positions)
+        cut = g + halves[0].positions.shape[0]
         return (tokens[:, :cut], torch.cat([tokens[:, :g], tokens[:, cut:]], dim=1)), halves
 
     def _draw(self, grid: PatchGrid) -> Tensor:

@@ -43,6 +43,7 @@ from audioattn_lib.core.tensors import are_at_hand, are_plain
 
 from ..densities.beta_gaussian import BetaGaussian
 from ..densities.mixture import Mixture
+from ._matrices import matrices_of_standard_operations
 from .general import Basis, basis_expectation
 
 __all__ = ["BOUNDARIES", "Cache", "ValueFunction", "design", "frame_centres"]
@@ -119,9 +120,15 @@ class ValueFunction:
         return kept
 
     def matrices(
-        self, lengths: Sequence[int], n_frames: int, dtype: torch.dtype, device: torch.device
+        self, lengths: Sequence[int] | Tensor, n_frames: int, dtype: torch.dtype, device: torch.device
     ) -> Float[Tensor, "clips frames basis"]:
-        """The matrix of every clip of a padded batch, 0 on padding; a single one where all lengths are equal."""
+        """The matrix of every clip of a padded batch, 0 on padding; a single one where all lengths are equal.
+
+        For lengths in a tensor, whose values are not looked at, the matrices come from standard operations, which a
+        graph for other programs has: without a decomposition, and equal within 1e-9.
+        """
+        if isinstance(lengths, Tensor):
+            return matrices_of_standard_operations(self.basis, self.penalty, self.boundary, lengths, n_frames).to(dtype)
         if len(set(lengths)) == 1:
             lengths = lengths[:1]
             if lengths[0] == n_frames:
@@ -136,7 +143,7 @@ class ValueFunction:
         return basis_expectation(density, self.basis, interval=(0.0, 1.0) if self.boundary == "renormalise" else None)
 
     def read_weights(
-        self, expectations: Float[Tensor, "batch basis"], lengths: Sequence[int], n_frames: int
+        self, expectations: Float[Tensor, "batch basis"], lengths: Sequence[int] | Tensor, n_frames: int
     ) -> Float[Tensor, "batch frames"]:
         r"""Weight :math:`G r` of every frame in the context, 0 on padding; of either sign, of a sum near 1.
 
@@ -145,10 +152,13 @@ class ValueFunction:
         expectations
             :math:`r`, from :meth:`expect`.
         lengths
-            Valid frames of each clip, in [1, n_frames].
+            Valid frames of each clip, in [1, n_frames]; numbers, or a tensor as for :meth:`matrices`.
         n_frames
             Frames of the padded batch.
         """
+        if isinstance(lengths, Tensor):
+            matrices = self.matrices(lengths, n_frames, expectations.dtype, expectations.device)
+            return torch.bmm(matrices, expectations[..., None]).squeeze(-1)
         exact = expectations.dtype in (torch.float32, torch.float64)
         if len(set(lengths)) > 1 and exact and are_at_hand(expectations) and are_plain(expectations):
             own = [self.matrix(length, expectations.dtype) for length in lengths]

@@ -50,7 +50,7 @@ def value_variance(
     value_function: ValueFunction,
     density: BetaGaussian | Mixture,
     values: Float[Tensor, "batch frames features"],
-    lengths: Sequence[int],
+    lengths: Sequence[int] | Tensor,
 ) -> Float[Tensor, "batch features"]:
     r"""Variance of the value function under a density, :math:`\mathrm{Var}_p[V]`.
 
@@ -108,7 +108,7 @@ def coefficient_variance(
     value_function: ValueFunction,
     expectations: Float[Tensor, "batch basis"],
     values: Float[Tensor, "batch frames features"],
-    lengths: Sequence[int],
+    lengths: Sequence[int] | Tensor,
 ) -> Float[Tensor, "batch features"]:
     r"""Compute the published approximation of a variance, :math:`(B - c)^2 r` with :math:`c = B r`.
 

@@ -37,10 +37,12 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from audioattn_lib.core.errors import ConfigError
+from audioattn_lib.core.tensors import is_exporting
 
 from ._adasplash import entmax_weights as entmax_weights_on_device
 from ._checks import align_alpha, check_alpha, prepare, refuse_non_finite
 from ._numba import are_compiled, entmax_gradients, entmax_weights
+from ._standard import entmax_of_standard_operations
 from .threshold import solve
 
 __all__ = [
@@ -163,6 +165,9 @@ def entmax(
     The published code of the variant ``entmax1333`` has an ``alpha`` of 1.333, and
     ours 4/3; its weights are those of ``alpha=1.333``.
 
+    In a graph for other programs (``torch.export``, ONNX) the weights are computed by standard operations, within
+    1e-6 of these.
+
     The kernel serves on CUDA where ``adasplash`` is installed (the extra
     ``cuda``), for an ``alpha`` of 4/3, 3/2 or 2, scores of at most float32, and
     outside function transforms and compilers' traces. The gradient is this
@@ -189,7 +194,9 @@ def entmax(
     dim = dim if dim < 0 else dim - scores.ndim
     if dim != -1:
         x = x.movedim(dim, -1)
-    if torch.compiler.is_compiling():
+    if is_exporting() and not asked:
+        weights = entmax_of_standard_operations(x, alpha)
+    elif torch.compiler.is_compiling():
         if asked:
             raise _not_served(scores, alpha)
         weights = _traced_rows(x, alpha, dim) if isinstance(alpha, Tensor) else _traced(x, float(alpha), dim)

@@ -16,6 +16,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from audioattn_lib.core.errors import ConfigError
+from audioattn_lib.core.tensors import is_exporting
 
 __all__ = ["AttentionPattern", "PatchGrid", "Positions"]
 
@@ -30,7 +31,7 @@ class PatchGrid:
     columns: int
 
     def __post_init__(self) -> None:
-        for name in ("rows", "columns"):
+        for name in () if is_exporting() else ("rows", "columns"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; a grid of patches has at least 1")
 

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from audioattn_lib.core.tensors import are_at_hand, are_real
+from audioattn_lib.core.tensors import are_at_hand, are_real, is_exporting
 
 __all__ = ["read_heads", "score_heads"]
 
@@ -23,12 +23,16 @@ _LARGE = 1 << 16
 
 def score_heads(slices: Tensor, queries: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
     """Products of slices and queries, ``(B, T, H, d), (H, d) -> (B, H, T)``, and what :func:`read_heads` takes once."""
+    if is_exporting():  # other programs have no use for the gradient
+        return _scores(slices, queries), (slices, slices)
     scores, by_weights, by_context = HeadScores.apply(slices, queries)
     return scores, (by_weights, by_context)
 
 
 def read_heads(slices: Tensor, weights: Tensor, way: tuple[Tensor, Tensor]) -> Tensor:
     """Weighted sums of the same slices, ``(B, T, H, d), (B, H, T) -> (B, H, d)``; their gradient goes by ``way``."""
+    if is_exporting():
+        return _read(slices, weights)
     context: Tensor = HeadRead.apply(slices, weights, *way)
     return context
 
@@ -140,7 +144,7 @@ def _by_weights(slices: Tensor, gradient: Tensor) -> Tensor:
 
 def _one_by_one(slices: Tensor) -> bool:
     """Return True if one product for each head is faster: on a CPU, one product for all heads copies every slice."""
-    return slices.shape[2] > 1 and slices.numel() >= _LARGE and are_at_hand(slices)
+    return are_at_hand(slices) and slices.shape[2] > 1 and slices.numel() >= _LARGE
 
 
 def _by_frame(weights: Tensor) -> Tensor:

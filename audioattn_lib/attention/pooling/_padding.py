@@ -9,12 +9,13 @@ import torch
 from torch import Tensor
 
 from audioattn_lib.core.errors import ConfigError
-from audioattn_lib.core.tensors import are_real
+from audioattn_lib.core.tensors import are_real, is_exporting
 
+from ..record import _pytree as _pytree
 from ..record.density import Density
 from ..record.record import AttentionRecord, FrameClock
 
-__all__ = ["FRAMES", "Padding", "check_dropout", "host", "read", "to_record"]
+__all__ = ["FRAMES", "Padding", "check_dropout", "host", "read", "seconds_of", "to_record"]
 
 FRAMES = ("batch", "frames", "features")
 
@@ -26,6 +27,15 @@ class Padding:
         if values.ndim != len(axes):
             raise ValueError(f"values have shape {tuple(values.shape)}; they must be ({', '.join(axes)})")
         batch, n_frames = values.shape[:2]
+        self.mask: Tensor | None = None
+        if is_exporting():  # no number is known, and every one has to be possible
+            self.counts: list[int] = []
+            if lengths is None:
+                self.lengths = torch.full((batch,), n_frames, device=values.device)
+            else:
+                self.lengths = lengths.to(values.device)
+                self.mask = torch.arange(n_frames, device=values.device) < self.lengths[:, None]
+            return
         if lengths is None:
             self.counts = [n_frames] * batch
             self.lengths = torch.full((batch,), n_frames, device=values.device)
@@ -51,15 +61,25 @@ class Padding:
                     f"clip {clip} of the batch has {count} valid frames; it must have 1 to {n_frames}: "
                     "leave out clips that are shorter than one frame"
                 )
-        self.mask: Tensor | None = None
         if min(self.counts, default=n_frames) < n_frames:
             self.mask = torch.arange(n_frames, device=values.device) < self.lengths[:, None]
+
+    @property
+    def frame_counts(self) -> Sequence[int] | Tensor:
+        """Valid frames of each clip: numbers, or a tensor while a graph is exported."""
+        return self.lengths if is_exporting() else self.counts
 
     def clear(self, values: Tensor) -> Tensor:
         """Zeros where padding was, which might be anything, NaN included."""
         if self.mask is None:
             return values
         return values.masked_fill(~self.mask.reshape(*self.mask.shape, *[1] * (values.ndim - 2)), 0.0)
+
+
+def seconds_of(clock: FrameClock, padding: Padding, location: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
+    """Locations (seconds) and variances (square seconds) of densities ``(batch, modes)`` in clip lengths."""
+    duration = padding.lengths[:, None].to(location.dtype) * clock.period
+    return clock.start + location * duration, variance * duration.square()
 
 
 def read(weights: Tensor, values: Tensor) -> Tensor:

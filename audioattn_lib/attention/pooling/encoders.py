@@ -226,7 +226,7 @@ class LastStateEncoder(nn.Module):
 
     def forward(self, values: Values, mask: Mask | None, lengths: Lengths) -> DensityParameters:
         """Encode a batch."""
-        clips = torch.arange(len(values), device=values.device)
+        clips = torch.arange(values.shape[0], device=values.device)
         return self.head.place(values[clips, lengths - 1])
 
 

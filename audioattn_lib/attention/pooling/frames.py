@@ -28,15 +28,17 @@ from ..expectations.value_variance import std, value_variance
 from ..maps.entmax import softmax
 from ..record.density import Density
 from ..record.record import AttentionRecord, FrameClock
-from ._padding import Padding, check_dropout, host, read, to_record
+from ._padding import Padding, check_dropout, host, read, seconds_of, to_record
 from .encoders import ENCODERS, ConvolutionEncoder, LastStateEncoder, MomentsEncoder
 from .scores import AdditiveScorer
 
-__all__ = ["Attended", "ContinuousAttention", "DiscreteAttention", "MeanAttention", "Padding"]
+__all__ = ["Attended", "ContinuousAttention", "DiscreteAttention", "MeanAttention", "Padding", "Traced"]
 
 Values = Float[Tensor, "batch frames features"]
 Context = Float[Tensor, "batch features"]
 Lengths = Int[Tensor, " batch"] | None
+Traced = tuple[Tensor, dict[str, Tensor]]
+"""A result with gradients and the fields of a record as tensors by name."""
 
 
 class Attended(NamedTuple):
@@ -146,14 +148,22 @@ class DiscreteAttention(nn.Module):
         ValueError
             If a clip has no valid frame, or more than there are.
         """
+        padding, weights, context = self._attend(values, lengths)
+        if not record:
+            return context, AttentionRecord.empty()
+        return context, to_record(self.name, clock, padding, weights=weights)
+
+    def trace(self, values: Values, lengths: Lengths = None, *, clock: FrameClock = FrameClock()) -> Traced:
+        """Compute the context, and the fields of the record as tensors by name: what a graph for export can hold."""
+        _, weights, context = self._attend(values, lengths)
+        return context, {"weights": weights[:, None]}
+
+    def _attend(self, values: Tensor, lengths: Tensor | None) -> tuple[Padding, Tensor, Tensor]:
         padding = Padding(values, lengths)
         values = padding.clear(values)
         normalizer = softmax if self.training and self._is_soft() else self.normalizer
         weights = normalizer(self.scorer(values), mask=padding.mask)  # (B, T)
-        context = read(F.dropout(weights, self.dropout, self.training), values)
-        if not record:
-            return context, AttentionRecord.empty()
-        return context, to_record(self.name, clock, padding, weights=weights)
+        return padding, weights, read(F.dropout(weights, self.dropout, self.training), values)
 
     def _is_soft(self) -> bool:
         """Count a batch of training, and return True for the first ``soft_steps``."""
@@ -299,6 +309,22 @@ class ContinuousAttention(nn.Module):
             context = torch.cat([context, deviations], dim=1)
         return context, self.describe(attended, clock) if record else AttentionRecord.empty()
 
+    def trace(self, values: Values, lengths: Lengths = None, *, clock: FrameClock = FrameClock()) -> Traced:
+        """Compute the same as :meth:`DiscreteAttention.trace`; the density has its modes in seconds."""
+        attended = self.attend(values, lengths)
+        context = read(attended.read_weights, attended.values)
+        if self.with_std:
+            context = torch.cat([context, std(self.variance(attended))], dim=1)
+        return context, self.tensors(attended, clock)
+
+    def tensors(self, attended: Attended, clock: FrameClock = FrameClock()) -> dict[str, Tensor]:
+        """Fields of the record of the result of :meth:`attend`, as tensors."""
+        modes = attended.density.components
+        location, variance = seconds_of(clock, attended.padding, modes.location, modes.variance)
+        found = {"read_weights": attended.read_weights, "location": location, "variance": variance}
+        found["mode_weight"] = attended.density.weights.expand(location.shape)
+        return found if attended.weights is None else {"weights": attended.weights[:, None], **found}
+
     def attend(self, values: Values, lengths: Lengths = None) -> Attended:
         """Compute the density and the frame weights that :meth:`forward` uses, with gradients."""
         padding = Padding(values, lengths)
@@ -307,7 +333,7 @@ class ContinuousAttention(nn.Module):
         modes = BetaGaussian(encoded.location, encoded.variance, self.alpha, check=False)  # (B, modes)
         density = Mixture(encoded.mode_weights, modes, check=False)
         expectations = self.value_function.expect(density)  # (B, basis)
-        weights = self.value_function.read_weights(expectations, padding.counts, values.shape[1])  # (B, T)
+        weights = self.value_function.read_weights(expectations, padding.frame_counts, values.shape[1])  # (B, T)
         if self.fused:
             if self.scorer is None:
                 weights = weights + encoded.weights
@@ -317,7 +343,7 @@ class ContinuousAttention(nn.Module):
 
     def variance(self, attended: Attended) -> Context:
         """Compute the variance of the value function under the density of :meth:`attend`, at least 0."""
-        return value_variance(self.value_function, attended.density, attended.values, attended.padding.counts)
+        return value_variance(self.value_function, attended.density, attended.values, attended.padding.frame_counts)
 
     def describe(self, attended: Attended, clock: FrameClock = FrameClock()) -> AttentionRecord:
         """Make the record from the result of :meth:`attend`."""
@@ -350,13 +376,22 @@ class MeanAttention(nn.Module):
         self, values: Values, lengths: Lengths = None, *, clock: FrameClock = FrameClock(), record: bool = False
     ) -> tuple[Context, AttentionRecord]:
         """Compute the context of each clip, and its record; as :meth:`DiscreteAttention.forward`."""
+        padding, weights, context = self._attend(values, lengths)
+        if not record:
+            return context, AttentionRecord.empty()
+        return context, to_record("mean", clock, padding, weights=weights)
+
+    def trace(self, values: Values, lengths: Lengths = None, *, clock: FrameClock = FrameClock()) -> Traced:
+        """Compute the same as :meth:`DiscreteAttention.trace`."""
+        _, weights, context = self._attend(values, lengths)
+        return context, {"weights": weights[:, None]}
+
+    @staticmethod
+    def _attend(values: Tensor, lengths: Tensor | None) -> tuple[Padding, Tensor, Tensor]:
         padding = Padding(values, lengths)
         values = padding.clear(values)
         dtype = torch.promote_types(values.dtype, torch.float32)
         weights = (1 / padding.lengths.to(dtype))[:, None].expand(values.shape[:2])
         if padding.mask is not None:
             weights = weights * padding.mask
-        context = read(weights, values)
-        if not record:
-            return context, AttentionRecord.empty()
-        return context, to_record("mean", clock, padding, weights=weights)
+        return padding, weights, read(weights, values)

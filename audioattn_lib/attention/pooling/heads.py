@@ -23,7 +23,7 @@ from audioattn_lib.core.errors import ConfigError
 
 from ..record.density import Density
 from ..record.record import AttentionRecord, FrameClock
-from .frames import Context, Lengths, Values
+from .frames import Context, Lengths, Traced, Values
 
 __all__ = ["MultiHeadAttention"]
 
@@ -71,15 +71,40 @@ class MultiHeadAttention(nn.Module):
         ValueError
             As there, or if the features do not split into groups of one width.
         """
-        features, heads = values.shape[-1], len(self.heads)
-        if features % heads:
-            raise ValueError(f"values have {features} features for {heads} heads; give a multiple of the heads")
-        groups = values.split(features // heads, dim=-1)
         results = [
-            head(group, lengths, clock=clock, record=record) for head, group in zip(self.heads, groups, strict=True)
+            head(group, lengths, clock=clock, record=record)
+            for head, group in zip(self.heads, self._groups(values), strict=True)
         ]
         contexts, records = zip(*results, strict=True)
         return torch.cat(contexts, dim=-1), _side_by_side(records) if record else AttentionRecord.empty()
+
+    def trace(self, values: Values, lengths: Lengths = None, *, clock: FrameClock = FrameClock()) -> Traced:
+        """Compute contexts and fields of the record as tensors.
+
+        As :meth:`DiscreteAttention.trace <audioattn_lib.attention.pooling.frames.DiscreteAttention.trace>`.
+        """
+        results = [
+            head.trace(group, lengths, clock=clock)  # type: ignore[operator]
+            for head, group in zip(self.heads, self._groups(values), strict=True)
+        ]
+        contexts, found = zip(*results, strict=True)
+        return torch.cat(contexts, dim=-1), _join(found)
+
+    def _groups(self, values: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        features, heads = values.shape[-1], len(self.heads)
+        if features % heads:
+            raise ValueError(f"values have {features} features for {heads} heads; give a multiple of the heads")
+        return values.split(features // heads, dim=-1)
+
+
+def _join(found: Sequence[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+    """Fields of the record of all heads, from those of each."""
+    joined = {name: torch.cat([one[name] for one in found], dim=1) for name in found[0] if name != "read_weights"}
+    if "mode_weight" in joined:
+        joined["mode_weight"] = joined["mode_weight"] / len(found)
+    if "read_weights" in found[0]:
+        joined["read_weights"] = torch.stack([one["read_weights"] for one in found]).mean(0)
+    return joined
 
 
 def _side_by_side(records: Sequence[AttentionRecord]) -> AttentionRecord:

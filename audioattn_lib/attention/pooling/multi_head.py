@@ -44,7 +44,8 @@ from ..record.density import Density
 from ..record.record import AttentionRecord, FrameClock
 from ._head_products import read_heads, score_heads
 from .encoders import MIN_VARIANCE, frame_positions, weighted_moments
-from .frames import Padding
+from ._padding import Padding, seconds_of
+from .frames import Traced
 from .head_dropout import HeadDropout
 from .registry import MECHANISMS
 
@@ -163,6 +164,28 @@ class MultiHeadPooling(nn.Module):
         context = contexts.flatten(1)
         return context, self.describe(looked, padding, clock) if record else AttentionRecord.empty()
 
+    def trace(self, values: Values, lengths: Lengths = None, *, clock: FrameClock = FrameClock()) -> Traced:
+        """Compute context and fields of the record as tensors.
+
+        As :meth:`~audioattn_lib.attention.pooling.frames.DiscreteAttention.trace`.
+        """
+        padding = Padding(values, lengths)
+        contexts, looked = self.read(values, padding)
+        return contexts.flatten(1), self.tensors(looked, padding, clock)
+
+    def tensors(
+        self, looked: _Looked, padding: Padding, clock: FrameClock, head_weights: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """Fields of the record of the result of :meth:`read`, as tensors."""
+        found = {"weights": looked.weights}
+        if head_weights is not None:
+            found["head_weights"] = head_weights
+        if looked.density is not None:
+            location, variance = seconds_of(clock, padding, looked.density.location, looked.density.variance)
+            share = torch.full_like(location, 1 / location.shape[1]) if head_weights is None else head_weights
+            found |= {"location": location, "variance": variance, "mode_weight": share}
+        return found
+
     def read(self, values: Values, padding: Padding) -> tuple[Float[Tensor, "batch heads width"], _Looked]:
         """Compute the context and the weights of every head, with gradients."""
         with torch.autocast(values.device.type, enabled=False):
@@ -221,7 +244,11 @@ class MultiHeadPooling(nn.Module):
         flat = weights.flatten(0, 1)  # (B * H, T)
         location, variance = weighted_moments(flat, positions.repeat_interleave(heads, dim=0))
         density = BetaGaussian(location, variance.clamp(min=MIN_VARIANCE), self.attention.alpha, check=False)
-        counts = [count for count in padding.counts for _ in range(heads)]
+        counts = padding.frame_counts
+        if isinstance(counts, Tensor):
+            counts = counts.repeat_interleave(heads)
+        else:
+            counts = [count for count in counts for _ in range(heads)]
         read_weights = self.value_function.read_weights(self.value_function.expect(density), counts, frames)
         shown = BetaGaussian(
             density.location.view(batch, heads), density.variance.view(batch, heads), self.attention.alpha, check=False
@@ -303,15 +330,26 @@ class DoubleMultiHeadPooling(nn.Module):
     ) -> tuple[Float[Tensor, "batch context"], AttentionRecord]:
         """Compute the context of each clip, and its record; as :meth:`MultiHeadPooling.forward`."""
         padding = Padding(values, lengths)
+        context, looked, head_weights = self._read(values, padding)
+        if not record:
+            return context, AttentionRecord.empty()
+        return context, self.frames.describe(looked, padding, clock, head_weights)
+
+    def trace(self, values: Values, lengths: Lengths = None, *, clock: FrameClock = FrameClock()) -> Traced:
+        """Compute the same as :meth:`MultiHeadPooling.trace`."""
+        padding = Padding(values, lengths)
+        context, looked, head_weights = self._read(values, padding)
+        return context, self.frames.tensors(looked, padding, clock, head_weights)
+
+    def _read(self, values: Tensor, padding: Padding) -> tuple[Tensor, _Looked, Tensor]:
+        """Context, attention of the heads to frames, and weights of the heads."""
         contexts, looked = self.frames.read(values, padding)  # (B, H, d)
         with torch.autocast(values.device.type, enabled=False):
             scores = (contexts @ self.query.to(contexts.dtype)).squeeze(2)
             scores = scores.to(torch.promote_types(scores.dtype, torch.float32)) * self.scale
-            head_weights = self.normalizer(scores, mask=self.dropout(len(values)))  # (B, H)
+            head_weights = self.normalizer(scores, mask=self.dropout(values.shape[0]))  # (B, H)
             context = torch.bmm(head_weights[:, None].to(contexts.dtype), contexts).squeeze(1)  # (B, d)
-        if not record:
-            return context, AttentionRecord.empty()
-        return context, self.frames.describe(looked, padding, clock, head_weights)
+        return context, looked, head_weights
 
 
 def _join(looked: tuple[_Looked, ...]) -> _Looked:

@@ -67,12 +67,12 @@ class AdditiveScorer(nn.Module):
         """Return True if the blockwise backward pass applies: large layer, plain CPU tensors, no hooks or autocast."""
         weight = self.hidden.weight
         return (
-            values.numel() // max(values.shape[-1], 1) * len(weight) >= _LARGE
+            are_at_hand(values)
+            and values.numel() // max(values.shape[-1], 1) * len(weight) >= _LARGE
             and values.dtype == weight.dtype
             and values.dtype in (torch.float32, torch.float64)
             and not torch.is_autocast_enabled(values.device.type)
             and not (self.hidden._forward_hooks or self.vector._forward_hooks)
-            and are_at_hand(values)
             and are_plain(values, weight, self.vector.weight)
         )
 

@@ -69,6 +69,12 @@ class Embedder(nn.Module):
         """Embeddings of features as the front end gives them, and what was attended to."""
         return self.network.embed(self.normalise(features, lengths), lengths, record=record)
 
+    def trace(
+        self, features: Float[Tensor, "batch frames mels"], lengths: Int[Tensor, " batch"] | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Logits, and as tensors by name the embeddings and what was attended to."""
+        return self.network.trace(self.normalise(features, lengths), lengths)
+
     def forward(
         self,
         features: Float[Tensor, "batch frames mels"],

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from audioattn_lib.core.errors import ConfigError
+from audioattn_lib.core.tensors import is_exporting
 
 __all__ = ["VGG", "halved"]
 
@@ -110,10 +111,18 @@ class VGG(nn.Module):
             # neither convolution needs its result for its gradient, so that is changed in place
             x = F.relu(_clear(first(x), padding), inplace=True)
             # the larger of two and what is above 0 may be taken in either order; this one has a quarter to do
-            x = F.relu(F.max_pool2d(_clear(second(x), padding), 2, ceil_mode=True), inplace=True)
+            x = F.relu(_pool(_clear(second(x), padding)), inplace=True)
             # a pooled frame is valid if its first one is
             padding = None if padding is None else padding[:, :, ::2]
         return x.transpose(1, 2).flatten(2)  # (B, T', C * F')
+
+
+def _pool(x: Tensor) -> Tensor:
+    """The largest of 2 x 2 values, and of 0 where a half is missing in a graph for export: no ReLU is below."""
+    if not is_exporting():
+        return F.max_pool2d(x, 2, ceil_mode=True)
+    x = torch.maximum(x[:, :, ::2], F.pad(x, (0, 0, 0, 1))[:, :, 1::2])  # pooling would fix the number of frames
+    return torch.maximum(x[..., ::2], F.pad(x, (0, 1))[..., 1::2])
 
 
 def _clear(x: Tensor, padding: Tensor | None) -> Tensor:

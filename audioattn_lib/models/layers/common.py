@@ -14,6 +14,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, distributed, nn
 
+from audioattn_lib.attention.record import _pytree as _pytree
+
 __all__ = ["MaskedBatchNorm1d", "at_least_float32", "frame_mask", "masked_mean", "subtract_mean"]
 
 
@@ -91,8 +93,9 @@ class MaskedBatchNorm1d(nn.BatchNorm1d):
         mask: Bool[Tensor, "batch 1 frames"] | None = None,
     ) -> Float[Tensor, "batch channels *frames"]:
         """Normalise; ``mask`` is True on valid frames."""
-        is_plain = mask is None and inputs.numel() > inputs.shape[1] and not self.syncs_statistics
-        if not self.training or is_plain:
+        if not self.training:
+            return super().forward(inputs)
+        if mask is None and inputs.numel() > inputs.shape[1] and not self.syncs_statistics:
             return super().forward(inputs)
         if mask is None:
             mask = torch.ones_like(inputs[:, :1], dtype=torch.bool)

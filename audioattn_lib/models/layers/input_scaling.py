@@ -116,6 +116,12 @@ class Scaled(nn.Module):
         """Compute the logits of each clip, and the record if asked for."""
         return self.network(self.scale(features, lengths), lengths, record=record)
 
+    def trace(
+        self, features: Float[Tensor, "batch frames mels"], lengths: Int[Tensor, " batch"] | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Compute what the network's ``trace`` does: logits, and fields of the record as tensors by name."""
+        return self.network.trace(self.scale(features, lengths), lengths)  # type: ignore[operator, union-attr]
+
     def scale(
         self, features: Float[Tensor, "batch frames mels"], lengths: Int[Tensor, " batch"] | None = None
     ) -> Float[Tensor, "batch frames mels"]:

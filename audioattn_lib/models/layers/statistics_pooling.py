@@ -23,7 +23,7 @@ from torch.nn import functional as F
 from audioattn_lib.attention.expectations.value_variance import coefficient_variance, std
 from audioattn_lib.attention.maps.entmax import entmax, softmax
 from audioattn_lib.attention.pooling._padding import to_record
-from audioattn_lib.attention.pooling.frames import ContinuousAttention, Padding
+from audioattn_lib.attention.pooling.frames import Attended, ContinuousAttention, Padding, Traced
 from audioattn_lib.attention.pooling.registry import MECHANISMS
 from audioattn_lib.attention.record.record import AttentionRecord, FrameClock
 from audioattn_lib.core.errors import ConfigError
@@ -147,6 +147,27 @@ class DiscreteStatisticsPooling(nn.Module):
         record
             Empty unless asked for.
         """
+        padding, weights, statistics = self._attend(values, lengths)
+        if not record:
+            return statistics, AttentionRecord.empty()
+        return statistics, to_record(self.name, clock, padding, weights=weights.mean(1))
+
+    def trace(
+        self,
+        values: Float[Tensor, "batch frames channels"],
+        lengths: Int[Tensor, " batch"] | None = None,
+        *,
+        clock: FrameClock = FrameClock(),
+    ) -> Traced:
+        """Compute the statistics and the fields of the record as tensors.
+
+        As :meth:`~audioattn_lib.attention.pooling.frames.DiscreteAttention.trace`.
+        """
+        _, weights, statistics = self._attend(values, lengths)
+        return statistics, {"weights": weights.mean(1, keepdim=True)}
+
+    def _attend(self, values: Tensor, lengths: Tensor | None) -> tuple[Padding, Tensor, Tensor]:
+        """Padding, weights ``(B, C, T)`` before dropout, and statistics."""
         padding = Padding(values, lengths)
         mask, values = padding.mask, padding.clear(values)
         valid = None if mask is None else mask[:, None]  # (B, 1, T)
@@ -157,10 +178,7 @@ class DiscreteStatisticsPooling(nn.Module):
         x = at_least_float32(values).transpose(1, 2)
         mean = (kept * x).sum(2, keepdim=True)  # (B, C, 1)
         variance = (kept * (x - mean).square()).sum(2)
-        statistics = _join(mean.squeeze(2), std(variance), values)
-        if not record:
-            return statistics, AttentionRecord.empty()
-        return statistics, to_record(self.name, clock, padding, weights=weights.mean(1))
+        return padding, weights, _join(mean.squeeze(2), std(variance), values)
 
 
 class ContinuousStatisticsPooling(nn.Module):
@@ -207,6 +225,21 @@ class ContinuousStatisticsPooling(nn.Module):
         record: bool = False,
     ) -> tuple[Statistics, AttentionRecord]:
         """Compute the same as :meth:`DiscreteStatisticsPooling.forward`; the record is that of the attention."""
+        attended, statistics = self._attend(values, lengths)
+        return statistics, self.attention.describe(attended, clock) if record else AttentionRecord.empty()
+
+    def trace(
+        self,
+        values: Float[Tensor, "batch frames channels"],
+        lengths: Int[Tensor, " batch"] | None = None,
+        *,
+        clock: FrameClock = FrameClock(),
+    ) -> Traced:
+        """Compute the same as :meth:`DiscreteStatisticsPooling.trace`."""
+        attended, statistics = self._attend(values, lengths)
+        return statistics, self.attention.tensors(attended, clock)
+
+    def _attend(self, values: Tensor, lengths: Tensor | None) -> tuple[Attended, Tensor]:
         padding = Padding(values, lengths)
         given, dtype = values, self.values.weight.dtype
         values = self.values(padding.clear(values), padding.mask)  # (B, T, C)
@@ -221,10 +254,9 @@ class ContinuousStatisticsPooling(nn.Module):
                 variance = self.attention.variance(attended)
             else:
                 variance = coefficient_variance(
-                    self.attention.value_function, attended.expectations, attended.values, attended.padding.counts
+                    self.attention.value_function, attended.expectations, attended.values, attended.padding.frame_counts
                 )
-        statistics = _join(mean, std(variance), given)
-        return statistics, self.attention.describe(attended, clock) if record else AttentionRecord.empty()
+        return attended, _join(mean, std(variance), given)
 
 
 class MeanStatisticsPooling(nn.Module):
@@ -246,6 +278,19 @@ class MeanStatisticsPooling(nn.Module):
             return statistics, AttentionRecord.empty()
         valid = torch.ones(values.shape[:2], device=values.device) if padding.mask is None else padding.mask.float()
         return statistics, to_record("mean", clock, padding, weights=valid / valid.sum(1, keepdim=True))
+
+    def trace(
+        self,
+        values: Float[Tensor, "batch frames channels"],
+        lengths: Int[Tensor, " batch"] | None = None,
+        *,
+        clock: FrameClock = FrameClock(),
+    ) -> Traced:
+        """Compute the same as :meth:`DiscreteStatisticsPooling.trace`."""
+        statistics, _ = self(values, lengths)
+        padding = Padding(values, lengths)
+        valid = torch.ones_like(values[..., 0]) if padding.mask is None else padding.mask.to(values.dtype)
+        return statistics, {"weights": (valid / valid.sum(1, keepdim=True))[:, None]}
 
 
 def build_pooling(name: str, channels: int, **options: Any) -> nn.Module:

@@ -19,10 +19,12 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from audioattn_lib.attention.patterns.exported import ExportedPlan
 from audioattn_lib.attention.patterns.grid import AttentionPattern, PatchGrid, Positions
 from audioattn_lib.attention.patterns.kernels import AttentionPlan
 from audioattn_lib.attention.patterns.rows import Dense, TwoBranches
 from audioattn_lib.core.errors import ConfigError
+from audioattn_lib.core.tensors import is_exporting
 
 __all__ = ["ARCHITECTURES", "PRESETS", "Arrangement", "Block", "Mlp", "SelfAttention", "Shape"]
 
@@ -120,11 +122,16 @@ class Arrangement:
     valid: Bool[Tensor, "batch patches"] | None
     device: torch.device
     alpha: float = 1.0
-    _plans: dict[AttentionPattern, AttentionPlan] = field(default_factory=dict)
+    _plans: dict[AttentionPattern, AttentionPlan | ExportedPlan] = field(default_factory=dict)
 
-    def plan(self, pattern: AttentionPattern) -> AttentionPlan:
+    def plan(self, pattern: AttentionPattern) -> AttentionPlan | ExportedPlan:
         """The plan of a pattern."""
         if pattern not in self._plans:
+            if is_exporting():
+                self._plans[pattern] = ExportedPlan(
+                    pattern, self.grid, self.n_global, positions=self.positions, valid=self.valid, alpha=self.alpha
+                )
+                return self._plans[pattern]
             self._plans[pattern] = AttentionPlan(
                 pattern,
                 self.grid,
@@ -140,8 +147,11 @@ class Arrangement:
     def halves(self) -> tuple[Arrangement, Arrangement]:
         """The patches of the lower rows and those of the upper ones, each with all global tokens."""
         border = self.grid.rows // 2 * self.grid.columns
-        cut = int(torch.searchsorted(self.positions, border))
-        if cut in (0, len(self.positions)):
+        if is_exporting():  # all patches of so many rows are there
+            cut = self.positions.shape[0] // self.grid.rows * (self.grid.rows // 2)
+        else:
+            cut = int(torch.searchsorted(self.positions, border))
+        if not is_exporting() and cut in (0, len(self.positions)):
             raise ConfigError("patchout left no patch in one half of the rows; two branches need some in both")
         parts = []
         for part in (slice(0, cut), slice(cut, None)):
@@ -169,14 +179,14 @@ class SelfAttention(nn.Module):
         self.qkv = nn.Linear(features, 3 * features)
         self.proj = nn.Linear(features, features)
 
-    def forward(self, tokens: Tokens, plan: AttentionPlan) -> Tokens:
+    def forward(self, tokens: Tokens, plan: AttentionPlan | ExportedPlan) -> Tokens:
         """Apply multi-head attention to the tokens."""
         query, key, value = self._split(tokens)
         parts = [self.proj(part.transpose(1, 2).flatten(2)) for part in plan.parts(query, key, value)]
         return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
 
     def weights(
-        self, tokens: Tokens, plan: AttentionPlan, queries: int | None = None
+        self, tokens: Tokens, plan: AttentionPlan | ExportedPlan, queries: int | None = None
     ) -> Float[Tensor, "batch heads queries tokens"]:
         """Weights with which the first ``queries`` tokens read all of them."""
         query, key, _ = self._split(tokens)
@@ -270,6 +280,6 @@ class Block(nn.Module):
     def _branches(self, tokens: Tensor, arrangement: Arrangement) -> tuple[Tensor, Tensor]:
         assert self.norm1_2 is not None
         g = arrangement.n_global
-        cut = g + len(arrangement.halves[0].positions)
+        cut = g + arrangement.halves[0].positions.shape[0]
         second = torch.cat([tokens[:, :g], tokens[:, cut:]], dim=1)
         return self.norm1(tokens[:, :cut]), self.norm1_2(second)

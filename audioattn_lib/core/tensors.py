@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 from torch.autograd.forward_ad import unpack_dual
+from torch.jit import is_tracing as _is_tracing  # type: ignore[attr-defined]
 
 __all__ = ["are_at_hand", "are_plain", "are_real", "is_exporting"]
 
@@ -12,12 +13,12 @@ def is_exporting() -> bool:
 
     Such a graph has to hold for other values and sizes, so it must have standard operations alone.
     """
-    return torch.compiler.is_exporting() or torch.jit.is_tracing()
+    return torch.compiler.is_exporting() or _is_tracing()
 
 
 def are_real(tensor: Tensor) -> bool:
     """True for a tensor with storage, False for what stands for one inside a function transform or a trace."""
-    if torch.compiler.is_compiling() or torch.jit.is_tracing():
+    if torch.compiler.is_compiling() or _is_tracing():
         return False
     try:
         return tensor.data_ptr() != 0 or tensor.numel() == 0

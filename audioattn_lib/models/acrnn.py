@@ -22,8 +22,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from ..attention.record.record import AttentionRecord, FrameClock
 from ..attention.pooling.frames import Traced
+from ..attention.record.record import AttentionRecord, FrameClock
 from ..core.errors import ConfigError
 from ..core.tensors import is_exporting
 from .layers.common import MaskedBatchNorm1d, frame_mask, subtract_mean

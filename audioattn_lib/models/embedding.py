@@ -142,6 +142,11 @@ class EmbeddingNetwork(nn.Module):
         # a pooled frame begins where the first of its frames does
         self.clock = FrameClock(clock.period * front.reduction, clock.start)
 
+    @property
+    def frame_range(self) -> tuple[int, int | None]:
+        """Fewest and most frames of a clip of an exported network; None is any number."""
+        return self.front.reduction + 1, None
+
     def encode(
         self, features: Float[Tensor, "batch frames mels"], lengths: Int[Tensor, " batch"] | None = None
     ) -> Float[Tensor, "batch reduced features"]:

@@ -165,6 +165,12 @@ class FrequencyTransformer(nn.Module):
         stacked = torch.stack(maps, dim=1)  # (B, depth, heads, patches)
         return logits, self._describe(stacked, arrangement)
 
+    @property
+    def frame_range(self) -> tuple[int, int | None]:
+        """Fewest frames of a clip of an exported network, those of two columns of patches, and most."""
+        patch, stride = self.shape.patch[1], self.shape.stride[1]
+        return patch + stride, self.grid.columns * stride + patch - 1
+
     def trace(
         self, features: Float[Tensor, "batch frames mels"], lengths: Int[Tensor, " batch"] | None = None
     ) -> Traced:

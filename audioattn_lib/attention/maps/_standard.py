@@ -1,9 +1,10 @@
 r"""Alpha-entmax in standard operations alone, for graphs that leave PyTorch: ``torch.export``, ONNX, TorchScript.
 
 With :math:`z = (\alpha-1)(x - \max x)` and :math:`k = 1/(\alpha-1)` the weights are :math:`[z_i-\tau]_+^k`, and
-:math:`\tau` lies in [-1, 0). For :math:`\alpha` = 2 and 3/2 it is a root in closed form of the sorted scores (Martins and
-Astudillo, 2016, algorithm 1; Peters et al., 2019, appendix C). For other :math:`\alpha` a fixed number of halvings of the
-bracket, and up to 2 a few of Newton's steps from its left end, which do not pass the root. All steps are in float64.
+:math:`\tau` lies in [-1, 0). For :math:`\alpha` = 2 and 3/2 it has a closed form of the sorted scores (Martins and
+Astudillo, 2016, algorithm 1; Peters et al., 2019, appendix C). For other :math:`\alpha` its bracket is halved a fixed
+number of times; up to 2, some of Newton's steps follow from the left end, which do not pass the root. All steps are in
+float64.
 
 Book page: ``from_softmax_to_sparsemax``.
 """
@@ -15,7 +16,7 @@ from torch import Tensor
 
 __all__ = ["entmax_of_standard_operations"]
 
-_HALVINGS = 20
+_HALVINGS = 12
 _NEWTON_STEPS = 4
 # where Newton's method does not serve: to the last digit
 _MANY_HALVINGS = 60

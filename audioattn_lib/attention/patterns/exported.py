@@ -1,4 +1,4 @@
-"""Attention under a pattern as a graph for other programs holds it: over all pairs with a mask, for any number of patches.
+"""Attention under a pattern in a graph for other programs: over all pairs with a mask, for any number of patches.
 
 Book page: ``attention_patterns``.
 """

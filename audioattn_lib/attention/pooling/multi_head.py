@@ -43,8 +43,8 @@ from ..maps.entmax import entmax, softmax
 from ..record.density import Density
 from ..record.record import AttentionRecord, FrameClock
 from ._head_products import read_heads, score_heads
-from .encoders import MIN_VARIANCE, frame_positions, weighted_moments
 from ._padding import Padding, seconds_of
+from .encoders import MIN_VARIANCE, frame_positions, weighted_moments
 from .frames import Traced
 from .head_dropout import HeadDropout
 from .registry import MECHANISMS

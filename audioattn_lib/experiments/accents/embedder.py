@@ -69,6 +69,11 @@ class Embedder(nn.Module):
         """Embeddings of features as the front end gives them, and what was attended to."""
         return self.network.embed(self.normalise(features, lengths), lengths, record=record)
 
+    @property
+    def frame_range(self) -> tuple[int, int | None]:
+        """Fewest and most frames of a clip of an exported network."""
+        return self.network.frame_range
+
     def trace(
         self, features: Float[Tensor, "batch frames mels"], lengths: Int[Tensor, " batch"] | None = None
     ) -> tuple[Tensor, dict[str, Tensor]]:

@@ -146,6 +146,10 @@ class Listener(ABC, Generic[C]):
         """Both, one after the other."""
         return self.answers(*self.inputs(waveforms, lengths))
 
+    def traced(self) -> nn.Module:
+        """The network behind the front end, with a method ``trace`` where it can be exported."""
+        return self.network
+
     def to(self, device: torch.device) -> None:
         """Move network and front end."""
         self.network.to(device)

@@ -116,6 +116,12 @@ class Scaled(nn.Module):
         """Compute the logits of each clip, and the record if asked for."""
         return self.network(self.scale(features, lengths), lengths, record=record)
 
+    @property
+    def frame_range(self) -> tuple[int, int | None]:
+        """Fewest and most frames of a clip of an exported network."""
+        found: tuple[int, int | None] = getattr(self.network, "frame_range", (1, None))
+        return found
+
     def trace(
         self, features: Float[Tensor, "batch frames mels"], lengths: Int[Tensor, " batch"] | None = None
     ) -> tuple[Tensor, dict[str, Tensor]]:

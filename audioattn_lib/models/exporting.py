@@ -1,0 +1,166 @@
+"""Networks as graphs that other programs run: from log-mel or sound to the answer and to what was attended to.
+
+A network can be exported where it has a method ``trace(features, lengths)``, which gives its logits and, as tensors by
+name, the fields of its attention record. Batch and length of the graph are free.
+
+Book page: ``use_a_trained_model``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from ..audio.features import LogMel
+from ..core.errors import ConfigError
+
+__all__ = ["ExportedNetwork", "Outputs", "TracedNetwork", "export_network"]
+
+Outputs = Literal["class", "labels"]
+"""One class a clip, whose probabilities have the sum 1, or any number of labels."""
+
+_MOST_FRAMES = 1 << 20
+_LEAST_EXAMPLE = 24
+
+
+class TracedNetwork(nn.Module):
+    """A network whose results are tensors alone: probabilities, logits, then the fields of its record.
+
+    Parameters
+    ----------
+    network
+        With a method ``trace``.
+    outputs
+        What its classes are.
+    front_end
+        From waveforms to what the network reads; None: it is given that.
+
+    Attributes
+    ----------
+    names
+        Name of each result; known after the first call.
+
+    Notes
+    -----
+    Book page: ``use_a_trained_model``.
+    """
+
+    def __init__(self, network: nn.Module, outputs: Outputs = "class", front_end: nn.Module | None = None) -> None:
+        super().__init__()
+        self.network, self.front_end, self.outputs = network, front_end, outputs
+        self.names: tuple[str, ...] = ()
+
+    def forward(self, inputs: Tensor, lengths: Tensor) -> tuple[Tensor, ...]:
+        """Results for waveforms ``(B, samples)`` or features ``(B, frames, n_mels)``, and the length of each clip."""
+        if self.front_end is not None:
+            inputs, lengths = self.front_end(inputs, lengths)
+        logits, found = self.network.trace(inputs, lengths)  # type: ignore[operator, union-attr]
+        logits = logits.float()
+        probabilities = logits.softmax(dim=1) if self.outputs == "class" else logits.sigmoid()
+        self.names = ("probabilities", "logits", *found)
+        return (probabilities, logits, *found.values())
+
+
+@dataclass(frozen=True)
+class ExportedNetwork:
+    """A graph with the names of what goes in and what comes out.
+
+    Parameters
+    ----------
+    program
+        Of ``torch.export``; ``program.module()`` runs it.
+    inputs, outputs
+        Names in their order.
+    least, most
+        Frames, or samples of waveforms, that a clip may have.
+    traced
+        The network that it was made from.
+    """
+
+    program: torch.export.ExportedProgram
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    least: int
+    most: int
+    traced: TracedNetwork
+
+
+def export_network(
+    network: nn.Module, front_end: Any, outputs: Outputs = "class", *, from_waveform: bool | None = None
+) -> ExportedNetwork:
+    """Export a network in evaluation mode, for any number of clips of any lengths.
+
+    Parameters
+    ----------
+    network
+        A trained network.
+    front_end
+        From waveforms to what it reads.
+    outputs
+        What its classes are.
+    from_waveform
+        Put the front end into the graph; None does where it can be.
+
+    Raises
+    ------
+    ConfigError
+        When network or front end cannot be exported; the message says which part.
+
+    Notes
+    -----
+    Book page: ``use_a_trained_model``.
+    """
+    if not hasattr(network, "trace"):
+        raise ConfigError(
+            f"{type(network).__name__} cannot be exported: its steps are as many as the sound is long, or it "
+            "attends to nothing; networks of urban sounds, accents, scenes (transformers) and playback can be"
+        )
+    least, most = getattr(network, "frame_range", (1, None))
+    most = most or _MOST_FRAMES
+    hears = isinstance(front_end, LogMel)
+    if from_waveform is None:
+        from_waveform = hears
+    elif from_waveform and not hears:
+        raise ConfigError(
+            f"{type(front_end).__name__} cannot be exported; give the graph features: from_waveform is False"
+        )
+    frames = min(max(2 * least, _LEAST_EXAMPLE), most)
+    axis = "samples" if from_waveform else "frames"
+    if from_waveform:
+        hop = front_end.hop_length
+        least, most = max(least - 1, 1) * hop, (most - 1) * hop
+        example = torch.randn(2, (frames - 1) * hop)
+    else:
+        example = torch.randn(2, frames, front_end.n_mels)
+    # clips of two lengths: a batch without padding is not all that the graph has to hold for
+    lengths = torch.tensor([example.shape[1], example.shape[1] - 1])
+    traced = TracedNetwork(network.eval(), outputs, front_end if from_waveform else None).eval()
+    clips, places = torch.export.Dim("batch", min=1, max=1 << 16), torch.export.Dim(axis, min=least, max=most)
+    with torch.no_grad():
+        traced(example, lengths)  # names are not kept while a graph is recorded
+        names = traced.names
+        program = torch.export.export(
+            traced,
+            (example, lengths),
+            dynamic_shapes=({0: clips, 1: places}, {0: clips}),
+            prefer_deferred_runtime_asserts_over_guards=True,
+        )
+    _drop_assertions(program)
+    inputs = ("waveforms" if from_waveform else "features", "lengths")
+    return ExportedNetwork(program, inputs, names, least, most, traced)
+
+
+def _drop_assertions(program: torch.export.ExportedProgram) -> None:
+    """Take out what the recording took for granted: that sizes differ, or how they are laid out in memory.
+
+    Operations of the graph hold for all sizes. An assertion that a shape of the example differs from 1, or is even,
+    says only which of two equal ways of PyTorch the recording took.
+    """
+    for node in list(program.graph.nodes):
+        if node.target in (torch.ops.aten._assert_scalar.default, torch.ops.aten._assert_async.msg):
+            program.graph.erase_node(node)
+    program.graph.eliminate_dead_code()
+    program.graph_module.recompile()

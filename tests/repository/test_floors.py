@@ -39,6 +39,7 @@ ROOMS = {
         "ensemble": 2,
         "weights": 0,
         "playback": 3,
+        "exporting": 4,
     },
     "experiments": {
         "common": 0,

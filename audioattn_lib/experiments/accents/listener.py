@@ -16,6 +16,7 @@ from audioattn_lib.models.embedding import EmbeddingNetwork
 
 from ..common.listener import Answers, Listener
 from .config import Config
+from .embedder import Embedder
 from .network import build_network, build_sound_front_end
 from .utterances import Normalisation
 
@@ -38,6 +39,10 @@ class AccentsListener(Listener[Config]):
     def inputs(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Features normalised over the whole utterance."""
         return Normalisation.of(self.config)(*self.front_end(waveforms, lengths))
+
+    def traced(self) -> Embedder:
+        """The network with the normalisation in front of it."""
+        return Embedder(self.network, self.front_end, self.config.band_normalization).eval()
 
     def answers(self, inputs: Tensor, lengths: Tensor) -> Answers:
         """Probabilities, attention and embedding."""

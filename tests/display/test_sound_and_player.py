@@ -57,6 +57,8 @@ def test_long_sounds_are_squeezed_or_refused():
     assert len(compress(noise, SAMPLE_RATE)) <= BUDGET
     with pytest.raises(ValueError, match="shorter part"):
         compress(np.tile(noise, 8), SAMPLE_RATE)
+    loud = np.random.default_rng(0).uniform(-1, 1, 20 * 44_100)
+    assert len(compress(loud, 44_100, keep_rate=False)) <= BUDGET
 
 
 def test_loud_sound_is_not_clipped():

@@ -35,6 +35,7 @@ class Player {
     this.id = `aa${++count}`;
     const settings = JSON.parse(root.dataset.player);
     this.duration = settings.duration;
+    this.begin = settings.begin; // of a part, in seconds of the whole sound
     this.tail = settings.tail;
     this.mechanisms = settings.mechanisms.map((each) => ({ ...each, gain: bytes(each.gain) }));
     this.sliders = settings.sliders;
@@ -54,8 +55,8 @@ class Player {
     this.plot.querySelector(".aa-screen").insertBefore(this.veil, this.plot.querySelector(".aa-curves"));
     this.head = element("div", "aa-playhead");
     this.seekBar = element("div", "aa-seek", {
-      role: "slider", tabindex: "0", "aria-label": "Position in the sound", "aria-valuemin": "0",
-      "aria-valuemax": this.duration.toFixed(2),
+      role: "slider", tabindex: "0", "aria-label": "Position in the sound", "aria-valuemin": this.begin.toFixed(2),
+      "aria-valuemax": (this.begin + this.duration).toFixed(2),
     });
     this.plot.append(this.head, this.seekBar);
 
@@ -351,12 +352,13 @@ class Player {
   draw() {
     const position = this.position();
     this.head.style.left = `${(100 * position) / this.duration}%`;
-    const now = `${position.toFixed(2)} / ${this.duration.toFixed(2)} s`;
+    const told = this.begin + position;
+    const now = `${told.toFixed(2)} / ${(this.begin + this.duration).toFixed(2)} s`;
     if (this.clock.textContent !== now) this.clock.textContent = now;
     if (Math.abs(position - (this.told ?? -1)) >= 0.1 || !this.playing) {
       this.told = position;
-      this.seekBar.setAttribute("aria-valuenow", position.toFixed(2));
-      this.seekBar.setAttribute("aria-valuetext", `${position.toFixed(1)} seconds`);
+      this.seekBar.setAttribute("aria-valuenow", told.toFixed(2));
+      this.seekBar.setAttribute("aria-valuetext", `${told.toFixed(1)} seconds`);
     }
     const state = this.playing ? "pause" : "play";
     if (this.button.dataset.state !== state) {

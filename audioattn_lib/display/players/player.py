@@ -29,7 +29,8 @@ from ..figure import themed_images
 from ..page import save_page
 from ..plots.spectrogram import checked, lanes, level_range, mel_ticks
 from ..style import THEMES
-from .sound import BUDGET, TAIL, compress, data_uri, gain, mono
+from .parts import Part, cut_curve, cut_events, cut_frames, split, strongest, time_of
+from .sound import BUDGET, TAIL, data_uri, gain, mono
 
 __all__ = ["Player", "player"]
 
@@ -127,16 +128,19 @@ def player(
     title, caption
         Text above and below the player.
     budget
-        Most bytes of the sound as MP3.
+        Most bytes of the sound as MP3, or of each of its parts.
 
     Raises
     ------
     ValueError
         When both ``record`` and ``records`` are given, the number of sliders' combinations or of readings is not that
-        of the records, a shape is wrong, or the sound is too long for a page.
+        of the records, or a shape is wrong.
 
     Notes
     -----
+    A sound that does not fit into ``budget`` is cut into parts of at most 20 s. The part that is attended to most is
+    open, the others are below it, closed; of more than 20 minutes the parts that are attended to most remain.
+
     Book page: ``urban_sound``.
     """
     if record is not None and records is not None:
@@ -156,43 +160,78 @@ def player(
     _check_choice(len(curves), sliders, start, len(texts))
     alt = sentence((0.0, duration), frequencies, curves[start : start + 1] if sliders else curves, known)
     alt = f"{title}: {alt}" if title else alt
-    settings = {
-        "duration": duration,
-        "tail": TAIL,
-        "start": start,
-        "sliders": [
-            {"label": label, "values": [value_name(value) for value in values]}
-            for label, values in (sliders or {}).items()
-        ],
-        "mechanisms": [_mechanism(name, each, text) for (name, each), text in zip(ones.items(), texts, strict=True)],
-    }
-    name = html.escape(title or "Sound", quote=True)
-    parts = [
-        f'<figure class="audioattn aa-player aa-waiting mathjax_ignore" aria-label="{name}" '
-        f'data-lm-suppress-shortcuts="true" data-player="{html.escape(json.dumps(settings), quote=True)}">',
-        f'<div class="aa-title">{html.escape(title)}</div>' if title else "",
-        '<div class="aa-stage">',
-        _events(known, duration),
-        _hertz(frequencies),
-        '<div class="aa-plot"><div class="aa-screen">',
-        _picture(features, clock, duration, alt),
-        "".join(
-            _layer(name, each, number, frequencies, duration, shown=number == start)
-            for number, (name, each) in enumerate(ones.items())
-        ),
-        _curves(curves, duration, start),
-        "</div></div>",
-        _seconds(duration),
-        "</div>",
-        f'<div class="aa-reading">{html.escape(texts[start])}</div>' if curves else "",
-        f'<audio controls preload="metadata" aria-label="{name}" '
-        f'src="{data_uri(compress(sound, sample_rate, budget), "audio/mpeg")}"></audio>',
-        f"<figcaption>{html.escape(caption)}" if caption or curves else "",
-        f'<small class="aa-loudness">{LOUDNESS}</small>' if curves else "",
-        "</figcaption>" if caption or curves else "",
-        "</figure>",
+    gains = [gain(each) for each in ones.values()]
+    clocks = [each.clock for each in ones.values()]
+    level, level_clock = (gains[start], clocks[start]) if gains else (np.zeros(0), clock)
+    parts = split(sound, sample_rate, budget, level, level_clock)
+    choices = [
+        {"label": label, "values": [value_name(value) for value in values]} for label, values in (sliders or {}).items()
     ]
-    return Player("".join(parts), title, alt)
+    low, high = level_range(features)
+    levels = np.clip((features - low) / (high - low), 0, 1)
+    maps = [_map(each, frequencies) for each in ones.values()]
+
+    def figure(part: Part, name: str, about: str) -> str:
+        rows = [cut_curve(row, part.start, part.stop) for row in curves] if len(parts) > 1 else curves
+        peaks = [float(row.values.max()) or 1.0 for row in curves]
+        mechanisms = []
+        for one, level, its_clock, text in zip(ones, gains, clocks, texts, strict=True):
+            inside, at = cut_frames(level, its_clock, part.start, part.stop)
+            mechanisms.append(_mechanism(one, inside if len(inside) else np.zeros(1), at, text))
+        settings = {
+            "duration": part.duration,
+            "begin": part.start,
+            "tail": TAIL,
+            "start": start,
+            "sliders": choices,
+            "mechanisms": mechanisms,
+        }
+        picture, picture_clock = cut_frames(levels, clock, part.start, part.stop)
+        label = html.escape(name or "Sound", quote=True)
+        pieces = [
+            f'<figure class="audioattn aa-player aa-waiting mathjax_ignore" aria-label="{label}" '
+            f'data-lm-suppress-shortcuts="true" data-player="{html.escape(json.dumps(settings), quote=True)}">',
+            f'<div class="aa-title">{html.escape(name)}</div>' if name else "",
+            '<div class="aa-stage">',
+            _events(cut_events(known, part.start, part.stop), part.duration),
+            _hertz(frequencies),
+            '<div class="aa-plot"><div class="aa-screen">',
+            _picture(picture, picture_clock, part.duration, about),
+            "".join(
+                _layer(one, found, each.clock, number, frequencies, part, shown=number == start)
+                for number, ((one, each), found) in enumerate(zip(ones.items(), maps, strict=True))
+            ),
+            _curves(rows, peaks, part.duration, start),
+            "</div></div>",
+            _seconds(part.start, part.duration),
+            "</div>",
+            f'<div class="aa-reading">{html.escape(texts[start])}</div>' if curves else "",
+            f'<audio controls preload="metadata" aria-label="{label}" '
+            f'src="{data_uri(part.sound, "audio/mpeg")}"></audio>',
+            f"<figcaption>{html.escape(caption)}" if caption or curves else "",
+            f'<small class="aa-loudness">{LOUDNESS}</small>' if curves else "",
+            "</figcaption>" if caption or curves else "",
+            "</figure>",
+        ]
+        return "".join(pieces)
+
+    if len(parts) == 1:
+        return Player(figure(parts[0], title, alt), title, alt)
+    chosen = strongest(parts, level, level_clock)
+    shown_seconds = sum(part.duration for part in parts)
+    note = f"{time_of(duration)} in {len(parts)} parts; "
+    if shown_seconds < duration - 1:
+        note = f"{len(parts)} parts of {time_of(duration)}, those that are attended to most; "
+    note += f"{parts[chosen]} is attended to most and open." if curves else "the first is open."
+    about = f"{title}: " if title else ""
+    listed = []
+    for number, part in enumerate(parts):
+        spectrogram = f"{about}Spectrogram of {part}"
+        made = figure(part, f"{about}{part}", alt if number == chosen else spectrogram)
+        is_open = " open" if number == chosen else ""
+        listed.append(f'<details class="aa-part"{is_open}><summary>{part}</summary>{made}</details>')
+    markup = f'<div class="audioattn aa-parts"><p class="aa-note">{html.escape(note)}</p>{"".join(listed)}</div>'
+    return Player(markup, title, alt)
 
 
 def _check_choice(n_records: int, sliders: Mapping[str, Sequence[object]] | None, start: int, n_readings: int) -> None:
@@ -209,14 +248,14 @@ def _check_choice(n_records: int, sliders: Mapping[str, Sequence[object]] | None
         raise ValueError(f"start is {start}; it must be from 0 to {max(n_records, 1) - 1}")
 
 
-def _mechanism(name: str, record: AttentionRecord, reading: str) -> dict[str, object]:
-    levels = np.rint(gain(record) * 255).astype(np.uint8)
+def _mechanism(name: str, level: NDArray[np.float64], clock: FrameClock, reading: str) -> dict[str, object]:
+    levels = np.rint(level * 255).astype(np.uint8)
     return {
         "title": name,
         "reading": reading,
         "gain": base64.b64encode(levels.tobytes()).decode(),
-        "period": record.clock.period,
-        "start": record.clock.start,
+        "period": clock.period,
+        "start": clock.start,
     }
 
 
@@ -224,37 +263,72 @@ def _reading(row: Curve) -> str:
     return f"{row.title}: {row.summary}"
 
 
-def _picture(features: NDArray[Any], clock: FrameClock, duration: float, alt: str) -> str:
-    low, high = level_range(features)
-    levels = np.clip((features.T[::-1] - low) / (high - low), 0, 1)
-    images = {theme.name: _webp(theme.spectrogram(levels)) for theme in THEMES}
-    edges = clock.edges(len(features))
+def _picture(levels: NDArray[Any], clock: FrameClock, duration: float, alt: str) -> str:
+    """Spectrogram of levels from 0 to 1, shape ``(frames, bands)``."""
+    if not len(levels):
+        return ""
+    edges = clock.edges(len(levels))
+    shown = _few_columns(levels.T[::-1])
+    images = {theme.name: _webp(theme.spectrogram(shown)) for theme in THEMES}
     return f'<div class="aa-picture" style="{_place(edges[0], edges[-1], duration)}">{themed_images(images, alt)}</div>'
 
 
-def _layer(
-    title: str, record: AttentionRecord, number: int, frequencies: NDArray[Any] | None, duration: float, *, shown: bool
-) -> str:
-    """Attention over time and frequency, averaged over layers and heads, to lay over the picture."""
+def _map(record: AttentionRecord, frequencies: NDArray[Any] | None) -> NDArray[Any] | None:
+    """Attention over time and frequency of a record divided by its peak, shape ``(frames, bands)``; None without."""
     if record.maps is None:
-        return ""
+        return None
     assert record.n_frames is not None
     values = record.maps[0].mean(axis=(0, 1))[:, : int(record.n_frames[0])]
     if record.frequencies is not None and frequencies is not None:
         values = np.stack([np.interp(frequencies, record.frequencies, column) for column in values.T], axis=1)
-    share = values[::-1] / max(float(values.max()), 1e-12)
-    images = {theme.name: _webp(theme.overlay(share)) for theme in THEMES}
-    edges = record.clock.edges(values.shape[1])
+    share: NDArray[Any] = (values / max(float(values.max()), 1e-12)).T
+    return share
+
+
+def _layer(
+    title: str,
+    values: NDArray[Any] | None,
+    clock: FrameClock,
+    number: int,
+    frequencies: NDArray[Any] | None,
+    part: Part,
+    *,
+    shown: bool,
+) -> str:
+    """Attention over time and frequency, averaged over layers and heads, to lay over the picture."""
+    if values is None:
+        return ""
+    inside, clock = cut_frames(values, clock, part.start, part.stop)
+    if not len(inside):
+        return ""
+    share = inside.T[::-1]
+    columns = _few_columns(share)
+    images = {theme.name: _webp(theme.overlay(columns)) for theme in THEMES}
+    edges = clock.edges(share.shape[1])
     hidden = "" if shown else " hidden"
     row, column = np.unravel_index(int(share.argmax()), share.shape)
-    seconds = float(record.clock.centres(values.shape[1])[column])
+    seconds = part.start + float(clock.centres(share.shape[1])[column])
     alt = f"{title}: attention over time and frequency, strongest at {seconds:.2f} s"
     if frequencies is not None and len(frequencies) == len(share):
         alt += f" and {float(frequencies[::-1][row]):.0f} Hz"
     return (
         f'<div class="aa-picture aa-layer" data-mechanism="{number}"{hidden} '
-        f'style="{_place(edges[0], edges[-1], duration)}">{themed_images(images, alt)}</div>'
+        f'style="{_place(edges[0], edges[-1], part.duration)}">{themed_images(images, alt)}</div>'
     )
+
+
+MOST_COLUMNS = 3000
+"""Columns of a picture: WebP ends at 16,383, and no screen shows more."""
+
+
+def _few_columns(levels: NDArray[Any]) -> NDArray[Any]:
+    """At most :data:`MOST_COLUMNS` columns, each the greatest of those that it stands for, so that no event is lost."""
+    count = levels.shape[1]
+    if count <= MOST_COLUMNS:
+        return levels
+    starts = np.linspace(0, count, MOST_COLUMNS, endpoint=False).astype(np.int64)
+    few: NDArray[Any] = np.maximum.reduceat(levels, starts, axis=1)
+    return few
 
 
 def _webp(colours: NDArray[Any]) -> bytes:
@@ -266,19 +340,19 @@ def _webp(colours: NDArray[Any]) -> bytes:
     return buffer.getvalue()
 
 
-def _curves(curves: Sequence[Curve], duration: float, start: int) -> str:
+def _curves(curves: Sequence[Curve], peaks: Sequence[float], duration: float, start: int) -> str:
     groups = []
-    for number, row in enumerate(curves):
+    for number, (row, peak) in enumerate(zip(curves, peaks, strict=True)):
         bars = "".join(
             f'<rect x="{_x(left, duration)}" y="96" width="{max(_x(right, duration) - _x(left, duration), 1):.1f}" '
             'height="4"/>'
             for left, right in row.support
         )
-        mean = _x(row.mean, duration)
+        mean = f'<path class="aa-mean" d="M{_x(row.mean, duration)} 93V100"/>' if 0 <= row.mean <= duration else ""
         hidden = "" if number == start else " hidden"
         groups.append(
-            f'<g data-mechanism="{number}"{hidden}><path class="aa-line" d="{_path(row, duration)}"/>'
-            f'<g class="aa-support">{bars}</g><path class="aa-mean" d="M{mean} 93V100"/></g>'
+            f'<g data-mechanism="{number}"{hidden}><path class="aa-line" d="{_path(row, peak, duration)}"/>'
+            f'<g class="aa-support">{bars}</g>{mean}</g>'
         )
     if not groups:
         return ""
@@ -288,9 +362,9 @@ def _curves(curves: Sequence[Curve], duration: float, start: int) -> str:
     )
 
 
-def _path(row: Curve, duration: float) -> str:
+def _path(row: Curve, peak: float, duration: float) -> str:
     """The area below a curve, one closed piece for each stretch where attention is above zero."""
-    scale = CURVE_HEIGHT / (float(row.values.max()) or 1.0)
+    scale = CURVE_HEIGHT / peak
     across = [_x(each, duration) for each in row.times]
     up = [round(100 - scale * float(value), 1) for value in row.values]
     positive = np.concatenate([[False], row.values > 0, [False]])
@@ -347,11 +421,14 @@ def _hertz(frequencies: NDArray[Any] | None) -> str:
     return f'<div class="aa-hertz" aria-hidden="true">{marks}<b>Hz</b></div>'
 
 
-def _seconds(duration: float) -> str:
+def _seconds(start: float, duration: float) -> str:
+    """Marks at round seconds of the whole sound."""
     step = next((s for s in (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60) if duration / s <= 8), 120)
+    first = math.ceil(start / step - 1e-9) * step
+    ticks = np.round(np.arange(first, start + duration + 1e-9, step), 6)
     marks = [
-        f'<span style="left:{100 * tick / duration:.2f}%">{tick:g}{" s" if tick == 0 else ""}</span> '
-        for tick in np.round(np.arange(0, duration + 1e-9, step), 6)
+        f'<span style="left:{100 * (tick - start) / duration:.2f}%">{tick:g}{"" if number else " s"}</span> '
+        for number, tick in enumerate(ticks)
     ]
     return f'<div class="aa-seconds" aria-hidden="true">{"".join(marks)}</div>'
 

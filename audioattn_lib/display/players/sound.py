@@ -79,7 +79,7 @@ def attended(
     return kept, sound - kept
 
 
-def compress(samples: NDArray[Any], sample_rate: int, budget: int = BUDGET) -> bytes:
+def compress(samples: NDArray[Any], sample_rate: int, budget: int = BUDGET, *, keep_rate: bool = True) -> bytes:
     """A mono sound as MP3 of at most ``budget`` bytes, at the best quality that fits.
 
     MP3 because every browser plays it and its start is kept to the sample
@@ -94,14 +94,16 @@ def compress(samples: NDArray[Any], sample_rate: int, budget: int = BUDGET) -> b
         Samples a second, above 0; a rate MP3 does not know is resampled to one it does.
     budget
         Most bytes of the compressed sound.
+    keep_rate
+        False is for one of many sounds: of fair quality, and at 16 kHz, then 8 kHz, where it does not fit at its rate.
 
     Raises
     ------
     ValueError
-        When the sound is empty, not finite, not mono, or too long for the budget.
+        When the sound is empty, not finite or not mono.
+    TooLongError
+        When it is too long for the budget.
     """
-    import soundfile
-
     sound = mono(samples)
     if sample_rate not in MP3_RATES:
         import soxr
@@ -109,24 +111,49 @@ def compress(samples: NDArray[Any], sample_rate: int, budget: int = BUDGET) -> b
         target = next((rate for rate in MP3_RATES if rate >= sample_rate), MP3_RATES[-1])
         sound, sample_rate = soxr.resample(sound, sample_rate, target), target
     sound = np.pad(sound / max(1.0, float(np.abs(sound).max())), (0, round(TAIL * sample_rate)))
-    for level in (0.0, 0.3, 0.6, 0.9):
-        buffer = io.BytesIO()
-        soundfile.write(
-            buffer,
-            sound,
-            sample_rate,
-            format="MP3",
-            subtype="MPEG_LAYER_III",
-            bitrate_mode="VARIABLE",
-            compression_level=level,
-        )
-        if buffer.tell() <= budget:
-            return buffer.getvalue()
+    for rate in (sample_rate, *(lower for lower in _LOWER_RATES if lower < sample_rate and not keep_rate)):
+        if rate < sample_rate:
+            import soxr
+
+            sound, sample_rate = soxr.resample(sound, sample_rate, rate), rate
+        smallest = _mp3(sound, sample_rate, _LEVELS[-1])
+        if len(smallest) > budget:
+            continue
+        for level in _LEVELS[0 if keep_rate else 2 : -1]:
+            content = _mp3(sound, sample_rate, level)
+            if len(content) <= budget:
+                return content
+        return smallest
     seconds = len(sound) / sample_rate
-    raise ValueError(
-        f"{seconds:.0f} s of sound at {sample_rate} Hz take {buffer.tell() / 1000:.0f} kB; "
+    raise TooLongError(
+        f"{seconds:.0f} s of sound at {sample_rate} Hz take {len(smallest) / 1000:.0f} kB; "
         f"a page holds {budget // 1000} kB a clip: show a shorter part or a lower sample rate"
     )
+
+
+_LOWER_RATES = (16_000, 8_000)
+_LEVELS = (0.0, 0.3, 0.6, 0.9)
+"""Compression of LAME, from the best quality to the smallest file."""
+
+
+class TooLongError(ValueError):
+    """A sound that does not fit into its budget."""
+
+
+def _mp3(sound: NDArray[np.float32], sample_rate: int, level: float) -> bytes:
+    import soundfile
+
+    buffer = io.BytesIO()
+    soundfile.write(
+        buffer,
+        sound,
+        sample_rate,
+        format="MP3",
+        subtype="MPEG_LAYER_III",
+        bitrate_mode="VARIABLE",
+        compression_level=level,
+    )
+    return buffer.getvalue()
 
 
 def mono(samples: NDArray[Any]) -> NDArray[np.float32]:

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import importlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from audioattn_lib.core.errors import ConfigError, RunError
+from audioattn_lib.core.errors import AudioAttnError, ConfigError, RunError
 from audioattn_lib.core.files import short_name
 
 if TYPE_CHECKING:
@@ -109,7 +110,13 @@ def _chosen_clips(command: Callable[..., Any]) -> Callable[..., Any]:
             help="Folder to write to, or the file of a single clip.  [default: RUN/figures]",
         ),
         click.option("--all", "every", is_flag=True, show_default=False, help="Draw all test clips."),
-        click.option("--clip", "clips", multiple=True, show_default=False, help="A test clip; may be given again."),
+        click.option(
+            "--clip",
+            "clips",
+            multiple=True,
+            show_default=False,
+            help="A test clip, or its file name; may be given again.",
+        ),
     ):
         command = option(command)
     return command
@@ -141,7 +148,7 @@ def plot(
     prepared = _prepared(loaded)
     for name, path in zip(names, _pictures(names, output or run / "figures", kind), strict=True):
         sound = prepared.clip(name)
-        with for_files():
+        with for_files(), _named_errors(f"{run}, clip {name}"):
             figure = plot_attention(record, record.index(name), title=f"{name}: {sound.label}", **sound.picture)
             click.echo(figure.save(path, theme))
 
@@ -198,7 +205,7 @@ def panels(
 
 @click.command()
 @click.argument("runs", type=_RUN, nargs=-1, required=True)
-@click.option("--clip", show_default=False, help="Identifier of a test clip.  [default: the first]")
+@click.option("--clip", show_default=False, help="A test clip, or its file name.  [default: the first]")
 @click.option(
     "-o",
     "--output",
@@ -210,24 +217,77 @@ def play(runs: tuple[Path, ...], clip: str | None, output: Path) -> None:
     """Write a page that plays a clip and shows where the model attended.
 
     The page needs no network and no server. With several RUNS of the same
-    corpus and fold, the listener switches between their attention.
+    corpus and fold, the listener switches between their attention; runs
+    without attention, such as baselines, are left out. A long sound has parts.
 
     \b
     Examples:
       audioattn play runs/urban_sound/<key> --clip siren_003.flac
-      audioattn play runs/urban_sound/<key> runs/urban_sound/<other key> -o compare.html
+      audioattn play runs/urban_sound/* --clip siren_003 -o compare.html
     """
     from audioattn_lib.display.players.player import player
+    from audioattn_lib.training.run_list import model_name
 
-    loaded = [_load(run) for run in runs]
-    name = _chosen(loaded[0][1], clip)
+    loaded = _load_several(runs)
+    name, chosen = _sharing_clip(loaded, clip)
     records: dict[str, AttentionRecord] = {}
-    for run, record in loaded:
-        title = str(run.config.get("attention", run.key))
-        records[title if title not in records else f"{title} {run.key}"] = record[_index(record, name, run)]
-    sound = _prepared(loaded[0][0]).clip(name)
-    made = player(sound.samples, sound.sample_rate, records=records, title=f"{name}: {sound.label}", **sound.picture)
+    for run, record in chosen:
+        title = model_name(run.experiment, run.config)
+        records[title if title not in records else f"{title} {run.key}"] = record[record.index(name)]
+    first = chosen[0][0]
+    sound = _prepared(first).clip(name)
+    with _named_errors(f"{first.path}, clip {name}"):
+        title = f"{name}: {sound.label}"
+        made = player(sound.samples, sound.sample_rate, records=records, title=title, **sound.picture)
     click.echo(made.save(output))
+
+
+@contextmanager
+def _named_errors(what: str) -> Iterator[None]:
+    """Let what cannot be drawn be an error that names it."""
+    try:
+        yield
+    except ValueError as error:
+        if isinstance(error, AudioAttnError):
+            raise
+        raise ConfigError(f"{what}: {error}") from error
+
+
+def _load_several(paths: Sequence[Path]) -> list[tuple[Run, AttentionRecord]]:
+    """Runs that recorded attention; others, such as baselines of ``runs/urban_sound/*``, are named and left out."""
+    loaded: list[tuple[Run, AttentionRecord]] = []
+    errors: list[RunError] = []
+    for path in paths:
+        try:
+            loaded.append(_load(path))
+        except RunError as error:
+            errors.append(error)
+    if not loaded:
+        raise errors[0]
+    for reason in errors:
+        click.echo(f"left out: {reason}", err=True)
+    return loaded
+
+
+def _sharing_clip(
+    loaded: Sequence[tuple[Run, AttentionRecord]], clip: str | None
+) -> tuple[str, list[tuple[Run, AttentionRecord]]]:
+    """The clip, and the runs that tested it; the others are named and left out."""
+    name, errors = "" if clip is not None else loaded[0][1].clips[0], list[str]()
+    chosen: list[tuple[Run, AttentionRecord]] = []
+    for run, record in loaded:
+        try:
+            found = record.clips[record.index(name or str(clip))]
+        except KeyError as error:
+            errors.append(f"{run.path}: {error.args[0]}; give runs with the same test clips")
+            continue
+        name = found
+        chosen.append((run, record))
+    if not chosen:
+        raise ConfigError(errors[0])
+    for reason in errors:
+        click.echo(f"left out: {reason}", err=True)
+    return name, chosen
 
 
 def _load(path: Path) -> tuple[Run, AttentionRecord]:
@@ -246,13 +306,6 @@ def _chosen(record: AttentionRecord, clip: str | None) -> str:
         return record.clips[record.index(clip)]
     except KeyError as error:
         raise ConfigError(str(error.args[0])) from None
-
-
-def _index(record: AttentionRecord, clip: str, run: Run) -> int:
-    try:
-        return record.index(clip)
-    except KeyError as error:
-        raise ConfigError(f"{run.path}: {error.args[0]}; give runs with the same test clips") from None
 
 
 def _several(record: AttentionRecord, clips: tuple[str, ...], first: int | None) -> list[str]:

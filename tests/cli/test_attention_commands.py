@@ -106,3 +106,23 @@ def test_pictures_that_cannot_be_drawn(density_run, make_run, tmp_path):
     )
     assert "penalties is 'x'" in draw("panels", density_run, "--penalties", "x", code=2).stderr
     assert "no experiment is called" in draw("panels", Run.load(make_run(["", ""])), code=2).stderr
+
+
+def test_play_leaves_out_what_has_no_attention_and_finds_a_clip_by_its_short_name(density_run, tmp_path):
+    root = density_run.path.parents[1]
+    linear = urban_sound.baseline(urban_sound.Config.smoke(), root)
+    name = density_run.predictions["clip"][1]
+
+    def play(*arguments, code=0):
+        arguments = ["play", *map(str, arguments), "-o", str(tmp_path / "page.html")]
+        result = CliRunner().invoke(audioattn, arguments)
+        assert result.exit_code == code, result.output
+        return result
+
+    done = play(linear.path, density_run.path, "--clip", Path(name).stem)
+    assert f"left out: {linear.path}: this run recorded no attention" in done.stderr
+    page = (tmp_path / "page.html").read_text()
+    assert name in page
+    assert "triweight" in page
+    assert "this run recorded no attention" in play(linear.path, code=2).stderr
+    assert "no clip 'nothing'" in play(density_run.path, "--clip", "nothing", code=2).stderr

@@ -138,3 +138,14 @@ def test_wrong_shapes_are_named():
         AttentionRecord("softmax", n_frames=np.array([3]), weights=np.ones((1, 3)))
     with pytest.raises(ValueError, match="n_frames"):
         AttentionRecord("softmax", weights=np.ones((1, 1, 3)))
+
+
+def test_clips_are_found_by_their_short_name():
+    clips = ("a/siren.wav", "b/siren.wav", "b/dog.wav", "c/dog.flac")
+    record = AttentionRecord.from_weights(np.full((4, 5), 0.2), clock=FrameClock(0.1)).named(clips, np.full(4, 0.5))
+    assert record.index("b/siren.wav") == 1
+    assert record.index("dog.flac") == 3
+    assert record.index("b/dog") == 2
+    for shared in ("siren.wav", "dog"):
+        with pytest.raises(KeyError, match="is one of 2 in this record"):
+            record.index(shared)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,10 @@ from .density import Density, Regions
 __all__ = ["AttentionRecord", "FrameClock", "merge_spans"]
 
 Array = NDArray[np.floating[Any]]
+
+
+_SHORT_NAMES = (lambda path: (path.name,), lambda path: (path.stem, path.with_suffix("").as_posix()))
+"""Names of a clip that are shorter than its identifier, the longer ones first."""
 
 
 @dataclass(frozen=True)
@@ -272,12 +276,21 @@ class AttentionRecord:
         return dataclasses.replace(self, clips=tuple(clips), durations=durations_known)
 
     def index(self, clip: str) -> int:
-        """Position of the clip with this identifier; a ``KeyError`` lists some that exist."""
-        try:
+        """Position of the clip with this identifier, or with this file name, with or without ending, where one has it.
+
+        A ``KeyError`` lists some that exist, or those that share the name.
+        """
+        if clip in self.clips:
             return self.clips.index(clip)
-        except ValueError:
-            listed = ", ".join(self.clips[:5]) + (" ..." if len(self) > 5 else "")
-            raise KeyError(f"no clip {clip!r} in this record of {len(self)} clips: {listed}") from None
+        paths = [PurePosixPath(name) for name in self.clips]
+        for found in ([i for i, path in enumerate(paths) if clip in names(path)] for names in _SHORT_NAMES):
+            if len(found) == 1:
+                return found[0]
+            if found:
+                listed = ", ".join(self.clips[i] for i in found[:5])
+                raise KeyError(f"clip {clip!r} is one of {len(found)} in this record: {listed}; give its whole name")
+        listed = ", ".join(self.clips[:5]) + (" ..." if len(self) > 5 else "")
+        raise KeyError(f"no clip {clip!r} in this record of {len(self)} clips: {listed}")
 
     def frame_times(self, clip: int = 0) -> Array:
         """Centres of the valid frames of one clip in seconds, shape ``(n_frames[clip],)``."""

@@ -13,11 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from audioattn_lib.core.errors import AudioError, RunError
+from audioattn_lib.attention.record.record import AttentionRecord
+from audioattn_lib.attention.record.segment_lists import LabelledSegment
+from audioattn_lib.core.errors import AudioError, ConfigError, RunError
 from audioattn_lib.experiments import EXPERIMENTS
 from audioattn_lib.experiments.common.listener import Answers, Listener, open_model
 from audioattn_lib.training.loop import select_device
@@ -26,14 +29,22 @@ from audioattn_lib.training.run_directory import Run
 
 from .listening import Listening, Prediction, one_row
 from .sources import Sound, Source, as_source
+from .windows import AttentionTimeline, ValueTimeline, cut_windows, find_intervals
 
 __all__ = ["Model", "load"]
 
-AT_ONCE_SECONDS = 128
+AT_ONCE_SECONDS = 64
 """Seconds of sound, padding too, in one pass of the network."""
 READ_AHEAD = 64
 """Sounds that are decoded while the network hears others."""
+MOST_OVERLAP = 0.9
+EVENT_PROBABILITY = 0.5
+"""Least probability of a class in an event of a recording."""
 _THREADS = 4
+
+Progress = Callable[[float, float], None]
+Read = tuple[Source, NDArray[np.float32] | None]
+"""A source with its samples; without them where it is too long to be heard whole."""
 
 
 def load(path: str | Path, device: str | None = None) -> Model:
@@ -151,8 +162,15 @@ class Model:
         *,
         start: float = 0.0,
         stop: float | None = None,
+        window: float | None = None,
+        overlap: float = 0.5,
+        progress: Progress | None = None,
     ) -> Any:
         """Hear a sound, or several.
+
+        A sound of up to ``window`` seconds is heard whole. A longer one is heard in windows, and its timeline is
+        stitched from them (:mod:`audioattn_lib.inference.windows`): the answer to the recording is the mean over
+        time of the answers to windows, and few of its samples are in memory at once.
 
         Parameters
         ----------
@@ -163,6 +181,13 @@ class Model:
             Hertz of samples; that of a file is known.
         start, stop
             Part of the sound in seconds; None is its end.
+        window
+            Seconds, above 0; None is the longest clip of the corpus that the model was trained with, and ``math.inf``
+            hears any sound whole.
+        overlap
+            Share of a window that the next one hears again, in [0, 0.9].
+        progress
+            Called with seconds that were heard and seconds in all, after some windows of a long recording.
 
         Returns
         -------
@@ -180,7 +205,8 @@ class Model:
         """
         several = isinstance(sound, list)
         sounds = sound if several else [sound]
-        found = list(self.stream(sounds, sample_rate, start=start, stop=stop))
+        options: dict[str, Any] = {"window": window, "overlap": overlap, "progress": progress}
+        found = list(self.stream(sounds, sample_rate, start=start, stop=stop, **options))
         return found if several else found[0]
 
     def stream(
@@ -190,13 +216,16 @@ class Model:
         *,
         start: float = 0.0,
         stop: float | None = None,
+        window: float | None = None,
+        overlap: float = 0.5,
+        progress: Progress | None = None,
         on_error: Callable[[str, AudioError], None] | None = None,
     ) -> Iterator[Listening]:
         """Hear any number of sounds, in their order, of which few are in memory at once.
 
         Parameters
         ----------
-        sounds, sample_rate, start, stop
+        sounds, sample_rate, start, stop, window, overlap, progress
             See :meth:`listen`.
         on_error
             Called with name and error of a sound that cannot be used, which is left out; without it the error is
@@ -211,10 +240,16 @@ class Model:
         -----
         Book page: ``your_sounds``.
         """
+        longest = self.description.clip_seconds if window is None else window
+        if not longest > 0:
+            raise ConfigError(f"window is {window}; it must be seconds above 0, or None")
+        if not 0 <= overlap <= MOST_OVERLAP:
+            raise ConfigError(f"overlap is {overlap}; it must be in [0, {MOST_OVERLAP}]")
 
-        def read(sound: Sound) -> tuple[Source, NDArray[np.float32]]:
+        def read(sound: Sound) -> Read:
             source = as_source(sound, sample_rate, start=start, stop=stop)
-            return source, source.read(self.sample_rate)
+            is_long = source.duration > longest + 1 / self.sample_rate
+            return source, None if is_long else source.read(self.sample_rate)
 
         each = iter(sounds)
         with ThreadPoolExecutor(_THREADS) as pool:
@@ -222,9 +257,20 @@ class Model:
             while ahead:
                 current = ahead
                 ahead = [(sound, pool.submit(read, sound)) for sound in islice(each, READ_AHEAD)]
-                yield from self._hear_all(list(_finished(current, on_error)))
+                rows = list(_finished(current, on_error))
+                found = self._hear_whole([(source, samples) for source, samples in rows if samples is not None])
+                for source, samples in rows:
+                    if samples is not None:
+                        yield next(found)
+                        continue
+                    try:
+                        yield self._hear_long(source, longest, overlap, progress)
+                    except AudioError as error:
+                        if on_error is None:
+                            raise
+                        on_error(source.name, error)
 
-    def _hear_all(self, read: Sequence[tuple[Source, NDArray[np.float32]]]) -> Iterator[Listening]:
+    def _hear_whole(self, read: Sequence[tuple[Source, NDArray[np.float32]]]) -> Iterator[Listening]:
         """Sounds of about one length in one pass, so that little is padding; the results in the order given."""
         order = sorted(range(len(read)), key=lambda row: len(read[row][1]))
         found: dict[int, Listening] = {}
@@ -237,6 +283,51 @@ class Model:
                 found[row] = self._listening(read[row][0], answers, place)
         for row in range(len(read)):
             yield found.pop(row)
+
+    def _hear_long(self, source: Source, window: float, overlap: float, progress: Progress | None) -> Listening:
+        rate = self.sample_rate
+        length = max(round(window * rate), 1)
+        grain = max(round(self.listener.frame_period * rate), 1)
+        hop = max(round(length * (1 - overlap) / grain), 1) * grain
+        windows = cut_windows(source.blocks(rate), length, min(hop, max(length // grain, 1) * grain), grain)
+        attention, values = AttentionTimeline(), None
+        embeddings: list[NDArray[Any]] = []
+        end = 0
+        while batch := list(islice(windows, max(1, AT_ONCE_SECONDS * rate // length))):
+            answers = self._hear([samples for _, samples in batch])
+            attention.add([start / rate for start, _ in batch], answers.record)
+            rows = _join_values(answers)
+            values = ValueTimeline(hop / rate, rows.shape[1]) if values is None else values
+            for (start, samples), row in zip(batch, rows, strict=True):
+                values.add(start / rate, (start + len(samples)) / rate, row)
+            if answers.embeddings is not None:
+                embeddings.append(answers.embeddings)
+            end = batch[-1][0] + len(batch[-1][1])
+            if progress is not None:
+                progress(min(end / rate, source.duration), source.duration)
+        if values is None:
+            raise AudioError(f"{source.name}: has no samples")
+        edges, over_time = values.values(end / rate)
+        mean = np.average(over_time, axis=0, weights=np.diff(edges))[None]
+        together = np.concatenate(embeddings).mean(axis=0, keepdims=True) if embeddings else None
+        whole = _split_values(answers, mean, AttentionRecord.empty(), together)
+        steps = _split_values(answers, over_time, AttentionRecord.empty(), None)
+        record = attention.record()
+        if not record.is_empty:
+            record = record.named([source.name], np.array([source.duration]))
+        timeline = pd.DataFrame({"start": edges[:-1], "stop": edges[1:]})
+        events: list[LabelledSegment] = []
+        if steps.probabilities is not None:
+            timeline[list(self.classes)] = steps.probabilities
+            for column, name in enumerate(self.classes):
+                found = find_intervals(edges, steps.probabilities[:, column], EVENT_PROBABILITY)
+                events += [LabelledSegment(source.name, name, a, b) for a, b in found]
+        elif steps.scores is not None:
+            timeline["score"] = steps.scores
+        embedding = None if together is None else together[0]
+        events.sort(key=lambda one: (one.start, one.stop))
+        prediction = self._prediction(whole, 0)
+        return Listening(source, rate, prediction, record, embedding, timeline, tuple(events))
 
     def _hear(self, waveforms: Sequence[NDArray[np.float32]]) -> Answers:
         lengths = torch.tensor([len(one) for one in waveforms])
@@ -266,10 +357,33 @@ class Model:
         return {name: float(value) for name, value in zip(self.classes, values, strict=True)}
 
 
+def _join_values(answers: Answers) -> NDArray[np.float64]:
+    """All that is averaged over time, side by side, ``(B, values)``."""
+    given = (answers.probabilities, answers.scores, answers.stages)
+    parts = [part.reshape(len(part), -1) for part in given if part is not None]
+    if not parts:
+        return np.zeros((0 if answers.embeddings is None else len(answers.embeddings), 0))
+    return np.concatenate(parts, axis=1).astype(np.float64)
+
+
+def _split_values(
+    like: Answers, values: NDArray[np.float64], record: AttentionRecord, embeddings: NDArray[Any] | None
+) -> Answers:
+    """Answers of the kind of ``like`` from what :func:`_join_values` made."""
+    found: dict[str, Any] = {}
+    first = 0
+    for name in ("probabilities", "scores", "stages"):
+        part = getattr(like, name)
+        if part is not None:
+            width = part[0].size
+            found[name] = values[:, first : first + width].reshape(len(values), *part.shape[1:])
+            first += width
+    return Answers(record, embeddings=embeddings, **found)
+
+
 def _finished(
-    futures: Iterable[tuple[Sound, Future[tuple[Source, NDArray[np.float32]]]]],
-    on_error: Callable[[str, AudioError], None] | None,
-) -> Iterator[tuple[Source, NDArray[np.float32]]]:
+    futures: Iterable[tuple[Sound, Future[Read]]], on_error: Callable[[str, AudioError], None] | None
+) -> Iterator[Read]:
     for sound, future in futures:
         try:
             yield future.result()

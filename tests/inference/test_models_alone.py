@@ -1,6 +1,5 @@
 """A trained model stands alone: it gives what the test of its run gave, without its corpus."""
 
-import importlib
 import json
 import shutil
 
@@ -16,30 +15,6 @@ from audioattn_lib.experiments.urban_sound import Config
 from audioattn_lib.training.model_folder import DESCRIPTION, WEIGHTS
 from audioattn_lib.training.run_directory import Run
 
-CHANGES = {"urban_sound": {"attention": "triweight"}, "accents": {"pooling": "double_multi_head"}}
-
-
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory):
-    """A smoke run of each chapter, by name, made when it is asked for."""
-    root, made = tmp_path_factory.mktemp("runs"), {}
-
-    def make(name):
-        if name not in made:
-            chapter = importlib.import_module(EXPERIMENTS[name])
-            made[name] = chapter.run(chapter.Config.smoke(**CHANGES.get(name, {})), root)
-        return made[name]
-
-    return make
-
-
-def files_of(name, run):
-    """Path of each tested clip, by its name."""
-    chapter = importlib.import_module(EXPERIMENTS[name])
-    prepared = chapter.prepare(chapter.Config.smoke(**CHANGES.get(name, {})))
-    tested = run.predictions["clip"][run.predictions["split"] != "devel"]
-    return {clip: prepared.manifest.paths[prepared.manifest.ids.index(clip)] for clip in tested}
-
 
 @pytest.fixture(scope="module")
 def run(runs):
@@ -47,7 +22,7 @@ def run(runs):
 
 
 @pytest.fixture(scope="module")
-def clips(run):
+def clips(run, files_of):
     return list(files_of("urban_sound", run).values())
 
 
@@ -62,7 +37,7 @@ def model(run):
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
-def test_a_copied_folder_gives_what_the_test_of_the_run_gave(name, runs, monkeypatch, tmp_path):
+def test_a_copied_folder_gives_what_the_test_of_the_run_gave(name, runs, files_of, monkeypatch, tmp_path):
     run = runs(name)
     files = files_of(name, run)
     alone = shutil.copytree(run.path / "model", tmp_path / "elsewhere")
@@ -92,7 +67,7 @@ def test_a_copied_folder_gives_what_the_test_of_the_run_gave(name, runs, monkeyp
                 assert given == found[array]
 
 
-def test_embeddings_are_those_that_the_run_kept(runs):
+def test_embeddings_are_those_that_the_run_kept(runs, files_of):
     run = runs("accents")
     kept, files = load_embeddings(run), files_of("accents", run)
     model = audioattn_lib.load(run.path)
@@ -101,7 +76,7 @@ def test_embeddings_are_those_that_the_run_kept(runs):
     assert model.thresholds["equal_error_rate"] == run.metrics["verification"]["threshold"]
 
 
-def test_every_hearing_of_a_network_that_plays_back_is_there(runs):
+def test_every_hearing_of_a_network_that_plays_back_is_there(runs, files_of):
     run = runs("playback")
     kept, files = PlaybackPredictions.load(run), files_of("playback", run)
     heard = audioattn_lib.load(run.path).listen(files[kept.clips[0]])
@@ -118,7 +93,7 @@ def test_an_oracle_knows_nothing_of_a_new_sound(runs, tmp_path):
 
 
 @pytest.mark.parametrize("regressor", ["ridge", "rbf_svr"])
-def test_a_regression_travels_as_arrays(regressor, runs, tmp_path):
+def test_a_regression_travels_as_arrays(regressor, runs, files_of, tmp_path):
     encoder = runs("sleepiness").path.parent / runs("sleepiness").config["encoders"][0]
     config = sleepiness.Config.smoke(regressor=regressor)
     run = sleepiness.regress(config, [Run.load(encoder)], tmp_path)

@@ -36,6 +36,11 @@ class AccentsListener(Listener[Config]):
         network = build_network(config, len(self.description.classes), FrameClock(*self.description.clock))
         return network, build_sound_front_end(config.features, config.sample_rate, config.n_mels)
 
+    @property
+    def frame_period(self) -> float:
+        """Seconds from one frame that is pooled to the next."""
+        return self.network.clock.period
+
     def inputs(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Features normalised over the whole utterance."""
         return Normalisation.of(self.config)(*self.front_end(waveforms, lengths))

@@ -119,6 +119,11 @@ class Listener(ABC, Generic[C]):
             )
         return value
 
+    @property
+    def frame_period(self) -> float:
+        """Seconds from one frame of the record to the next."""
+        return self.description.clock[0]
+
     def label(self, probabilities: Array) -> str:
         """Most probable class of ``(classes,)``; of labels all above one half, joined by ``;``."""
         names = self.description.classes

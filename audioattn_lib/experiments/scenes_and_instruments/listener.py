@@ -35,6 +35,13 @@ class ScenesListener(Listener[Config]):
         longest = self.setting("max_frames", int)
         return build_network(self.config, len(self.description.classes), longest, front_end), front_end
 
+    @property
+    def frame_period(self) -> float:
+        """Seconds from one patch to the next; of the front end where there are none."""
+        network = self.network.network if isinstance(self.network, Scaled) else None
+        stride = network.shape.stride[1] if isinstance(network, FrequencyTransformer) else 1
+        return self.description.clock[0] * stride
+
     def answers(self, inputs: Tensor, lengths: Tensor) -> Answers:
         """Probabilities, attention and embedding; an ensemble and a convolutional network have neither of the two."""
         network = self.network.network if isinstance(self.network, Scaled) else None

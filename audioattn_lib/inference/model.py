@@ -367,7 +367,7 @@ def _join_values(answers: Answers) -> NDArray[np.float64]:
 
 
 def _split_values(
-    like: Answers, values: NDArray[np.float64], record: AttentionRecord, embeddings: NDArray[Any] | None
+    like: Answers, values: NDArray[np.floating[Any]], record: AttentionRecord, embeddings: NDArray[Any] | None
 ) -> Answers:
     """Answers of the kind of ``like`` from what :func:`_join_values` made."""
     found: dict[str, Any] = {}

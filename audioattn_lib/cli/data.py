@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 __all__ = ["data"]
 
+# Literal, so that `--help` imports nothing; a test compares them with the experiments.
+_CHAPTERS = ("urban_sound", "sleepiness", "accents", "scenes_and_instruments", "playback")
+
 
 @click.group(no_args_is_help=True)
 def data() -> None:
@@ -54,24 +57,35 @@ def list_corpora() -> None:
 @click.argument("corpus")
 @click.option("--sample-rate", type=click.IntRange(1), show_default=False, help="Hertz; report others.")
 @click.option("--group", show_default=False, help="Column of what must not be in two folds: speaker, recording.")
-def check(corpus: str, sample_rate: int | None, group: str | None) -> None:
+@click.option("--for", "chapter", type=click.Choice(_CHAPTERS), show_default=False, help="Chapter to train on it.")
+def check(corpus: str, sample_rate: int | None, group: str | None, chapter: str | None) -> None:
     """Check a corpus for everything that makes results wrong.
 
     Looks for missing and unreadable files, silent and broken sounds, the same
-    sound twice, labels and times that cannot be, and groups that are in two
-    folds. CORPUS is a name or a path. The exit code is 1 when there are
-    errors.
+    sound twice, labels and times that cannot be, groups that are in two folds,
+    and what training would refuse: no split called test, labels of another
+    kind than the chapter needs. Then lists classes, folds, splits and groups.
+    CORPUS is a name or a path, and may have options behind a question mark.
+    The exit code is 1 when there are errors.
 
     \b
     Examples:
       audioattn data check city
-      audioattn data check path/to/my_sounds --group speaker
+      audioattn data check path/to/my_sounds --group speaker --for accents
+      audioattn data check "path/to/my_sounds?split=partition&classes=dog,siren"
     """
+    from dataclasses import replace
+
     from audioattn_lib.data.audit import audit
+    from audioattn_lib.data.summary import check_use, summarise
     from audioattn_lib.experiments.common.corpus import load_corpus
 
-    report = audit(load_corpus(corpus), sample_rate=sample_rate, group=group, progress=True)
+    manifest = load_corpus(corpus)
+    report = audit(manifest, sample_rate=sample_rate, group=group, progress=True)
+    report = replace(report, problems=(*report.problems, *check_use(manifest.with_group(group), chapter or "")))
     click.echo(str(report))
+    if not any(problem.kind in ("missing file", "unusable sound") for problem in report.errors):
+        click.echo("\n" + "\n".join(summarise(manifest.with_group(group))))
     if not report.passed:
         raise click.exceptions.Exit(1)
 

@@ -167,6 +167,28 @@ class Manifest:
             raise ManifestError(f"{self._file}: no column {column!r} to group by; it has {', '.join(self.table)}")
         return replace(self, table=self.table.assign(group=self.table[column]))
 
+    def with_column(self, name: str, column: str) -> Manifest:
+        """The same corpus with the values of ``column`` as its ``fold`` or ``split``, and without the other of them."""
+        if column not in self.table:
+            raise ManifestError(
+                f"{self._file}: {name} is {column!r}, which is no column; it has {', '.join(self.table)}"
+            )
+        values = self.table[column]
+        others = [other for other in ("fold", "split") if other in self.table and other != name]
+        return replace(self, table=self.table.drop(columns=others).assign(**{name: values}))
+
+    def of_classes(self, names: Sequence[str]) -> Manifest:
+        """The clips that have at least one of some classes, and of their labels these alone."""
+        unknown = [name for name in names if name not in self.classes]
+        if unknown or not names:
+            known = ", ".join(self.classes) or "none, but numbers"
+            raise ManifestError(f"{self._file}: classes is {', '.join(unknown) or 'empty'}; it has {known}")
+        cells = [[part for part in self._split_label(label) if part in names] for label in self.table["label"]]
+        rows = np.flatnonzero([bool(cell) for cell in cells])
+        chosen = self.subset(rows)
+        labels = [SEPARATOR.join(cells[row]) for row in rows]
+        return replace(chosen, table=chosen.table.assign(label=labels))
+
     def __len__(self) -> int:
         return len(self.table)
 

@@ -141,7 +141,8 @@ def load(
         Options of the corpus: of ``city`` those of
         :class:`~audioattn_lib.data.synthetic.city.CityOptions`, of the
         others likewise, of a folder ``group``, ``label`` and ``labels``, of ESC ``subset``, of Common Voice
-        ``accents``, of EPIC-KITCHENS ``label``, of lists of labels ``train``, ``dev`` and ``test``.
+        ``accents``, of EPIC-KITCHENS ``label``, of lists of labels ``train``, ``dev`` and ``test``. Of any corpus on
+        disk ``fold`` or ``split``, the column that divides it, and ``classes``, those to keep, joined by commas.
 
     Raises
     ------
@@ -166,12 +167,27 @@ def load(
             raise ManifestError(f"{path}: {missing}")
         tried = "; ".join(f"{layout.title}: {layout.description}" for layout in LAYOUTS.values())
         raise ManifestError(f"{path}: no known layout. Known are: {tried}. Add a metadata.csv with file_name and label")
+    chosen = {name: options.pop(name) for name in ("fold", "split", "classes") if name in options}
     try:
-        return dataclasses.replace(layout.load(path, **options), accept_truncated=accept_truncated)
+        manifest = dataclasses.replace(layout.load(path, **options), accept_truncated=accept_truncated)
     except TypeError as error:
         if "unexpected keyword" not in str(error):
             raise
         raise ConfigError(f"{layout.title} has no such option: {', '.join(options)} ({error})") from None
+    return _select(manifest, **chosen)
+
+
+def _select(manifest: Manifest, *, fold: Any = None, split: Any = None, classes: Any = None) -> Manifest:
+    """A corpus divided by a column of its own, with some of its classes."""
+    if fold is not None and split is not None:
+        raise ConfigError(f"fold is {fold!r} and split is {split!r}; name one column that divides the corpus")
+    for name, column in (("fold", fold), ("split", split)):
+        if column is not None:
+            manifest = manifest.with_column(name, str(column))
+    if classes is None:
+        return manifest
+    listed = classes.split(",") if isinstance(classes, str) else classes if isinstance(classes, tuple) else [classes]
+    return manifest.of_classes([str(name).strip() for name in listed if str(name).strip()])
 
 
 def available() -> pd.DataFrame:

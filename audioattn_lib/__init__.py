@@ -28,11 +28,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .display.show import show
+    from .inference.export import from_pretrained, push_to_hub
     from .inference.model import load
     from .inspection.capture import capture
     from .training.run_directory import Run
 
-__all__ = ["Run", "capture", "load", "show"]
+__all__ = ["Run", "capture", "from_pretrained", "load", "push_to_hub", "show"]
 
 __version__ = "0.1.0"
 
@@ -41,7 +42,9 @@ __version__ = "0.1.0"
 _MODULES = {
     "Run": ".training.run_directory",
     "capture": ".inspection.capture",
+    "from_pretrained": ".inference.export",
     "load": ".inference.model",
+    "push_to_hub": ".inference.export",
     "show": ".display.show",
 }
 

@@ -14,7 +14,7 @@ from typing import IO, Any
 import click
 
 from audioattn_lib import __version__
-from audioattn_lib.cli import attention, batch, data, features, runs, train
+from audioattn_lib.cli import attention, batch, data, export, features, runs, train
 from audioattn_lib.core.errors import AudioAttnError
 
 __all__ = ["audioattn", "main"]
@@ -70,6 +70,7 @@ for _command in (
     batch.run,
     attention.attention,
     attention.play,
+    export.export,
     batch.book,
     batch.bench,
 ):

@@ -22,6 +22,7 @@ from .run_directory import Run, read_json
 __all__ = [
     "Headline",
     "RunSummary",
+    "baseline_of",
     "chance_of",
     "describe_run",
     "headline",
@@ -300,6 +301,24 @@ def describe_run(run: Run | Mapping[str, Any], others: Sequence[Run | Mapping[st
     hidden = ("error",)  # what accuracy lacks to 1
     parts += [f"{name} {value:.3f}" for name, value in more if name not in hidden][:_MOST_SCORES]
     return ", ".join(parts)
+
+
+def baseline_of(
+    run: Run | Mapping[str, Any], others: Sequence[Run | Mapping[str, Any]] = ()
+) -> tuple[str, Headline] | None:
+    """Name and main score of the linear baseline on the same clips, if there is one.
+
+    Parameters
+    ----------
+    run, others
+        As for :func:`describe_run`.
+
+    Notes
+    -----
+    Book page: commands.
+    """
+    one = run.summary() if isinstance(run, Run) else run
+    return None if is_baseline(one["config"]) else _baseline(one, others)
 
 
 _MOST_SCORES = 3

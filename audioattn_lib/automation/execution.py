@@ -11,6 +11,7 @@ Book page: architecture.
 from __future__ import annotations
 
 import functools
+import importlib.util
 import json
 import os
 import shutil
@@ -127,6 +128,11 @@ def execute(
             f"timeout is {timeout}, attempts {attempts}, threads {threads}; all are above 0 (threads may be None)"
         )
     parameters = Notebook(source).checked(parameters or {})
+    missing = [name for name in ("papermill", "ipykernel") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ConfigError(
+            f"{' and '.join(missing)}: not installed, and notebooks need it; pip install 'audioattn[book]'"
+        )
     variables = dict(os.environ) | dict(environment or {})
     variables.pop("JPY_SESSION_NAME", None)  # set inside JupyterLab; here nobody watches
     if threads is not None:

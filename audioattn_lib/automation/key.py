@@ -266,7 +266,7 @@ def _resources(folder: Path) -> Iterator[Path]:
         if path.is_dir():
             if path.name != "__pycache__" and not (path / "__init__.py").exists():
                 yield from _resources(path)
-        elif path.suffix not in {".py", ".pyc"}:
+        elif path.suffix not in {".py", ".pyc", ".md"}:  # documents change no result, and a wheel has none
             yield path
 
 

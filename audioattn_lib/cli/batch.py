@@ -93,7 +93,7 @@ def run(notebook: str, parameters: tuple[tuple[str, str], ...], output: Path | N
 
     path = Path(notebook)
     if not path.is_file() and not path.suffix:
-        chapters = {file.stem: file for file in sorted((checkout() / "notebooks").glob("*.ipynb"))}
+        chapters = {file.stem: file for file in sorted(_notebooks().glob("*.ipynb"))}
         if notebook not in chapters:
             raise ConfigError(f"no notebook {notebook!r}: it is neither a file nor one of {', '.join(chapters)}")
         path = chapters[notebook]
@@ -180,6 +180,17 @@ def bench(arguments: tuple[str, ...]) -> None:
     if not (root / "benchmarks" / "__main__.py").is_file():
         raise ConfigError(f"{root} has no benchmarks; run this in a checkout of the project")
     raise click.exceptions.Exit(subprocess.run([sys.executable, "-m", "benchmarks", *arguments], cwd=root).returncode)
+
+
+def _notebooks() -> Path:
+    """Folder of the chapters: of the checkout, or those that were installed with the library."""
+    installed = Path(__file__).resolve().parents[1] / "notebooks"
+    try:
+        return checkout() / "notebooks"
+    except ConfigError:
+        if installed.is_dir():
+            return installed
+        raise
 
 
 def checkout() -> Path:

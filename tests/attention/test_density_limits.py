@@ -308,3 +308,37 @@ def test_an_interval_far_from_the_location(alpha, interval):
     truth = torch.trapezoid(p * basis(t)[:, 0], t) / torch.trapezoid(p, t)
     torch.testing.assert_close(f(location, variance)[0, 0], truth, rtol=1e-6, atol=0)
     assert gradcheck(f, (location, variance), eps=1e-7, atol=1e-4, rtol=1e-3)
+
+
+@pytest.mark.parametrize("quantity", ["pdf", "cdf", "icdf", "tsallis_entropy", "expectation", "in two dimensions"])
+def test_an_alpha_of_exactly_1_has_the_gradient_of_the_limit(quantity):
+    """The value is the Gaussian's to every digit, and derivatives are those just above it: none is a silent 0."""
+    basis = GaussianBasis([0.1, 0.5, 0.9], [0.2] * 3)
+    plane = MultivariateGaussianBasis([(0.2, 0.7)], [0.3])
+
+    def value(alpha, location, variance):
+        line = BetaGaussian(location, variance, alpha)
+        if quantity == "expectation":
+            return gaussian_expectation(line, basis)[..., 1]
+        if quantity == "in two dimensions":
+            scale = variance[:, None, None] * torch.eye(2, dtype=torch.float64)
+            density = MultivariateBetaGaussian(location.expand(2)[None], scale, alpha)
+            return multivariate_gaussian_expectation(density, plane)[..., 0]
+        points = {"pdf": [f64(0.37)], "cdf": [f64(0.37)], "icdf": [f64(0.7)]}.get(quantity, [])
+        return getattr(line, quantity)(*points)
+
+    def with_gradient(alpha):
+        inputs = [f64(alpha)[0].requires_grad_(), f64(0.3).requires_grad_(), f64(0.04).requires_grad_()]
+        result = value(*inputs).sum()
+        return result, torch.autograd.grad(result, inputs, allow_unused=True)
+
+    found, gradient = with_gradient(1.0)
+    limit = with_gradient(1 + 1e-7)[1]
+    assert gradient[0] != 0
+    # so close to 1 the radius of the ball in two dimensions is a difference of few digits
+    rtol = 3e-4 if quantity == "in two dimensions" else 1e-5
+    torch.testing.assert_close(found, value(1.0, f64(0.3), f64(0.04)).sum(), rtol=0, atol=0)
+    for here, there in zip(gradient, limit, strict=True):
+        assert (here is None) == (there is None)
+        if here is not None:
+            torch.testing.assert_close(here, there, rtol=rtol, atol=1e-9)

@@ -30,6 +30,7 @@ __all__ = [
     "log_scale_ratio",
     "log_variance_ratio",
     "normal_mass",
+    "of_each",
     "power_integral",
     "sample_ball",
     "shannon_entropy",
@@ -38,6 +39,9 @@ __all__ = [
 ]
 
 Alpha = float | Tensor
+
+_NEAR_GAUSSIAN = 1e-8
+"""Derivatives where alpha is 1 are those this far above it: closer, that by alpha has fewer digits."""
 
 
 def check_values(value: Tensor, name: str, allowed: str, holds: Callable[[Tensor], Tensor]) -> None:
@@ -58,12 +62,13 @@ def check_alpha(alpha: Alpha, check: bool) -> None:
 
 
 def exponent(alpha: Alpha, device: torch.device) -> Tensor:
-    """The power :math:`k = 1/(\\alpha-1)` in float64; 1 where a tensor holds the Gaussian's alpha.
+    """The power :math:`k = 1/(\\alpha-1)` in float64; 1e8, whose density is close, where a tensor holds 1.
 
     No float64 above 1 is so close to it that the power passes 5e15.
     """
     if isinstance(alpha, Tensor):
-        return 1 / torch.where(alpha > 1, alpha - 1, 1.0).double()
+        excess = alpha.double() - 1
+        return 1 / torch.where(alpha > 1, excess, excess + _NEAR_GAUSSIAN)
     return torch.full((), 1 / (alpha - 1), dtype=torch.float64, device=device)
 
 
@@ -73,11 +78,22 @@ def by_alpha(
     normal: Callable[[], Tensor],
     device: torch.device,
 ) -> Tensor:
-    """Evaluate the formula for alpha above 1, that of the Gaussian, or each where it holds."""
+    """Evaluate the formula for alpha above 1, that of the Gaussian, or each where it holds.
+
+    Where a tensor holds 1, the value is the Gaussian's, and the derivatives are those of a density close to it: of the
+    Gaussian's formula that by alpha would be 0.
+    """
     if not isinstance(alpha, Tensor):
         return normal() if alpha == 1 else compact(exponent(alpha, device))
-    inside, bell = compact(exponent(alpha, device)), normal()
-    return torch.where(alpha > 1, inside.to(bell.dtype), bell)
+    return of_each(alpha, compact(exponent(alpha, device)), normal())
+
+
+def of_each(alpha: Tensor, compact: Tensor, normal: Tensor) -> Tensor:
+    """Take each value from the formula that holds for its alpha; see :func:`by_alpha` for those of 1."""
+    compact = compact.to(normal.dtype)
+    finite = torch.isfinite(compact) & torch.isfinite(normal)
+    limit = torch.where(finite, compact + (normal - compact).detach(), normal)
+    return torch.where(alpha > 1, compact, limit)
 
 
 def squared_radius(k: Tensor, n: int) -> Tensor:

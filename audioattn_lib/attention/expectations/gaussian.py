@@ -43,7 +43,7 @@ from torch import Tensor
 from audioattn_lib.core.errors import ConfigError
 from audioattn_lib.core.tensors import are_at_hand, are_plain
 
-from ..densities._family import constant, normal_mass
+from ..densities._family import constant, exponent, normal_mass, of_each
 from ..densities.beta_gaussian import BetaGaussian, log_constant
 from ..densities.mixture import Mixture
 from ..densities.quadrature import Constants, gauss_gegenbauer, gauss_hermite, gauss_legendre
@@ -215,11 +215,7 @@ def _on_line(density: BetaGaussian, basis: GaussianBasis, interval: tuple[float,
     alpha, device = density.alpha, density.location.device
     if not isinstance(alpha, Tensor) and alpha == 1:
         return _under_gaussian(density.location.double(), density.variance.double(), basis, interval)
-    k: float | Tensor
-    if isinstance(alpha, Tensor):
-        k = (1 / torch.where(alpha > 1, alpha - 1, 1.0).double())[..., None]
-    else:
-        k = nearest_integer(1 / (alpha - 1))
+    k = exponent(alpha, device)[..., None] if isinstance(alpha, Tensor) else nearest_integer(1 / (alpha - 1))
     rule = choose_rule(k, density.dtype == torch.float64)
     centres, widths = basis.parameters(device)
     tensors = rule.tensors.on(device)
@@ -231,7 +227,7 @@ def _on_line(density: BetaGaussian, basis: GaussianBasis, interval: tuple[float,
     lines = _integrand(location, variance, centres, widths, nodes, k, rule.cutoff, interval)
     result = (lines.value @ weights) * lines.scale
     if isinstance(alpha, Tensor):
-        result = torch.where((alpha > 1)[..., None], result, _under_gaussian(location, variance, basis, interval))
+        result = of_each(alpha[..., None], result, _under_gaussian(location, variance, basis, interval))
     return result
 
 

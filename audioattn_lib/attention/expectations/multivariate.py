@@ -105,7 +105,7 @@ def multivariate_gaussian_expectation(
         powers = family.exponent(each_alpha, location.device)
         scaled = family.squared_radius(powers, n).sqrt()[:, None, None] * factor
         inside = _through_nodes(location, scaled, centres, widths, powers, precise)
-        result = torch.where((each_alpha > 1)[:, None], inside, _under_gaussian(location, factor, centres, widths))
+        result = family.of_each(each_alpha[:, None], inside, _under_gaussian(location, factor, centres, widths))
     return result.reshape(*batch, len(basis)).to(dtype)
 
 

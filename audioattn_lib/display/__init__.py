@@ -5,7 +5,9 @@ how a run was made. Everything here shows itself in a notebook, fits light and
 dark pages, has alternative text, and needs no network.
 """
 
+from .diagram import Diagram, network_diagram
 from .figure import Figure
+from .findings import Findings, findings
 from .players.feature_map import FeatureMap, feature_map, neighbour_axes, principal_axes
 from .players.film_strip import FilmStrip, PlaybackStage, film_strip
 from .players.heads import head_player, plot_heads, split_heads
@@ -25,9 +27,11 @@ from .widgets import AttentionExplorer, explore, is_interactive
 
 __all__ = [
     "AttentionExplorer",
+    "Diagram",
     "FeatureMap",
     "Figure",
     "FilmStrip",
+    "Findings",
     "Panel",
     "PlaybackStage",
     "Player",
@@ -37,9 +41,11 @@ __all__ = [
     "explore",
     "feature_map",
     "film_strip",
+    "findings",
     "head_player",
     "is_interactive",
     "neighbour_axes",
+    "network_diagram",
     "player",
     "plot_alignment",
     "plot_attention",

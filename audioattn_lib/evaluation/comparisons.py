@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from .intervals import (
@@ -29,7 +28,6 @@ __all__ = [
     "Interval",
     "bootstrap_interval",
     "chance_level",
-    "compare_to_reference",
     "holm",
     "paired_comparison",
     "wilson_interval",
@@ -136,58 +134,6 @@ def paired_comparison(
     p, exact = _sign_flip(np.bincount(index, change, n_groups).astype(np.float64), n_resamples, seed)
     unit = "clips" if groups is None else f"{n_groups} groups"
     return Comparison(interval, p, f"sign flips of {unit}, {'exact' if exact else 'sampled'}", len(change))
-
-
-def compare_to_reference(
-    table: pd.DataFrame,
-    reference: str,
-    *,
-    groups: ArrayLike | None = None,
-    n_resamples: int = 10_000,
-    level: float = 0.95,
-    seed: int = 0,
-) -> pd.DataFrame:
-    """Compare several systems with one, p-values corrected for their number.
-
-    Parameters
-    ----------
-    table
-        A row for each clip (or fold) and a column for each system; scores as
-        in :func:`paired_comparison`.
-    reference
-        Column that the others are compared with.
-    groups, n_resamples, level, seed
-        As in :func:`paired_comparison`.
-
-    Returns
-    -------
-    DataFrame
-        A row for each other system, in the order of the columns: ``mean``, ``difference``, ``low``,
-        ``high``, ``p_value``, ``p_holm``, ``method``. The intervals are each for itself.
-    """
-    if reference not in table.columns:
-        raise ValueError(f"reference {reference!r} is no column of table; it has {', '.join(map(str, table.columns))}")
-    others = [name for name in table.columns if name != reference]
-    if not others:
-        raise ValueError(f"table has no column beside the reference {reference!r}; there is nothing to compare")
-    rows = []
-    for name in others:
-        comparison = paired_comparison(
-            table[name], table[reference], groups=groups, n_resamples=n_resamples, level=level, seed=seed
-        )
-        rows.append(
-            {
-                "mean": float(table[name].mean()),
-                "difference": comparison.difference.estimate,
-                "low": comparison.difference.low,
-                "high": comparison.difference.high,
-                "p_value": comparison.p_value,
-                "method": comparison.method,
-            }
-        )
-    result = pd.DataFrame(rows, index=pd.Index(others, name="system"))
-    result.insert(5, "p_holm", holm(result["p_value"].to_numpy()))
-    return result
 
 
 def holm(p_values: ArrayLike) -> Array:

@@ -1,4 +1,4 @@
-r"""Mean average precision with intervals, and systems compared by it.
+r"""Mean average precision with intervals, and what systems are compared by it with.
 
 Where a clip may have several labels, systems are compared by how well they rank
 the clips for each label. Average precision is no mean over clips, so it has
@@ -12,11 +12,11 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .comparisons import Comparison
 from .intervals import Interval, draw_counts, group_index, require_level
 from .metrics import to_array
+from .systems import Draws
 
-__all__ = ["compare_average_precision", "mean_average_precision_interval"]
+__all__ = ["draw_average_precision", "mean_average_precision_interval"]
 
 Array = NDArray[np.float64]
 
@@ -64,44 +64,34 @@ def mean_average_precision_interval(
     return _interval(whole[0], resampled[0], level, f"percentile bootstrap over {unit}", n_groups)
 
 
-def compare_average_precision(
+def draw_average_precision(
     targets: ArrayLike,
-    a: ArrayLike | Sequence[ArrayLike],
-    b: ArrayLike | Sequence[ArrayLike],
+    scores: ArrayLike | Sequence[ArrayLike],
     *,
     groups: ArrayLike | None = None,
     n_resamples: int = 2000,
-    level: float = 0.95,
     seed: int = 0,
-) -> Comparison:
-    """Compare two systems on the same clips by mean average precision.
-
-    Both are scored on the same resamples. The p-value is twice the share of
-    resamples in which the difference has the other sign, at most 1.
+) -> Draws:
+    """Mean average precision of each seed, on all clips and on resamples of the groups, to compare systems by.
 
     Parameters
     ----------
-    targets, groups, n_resamples, level, seed
+    targets, scores, groups, n_resamples, seed
         As for :func:`mean_average_precision_interval`.
-    a, b
-        Scores of the two systems, as there.
+
+    Returns
+    -------
+    Draws
+        For :func:`~audioattn_lib.evaluation.systems.compare_systems`.
 
     Notes
     -----
-    Efron and Tibshirani, *An introduction to the bootstrap*, 1993, section
-    16.4. Book page: ``urban_sound_results``.
+    Book page: ``urban_sound_results``.
     """
-    truth, first = _check(targets, a)
-    second = _check(targets, b)[1]
-    require_level(level)
+    truth, systems = _check(targets, scores)
     index, n_groups = group_index(groups, len(truth))
-    whole, resampled = _resample(truth, [first, second], index, n_groups, n_resamples, seed)
-    change = resampled[0] - resampled[1]
-    method = f"bootstrap over {'clips' if groups is None else f'{n_groups} groups'}"
-    tail = min(int((change <= 0).sum()), int((change >= 0).sum()))
-    p_value = min(1.0, 2 * (tail + 1) / (len(change) + 1))
-    interval = _interval(whole[0] - whole[1], change, level, f"percentile {method}", n_groups)
-    return Comparison(interval, p_value, method, len(truth))
+    whole, resampled = _resample(truth, [[system] for system in systems], index, n_groups, n_resamples, seed)
+    return Draws(np.array(whole), np.stack(resampled), n_groups)
 
 
 def _check(targets: ArrayLike, scores: ArrayLike | Sequence[ArrayLike]) -> tuple[Array, list[Array]]:

@@ -11,11 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .comparisons import Comparison
-from .correlations import from_sums
 from .intervals import (
-    Interval,
-    bootstrap,
     bootstrap_interval,
     chunks,
     group_index,
@@ -28,7 +24,6 @@ __all__ = [
     "SCORES",
     "Permutation",
     "chance_regression",
-    "compare_regressions",
     "permutation_test",
     "score_regression",
     "to_label_range",
@@ -216,102 +211,6 @@ def chance_regression(labels: ArrayLike, train_labels: ArrayLike) -> dict[str, A
     median = float(np.median(numbers("train_labels", train_labels)))
     scores = regression_metrics(y, np.full_like(y, median))
     return {"prediction": median} | scores | {"spearman": 0.0, "pearson": 0.0, "concordance": 0.0}
-
-
-def compare_regressions(
-    labels: ArrayLike,
-    a: ArrayLike,
-    b: ArrayLike,
-    *,
-    statistic: str = "spearman",
-    groups: ArrayLike | None = None,
-    n_resamples: int = 2000,
-    level: float = 0.95,
-    seed: int = 0,
-) -> Comparison:
-    """Compare the predictions of two systems for the same clips.
-
-    The interval is that of the difference over common resamples. The p-value is
-    that of the permutation test that exchanges the two predictions of random
-    clips or groups: two equal systems could as well have swapped them. For
-    correlations, predictions are first put on a common scale (ranks, or
-    standardised numbers), which changes neither score.
-
-    Parameters
-    ----------
-    labels, a, b
-        Finite numbers, shape ``(clips,)``.
-    statistic
-        One of ``SCORES``. Of the error, less is better: a difference below 0 favours ``a``.
-    groups
-        Speaker or recording of each clip.
-    n_resamples
-        Of the bootstrap and the permutation test, at least 100.
-    level
-        Of the interval, above 0 and below 1.
-    seed
-        Of both.
-
-    Raises
-    ------
-    ValueError
-        When an argument is empty, of another length, not finite or out of range; the message names it.
-
-    Notes
-    -----
-    Book page: ``sleepiness``.
-    """
-    if statistic not in SCORES:
-        raise ValueError(f"statistic is {statistic!r}; it must be one of {', '.join(SCORES)}")
-    require_level(level)
-    (y, first), (_, second) = _pair(labels, a), _pair(labels, b)
-    index, n_groups = group_index(groups, len(y))
-    given: dict[str, Any] = {"groups": groups, "n_resamples": n_resamples, "seed": seed}
-    (ours, drawn, _), (theirs, drawn_too, _) = (bootstrap((y, p), statistic, **given) for p in (first, second))
-    low, high = np.quantile(drawn - drawn_too, [(1 - level) / 2, (1 + level) / 2]) if n_groups > 1 else (np.nan, np.nan)
-    unit = "clips" if groups is None else f"{n_groups} groups"
-    interval = Interval(float(low), float(high), level, f"percentile bootstrap over {unit}", ours - theirs)
-
-    target, first, second = (_common_scale(values, statistic) for values in (y, first, second))
-    by_group = np.zeros((2, n_groups, 6))
-    for system, p in enumerate((first, second)):
-        np.add.at(by_group[system], index, _sums(target, p, statistic))
-    generator = np.random.default_rng(seed)
-
-    def difference(swapped: NDArray[np.bool_]) -> Array:
-        """Score of the first less that of the second after swapping groups, shape ``(rows,)``."""
-        moved = swapped.astype(np.float64) @ (by_group[1] - by_group[0])
-        return _finish(by_group[0].sum(axis=0) + moved, statistic) - _finish(by_group[1].sum(axis=0) - moved, statistic)
-
-    observed = abs(float(difference(np.zeros((1, n_groups), dtype=bool))[0])) - 1e-9
-    extreme = sum(
-        int(np.sum(np.abs(difference(generator.random((rows, n_groups)) < 0.5)) >= observed))
-        for rows in chunks(n_resamples, n_groups)
-    )
-    p_value = (extreme + 1) / (n_resamples + 1)
-    return Comparison(interval, p_value, f"{n_resamples} exchanges of predictions of {unit}", len(y))
-
-
-def _common_scale(values: Array, statistic: str) -> Array:
-    if statistic == "spearman":
-        return _ranked(values)
-    if statistic == "pearson":
-        return (values - values.mean()) / (values.std() or 1.0)
-    return values
-
-
-def _sums(y: Array, p: Array, statistic: str) -> Array:
-    """Compute the per-clip terms whose sums over clips determine a score, shape ``(clips, 6)``."""
-    if statistic == "mean_absolute_error":
-        return np.outer(np.abs(y - p), np.eye(6)[1]) + np.eye(6)[0]
-    p, y = p - y.mean(), y - y.mean()
-    return np.stack([np.ones_like(y), y, p, y * y, p * p, y * p], axis=1)
-
-
-def _finish(sums: Array, statistic: str) -> Array:
-    if statistic == "mean_absolute_error":
-        return sums[:, 1] / sums[:, 0]
-    return from_sums(sums, 0.0 if statistic == "concordance" else None)
 
 
 def _ranked(values: Array) -> Array:

@@ -14,7 +14,7 @@ bootstrap*, ICASSP 2007, for the bootstrap over users. Book page: ``accents``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,11 +23,13 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from .intervals import Interval, draw_counts, numbers, require_level
+from .systems import Draws
 
 __all__ = [
     "DetectionCurve",
     "Trials",
     "detection_curve",
+    "draw_equal_error_rates",
     "equal_error_rate",
     "make_trials",
     "min_detection_cost",
@@ -276,13 +278,10 @@ def verification_metrics(
     miss, false_alarm = ordered.rates(np.ones((1, len(trials))))
     costs = prior, 1 - prior
     estimates = _crossing(miss, false_alarm)[0], _least_cost(miss, false_alarm, *costs)[0]
-    names, codes = np.unique(trials.speakers[np.stack([trials.first, trials.second])], return_inverse=True)
-    first_speaker, two = codes.reshape(2, -1)[:, ordered.order]
-    rates_drawn: list[tuple[Array, Array]] = []
-    for counts in draw_counts(np.random.default_rng(seed), len(names), n_resamples, len(trials)):
-        weights = np.where(ordered.is_same, counts[:, first_speaker], counts[:, first_speaker] * counts[:, two])
-        usable = ((weights * ordered.is_same).sum(1) > 0) & ((weights * ~ordered.is_same).sum(1) > 0)
-        rates = ordered.rates(weights[usable])
+    names, resampled = _resample(ordered, trials, n_resamples, seed)
+    rates_drawn = []
+    for weights in resampled:
+        rates = ordered.rates(weights[ordered.has_both(weights)])
         rates_drawn.append((_crossing(*rates), _least_cost(*rates, *costs)))
     method = f"percentile bootstrap over {len(names)} {trials.unit}"
     intervals = {}
@@ -299,6 +298,59 @@ def verification_metrics(
         "threshold": float(ordered.thresholds[int(np.argmin(np.abs(miss[0] - false_alarm[0])))]),
         "intervals": intervals,
     }
+
+
+def draw_equal_error_rates(
+    scores: Sequence[ArrayLike], trials: Sequence[Trials], *, n_resamples: int = 500, seed: int = 0
+) -> Draws:
+    """Equal error rate of each seed of a system, on all trials and on resamples of the speakers, to compare systems by.
+
+    Parameters
+    ----------
+    scores
+        Of each seed, one a trial.
+    trials
+        Of each seed; all of the same speakers.
+    n_resamples, seed
+        As for :func:`~audioattn_lib.evaluation.intervals.bootstrap_interval`.
+
+    Raises
+    ------
+    ValueError
+        When two seeds tested different speakers.
+
+    Notes
+    -----
+    Book page: ``accents``.
+    """
+    rates, drawn, known = [], [], None
+    for given, one in zip(scores, trials, strict=True):
+        ordered = _Ordered(given, one.is_same)
+        names, resampled = _resample(ordered, one, n_resamples, seed)
+        if known is not None and not np.array_equal(known, names):
+            raise ValueError(f"one seed tested {len(known)} speakers and another {len(names)}, or other ones")
+        known = names
+        whole = ordered.rates(np.ones((1, len(one))))
+        rates.append(float(_crossing(*whole)[0]))
+        found = np.full(n_resamples, np.nan)
+        start = 0
+        for weights in resampled:
+            usable = ordered.has_both(weights)
+            rows = start + np.flatnonzero(usable)
+            found[rows] = _crossing(*ordered.rates(weights[usable]))
+            start += len(weights)
+        drawn.append(found)
+    return Draws(np.array(rates), np.stack(drawn), len(known) if known is not None else 0)
+
+
+def _resample(
+    ordered: _Ordered, trials: Trials, n_resamples: int, seed: int
+) -> tuple[NDArray[np.str_], Iterator[Array]]:
+    """Names of the speakers, and how often each trial counts in each resample of them, some rows at a time."""
+    names, codes = np.unique(trials.speakers[np.stack([trials.first, trials.second])], return_inverse=True)
+    one, two = codes.reshape(2, -1)[:, ordered.order]
+    drawn = draw_counts(np.random.default_rng(seed), len(names), n_resamples, len(trials))
+    return names, (np.where(ordered.is_same, counts[:, one], counts[:, one] * counts[:, two]) for counts in drawn)
 
 
 class _Ordered:
@@ -318,6 +370,10 @@ class _Ordered:
         # equal scores fall on one side of every threshold together
         self._ends = np.append(np.flatnonzero(np.diff(values)), len(values) - 1)
         self.thresholds = np.append(values[np.insert(self._ends[:-1] + 1, 0, 0)], np.inf)
+
+    def has_both(self, weights: Array) -> NDArray[np.bool_]:
+        """Rows of weights in which trials of both kinds count."""
+        return ((weights * self.is_same).sum(1) > 0) & ((weights * ~self.is_same).sum(1) > 0)
 
     def rates(self, weights: Array) -> tuple[Array, Array]:
         """Miss and false alarm rates at each threshold, for each row of weights of the trials."""

@@ -4,7 +4,6 @@ import itertools
 import math
 
 import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,7 +12,6 @@ from scipy import stats
 from audioattn_lib.evaluation.comparisons import (
     bootstrap_interval,
     chance_level,
-    compare_to_reference,
     holm,
     paired_comparison,
     wilson_interval,
@@ -212,22 +210,6 @@ class TestManySystems:
         assert (corrected >= np.array(p) - 1e-15).all()
         assert (corrected <= np.minimum(1, len(p) * np.array(p)) + 1e-15).all()
         assert (np.diff(corrected[np.argsort(p, kind="stable")]) >= 0).all()
-
-    def test_table(self) -> None:
-        generator = np.random.default_rng(0)
-        base = generator.random(200) < 0.5
-        table = pd.DataFrame({"softmax": base, "better": base | (generator.random(200) < 0.4), "same": base})
-        found = compare_to_reference(table, "softmax", n_resamples=500)
-        assert list(found.index) == ["better", "same"]
-        assert found.loc["better", "low"] > 0
-        assert found.loc["better", "p_holm"] == pytest.approx(2 * found.loc["better", "p_value"])
-        assert found.loc["same", "p_holm"] == 1
-        assert found.loc["better", "mean"] == pytest.approx(table["better"].mean())
-
-    @pytest.mark.parametrize(("reference", "says"), [("b", "'b' is no column"), ("a", "nothing to compare")])
-    def test_bad_reference_is_named(self, reference: str, says: str) -> None:
-        with pytest.raises(ValueError, match=says):
-            compare_to_reference(pd.DataFrame({"a": [1, 0]}), reference)
 
 
 class TestChance:

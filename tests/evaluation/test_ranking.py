@@ -6,9 +6,10 @@ from sklearn.metrics import average_precision_score
 
 from audioattn_lib.evaluation.ranking import (
     _average_precision,
-    compare_average_precision,
+    draw_average_precision,
     mean_average_precision_interval,
 )
+from audioattn_lib.evaluation.systems import difference
 
 
 @pytest.fixture
@@ -44,11 +45,15 @@ def test_the_interval_holds_the_estimate_and_groups_widen_it(clips):
 
 def test_equal_systems_do_not_differ_and_a_better_one_does(clips):
     truth, scores, groups = clips
-    same = compare_average_precision(truth, scores, scores, groups=groups)
-    assert same.difference.estimate == 0
+    drawn = {
+        name: draw_average_precision(truth, made, groups=groups)
+        for name, made in {"plain": scores, "better": 5 * truth + scores}.items()
+    }
+    same = difference(drawn["plain"], drawn["plain"])
+    assert same.estimate == 0
     assert same.p_value == 1
-    better = compare_average_precision(truth, 5 * truth + scores, scores, groups=groups)
-    assert better.difference.low > 0
+    better = difference(drawn["better"], drawn["plain"])
+    assert better.interval().low > 0
     assert better.p_value < 0.01
 
 

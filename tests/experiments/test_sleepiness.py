@@ -114,7 +114,10 @@ def test_every_result_stands_beside_chance_and_the_linear_baseline(study):
     assert (table["low"] <= table["high"]).all()
     assert table.loc["fusion", ["difference", "p_holm", "std"]].notna().all()
     assert table.loc["chance", "low"] < 0 < table.loc["chance", "high"]
-    assert "in every seed reliably" in study.verdict()
+    sure = table.loc[study.names, "p_holm"] < 0.05
+    excludes = table.loc[study.names, ["difference_low", "difference_high"]].prod(axis=1) > 0
+    assert (sure == excludes).all()  # an interval and its test say the same
+    assert "So few seeds rank no network" in study.verdict()
     assert study.verdict().endswith("Only 2 groups: intervals over so few are too narrow.")
     assert len(study.predictions("fusion")) == 8
 
@@ -199,7 +202,7 @@ def test_every_seed_and_every_pair_is_told(study):
     np.testing.assert_allclose(seeds.mean(axis=1), study.table().loc[study.names, "score"])
     pairs = study.differences("attention_bi_bi_hidden")
     assert list(pairs.index) == ["No attention, dense feature", "Fusion"]
-    assert list(pairs.columns) == ["over Attention", "p (Holm)"]
+    assert list(pairs.columns) == ["over Attention", "p (Holm)", "visible"]
     rebuilt = study.rebuilding()
     assert rebuilt["features"].tolist() == [16, 8]
     runs = [run for run in study.encoders if run.config["network"] == "seq2seq_bi_bi_fc"]

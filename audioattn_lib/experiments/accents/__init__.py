@@ -4,6 +4,7 @@ from .config import Config
 from .corpus import Prepared, prepare
 from .embedder import Embedder
 from .experiment import NAME, baseline, build_model, extract_embeddings, load_model, run, study, study_heads
+from .findings import findings
 
 __all__ = [
     "NAME",
@@ -13,6 +14,7 @@ __all__ = [
     "baseline",
     "build_model",
     "extract_embeddings",
+    "findings",
     "load_model",
     "prepare",
     "run",

@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 
 from audioattn_lib.core.errors import ManifestError, RunError
 from audioattn_lib.data.lists import read_trials, read_voxceleb_trials
+from audioattn_lib.evaluation.systems import Draws, compare_systems, score_interval
 from audioattn_lib.evaluation.verification import (
     DetectionCurve,
     Trials,
     detection_curve,
+    draw_equal_error_rates,
     make_trials,
     score_trials,
     verification_metrics,
@@ -33,6 +35,8 @@ __all__ = [
     "load_embeddings",
     "save_embeddings",
     "unmeasured",
+    "verification_differences",
+    "verification_draws",
     "verification_table",
     "verify",
 ]
@@ -156,22 +160,23 @@ def verify(embeddings: NDArray[np.floating[Any]], trials: Trials | None, seed: i
 def verification_table(study: ClassificationStudy) -> pd.DataFrame:
     """Equal error rate (``score``, ``low``, ``high``) and detection cost of each compared, of the baseline, by chance.
 
-    Means over runs, with the intervals over speakers that the runs' own average to; ``std`` over runs, and the
-    trials and different speakers of one seed over all folds, NaN where speakers are unknown.
+    Means over runs, with their intervals over speakers and seeds; ``std`` over runs, the trials and different
+    speakers of one seed over all folds, NaN where speakers are unknown. The same seed draws the same speakers for all.
     """
     rows: dict[str, dict[str, Any]] = {}
+    drawn = verification_draws(study)
     for name in (*study.names, BASELINE):
         runs = [run for run in _runs(study, name) if run.metrics.get("verification")]
         found = [run.metrics["verification"] for run in runs]
         if found:
             folds = {run.config["fold"]: run for run in runs}  # seeds test the same speakers
-            intervals = [one["intervals"]["equal_error_rate"] for one in found]
             rates = [one["equal_error_rate"] for one in found]
+            interval = score_interval(drawn[name])
             rows[name] = {
                 "runs": len(found),
                 "score": float(np.mean(rates)),
-                "low": float(np.mean([interval["low"] for interval in intervals])),
-                "high": float(np.mean([interval["high"] for interval in intervals])),
+                "low": interval.low,
+                "high": interval.high,
                 "min_detection_cost": float(np.mean([one["min_detection_cost"] for one in found])),
                 "std": float(np.std(rates, ddof=1)) if len(rates) > 1 else np.nan,
                 "trials": sum(run.metrics["verification"]["trials"] for run in folds.values()),
@@ -179,6 +184,45 @@ def verification_table(study: ClassificationStudy) -> pd.DataFrame:
             }
     rows["chance"] = {"runs": 0, "score": 0.5, "low": np.nan, "high": np.nan, "min_detection_cost": 1.0}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis(study.by)
+
+
+def verification_draws(study: ClassificationStudy) -> dict[str, Draws]:
+    """Equal error rate of each compared and of the baseline, of each seed and on common resamples of the speakers.
+
+    Of several folds it is their mean; what was tested on no trials is left out.
+    """
+    found = {}
+    for name in (*study.names, BASELINE):
+        folds: dict[str, list[Run]] = {}
+        for run in _runs(study, name):
+            if run.metrics.get("verification"):
+                folds.setdefault(str(run.config["fold"]), []).append(run)
+        parts = []
+        for runs in folds.values():
+            trials = [_trials_of(run) for run in runs]
+            scores = [
+                score_trials(load_embeddings(run)["embeddings"], one)
+                for run, one in zip(runs, trials, strict=True)
+                if one is not None
+            ]
+            parts.append(draw_equal_error_rates(scores, [one for one in trials if one is not None]))
+        if parts:
+            scores_of = np.mean([part.scores for part in parts], axis=0)
+            resampled = np.mean([part.resampled for part in parts], axis=0)
+            found[name] = Draws(scores_of, resampled, sum(part.groups for part in parts))
+    return found
+
+
+def verification_differences(study: ClassificationStudy, reference: str) -> pd.DataFrame:
+    """Compare the equal error rates with that of ``reference``: below 0 is better.
+
+    A table as :func:`~audioattn_lib.evaluation.systems.compare_systems` returns it.
+    """
+    drawn = verification_draws(study)
+    if reference not in drawn:
+        raise RunError(f"no run of {reference!r} was tested on trials; there are {', '.join(drawn) or 'none'}")
+    others = [name for name in study.names if name in drawn and name != reference]
+    return compare_systems({name: (drawn[name], drawn[reference]) for name in others})
 
 
 def _count_speakers(runs: Iterable[Run]) -> float:

@@ -18,14 +18,17 @@ from audioattn_lib.attention.record.record import AttentionRecord
 from audioattn_lib.automation import RUN_MIMETYPE
 from audioattn_lib.core.errors import ConfigError, RunError
 from audioattn_lib.evaluation import comparisons as statistics
-from audioattn_lib.evaluation import ranking
+from audioattn_lib.evaluation import ranking, systems
 from audioattn_lib.evaluation.faithfulness import PerturbationCurve
 from audioattn_lib.training.run_directory import Run
 
-__all__ = ["BASELINE", "ClassificationStudy", "Study", "choose"]
+__all__ = ["BASELINE", "SEEDS_OF_A_RANKING", "ClassificationStudy", "Study", "choose"]
 
 BASELINE = "linear"
 """Row of the linear baseline in every table."""
+
+SEEDS_OF_A_RANKING = 5
+"""Fewer seeds rank no network: seven have overturned what three had shown."""
 
 _REFERENCES = {"fusion": "Fusion", BASELINE: "Linear baseline", "chance": "Chance"}
 _SCORES = ("unweighted_average_recall", "macro_f1", "macro_auc")
@@ -90,6 +93,36 @@ class Study:
     def verdict(self) -> str:
         """Summarise the results as text, with no claim beyond their confidence intervals."""
         raise NotImplementedError
+
+    @property
+    def n_seeds(self) -> int:
+        """Seeds that every network was trained with."""
+        return len({run.config.get("seed") for run in self.runs})
+
+    @property
+    def seed_note(self) -> str:
+        """What the intervals contain, and whether so many seeds can rank anything."""
+        if self.n_seeds == 1:
+            return (
+                "Every network was trained with one seed, so the intervals are over clips alone and do not include "
+                "variation between seeds: no network is ranked."
+            )
+        included = f"The intervals include variation between the {self.n_seeds} seeds of every network."
+        few = "" if self.n_seeds >= SEEDS_OF_A_RANKING else " So few seeds rank no network."
+        return included + few
+
+    @staticmethod
+    def power_note(detectable: Iterable[float], *, unit: str = "points", scale: float = 100.0) -> str:
+        """Say which differences these clips and seeds could not show; empty where that is unknown."""
+        known = [scale * value for value in detectable if np.isfinite(value)]
+        if not known:
+            return ""
+        digits = 0 if scale > 1 else 2
+        span = dict.fromkeys(f"{value:.{digits}f}" for value in (min(known), max(known)))
+        return (
+            f"With these clips and seeds, a difference below {' to '.join(span)} {unit}".rstrip()
+            + " would be missed in more than one experiment of five."
+        )
 
     def groups_of(self, clips: Iterable[str]) -> NDArray[np.str_]:
         """Group of each of some clips."""
@@ -173,20 +206,20 @@ class ClassificationStudy(Study):
 
         Columns: ``runs``, ``score`` (share of clips predicted right; mean
         average precision over all clips where a clip may have several labels)
-        with its 95 % interval ``low`` to ``high`` over groups, ``std``
+        with its 95 % interval ``low`` to ``high`` over groups and seeds, ``std``
         over runs, the other scores as means over runs, and ``difference`` to
-        the linear baseline with its interval and the p-value of a paired test,
+        the linear baseline with its interval and the p-value of the paired comparison, both
         corrected for the number of comparisons (Holm).
         """
         correct = self.correct()
-        clips = list(correct.index)
-        groups = self.groups_of(clips)
-        found = self._ranked(clips, groups) if self.is_multilabel else self._counted(correct, groups)
+        drawn = self.draws()
         rows: dict[str, dict[str, Any]] = {}
         for name in map(str, correct):
             runs = self._of(name)
             shares = [_score(run) for run in runs]
-            row: dict[str, Any] = {"runs": len(runs), **found[name]}
+            interval = systems.score_interval(drawn[name])
+            row: dict[str, Any] = {"runs": len(runs), "score": interval.estimate}
+            row |= {"low": interval.low, "high": interval.high}
             row["std"] = float(np.std(shares, ddof=1)) if len(shares) > 1 else np.nan
             if self.is_multilabel:
                 row["all_labels_right"] = float(correct[name].mean())
@@ -195,51 +228,74 @@ class ClassificationStudy(Study):
                 if values:
                     row[score] = float(np.mean(values))
             rows[name] = row
-        rows["chance"] = self._chance(clips)
+        if self.baselines:
+            names = {"low": "difference_low", "high": "difference_high"}
+            for name, found in self.compare(BASELINE).rename(columns=names).iterrows():
+                columns = ["difference", "difference_low", "difference_high", "p_holm", "detectable"]
+                rows[str(name)] |= {column: float(found[column]) for column in columns}
+        rows["chance"] = self._chance(list(correct.index))
         return pd.DataFrame.from_dict(rows, orient="index").rename_axis(self.by)
 
-    def _counted(self, correct: pd.DataFrame, groups: Any) -> dict[str, dict[str, float]]:
-        """Share of clips predicted right with its interval, and the difference to the baseline."""
-        against = statistics.compare_to_reference(correct, BASELINE, groups=groups) if self.baselines else None
-        rows = {}
-        for name in correct:
-            interval = statistics.bootstrap_interval(correct[name].to_numpy(), groups=groups)
-            row = {"score": interval.estimate, "low": interval.low, "high": interval.high}
-            if against is not None and name != BASELINE:
-                found = against.loc[name]
-                row |= {"difference": found["difference"], "difference_low": found["low"]}
-                row |= {"difference_high": found["high"], "p_holm": found["p_holm"]}
-            rows[str(name)] = row
-        return rows
+    def compare(self, reference: str, names: Sequence[str] = ()) -> pd.DataFrame:
+        """Compare each compared value with ``reference``, paired by clip and seed.
 
-    def _ranked(self, clips: list[str], groups: Any) -> dict[str, dict[str, float]]:
-        """The same by mean average precision, the probabilities of all folds taken together."""
+        Parameters
+        ----------
+        reference
+            A compared value, or ``"linear"``.
+        names
+            What to compare; by default all but the reference.
+
+        Returns
+        -------
+        DataFrame
+            As :func:`~audioattn_lib.evaluation.systems.compare_systems` returns it.
+        """
+        drawn = self.draws()
+        if reference not in drawn:
+            raise RunError(f"no run of {reference!r}; there are {', '.join(drawn)}")
+        chosen = [name for name in names or self.names if name != reference]
+        return systems.compare_systems({name: (drawn[name], drawn[reference]) for name in chosen})
+
+    def draws(self) -> dict[str, systems.Draws]:
+        """Score of each compared value and of the baseline, of each seed and on common resamples of the groups."""
+        clips = list(self.correct().index)
+        groups = self.groups_of(clips)
         names = [*self.names, *([BASELINE] if self.baselines else [])]
+        if not self.is_multilabel:
+            return {name: systems.draw_means(self._right(name, clips), groups=groups) for name in names}
         classes = self.runs[0].classes
         labels = self._labels().loc[clips].str.split(";")
         targets = np.array([[name in label for name in classes] for label in labels], dtype=np.float64)
-        scores = {name: self._probabilities(name, clips, classes) for name in names}
-        rows, p_values = {}, {}
-        for name in names:
-            interval = ranking.mean_average_precision_interval(targets, scores[name], groups=groups)
-            rows[name] = {"score": interval.estimate, "low": interval.low, "high": interval.high}
-            if self.baselines and name != BASELINE:
-                found = ranking.compare_average_precision(targets, scores[name], scores[BASELINE], groups=groups)
-                rows[name] |= {"difference": found.difference.estimate, "difference_low": found.difference.low}
-                rows[name] |= {"difference_high": found.difference.high}
-                p_values[name] = found.p_value
-        for name, p in zip(p_values, statistics.holm(list(p_values.values())) if p_values else (), strict=True):
-            rows[name]["p_holm"] = float(p)
-        return rows
+        return {
+            name: ranking.draw_average_precision(targets, self._probabilities(name, clips, classes), groups=groups)
+            for name in names
+        }
+
+    def _right(self, name: str, clips: list[str]) -> NDArray[np.float64]:
+        """Whether each clip was predicted right by each seed, ``(seeds, clips)``."""
+        rows = []
+        for tables in self._by_seed(name):
+            joined = pd.concat(tables)
+            right = (joined["label"] == joined["predicted"]).astype(float)
+            rows.append(right.groupby(joined["clip"].to_numpy()).mean().loc[clips].to_numpy())
+        return np.stack(rows)
+
+    def _by_seed(self, name: str) -> list[list[pd.DataFrame]]:
+        """Predictions of the runs of each seed, over all folds."""
+        seeds: dict[Any, list[pd.DataFrame]] = {}
+        for run in self._of(name):
+            seeds.setdefault(run.config.get("seed"), []).append(run.predictions)
+        return list(seeds.values())
 
     def _probabilities(self, name: str, clips: list[str], classes: Sequence[str]) -> Any:
         """Probability of every class for each clip, one array a seed: ``(seeds, clips, classes)``."""
         columns = [f"probability_{label}" for label in classes]
-        seeds: dict[Any, list[pd.DataFrame]] = {}
-        for run in self._of(name):
-            seeds.setdefault(run.config.get("seed"), []).append(run.predictions)
         return np.stack(
-            [pd.concat(tables).set_index("clip").loc[clips, columns].to_numpy(np.float64) for tables in seeds.values()]
+            [
+                pd.concat(tables).set_index("clip").loc[clips, columns].to_numpy(np.float64)
+                for tables in self._by_seed(name)
+            ]
         )
 
     def fold_table(self) -> pd.DataFrame:
@@ -318,34 +374,33 @@ class ClassificationStudy(Study):
             f"(95 % interval {first['low']:.1%} to {first['high']:.1%})."
         ]
         if self.baselines:
-            sure = table.loc[names, "p_holm"] < 0.05
-            above = table.loc[names, "difference"] > 0
-            groups = {
-                "reliably better than": sure & above,
-                "reliably worse than": sure & ~above,
-                "not reliably different from": ~sure,
-            }
-            # the largest group last: where it is large it is "the others"
-            for what, chosen in sorted(groups.items(), key=lambda item: int(item[1].sum())):
-                group = [self.title(name) for name in names if chosen[name]]
-                verb = "is" if len(group) == 1 else "are"
-                if len(group) == len(names) and len(names) > 1:
-                    who = "None of them is" if what.startswith("not ") else "All of them are"
-                    text.append(f"{who} {what.removeprefix('not ')} the linear baseline.")
-                elif len(group) > 4:
-                    text.append(f"The other {len(group)} are {what} the linear baseline.")
-                elif group:
-                    text.append(f"{_list(group)} {verb} {what} the linear baseline.")
+            text += [self._against_baseline(table.loc[names]), self.power_note(table.loc[names, "detectable"])]
         rivals = [self.title(n) for n in names if n != best and table.loc[n, "high"] >= table.loc[best, "score"]]
         if rivals:
             others = f"{len(rivals)} others" if len(rivals) > 4 else _list(rivals)
             text.append(f"The highest score lies inside the interval of {others}, so it does not rank them.")
-        return " ".join([*text, self._seed_note()])
+        return " ".join([*text, self.seed_note])
 
-    def _seed_note(self) -> str:
-        n = len({run.config.get("seed") for run in self.runs})
-        seeds = "one seed" if n == 1 else f"{n} seeds"
-        return f"Every network was trained with {seeds}; the intervals do not include variation between seeds."
+    def _against_baseline(self, table: pd.DataFrame) -> str:
+        """Sentences on what is better, worse and neither; the largest group last, as it may be the others."""
+        sure, above = table["p_holm"] < 0.05, table["difference"] > 0
+        groups = {
+            "reliably better than": sure & above,
+            "reliably worse than": sure & ~above,
+            "not reliably different from": ~sure,
+        }
+        text = []
+        for relation, chosen in sorted(groups.items(), key=lambda item: int(item[1].sum())):
+            group = [self.title(str(name)) for name in table.index[chosen]]
+            verb = "is" if len(group) == 1 else "are"
+            if len(group) == len(table) and len(table) > 1:
+                who = "None of them is" if relation.startswith("not ") else "All of them are"
+                text.append(f"{who} {relation.removeprefix('not ')} the linear baseline.")
+            elif len(group) > 4:
+                text.append(f"The other {len(group)} are {relation} the linear baseline.")
+            elif group:
+                text.append(f"{_list(group)} {verb} {relation} the linear baseline.")
+        return " ".join(text)
 
     def _labels(self) -> pd.Series:
         """Label of every tested clip."""

@@ -3,6 +3,7 @@
 from .config import Config
 from .corpus import Prepared, prepare
 from .experiment import COMPARED, NAME, baseline, build_model, load_model, run, study, trace_clip, train_encoder
+from .findings import findings
 
 __all__ = [
     "COMPARED",
@@ -11,6 +12,7 @@ __all__ = [
     "Prepared",
     "baseline",
     "build_model",
+    "findings",
     "load_model",
     "prepare",
     "run",

@@ -14,12 +14,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from audioattn_lib.attention.record.record import AttentionRecord
-from audioattn_lib.evaluation import comparisons as statistics
-from audioattn_lib.evaluation import ranking
+from audioattn_lib.evaluation import ranking, systems
 from audioattn_lib.training.run_directory import Run
 
 from ..common.study import ClassificationStudy
-from .trace import VALID, PlaybackPredictions, losses, right, score, score_interval
+from .trace import VALID, PlaybackPredictions, losses, right, score
 
 __all__ = ["CONTROLS", "TITLES", "PlaybackStudy"]
 
@@ -111,14 +110,14 @@ class PlaybackStudy(ClassificationStudy):
         """Score after each stage: a row for each way to choose and stage.
 
         Columns ``selection``, ``playbacks`` heard so far, ``score`` (mean over seeds) with its 95 % interval over
-        groups, and ``cost``: frames heard for each frame of the first hearing.
+        groups and seeds, and ``cost``: frames heard for each frame of the first hearing.
         """
         rows = []
         for name in self.names:
             seeds = self.heard(name)
             groups = self.groups_of(seeds[0].clips)
             for stage in range(seeds[0].frames.shape[1]):
-                found = score_interval(seeds[0].targets, [one.after(stage) for one in seeds], groups, seeds[0].sizes)
+                found = systems.score_interval(_draw(seeds, [one.after(stage) for one in seeds], groups))
                 rows.append(
                     {
                         "selection": name,
@@ -151,30 +150,30 @@ class PlaybackStudy(ClassificationStudy):
     def differences(self) -> pd.DataFrame:
         """Tabulate score differences of each selection method to no playback, random selection and selection by energy.
 
-        A row a pair: ``selection``, ``over``, ``difference``, ``low``, ``high`` and ``p_holm``, the p-value of a paired
-        test corrected for the number of pairs.
+        A row a pair: ``selection``, ``over``, ``difference`` with its interval ``low`` to ``high``, ``p_holm`` and
+        ``detectable``, of the comparison that is paired by clip and seed; intervals and p-values are corrected for
+        the number of pairs.
         """
-        heard = {name: self.heard(name) for name in self.names}
-        rows = []
+        drawn = self.draws()
+        pairs = [
+            (name, control)
+            for name in self.names
+            for control in CONTROLS
+            if control in drawn and name not in CONTROLS[: CONTROLS.index(control) + 1]
+        ]
+        found = systems.compare_systems({f"{a} over {b}": (drawn[a], drawn[b]) for a, b in pairs})
+        table = found[["difference", "low", "high", "p_holm", "detectable"]].reset_index(drop=True)
+        table.insert(0, "selection", [name for name, _ in pairs])
+        table.insert(1, "over", [control for _, control in pairs])
+        return table
+
+    def draws(self) -> dict[str, systems.Draws]:
+        """Score of each selection and of the baseline, of each seed and on common resamples of the groups."""
+        drawn = super().draws()
         for name in self.names:
-            for control in CONTROLS:
-                if name in CONTROLS[: CONTROLS.index(control) + 1] or control not in heard:
-                    continue
-                found = self._compare(heard[name], heard[control])
-                difference = found.difference
-                rows.append(
-                    {
-                        "selection": name,
-                        "over": control,
-                        "difference": difference.estimate,
-                        "low": difference.low,
-                        "high": difference.high,
-                        "p_value": found.p_value,
-                    }
-                )
-        table = pd.DataFrame(rows, columns=["selection", "over", "difference", "low", "high", "p_value"])
-        table["p_holm"] = statistics.holm(table["p_value"].to_numpy()) if len(table) else []
-        return table.drop(columns="p_value")
+            heard = self.heard(name)
+            drawn[name] = _draw(heard, [one.logits for one in heard], self.groups_of(heard[0].clips))
+        return drawn
 
     def gains(self) -> pd.DataFrame:
         """The same as text for a page: a row a way to choose, a column a control, in points."""
@@ -243,19 +242,19 @@ class PlaybackStudy(ClassificationStudy):
             rest = found[found["p_holm"] >= 0.05]
             if len(rest):
                 text.append(f"{title} is not reliably different from {self._list(rest['over'])}.")
-        return " ".join([*text, self._seed_note()])
+        return " ".join([*text, self.power_note(table["detectable"]), self.seed_note])
 
     def _list(self, names: Sequence[str]) -> str:
         titles = [self.title(name).lower() for name in names]
         return titles[0] if len(titles) == 1 else f"{', '.join(titles[:-1])} and {titles[-1]}"
 
-    def _compare(self, one: Sequence[PlaybackPredictions], other: Sequence[PlaybackPredictions]) -> Any:
-        groups, targets = self.groups_of(one[0].clips), one[0].targets
-        first, second = ([heard.logits for heard in part] for part in (one, other))
-        if one[0].is_multilabel:
-            return ranking.compare_average_precision(targets, first, second, groups=groups)
-        hits = [np.mean([right(targets, logits, one[0].sizes) for logits in part], axis=0) for part in (first, second)]
-        return statistics.paired_comparison(hits[0], hits[1], groups=groups)
+
+def _draw(heard: Sequence[PlaybackPredictions], logits: Sequence[NDArray[Any]], groups: NDArray[np.str_]) -> Any:
+    """Score of each seed with its resamples, from the logits of one stage."""
+    first = heard[0]
+    if first.is_multilabel:
+        return ranking.draw_average_precision(first.targets, list(logits), groups=groups)
+    return systems.draw_means([right(first.targets, one, first.sizes) for one in logits], groups=groups)
 
 
 def _curve(heard: PlaybackPredictions, classes: Sequence[str]) -> tuple[NDArray[Any], NDArray[Any]]:

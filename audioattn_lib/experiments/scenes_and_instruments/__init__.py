@@ -3,6 +3,7 @@
 from .config import Config
 from .corpus import Prepared, prepare
 from .experiment import NAME, PATTERNS, attention_layers, baseline, build_model, load_model, run, study
+from .findings import findings, main_test
 
 __all__ = [
     "NAME",
@@ -12,7 +13,9 @@ __all__ = [
     "attention_layers",
     "baseline",
     "build_model",
+    "findings",
     "load_model",
+    "main_test",
     "prepare",
     "run",
     "study",

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from audioattn_lib.attention.patterns.names import parse_pattern
@@ -31,9 +32,11 @@ WORST = "worst_group"
 """Stands for a test set: of each network, the domain of a test set that it does worst on."""
 COLUMNS = (
     *("pattern", "domain_method", "test", "runs", "score", "low", "high", "std", "group"),
-    *("difference", "difference_low", "difference_high", "difference_p"),
-    *("gain", "gain_low", "gain_high", "gain_p"),
+    *("difference", "difference_low", "difference_high", "difference_p", "difference_detectable"),
+    *("gain", "gain_low", "gain_high", "gain_p", "gain_detectable"),
 )
+
+_LATER = ("difference_detectable", "gain_detectable")  # files of before know nothing of them
 
 
 def pattern_title(pattern: str) -> str:
@@ -53,11 +56,11 @@ class DomainResults:
         A row for each pattern, domain method and test set, the linear baseline and
         chance among them, with the columns ``runs``, ``score`` (share of clips
         predicted right, mean over seeds), its 95 % interval ``low`` to ``high``
-        over recordings, ``std`` over seeds, ``group`` (which one is the
+        over recordings and seeds, ``std`` over seeds, ``group`` (which one is the
         worst), the paired ``difference`` to dense attention with the same
         domain method and the paired ``gain`` over the same pattern without
         domain method, each with interval and p-value, corrected for the number of
-        patterns (Holm).
+        patterns (Holm), and the smallest difference that could be seen.
     made_with
         Where the numbers come from, text by name.
 
@@ -121,7 +124,7 @@ class DomainResults:
         best = chosen.loc[chosen["score"].idxmax()]
         linear = self.rows[(self.rows["test"] == test) & (self.rows["pattern"] == BASELINE)]
         base = linear.loc[linear["score"].idxmax()]
-        text = [  # p-values do not include variation between seeds, so nothing is called reliable
+        text = [
             f"On {test.replace('_', ' ')} **{self._name(best.to_dict())}** scores highest: {best['score']:.1%} "
             f"({best['low']:.1%} to {best['high']:.1%}); the linear baseline has {base['score']:.1%} "
             f"({base['low']:.1%} to {base['high']:.1%})."
@@ -130,15 +133,27 @@ class DomainResults:
             ("difference", "dense attention with the same domain method"),
             ("gain", "no domain method"),
         ):
-            if not chosen[f"{name}_p"].notna().any():
-                continue
-            sure = chosen[chosen[f"{name}_p"] < 0.05]
-            better = [self._name(row) for row in sure[sure[name] > 0].to_dict(orient="records")]
-            text.append(
-                f"Better than {against}, with p below 0.05 over clips: {'; '.join(better) or 'none'}. "
-                f"Worse: {len(sure) - len(better)} of {int(chosen[f'{name}_p'].notna().sum())}."
-            )
-        return " ".join(text)
+            compared = chosen[chosen[f"{name}_p"].notna()]
+            if len(compared):
+                sure = compared[compared[f"{name}_p"] < 0.05]
+                better = [self._name(row) for row in sure[sure[name] > 0].to_dict(orient="records")]
+                worse = [self._name(row) for row in sure[sure[name] < 0].to_dict(orient="records")]
+                text.append(f"Better than {against}: {'; '.join(better) or f'none of {len(compared)}'}.")
+                text += [f"Worse: {'; '.join(worse)}."] if worse else []
+        return " ".join([*text, self.power(test)])
+
+    def power(self, test: str) -> str:
+        """Say which differences on this test set could not be seen; empty where the table does not know."""
+        known = self._networks.loc[self._networks["test"] == test, ["difference_detectable", "gain_detectable"]]
+        values = 100 * known.to_numpy(dtype=float)
+        values = values[np.isfinite(values)]
+        if not len(values):
+            return ""
+        span = dict.fromkeys(f"{value:.0f}" for value in (values.min(), values.max()))
+        return (
+            f"With these clips and seeds, a difference below {' to '.join(span)} points would be missed in more than "
+            "one experiment of five."
+        )
 
     def write(self, path: str | Path) -> None:
         """Keep the rows in a CSV file, and what they were made with in a JSON file beside it."""
@@ -164,6 +179,7 @@ class DomainResults:
             made_with = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise RunError(f"{path}: no results can be read ({error}); DomainResults.write makes them") from None
+        rows = rows.reindex(columns=list(dict.fromkeys([*rows, *_LATER])))
         lacking = [name for name in COLUMNS if name not in rows]
         if lacking:
             raise RunError(f"{path}: lacks the columns {', '.join(lacking)}; DomainResults.write makes such a file")

@@ -8,6 +8,7 @@ Book page: ``scenes_and_instruments``.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 
 from audioattn_lib.core.errors import RunError
 from audioattn_lib.evaluation import comparisons as statistics
+from audioattn_lib.evaluation import systems
 from audioattn_lib.evaluation.domains import domain_scores
 from audioattn_lib.training.run_directory import Run
 
@@ -84,7 +86,7 @@ class DomainStudy(Study):
         tables = [run.predictions for run in self.of(pattern, domain_method)]
         result = tables[0][["clip", "split", "domain", "domain_seen"]].copy()
         result["domain"] = result["domain"].fillna("")
-        result["right"] = np.mean([(t["label"] == t["predicted"]).to_numpy(np.float64) for t in tables], axis=0)
+        result["right"] = _right(tables).mean(axis=0)
         return result
 
     def results(self) -> DomainResults:
@@ -100,12 +102,8 @@ class DomainStudy(Study):
         rows: list[dict[str, Any]] = []
         for test in self.tests:
             part = [self._row(key, test, known) for key in known]
-            for name in ("difference", "gain"):
-                for domain_method in self.domain_methods:
-                    compared = [row for row in part if f"{name}_p" in row and row["domain_method"] == domain_method]
-                    corrected = statistics.holm([row[f"{name}_p"] for row in compared]) if compared else ()
-                    for row, p in zip(compared, corrected, strict=True):
-                        row[f"{name}_p"] = float(p)
+            for name, domain_method in itertools.product(("difference", "gain"), self.domain_methods):
+                self._compare(name, domain_method, test, part)
             rows += [*part, self._chance(test)]
         rows += [self._worst(key, table) for key, table in known.items()]
         rows.append(self._chance(WORST))
@@ -149,19 +147,41 @@ class DomainStudy(Study):
             float((t["label"] == t["predicted"])[chosen].mean())
             for t in (run.predictions for run in self.of(name, domain_method))
         ]
-        row = self._described(key, test, shares) | self._scored(table, chosen)
-        others = {"difference": (_REFERENCE, domain_method), "gain": (name, NONE)}
-        for what, other in others.items():
-            if other in known and other != key and not (what == "difference" and name == BASELINE):
-                row |= self._compared(what, table, known[other], chosen)
-        return row
+        return self._described(key, test, shares) | self._scored(key, chosen)
+
+    def _compare(self, what: str, domain_method: str, test: str, rows: list[dict[str, Any]]) -> None:
+        """Add to the rows of a test their gains over dense attention, or over no domain method, by clip and seed."""
+        drawn: dict[tuple[str, str], systems.Draws] = {}
+        compared = {}
+        for row in rows:
+            if row["domain_method"] != domain_method or (what == "difference" and row["pattern"] == BASELINE):
+                continue
+            key = (row["pattern"], domain_method)
+            other = (_REFERENCE, domain_method) if what == "difference" else (row["pattern"], NONE)
+            if other == key or not any((r["pattern"], r["domain_method"]) == other for r in rows):
+                continue
+            for each in (key, other):
+                drawn.setdefault(each, self._draw(each, test))
+            compared[str(row["pattern"])] = (drawn[key], drawn[other])
+        found = systems.compare_systems(compared)
+        for row in rows:
+            if row["domain_method"] == domain_method and row["pattern"] in found.index:
+                one = found.loc[row["pattern"]]
+                row |= {what: one["difference"], f"{what}_low": one["low"], f"{what}_high": one["high"]}
+                row |= {f"{what}_p": one["p_holm"], f"{what}_detectable": one["detectable"]}
+
+    def _draw(self, key: tuple[str, str], test: str) -> systems.Draws:
+        """Score of each seed on one test set, with its resamples."""
+        tables = [run.predictions for run in self.of(*key)]
+        chosen = (tables[0]["split"] == test).to_numpy()
+        return systems.draw_means(_right(tables)[:, chosen], groups=self.groups_of(tables[0]["clip"][chosen]))
 
     def _worst(self, key: tuple[str, str], table: pd.DataFrame) -> dict[str, Any]:
         names = (table["split"] + ", " + table["domain"]).str.removesuffix(", ")
         means = table["right"].groupby(names.to_numpy()).mean()
         worst = str(means.idxmin())
         row = self._described(key, WORST, [0.0] * len(self.of(*key))) | {"std": np.nan, "group": worst}
-        return row | self._scored(table, (names == worst).to_numpy())
+        return row | self._scored(key, (names == worst).to_numpy())
 
     @staticmethod
     def _described(key: tuple[str, str], test: str, shares: list[float]) -> dict[str, Any]:
@@ -175,26 +195,11 @@ class DomainStudy(Study):
             "group": "",
         }
 
-    def _scored(self, table: pd.DataFrame, chosen: NDArray[np.bool_]) -> dict[str, float]:
-        part = table[chosen]
-        found = statistics.bootstrap_interval(part["right"].to_numpy(), groups=self.groups_of(part["clip"]))
+    def _scored(self, key: tuple[str, str], chosen: NDArray[np.bool_]) -> dict[str, float]:
+        tables = [run.predictions for run in self.of(*key)]
+        groups = self.groups_of(tables[0]["clip"][chosen])
+        found = systems.score_interval(systems.draw_means(_right(tables)[:, chosen], groups=groups))
         return {"score": found.estimate, "low": found.low, "high": found.high}
-
-    def _compared(
-        self, what: str, one: pd.DataFrame, other: pd.DataFrame, chosen: NDArray[np.bool_]
-    ) -> dict[str, float]:
-        found = statistics.paired_comparison(
-            one["right"][chosen].to_numpy(),
-            other["right"][chosen].to_numpy(),
-            groups=self.groups_of(one["clip"][chosen]),
-        )
-        difference = found.difference
-        return {
-            what: difference.estimate,
-            f"{what}_low": difference.low,
-            f"{what}_high": difference.high,
-            f"{what}_p": found.p_value,
-        }
 
     def _chance(self, test: str) -> dict[str, Any]:
         """Of guessing the most frequent class of a test set; of guessing evenly in the worst group."""
@@ -205,3 +210,8 @@ class DomainStudy(Study):
             codes = pd.factorize(labels.loc[labels["split"] == test, "label"])[0]
             score = statistics.chance_level(codes).majority.estimate
         return {"pattern": CHANCE, "domain_method": "", "test": test, "runs": 0, "score": score, "group": ""}
+
+
+def _right(tables: list[pd.DataFrame]) -> NDArray[np.float64]:
+    """Whether each clip was predicted right by each seed, ``(seeds, clips)``; seeds test the clips in one order."""
+    return np.stack([(table["label"] == table["predicted"]).to_numpy(np.float64) for table in tables])

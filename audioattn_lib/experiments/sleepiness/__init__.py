@@ -3,6 +3,7 @@
 from .config import MAPS, Config
 from .corpus import Prepared, prepare
 from .experiment import baseline, regress, run, study, study_thresholds
+from .findings import MATCHED, findings
 from .training import (
     FEATURES,
     NAME,
@@ -17,6 +18,7 @@ from .training import (
 __all__ = [
     "FEATURES",
     "MAPS",
+    "MATCHED",
     "NAME",
     "Config",
     "Prepared",
@@ -25,6 +27,7 @@ __all__ = [
     "build_model",
     "extract_features",
     "features_of",
+    "findings",
     "load_model",
     "prepare",
     "rebuild",

@@ -15,8 +15,7 @@ import pandas as pd
 from audioattn_lib.attention.record.record import AttentionRecord
 from audioattn_lib.core.errors import RunError
 from audioattn_lib.data.manifest import UNKNOWN
-from audioattn_lib.evaluation.comparisons import Comparison, holm
-from audioattn_lib.evaluation.regression_scores import compare_regressions
+from audioattn_lib.evaluation import systems
 from audioattn_lib.training.run_directory import Run
 
 from ..common.study import BASELINE, Study
@@ -118,16 +117,24 @@ class RegressionStudy(Study):
     def table(self) -> pd.DataFrame:
         """The results: a row for each system, then the linear baseline and chance.
 
-        Columns: ``runs``; ``score``, Spearman's correlation on the clips of :attr:`part`, and its 95 % interval ``low``
-        to ``high`` over groups, both means over seeds (an interval is that of one run, not narrower for having
-        several); ``std`` over seeds; the other scores as means over seeds; ``difference`` to the linear
-        baseline with its interval and the p-value of a paired permutation test, the largest over seeds, corrected for
-        the number of systems (Holm). Chance gives every clip the median label: its interval is where correlations
-        lie when predictions go to the wrong clips.
+        Columns: ``runs``; ``score``, Spearman's correlation on the clips of :attr:`part`, mean over seeds, with its
+        95 % interval ``low`` to ``high`` over groups and seeds; ``std`` over seeds; the other scores as means over
+        seeds; ``difference`` to the linear baseline with its interval and the p-value of the comparison that is paired
+        by clip and seed, both corrected for the number of systems (Holm). Chance gives every clip the median label: its
+        interval is where correlations lie when predictions go to the wrong clips.
         """
         rows = {name: self._row(self._of(name)) for name in (*self.names, BASELINE)}
-        for name, found in self._against(self.names, BASELINE).items():
-            rows[name] |= found
+        for name, drawn in self.draws().items():
+            interval = systems.score_interval(drawn)
+            rows[name] |= {"score": interval.estimate, "low": interval.low, "high": interval.high}
+        for name, found in self.compare(BASELINE).iterrows():
+            rows[str(name)] |= {
+                "difference": found["difference"],
+                "difference_low": found["low"],
+                "difference_high": found["high"],
+                "p_holm": found["p_holm"],
+                "detectable": found["detectable"],
+            }
         chance = self._scores(self.baseline)["chance"]
         permuted = [self._scores(run)["permutation"] for run in self.runs]
         rows["chance"] = {
@@ -166,15 +173,19 @@ class RegressionStudy(Study):
         return pd.DataFrame.from_dict(rows, orient="index")
 
     def differences(self, reference: str) -> pd.DataFrame:
-        """Tabulate score differences of all other systems to ``reference`` on the same clips: one row per system.
+        """Tabulate score differences of all other systems to ``reference``, paired by clip and seed: a row per system.
 
-        Differences and their intervals are means over seeds; the p-value is the largest, corrected for their number.
+        Intervals and p-values are corrected for the number of systems; *visible* is the smallest difference that
+        these clips and seeds show in four experiments of five.
         """
-        others = [name for name in self.names if name != reference]
         rows = {}
-        for name, row in self._against(others, reference).items():
-            between = _interval(row["difference"], row["difference_low"], row["difference_high"], "+")
-            rows[self.title(name)] = {f"over {self.title(reference)}": between, "p (Holm)": f"{row['p_holm']:.2g}"}
+        for name, row in self.compare(reference).iterrows():
+            between = _interval(row["difference"], row["low"], row["high"], "+")
+            rows[self.title(str(name))] = {
+                f"over {self.title(reference)}": between,
+                "p (Holm)": f"{row['p_holm']:.2g}",
+                "visible": "" if pd.isna(row["detectable"]) else _two_digits(row["detectable"]),
+            }
         return pd.DataFrame.from_dict(rows, orient="index")
 
     def rebuilding(self) -> pd.DataFrame:
@@ -191,21 +202,31 @@ class RegressionStudy(Study):
             }
         return pd.DataFrame.from_dict(rows, orient="index").astype({"features": int})
 
-    def compare(self, name: str, other: str = BASELINE, statistic: str = "spearman") -> list[Comparison]:
-        """Two systems on the same clips, a comparison a seed."""
-        others = self._of(other)
-        found = []
-        for number, run in enumerate(self._of(name)):
-            a, b = (_scored(one, self.part) for one in (run, others[number % len(others)]))
-            if set(a.index) != set(b.index):
-                missing = sorted(set(a.index) ^ set(b.index))
-                raise RunError(f"{name} and {other} were scored on different clips, such as {', '.join(missing[:5])}")
-            b = b.loc[a.index]
-            groups = self.groups_of(a.index)
-            found.append(
-                compare_regressions(a["label"], a["predicted"], b["predicted"], statistic=statistic, groups=groups)
-            )
-        return found
+    def draws(self) -> dict[str, systems.Draws]:
+        """Correlation of each system and of the baseline, of each seed and on common resamples of the groups."""
+        first = _scored(self.baseline, self.part)
+        groups = self.groups_of(first.index)
+        drawn = {}
+        for name in (*self.names, BASELINE):
+            rows = []
+            for run in self._of(name):
+                table = _scored(run, self.part)
+                missing = sorted(set(table.index) ^ set(first.index))
+                if missing:
+                    raise RunError(
+                        f"{name} and {BASELINE} were scored on different clips, such as {', '.join(missing[:5])}"
+                    )
+                rows.append(table.loc[first.index, "predicted"].to_numpy())
+            drawn[name] = systems.draw_scores(first["label"], np.stack(rows), "spearman", groups=groups)
+        return drawn
+
+    def compare(self, reference: str, names: Sequence[str] = ()) -> pd.DataFrame:
+        """Compare systems (by default all) with one, as :func:`~audioattn_lib.evaluation.systems.compare_systems`."""
+        drawn = self.draws()
+        if reference not in drawn:
+            raise RunError(f"no run of the system {reference!r}; there are {', '.join(drawn)}")
+        chosen = [name for name in names or self.names if name != reference]
+        return systems.compare_systems({name: (drawn[name], drawn[reference]) for name in chosen})
 
     def verdict(self) -> str:
         """Summarise the table as text, with no claim beyond its confidence intervals."""
@@ -221,12 +242,12 @@ class RegressionStudy(Study):
         for name in self.names:
             row = table.loc[name]
             sure, above = row["p_holm"] < 0.05, row["difference"] > 0
-            unsure = "not reliably different from" if row["runs"] == 1 else "not in every seed reliably different from"
-            what = unsure if not sure else "reliably above" if above else "reliably below"
+            relation = "not reliably different from" if not sure else "reliably above" if above else "reliably below"
             text.append(
-                f"{self.title(name)} is {what} the linear baseline "
+                f"{self.title(name)} is {relation} the linear baseline "
                 f"({row['difference']:+.2f}, {row['difference_low']:+.2f} to {row['difference_high']:+.2f})."
             )
+        text += [self.power_note(table.loc[self.names, "detectable"], unit="", scale=1.0), self.seed_note]
         told = (self._scores(run)["note"].split("; ") for run in (*self.runs, self.baseline))
         text += [
             f"{note[:1].upper()}{note[1:]}." for note in dict.fromkeys(note for notes in told for note in notes if note)
@@ -250,25 +271,9 @@ class RegressionStudy(Study):
     def _row(self, runs: list[Run]) -> dict[str, Any]:
         found = [run.metrics | self._scores(run) for run in runs]
         scores = [float(one["spearman"]) for one in found]
-        intervals = [one["intervals"]["spearman"] for one in found]
-        row: dict[str, Any] = {"runs": len(runs), "score": float(np.mean(scores))}
-        row |= {end: float(np.mean([interval[end] for interval in intervals])) for end in ("low", "high")}
+        row: dict[str, Any] = {"runs": len(runs)}
         row["std"] = float(np.std(scores, ddof=1)) if len(scores) > 1 else np.nan
         return row | {name: float(np.mean([one[name] for one in found])) for name in _MEANS}
-
-    def _against(self, names: Sequence[str], other: str) -> dict[str, dict[str, float]]:
-        """Differences of systems to another, with intervals and corrected p-values, by column of :meth:`table`."""
-        compared = {name: self.compare(name, other) for name in names}
-        corrected = holm([max(one.p_value for one in found) for found in compared.values()])
-        rows = {}
-        for (name, found), p in zip(compared.items(), corrected, strict=True):
-            differences = [one.difference for one in found]
-            ends = {"difference": "estimate", "difference_low": "low", "difference_high": "high"}
-            rows[name] = {
-                column: float(np.mean([getattr(d, end) for d in differences])) for column, end in ends.items()
-            }
-            rows[name]["p_holm"] = float(p)
-        return rows
 
 
 def _interval(value: float, low: float, high: float, sign: str = "") -> str:

@@ -3,6 +3,8 @@
 from .config import ATTENTIONS, CONTROL, Config
 from .corpus import Prepared, prepare
 from .experiment import NAME, REFIT_WIDTHS, baseline, build_model, load_model, run, stages, study
+from .findings import findings
+from .reading import densities_alone, reading_table, records_of_reading, what_is_read
 
 __all__ = [
     "ATTENTIONS",
@@ -13,9 +15,14 @@ __all__ = [
     "Prepared",
     "baseline",
     "build_model",
+    "densities_alone",
+    "findings",
     "load_model",
     "prepare",
+    "reading_table",
+    "records_of_reading",
     "run",
     "stages",
     "study",
+    "what_is_read",
 ]

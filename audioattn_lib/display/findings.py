@@ -1,0 +1,70 @@
+"""The findings of a page in a box: a few sentences from the runs, and what they do not show."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from .assets import style_tag
+
+__all__ = ["Findings", "findings"]
+
+
+@dataclass(frozen=True, repr=False)
+class Findings:
+    """A box of sentences as HTML; in a notebook it shows itself.
+
+    Parameters
+    ----------
+    markup
+        The box without its style sheets.
+    text
+        The same as plain text.
+    """
+
+    markup: str
+    text: str
+
+    def html(self) -> str:
+        """Return the box as self-contained HTML."""
+        return f"{style_tag('figure')}{style_tag('findings')}{self.markup}"
+
+    def _repr_html_(self) -> str:
+        return self.html()
+
+    def __repr__(self) -> str:
+        return self.text
+
+
+def findings(shown: Sequence[str], not_shown: Sequence[str] = (), *, title: str = "What we found") -> Findings:
+    """Put the findings of a page into a box.
+
+    Parameters
+    ----------
+    shown
+        Sentences, at least one; ``**words**`` are set in bold.
+    not_shown
+        Sentences on what the runs leave open, in grey below.
+    title
+        Above the sentences.
+
+    Notes
+    -----
+    Book page: ``urban_sound``.
+    """
+    if not shown:
+        raise ValueError("shown is empty; give at least one sentence")
+    items = [f"<li>{_bold(sentence)}</li>" for sentence in shown]
+    items += [f'<li class="aa-open">{_bold(sentence)}</li>' for sentence in not_shown]
+    markup = (
+        f'<section class="audioattn aa-findings mathjax_ignore" aria-label="{html.escape(title, quote=True)}">'
+        f"<p>{html.escape(title)}</p><ul>{''.join(items)}</ul></section>"
+    )
+    text = "\n".join([title, *(f"- {sentence.replace('**', '')}" for sentence in (*shown, *not_shown))])
+    return Findings(markup, text)
+
+
+def _bold(sentence: str) -> str:
+    return re.sub(r"\*\*(.+?)\*\*", r"<b>\1</b>", html.escape(sentence))

@@ -1,0 +1,67 @@
+"""The findings of the chapter in sentences, from its runs.
+
+Book page: ``playback``.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..common.phrases import Found, gain, share
+from ..common.study import BASELINE
+from .study import PlaybackStudy
+
+__all__ = ["findings"]
+
+_CHOSEN = "slots"
+
+
+def findings(study: PlaybackStudy) -> Found:
+    """Three findings of a study and what it does not show.
+
+    Parameters
+    ----------
+    study
+        As :func:`~audioattn_lib.experiments.playback.study` makes it.
+
+    Returns
+    -------
+    shown, not_shown
+        Sentences, with the numbers of these runs.
+
+    Notes
+    -----
+    Book page: ``playback``.
+    """
+    table, stages = study.table(), study.stages()
+    name = study.prefer(_CHOSEN)
+    score = study.score_title.lower()
+    part = stages[stages["selection"] == name]
+    last = part.iloc[-1]
+    shown, open_ = [], []
+    told = f"**{study.title(name)}** reaches a {score} of {share(last)}"
+    if len(part) > 1:
+        told += f" after {int(last['playbacks'])} playbacks, from {share(part.iloc[0])} after the first hearing"
+        told += f", for {last['cost']:.1f} times its frames"
+    beside = f"; the linear baseline has {share(table.loc[BASELINE])}" if BASELINE in table.index else ""
+    shown.append(f"{told}{beside}.")
+    pairs = study.differences()
+    of_name = pairs[pairs["selection"] == name]
+    for _, row in of_name.iterrows():
+        over = study.title(row["over"]).lower()
+        if row["p_holm"] < 0.05:
+            relation = "better" if row["difference"] > 0 else "worse"
+            shown.append(f"It is reliably {relation} than *{over}*: {gain(row)}.".replace("*", ""))
+        else:
+            open_.append(f"That {study.title(name).lower()} differs from {over}: {gain(row)}.")
+    where = study.localisation()
+    if len(where):
+        rows = where[(where["selection"] == study.title(name)) & (where["measure"] == "pointing")]
+        if len(rows) and np.isfinite(rows["value"].iloc[0]):
+            row = rows.iloc[0]
+            shown.append(
+                f"The middle of what it plays back lies in an event in {share(row, score='value')} of the cases, at "
+                f"random places in {100 * row['random']:.0f} %."
+            )
+    power = study.power_note(pairs["detectable"]) if len(pairs) else ""
+    return shown, [*open_, *filter(None, [power, study.unmeasured]), study.seed_note]

@@ -1,0 +1,101 @@
+"""The findings of the chapter in sentences, from its runs.
+
+Book page: ``scenes_and_instruments``.
+"""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from ..common.phrases import Found, names, share
+from .domain_methods import domain_method_title
+from .results import BASELINE, CHANCE, DomainResults, pattern_title
+from .study import DomainStudy
+
+__all__ = ["findings", "main_test"]
+
+
+def main_test(results: DomainResults) -> str:
+    """The test set that the chapter is about: unseen devices or sources, otherwise the first unseen, or the first."""
+    unseen = [name for name in results.tests if "unseen" in name] or results.tests
+    return next((name for name in unseen if "device" in name or "source" in name), unseen[0])
+
+
+def findings(study: DomainStudy) -> Found:
+    """Three findings of a study and what it does not show.
+
+    Parameters
+    ----------
+    study
+        As :func:`~audioattn_lib.experiments.scenes_and_instruments.study` makes it.
+
+    Returns
+    -------
+    shown, not_shown
+        Sentences, with the numbers of these runs.
+
+    Notes
+    -----
+    Book page: ``scenes_and_instruments``.
+    """
+    results = study.results()
+    test = main_test(results)
+    shown: list[str] = []
+    open_: list[str] = []
+    rows = results.rows[results.rows["test"] == test]
+    networks = rows[~rows["pattern"].isin([BASELINE, CHANCE])]
+    best = networks.loc[networks["score"].idxmax()]
+    linear = rows[rows["pattern"] == BASELINE]
+    beside = f"; the linear baseline has {share(linear.loc[linear['score'].idxmax()])}" if len(linear) else ""
+    shown.append(f"On {_plain(test)}, **{_name(best)}** is right most often, {share(best)}{beside}.")
+    compared = networks[networks["difference_p"].notna()]
+    if len(compared):
+        _tell(compared, "difference", "Restricting attention over frequency", "dense attention", shown, open_, test)
+    for method, part in networks[networks["gain_p"].notna()].groupby("domain_method", sort=False):
+        _tell(part, "gain", domain_method_title(str(method)).capitalize(), "doing without", shown, open_, test)
+    cost = _cost(results, test)
+    if cost:
+        shown.append(cost)
+    return shown, [*open_, *filter(None, [results.power(test)]), study.seed_note]
+
+
+def _tell(rows: pd.DataFrame, what: str, who: str, over: str, shown: list[str], open_: list[str], test: str) -> None:
+    """Add a sentence on the differences of one kind to what is shown, or to what is not."""
+    sure = rows[rows[f"{what}_p"] < 0.05]
+    better, worse = sure[sure[what] > 0], sure[sure[what] < 0]
+    extreme = rows.loc[rows[what].abs().idxmax()]
+    told = f"the largest difference is {_points(extreme, what)}, of {_name(extreme)}"
+    if len(better):
+        titles = names([_name(row) for _, row in better.iterrows()])
+        shown.append(f"{who} is better than {over} on {_plain(test)} for {titles}; {told}.")
+    elif not len(worse):
+        open_.append(f"That {who[0].lower()}{who[1:]} helps on {_plain(test)}: no difference is reliable; {told}.")
+    if len(worse):
+        titles = names([_name(row) for _, row in worse.iterrows()])
+        shown.append(f"{who} is worse than {over} on {_plain(test)} for {titles}; {told}.")
+
+
+def _cost(results: DomainResults, test: str) -> str:
+    """Say on which other test sets a domain method makes networks worse; empty where on none."""
+    rows = results.rows[(results.rows["test"] != test) & results.rows["test"].isin(results.tests)]
+    worse = rows[(rows["gain_p"] < 0.05) & (rows["gain"] < 0) & ~rows["pattern"].isin([BASELINE, CHANCE])]
+    if not len(worse):
+        return ""
+    extreme = worse.loc[worse["gain"].idxmin()]
+    where = names([_plain(name) for name in dict.fromkeys(worse["test"])])
+    method = domain_method_title(str(extreme["domain_method"]))
+    return f"It costs elsewhere: {method} loses up to {_points(extreme, 'gain')} on {where}."
+
+
+def _points(row: pd.Series, what: str) -> str:
+    low, high = (100 * float(row[f"{what}_{end}"]) for end in ("low", "high"))
+    return f"{100 * float(row[what]):+.1f} points ({low:+.1f} to {high:+.1f})"
+
+
+def _name(row: pd.Series) -> str:
+    method = domain_method_title(str(row["domain_method"]))
+    return pattern_title(str(row["pattern"])) + (f" with {method}" if method else "")
+
+
+def _plain(test: str) -> str:
+    return f"{test.removeprefix('test_').replace('_', ' ')}s" if "unseen" in test else "the seen domains"

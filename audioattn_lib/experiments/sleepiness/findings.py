@@ -1,0 +1,69 @@
+"""The findings of the chapter in sentences, from its runs.
+
+Book page: ``sleepiness``.
+"""
+
+from __future__ import annotations
+
+from ..common.phrases import Found, number
+from ..common.study import BASELINE
+from .study import RegressionStudy
+
+__all__ = ["MATCHED", "findings"]
+
+MATCHED = ("attention_bi_bi_hidden", "seq2seq_bi_bi")
+"""Two networks that differ in nothing but attention: what is read from them, and how much of it, is the same."""
+
+
+def findings(study: RegressionStudy) -> Found:
+    """Three findings of a study and what it does not show.
+
+    Parameters
+    ----------
+    study
+        As :func:`~audioattn_lib.experiments.sleepiness.study` makes it.
+
+    Returns
+    -------
+    shown, not_shown
+        Sentences, with the numbers of these runs.
+
+    Notes
+    -----
+    Book page: ``sleepiness``.
+    """
+    table = study.table()
+    shown, open_ = [], [study.unmeasured] if study.unmeasured else []
+    with_, without = MATCHED
+    if {with_, without} <= set(study.names):
+        found = study.compare(without, [with_]).loc[with_]
+        verb = "describe the speaker better" if found["difference"] > 0 else "describe the speaker worse"
+        both = f"{number(table.loc[with_])} with attention, {number(table.loc[without])} without"
+        told = f"of networks that differ in attention alone, features have a rank correlation of {both}"
+        if found["p_holm"] < 0.05:
+            shown.append(f"Features of a network **with attention {verb}**: {told}, a difference of {_gain(found)}.")
+        else:
+            open_.append(f"That attention matters to the features: {told}, a difference of {_gain(found)}.")
+        rebuilt = study.rebuilding()
+        forced, free = ("true frames given", "running freely")
+        first, second = (rebuilt.loc[study.title(name)] for name in MATCHED)
+        shown.append(
+            f"Both rebuild speech alike where the true frames are given (squared error {first[forced]:.3f} and "
+            f"{second[forced]:.3f}); running freely, the error is {first[free]:.3f} with attention and "
+            f"{second[free]:.3f} without."
+        )
+    against = study.compare(BASELINE)
+    best = table.loc[study.names, "score"].idxmax()
+    row = against.loc[best]
+    relation = "not reliably different from"
+    if row["p_holm"] < 0.05:
+        relation = "reliably above" if row["difference"] > 0 else "reliably below"
+    shown.append(
+        f"**{study.title(str(best))}** scores highest, {number(table.loc[best])}: {relation} mean and deviation of the "
+        f"bands, which need no network and have {number(table.loc[BASELINE])}."
+    )
+    return shown, [*open_, study.power_note(against["detectable"], unit="", scale=1.0), study.seed_note]
+
+
+def _gain(row: object) -> str:
+    return number(row, "difference")  # type: ignore[arg-type]

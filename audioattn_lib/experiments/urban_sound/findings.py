@@ -1,0 +1,75 @@
+"""The findings of the chapter in sentences, from its runs.
+
+Book page: ``urban_sound``.
+"""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from audioattn_lib.attention.pooling.registry import MECHANISMS
+
+from ..common.phrases import Found, gain, names, share, span
+from ..common.study import BASELINE, ClassificationStudy
+from .config import CONTROL
+
+__all__ = ["findings"]
+
+_KINDS = {"discrete": "maps that give each frame a weight", "continuous": "densities over time"}
+
+
+def findings(study: ClassificationStudy) -> Found:
+    """Three findings of a study and what it does not show.
+
+    Parameters
+    ----------
+    study
+        As :func:`~audioattn_lib.experiments.urban_sound.study` makes it.
+
+    Returns
+    -------
+    shown, not_shown
+        Sentences, with the numbers of these runs.
+
+    Notes
+    -----
+    Book page: ``urban_sound``.
+    """
+    table = study.table()
+    best = table.loc[study.names, "score"].idxmax()
+    score = study.score_title.lower()
+    shown = [f"**{study.title(best)}** has the highest {score}, {share(table.loc[best])}."]
+    if BASELINE in table.index:
+        shown[0] = f"{shown[0][:-1]}; the linear baseline has {share(table.loc[BASELINE])}."
+    open_ = []
+    attending = [name for name in study.names if name != CONTROL]
+    if CONTROL in study.names and attending:
+        found = study.compare(CONTROL, attending)
+        better = found[(found["p_holm"] < 0.05) & (found["difference"] > 0)]
+        first = found.loc[found["difference"].idxmax()]
+        told = f"the largest gain over the mean is {gain(first)}, of {study.title(str(found['difference'].idxmax()))}"
+        if len(better):
+            titles = names([study.title(str(name)) for name in better.index])
+            shown.append(f"Attention helps: {titles} beat the mean of the frames; {told}.")
+        else:
+            open_.append(f"That attention helps: no mechanism is reliably better than the mean of the frames; {told}.")
+    where = _where(study)
+    (shown if where.startswith("Attention") else open_).append(where)
+    power = study.power_note(table.loc[study.names, "detectable"]) if "detectable" in table else ""
+    return shown, [*open_, *filter(None, [power]), study.seed_note]
+
+
+def _where(study: ClassificationStudy) -> str:
+    """Say which mechanisms attend to the event."""
+    table = study.evidence_table()
+    pointing = table[table["measure"] == "pointing_game"] if len(table) else pd.DataFrame()
+    pointing = pointing[pointing[study.by].isin(MECHANISMS)] if len(pointing) else pointing
+    if not len(pointing):
+        return "Where the events are: this corpus does not say it, so nobody can say whether attention finds them."
+    told = []
+    for domain, title in _KINDS.items():
+        values = [row["value"] for _, row in pointing.iterrows() if MECHANISMS[row[study.by]].domain == domain]
+        if values:
+            told.append(f"in {span(values)} of the clips for {title}")
+    uniform = f"{100 * pointing['uniform'].mean():.0f} %"
+    return f"Attention at its highest lies inside the event {' and '.join(told)}; equal weights would in {uniform}."

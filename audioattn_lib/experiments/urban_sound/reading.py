@@ -1,0 +1,136 @@
+r"""What a density's network reads: every frame with its weight, with and without the softmax part.
+
+A density :math:`p` is read through a value function, so a frame enters the
+context with the weight :math:`(G r)_t`, which is smoother than :math:`p`; as
+published, the weights of a softmax are added (``fused``).
+
+Book page: ``urban_sound``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from audioattn_lib.attention.pooling.registry import MECHANISMS
+from audioattn_lib.attention.record.record import AttentionRecord
+from audioattn_lib.evaluation.localisation import mass_inside_events
+
+from ..common.classification import label_events
+from ..common.study import ClassificationStudy
+from .config import Config
+from .corpus import prepare
+from .experiment import study as compare
+
+__all__ = ["densities_alone", "reading_table", "records_of_reading", "what_is_read"]
+
+
+def what_is_read(record: AttentionRecord) -> AttentionRecord:
+    r"""The record of the weights with which frames enter the context: :math:`|w_t| / \sum_s |w_s|`.
+
+    A regression gives some frames a small negative weight; its size counts here, since the network reads it.
+
+    Parameters
+    ----------
+    record
+        Of a density, with ``read_weights``; of anything else it is returned as it is.
+
+    Notes
+    -----
+    Book page: ``urban_sound``.
+    """
+    if record.read_weights is None or record.n_frames is None:
+        return record
+    size = np.abs(record.read_weights.astype(np.float64))
+    size[np.arange(size.shape[1]) >= np.asarray(record.n_frames)[:, None]] = 0.0
+    return AttentionRecord.from_weights(
+        (size / size.sum(axis=1, keepdims=True))[:, None],
+        record.clock,
+        n_frames=list(record.n_frames),
+        clips=record.clips,
+        durations=None if record.durations is None else list(record.durations),
+        mechanism=record.mechanism,
+    )
+
+
+def densities_alone(
+    config: Config, study: ClassificationStudy, clip: str, names: Iterable[str], root: str | Path = "runs"
+) -> ClassificationStudy | None:
+    """Networks that read a density and nothing else, on the fold that tests ``clip``.
+
+    Parameters
+    ----------
+    config
+        Of the study; ``fused`` is switched off.
+    study
+        As :func:`~audioattn_lib.experiments.urban_sound.study` made it.
+    clip
+        A clip that the study tested.
+    names
+        Densities to train; those that the study did not compare are left out.
+    root
+        Directory of all runs.
+
+    Returns
+    -------
+    ClassificationStudy or None
+        None where no density is left.
+    """
+    chosen = [name for name in names if name in study.names and MECHANISMS[name].domain == "continuous"]
+    if not chosen:
+        return None
+    fold = str(study.run_of(clip, chosen[0]).config["fold"])
+    return compare(dataclasses.replace(config, fused=False), chosen, "all" if config.test_folds else [fold], root)
+
+
+def records_of_reading(study: ClassificationStudy, alone: ClassificationStudy, clip: str, name: str) -> dict[str, Any]:
+    """One clip by title: the density, what the network reads of it with the softmax part, and without."""
+    fused, plain = (
+        run.attention[run.attention.index(clip)] for run in (study.run_of(clip, name), alone.run_of(clip, name))
+    )
+    return {
+        f"{study.title(name)}": fused,
+        "Frames read, softmax added": what_is_read(fused),
+        "Frames read, density alone": what_is_read(plain),
+    }
+
+
+def reading_table(study: ClassificationStudy, alone: ClassificationStudy) -> pd.DataFrame:
+    """Tabulate densities with and without the softmax part, on the fold of ``alone``: a row a network.
+
+    Columns: ``right``, share of the clips; ``density inside events`` and ``frames read inside events``, the mass of
+    the attention and of what is read, means over clips with known events; empty where no event is known.
+    """
+    rows: dict[str, dict[str, str]] = {}
+    for run in alone.runs:
+        name = str(run.config["attention"])
+        for title, one in (
+            ("softmax added", study.select(name, str(run.config["fold"]))),
+            ("density alone", run),
+        ):
+            events = _events(one.attention, one.config)
+            table = one.predictions
+            found = {"right": _percent(float((table["label"] == table["predicted"]).mean()))}
+            if any(events):
+                for column, record in (
+                    ("density inside events", one.attention),
+                    ("frames read inside events", what_is_read(one.attention)),
+                ):
+                    found[column] = _percent(float(np.nanmean(mass_inside_events(record, events))))
+            rows[f"{study.title(name)}, {title}"] = found
+    return pd.DataFrame.from_dict(rows, orient="index").fillna("")
+
+
+def _events(record: AttentionRecord, settings: Any) -> list[list[tuple[float, float]]]:
+    prepared = prepare(Config(**settings))
+    rows = np.array([prepared.manifest.ids.index(clip) for clip in record.clips])
+    return [list(spans) for spans in label_events(prepared.manifest, rows)]
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:.1f} %"

@@ -8,6 +8,7 @@ dark pages, has alternative text, and needs no network.
 from .diagram import Diagram, network_diagram
 from .figure import Figure
 from .findings import Findings, findings
+from .papers import Paper, papers_table
 from .players.feature_map import FeatureMap, feature_map, neighbour_axes, principal_axes
 from .players.film_strip import FilmStrip, PlaybackStage, film_strip
 from .players.heads import head_player, plot_heads, split_heads
@@ -23,6 +24,7 @@ from .plots.results import plot_confusion, plot_evidence, plot_faithfulness, plo
 from .plots.spectrogram import plot_spectrogram
 from .plots.table import Table, results_table
 from .show import show
+from .tabs import Tabs, tabs
 from .widgets import AttentionExplorer, explore, is_interactive
 
 __all__ = [
@@ -33,10 +35,12 @@ __all__ = [
     "FilmStrip",
     "Findings",
     "Panel",
+    "Paper",
     "PlaybackStage",
     "Player",
     "Scrubber",
     "Table",
+    "Tabs",
     "compare_attention",
     "explore",
     "feature_map",
@@ -46,6 +50,7 @@ __all__ = [
     "is_interactive",
     "neighbour_axes",
     "network_diagram",
+    "papers_table",
     "player",
     "plot_alignment",
     "plot_attention",
@@ -68,4 +73,5 @@ __all__ = [
     "scrubber",
     "show",
     "split_heads",
+    "tabs",
 ]

@@ -26,6 +26,8 @@ MEASURES = {
     "deletion_area": "Deletion area\n(lower is better)",
     "insertion_area": "Insertion area",
 }
+GAINS = {"deletion_area": "Deletion: gain\nover uniform", "insertion_area": "Insertion: gain\nover uniform"}
+"""Measures whose level says more of the network than of its attention: drawn as the gain over uniform attention."""
 
 
 class _Curve(Protocol):
@@ -357,7 +359,8 @@ def plot_evidence(
         One row a mechanism and measure: its first column names the mechanism,
         ``measure`` the measure, ``value``, ``uniform`` and ``random`` are in
         [0, 1], and so is ``swapped`` where there is such a column; such as
-        ``Study.evidence_table()`` returns.
+        ``Study.evidence_table()`` returns. Where it has ``gain`` with ``gain_low`` and ``gain_high``, deletion and
+        insertion are drawn as these: areas of two networks differ with their certainty, gains do not.
     title, caption
         Text above and below the picture; by default the latter explains the signs.
     missing
@@ -371,9 +374,12 @@ def plot_evidence(
         return Figure({}, missing)
     require(table, ("measure", "value", "uniform", "random"))
     swaps = "swapped" in table and bool(table["swapped"].notna().any())
+    drawn = {"gain", "gain_low", "gain_high"} <= set(table.columns)
+    gains = [name for name in GAINS if drawn and name in set(table["measure"])]
     if caption is None:
         caption = "Dots: the mechanism. Ticks: uniform attention. Circles: moved at random."
         caption += " Crosses: of another clip." if swaps else ""
+        caption += " Gains: right of zero is better than uniform attention; lines are 95 % intervals." if gains else ""
     by = table.columns[0]
     names = list(dict.fromkeys(table[by].astype(str)))
     measures = [name for name in MEASURES if name in set(table["measure"])]
@@ -387,18 +393,20 @@ def plot_evidence(
         for ax, measure in zip(axes, measures, strict=True):
             rows = table[table["measure"] == measure]
             place = [names.index(name) for name in rows[by].astype(str)]
+            if measure in gains:
+                ax.axvline(0, color=theme.chance, lw=0.8, ls=(0, (4, 3)), zorder=0)
+                ax.hlines(place, rows["gain_low"], rows["gain_high"], color=theme.attention, lw=1.8)
+                ax.plot(rows["gain"], place, "o", color=theme.attention, ms=5, clip_on=False)
+                _dress(ax, GAINS[measure])
+                continue
             ax.hlines(place, rows["uniform"], rows["value"], color=theme.attention, lw=1.2, alpha=0.55)
             ax.plot(rows["uniform"], place, "|", color=theme.ink, ms=9, mew=1.4)
             ax.plot(rows["random"], place, "o", mfc="none", color=theme.chance, ms=4.5)
             if swaps:
                 ax.plot(rows["swapped"], place, "x", color=theme.ink, ms=4.5)
             ax.plot(rows["value"], place, "o", color=theme.attention, ms=5.5, clip_on=False)
-            ax.set_title(MEASURES.get(measure, measure.replace("_", " ")), fontsize=8, fontweight="normal")
             ax.set_xlim(left=0)
-            ax.xaxis.set_major_locator(_few_ticks())
-            ax.spines["left"].set_visible(False)
-            ax.tick_params(left=False)
-            ax.grid(axis="x", alpha=0.5)
+            _dress(ax, MEASURES.get(measure, measure.replace("_", " ")))
         axes[0].set_yticks(range(len(names)), [mechanism_title(name) for name in names], color=theme.ink)
         axes[0].set_ylim(len(names) - 0.4, -0.6)
         if title:
@@ -411,6 +419,14 @@ def plot_evidence(
         values = ", ".join(f"{mechanism_title(str(n))} {v:.2f}" for n, v in zip(rows[by], rows["value"], strict=True))
         told.append(f"{measure.replace('_', ' ')} (uniform {rows['uniform'].mean():.2f}): {values}")
     return render(draw, f"{title + ': ' if title else ''}{'. '.join(told)}.", caption)
+
+
+def _dress(ax: Any, title: str) -> None:
+    ax.set_title(title, fontsize=8, fontweight="normal")
+    ax.xaxis.set_major_locator(_few_ticks())
+    ax.spines["left"].set_visible(False)
+    ax.tick_params(left=False)
+    ax.grid(axis="x", alpha=0.5)
 
 
 def require(table: pd.DataFrame, columns: Sequence[str]) -> None:

@@ -59,7 +59,7 @@ def results_table(
     lower_is_better: bool = False,
     caption: str = "",
 ) -> Table:
-    """Results of a study: score and interval of each system, baseline and chance set apart.
+    """Results of a study: score and interval of each system, baseline and chance set apart; the best row in bold.
 
     Parameters
     ----------
@@ -75,7 +75,7 @@ def results_table(
     scores
         Further columns in [0, 1] to show; those the table lacks are passed over.
     lower_is_better
-        The score is an error: the lowest is set in bold.
+        The score is an error: the lowest is the best.
     caption
         Text above the table.
 
@@ -95,14 +95,16 @@ def results_table(
     ]
     chance = float(table.loc["chance", "score"]) if "chance" in table.index else None
     systems = [name for name in table.index if str(name) not in references]
-    best = (min if lower_is_better else max)((float(table.loc[name, "score"]) for name in systems), default=math.nan)
+    known = [float(table.loc[name, "score"]) for name in table.index if name != "chance"]
+    best = (min if lower_is_better else max)(known, default=math.nan)  # a baseline may be the best of all
     rows, lines = [], []
     for name in [*systems, *(name for name in references if name in table.index)]:
         row = table.loc[name]
         score, low, high = (float(row[column]) for column in ("score", "low", "high"))
         shown = mechanism_title(str(name))
         between = "" if math.isnan(low) else f" <small>{100 * low:.1f}–{100 * high:.1f}</small>"
-        kind = ' class="aa-reference"' if str(name) in references else ' class="aa-best"' if score == best else ""
+        roles = ["aa-reference"] * (str(name) in references) + ["aa-best"] * (score == best and name != "chance")
+        kind = f' class="{" ".join(roles)}"' if roles else ""
         cells = [
             f'<th scope="row">{html.escape(shown)}</th>',
             f"<td><b>{100 * score:.1f} %</b>{between}</td>",

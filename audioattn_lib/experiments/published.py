@@ -167,7 +167,8 @@ def papers(chapter: str, study: Study, corpus: str) -> list[dict[str, Any]]:
     rows = []
     for paper in _PAPERS[chapter]:
         same = corpus == paper["manifest"]
-        why = "Yes, where the settings are the published ones." if same else f"No: this page is of {corpus}. {paper['why']}"
+        why = f"No: this page is of {corpus}. {paper['why']}"
+        why = "Yes, where the settings are the published ones." if same else why
         shown = {name: paper[name] for name in ("name", "links", "corpus", "theirs")}
         rows.append({**shown, "ours": _ours(paper["ours"], study), "why": why.strip()})
     return rows

@@ -117,7 +117,7 @@ def others(device: str) -> Work:
 
 
 def distribution(device: str) -> Work:
-    """What a distribution of torch can do."""
+    """Methods of a distribution of PyTorch."""
     q = torch.rand(4096, device=device)
     work: Work = {}
     for name, alpha in (("triweight", 4 / 3), ("alpha 1.7", 1.7)):

@@ -64,7 +64,7 @@ def front_ends(device: str, ragged: bool) -> Work:
 
 
 def normalisations(device: str) -> Work:
-    """What the choices of normalisation add."""
+    """Cost that each normalisation adds."""
     waves, lengths = sounds(ragged=True)
     batch, counts = torch.from_numpy(waves).to(device), torch.from_numpy(lengths).to(device)
 
@@ -86,6 +86,6 @@ def sounds(ragged: bool) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
 
 
 def logmel(clip: NDArray[np.float32]) -> NDArray[np.float32]:
-    """What a notebook that loops over librosa does with each clip: decibels, shape ``(frames, bands)``."""
+    """A loop over librosa, as in notebooks: decibels of each clip, shape ``(frames, bands)``."""
     power = librosa.feature.melspectrogram(y=clip, sr=RATE, n_fft=N_FFT, hop_length=HOP, n_mels=N_MELS)
     return np.asarray(librosa.power_to_db(power).T, dtype=np.float32)

@@ -1,4 +1,4 @@
-"""What every test can count on: few threads, no windows, the paths of data and browser."""
+"""Conditions of every test: few threads, no windows, the paths of data and browser."""
 
 import functools
 import os
@@ -134,7 +134,7 @@ def browser():
 
 
 def copy_checkout(root: Path, place: Path) -> Path:
-    """What the book is made of, without what an earlier build left."""
+    """Sources of the book, without the results of an earlier build."""
     ignored = shutil.ignore_patterns("__pycache__", ".*")
     for name in ("audioattn_lib", "book", "notebooks", "benchmarks"):
         shutil.copytree(root / name, place / name, ignore=ignored)

@@ -363,7 +363,7 @@ def _parsed_file(path: Path) -> dict[str, Any]:
 
 @lru_cache(maxsize=4096)
 def _parsed_state(path: Path, modified: int, size: int) -> dict[str, Any]:
-    """What :func:`_parsed_file` gives; ``modified`` and ``size`` make an edited file another entry of the cache."""
+    """Result of :func:`_parsed_file`; ``modified`` and ``size`` make an edited file another entry of the cache."""
     source = path.read_bytes()
     known = _known_files()
     name = hashlib.sha256(source).hexdigest()
@@ -396,7 +396,7 @@ def _known_file() -> Path:
 
 @lru_cache(maxsize=1)
 def _known_files() -> dict[str, dict[str, Any]]:
-    """What was parsed before, by the hash of the bytes of the file."""
+    """Earlier results, by the hash of the bytes of the file."""
     try:
         content = parse_json(read_bounded(_known_file()))
     except (OSError, ValueError):  # none yet, or damaged: all of it can be computed again

@@ -44,7 +44,7 @@ class CompiledFunction:
 
 
 def _kept(function: Callable[..., Any], compiled: Callable[[bool], Any]) -> Any:
-    """What ``compiled`` makes, kept in the folder of the function's module."""
+    """Compile a function and keep the result in a folder for its module."""
     given = _config.CACHE_DIR
     source = Path(function.__code__.co_filename)
     folder = str(Path(given or cache_directory() / "numba") / _state_of(source.parent))

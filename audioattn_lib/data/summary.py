@@ -89,7 +89,7 @@ def _list(counts: list[tuple[str, int]]) -> str:
 
 
 def check_use(manifest: Manifest, chapter: str = "") -> list[Problem]:
-    """Whether a corpus can be trained and tested on: the kind of its labels, and its splits.
+    """Fitness of a corpus for training and test: the kind of its labels, and its splits.
 
     Parameters
     ----------

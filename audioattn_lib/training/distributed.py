@@ -42,7 +42,7 @@ T = TypeVar("T")
 Loss = Callable[[nn.Module, Any], tuple[Tensor, Tensor]]
 
 _PATIENCE = timedelta(hours=24)
-"""How long one waits for another: the main process may be busy with a test for hours. A process that died is noticed
+"""Longest wait of one process for another: the main process may be busy with a test for hours. A process that died is noticed
 at once."""
 
 

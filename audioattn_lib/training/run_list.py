@@ -122,7 +122,7 @@ def is_baseline(config: Mapping[str, Any]) -> bool:
 
 
 def model_name(experiment: str, config: Mapping[str, Any]) -> str:
-    """What to call the model of a run: the value that its chapter compares, or what it is without one."""
+    """Name of a run's model: the value that its chapter compares, or its kind."""
     if is_baseline(config):
         return f"{config.get('baseline', 'linear')} baseline"
     field = MODEL_FIELDS.get(experiment, "")

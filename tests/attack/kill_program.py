@@ -27,7 +27,7 @@ LATER = (
     "sklearn.model_selection",
     "sklearn.svm",
 )
-"""What the library imports when it needs it."""
+"""Modules that the library imports when it needs them."""
 
 
 def jobs() -> dict[str, Callable[[], object]]:

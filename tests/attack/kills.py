@@ -123,7 +123,7 @@ def attack(
 
 
 def results(folder: Path) -> dict[str, Any]:
-    """What a job has made: the content of every file by its name, without times of day and durations."""
+    """Results of a job: the content of every file by its name, without times of day and durations."""
     found: dict[str, Any] = {}
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder)

@@ -1,4 +1,4 @@
-"""What the disk, the system and other processes do: faults at every write, kills, modes, locks, caches only read."""
+"""Actions of the disk, the system and other processes: faults at every write, kills, modes, locks, caches only read."""
 
 import json
 import os

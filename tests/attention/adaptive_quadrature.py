@@ -1,4 +1,4 @@
-"""What a quadrature of SciPy says, to compare with."""
+"""Integrals by the adaptive quadrature of SciPy, as truth."""
 
 import math
 from itertools import pairwise

@@ -209,7 +209,7 @@ def test_autocast_and_half_precision(options):
 
 
 def test_two_modes_find_two_events():
-    """What one density cannot say: the sum of two short events far apart, and nothing in between."""
+    """Two modes attend to two short events far apart and to nothing in between; one density cannot."""
     generator = torch.Generator().manual_seed(0)
     h = 0.1 * torch.randn(16, 40, 5, generator=generator, dtype=torch.float64)
     h[:, 5:8, 0] += 3

@@ -1,4 +1,4 @@
-"""What the page on function transforms says of a function is so, and it says it of every function.
+"""The page on function transforms is right, and lists every function.
 
 Truth are ordinary calls in a loop, and ordinary backward passes, one for each output.
 """

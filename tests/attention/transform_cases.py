@@ -72,7 +72,7 @@ def draw(*shape: int, seed: int = 0) -> Tensor:
 
 
 def join(found: Tensor | tuple[Tensor, ...]) -> Tensor:
-    """What a function returns as one tensor."""
+    """Results of a function as one tensor."""
     return found if isinstance(found, Tensor) else torch.cat([part.flatten() for part in found])
 
 

@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.notebook]
 
 ROOT = Path(__file__).resolve().parents[2]
 SLIDERS = {"from_softmax_to_sparsemax": 1, "from_weights_to_densities": 2}
-"""What a person finds to move, where that is what the page is about."""
+"""Controls of the pages whose subject they are."""
 ALWAYS = {*SLIDERS, "urban_sound", "accents"}
 """To Lab the others are like these two chapters: ``long``."""
 

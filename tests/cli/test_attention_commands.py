@@ -1,4 +1,4 @@
-"""What a finished run attended to, as files for other programs."""
+"""Attention of finished runs as files for other programs."""
 
 import re
 from pathlib import Path

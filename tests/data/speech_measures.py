@@ -1,4 +1,4 @@
-"""What can be measured in speech without knowing how it was made."""
+"""Measures of speech that need no knowledge of its synthesis."""
 
 import numpy as np
 from scipy.linalg import solve_toeplitz

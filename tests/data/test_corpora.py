@@ -50,7 +50,7 @@ def test_urbansound8k(urbansound8k):
 
 
 def test_urbansound8k_shuffled_is_caught(urbansound8k):
-    """What the check is for: folds of one's own put pieces of a recording on both sides."""
+    """Purpose of the check: own folds put pieces of a recording on both sides."""
     source = urbansound8k / "metadata" / "UrbanSound8K.csv"
     source.write_text(source.read_text().replace("58.5,62.5,1,5", "58.5,62.5,1,10", 1))
     (urbansound8k / "audio/fold5/100032-3-0-0.wav").rename(urbansound8k / "audio/fold10/100032-3-0-0.wav")

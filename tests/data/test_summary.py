@@ -1,4 +1,4 @@
-"""What a corpus is good for: labels of the kind that a chapter needs, splits that can be trained on; options of any."""
+"""Uses of a corpus: labels of the kind that a chapter needs, splits that can be trained on; options of any."""
 
 import numpy as np
 import pandas as pd

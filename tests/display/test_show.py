@@ -91,7 +91,7 @@ Object class = "TextGrid"
 
 
 def settings(player):
-    """What the script of the page is told."""
+    """Data for the script of the page."""
     return json.loads(markup.unescape(re.search(r'data-player="(.*?)"', player.html())[1]))
 
 

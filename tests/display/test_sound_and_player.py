@@ -81,7 +81,7 @@ def test_unusable_sound_is_named(samples, message, features):
 
 
 def test_markup_is_complete_without_script(sound, features):
-    """What a browser without JavaScript shows: picture, its words, curve, sound."""
+    """Content without JavaScript: picture, its text, curve, sound."""
     shown = _player(sound, features, record=make_record("triweight"), events=EVENTS, title="A tone")
     assert isinstance(shown, Player)
     assert re.search(r'<img class="aa-light[^>]* alt="[^"]*mean 0\.50 s', shown.markup)

@@ -60,7 +60,7 @@ print(json.dumps({
 
 @pytest.fixture(scope="module")
 def sixth(root, tmp_path_factory):
-    """What a checkout with the example of the page does."""
+    """Commands in a checkout with the example of the page."""
     checkout = tmp_path_factory.mktemp("sixth")
     ignored = shutil.ignore_patterns("__pycache__")
     for part in ("audioattn_lib", "book/_ext"):

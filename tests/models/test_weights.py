@@ -116,7 +116,7 @@ def test_no_code_of_a_file_runs(tmp_path):
 
 
 class Callback:
-    """What Lightning keeps beside weights, and this environment need not have."""
+    """Objects that Lightning keeps beside weights, of packages that this environment need not have."""
 
     def __init__(self):
         self.best = 0.5

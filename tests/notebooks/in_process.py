@@ -22,13 +22,13 @@ from traitlets.config import Config
 
 @dataclass
 class Page:
-    """What the cells of a notebook printed and showed: text, and outputs by MIME type, in order."""
+    """Output of the cells of a notebook in order: text, and displays by MIME type."""
 
     text: str = ""
     shown: list[Mapping[str, Any]] = field(default_factory=list)
 
     def says(self, words: str) -> bool:
-        """Whether the page has these words, in print or in anything that it shows."""
+        """True if the page has these words, in print or in a display."""
         told = [self.text, *(str(one.get(kind, "")) for one in self.shown for kind in _READ)]
         return any(words in " ".join(text.split()) for text in told)
 

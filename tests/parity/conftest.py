@@ -72,7 +72,7 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> Any:
-    """What a row gave must be what the committed file says."""
+    """Compare the result of a row with the committed file."""
     report = yield
     mark = item.get_closest_marker("parity")
     if mark is None or not mark.args or (report.when != "call" and report.passed):

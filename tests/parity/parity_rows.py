@@ -22,7 +22,7 @@ SYSTEMS = {
     "5": "Play it back",
 }
 STATUSES = ("works", "awkward", "missing", "wrong", "not here")
-"""What a row may be; the reason of ``xfail`` or ``skip`` begins with any but the first."""
+"""States of a row; the reason of ``xfail`` or ``skip`` begins with any but the first."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Row:
 
     @property
     def cells(self) -> dict[str, str]:
-        """What the committed file says about it, whatever its test gives."""
+        """Entry of the committed file, whatever its test gives."""
         findings = " ".join(map(str, self.findings))
         return {
             "row": self.name,

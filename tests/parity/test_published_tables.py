@@ -1,4 +1,4 @@
-"""What the tables of the book name as ours exists, and no published row is left without an answer."""
+"""Names of ours in the tables of the book exist, and every published row has an answer."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ ANSWERS = (
     "the table below",
     "progress",
 )
-"""How a cell that names nothing begins: what is done in its place, or that there is nothing."""
+"""First words of a cell without a name: the substitute, or that there is none."""
 FILES = {
     "config.json",
     "environment.json",
@@ -80,12 +80,12 @@ FILES = {
     "tensorboard/",
     "files.lst",
 }
-"""What runs write and rows look at, and the published list of files."""
+"""Files that runs write and rows read, and the published list of files."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Cell:
-    """What a table says of ours, and where."""
+    """Entries of a table about ours, with their place."""
 
     page: str
     line: int
@@ -97,7 +97,7 @@ class Cell:
 
     @property
     def names(self) -> list[str]:
-        """What stands in it as code, and the targets of its links into the library."""
+        """Code in a cell, and the targets of its links into the library."""
         roles = re.findall(r"{py:\w+}`~?([\w.]+)`", self.here)
         plain = re.sub(r"{[\w:]+}`[^`]*`", "", self.here)
         return [*roles, *re.findall(r"`([^`]+)`", plain)]
@@ -175,7 +175,7 @@ def test_an_option_that_is_explained_exists(term):
 
 
 def missing(name: str, experiment: str, beside: Mapping[str, str] = MappingProxyType({})) -> str:
-    """What is wrong with a name; empty where it exists."""
+    """Error of a name; empty where it exists."""
     if name.startswith("make "):
         target = name.split()[1]
         return "" if re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE) else f"no target {target}"
@@ -209,7 +209,7 @@ def missing(name: str, experiment: str, beside: Mapping[str, str] = MappingProxy
 
 
 def wrong_command(text: str) -> str:
-    """What is wrong with a command line."""
+    """Error of a command line; empty for none."""
     words = [word for word in shlex.split(text) if word != "..."]
     start = words.index("audioattn_lib") if "audioattn_lib" in words else 0
     command: click.Command = audioattn
@@ -247,7 +247,7 @@ def wrong_command(text: str) -> str:
 
 
 def wrong_value(field: str, value: str, experiment: str, beside: Mapping[str, str] = MappingProxyType({})) -> str:
-    """What is wrong with the value of a field; one in capitals or with a path stands for another."""
+    """Error of the value of a field; one in capitals or with a path stands for another."""
     if field not in fields(experiment) or re.search(r"^[A-Z]+$|[A-Z/.]{2}|weights", value):
         return ""
     config = importlib.import_module(EXPERIMENTS[experiment]).Config

@@ -1,4 +1,4 @@
-"""What a look at the tree would find: sizes, outputs, addresses, settings, names of pages."""
+"""Laws of the tree of files: sizes, outputs, addresses, settings, names of pages."""
 
 import ast
 import importlib.util

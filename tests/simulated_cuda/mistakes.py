@@ -1,4 +1,4 @@
-"""What a device refuses and what it does not, for ``tests/test_simulated_cuda.py``."""
+"""Operations that a device refuses, and others, for ``tests/test_simulated_cuda.py``."""
 
 import numpy as np
 import pytest

@@ -187,7 +187,7 @@ class Operations(TorchDispatchMode):
 
 
 class Functions(TorchFunctionMode):
-    """What PyTorch does without asking for an operation: tensors from numbers, and numbers from tensors."""
+    """Actions of PyTorch without an operation: tensors from numbers, and numbers from tensors."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = dict(kwargs or {})

@@ -181,7 +181,7 @@ def make(root):
 
 
 def main(root, device="cpu"):
-    """What the tests look at, of several processes."""
+    """Results of several processes."""
     processes = init_process_group()
     told = types.SimpleNamespace(
         sums=processes.sum([1.0, processes.rank]),

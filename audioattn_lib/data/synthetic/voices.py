@@ -48,7 +48,7 @@ SPLITS = ("train", "devel", "train", "test")
 
 @dataclass(frozen=True)
 class VoicesOptions(CorpusOptions):
-    """Whose voices, and how many.
+    """Speakers and their number.
 
     Parameters
     ----------

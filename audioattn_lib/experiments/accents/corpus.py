@@ -163,7 +163,7 @@ def _aim(manifest: Manifest, target: str, closed_set: bool) -> Manifest:
 def whole_utterances(
     prepared: Prepared, rows: NDArray[np.int64], config: Config, device: torch.device
 ) -> TransformedLoader:
-    """Whole utterances in the order of ``rows``, normalised: what is validated and tested."""
+    """Whole utterances in the order of ``rows``, normalised, for validation and test."""
     return TransformedLoader(prepared.loader(rows, config, device), Normalisation.of(config))
 
 

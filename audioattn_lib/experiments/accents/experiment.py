@@ -80,7 +80,7 @@ _OF_WEIGHTS = (
     *("target", "pooling", "attention", "heads", "head_scale", "n_queries", "backbone", "normalise_context", "loss"),
     *("scale", "band_normalization", "features", "sample_rate", "n_mels"),
 )
-"""What weights were trained with and need to be evaluated."""
+"""Fields that weights were trained with and need for their evaluation."""
 
 Context = RunContext[Config, Prepared]
 

@@ -95,7 +95,7 @@ class ExperimentConfig:
     NAMED_ON: ClassVar[str] = "paper"
     """The preset that a named configuration changes where none is given."""
     EVALUATES_DRAWN: ClassVar[bool] = False
-    """Whether 0 epochs are allowed without ``pretrained``."""
+    """Allow 0 epochs without ``pretrained``."""
 
     data: Annotated[str, "corpus: a name, or a folder with recordings"] = ""
     seed: Annotated[Whole, "seed of weights, batches and dropout"] = 0

@@ -28,7 +28,7 @@ from ..common.config import (
 __all__ = ["FORMS", "SELECTIONS", "SIZES", "TRAININGS", "Config"]
 
 SELECTIONS = ("none", "random", "energy", "slots", "published", "oracle")
-"""What is played back: nothing, or parts chosen in one of these ways; ``oracle`` is told where the events are."""
+"""Choice of the parts that are played back: none, or one of these rules; ``oracle`` knows the events."""
 TRAININGS = ("two_step", "joint")
 """Encoder alone and then what listens again; or everything at once."""
 SIZES = ("tiny", "small", "mvit_t", "mvit_s", "mvit_b")

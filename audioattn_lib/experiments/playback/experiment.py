@@ -77,9 +77,9 @@ _OF_WEIGHTS = (
     *("tasks", "selection", "playbacks", "n_segments", "segment_seconds", "size", "fusion", "fusion_level", "decoder"),
     *("slots", "sample_rate", "hop_seconds", "window_seconds", "n_mels"),
 )
-"""What weights were trained with and need to be evaluated."""
+"""Fields that weights were trained with and need for their evaluation."""
 COMPARED = ("none", "random", "energy", "slots", "oracle")
-"""What the chapter compares."""
+"""Field that the chapter compares."""
 
 _OF_SECOND_STEP = {
     "selection",
@@ -99,7 +99,7 @@ _OF_SECOND_STEP = {
     "epochs",
     "learning_rate",
 }
-"""What the first step knows nothing of."""
+"""Parameters that the first step does not have."""
 _OF_BASELINE = (
     "data",
     "tasks",

@@ -30,9 +30,9 @@ TITLES: Mapping[str, str] = {
     "published": "Published rule",
     "oracle": "True events",
 }
-"""What to call each way to choose."""
+"""Names of the rules of choice."""
 CONTROLS = ("none", "random", "energy")
-"""What a way to choose has to beat."""
+"""References for the rules of choice."""
 
 _TOLERANCE = 0.01
 _THRESHOLDS = np.concatenate([np.linspace(0.0, 0.98, 50), [0.99, 0.995, 0.999, 1.0]])

@@ -41,7 +41,7 @@ __all__ = [
 ]
 
 _TOGETHER: dict[tuple[str, ...], str] = {("verb", "noun"): "action"}
-"""What the answers to some tasks are called together."""
+"""Common name of the outputs for several tasks."""
 
 
 def read_tasks(manifest: Manifest, names: str) -> tuple[Tasks, tuple[str, ...], Tensor]:

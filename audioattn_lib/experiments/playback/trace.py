@@ -40,7 +40,7 @@ __all__ = [
 ]
 
 FILE, VALID = "stages.npz", "stages_valid.npz"
-"""What was heard of the test clips and of the development clips, beside a run."""
+"""Traces of the test and the development clips, beside a run."""
 Array = NDArray[np.floating[Any]]
 
 _DRAWS = 200

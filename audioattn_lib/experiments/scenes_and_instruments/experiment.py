@@ -61,7 +61,7 @@ log = logging.getLogger("audioattn")
 
 NAME = "scenes_and_instruments"
 PATTERNS = ("dense", "per_row", "row_overlap_2", "high_low", "sparse_row_2")
-"""What the chapter compares."""
+"""Field that the chapter compares."""
 _OF_BASELINE = (
     *("data", "held_out", "test_devel", "band_normalization", "front_end", "sample_rate", "n_mels", "hop_seconds"),
     *("f_max_jitter", "skip_bad_clips", "batch_size"),

@@ -27,12 +27,12 @@ __all__ = ["start_networks"]
 log = logging.getLogger("audioattn")
 
 _HEADS = ("network.head.", "network.classify.convolution.", "network.last_norm.")
-"""What has a row for each class."""
+"""Tensors with a row for each class."""
 _OF_WEIGHTS = (
     *("pattern", "attention_alpha", "n_global", "band_normalization", "front_end", "sample_rate", "n_mels"),
     "hop_seconds",
 )
-"""What weights were trained with and need to be evaluated."""
+"""Fields that weights were trained with and need for their evaluation."""
 
 
 def start_networks(model: Scaled | Ensemble, config: Config, prepared: Prepared) -> None:

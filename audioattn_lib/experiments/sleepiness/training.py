@@ -60,7 +60,7 @@ log = logging.getLogger("audioattn")
 
 NAME = "sleepiness"
 _OF_WEIGHTS = ("network", "attention", "variant", "cell", "top_db", "db_reference", *FRONT_END)
-"""What weights were trained with and need to be evaluated."""
+"""Fields that weights were trained with and need for their evaluation."""
 FEATURES = "features.nc"
 SCALE = "Karolinska sleepiness scale"
 """Unit of the labels of the corpora of this chapter."""

@@ -64,7 +64,7 @@ _OF_WEIGHTS = (
     *("attention", "sample_rate", "n_mels", "band_normalization", "model", "recurrent", "bidirectional", "scaled"),
     *("fused", "encoder", "positions", "n_components", "boundary", "n_basis", "basis_widths", "penalty"),
 )
-"""What weights were trained with and need to be evaluated."""
+"""Fields that weights were trained with and need for their evaluation."""
 REFIT_SIZE = 126
 REFIT_WIDTHS = (0.03, 0.1, 0.3)
 """Widths, in clip lengths, of the basis on which :func:`stages` regresses the frames again."""

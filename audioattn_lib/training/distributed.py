@@ -42,8 +42,8 @@ T = TypeVar("T")
 Loss = Callable[[nn.Module, Any], tuple[Tensor, Tensor]]
 
 _PATIENCE = timedelta(hours=24)
-"""Longest wait of one process for another: the main process may be busy with a test for hours. A process that died is noticed
-at once."""
+"""Longest wait of one process for another: the main process may be busy with a test for hours. A process that died
+is noticed at once."""
 
 
 class Processes(RankInfo):

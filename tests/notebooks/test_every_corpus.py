@@ -15,6 +15,7 @@ CHAPTERS = {
     "urban_sound": "urban_sound",
     "urban_sound_results": "urban_sound",
     "index": "urban_sound",
+    "use_a_trained_model": "urban_sound",
     "sleepiness": "sleepiness",
     "sleepiness_results": "sleepiness",
     "accents": "accents",
@@ -72,7 +73,8 @@ def page(root, folder, corpus):
         try:
             prepared = module.prepare(module.Config.preset("smoke", data=corpus(layout), **settings))
             if experiment == "urban_sound":
-                parameters |= {"attentions": "softmax, parabola", "folds": fold_names(prepared.manifest)[0]}
+                if chapter != "use_a_trained_model":
+                    parameters |= {"attentions": "softmax, parabola", "folds": fold_names(prepared.manifest)[0]}
             return run_cells(root / "notebooks" / f"{chapter}.ipynb", parameters)
         except AudioAttnError:
             if experiment in LAYOUTS[layout].experiments:

@@ -1,6 +1,6 @@
 """Three sounds that no model was trained on, for the page about trained models.
 
-Book page: ``your_sounds``.
+Book page: ``use_a_trained_model``.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class NewSound(NamedTuple):
 
     Notes
     -----
-    Book page: ``your_sounds``.
+    Book page: ``use_a_trained_model``.
     """
 
     title: str
@@ -71,7 +71,7 @@ def new_sounds(sounds: str = "", *, seed: int = 2026) -> list[NewSound]:
 
     Notes
     -----
-    Book page: ``your_sounds``.
+    Book page: ``use_a_trained_model``.
     """
     if not sounds:
         return [

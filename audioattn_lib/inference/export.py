@@ -1,6 +1,6 @@
 """Export of a trained model: a folder that stands alone with its card, and the hub of Hugging Face.
 
-Book page: ``your_sounds``.
+Book page: ``use_a_trained_model``.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Exported:
 
     Notes
     -----
-    Book page: ``your_sounds``.
+    Book page: ``use_a_trained_model``.
     """
 
     path: Path
@@ -80,7 +80,7 @@ def export_model(
 
     Notes
     -----
-    Book page: ``your_sounds``.
+    Book page: ``use_a_trained_model``.
     """
     folder = Path(folder)
     model = load(path, "cpu")
@@ -135,7 +135,7 @@ def push_to_hub(
 
     Notes
     -----
-    Book page: ``your_sounds``.
+    Book page: ``use_a_trained_model``.
     """
     folder = Path(folder)
     missing = [name for name in (DESCRIPTION, WEIGHTS, CARD) if not (folder / name).is_file()]
@@ -180,7 +180,7 @@ def from_pretrained(
 
     Notes
     -----
-    Files on the hub are weights and JSON: nothing in them is run. Book page: ``your_sounds``.
+    Files on the hub are weights and JSON: nothing in them is run. Book page: ``use_a_trained_model``.
     """
     if Path(name).exists():
         return load(name, device)

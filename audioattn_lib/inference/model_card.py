@@ -2,7 +2,7 @@
 
 A card is a ``README.md`` in the form of the Hugging Face hub: metadata in YAML, then text.
 
-Book page: ``your_sounds``.
+Book page: ``use_a_trained_model``.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def results(run: Run) -> dict[str, Headline]:
 
     Notes
     -----
-    Book page: ``your_sounds``.
+    Book page: ``use_a_trained_model``.
     """
     score = headline(run.metrics)
     if score is None:
@@ -91,7 +91,7 @@ def card(
     Notes
     -----
     Metadata as the hub reads them: Mitchell et al., *Model cards for model reporting*, FAT* 2019, for what a card says.
-    Book page: ``your_sounds``.
+    Book page: ``use_a_trained_model``.
     """
     known = results(run) if run is not None else {}
     metadata = yaml.safe_dump(_metadata(description, known, licence), sort_keys=False, allow_unicode=True)
@@ -103,7 +103,7 @@ def onnx_section(onnx: OnnxFile) -> str:
 
     Notes
     -----
-    Book page: ``your_sounds``.
+    Book page: ``use_a_trained_model``.
     """
     unit = "samples" if onnx.inputs[0] == "waveforms" else "frames"
     return (

@@ -1,6 +1,6 @@
 """One ONNX file of a trained model: from sound, or log-mel, to probabilities and attention; checked in onnxruntime.
 
-Book page: ``your_sounds``.
+Book page: ``use_a_trained_model``.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class OnnxFile:
 
     Notes
     -----
-    Book page: ``your_sounds``.
+    Book page: ``use_a_trained_model``.
     """
 
     path: Path
@@ -100,7 +100,7 @@ def export_onnx(model: Model, path: str | Path, *, from_waveform: bool | None = 
 
     Notes
     -----
-    Book page: ``your_sounds``.
+    Book page: ``use_a_trained_model``.
     """
     description = model.description
     if description.task not in ("class", "labels"):
@@ -144,7 +144,7 @@ def write_onnx(exported: ExportedNetwork, path: str | Path, about: dict[str, str
 
     Notes
     -----
-    Book page: ``your_sounds``.
+    Book page: ``use_a_trained_model``.
     """
     path = Path(path)
     _require()
@@ -178,7 +178,7 @@ def check_onnx(exported: ExportedNetwork, path: str | Path, lengths: Sequence[in
 
     Notes
     -----
-    Relative to the largest value of an output where that is above 1. Book page: ``your_sounds``.
+    Relative to the largest value of an output where that is above 1. Book page: ``use_a_trained_model``.
     """
     import onnxruntime
 

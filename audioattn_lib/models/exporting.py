@@ -3,7 +3,7 @@
 A network can be exported where it has a method ``trace(features, lengths)``, which gives its logits and, as tensors by
 name, the fields of its attention record. Batch and length of the graph are free.
 
-Book page: ``your_sounds``.
+Book page: ``use_a_trained_model``.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class TracedNetwork(nn.Module):
 
     Notes
     -----
-    Book page: ``your_sounds``.
+    Book page: ``use_a_trained_model``.
     """
 
     def __init__(self, network: nn.Module, outputs: Outputs = "class", front_end: nn.Module | None = None) -> None:
@@ -111,7 +111,7 @@ def export_network(
 
     Notes
     -----
-    Book page: ``your_sounds``.
+    Book page: ``use_a_trained_model``.
     """
     if not hasattr(network, "trace"):
         raise ConfigError(

@@ -72,9 +72,8 @@ def page(root, folder, corpus):
         parameters |= FEWER.get(chapter, {})
         try:
             prepared = module.prepare(module.Config.preset("smoke", data=corpus(layout), **settings))
-            if experiment == "urban_sound":
-                if chapter != "use_a_trained_model":
-                    parameters |= {"attentions": "softmax, parabola", "folds": fold_names(prepared.manifest)[0]}
+            if experiment == "urban_sound" and chapter != "use_a_trained_model":
+                parameters |= {"attentions": "softmax, parabola", "folds": fold_names(prepared.manifest)[0]}
             return run_cells(root / "notebooks" / f"{chapter}.ipynb", parameters)
         except AudioAttnError:
             if experiment in LAYOUTS[layout].experiments:

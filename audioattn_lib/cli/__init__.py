@@ -14,7 +14,7 @@ from typing import IO, Any
 import click
 
 from audioattn_lib import __version__
-from audioattn_lib.cli import attention, batch, data, export, features, runs, train
+from audioattn_lib.cli import attention, batch, data, export, features, listen, runs, train
 from audioattn_lib.core.errors import AudioAttnError
 
 __all__ = ["audioattn", "main"]
@@ -56,6 +56,7 @@ def audioattn(debug: bool) -> None:
       audioattn data list
       audioattn train urban_sound --preset smoke
       audioattn play runs/urban_sound/<key> -o player.html
+      audioattn listen runs/urban_sound/<key> my_sounds/
       audioattn sweep notebooks/sweeps/urban_sound.yml --workers 2
       audioattn COMMAND --help
     """
@@ -65,6 +66,8 @@ for _command in (
     data.data,
     train.train,
     runs.runs,
+    listen.listen,
+    listen.verify,
     features.features,
     batch.sweep,
     batch.run,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -16,9 +16,11 @@ from numpy.typing import NDArray
 
 from audioattn_lib.attention.record.record import AttentionRecord
 from audioattn_lib.attention.record.segment_lists import LabelledSegment
-from audioattn_lib.display.players.player import Player
 
 from .sources import Source
+
+if TYPE_CHECKING:
+    from audioattn_lib.display.players.player import Player
 
 __all__ = ["Listening", "Prediction"]
 

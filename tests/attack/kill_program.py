@@ -38,6 +38,8 @@ def jobs() -> dict[str, Callable[[], object]]:
     from audioattn_lib.automation.key import source_hash
     from audioattn_lib.automation.sweep import sweep
     from audioattn_lib.cli.attention import _FORMATS, export
+    from audioattn_lib.cli.listen import _FORMATS as HEARD
+    from audioattn_lib.cli.listen import listen
     from audioattn_lib.data.loading.store import FeatureStore
     from audioattn_lib.data.manifest import Manifest
     from audioattn_lib.data.synthetic.city import CityOptions, generate
@@ -72,6 +74,7 @@ def jobs() -> dict[str, Callable[[], object]]:
     return found | {
         "features": lambda: FeatureStore.build(Manifest.read("sounds"), front_end, "cache", batch_size=2),
         "export": lambda: export.callback(HERE / "seeds" / "run", _FORMATS, Path("out")),
+        "listen": lambda: listen.callback(Path("model"), ("sounds",), Path("heard"), HEARD, None, 0.5, False, "cpu"),
         "checkpoint": train_for_ever,
         "corpus": lambda: generate(CityOptions(6, 2, 2.0, classes=("siren", "dog_bark")), progress=False),
         "sweep": lambda: sweep("trial.yml", "sweeps", workers=workers),

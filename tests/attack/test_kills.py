@@ -1,8 +1,10 @@
 """``kill -9`` at random moments: what is started again ends as if nothing had happened, and nothing is left."""
 
 import csv
+import functools
 import random
 import shutil
+import tempfile
 
 import pytest
 import torch
@@ -48,6 +50,20 @@ def bring_sounds(folder):
     (folder / "sounds" / "metadata.csv").write_text("\n".join(lines) + "\n")
 
 
+@functools.cache
+def trained():
+    """A model of a smoke run."""
+    from audioattn_lib.experiments import urban_sound
+
+    config = urban_sound.Config.smoke(device="cpu", data="city?clips_per_class=3&n_folds=3&duration=2")
+    return urban_sound.run(config, tempfile.mkdtemp()).path / "model"
+
+
+def bring_model(folder):
+    bring_sounds(folder)
+    shutil.copytree(trained(), folder / "model")
+
+
 def bring_sweep(folder):
     write_notebook(folder / "small.ipynb", SHOW_A_RUN)
     (folder / "trial.yml").write_text("notebook: small.ipynb\ngrid:\n  n: [1, 2, 3, 4]\n")
@@ -74,6 +90,7 @@ def nothing(_):
         ("corpus", nothing, 3),
         ("features", bring_sounds, 3),
         ("export", nothing, 3),
+        ("listen", bring_model, 1),
         pytest.param("sweep", bring_sweep, 0.2, marks=LONG_ONLY),
         pytest.param("book", bring_book, 0.1, marks=LONG_ONLY),
     ],

@@ -271,3 +271,13 @@ def test_annotations_that_documenting_leaves_in_a_configuration_do_not_matter(mo
     declarations.declared_fields.cache_clear()
     assert Config.default(top_db=40).top_db == 40.0
     declarations.declared_fields.cache_clear()
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_the_shell_completes_commands(shell, monkeypatch):
+    from click.shell_completion import get_completion_class
+
+    completion = get_completion_class(shell)(audioattn, {}, "audioattn", "_AUDIOATTN_COMPLETE")
+    found = {item.value for item in completion.get_completions([], "l") + completion.get_completions(["data"], "")}
+    assert {"listen", "check", "list"} <= found
+    assert "_AUDIOATTN_COMPLETE" in completion.source_template % completion.source_vars()

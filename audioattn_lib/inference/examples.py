@@ -75,8 +75,8 @@ def new_sounds(sounds: str = "", *, seed: int = 2026) -> list[NewSound]:
     """
     if not sounds:
         return [
-            _street("A dog", 4.0, (("dog_bark", 1.4),), seed),
-            _street("A church bell, a class that the model does not know", 4.0, (("church_bell", 0.8),), seed),
+            _street("A dog", 3.0, (("dog_bark", 1.4),), seed),
+            _street("A church bell, a class that the model does not know", 3.0, (("church_bell", 0.8),), seed),
             _street("A street", 30.0, (("siren", 4.0), ("jackhammer", 13.5), ("car_horn", 24.0)), seed),
         ]
     manifest = load_corpus(sounds)

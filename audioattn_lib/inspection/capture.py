@@ -2,7 +2,8 @@ r"""Capture of the attention weights of a model that was not made here.
 
 While a block runs, every call of ``torch.nn.functional.scaled_dot_product_attention``
 and of ``multi_head_attention_forward``, every ``torch.nn.MultiheadAttention``
-and every module that returns its weights leaves
+every module that returns its weights, and every softmax within a module whose class is
+named an attention leaves
 
 .. math:: A = \operatorname{softmax}(Q K^\top s + M)
 
@@ -16,9 +17,12 @@ Book page: ``your_sounds``.
 
 from __future__ import annotations
 
+import inspect
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Self
 
 import torch
@@ -31,7 +35,7 @@ from audioattn_lib.attention.record.record import AttentionRecord
 from audioattn_lib.core.errors import ConfigError
 
 from .known_models import tokens_of
-from .reductions import Tokens, attention_record, find_sinks
+from .reductions import OF_ALL_QUERIES, OF_GRADIENTS, OF_VALUES, Tokens, attention_record, find_sinks
 
 __all__ = ["CapturedAttention", "capture", "refuse_unseen"]
 
@@ -41,8 +45,14 @@ _BLOCK = 64 << 20
 # These choose a fused kernel by themselves, unless something watches the functions that they call.
 _WITH_FAST_PATH = (nn.MultiheadAttention, nn.TransformerEncoderLayer, nn.TransformerEncoder)
 _SUPPORTED = (
-    "torch.nn.MultiheadAttention, torch.nn.functional.scaled_dot_product_attention and modules that return weights"
+    "torch.nn.MultiheadAttention, torch.nn.functional.scaled_dot_product_attention, modules that return weights, "
+    "and a softmax in a module whose class is named an attention or attentive pooling"
 )
+_SOFTMAX = (F.softmax, torch.softmax, Tensor.softmax)
+_WITHIN_WINDOWS = ("window", "swin", "clapaudio")
+"""In the lower-case name of a class whose attention stays within windows, which lie on the axis of the batch."""
+_OUTPUT_PROJECTIONS = ("out_proj", "o_proj", "to_out", "proj")
+"""Names under which attention modules keep the projection behind their heads."""
 
 
 class CapturedAttention:
@@ -53,10 +63,16 @@ class CapturedAttention:
     calls
         Weights of each call by the name of the layer in ``named_modules()``, each of shape
         ``(batch, heads, queries, keys)``, in the dtype of the queries, detached.
+    windowed
+        Layers whose attention stays within windows, and the class of each; their first axis holds the windows of
+        all clips.
     """
 
     def __init__(self, model: nn.Module, queries: Tensor | None, received: bool) -> None:
         self.calls: dict[str, list[Tensor]] = {}
+        self.windowed: dict[str, str] = {}
+        self._gradients: dict[str, list[Tensor | None]] | None = None
+        self._value_norms: dict[str, list[Tensor | None]] | None = None
         self._model = model
         self._queries = queries
         self._received = received
@@ -72,13 +88,46 @@ class CapturedAttention:
         """
         if not self.calls:
             raise ValueError(_describe_unseen(self._model))
-        joined = {}
-        for name, calls in self.calls.items():
-            shapes = {tuple(call.shape[1:]) for call in calls}
-            if len(shapes) > 1:
-                raise ValueError(f"layer {name!r} was called with different lengths {sorted(shapes)}; read `calls`")
-            joined[name] = calls[0] if len(calls) == 1 else torch.cat(calls)
-        return joined
+        return _join(self.calls)
+
+    @property
+    def gradients(self) -> dict[str, Tensor]:
+        r"""Gradients of what ``backward`` was called on with respect to the weights, in their shape.
+
+        Of heads :math:`O = A V` it is :math:`\partial y / \partial A = (\partial y / \partial O) V^\top`, so that the
+        kernel of the model need not give any weights.
+
+        Raises
+        ------
+        ValueError
+            When they were not asked for, or a layer has none: no ``backward`` was called, or gradients were off.
+        """
+        return self._extra("gradients", self._gradients, "call backward() on a score of a class, with gradients on")
+
+    @property
+    def value_norms(self) -> dict[str, Tensor]:
+        r"""Norm :math:`\lVert v_j W_O \rVert` of the value of each key behind the output projection of its head.
+
+        Shape ``(batch, heads, keys)``. The projection is that of the module, where it has one by a usual name
+        (``out_proj``, ``o_proj``, ``to_out``, ``proj``), and the identity elsewhere.
+
+        Raises
+        ------
+        ValueError
+            When they were not asked for, or a layer computes its attention by products of its own.
+        """
+        return self._extra("values", self._value_norms, "it computes attention by products of its own")
+
+    def _extra(self, option: str, calls: dict[str, list[Tensor | None]] | None, hint: str) -> dict[str, Tensor]:
+        if calls is None:
+            raise ValueError(f"{option} were not kept; capture with {option}=True")
+        found: dict[str, list[Tensor]] = {}
+        for name in self.calls:
+            own = [each for each in calls.get(name, [None]) if each is not None]
+            if len(own) != len(self.calls[name]):
+                raise ValueError(f"layer {name!r} has no {option}: {hint}")
+            found[name] = own
+        return _join(found)
 
     def record(
         self,
@@ -95,15 +144,30 @@ class CapturedAttention:
         Without ``tokens`` their clock is that of the model, if it is known; see :func:`.known_models.tokens_of`.
         """
         tokens = tokens_of(self._model) if tokens is None else tokens
+        chosen = [layers] if isinstance(layers, str) else layers
+        for name, kind in self.windowed.items():
+            if chosen is None or name in chosen:
+                raise ConfigError(
+                    f"layer {name!r} ({kind}) attends within windows, and no clock of windows is known; read "
+                    "`weights`, whose first axis holds the windows, or name layers without windows"
+                )
         if self._queries is not None or self._received:
             # the row or the mean that was kept is all there is
             reduction, query = ("received", 0) if self._received else (reduction, query)
-            if reduction == "rollout":
+            if reduction in OF_ALL_QUERIES:
                 raise ValueError(
-                    "a roll-out needs the weights of all queries; capture them without queries and received"
+                    f"{reduction} needs the weights of all queries; capture them without queries and received"
                 )
         return attention_record(
-            self.weights, tokens, reduction=reduction, layers=layers, query=query, clips=clips, durations=durations
+            self.weights,
+            tokens,
+            reduction=reduction,
+            layers=layers,
+            query=query,
+            clips=clips,
+            durations=durations,
+            gradients=self.gradients if reduction in OF_GRADIENTS else None,
+            value_norms=self.value_norms if reduction in OF_VALUES else None,
         )
 
     def sinks(self, share: float = 0.25) -> dict[str, list[tuple[int, float]]]:
@@ -114,13 +178,80 @@ class CapturedAttention:
         sizes = {name: tuple(calls[0].shape) for name, calls in self.calls.items()}
         return f"CapturedAttention({sizes})"
 
-    def _add(self, name: str, weights: Tensor) -> None:
+    def _add(self, name: str, weights: Tensor, heads: _Heads | None) -> None:
         self.calls.setdefault(name, []).append(weights)
+        if self._value_norms is not None:
+            norms = None if heads is None or heads.value is None else heads.norms()
+            self._value_norms.setdefault(name, []).append(norms)
+        if self._gradients is not None:
+            calls = self._gradients.setdefault(name, [])
+            calls.append(None)
+            if heads is not None and heads.output.requires_grad:
+                heads.output.register_hook(partial(_keep_gradient, calls, len(calls) - 1, heads, weights.dtype))
+
+
+def _join(calls: dict[str, list[Tensor]]) -> dict[str, Tensor]:
+    joined = {}
+    for name, own in calls.items():
+        shapes = {tuple(call.shape[1:]) for call in own}
+        if len(shapes) > 1:
+            raise ValueError(f"layer {name!r} was called with different lengths {sorted(shapes)}; read `calls`")
+        joined[name] = own[0] if len(own) == 1 else torch.cat(own)
+    return joined
+
+
+@dataclass(frozen=True)
+class _Heads:
+    """Between weights and output of an attention: values and what leads from them to the output."""
+
+    output: Tensor
+    value: Tensor | None = None  # (batch, heads, keys, size)
+    projection: Tensor | None = None  # (heads * size, out)
+    dim: int | None = None  # of the keys, for weights without an axis of queries
+    behind_projection: bool = False  # the output is (queries, batch, out), or (batch, queries, out)
+    batch_first: bool = True
+
+    def norms(self) -> Tensor:
+        assert self.value is not None
+        if self.projection is None:
+            return self.value.float().norm(dim=-1)
+        value, projection = self.value.float(), self.projection.float()
+        heads, size = value.shape[1], value.shape[-1]
+        # |v W|^2 = v (W W^T) v^T, so that no array of keys by the width of the model is made for each head
+        each = projection.reshape(heads, size, -1)
+        gram = each @ each.mT
+        return ((value @ gram) * value).sum(-1).clamp_min(0).sqrt()
+
+    def of_weights(self, gradient: Tensor) -> Tensor:
+        """Gradient with respect to the weights, from that with respect to the output."""
+        if self.dim is not None:
+            return gradient.movedim(self.dim, -1).reshape(len(gradient), -1, 1, gradient.shape[self.dim])
+        if self.value is None:
+            return gradient
+        if self.behind_projection:
+            assert self.projection is not None
+            gradient = gradient.to(self.projection.dtype) @ self.projection.T
+            gradient = gradient[:, None] if gradient.dim() == 2 else gradient
+            gradient = gradient if self.batch_first else gradient.transpose(0, 1)
+            gradient = gradient.unflatten(-1, (self.value.shape[1], -1)).transpose(1, 2)
+        return _four(gradient) @ self.value.mT.to(gradient.dtype)
+
+
+def _keep_gradient(calls: list[Tensor | None], place: int, heads: _Heads, kind: torch.dtype, gradient: Tensor) -> None:
+    with torch.no_grad(), torch._C.DisableTorchFunction():
+        found = heads.of_weights(gradient).to(kind)
+        known = calls[place]
+        calls[place] = found if known is None else known + found
 
 
 @contextmanager
 def capture(
-    model: nn.Module, *, queries: Sequence[int] | None = None, received: bool = False
+    model: nn.Module,
+    *,
+    queries: Sequence[int] | None = None,
+    received: bool = False,
+    gradients: bool = False,
+    values: bool = False,
 ) -> Iterator[CapturedAttention]:
     """Take the attention weights of every layer while the block runs.
 
@@ -133,6 +264,11 @@ def capture(
     received
         Keep the mean over the queries alone, shape ``(batch, heads, 1, keys)``. Without ``queries`` and ``received``
         all is kept, which takes ``batch * heads * queries * keys`` numbers a layer.
+    gradients
+        Keep gradients with respect to the weights as well, when ``backward`` is called, for ``gradient`` and
+        ``relevance``. Call the model in evaluation mode: with dropout they are those without it.
+    values
+        Keep the norm of the values as well, for ``value_norm``.
 
     Yields
     ------
@@ -162,8 +298,12 @@ def capture(
         received or not len(queries) or any(isinstance(q, bool) or int(q) != q for q in queries)
     ):
         raise ConfigError(f"queries is {queries!r}; give whole numbers, and no received beside them")
+    if gradients and (queries is not None or received):
+        raise ConfigError("gradients are kept of all queries; capture them without queries and received")
     rows = None if queries is None else torch.tensor([int(query) for query in queries])
     captured = CapturedAttention(model, rows, received)
+    captured._gradients = {} if gradients else None
+    captured._value_norms = {} if values else None
     with _Watch(model, captured):
         yield captured
 
@@ -176,8 +316,8 @@ class _Watch(TorchFunctionMode):
         self.names = {id(module): name for name, module in model.named_modules()}
         self.captured = captured
         self.thread = threading.get_ident()
-        # running modules: name, number of calls taken before, and what undoes the guard of a fast path
-        self.running: list[tuple[str, int, ExitStack]] = []
+        # running modules: name, calls taken before, what undoes the guard of a fast path, and the module itself
+        self.running: list[tuple[str, int, ExitStack, nn.Module]] = []
         self.hooks: list[Any] = []
 
     def __enter__(self) -> Self:
@@ -197,10 +337,40 @@ class _Watch(TorchFunctionMode):
         kwargs = kwargs or {}
         output = func(*args, **kwargs)
         if func is F.scaled_dot_product_attention:
-            self.take(_scaled_dot_product, *args, **kwargs)
+            self.take(_scaled_dot_product, *args, heads=partial(self.heads_of_product, output), **kwargs)
         elif func is F.multi_head_attention_forward:
-            self.take(_multi_head, *args, **kwargs)
+            self.take(_multi_head, *args, heads=partial(_heads_of_function, output[0]), **kwargs)
+        elif func in _SOFTMAX and self.running:
+            self.see_softmax(output, *args[1:], **kwargs)
         return output
+
+    def see_softmax(self, output: Tensor, *args: Any, **kwargs: Any) -> None:
+        """Take a softmax that a module of attention computes by itself."""
+        name, _, _, module = self.running[-1]
+        if isinstance(module, nn.Softmax) and len(self.running) > 1:
+            name, _, _, module = self.running[-2]
+        dim = kwargs.get("dim", args[0] if args else None)
+        if dim is None or not isinstance(dim, int):
+            return
+        last = dim in (-1, output.dim() - 1)
+        kind = type(module).__name__.lower()
+        heads = partial(_heads_of_weights, output)
+        if "attentive" in kind or ("att" in kind and "pool" in kind):
+            # a weight for each channel and frame, or for each frame
+            one = output.movedim(dim, -1)
+            if one.dim() in (2, 3):
+                heads = partial(_heads_of_weights, output, dim=dim)
+                self.take(_as_they_are, one.reshape(len(one), -1, 1, one.shape[-1]), at=name, heads=heads)
+        elif "att" in kind and output.dim() == 4 and last:
+            self.take(_as_they_are, output, at=name, heads=heads)
+
+    def heads_of_product(self, output: Tensor, *args: Any, **kwargs: Any) -> _Heads:
+        query, key, value = (*args, *(kwargs[n] for n in ("query", "key", "value")[len(args) :]))[:3]
+        value = _padded(value.detach())
+        if kwargs.get("enable_gqa"):
+            value = value.repeat_interleave(query.shape[-3] // key.shape[-3], -3)
+        value = _four(value)
+        return _Heads(output, value, _projection_of(self.running[-1][3], value))
 
     def begin(self, module: nn.Module, _: Any) -> None:
         if (name := self.names.get(id(module))) is None or threading.get_ident() != self.thread:
@@ -210,38 +380,104 @@ class _Watch(TorchFunctionMode):
             guard.enter_context(torch._C.DisableTorchFunction())
         elif self.running:
             guard.enter_context(torch._C._EnableTorchFunction())
-        self.running.append((name, self.count(), guard))
+        self.running.append((name, self.count(), guard, module))
 
     def end(self, module: nn.Module, args: Any, *rest: Any) -> None:
         # after an error PyTorch leaves the keyword arguments away
         kwargs, output = rest if len(rest) == 2 else ({}, None)
         if id(module) not in self.names or threading.get_ident() != self.thread or not self.running:
             return
-        name, before, guard = self.running[-1]
+        name, before, guard, _ = self.running[-1]
         guard.close()
         try:
             if output is None or self.count() > before:
                 return
             with torch._C.DisableTorchFunction():
                 if type(module) is nn.MultiheadAttention:
-                    self.take(_module_weights, module, *args, **kwargs)
+                    heads = partial(_heads_of_module, output[0])
+                    self.take(_module_weights, module, *args, heads=heads, **kwargs)
                 elif type(module) is nn.TransformerEncoderLayer:  # its fast path does not call its attention
                     self.take(_layer_weights, module, *args, at=f"{name}.self_attn".lstrip("."), **kwargs)
                 elif "attention" in type(module).__name__.lower() and (weights := _returned(output)) is not None:
-                    self.take(_as_they_are, weights)
+                    self.take(_as_they_are, weights, heads=partial(_heads_of_weights, weights))
         finally:
             self.running.pop()
 
     def count(self) -> int:
         return sum(map(len, self.captured.calls.values()))
 
-    def take(self, rows_of: Callable[..., Any], *args: Any, at: str | None = None, **kwargs: Any) -> None:
+    def take(
+        self,
+        rows_of: Callable[..., Any],
+        *args: Any,
+        at: str | None = None,
+        heads: Callable[..., _Heads] | None = None,
+        **kwargs: Any,
+    ) -> None:
         """Compute the weights that are asked for, and keep them under the name of the module that runs."""
         if threading.get_ident() != self.thread or not self.running:
             return
         with torch.no_grad(), torch.autocast(_device(args), enabled=False):
             weights = rows_of(self.captured._queries, self.captured._received, *args, **kwargs)
-        self.captured._add(self.running[-1][0] if at is None else at, weights)
+            more = self.captured._gradients is not None or self.captured._value_norms is not None
+            found = heads(*args, **kwargs) if heads is not None and more else None
+        name = self.running[-1][0] if at is None else at
+        for running, _, _, module in self.running:
+            kind = type(module).__name__
+            if name.startswith(running) and "att" in kind.lower() and any(w in kind.lower() for w in _WITHIN_WINDOWS):
+                self.captured.windowed[name] = kind
+        self.captured._add(name, weights, found)
+
+
+def _heads_of_weights(output: Tensor, *_: Any, dim: int | None = None) -> _Heads:
+    return _Heads(output, dim=dim)
+
+
+def _projection_of(module: nn.Module, value: Tensor) -> Tensor | None:
+    """Projection behind the heads of a module, shape (heads * size, out)."""
+    width = value.shape[1] * value.shape[-1]
+    for name in _OUTPUT_PROJECTIONS:
+        found = getattr(module, name, None)
+        found = found[0] if isinstance(found, nn.Sequential) and len(found) else found
+        if isinstance(found, nn.Linear) and found.in_features == width:
+            return found.weight.detach().T
+    return None
+
+
+def _heads_of_function(output: Tensor, *args: Any, **kwargs: Any) -> _Heads:
+    """Values and projection of a call of ``multi_head_attention_forward``; the output is (queries, batch, out)."""
+    bound = inspect.signature(F.multi_head_attention_forward).bind(*args, **kwargs).arguments
+    value, heads = bound["value"].detach(), bound["num_heads"]
+    value = value[:, None] if value.dim() == 2 else value
+    separate = bound.get("use_separate_proj_weight")
+    weight = bound["v_proj_weight"] if separate else bound["in_proj_weight"].chunk(3)[2]
+    bias = None if bound["in_proj_bias"] is None else bound["in_proj_bias"].chunk(3)[2]
+    if (known := bound.get("static_v")) is not None:
+        split = known.detach().reshape(value.shape[1], heads, known.shape[1], -1)
+    else:
+        projected = F.linear(value, weight, bias)  # (keys, batch, heads * size)
+        if bound["bias_v"] is not None:
+            projected = torch.cat([projected, bound["bias_v"].expand(1, projected.shape[1], -1)])
+        split = projected.unflatten(-1, (heads, -1)).permute(1, 2, 0, 3)
+    if bound["add_zero_attn"]:
+        split = F.pad(split, (0, 0, 0, 1))
+    return _Heads(
+        output, split.detach(), bound["out_proj_weight"].detach().T, behind_projection=True, batch_first=False
+    )
+
+
+def _heads_of_module(output: Tensor, module: nn.MultiheadAttention, *args: Any, **kwargs: Any) -> _Heads:
+    given = inspect.signature(module.forward).bind(*args, **kwargs).arguments
+    query, key, value = (given[name] for name in ("query", "key", "value"))
+    batched = query.dim() == 3 or query.is_nested
+    if module.batch_first and batched:
+        query, key, value = (_padded(each).transpose(0, 1) for each in (query, key, value))
+    heads = _heads_of_function(
+        output, query, key, value, module.embed_dim, module.num_heads, module.in_proj_weight, module.in_proj_bias,
+        module.bias_k, module.bias_v, module.add_zero_attn, 0.0, module.out_proj.weight, module.out_proj.bias,
+        use_separate_proj_weight=not module._qkv_same_embed_dim, v_proj_weight=module.v_proj_weight,
+    )  # fmt: skip
+    return replace(heads, batch_first=module.batch_first and batched)
 
 
 def _scaled_dot_product(

@@ -1,7 +1,7 @@
-r"""Clocks of the tokens of models that are known by the ``model_type`` of their configuration.
+r"""Clocks of the tokens of known models.
 
-Configurations are those of Hugging Face's ``transformers``, which is not imported: what is read is
-``model.config``.
+Models of Hugging Face's ``transformers`` are known by the ``model_type`` of ``model.config``, others by the name of
+their class. None of their libraries is imported.
 
 ============================================ ============================================================
 model                                        tokens
@@ -11,6 +11,10 @@ data2vec audio
 Whisper (encoder, and keys of its cross      two convolutions over log-mel frames of 10 ms
 attention)
 audio spectrogram transformer                patches of a log-mel spectrogram, behind two special tokens
+``Wav2Vec2Model`` of torchaudio (its         convolutions over samples
+bundles of wav2vec 2.0, HuBERT, WavLM)
+``ECAPA_TDNN`` of SpeechBrain                log-mel frames of 10 ms
+``FrequencyTransformer`` of this library     patches of a log-mel spectrogram, behind its global tokens
 ============================================ ============================================================
 
 Book page: ``your_sounds``.
@@ -28,7 +32,7 @@ from audioattn_lib.core.errors import ConfigError
 
 from .tokens import PatchTokens, TimeTokens
 
-__all__ = ["KNOWN_MODELS", "tokens_of"]
+__all__ = ["KNOWN_CLASSES", "KNOWN_MODELS", "tokens_of"]
 
 _SAMPLE_RATE = 16000
 _HOP, _WINDOW = 160, 400  # samples of the log-mel front ends of Whisper and of the spectrogram transformer
@@ -41,22 +45,29 @@ def tokens_of(model: nn.Module) -> TimeTokens | PatchTokens:
     Parameters
     ----------
     model
-        Model with a ``config``, which reads sound of 16 kHz.
+        A model, one with a head around it, or its encoder. Sound is of 16 kHz, but for ``FrequencyTransformer``, which
+        has a clock of its own.
 
     Raises
     ------
     ConfigError
-        When the model has no configuration, or is of a type that is not known.
+        When neither the type in its configuration nor its class is known.
 
     Notes
     -----
+    Tokens of ``FrequencyTransformer`` are those of its longest input. A frame of ECAPA sees the whole clip through the
+    means of its squeeze-and-excitation blocks; the receptive field is that of the spectrogram.
+
     Book page: ``your_sounds``.
     """
     config = getattr(model, "config", None)
     kind = getattr(config, "model_type", None)
+    if kind is None and (name := type(model).__name__) in KNOWN_CLASSES:
+        return KNOWN_CLASSES[name](model)
     if kind not in KNOWN_MODELS:
         raise ConfigError(
-            f"{type(model).__name__} is of model type {kind!r}; known are {', '.join(KNOWN_MODELS)}: "
+            f"{type(model).__name__} is of model type {kind!r}; known are "
+            f"{', '.join(KNOWN_MODELS)}, and the classes {', '.join(KNOWN_CLASSES)}: "
             "give TimeTokens or PatchTokens for another one"
         )
     return KNOWN_MODELS[kind](config)
@@ -89,6 +100,28 @@ def _spectrogram_transformer(config: Any) -> PatchTokens:
     return PatchTokens(bands, frames, over_time * hop, centre, 700 * np.expm1(mel / 1127), first=2)
 
 
+def _torchaudio(model: Any) -> TimeTokens:
+    layers = model.feature_extractor.conv_layers
+    kernels, strides = [layer.conv.kernel_size[0] for layer in layers], [layer.conv.stride[0] for layer in layers]
+    return TimeTokens.of_convolutions(kernels, strides, _SAMPLE_RATE)
+
+
+def _ecapa(model: Any) -> TimeTokens:
+    # frames of a centred transform, frame i around the instant at which hop i begins
+    return TimeTokens(_HOP / _SAMPLE_RATE, 0.0, _WINDOW / _SAMPLE_RATE)
+
+
+def _frequency_transformer(model: Any) -> PatchTokens:
+    (height, width), (down, right) = model.shape.patch, model.shape.stride
+    frequencies = None
+    if model.frequencies is not None:
+        middle = down * np.arange(model.grid.rows) + (height - 1) / 2
+        frequencies = np.interp(middle, np.arange(model.n_mels), np.asarray(model.frequencies))
+    period, start = model.clock.period, model.clock.start
+    rows, columns, centre = model.grid.rows, model.grid.columns, start + width / 2 * period
+    return PatchTokens(rows, columns, right * period, centre, frequencies, first=model.n_global)
+
+
 KNOWN_MODELS: dict[str, Callable[[Any], TimeTokens | PatchTokens]] = {
     "wav2vec2": _over_samples,
     "hubert": _over_samples,
@@ -100,3 +133,10 @@ KNOWN_MODELS: dict[str, Callable[[Any], TimeTokens | PatchTokens]] = {
     "audio-spectrogram-transformer": _spectrogram_transformer,
 }
 """Types of models, as their configuration has them, and what reads the clock of their tokens."""
+
+KNOWN_CLASSES: dict[str, Callable[[Any], TimeTokens | PatchTokens]] = {
+    "Wav2Vec2Model": _torchaudio,
+    "ECAPA_TDNN": _ecapa,
+    "FrequencyTransformer": _frequency_transformer,
+}
+"""Classes of models without such a configuration, and what reads the clock of their tokens."""

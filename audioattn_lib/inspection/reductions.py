@@ -9,9 +9,28 @@ r"""Reductions of the attention of several layers, heads and queries to one curv
     :math:`\tilde A = \prod_l \tfrac{1}{2} (\bar A_l + I)` with the mean over heads :math:`\bar A_l`, then the row of
     the query, or the mean of all. It takes residual branches and attention as equally
     strong, and heads as equally right.
+``flow``
+    Maximum flow from the query to each token through a graph whose edges between layers have the capacities
+    :math:`\tfrac{1}{2} (\bar A_l + I)`. A token whose own edges are narrow limits it, and its cost grows with the
+    cube of the number of tokens: for short sequences.
+``value_norm``
+    :math:`A_{ij} \lVert v_j W_O \rVert`, mean over the queries, with the value :math:`v_j` and the output projection
+    :math:`W_O` of the head. A key with a weight near 1 and a value near 0 adds nothing. Directions are ignored: two
+    values may cancel each other.
+``gradient``
+    :math:`\frac{1}{H} \sum_h (\partial y / \partial A^h \odot A^h)^+` of one layer or the mean of several. It is for
+    the score :math:`y` that ``backward`` was called on; where that is saturated, gradients are 0.
+``relevance``
+    :math:`R \leftarrow R + \bar A_l R` from :math:`R = I`, with the gradient-weighted :math:`\bar A_l` of each layer,
+    the first one first. It is for self-attention; what goes through the residual branch is taken as unchanged, and
+    values are left out.
 
-Source: Abnar and Zuidema, *Quantifying attention flow in transformers*, ACL 2020, for the roll-out. Book page:
-``your_sounds``.
+The row of the query is what is shown, for ``value_norm`` and with ``query=None`` the mean of all rows.
+
+Sources: Abnar and Zuidema, *Quantifying attention flow in transformers*, ACL 2020 (roll-out and flow); Kobayashi et
+al., *Attention is not only a weight: analyzing transformers with vector norms*, EMNLP 2020 (norm of values); Chefer et
+al., *Generic attention-model explainability for interpreting bi-modal and encoder-decoder transformers*, ICCV 2021
+(gradient and relevance). Book page: ``your_sounds``.
 """
 
 from __future__ import annotations
@@ -27,10 +46,32 @@ from audioattn_lib.core.errors import ConfigError
 
 from .tokens import PatchTokens, TimeTokens
 
-__all__ = ["REDUCTIONS", "Tokens", "attention_record", "find_sinks", "rollout"]
+__all__ = [
+    "OF_ALL_QUERIES",
+    "OF_GRADIENTS",
+    "OF_VALUES",
+    "REDUCTIONS",
+    "Tokens",
+    "attention_flow",
+    "attention_record",
+    "find_sinks",
+    "gradient_weighted",
+    "relevance",
+    "rollout",
+]
 
-REDUCTIONS = ("received", "query", "rollout")
+REDUCTIONS = ("received", "query", "rollout", "flow", "value_norm", "gradient", "relevance")
 """Ways from layers, heads and queries to one number a token."""
+OF_ALL_QUERIES = ("rollout", "flow", "value_norm", "gradient", "relevance")
+"""Reductions that need the weights of every query."""
+OF_GRADIENTS = ("gradient", "relevance")
+"""Reductions that need gradients with respect to the weights."""
+OF_VALUES = ("value_norm",)
+"""Reductions that need the norms of the values."""
+
+_OF_ALL_LAYERS = ("rollout", "flow", "relevance")
+_CAPACITY = 1 << 20
+"""Whole numbers to a unit of flow."""
 
 Tokens = TimeTokens | PatchTokens
 
@@ -44,6 +85,8 @@ def attention_record(
     query: int | None = 0,
     clips: Sequence[str] = (),
     durations: Sequence[float] | None = None,
+    gradients: Mapping[str, Tensor] | None = None,
+    value_norms: Mapping[str, Tensor] | None = None,
 ) -> AttentionRecord:
     """Reduce captured weights to a record in seconds, and in hertz for patches.
 
@@ -58,17 +101,23 @@ def attention_record(
     reduction
         One of :data:`REDUCTIONS`.
     layers
-        Names of the layers to take; their mean, head by head, for ``received`` and ``query``. By default the
-        last one, and all of them for ``rollout``.
+        Names of the layers to take; their mean, head by head, for ``received``, ``query`` and ``value_norm``. By
+        default the last one, and all of them for ``rollout``, ``flow`` and ``relevance``.
     query
-        Row for ``query`` and ``rollout``; None takes the mean over all for ``rollout``.
+        Row to take, of all reductions but ``received`` and ``value_norm``; None takes the mean over all, but for
+        ``query``.
     clips, durations
         Name and seconds of each clip of the batch.
+    gradients
+        With respect to the weights, in their shapes, for ``gradient`` and ``relevance``.
+    value_norms
+        Of each layer, shape ``(batch, heads, keys)``, for ``value_norm``.
 
     Returns
     -------
     AttentionRecord
-        ``weights`` for :class:`TimeTokens`, ``maps`` for :class:`PatchTokens`; one head for ``rollout``.
+        ``weights`` for :class:`TimeTokens`, ``maps`` for :class:`PatchTokens`; one head but for
+        ``received``, ``query`` and ``value_norm``. Where nothing is left, as of gradients of 0, shares are equal.
 
     Raises
     ------
@@ -86,7 +135,7 @@ def attention_record(
     names = (
         [layers]
         if isinstance(layers, str)
-        else list(layers or (weights if reduction == "rollout" else [*weights][-1:]))
+        else list(layers or (weights if reduction in _OF_ALL_LAYERS else [*weights][-1:]))
     )
     unknown = [name for name in names if name not in weights]
     if unknown:
@@ -96,10 +145,24 @@ def attention_record(
         raise ValueError(
             f"layers differ in shape: {', '.join(f'{n} {tuple(weights[n].shape)}' for n in names)}; take one"
         )
-    if reduction == "rollout":
-        rolled = rollout(chosen)
-        rows = rolled.mean(-2) if query is None else _row(rolled, query)
-        rows = rows[:, None]
+    if reduction in ("rollout", "relevance", "gradient"):
+        if reduction == "rollout":
+            joined = rollout(chosen)
+        else:
+            found = _of_layers(names, gradients, "gradients")
+            if reduction == "relevance":
+                # without the query's own start in R, which says nothing of the sound
+                joined = relevance(chosen, found)
+                joined = joined - torch.eye(joined.shape[-1], device=joined.device)
+            else:
+                pairs = zip(chosen, found, strict=True)
+                joined = torch.stack([gradient_weighted(each, slope) for each, slope in pairs]).mean(0)
+        rows = (joined.mean(-2) if query is None else _row(joined, query))[:, None]
+    elif reduction == "flow":
+        rows = attention_flow(chosen, query)[:, None]
+    elif reduction == "value_norm":
+        pairs = zip(chosen, _of_layers(names, value_norms, "value_norms"), strict=True)
+        rows = torch.stack([each.float().mean(-2) * norms.float() for each, norms in pairs]).mean(0)
     else:
         mean = torch.stack([each.float() for each in chosen]).mean(0)
         rows = mean.mean(-2) if reduction == "received" else _row(mean, 0 if query is None else query)
@@ -107,7 +170,7 @@ def attention_record(
     n_keys = rows.shape[-1]
     shape = tokens.shape(n_keys)
     own = rows[..., tokens.first : n_keys - tokens.last].cpu().double().numpy()
-    own = own / np.maximum(own.sum(-1, keepdims=True), 1e-300)
+    own = np.where((total := own.sum(-1, keepdims=True)) > 0, own / np.maximum(total, 1e-300), 1 / own.shape[-1])
     seconds = None if durations is None else np.asarray(durations, dtype=np.float64)
     count = len(own)
     name = f"{reduction}: {names[0]}" if len(names) == 1 else f"{reduction}: {len(names)} layers"
@@ -149,6 +212,121 @@ def rollout(layers: Sequence[Tensor]) -> Tensor:
     if joined is None:
         raise ValueError("a roll-out of no layer")
     return joined
+
+
+def attention_flow(layers: Sequence[Tensor], query: int | None = 0) -> Tensor:
+    r"""Maximum flow from a query of the last layer to every token of the first.
+
+    Capacities are :math:`\tfrac{1}{2} (\bar A_l + I)` with the mean over heads, rounded to a millionth.
+
+    Parameters
+    ----------
+    layers
+        Weights ``(batch, heads, tokens, tokens)`` of each layer, the first one first.
+    query
+        Token that the flow starts at; None for the mean over all.
+
+    Returns
+    -------
+    Tensor
+        Shape ``(batch, tokens)``, each from 0 to 1; they need not have the sum 1.
+
+    Raises
+    ------
+    ValueError
+        When a layer has not as many queries as keys.
+
+    Notes
+    -----
+    Source: Abnar and Zuidema, ACL 2020, section 3. Cost: one flow for each token, query and clip. Book page:
+    ``your_sounds``.
+    """
+    from scipy.sparse import csr_array
+    from scipy.sparse.csgraph import maximum_flow
+
+    mixed = torch.stack([0.5 * each + 0.5 * torch.eye(each.shape[-1]) for each in map(_mean_of_heads, layers)])
+    capacities = (mixed * _CAPACITY).round().int().cpu().numpy()  # (layers, batch, tokens, tokens)
+    depth, batch, tokens = capacities.shape[:3]
+    starts = range(tokens) if query is None else [range(tokens)[query]] if -tokens <= query < tokens else None
+    if starts is None:
+        raise ConfigError(f"query is {query}, and a layer has {tokens} queries")
+    flows = np.zeros((batch, tokens))
+    # node (layer, token), the tokens that enter being layer 0
+    below, above = np.indices((tokens, tokens))[::-1]
+    tails = np.concatenate([(level + 1) * tokens + above.ravel() for level in range(depth)])
+    heads = np.concatenate([level * tokens + below.ravel() for level in range(depth)])
+    size = (depth + 1) * tokens
+    for clip in range(batch):
+        graph = csr_array((capacities[:, clip].ravel(), (tails, heads)), shape=(size, size))
+        for start in starts:
+            for token in range(tokens):
+                flows[clip, token] += maximum_flow(graph, depth * tokens + start, token).flow_value
+    return torch.from_numpy(flows / _CAPACITY / len(starts))
+
+
+def gradient_weighted(weights: Tensor, gradient: Tensor) -> Tensor:
+    r"""Mean over heads of :math:`(\partial y / \partial A \odot A)^+`, shape ``(batch, queries, keys)``.
+
+    Parameters
+    ----------
+    weights, gradient
+        Of one layer, ``(batch, heads, queries, keys)``.
+
+    Notes
+    -----
+    Source: Chefer et al., ICCV 2021, equation 5. Book page: ``your_sounds``.
+    """
+    return (weights.float() * gradient.float()).clamp_min(0).mean(1)
+
+
+def relevance(layers: Sequence[Tensor], gradients: Sequence[Tensor]) -> Tensor:
+    r"""Relevance of each token that enters for each that leaves, :math:`R \leftarrow R + \bar A_l R`.
+
+    Parameters
+    ----------
+    layers, gradients
+        Weights of self-attention and gradients with respect to them, ``(batch, heads, tokens, tokens)``, the first
+        layer first.
+
+    Returns
+    -------
+    Tensor
+        :math:`R`, shape ``(batch, tokens, tokens)``.
+
+    Raises
+    ------
+    ValueError
+        When a layer has not as many queries as keys.
+
+    Notes
+    -----
+    Source: Chefer et al., ICCV 2021, equations 5 and 6. Book page: ``your_sounds``.
+    """
+    joined: Tensor | None = None
+    for each, gradient in zip(layers, gradients, strict=True):
+        _check_square(each)
+        weighted = gradient_weighted(each, gradient)
+        start = torch.eye(weighted.shape[-1], device=weighted.device) if joined is None else joined
+        joined = start + weighted @ start
+    if joined is None:
+        raise ValueError("relevance of no layer")
+    return joined
+
+
+def _of_layers(names: Sequence[str], given: Mapping[str, Tensor] | None, field: str) -> list[Tensor]:
+    if given is None or any(name not in given for name in names):
+        raise ValueError(f"{field} of layer {', '.join(names)} are missing; capture them")
+    return [given[name] for name in names]
+
+
+def _check_square(each: Tensor) -> None:
+    if each.shape[-1] != each.shape[-2]:
+        raise ValueError(f"it needs layers with as many queries as keys; one has {tuple(each.shape)}")
+
+
+def _mean_of_heads(each: Tensor) -> Tensor:
+    _check_square(each)
+    return each.float().mean(1).cpu()
 
 
 def find_sinks(weights: Mapping[str, Tensor], share: float = 0.25) -> dict[str, list[tuple[int, float]]]:

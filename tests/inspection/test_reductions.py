@@ -7,7 +7,7 @@ from torch import nn
 
 from audioattn_lib.core.errors import ConfigError
 from audioattn_lib.inspection.capture import capture
-from audioattn_lib.inspection.reductions import attention_record, find_sinks, rollout
+from audioattn_lib.inspection.reductions import attention_flow, attention_record, find_sinks, rollout
 from audioattn_lib.inspection.tokens import PatchTokens, TimeTokens
 
 
@@ -91,6 +91,120 @@ def test_sinks_are_named():
     sunk[..., 0] = 0.5
     assert find_sinks({"a": plain, "b": sunk}) == {"b": [(0, pytest.approx(0.5))]}
     assert find_sinks({"a": torch.full((1, 1, 3, 3), 1 / 3)}) == {}
+
+
+def test_flow_is_limited_by_the_narrowest_edge():
+    """By hand: of token 1, one way through token 1 and one through token 0."""
+    first = torch.tensor([[1.0, 0.0], [0.4, 0.6]])[None, None]
+    last = torch.tensor([[1.0, 0.0], [0.5, 0.5]])[None, None]
+    # edges of (A + I) / 2: last 1 -> 0: .25, 1 -> 1: .75; first 0 -> 0: 1, 1 -> 0: .2, 1 -> 1: .8
+    flow = attention_flow([first, last], query=1)
+    torch.testing.assert_close(flow, torch.tensor([[0.45, 0.75]]).double(), atol=1e-5, rtol=0)
+    one = attention(1, 2, 5, 5)
+    torch.testing.assert_close(attention_flow([one], 3).float(), rollout([one])[:, 3], atol=1e-5, rtol=0)
+    assert torch.allclose(attention_flow([one], None).float(), rollout([one]).mean(1), atol=1e-5)
+
+
+class Head(nn.Module):
+    """A class score of self-attention in two layers, whose weights can be given."""
+
+    def __init__(self, kind):
+        super().__init__()
+        torch.manual_seed(0)
+        self.kind = kind
+        self.layers = nn.ModuleList(
+            nn.MultiheadAttention(8, 2, batch_first=True) if kind == "module" else OwnAttention() for _ in range(2)
+        )
+        self.double()
+
+    def forward(self, x):
+        for layer in self.layers:
+            x = x + (layer(x, x, x, need_weights=False)[0] if self.kind == "module" else layer(x, self.kind))
+        return x[:, 0].square().sum()
+
+
+class OwnAttention(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.projections, self.out_proj = nn.Linear(8, 24), nn.Linear(8, 8)
+        self.given = None
+
+    def forward(self, x, kind):
+        q, k, v = (each.unflatten(-1, (2, 4)).transpose(1, 2) for each in self.projections(x).chunk(3, -1))
+        if kind == "product":
+            heads = nn.functional.scaled_dot_product_attention(q, k, v)
+        else:
+            weights = torch.softmax(q @ k.mT / 2, -1)
+            weights = weights if self.given is None else self.given
+            heads = weights @ v
+        return self.out_proj(heads.transpose(1, 2).flatten(2))
+
+
+@pytest.mark.parametrize("kind", ["product", "softmax", "module"])
+def test_gradients_of_weights_are_those_of_autograd(kind):
+    """With respect to weights that are leaves of the graph, in a model of the same parameters."""
+    model, x = Head(kind), attention(2, 5, 8).double()
+    alone = model(x)
+    with capture(model, gradients=True) as captured:
+        score = model(x)
+    assert torch.equal(score, alone)
+    score.backward()
+    same = Head("softmax")
+    if kind == "module":
+        for mine, other in zip(same.layers, model.layers, strict=True):
+            mine.projections.weight, mine.projections.bias = other.in_proj_weight, other.in_proj_bias
+            mine.out_proj = other.out_proj
+    for layer, weights in zip(same.layers, captured.weights.values(), strict=True):
+        layer.given = weights.clone().requires_grad_()
+    same(x).backward()
+    # the first layer's weights act through the second one's, which are constants here
+    last = captured.gradients["layers.1"]
+    torch.testing.assert_close(last, same.layers[1].given.grad)
+    assert captured.gradients["layers.0"].shape == (2, 2, 5, 5)
+    expected = (captured.weights["layers.1"] * last).clamp_min(0).mean(1)[:, 0].float()
+    record = captured.record(TimeTokens(1.0), reduction="gradient")
+    np.testing.assert_allclose(record.weights[:, 0], expected / expected.sum(-1, keepdim=True), rtol=1e-4)
+    relevant = captured.record(TimeTokens(1.0), reduction="relevance")
+    first, second = (
+        (w * g).clamp_min(0).mean(1)
+        for w, g in zip(captured.weights.values(), captured.gradients.values(), strict=True)
+    )
+    rows = (second + first + second @ first)[:, 0]
+    np.testing.assert_allclose(relevant.weights[:, 0], rows / rows.sum(-1, keepdim=True), rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["product", "module"])
+def test_norms_of_values_are_those_behind_the_output_projection(kind):
+    model, x = Head(kind), attention(2, 5, 8).double()
+    with capture(model, values=True) as captured, torch.no_grad():
+        model(x)
+    layer = model.layers[0]
+    weight, bias = (
+        (layer.in_proj_weight, layer.in_proj_bias)
+        if kind == "module"
+        else (layer.projections.weight, layer.projections.bias)
+    )
+    values = (x @ weight[16:].T + bias[16:]).unflatten(-1, (2, 4)).transpose(1, 2)
+    into = layer.out_proj.weight.T.unflatten(0, (2, 4))
+    expected = (values @ into).norm(dim=-1).float().detach()
+    torch.testing.assert_close(captured.value_norms["layers.0"], expected)
+    record = captured.record(TimeTokens(1.0), reduction="value_norm", layers="layers.0")
+    weighted = captured.weights["layers.0"].float().mean(2) * expected
+    np.testing.assert_allclose(record.weights, weighted / weighted.sum(-1, keepdim=True), rtol=1e-5)
+
+
+def test_what_was_not_kept_is_named():
+    model, x = Head("softmax"), attention(1, 5, 8).double()
+    with capture(model, gradients=True, values=True) as captured:
+        model(x)
+    with pytest.raises(ValueError, match=r"'layers.0' has no gradients: call backward"):
+        _ = captured.gradients
+    with pytest.raises(ValueError, match="products of its own"):
+        captured.record(TimeTokens(1.0), reduction="value_norm")
+    with capture(model) as captured:
+        model(x)
+    with pytest.raises(ValueError, match="capture with gradients=True"):
+        captured.record(TimeTokens(1.0), reduction="relevance")
 
 
 def test_the_attended_token_is_where_the_sound_is():

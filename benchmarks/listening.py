@@ -1,0 +1,143 @@
+"""Speed of listening: an hour of sound against its duration, and many files against decoding and forward passes alone."""
+
+from __future__ import annotations
+
+import atexit
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from functools import cache, partial
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import torch
+
+import audioattn_lib
+from audioattn_lib.attention.record.record import FrameClock
+from audioattn_lib.audio import io
+from audioattn_lib.experiments.common.listener import save_model
+from audioattn_lib.experiments.urban_sound.config import Config
+from audioattn_lib.experiments.urban_sound.network import build_front_end, build_network
+from audioattn_lib.training.model_folder import ModelDescription
+
+from .harness import Case, Target, peak_memory
+
+Work = dict[str, Callable[[], object]]
+
+SYSTEM_MEMORY = True
+"""Peaks are of fresh processes, in which freed memory goes back to the system."""
+RATE, CLIP_SECONDS, CLIPS, BATCH = 16_000, 4, 1000, 32
+FASTER = 200
+"""Times faster than real time that an hour is heard at least."""
+MOST_MEGABYTES = 600
+
+
+def cases(device: str) -> list[Case]:
+    """Everything that this module measures; the model is the published ACRNN with the triweight density."""
+    return [
+        Case(
+            f"An hour of sound, 1/{FASTER} of its duration as reference",
+            partial(hour, device),
+            "reference",
+            [Target("listen", "ratio", 1.0)],
+            seconds=30,
+        ),
+        Case(
+            "Peak memory of the whole process, ten minutes as reference",
+            partial(memory, device),
+            "ten minutes",
+            [Target("an hour", "ratio", 1.1), Target("an hour", "megabytes", MOST_MEGABYTES)],
+        ),
+        Case(
+            f"{CLIPS} files of {CLIP_SECONDS} s, decoding and forward passes as reference",
+            partial(folder, device),
+            "decoding and forward passes",
+            [Target("listen", "ratio", 1.3)],
+            seconds=30,
+        ),
+    ]
+
+
+@cache
+def _place() -> Path:
+    place = Path(tempfile.mkdtemp())
+    atexit.register(shutil.rmtree, place, ignore_errors=True)
+    return place
+
+
+@cache
+def _model() -> Path:
+    """Folder of a model with weights as drawn: speed does not depend on their values."""
+    config = Config(attention="triweight")
+    front_end = build_front_end(config)
+    torch.manual_seed(0)
+    classes = tuple(f"class {number}" for number in range(10))
+    description = ModelDescription(
+        experiment="urban_sound",
+        task="class",
+        config=vars(config),
+        classes=classes,
+        sample_rate=RATE,
+        clock=front_end.clock,
+        clip_seconds=float(CLIP_SECONDS),
+        front_end=front_end.identity,
+    )
+    network = build_network(config, len(classes), FrameClock(*front_end.clock))
+    return save_model(_place(), description, network).path
+
+
+@cache
+def _recording(minutes: int) -> Path:
+    path = _place() / f"{minutes} minutes.wav"
+    generator = np.random.default_rng(0)
+    with soundfile.SoundFile(path, "w", RATE, 1) as file:
+        for _ in range(minutes):
+            file.write(generator.normal(0, 0.05, RATE * 60).astype(np.float32))
+    return path
+
+
+@cache
+def _folder() -> list[Path]:
+    generator = np.random.default_rng(0)
+    paths = [_place() / "clips" / f"{number}.wav" for number in range(CLIPS)]
+    for path in paths:
+        io.write(path, generator.normal(0, 0.05, RATE * CLIP_SECONDS), RATE, durable=False)
+    return paths
+
+
+def hour(device: str) -> Work:
+    """From the file to the timeline."""
+    model, path = audioattn_lib.load(_model(), device), _recording(60)
+    return {"listen": lambda: model.listen(path), "reference": lambda: time.sleep(3600 / FASTER)}
+
+
+def memory(device: str) -> Work:
+    """Of fresh processes that import the library, load the model and listen."""
+
+    def peak(minutes: int) -> float:
+        setup = f"import os; os.environ['OMP_NUM_THREADS'] = '{torch.get_num_threads()}'"
+        statement = f"import audioattn_lib; audioattn_lib.load({str(_model())!r}, {device!r}).listen({str(_recording(minutes))!r})"
+        return peak_memory(setup, statement)
+
+    return {"an hour": partial(peak, 60), "ten minutes": partial(peak, 10)}
+
+
+def folder(device: str) -> Work:
+    """All files, in batches; the reference reads them and runs the network on them, and nothing else."""
+    model, paths = audioattn_lib.load(_model(), device), _folder()
+
+    def plain() -> None:
+        for first in range(0, CLIPS, BATCH):
+            sounds = [torch.from_numpy(io.read(path, RATE)[0]) for path in paths[first : first + BATCH]]
+            lengths = torch.full((len(sounds),), RATE * CLIP_SECONDS, device=model.device)
+            with torch.no_grad():
+                features, n_frames = model.listener.inputs(torch.stack(sounds).to(model.device), lengths)
+                model.network(features, n_frames, record=True)
+
+    def listen() -> None:
+        for _ in model.stream(paths):
+            pass
+
+    return {"listen": listen, "decoding and forward passes": plain}

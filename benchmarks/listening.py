@@ -1,4 +1,4 @@
-"""Speed of listening: an hour of sound against its duration, and many files against decoding and forward passes alone."""
+"""Speed of listening: an hour against its duration, and many files against decoding and forward passes alone."""
 
 from __future__ import annotations
 
@@ -118,7 +118,8 @@ def memory(device: str) -> Work:
 
     def peak(minutes: int) -> float:
         setup = f"import os; os.environ['OMP_NUM_THREADS'] = '{torch.get_num_threads()}'"
-        statement = f"import audioattn_lib; audioattn_lib.load({str(_model())!r}, {device!r}).listen({str(_recording(minutes))!r})"
+        given = f"{str(_model())!r}, {device!r}).listen({str(_recording(minutes))!r}"
+        statement = f"import audioattn_lib; audioattn_lib.load({given})"
         return peak_memory(setup, statement)
 
     return {"an hour": partial(peak, 60), "ten minutes": partial(peak, 10)}

@@ -15,7 +15,7 @@ _POLICY = (
 )
 
 
-def page(body: str, title: str) -> str:
+def page(body: str, title: str, *, has_frames: bool = False) -> str:
     """Make a complete page that follows the system's theme and loads nothing from a network.
 
     Parameters
@@ -24,13 +24,16 @@ def page(body: str, title: str) -> str:
         HTML to show, taken as it is.
     title
         Title of the page, taken as text.
+    has_frames
+        Let it open pages that lie beside it in frames.
     """
+    policy = f"{_POLICY}; frame-src 'self' file:" if has_frames else _POLICY
     return f"""<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="{_POLICY}">
+<meta http-equiv="Content-Security-Policy" content="{policy}">
 <title>{html.escape(title)}</title>
 <style>
 :root {{ color-scheme: light; }}
@@ -57,15 +60,15 @@ dark.addEventListener("change", follow);
 """
 
 
-def save_page(path: str | Path, body: str, title: str) -> Path:
+def save_page(path: str | Path, body: str, title: str, *, has_frames: bool = False) -> Path:
     """Write a page that opens from a disk without a network, whole or not at all, and return its path.
 
     Parameters
     ----------
     path
         File to write; its folder is made when missing.
-    body, title
+    body, title, has_frames
         See :func:`page`.
     """
-    write_text(path, page(body, title))
+    write_text(path, page(body, title, has_frames=has_frames))
     return Path(path)

@@ -26,7 +26,7 @@ from .describe import KnownEvent
 from .players.player import Player, player
 from .plots.spectrogram import host
 
-__all__ = ["show"]
+__all__ = ["log_mel", "show"]
 
 Overlay = Any
 """An array, a pair of times and values, a pandas series or frame, an AttentionRecord, or a mapping of names to them."""
@@ -117,7 +117,7 @@ def show(
     """
     samples, rate = _samples(sound, sample_rate)
     duration = len(samples) / rate
-    features, clock, centres = _log_mel(samples, rate)
+    features, clock, centres = log_mel(samples, rate)
     records: dict[str, AttentionRecord] = {}
     for name, each in _named(curve, "Curve", "curve"):
         records[name] = _curve_record(each, name, duration)
@@ -329,7 +329,7 @@ def _read_intervals(path: Path) -> list[LabelledSegment]:
     return found
 
 
-def _log_mel(samples: NDArray[np.float32], rate: int) -> tuple[NDArray[np.float64], FrameClock, NDArray[np.float64]]:
+def log_mel(samples: NDArray[np.float32], rate: int) -> tuple[NDArray[np.float64], FrameClock, NDArray[np.float64]]:
     """Levels in dB, shape (frames, bands), with their clock and the centres of the bands."""
     from scipy.signal import ShortTimeFFT, get_window
 

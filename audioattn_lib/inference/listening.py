@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 __all__ = ["Listening", "Prediction"]
 
 _NAMED = 3
+ONE_PLAYER = 120.0
+"""Longest sound in seconds of a page with one player."""
+ONE_CELL = 1200.0
+"""Longest sound in seconds that a notebook holds; of a longer one it shows the overview alone."""
 
 
 @dataclass(frozen=True)
@@ -123,11 +127,23 @@ class Listening:
         )
 
     def save(self, path: str | Path) -> Path:
-        """Write the player as a page, and return its path."""
-        return self.player().save(path)
+        """Write a page, and return its path.
+
+        Up to two minutes it holds the player. The page of a longer recording is an overview to zoom, whose parts lie
+        in the folder ``<name>_parts`` beside it and are loaded when they are chosen.
+        """
+        if self.duration <= ONE_PLAYER:
+            return self.player().save(path)
+        from .recording_page import save_recording
+
+        return save_recording(self, path)
 
     def _repr_html_(self) -> str:
-        return self.player().html()
+        if self.duration <= ONE_CELL:
+            return self.player().html()
+        from .recording_page import draw_overview
+
+        return draw_overview(self).html()
 
     def __repr__(self) -> str:
         return f"Listening({self.name!r}, {self.duration:.4g} s: {self.prediction})"

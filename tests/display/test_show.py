@@ -19,7 +19,7 @@ from audioattn_lib.attention.record.record import AttentionRecord, FrameClock
 from audioattn_lib.attention.record.segment_lists import LabelledSegment, save_segments
 from audioattn_lib.attention.record.textgrid import read_textgrid
 from audioattn_lib.core.errors import AudioError, ConfigError
-from audioattn_lib.display.show import _log_mel
+from audioattn_lib.display.show import log_mel
 
 RATE = 8000
 SOUND = np.random.default_rng(0).uniform(-0.2, 0.2, 2 * RATE).astype(np.float32)
@@ -212,7 +212,7 @@ def test_sounds_of_every_kind_are_the_same_sound(tmp_path):
 def test_the_spectrogram_has_a_tone_where_it_is(hertz):
     time = np.arange(2 * RATE) / RATE
     tone = (np.sin(2 * np.pi * hertz * time) * (time >= 1)).astype(np.float32)
-    levels, clock, centres = _log_mel(tone, RATE)
+    levels, clock, centres = log_mel(tone, RATE)
     assert abs(centres[levels[-20:-5].mean(axis=0).argmax()] - hertz) < 0.06 * hertz
     begins = clock.centres(len(levels))[np.argmax(levels.max(axis=1) > -40 + levels.max())]
     assert abs(begins - 1) < 0.032

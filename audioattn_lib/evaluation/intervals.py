@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from scipy import sparse
 
 from .correlations import from_sums, of_ranks
 
@@ -190,6 +189,8 @@ def wilson_interval(correct: int, total: int, level: float = 0.95) -> Interval:
 
 def _additive(arrays: list[Array], statistic: str) -> tuple[Any, Callable[[Any], Array]]:
     """Sums over clips that a statistic is a function of, shape ``(clips, sums)``, and that function."""
+    from scipy import sparse  # imports for long, and few need it
+
     pair = {"accuracy", "error", "unweighted_average_recall", "macro_f1", "spearman", *_OF_NUMBERS}
     if statistic not in ({"mean"} if len(arrays) == 1 else pair):
         allowed = "'mean' or a function" if len(arrays) == 1 else f"{', '.join(sorted(pair))} or a function"
@@ -213,6 +214,7 @@ def _additive(arrays: list[Array], statistic: str) -> tuple[Any, Callable[[Any],
 
     # The sums are the cells of the confusion matrix, (clips, n * n) with a single 1 a row: sparse.
     def finish(cells: Any) -> Array:
+
         confusion = np.asarray(cells.todense() if sparse.issparse(cells) else cells).reshape(-1, n, n)
         hits = np.diagonal(confusion, axis1=1, axis2=2)
         occurs = confusion.sum(axis=2)
@@ -240,6 +242,8 @@ def draw_counts(
 
 def _indicator(index: NDArray[np.int64], n: int) -> Any:
     """Sparse ``(n, clips)`` matrix with a 1 in row ``index[i]`` of column ``i``."""
+    from scipy import sparse  # imports for long, and few need it
+
     return sparse.csr_array((np.ones(len(index)), (index, np.arange(len(index)))), shape=(n, len(index)))
 
 

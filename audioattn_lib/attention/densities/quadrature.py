@@ -20,7 +20,6 @@ from functools import lru_cache
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import linalg
 from torch import Tensor
 
 from audioattn_lib.core.tensors import are_real
@@ -126,6 +125,8 @@ def gauss_legendre(n_nodes: int, flatness: int = 0) -> tuple[Array, Array]:
 
 
 def _golub_welsch(off_diagonal: Array) -> tuple[Array, Array]:
+    from scipy import linalg  # imports for long, and few need it
+
     if len(off_diagonal) == 0:
         return np.zeros(1), np.ones(1)
     nodes, vectors = linalg.eigh_tridiagonal(np.zeros(len(off_diagonal) + 1), off_diagonal)

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special
 
 __all__ = ["Density", "Regions"]
 
@@ -78,6 +77,8 @@ class Density:
 
     def pdf(self, times: Array) -> Array:
         """Density in 1/seconds at ``times`` (shape ``(n,)``), summed over the modes: shape ``(clips, n)``."""
+        from scipy import special  # imports for long, and few need it
+
         u, k, compact = self._standardise(times)
         with np.errstate(divide="ignore", invalid="ignore"):
             log_constant = special.gammaln(k + 1.5) - special.gammaln(k + 1.0) - 0.5 * np.log(np.pi)
@@ -89,6 +90,8 @@ class Density:
 
     def cdf(self, times: Array) -> Array:
         """Mass up to ``times`` (shape ``(n,)``), summed over the modes: shape ``(clips, n)``."""
+        from scipy import special  # imports for long, and few need it
+
         u, k, compact = self._standardise(times)
         inside = special.betainc(k + 1.0, k + 1.0, np.clip((1.0 + u) / 2.0, 0.0, 1.0))
         z = (np.asarray(times, dtype=np.float64) - self.location[..., None]) / np.sqrt(self.variance)[..., None]
@@ -208,6 +211,8 @@ def _require_entmax(alpha: Array) -> None:
 
 
 def _pdf(x: Array, y: Array, covariance: Array, alpha: float) -> Array:
+    from scipy import special  # imports for long, and few need it
+
     determinant = float(np.linalg.det(covariance))
     squared = (covariance[1, 1] * x**2 - 2 * covariance[0, 1] * x * y + covariance[0, 0] * y**2) / determinant
     if alpha == 1:

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
-from scipy import special
 
 from audioattn_lib.core.errors import RunError
 from audioattn_lib.core.files import write_whole
@@ -220,6 +219,8 @@ def _row(record: AttentionRecord, clip: int) -> dict[str, object]:
 
 def _scale_parameter(alpha: float, half_width: float, variance: float) -> float:
     r"""The scale :math:`\sigma^2 = (a/R(1,\alpha))^{\alpha+1}`, in logarithms because it underflows early."""
+    from scipy import special  # imports for long, and few need it
+
     if alpha == 1:
         return variance
     shape = alpha / (alpha - 1)

@@ -13,10 +13,13 @@ from torch import Tensor
 
 from ..attention.record.record import AttentionRecord
 
-__all__ = ["PerturbationCurve", "deletion_curve", "insertion_curve"]
+__all__ = ["AXES", "PerturbationCurve", "deletion_curve", "insertion_curve"]
 
 Array = NDArray[np.floating[Any]]
 Predict = Callable[[Tensor, Tensor], Tensor]
+
+AXES = ("time", "frequency", "cells")
+"""Axes along which input is deleted or inserted: frames, bands, or cells of both."""
 
 FRACTIONS = tuple(np.linspace(0, 1, 11).tolist())
 _ORDERS = ("attention", "uniform", "random")
@@ -76,6 +79,8 @@ def deletion_curve(
     fractions: Sequence[float] = FRACTIONS,
     seed: int | Sequence[int] = 0,
     batch_size: int = 256,
+    axes: str = "time",
+    grid: tuple[int, int] | None = None,
 ) -> PerturbationCurve:
     """Probability of a class while the most attended frames are deleted first.
 
@@ -105,6 +110,13 @@ def deletion_curve(
     batch_size
         Sequences in one call of ``predict``, three orders of all fractions for
         each clip; at least 1. It changes memory only.
+    axes
+        One of :data:`AXES`. For ``frequency`` and ``cells`` the record needs ``maps``, low bands first like the
+        features, and what is deleted becomes the mean of the whole clip, as the mean of its band would keep the level
+        of the band.
+    grid
+        Bands and frames of the units into which a clip is divided, each at most that of the features. By default one
+        unit is a frame, a band, or a cell of the maps. For samples give fewer frames than samples.
 
     Raises
     ------
@@ -118,7 +130,7 @@ def deletion_curve(
     differently from a block of them, so compare with ``random``, whose frames
     lie as close together as those of the attention, before ``uniform``.
     """
-    return _curve("deletion", predict, features, lengths, record, targets, fractions, seed, batch_size)
+    return _curve("deletion", predict, features, lengths, record, targets, fractions, seed, batch_size, axes, grid)
 
 
 def insertion_curve(
@@ -131,15 +143,17 @@ def insertion_curve(
     fractions: Sequence[float] = FRACTIONS,
     seed: int | Sequence[int] = 0,
     batch_size: int = 256,
+    axes: str = "time",
+    grid: tuple[int, int] | None = None,
 ) -> PerturbationCurve:
     """Compute the insertion curve: the probability of a class while the most attended frames are inserted first.
 
     Parameters
     ----------
-    predict, features, lengths, record, targets, fractions, seed, batch_size
+    predict, features, lengths, record, targets, fractions, seed, batch_size, axes, grid
         As in :func:`deletion_curve`.
     """
-    return _curve("insertion", predict, features, lengths, record, targets, fractions, seed, batch_size)
+    return _curve("insertion", predict, features, lengths, record, targets, fractions, seed, batch_size, axes, grid)
 
 
 def _curve(
@@ -152,35 +166,59 @@ def _curve(
     fractions: Sequence[float],
     seed: int | Sequence[int],
     batch_size: int,
+    axes: str,
+    grid: tuple[int, int] | None,
 ) -> PerturbationCurve:
     _check(features, lengths, record, targets, fractions, batch_size)
     shares = torch.as_tensor(fractions, dtype=torch.float64, device=features.device)
-    ranks = torch.from_numpy(_ranks(record, lengths.cpu().numpy(), features.shape[1], seed)).to(features.device)
+    counts = lengths.cpu().numpy()
+    if axes == "time" and grid is None:
+        ranks, units = torch.from_numpy(_ranks(record, counts, features.shape[1], seed)).to(features.device), None
+    else:
+        bands, frames = _grid(record, features, lengths, axes, grid)
+        ranks = torch.from_numpy(_ranks_of_units(record, bands, frames, seed)).to(features.device)
+        units = _units(features, lengths, bands, frames)
     heights = []
     clips_at_once = max(1, batch_size // (len(_ORDERS) * len(shares)))
     with torch.no_grad():
         for rows in torch.arange(len(features), device=features.device).split(clips_at_once):
             watched = None if targets is None else targets[rows.to(targets.device)]
-            heights.append(
-                _heights(kind, predict, features[rows], lengths.to(rows.device)[rows], ranks[rows], shares, watched)
-            )
+            own = None if units is None else units[rows]
+            found = lengths.to(rows.device)[rows]
+            heights.append(_heights(kind, predict, features[rows], found, ranks[rows], shares, watched, own, axes))
     joined = torch.cat(heights).cpu().numpy()  # (clips, orders, fractions)
     return PerturbationCurve(kind, np.asarray(fractions, dtype=np.float64), *joined.swapaxes(0, 1))
 
 
 def _heights(
-    kind: str, predict: Predict, x: Tensor, lengths: Tensor, ranks: Tensor, shares: Tensor, targets: Tensor | None
+    kind: str,
+    predict: Predict,
+    x: Tensor,
+    lengths: Tensor,
+    ranks: Tensor,
+    shares: Tensor,
+    targets: Tensor | None,
+    units: Tensor | None,
+    axes: str,
 ) -> Tensor:
     """Probability of the target of each clip for every order and fraction, shape ``(clips, orders, fractions)``."""
     clips, frames, mels = x.shape
     valid = torch.arange(frames, device=x.device) < lengths[:, None]  # (B, T)
     mean = x.where(valid[..., None], 0).sum(dim=1, keepdim=True) / lengths[:, None, None]  # (B, 1, F)
+    if axes != "time":
+        mean = mean.mean(dim=2, keepdim=True).expand_as(mean)
     if targets is None:
         targets = _probabilities(predict, x, lengths).argmax(dim=1)
-    changed = (shares * lengths[:, None] + 0.5).floor()  # (B, K)
-    first = ranks[:, :, None] < changed[:, None, :, None]  # (B, 3, K, T)
-    replaced = (first if kind == "deletion" else ~first) & valid[:, None, None]
-    inputs = torch.where(replaced[..., None], mean[:, None, None], x[:, None, None])  # (B, 3, K, T, F)
+    count = lengths[:, None] if units is None else lengths.new_tensor(ranks.shape[-1])
+    changed = (shares * count + 0.5).floor().expand(clips, -1)  # (B, K)
+    first = ranks[:, :, None] < changed[:, None, :, None]  # (B, 3, K, T), or (B, 3, K, U)
+    if units is None:
+        first = first[..., None]
+    else:
+        places = units.flatten(1)[:, None, None].expand(-1, *first.shape[1:3], -1)
+        first = first.gather(-1, places).unflatten(-1, (frames, mels))
+    replaced = (first if kind == "deletion" else ~first) & valid[:, None, None, :, None]
+    inputs = torch.where(replaced, mean[:, None, None], x[:, None, None])  # (B, 3, K, T, F)
     copies = replaced.shape[1] * replaced.shape[2]
     probabilities = _probabilities(predict, inputs.reshape(-1, frames, mels), lengths.repeat_interleave(copies))
     chosen = probabilities.gather(1, targets.to(probabilities.device).repeat_interleave(copies)[:, None])
@@ -208,6 +246,50 @@ def _ranks(
         frame_attention[i, 2, :n] = np.roll(attended, generator.integers(0, n))
     frame_attention[np.broadcast_to(np.arange(frames) >= lengths[:, None, None], frame_attention.shape)] = -1
     order = np.lexsort((generator.random(frame_attention.shape), -frame_attention), axis=-1)
+    return order.argsort(axis=-1)
+
+
+def _grid(
+    record: AttentionRecord, features: Tensor, lengths: Tensor, axes: str, grid: tuple[int, int] | None
+) -> tuple[int, int]:
+    """Bands and frames of units along the axes; 1 along the other one."""
+    if axes not in AXES:
+        raise ValueError(f"axes is {axes!r}; it must be one of {', '.join(AXES)}")
+    if axes != "time" and record.maps is None:
+        raise ValueError(f"the record has no maps over time and frequency, which axes={axes!r} needs; take 'time'")
+    n_bands, shortest = features.shape[2], int(lengths.min())
+    own = (n_bands, shortest) if record.maps is None else record.maps.shape[-2:]
+    bands, frames = ((n_bands, 1) if axes == "frequency" else own) if grid is None else grid
+    bands, frames = 1 if axes == "time" else bands, 1 if axes == "frequency" else frames
+    if not (1 <= bands <= n_bands and 1 <= frames <= shortest):
+        raise ValueError(f"grid is {bands} bands by {frames} frames; it must be within {n_bands} by {shortest}")
+    return bands, frames
+
+
+def _units(features: Tensor, lengths: Tensor, bands: int, frames: int) -> Tensor:
+    """Unit of each cell of the features, row by row of units, shape (clips, frames, bands)."""
+    along = torch.arange(features.shape[1], device=features.device) * frames // lengths.to(features.device)[:, None]
+    up = torch.arange(features.shape[2], device=features.device) * bands // features.shape[2]
+    return up * frames + along.clamp(max=frames - 1)[..., None]
+
+
+def _ranks_of_units(record: AttentionRecord, bands: int, frames: int, seed: int | Sequence[int]) -> NDArray[np.int64]:
+    """Place of each unit in the three orders, shape ``(clips, orders, bands * frames)``."""
+    generator = np.random.default_rng(seed)
+    attention = np.zeros((len(record), 3, bands, frames))
+    for i in range(len(record)):
+        if bands == 1:
+            own = resample(record.frame_attention(i), frames)[None]
+        else:
+            assert record.maps is not None
+            assert record.n_frames is not None
+            whole = record.maps[i, ..., : record.n_frames[i]].astype(np.float64).mean(axis=(0, 1))
+            over_bands = np.stack([resample(column, bands) for column in whole.T], axis=1)
+            own = np.stack([resample(row, frames) for row in over_bands])
+        attention[i, 0] = own
+        attention[i, 2] = np.roll(own, (generator.integers(0, bands), generator.integers(0, frames)), axis=(0, 1))
+    flat = attention.reshape(len(record), 3, -1)
+    order = np.lexsort((generator.random(flat.shape), -flat), axis=-1)
     return order.argsort(axis=-1)
 
 

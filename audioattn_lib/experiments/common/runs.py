@@ -37,6 +37,7 @@ __all__ = [
     "only_read",
     "open_run",
     "resolve_fold",
+    "runs_folder",
 ]
 
 C = TypeVar("C", bound=ExperimentConfig)
@@ -88,7 +89,7 @@ def open_run(
     config, prepared
         Configuration and corpus. The device is no part of the identity; weights that the run starts from are.
     root
-        Directory of all runs.
+        Directory of all runs; see :func:`runs_folder`.
     settings
         All that the run is a function of, beside source, dependencies and data; by default the whole configuration.
     """
@@ -101,11 +102,23 @@ def open_run(
         "dependencies": dependency_hash(),
         "data": data,
     }
-    directory = RunDirectory(Path(root) / name / key(identity))
+    root = runs_folder(root)
+    directory = RunDirectory(root / name / key(identity))
     if not directory.is_complete and is_main_process():
         directory.write_json("config.json", settings)
         directory.write_json("environment.json", describe_environment(str(device), data))
-    return RunContext(config, prepared, directory, device, Path(root))
+    return RunContext(config, prepared, directory, device, root)
+
+
+def runs_folder(root: str | Path) -> Path:
+    """Folder of all runs; a relative one, in the notebooks of a checkout of this project, is that of the checkout.
+
+    JupyterLab executes a notebook in its own folder, and ``make book`` in that of the checkout: both have one folder
+    of runs, so neither trains what the other has trained.
+    """
+    root, here = Path(root), Path.cwd()
+    in_checkout = here.name == "notebooks" and (here / "book.yml").is_file() and (here.parent / "_toc.yml").is_file()
+    return here.parent / root if in_checkout else root
 
 
 def make_run(

@@ -248,6 +248,11 @@ class Model:
 
         def read(sound: Sound) -> Read:
             source = as_source(sound, sample_rate, start=start, stop=stop)
+            if source.duration < self.listener.shortest_seconds:
+                raise AudioError(
+                    f"{source.name}: lasts {source.duration:.3g} s, less than one window of this model; give a sound "
+                    f"of at least {self.listener.shortest_seconds:.3g} s"
+                )
             is_long = source.duration > longest + 1 / self.sample_rate
             return source, None if is_long else source.read(self.sample_rate)
 

@@ -133,10 +133,22 @@ def test_samples_that_are_no_sound_are_named(model, samples, said):
         model.listen(samples, 16000)
 
 
-@pytest.mark.parametrize("samples", [np.zeros(16000), np.zeros(2), np.zeros((64, 4000)), np.ones(50, dtype=np.int16)])
+@pytest.mark.parametrize("samples", [np.zeros(16000), np.zeros((64, 4000)), np.ones(500, dtype=np.int16)])
 def test_any_sound_is_heard(model, samples):
     heard = model.listen(samples, 8000)
     assert sum(heard.prediction.probabilities.values()) == pytest.approx(1)
+    assert heard.record.frame_attention().sum() == pytest.approx(1)
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_a_sound_shorter_than_a_window_is_named_and_one_of_that_length_is_heard(name, runs):
+    model = audioattn_lib.load(runs(name).path)
+    shortest = model.listener.shortest_seconds
+    count = round(shortest * model.sample_rate)
+    with pytest.raises(AudioError, match=f"at least {shortest:.3g} s"):
+        model.listen(np.ones(count - 1), model.sample_rate)
+    heard = model.listen(np.ones(count), model.sample_rate)
+    assert np.isfinite(heard.embedding).all()
     assert heard.record.frame_attention().sum() == pytest.approx(1)
 
 

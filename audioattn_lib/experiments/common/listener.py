@@ -120,6 +120,12 @@ class Listener(ABC, Generic[C]):
         return value
 
     @property
+    def shortest_seconds(self) -> float:
+        """Window of the front end: of a shorter sound no frame is filled."""
+        length = getattr(self.front_end, "win_length", None) or self.front_end.n_fft
+        return float(length) / self.description.sample_rate
+
+    @property
     def frame_period(self) -> float:
         """Seconds from one frame of the record to the next."""
         return self.description.clock[0]

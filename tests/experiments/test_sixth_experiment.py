@@ -24,6 +24,7 @@ USE = """
 import json, pathlib, sys
 from click.testing import CliRunner
 from audioattn_lib.cli import audioattn
+import audioattn_lib
 from audioattn_lib.experiments import EXPERIMENTS, mean_pooling
 
 sys.path.insert(0, sys.argv[1])
@@ -37,6 +38,8 @@ def run(*arguments):
 study = mean_pooling.study(mean_pooling.Config.smoke(), folds="1, 2")
 clip = study.example()[1]
 trained = study.runs[0]
+tested = mean_pooling.prepare(mean_pooling.Config.smoke()).clip(str(trained.predictions["clip"][0]))
+heard = audioattn_lib.load(trained.path / "model").listen((tested.samples, tested.sample_rate))
 smoke = ("train", "mean_pooling", "--preset", "smoke")
 evaluated = run(*smoke, "--pretrained", str(trained.path), "--epochs", "0", "--fold", "1")
 print(json.dumps({
@@ -46,6 +49,7 @@ print(json.dumps({
     "bundle": [len(rows) for rows in study._repr_mimebundle_().values() if isinstance(rows, list)],
     "same": mean_pooling.run(mean_pooling.Config.smoke(fold="1"), "runs").key == trained.key,
     "parameters": sum(p.numel() for p in mean_pooling.load_model(trained).parameters()),
+    "heard": [heard.prediction.label, str(trained.predictions["predicted"][0])],
     "help": run("train", "mean_pooling", "--help"),
     "config": json.loads(run(*smoke, "--hidden-size", "4", "--print-config")),
     "wrong": CliRunner().invoke(audioattn, [*smoke, "--hidden-size", "0"]).output,
@@ -93,6 +97,11 @@ def test_it_is_trained_tested_and_read_back(sixth):
     assert files <= set(sixth["files"])
     assert sixth["same"]
     assert sixth["parameters"] == (80 + 1) * 8 + (8 + 1) * 10
+
+
+def test_it_hears_a_sound_as_in_its_test(sixth):
+    found, expected = sixth["heard"]
+    assert found == expected
 
 
 def test_its_study_stands_beside_the_baseline_and_chance(sixth):

@@ -22,7 +22,7 @@ from audioattn_lib.attention.record.record import AttentionRecord
 from audioattn_lib.evaluation.localisation import mass_inside_events
 
 from ..common.classification import label_events
-from ..common.study import ClassificationStudy
+from ..common.study import ClassificationStudy, choose
 from .config import Config
 from .corpus import prepare
 from .experiment import study as compare
@@ -59,7 +59,7 @@ def what_is_read(record: AttentionRecord) -> AttentionRecord:
 
 
 def densities_alone(
-    config: Config, study: ClassificationStudy, clip: str, names: Iterable[str], root: str | Path = "runs"
+    config: Config, study: ClassificationStudy, clip: str, names: str | Iterable[str], root: str | Path = "runs"
 ) -> ClassificationStudy | None:
     """Networks that read a density and nothing else, on the fold that tests ``clip``.
 
@@ -72,7 +72,7 @@ def densities_alone(
     clip
         A clip that the study tested.
     names
-        Densities to train; those that the study did not compare are left out.
+        Densities to train: a list, or joined by commas; those that the study did not compare are left out.
     root
         Directory of all runs.
 
@@ -81,15 +81,19 @@ def densities_alone(
     ClassificationStudy or None
         None where no density is left.
     """
-    chosen = [name for name in names if name in study.names and MECHANISMS[name].domain == "continuous"]
+    densities = [name for name, mechanism in MECHANISMS.items() if mechanism.domain == "continuous"]
+    chosen = [name for name in choose(names, densities, "densities") if name in study.names]
     if not chosen:
         return None
     fold = str(study.run_of(clip, chosen[0]).config["fold"])
     return compare(dataclasses.replace(config, fused=False), chosen, "all" if config.test_folds else [fold], root)
 
 
-def records_of_reading(study: ClassificationStudy, alone: ClassificationStudy, clip: str, name: str) -> dict[str, Any]:
-    """One clip by title: the density, what the network reads of it with the softmax part, and without."""
+def records_of_reading(
+    study: ClassificationStudy, alone: ClassificationStudy, clip: str, name: str = ""
+) -> dict[str, AttentionRecord]:
+    """One clip by title: a density (by default the last), what its network reads with the softmax part, and without."""
+    name = name or alone.names[-1]
     fused, plain = (
         run.attention[run.attention.index(clip)] for run in (study.run_of(clip, name), alone.run_of(clip, name))
     )

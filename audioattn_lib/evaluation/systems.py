@@ -161,18 +161,27 @@ def draw_scores(
     return _gather([bootstrap((labels, row), statistic, **given) for row in table])  # type: ignore[arg-type]
 
 
-def score_interval(draws: Draws, level: float = 0.95) -> Interval:
-    """The mean score over seeds with its interval over groups and seeds; ends stay inside [0, 1] where all scores do.
+def score_interval(draws: Draws, level: float = 0.95, *, bounds: tuple[float, float] = (0.0, 1.0)) -> Interval:
+    """The mean score over seeds with its interval over groups and seeds.
+
+    Parameters
+    ----------
+    draws
+        Of one system.
+    level
+        Above 0 and below 1.
+    bounds
+        Range of the score, which the interval does not leave: of a correlation from -1 to 1.
 
     Notes
     -----
     Book page: ``urban_sound``.
     """
     found = _estimate(draws.scores, draws.resampled, draws.groups).interval(level)
-    inside = bool(np.all((draws.scores >= 0) & (draws.scores <= 1)))
-    if not inside or np.isnan(found.low):
+    if np.isnan(found.low):
         return found
-    return Interval(max(0.0, found.low), min(1.0, found.high), level, found.method, found.estimate)
+    low, high = max(bounds[0], found.low), min(bounds[1], found.high)
+    return Interval(low, high, level, found.method, found.estimate)
 
 
 def difference(a: Draws, b: Draws) -> Difference:

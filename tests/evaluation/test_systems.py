@@ -117,6 +117,8 @@ def test_edges_are_told_and_not_guessed():
     assert np.isnan(one_group.low)
     sure = score_interval(draw_means([[1, 1, 1, 0, 1, 1]] * 3))
     assert 0 <= sure.low <= sure.estimate <= sure.high <= 1
+    weak = score_interval(draw_scores([1.0, 2, 3, 4, 5], [2.0, 1, 3, 5, 4], "spearman"), bounds=(-1, 1))
+    assert -1 <= weak.low < 0 < weak.estimate <= weak.high <= 1, "a correlation may be negative"
     every_group_gains = difference(draw_means(np.ones(10)), draw_means(np.zeros(10)))
     assert every_group_gains.p_value == 2.0**-9
     same = difference(draw_means([0, 1, 1]), draw_means([0, 1, 1]))

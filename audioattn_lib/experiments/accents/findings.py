@@ -42,7 +42,7 @@ def findings(study: ClassificationStudy) -> Found:
         found = study.compare(_CONTROL, attending)
         first = str(found["difference"].idxmax())
         better = found[(found["p_holm"] < 0.05) & (found["difference"] > 0)]
-        told = f"the largest gain is {gain(found.loc[first])}, of {study.title(first)}"
+        told = f"the best of them is at {gain(found.loc[first])}, {study.title(first)}"
         if len(better):
             titles = names([study.title(str(name)) for name in better.index])
             shown.append(f"Choosing frames helps: {titles} beat the plain mean; {told}.")

@@ -114,7 +114,7 @@ class Study:
     @staticmethod
     def power_note(detectable: Iterable[float], *, unit: str = "points", scale: float = 100.0) -> str:
         """Say which differences these clips and seeds could not show; empty where that is unknown."""
-        known = [scale * value for value in detectable if np.isfinite(value)]
+        known = [scale * value for value in detectable if np.isfinite(value) and value > 0]
         if not known:
             return ""
         digits = 0 if scale > 1 else 2

@@ -41,7 +41,7 @@ def findings(study: PlaybackStudy) -> Found:
     shown, open_ = [], []
     told = f"**{study.title(name)}** reaches a {score} of {share(last)}"
     if len(part) > 1:
-        told += f" after {int(last['playbacks'])} playbacks, from {share(part.iloc[0])} after the first hearing"
+        told += f" after {_count(int(last['playbacks']))}, from {share(part.iloc[0])} after the first hearing"
         told += f", for {last['cost']:.1f} times its frames"
     beside = f"; the linear baseline has {share(table.loc[BASELINE])}" if BASELINE in table.index else ""
     shown.append(f"{told}{beside}.")
@@ -65,3 +65,7 @@ def findings(study: PlaybackStudy) -> Found:
             )
     power = study.power_note(pairs["detectable"]) if len(pairs) else ""
     return shown, [*open_, *filter(None, [power, study.unmeasured]), study.seed_note]
+
+
+def _count(playbacks: int) -> str:
+    return "one playback" if playbacks == 1 else f"{playbacks} playbacks"

@@ -50,7 +50,7 @@ def findings(study: DomainStudy) -> Found:
     shown.append(f"On {_plain(test)}, **{_name(best)}** is right most often, {share(best)}{beside}.")
     compared = networks[networks["difference_p"].notna()]
     if len(compared):
-        _tell(compared, "difference", "Restricting attention over frequency", "dense attention", shown, open_, test)
+        _tell(compared, "difference", "Restricted attention over frequency", "dense attention", shown, open_, test)
     for method, part in networks[networks["gain_p"].notna()].groupby("domain_method", sort=False):
         _tell(part, "gain", domain_method_title(str(method)).capitalize(), "doing without", shown, open_, test)
     cost = _cost(results, test)
@@ -67,12 +67,12 @@ def _tell(rows: pd.DataFrame, what: str, who: str, over: str, shown: list[str], 
     told = f"the largest difference is {_points(extreme, what)}, of {_name(extreme)}"
     if len(better):
         titles = names([_name(row) for _, row in better.iterrows()])
-        shown.append(f"{who} is better than {over} on {_plain(test)} for {titles}; {told}.")
+        shown.append(f"{who}: better than {over} on {_plain(test)} for {titles}; {told}.")
     elif not len(worse):
-        open_.append(f"That {who[0].lower()}{who[1:]} helps on {_plain(test)}: no difference is reliable; {told}.")
+        open_.append(f"A gain by {who[0].lower()}{who[1:]} on {_plain(test)}: no difference is reliable; {told}.")
     if len(worse):
         titles = names([_name(row) for _, row in worse.iterrows()])
-        shown.append(f"{who} is worse than {over} on {_plain(test)} for {titles}; {told}.")
+        shown.append(f"{who}: worse than {over} on {_plain(test)} for {titles}; {told}.")
 
 
 def _cost(results: DomainResults, test: str) -> str:
@@ -84,7 +84,7 @@ def _cost(results: DomainResults, test: str) -> str:
     extreme = worse.loc[worse["gain"].idxmin()]
     where = names([_plain(name) for name in dict.fromkeys(worse["test"])])
     method = domain_method_title(str(extreme["domain_method"]))
-    return f"It costs elsewhere: {method} loses up to {_points(extreme, 'gain')} on {where}."
+    return f"It costs elsewhere: with {method}, up to {_points(extreme, 'gain')} on {where}."
 
 
 def _points(row: pd.Series, what: str) -> str:

@@ -146,7 +146,7 @@ class DomainResults:
         """Say which differences on this test set could not be seen; empty where the table does not know."""
         known = self._networks.loc[self._networks["test"] == test, ["difference_detectable", "gain_detectable"]]
         values = 100 * known.to_numpy(dtype=float)
-        values = values[np.isfinite(values)]
+        values = values[np.isfinite(values) & (values > 0)]
         if not len(values):
             return ""
         span = dict.fromkeys(f"{value:.0f}" for value in (values.min(), values.max()))

@@ -48,9 +48,8 @@ def findings(study: RegressionStudy) -> Found:
         forced, free = ("true frames given", "running freely")
         first, second = (rebuilt.loc[study.title(name)] for name in MATCHED)
         shown.append(
-            f"Both rebuild speech alike where the true frames are given (squared error {first[forced]:.3f} and "
-            f"{second[forced]:.3f}); running freely, the error is {first[free]:.3f} with attention and "
-            f"{second[free]:.3f} without."
+            f"Given the true frames, the squared error of what is rebuilt is {first[forced]:.3f} with attention and "
+            f"{second[forced]:.3f} without; running freely, it is {first[free]:.3f} and {second[free]:.3f}."
         )
     against = study.compare(BASELINE)
     best = table.loc[study.names, "score"].idxmax()

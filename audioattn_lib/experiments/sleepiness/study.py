@@ -125,7 +125,7 @@ class RegressionStudy(Study):
         """
         rows = {name: self._row(self._of(name)) for name in (*self.names, BASELINE)}
         for name, drawn in self.draws().items():
-            interval = systems.score_interval(drawn)
+            interval = systems.score_interval(drawn, bounds=(-1.0, 1.0))
             rows[name] |= {"score": interval.estimate, "low": interval.low, "high": interval.high}
         for name, found in self.compare(BASELINE).iterrows():
             rows[str(name)] |= {

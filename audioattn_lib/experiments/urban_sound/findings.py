@@ -47,7 +47,7 @@ def findings(study: ClassificationStudy) -> Found:
         found = study.compare(CONTROL, attending)
         better = found[(found["p_holm"] < 0.05) & (found["difference"] > 0)]
         first = found.loc[found["difference"].idxmax()]
-        told = f"the largest gain over the mean is {gain(first)}, of {study.title(str(found['difference'].idxmax()))}"
+        told = f"the best of them is at {gain(first)}, {study.title(str(found['difference'].idxmax()))}"
         if len(better):
             titles = names([study.title(str(name)) for name in better.index])
             shown.append(f"Attention helps: {titles} beat the mean of the frames; {told}.")

@@ -10,6 +10,7 @@ Book page: ``front_end``.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..core.errors import ConfigError
+from ..core.tensors import is_exporting
 from .features import LogMel, frame_mask
 
 __all__ = ["MultiResolutionLogMel"]
@@ -113,6 +115,8 @@ class MultiResolutionLogMel(nn.Module):
         segments: Float[Tensor, "batch parts 2"],
         stage: int,
         lengths: Int[Tensor, batch] | None = None,
+        *,
+        longest: float | None = None,
     ) -> tuple[Float[Tensor, "batch parts frames mels"], Int[Tensor, "batch parts"]]:
         """Parts of clips at the hop of a stage.
 
@@ -129,6 +133,9 @@ class MultiResolutionLogMel(nn.Module):
             From 0 to ``len(self) - 1``.
         lengths
             Samples of each clip, shape ``(B,)``; None means that all are ``N`` long.
+        longest
+            Seconds that no part is longer than: results then have the frames of such a part. By default those of the
+            longest part, at which a graph for other programs cannot look.
 
         Returns
         -------
@@ -150,11 +157,14 @@ class MultiResolutionLogMel(nn.Module):
         if not 0 <= stage < len(self):
             raise ValueError(f"stage is {stage}; it must be from 0 to {len(self) - 1}")
         segments = segments.to(waveforms.device)
-        if bool((segments[..., 1] < segments[..., 0]).any()):
+        if not is_exporting() and bool((segments[..., 1] < segments[..., 0]).any()):
             raise ValueError("a segment ends before it begins; each needs start <= stop, in seconds")
         front = self[stage]
         n_frames = self.count_frames(segments, stage)
-        frames = max(int(n_frames.max()) if n_frames.numel() else 0, 1)
+        if longest is not None:
+            frames = math.ceil((longest * self.sample_rate + 1) / front.hop_length)
+        else:
+            frames = max(int(n_frames.max()) if n_frames.numel() else 0, 1)
         first, _ = self._samples(segments)
         # Enough of the clip before and after for the windows of the frames at the edges, in whole hops.
         margin = -(-front.n_fft // (2 * front.hop_length))
@@ -163,9 +173,14 @@ class MultiResolutionLogMel(nn.Module):
             ends = torch.as_tensor(lengths).to(waveforms.device)
             waveforms = waveforms.masked_fill(~frame_mask(ends, samples), 0.0)
         # Silence around the clips, and whole stretches of samples cut out of it: no index for each sample.
-        stretches = F.pad(waveforms, (reach, reach)).unfold(1, reach, 1)
-        starts = (first - margin * front.hop_length).clamp(-reach, samples) + reach
-        sound = stretches[torch.arange(batch, device=waveforms.device)[:, None], starts]
+        starts = (first - margin * front.hop_length).clamp(min=-reach).clamp(max=samples) + reach
+        padded = F.pad(waveforms, (reach, reach))
+        if is_exporting():  # other programs have no views
+            places = starts[..., None] + torch.arange(reach, device=waveforms.device)
+            sound = padded.gather(1, places.flatten(1))
+        else:
+            stretches = padded.unfold(1, reach, 1)
+            sound = stretches[torch.arange(batch, device=waveforms.device)[:, None], starts]
         features, _ = front(sound.reshape(-1, reach))
         features = features[:, margin : margin + frames].unflatten(0, segments.shape[:2])
         valid = frame_mask(n_frames.flatten(), frames).unflatten(0, segments.shape[:2])

@@ -197,7 +197,7 @@ def check_onnx(exported: ExportedNetwork, path: str | Path, lengths: Sequence[in
             list(exported.outputs), {exported.inputs[0]: inputs.numpy(), exported.inputs[1]: given.numpy()}
         )
         for ours, theirs in zip(wanted, results, strict=True):
-            if ours.shape != theirs.shape:
+            if ours.shape != theirs.shape or (np.isnan(ours) != np.isnan(theirs)).any():
                 return float("inf")
             apart = np.abs(np.nan_to_num(ours) - np.nan_to_num(theirs)).max(initial=0.0)
             worst = max(worst, float(apart / max(1.0, np.abs(np.nan_to_num(ours)).max(initial=0.0))))

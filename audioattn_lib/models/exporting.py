@@ -24,6 +24,7 @@ Outputs = Literal["class", "labels"]
 
 _MOST_FRAMES = 1 << 20
 _LEAST_EXAMPLE = 24
+_EXAMPLES = 3
 
 
 class TracedNetwork(nn.Module):
@@ -120,6 +121,7 @@ def export_network(
         )
     least, most = getattr(network, "frame_range", (1, None))
     most = most or _MOST_FRAMES
+    reads_waveforms = getattr(network, "reads_waveforms", False)
     hears = isinstance(front_end, LogMel)
     if from_waveform is None:
         from_waveform = hears
@@ -127,17 +129,21 @@ def export_network(
         raise ConfigError(
             f"{type(front_end).__name__} cannot be exported; give the graph features: from_waveform is False"
         )
+    elif reads_waveforms and not from_waveform:
+        raise ConfigError(
+            f"{type(network).__name__} reads waveforms, which it analyses at several hops; leave from_waveform at None"
+        )
     frames = min(max(2 * least, _LEAST_EXAMPLE), most)
     axis = "samples" if from_waveform else "frames"
     if from_waveform:
         hop = front_end.hop_length
         least, most = max(least - 1, 1) * hop, (most - 1) * hop
-        example = torch.randn(2, (frames - 1) * hop)
+        example = torch.randn(_EXAMPLES, (frames - 1) * hop)
     else:
-        example = torch.randn(2, frames, front_end.n_mels)
+        example = torch.randn(_EXAMPLES, frames, front_end.n_mels)
     # clips of two lengths: a batch without padding is not all that the graph has to hold for
-    lengths = torch.tensor([example.shape[1], example.shape[1] - 1])
-    traced = TracedNetwork(network.eval(), outputs, front_end if from_waveform else None).eval()
+    lengths = torch.tensor([example.shape[1], example.shape[1] - 1, example.shape[1]])
+    traced = TracedNetwork(network.eval(), outputs, front_end if from_waveform and not reads_waveforms else None).eval()
     clips, places = torch.export.Dim("batch", min=1, max=1 << 16), torch.export.Dim(axis, min=least, max=most)
     with torch.no_grad():
         traced(example, lengths)  # names are not kept while a graph is recorded

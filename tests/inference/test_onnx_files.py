@@ -21,6 +21,7 @@ from audioattn_lib.models.frequency_transformer import FrequencyTransformer
 from audioattn_lib.models.layers.statistics_pooling import build_pooling
 from audioattn_lib.models.layers.utterance_pooling import POOLINGS, build_utterance_pooling
 from audioattn_lib.models.margin import LinearClassifier
+from audioattn_lib.models.playback.network import Playback
 from audioattn_lib.models.seq2seq import Seq2SeqAutoencoder
 
 pytest.importorskip("onnxruntime")
@@ -59,6 +60,10 @@ def differences(exported, lengths):
                 apart = float((theirs - ours).abs().max()) / max(1.0, float(ours.abs().max()))
                 found[name] = max(found[name], apart)
     return found
+
+
+def playback(selection, **options):
+    return Playback.small(3, 1, selection=selection, segment_seconds=0.4, is_multilabel=False, **options).eval()
 
 
 def agrees(network, tmp_path, lengths, front_end=None):
@@ -154,6 +159,31 @@ def test_dense_and_sparse_transformers_are_right_in_onnxruntime(pattern, tmp_pat
 
 
 @LONG
+def test_playback_can_be_exported_where_its_parts_have_one_length():
+    torch.manual_seed(0)
+    network = playback("energy")
+    exported = export_network(network, network.front[0])
+    assert exported.inputs == ("waveforms", "lengths")
+    waveforms, lengths = torch.randn(2, 23_000), torch.tensor([23_000, 7000])  # the second has room for one part
+    found = dict(zip(exported.outputs, exported.program.module(check_guards=False)(waveforms, lengths), strict=True))
+    with torch.no_grad():
+        wanted = network(waveforms, lengths)
+    torch.testing.assert_close(found["logits"], wanted.logits, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(found["stage_logits"], wanted.stage_logits, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(found["segments"], wanted.segments.flatten(1, 2).float(), equal_nan=True)
+
+
+@LONG
+@pytest.mark.parametrize("selection", ["energy", "random", "slots"])
+def test_playback_is_right_in_onnxruntime(selection, tmp_path):
+    torch.manual_seed(0)
+    network = playback(selection)
+    exported = export_network(network, network.front[0])
+    file = write_onnx(exported, tmp_path / "network.onnx", {}, [4000, 9001, 40_000])
+    assert file.difference <= TOLERANCE
+
+
+@LONG
 @pytest.mark.parametrize(
     "make",
     [
@@ -207,6 +237,10 @@ def test_attention_alone_can_be_exported():
 
 
 def test_networks_that_cannot_be_exported_are_named():
+    for selection in ("published", "given"):
+        network = playback(selection)
+        with pytest.raises(ConfigError, match=f"selection '{selection}' cannot be exported"):
+            export_network(network, network.front[0])
     with pytest.raises(ConfigError, match="Seq2SeqAutoencoder cannot be exported"):
         export_network(Seq2SeqAutoencoder.__new__(Seq2SeqAutoencoder), SimpleNamespace(n_mels=4))
     network = ACRNN.preset("published", 4, 3, lambda width: build_attention("softmax", width), recurrent="gru").eval()

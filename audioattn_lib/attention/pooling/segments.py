@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from audioattn_lib.core.errors import ConfigError
+from audioattn_lib.core.tensors import is_exporting
 
 from ..record.record import FrameClock
 from ._padding import Padding
@@ -91,7 +92,9 @@ def select_windows(
     valid = padding.clear(saliency[..., None])[..., 0]
     width = max(1, round(seconds / clock.period))
     size = padding.lengths.clamp(max=width)  # of a window, in frames: a short clip is one
-    if width > valid.shape[1]:
+    if is_exporting():  # of any number of frames: no start behind the end is free
+        valid = F.pad(valid, (0, width - 1))
+    elif width > valid.shape[1]:
         valid = F.pad(valid, (0, width - valid.shape[1]))
     means = F.avg_pool1d(valid[:, None], width, 1)[:, 0] * (width / size[:, None])  # (B, starts)
     n_starts = means.shape[1]
@@ -107,7 +110,9 @@ def select_windows(
         present.append(free.any(dim=1))
         starts_chosen.append(best.masked_fill(~present[-1], n_starts))
         free = free & ((starts - best[:, None]).abs() >= width)
-    first, order = torch.stack(starts_chosen, dim=1).sort(dim=1, stable=True)
+    chosen = torch.stack(starts_chosen, dim=1)
+    # equal starts are those of missing windows alone, whose order other programs do not keep
+    first, order = chosen.sort(dim=1) if is_exporting() else chosen.sort(dim=1, stable=True)
     there = torch.stack(present, dim=1).gather(1, order)
     scores = means.gather(1, first.clamp(max=n_starts - 1)).masked_fill(~there, 0.0)
     return Segments(_to_seconds(first, first + size[:, None], there, clock), scores)

@@ -165,7 +165,7 @@ class SlotAttention(nn.Module):
         self, frames: Projected, slots: Float[Tensor, "batch slots width"] | None = None
     ) -> Float[Tensor, "batch slots width"]:
         """Refine slots over the frames, from ``slots`` or from :meth:`start`."""
-        slots = self.start(len(frames.keys)) if slots is None else slots
+        slots = self.start(frames.keys.shape[0]) if slots is None else slots
         for _ in range(self.iterations):
             shares = self.share(slots, frames)
             weights = shares / (shares.sum(dim=2, keepdim=True) + _EPSILON)

@@ -49,6 +49,24 @@ class PlaybackListener(Listener[Config]):
         network = build_network(config, n_classes, is_multilabel=self.is_multilabel, tasks=tasks)
         return network, build_front_end(config, stages=1)[0]
 
+    def traced(self) -> Playback:
+        """The network, which hears a sound whole.
+
+        Raises
+        ------
+        ConfigError
+            Of a run that averages over crops, or whose encoder is another program's.
+        """
+        config = self.config
+        if config.window_samples:
+            raise ConfigError(
+                f"{self.file}: clip_seconds is {config.clip_seconds}, so a sound is heard in crops, which cannot be "
+                "exported; runs with clip_seconds 0 can be"
+            )
+        if config.size.startswith("mvit"):
+            raise ConfigError(f"{self.file}: size is {config.size}, which cannot be exported; small encoders can be")
+        return self.network
+
     def inputs(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """The waveforms themselves: the network transforms them at each hop."""
         return waveforms, lengths

@@ -138,7 +138,7 @@ class _Attention(nn.Module):
             if gate is not None:  # behind the norm, which would undo it
                 source = source * gate[..., None].to(source.dtype)
             # a learned token in front, which is never masked: softmax over masked tokens alone would be NaN
-            source = torch.cat([self.nothing.to(source.dtype).expand(len(source), 1, -1), source], dim=1)
+            source = torch.cat([self.nothing.to(source.dtype).expand(source.shape[0], 1, -1), source], dim=1)
             mask = None if mask is None else F.pad(mask, (1, 0), value=True)[:, None, None]
         # (B, heads, latents, d) and (B, heads, 1 + N, d)
         query = self.query(x).unflatten(2, (self.heads, -1)).transpose(1, 2)

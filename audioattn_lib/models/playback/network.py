@@ -28,6 +28,7 @@ from audioattn_lib.attention.pooling.slots import SALIENT, Projected, SlotAttent
 from audioattn_lib.attention.record.record import AttentionRecord, FrameClock
 from audioattn_lib.audio.multi_resolution import MultiResolutionLogMel
 from audioattn_lib.core.errors import ConfigError
+from audioattn_lib.core.tensors import is_exporting
 
 from ..embedding import Backbone
 from ..layers.common import at_least_float32, frame_mask, masked_mean
@@ -328,6 +329,46 @@ class Playback(nn.Module):
             self._describe(played, waveforms, lengths) if record else AttentionRecord.empty(),
         )
 
+    reads_waveforms = True
+
+    @property
+    def frame_range(self) -> tuple[int, int | None]:
+        """Fewest frames of the first hearing of a clip of an exported network, and most; None is any number."""
+        return 2 * self.encoder.reduction + 1, None
+
+    def trace(
+        self, waveforms: Float[Tensor, "batch samples"], lengths: Int[Tensor, " batch"] | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Compute the answer after all playbacks, and as tensors the predictions of each stage and what was played.
+
+        ``stage_logits`` ``(B, stages, C)``, and with playbacks ``segments`` ``(B, parts, 2)`` in seconds, NaN where a
+        clip has fewer.
+
+        Raises
+        ------
+        ConfigError
+            For the selections ``"published"`` and ``"given"``: how many parts there are, and how long, depends on the
+            sound, for which a graph has no place.
+        """
+        stages = len(self.front)
+        if stages > 1 and self.selection in ("published", "given"):
+            raise ConfigError(
+                f"selection {self.selection!r} cannot be exported: how many parts it plays back and how long they are "
+                "depends on the sound; slots, energy and random can be"
+            )
+        clips = self._begin(waveforms, lengths, None)
+        logits = [self.decoder.classifier(clips.heard[:, -1])]
+        bounds = []
+        for stage in range(1, stages):
+            saliency, clock, counts = self._saliency(clips, stage)
+            bounds.append(self._select(clips, saliency, counts, clock))
+            self._replay(clips, stage, bounds[-1], saliency, counts, clock)
+            logits.append(self.decoder.classifier(clips.heard[:, -1]))
+        found = {"stage_logits": torch.stack(logits, dim=1)}
+        if bounds:
+            found["segments"] = torch.cat(bounds, dim=1).float()
+        return self.decoder.fuse(clips.heard), found
+
     def _confidence(self, logits: Tensor) -> Tensor:
         if self.tasks is not None:
             return self.tasks.confidence(logits)
@@ -385,7 +426,9 @@ class Playback(nn.Module):
 
         Returns the number of frames of each clip ``(B,)`` and the logits of the salient tokens ``(B, C)`` or None.
         """
-        features, n_frames = self.front.replay(clips.waveforms, places, stage)
+        # windows have one length, that of frames of the saliency, and a graph for other programs one number of frames
+        width = max(1, round(self.segment_seconds / clock.period)) * clock.period if is_exporting() else None
+        features, n_frames = self.front.replay(clips.waveforms, places, stage, longest=width)
         batch, parts = n_frames.shape  # features: (B, parts, T, bands)
         flat = n_frames.flatten()  # each segment is encoded alone, as a clip of its own
         tokens = self._encode((features - clips.level[:, None]).flatten(0, 1), flat).unflatten(0, (batch, parts))
@@ -433,7 +476,9 @@ class Playback(nn.Module):
             return torch.rand_like(clips.power), clock, clips.n_frames
         # The fractional part of a large sine: numbers without a pattern that depend on the frame alone.
         frame = torch.arange(clips.power.shape[1], device=clips.power.device, dtype=torch.float64) + 1.0
-        places = torch.frac(torch.sin(frame * 12.9898) * 43758.5453).abs()
+        # tensors, since a graph for other programs would keep numbers in float32
+        rate, size = torch.tensor([12.9898, 43758.5453], dtype=torch.float64, device=frame.device)
+        places = torch.frac(torch.sin(frame * rate) * size).abs()
         return places.to(clips.power.dtype).expand_as(clips.power), clock, clips.n_frames
 
     def _select(self, clips: _Clips, saliency: Tensor, counts: Tensor, clock: FrameClock) -> Tensor:

@@ -85,14 +85,13 @@ def test_an_exported_model_is_exported_again_with_its_card(folder, tmp_path):
 def test_the_command_writes_the_onnx_file_and_notes_it(run, tmp_path):
     pytest.importorskip("onnxruntime")
     onnx = pytest.importorskip("onnx")
-    result = CliRunner().invoke(
-        audioattn, ["export", str(run.path), "-o", str(tmp_path), "--onnx", "--input", "features"]
-    )
+    result = CliRunner().invoke(audioattn, ["export", str(run.path), "-o", str(tmp_path), "--onnx"])
     assert result.exit_code == 0, result.output
     assert "opset" in result.output
     assert "## ONNX" in (tmp_path / "README.md").read_text()
     about = {one.key: one.value for one in onnx.load(tmp_path / "model.onnx").metadata_props}
     assert json.loads(about["classes"]) == list(run.classes)
+    assert "waveforms, lengths -> probabilities" in result.output
 
 
 def test_a_model_goes_to_the_hub_and_comes_back(run, folder, sound, tmp_path, monkeypatch):

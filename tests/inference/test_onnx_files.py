@@ -115,6 +115,7 @@ def test_traced_tensors_are_the_fields_of_the_record():
                 np.testing.assert_allclose(found[field].detach(), getattr(record.density, field), rtol=1e-5)
 
 
+@LONG
 def test_sound_goes_in_where_the_front_end_can_be_exported(tmp_path):
     front_end = LogMel(8000, 200, None, 80, 8, window="hamming", filters="shared_bandwidth", normalisation="median")
     file = agrees(acrnn("softmax", 8), tmp_path, [401, 1999, 4800], front_end)
@@ -203,7 +204,7 @@ def test_options_are_right_in_onnxruntime(make, tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::torch.jit.TracerWarning")
-@pytest.mark.parametrize("alpha", [1.0, 1.2, 4 / 3, 1.5, 2.0, 3.0])
+@pytest.mark.parametrize("alpha", [4 / 3, 1.5, 2.0, *(pytest.param(alpha, marks=LONG) for alpha in (1.0, 1.2, 3.0))])
 def test_maps_that_are_traced_by_torchscript_hold_for_other_lengths(alpha):
     traced = torch.jit.trace(lambda scores: entmax(scores, alpha), torch.randn(2, 5), check_trace=False)
     for scale in (0.1, 1.0, 30.0):

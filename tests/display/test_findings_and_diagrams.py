@@ -2,10 +2,12 @@
 
 import re
 
+import pandas as pd
 import pytest
 
-from audioattn_lib.display import findings, network_diagram
+from audioattn_lib.display import Paper, findings, network_diagram, papers_table, plot_evidence, results_table, tabs
 from audioattn_lib.display.diagram import NETWORKS
+from audioattn_lib.display.style import LIGHT
 
 
 def test_findings_are_sentences_in_a_box():
@@ -33,3 +35,41 @@ def test_a_drawing_has_words_for_all_that_it_shows(name):
 def test_an_unknown_network_is_named():
     with pytest.raises(ValueError, match="network is 'tdnn'; it must be one of urban_sound, sleepiness"):
         network_diagram("tdnn")
+
+
+def test_tabs_show_one_and_hold_all():
+    shown = tabs({"Softmax": network_diagram("accents"), "a < b": network_diagram("playback")}, label="Network")
+    assert shown.markup.count('type="radio"') == 2
+    assert shown.markup.count(" checked>") == 1
+    assert "a &lt; b" in shown.markup
+    assert shown.markup.count("<svg") == 2
+    assert "Diagram" in repr(shown)
+    with pytest.raises(ValueError, match="shown is empty"):
+        tabs({}, label="Network")
+
+
+def test_a_paper_stands_beside_ours_with_its_address():
+    paper = Paper("A and B (2020)", (("arXiv", "https://arxiv.org/abs/1"),), "a corpus", "", "80 %", "No.")
+    table = papers_table([paper])
+    assert 'href="https://arxiv.org/abs/1"' in table.markup
+    assert "none that is certain" in table.text
+    with pytest.raises(ValueError, match="papers is empty"):
+        papers_table([])
+
+
+def test_a_baseline_can_be_the_best_of_all():
+    scores = pd.DataFrame(
+        {"score": [0.5, 0.7, 0.9], "low": [0.4, 0.6, 0.8], "high": [0.6, 0.8, 1.0]},
+        index=["softmax", "linear", "chance"],
+    )
+    markup = results_table(scores).markup
+    assert 'class="aa-reference aa-best"><th scope="row">Linear' in markup
+    assert markup.count("aa-best") == 1
+
+
+def test_deletion_and_insertion_are_drawn_as_gains():
+    columns = {"value": 0.2, "uniform": 0.3, "random": 0.3, "gain": 0.1, "gain_low": 0.05, "gain_high": 0.15}
+    rows = [{"attention": "softmax", "measure": name, **columns} for name in ("mass_inside_events", "deletion_area")]
+    axes = plot_evidence(pd.DataFrame(rows)).draw(LIGHT).axes
+    assert [ax.get_title() for ax in axes] == ["Mass inside\nevents", "Deletion: gain\nover uniform"]
+    assert axes[1].lines[-1].get_xdata().tolist() == [0.1]

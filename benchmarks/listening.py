@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import atexit
 import shutil
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -20,7 +22,7 @@ from audioattn_lib.audio import io
 from audioattn_lib.experiments.common.listener import save_model
 from audioattn_lib.experiments.urban_sound.config import Config
 from audioattn_lib.experiments.urban_sound.network import build_front_end, build_network
-from audioattn_lib.training.model_folder import ModelDescription
+from audioattn_lib.training.model_folder import WEIGHTS, ModelDescription
 
 from .harness import Case, Target, peak_memory
 
@@ -56,6 +58,13 @@ def cases(device: str) -> list[Case]:
             "decoding and forward passes",
             [Target("listen", "ratio", 1.3)],
             seconds=30,
+        ),
+        Case(
+            f"One file of {CLIP_SECONDS} s from the command line, importing torch and reading the weights as reference",
+            partial(command, device),
+            "import torch, read the weights",
+            [Target("audioattn listen", "ratio", 1.5)],
+            seconds=40,
         ),
     ]
 
@@ -123,6 +132,18 @@ def memory(device: str) -> Work:
         return peak_memory(setup, statement)
 
     return {"an hour": partial(peak, 60), "ten minutes": partial(peak, 10)}
+
+
+def command(device: str) -> Work:
+    """The whole command, from the start of the process to its answer."""
+    model, (sound, *_) = _model(), _folder()
+    weights = f"import torch, safetensors.torch; safetensors.torch.load_file({str(model / WEIGHTS)!r})"
+
+    def process(*arguments: str) -> None:
+        subprocess.run([sys.executable, *arguments], check=True, capture_output=True)
+
+    listen = partial(process, "-m", "audioattn_lib", "listen", str(model), str(sound), "--device", device)
+    return {"audioattn listen": listen, "import torch, read the weights": partial(process, "-c", weights)}
 
 
 def folder(device: str) -> Work:

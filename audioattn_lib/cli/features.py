@@ -104,8 +104,9 @@ def extract(run: Path, corpus: str, target: Path, skip_bad_clips: bool, device: 
 
     RUN is the directory of an autoencoder, whose features describe a clip, or
     of a network of the chapter on accents, whose embeddings do. Both hold those
-    of their own corpus (features.nc, embeddings.npz). CORPUS is another, by
-    name or path; it needs no labels. For embeddings it may be a file of sound.
+    of their own corpus (features.nc, embeddings.npz). Or it is a folder with
+    model.json of any chapter, without the rest of its run. CORPUS is another,
+    by name or path; it needs no labels. It may be a file of sound.
 
     \b
     Examples:
@@ -113,8 +114,17 @@ def extract(run: Path, corpus: str, target: Path, skip_bad_clips: bool, device: 
       audioattn features extract runs/accents/<key> utterance.wav embedding.csv
     """
     from audioattn_lib.data.tables.table_files import write_features
+    from audioattn_lib.training.model_folder import find_model
     from audioattn_lib.training.run_directory import Run
 
+    if find_model(run) is not None and not (run / "config.json").is_file():  # a model without its run
+        import audioattn_lib
+        from audioattn_lib.inference.features import extract_embeddings as of_model
+
+        table = of_model(audioattn_lib.load(run, device), corpus, skip_bad_clips=skip_bad_clips)
+        write_features(table, target)
+        click.echo(_describe(target, table))
+        return
     loaded = Run.load(run)
     if loaded.experiment == "accents" or "pooling" in loaded.config:
         from audioattn_lib.experiments.accents import extract_embeddings as describe

@@ -123,6 +123,10 @@ def strongest(heard: Listening) -> float | None:
     record = heard.record
     if record.is_empty or record.n_frames is None or not int(record.n_frames[0]):
         return None
+    if record.density is not None:
+        start, stop = record.span()
+        places = np.clip(record.density.location[0], start, stop)
+        return float(places[int(np.argmax(record.density.pdf(places)[0]))])
     return float(record.frame_times()[int(np.argmax(record.frame_attention()))])
 
 

@@ -18,6 +18,7 @@ from audioattn_lib.cli import audioattn
 from audioattn_lib.cli.listen import _FORMATS
 from audioattn_lib.data.tables.table_files import read_features
 from audioattn_lib.inference import outputs
+from audioattn_lib.training.run_directory import Run
 
 
 def call(*arguments, code=0, **options):
@@ -162,3 +163,16 @@ def test_verification_compares_the_cosine_with_the_threshold_of_the_model(runs, 
     assert "threshold is 2.0; it must be from -1 to 1" in call("verify", path, *both, "--threshold", 2, code=2).stderr
     assert "tells no speakers apart" in call("verify", model, *both, code=2).stderr
     assert "nothing.wav: no such file" in call("verify", path, both[0], "nothing.wav", code=2).stderr
+
+
+@pytest.mark.parametrize("name", ["accents", "sleepiness"])
+def test_features_are_extracted_by_a_model_folder_alone(runs, sounds, tmp_path, name):
+    run = runs(name)
+    if name == "sleepiness":
+        run = Run.load(run.path.parent / run.config["encoders"][0])
+    shutil.copytree(run.path / "model", tmp_path / "alone")
+    for source, table in ((run.path, "run.csv"), (tmp_path / "alone", "alone.csv")):
+        call("features", "extract", source, sounds, tmp_path / table)
+    expected, found = (read_features(tmp_path / table) for table in ("run.csv", "alone.csv"))
+    np.testing.assert_allclose(found.features, expected.features, atol=1e-5)
+    assert (found.ids, found.names) == (expected.ids, expected.names)

@@ -86,7 +86,8 @@ class Mixture(Distribution):
                 "both must end in the number of modes"
             )
         try:
-            batch = torch.broadcast_shapes(weights.shape, shape)
+            # torch's function imports sympy, for half a second
+            batch = shape if weights.shape == shape else torch.broadcast_shapes(weights.shape, shape)
         except RuntimeError:
             raise ConfigError(
                 f"weights have shape {tuple(weights.shape)} and components the batch shape {tuple(shape)}; "

@@ -47,7 +47,7 @@ from ..densities._family import constant, exponent, normal_mass, of_each
 from ..densities.beta_gaussian import BetaGaussian, log_constant
 from ..densities.mixture import Mixture
 from ..densities.quadrature import Constants, gauss_gegenbauer, gauss_hermite, gauss_legendre
-from ._numba import expectations_with_derivatives
+from ._numba import expectations_with_derivatives, is_compiler_there
 
 __all__ = ["GaussianBasis", "expectation", "gaussian_expectation"]
 
@@ -364,6 +364,10 @@ def _with_gradient(
     return m0 * scale, by_location, by_width * (a / (2 * variance[..., None]))
 
 
+_FEW = 1 << 16
+"""Values at nodes of a small job, such as one sound."""
+
+
 class _CompactExpectation(torch.autograd.Function):
     """The expectations of plain tensors with their derivatives beside them; the backward pass is two sums."""
 
@@ -379,7 +383,12 @@ class _CompactExpectation(torch.autograd.Function):
         powers: Tensor,
         shape: Shape,
     ) -> Tensor:
-        expectations = expectations_with_derivatives(location, variance, centres, widths, (nodes, weights), *shape)
+        expectations = None
+        is_small = location.numel() * len(centres) * len(nodes) <= _FEW and not any(ctx.needs_input_grad)
+        if (
+            not is_small or is_compiler_there()
+        ):  # the compiler takes a second, for what one sound needs in a millisecond
+            expectations = expectations_with_derivatives(location, variance, centres, widths, (nodes, weights), *shape)
         if expectations is None:
             expectations = torch.stack(
                 _with_gradient(location.double(), variance.double(), centres, widths, nodes, powers, shape)

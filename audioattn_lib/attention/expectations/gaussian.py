@@ -385,9 +385,8 @@ class _CompactExpectation(torch.autograd.Function):
     ) -> Tensor:
         expectations = None
         is_small = location.numel() * len(centres) * len(nodes) <= _FEW and not any(ctx.needs_input_grad)
-        if (
-            not is_small or is_compiler_there()
-        ):  # the compiler takes a second, for what one sound needs in a millisecond
+        # The compiler takes a second to import, and a small job a millisecond without it.
+        if not is_small or is_compiler_there():
             expectations = expectations_with_derivatives(location, variance, centres, widths, (nodes, weights), *shape)
         if expectations is None:
             expectations = torch.stack(

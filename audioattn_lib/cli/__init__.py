@@ -14,7 +14,7 @@ from typing import IO, Any
 import click
 
 from audioattn_lib import __version__
-from audioattn_lib.cli import attention, batch, data, export, features, listen, runs, train
+from audioattn_lib.cli import attend, attention, batch, data, export, features, listen, runs, train
 from audioattn_lib.core.errors import AudioAttnError
 
 __all__ = ["audioattn", "main"]
@@ -68,6 +68,7 @@ for _command in (
     runs.runs,
     listen.listen,
     listen.verify,
+    attend.attend,
     features.features,
     batch.sweep,
     batch.run,

@@ -52,6 +52,7 @@ def show(
     segments: Intervals = None,
     labels: Intervals = None,
     frequencies: NDArray[Any] | None = None,
+    sliders: Mapping[str, Sequence[object]] | None = None,
     title: str = "",
     caption: str = "",
 ) -> Player:
@@ -86,6 +87,9 @@ def show(
     frequencies
         Centre of each band of ``map`` in hertz, rising, shape ``(bands,)``. Without it the bands divide the height of
         the picture equally, as those of a mel spectrogram do.
+    sliders
+        Choose among several curves, maps and segments with sliders instead of buttons: the values of each slider by
+        what it changes, with its unit. They are every combination in order, the last slider changing fastest.
     title, caption
         Text above and below the player.
 
@@ -134,6 +138,7 @@ def show(
         clock=clock,
         frequencies=centres,
         events=events,
+        sliders=sliders,
         title=title or (Path(sound).stem if isinstance(sound, (str, Path)) else ""),
         caption=caption,
         budget=BUDGET,

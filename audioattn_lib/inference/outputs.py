@@ -29,7 +29,16 @@ from audioattn_lib.core.files import short_name, write_text
 
 from .listening import Listening
 
-__all__ = ["FORMATS", "STANDARD_INPUT", "Outputs", "describe", "find_sounds", "named", "read_standard_input"]
+__all__ = [
+    "FORMATS",
+    "STANDARD_INPUT",
+    "FileNames",
+    "Outputs",
+    "describe",
+    "find_sounds",
+    "named",
+    "read_standard_input",
+]
 
 FORMATS = ("page", "csv", "json", "npz", "audacity", "rttm", "embeddings")
 STANDARD_INPUT = "-"
@@ -140,6 +149,23 @@ def _finite(value: Any) -> Any:
     return int(value) if isinstance(value, np.integer) else value
 
 
+class FileNames:
+    """Names for the files of sounds, none of them twice."""
+
+    def __init__(self) -> None:
+        self._taken: set[str] = set()
+
+    def of(self, sound: str) -> str:
+        """A name for the files of a sound that no other has: that of the sound without its ending."""
+        stem = "standard_input" if sound == STANDARD_INPUT else Path(sound).stem
+        base = short_name(re.sub(r"[^\w.-]+", "_", stem)) or "sound"
+        name, number = base, 2
+        while name.lower() in self._taken:  # a, and A on disks that take the two for one
+            name, number = f"{base}-{number}", number + 1
+        self._taken.add(name.lower())
+        return name
+
+
 @dataclass
 class Outputs:
     """Files of what a model heard.
@@ -157,7 +183,7 @@ class Outputs:
     folder: Path
     formats: Sequence[str]
     written: int = 0
-    _names: set[str] = field(default_factory=set)
+    _names: FileNames = field(default_factory=FileNames)
     _predictions: list[dict[str, Any]] = field(default_factory=list)
     _steps: list[dict[str, Any]] = field(default_factory=list)
     _embeddings: list[dict[str, Any]] = field(default_factory=list)
@@ -172,7 +198,7 @@ class Outputs:
         ConfigError
             When the disk is full or the folder cannot be written; what was written before is named and intact.
         """
-        name = self._file_name(heard.name)
+        name = self._names.of(heard.name)
         self._collect(heard)
         self._guard(lambda: self._write_one(heard, name))
         self.written += 1
@@ -227,16 +253,6 @@ class Outputs:
                 write_text(self.folder / name, _table(rows))
         if "rttm" in self.formats and self.written:
             segment_lists.save_segments(self._segments, self.folder / "segments.rttm", "rttm")
-
-    def _file_name(self, sound: str) -> str:
-        """A name for the files of a sound that no other has: that of the sound without its ending."""
-        stem = "standard_input" if sound == STANDARD_INPUT else Path(sound).stem
-        base = short_name(re.sub(r"[^\w.-]+", "_", stem)) or "sound"
-        name, number = base, 2
-        while name.lower() in self._names:  # a, and A on disks that take the two for one
-            name, number = f"{base}-{number}", number + 1
-        self._names.add(name.lower())
-        return name
 
 
 def _segments(heard: Listening) -> list[segment_lists.LabelledSegment]:

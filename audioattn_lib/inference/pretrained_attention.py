@@ -1,0 +1,273 @@
+"""Attention of a pretrained network of Hugging Face's ``transformers`` over any sound.
+
+Book page: ``your_sounds``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from audioattn_lib.attention.record.record import AttentionRecord, FrameClock
+from audioattn_lib.audio.io import read
+from audioattn_lib.core.errors import AudioError, ConfigError
+from audioattn_lib.display.players.player import Player
+from audioattn_lib.display.show import show
+from audioattn_lib.inspection.capture import CapturedAttention, capture
+from audioattn_lib.inspection.known_models import KNOWN_MODELS, tokens_of
+from audioattn_lib.inspection.tokens import PatchTokens, TimeTokens
+
+__all__ = ["AttendedSound", "PretrainedAttention", "load_pretrained_attention"]
+
+_WHISPER = "whisper"
+_SPECTROGRAM_TRANSFORMER = "audio-spectrogram-transformer"
+_MOST_SAMPLES = 60 * 16000
+"""Of models without a longest input: the weights grow with the square of the length."""
+_MOST_FRAMES_OF_A_HEAD = 600
+
+
+@dataclass(frozen=True)
+class AttendedSound:
+    """Attention of every layer over one sound.
+
+    Attributes
+    ----------
+    name
+        Path of the sound.
+    samples, sample_rate
+        The sound as the model heard it, mono.
+    layers
+        Record of each layer by its name in ``named_modules()``, a weight for each head and frame: attention that each
+        token receives.
+    rollout
+        Roll-out of all layers, the mean over the queries.
+    sinks
+        Tokens that take much of a layer's attention whatever is in the clip, and their share; see
+        :func:`~audioattn_lib.inspection.reductions.find_sinks`.
+    """
+
+    name: str
+    samples: NDArray[np.float32]
+    sample_rate: int
+    layers: dict[str, AttentionRecord]
+    rollout: AttentionRecord
+    sinks: dict[str, list[tuple[int, float]]]
+
+    @property
+    def duration(self) -> float:
+        """Seconds of the sound."""
+        return len(self.samples) / self.sample_rate
+
+    def player(self, heads: bool = False) -> Player:
+        """The sound with the attention of each layer and the roll-out, chosen by buttons.
+
+        Parameters
+        ----------
+        heads
+            Choose layer and head with two sliders instead; head 0 is the mean of all. Where there are more than 600
+            frames, as many of them are added up that a page of 144 heads stays below 2 MB.
+        """
+        title = Path(self.name).stem
+        if not heads:
+            records = self.layers | {"Roll-out": self.rollout}
+            return show(self.samples, self.sample_rate, curve=records, title=title, caption=self._caption())
+        counts = {_heads(record) for record in self.layers.values()}
+        if len(counts) > 1:
+            raise ConfigError(f"layers have {sorted(counts)} heads; choose layers, without heads")
+        n_heads = counts.pop()
+        records = {
+            f"{name}, head {head}" if head else name: _coarser(_head(record, head))
+            for name, record in self.layers.items()
+            for head in range(n_heads + 1)
+        }
+        sliders = {"Layer": list(range(1, len(self.layers) + 1)), "Head": list(range(n_heads + 1))}
+        return show(
+            self.samples, self.sample_rate, curve=records, title=title, caption=self._caption(), sliders=sliders
+        )
+
+    def _caption(self) -> str:
+        if not self.sinks:
+            return "Attention that each token receives."
+        told = "; ".join(
+            f"{name}: token {', '.join(f'{token} ({share:.0%})' for token, share in found)}"
+            for name, found in self.sinks.items()
+        )
+        return f"Attention that each token receives. Sinks, which take attention whatever is in the clip: {told}."
+
+
+@dataclass(frozen=True)
+class PretrainedAttention:
+    """A pretrained encoder, what prepares its input, and the clock of its tokens.
+
+    Attributes
+    ----------
+    name
+        Identifier or folder.
+    kind
+        Its ``model_type``.
+    encoder
+        Network in evaluation mode.
+    extractor
+        Feature extractor of ``transformers``.
+    tokens
+        Time, and frequency, of the tokens.
+    """
+
+    name: str
+    kind: str
+    encoder: nn.Module
+    extractor: Any
+    tokens: TimeTokens | PatchTokens
+
+    def attend(self, sound: str | Path) -> AttendedSound:
+        """Read a sound, resampled to the rate of the model and mixed to mono, and take the attention over it.
+
+        Raises
+        ------
+        AudioError
+            When the sound cannot be read, or is longer or shorter than what the model takes; the message says how much.
+        """
+        rate = int(self.extractor.sampling_rate)
+        samples, _ = read(sound, rate)
+        longest, shortest = self._limits(rate)
+        if not shortest <= len(samples) <= longest:
+            raise AudioError(
+                f"{sound}: {len(samples) / rate:.2f} s; {self.name} takes {shortest / rate:.2f} to "
+                f"{longest / rate:.2f} s: cut it"
+            )
+        device = next(self.encoder.parameters()).device
+        inputs = self.extractor(samples, sampling_rate=rate, return_tensors="pt")
+        field = next(name for name in ("input_features", "input_values") if name in inputs)
+        with torch.no_grad(), capture(self.encoder) as captured:
+            self.encoder(inputs[field].to(device))
+        return self._attended(str(sound), samples, rate, captured)
+
+    def _attended(
+        self, name: str, samples: NDArray[np.float32], rate: int, captured: CapturedAttention
+    ) -> AttendedSound:
+        about: dict[str, Any] = {"clips": [name], "durations": [len(samples) / rate]}
+        layers = {
+            layer: captured.record(self.tokens, reduction="received", layers=layer, **about)
+            for layer in captured.weights
+        }
+        rollout = captured.record(self.tokens, reduction="rollout", query=None, **about)
+        return AttendedSound(name, samples, rate, layers, rollout, captured.sinks())
+
+    def _limits(self, rate: int) -> tuple[int, int]:
+        """Most and fewest samples that the model takes."""
+        if self.kind == _WHISPER:
+            return int(self.extractor.n_samples), 1
+        if self.kind == _SPECTROGRAM_TRANSFORMER:
+            return (int(self.extractor.max_length) - 1) * rate // 100 + rate // 40, rate // 40
+        assert isinstance(self.tokens, TimeTokens)
+        return _MOST_SAMPLES, math.ceil((self.tokens.receptive_field or self.tokens.period) * rate)
+
+
+def load_pretrained_attention(name: str | Path, model_type: str = "auto", device: str = "cpu") -> PretrainedAttention:
+    """Load a pretrained network from a local folder, or by its identifier on the hub of Hugging Face.
+
+    Weights are read from safetensors alone, and no code of the hub is run.
+
+    Parameters
+    ----------
+    name
+        Folder with ``config.json``, ``model.safetensors`` and ``preprocessor_config.json``, or an identifier such as
+        ``facebook/wav2vec2-base``, which is downloaded unless it is in the cache of ``transformers``.
+    model_type
+        One of :data:`~audioattn_lib.inspection.known_models.KNOWN_MODELS`; ``auto`` reads it from the configuration.
+    device
+        Where to compute, a name that PyTorch knows.
+
+    Raises
+    ------
+    ConfigError
+        When ``transformers`` is not installed, nothing is found, the type is not known, or there are no safe weights.
+
+    Notes
+    -----
+    Of Whisper the encoder is taken. Book page: ``your_sounds``.
+    """
+    if model_type != "auto" and model_type not in KNOWN_MODELS:
+        raise ConfigError(f"model_type is {model_type!r}; it must be auto or one of {', '.join(KNOWN_MODELS)}")
+    library = _transformers()
+    where = str(name)
+    if Path(where).exists() and not (Path(where) / "config.json").is_file():
+        raise ConfigError(f"{where}: holds no config.json; name a folder that save_pretrained wrote")
+    try:
+        config = (library.AutoConfig if model_type == "auto" else library.CONFIG_MAPPING[model_type]).from_pretrained(
+            where
+        )
+        kind = config.model_type
+        if kind not in KNOWN_MODELS:
+            raise ConfigError(
+                f"{where} is of model type {kind!r}; known are {', '.join(KNOWN_MODELS)}: capture another one with "
+                "audioattn_lib.capture"
+            )
+        made = getattr(library, (config.architectures or [""])[0] or "AutoModel", library.AutoModel)
+        model = made.from_pretrained(where, config=config, use_safetensors=True, dtype=torch.float32).eval().to(device)
+        extractor = library.AutoFeatureExtractor.from_pretrained(where)
+    except ConfigError:
+        raise
+    except (OSError, ValueError, KeyError) as error:
+        reason = str(error).splitlines()[0]
+        raise ConfigError(
+            f"{where}: no network could be read from a folder of this name, the cache or the hub ({reason}); "
+            "give a local folder with config.json, model.safetensors and preprocessor_config.json, or download it first"
+        ) from error
+    encoder = model.get_encoder() if kind == _WHISPER and hasattr(model, "get_encoder") else model
+    encoder = getattr(model, "encoder", encoder) if kind == _WHISPER and encoder is model else encoder
+    return PretrainedAttention(where, kind, encoder, extractor, tokens_of(encoder))
+
+
+def _transformers() -> Any:
+    from audioattn_lib.audio._torchaudio import torchaudio
+
+    try:
+        torchaudio()  # transformers imports it, and fails where its extension does not load
+        import transformers
+    except ImportError as error:
+        raise ConfigError(f"{error.name} is not installed; install it with: pip install 'audioattn[models]'") from None
+    transformers.utils.logging.disable_progress_bar()
+    transformers.utils.logging.set_verbosity_error()
+    return transformers
+
+
+def _coarser(record: AttentionRecord) -> AttentionRecord:
+    """At most 600 frames, the weights of several in a row added up."""
+    if record.weights is None or record.weights.shape[2] <= _MOST_FRAMES_OF_A_HEAD:
+        return record
+    clips, heads, frames = record.weights.shape
+    factor = -(-frames // _MOST_FRAMES_OF_A_HEAD)
+    count = -(-frames // factor)
+    padded = np.zeros((clips, heads, count * factor))
+    padded[..., :frames] = record.weights
+    return dataclasses.replace(
+        record,
+        clock=FrameClock(record.clock.period * factor, record.clock.start),
+        n_frames=np.full(clips, count),
+        weights=padded.reshape(clips, heads, count, factor).sum(3),
+    )
+
+
+def _heads(record: AttentionRecord) -> int:
+    held = record.maps[:, 0] if record.maps is not None else record.weights
+    assert held is not None
+    return int(held.shape[1])
+
+
+def _head(record: AttentionRecord, head: int) -> AttentionRecord:
+    """One head of a record, counted from 1; all of them for 0."""
+    if not head:
+        return record
+    if record.maps is not None:
+        return dataclasses.replace(record, maps=record.maps[:, :, head - 1 : head])
+    assert record.weights is not None
+    return dataclasses.replace(record, weights=record.weights[:, head - 1 : head])

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import audioattn_lib
 from audioattn_lib.experiments import accents, playback, scenes_and_instruments, sleepiness, urban_sound
 from audioattn_lib.training.run_directory import Run
 
@@ -30,3 +31,14 @@ def test_a_chapter_runs_on_a_device(name, tmp_path):
     for run in map(Run.load, trained):
         assert np.isfinite(run.history["train_loss"]).all(), run.key
         assert run.environment["device"].startswith("cuda"), run.key
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_a_model_hears_on_a_device_as_on_the_processor(name, tmp_path):
+    chapter, _ = CHAPTERS[name]
+    run = chapter.run(chapter.Config.smoke(device="cuda"), tmp_path)
+    sound = np.random.default_rng(0).normal(0, 0.1, 16000)
+    there, here = (audioattn_lib.load(run.path / "model", device).listen(sound, 16000) for device in ("cuda", "cpu"))
+    np.testing.assert_allclose(there.embedding, here.embedding, atol=1e-3, rtol=1e-3)
+    np.testing.assert_allclose(there.record.frame_attention(), here.record.frame_attention(), atol=1e-3)

@@ -1,5 +1,6 @@
 """A trained model stands alone: it gives what the test of its run gave, without its corpus."""
 
+import importlib
 import json
 import shutil
 
@@ -219,3 +220,15 @@ def test_a_baseline_has_no_network(tmp_path):
     ):
         with pytest.raises(RunError, match="linear baseline"):
             audioattn_lib.load(run.path)
+
+
+@pytest.mark.parametrize("name", ["urban_sound", "accents"])
+def test_training_starts_from_a_model_that_stands_alone(name, runs, tmp_path):
+    run = runs(name)
+    alone = shutil.copytree(run.path / "model", tmp_path / "elsewhere")
+    chapter = importlib.import_module(EXPERIMENTS[name])
+    config = chapter.Config(**run.config | {"pretrained": str(alone), "epochs": 0})
+    evaluated = chapter.run(config, tmp_path / "runs")
+    assert evaluated["accuracy"] == run["accuracy"]
+    before, after = (json.loads((path / "model" / DESCRIPTION).read_text()) for path in (run.path, evaluated.path))
+    assert before["weights"] == after["weights"]

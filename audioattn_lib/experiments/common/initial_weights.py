@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from audioattn_lib.automation.key import file_hash
 from audioattn_lib.core.errors import ConfigError
 from audioattn_lib.models.weights import Transfer, read_weights, transfer_weights, without_prefix
+from audioattn_lib.training.model_folder import DESCRIPTION, FOLDER, WEIGHTS
 
 from .config import INITIAL
 
@@ -84,7 +85,7 @@ def describe_weights(experiment: str, config: Any, classes: Sequence[str], **mor
 def files_of(pretrained: str) -> list[Path]:
     """The files of weights that a field names: one, or several joined by commas.
 
-    A run directory means its best weights.
+    A run directory means its best weights, and the folder of a model its own.
 
     Raises
     ------
@@ -99,7 +100,7 @@ def _locate(path: Path) -> Path:
         return path
     if not path.is_dir():
         raise ConfigError(f"pretrained is {str(path)!r}; there is no such run directory or file of weights")
-    for place in (path / "checkpoint" / _BEST, path / _BEST):
+    for place in (path / "checkpoint" / _BEST, path / _BEST, path / WEIGHTS, path / FOLDER / WEIGHTS):
         if place.is_file():
             return place
     encoders = _read_json(path / "config.json").get("encoders") or []
@@ -139,7 +140,11 @@ def _read_header(file: Path) -> dict[str, Any]:
         except (OSError, ValueError, SafetensorError):
             content = {}
     run = file.parent.parent
-    if not content and (run / "config.json").is_file():
+    if not content and file.name == WEIGHTS:
+        described = _read_json(file.parent / DESCRIPTION)
+        content = {name: described.get(name) for name in ("experiment", "config", "classes") if described.get(name)}
+        content["more"] = described.get("settings", {})
+    elif not content and (run / "config.json").is_file():
         content = {"experiment": run.parent.name, "config": _read_json(run / "config.json")}
         if (run / "predictions.csv").is_file():
             columns = pd.read_csv(run / "predictions.csv", nrows=0).columns

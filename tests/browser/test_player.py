@@ -52,6 +52,11 @@ def pages(tmp_path_factory):
     }
     sliders = {"Location (s)": [1, 2], "Width (s)": [0.1, 0.2, 0.3]}
     grid = player(sound, RATE, records=places, sliders=sliders, start=4, title="A grid", **options)
+    far = _record("softmax", weights=(inside / inside.sum())[None, None])
+    loud = np.random.default_rng(2).uniform(-0.9, 0.9, 45 * RATE)
+    (folder / "parts.html").write_text(
+        whole_page(player(loud, RATE, record=far, title="Long", **options).html(), "Long")
+    )
     (folder / "grid.html").write_text(whole_page(grid.html(), "Grid"))
     (folder / "page.html").write_text(whole_page(first.html() + second.html() + slider.html(), "Players"))
     return folder
@@ -335,3 +340,13 @@ def test_sliders_choose_a_curve_by_place_and_width(opened):
     _wait_until(tab, "player.whole")
     assert _levels(tab, (1.0, 1.2))["attended"] > 0
     assert _levels(tab, (2.0, 2.2))["attended"] == 0
+
+
+def test_a_part_of_a_long_sound_tells_the_time_of_the_whole(opened):
+    tab = opened("parts.html")
+    tab.locator("summary").nth(1).click()
+    assert tab.locator(".aa-clock").nth(1).inner_text() == "15.00 / 30.00 s"
+    tab.locator(".aa-play").nth(1).click()
+    _wait_until(tab, "player.position() > 0.2", 1)
+    assert float(tab.locator(".aa-clock").nth(1).inner_text().split()[0]) > 15.1
+    tab.locator(".aa-play").nth(1).click()

@@ -184,7 +184,10 @@ class Notebook:
         }
         named = self.options.get("data_parameter")
         if named is not None and data_hash is not None:
-            parts["data"] = data_hash(parameters.get(named, self.parameters[named]))
+            data = parameters.get(named, self.parameters[named])
+            # None is a corpus that the library makes: a function of its source and the other parameters
+            if data is not None:
+                parts["data"] = data_hash(data)
         return key(parts)
 
     def _code(self) -> list[tuple[int, dict[str, Any]]]:

@@ -12,6 +12,7 @@ from PIL import Image
 
 from audioattn_lib.attention.record.record import AttentionRecord, FrameClock
 from audioattn_lib.display import player
+from audioattn_lib.display.players.sound import BUDGET, compress, compress_start
 
 RATE = 16_000
 PEAK = 35.0
@@ -80,3 +81,11 @@ def test_a_picture_has_as_many_columns_as_a_screen_shows():
     shown = player(**long_sound(4, rate=8000, period=0.0002, peak=2.0))
     pictures = re.findall('data:image/webp;base64,([^"]*)', shown.markup)
     assert {Image.open(io.BytesIO(base64.b64decode(one))).width for one in pictures} == {3000}
+
+
+def test_of_a_sound_that_is_too_long_for_a_card_its_start_is_heard():
+    noise = 0.5 * np.random.default_rng(0).standard_normal(60 * 44_100).clip(-1, 1)
+    content = compress_start(noise, 44_100)
+    assert 0 < len(content) <= BUDGET
+    short = noise[: 2 * 44_100]
+    assert compress_start(short, 44_100) == compress(short, 44_100)

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..assets import script_tag, style_tag
 from ..page import save_page
-from .sound import compress, data_uri
+from .sound import compress_start, data_uri
 
 __all__ = ["FeatureMap", "feature_map", "neighbour_axes", "principal_axes"]
 
@@ -198,7 +198,8 @@ def feature_map(
             f'<circle cx="{place[i, 0]:.1f}" cy="{height - place[i, 1]:.1f}" r="{7 if heard else 3.5}" '
             f'style="{styles[i]}"{chosen}><title>{told}</title></circle>'
         )
-    clips = {str(i): data_uri(compress(*sounds[name]), "audio/mpeg") for i, name in enumerate(names) if name in sounds}
+    made = {i: compress_start(*sounds[name]) for i, name in enumerate(names) if name in sounds}
+    clips = {str(i): data_uri(content, "audio/mpeg") for i, content in made.items()}
     settings = html.escape(json.dumps(clips), quote=True)
     scaled = ", ".join(kinds) if kinds else f"from {least:.3g} to {most:.3g}" if len(finite) else ""
     coloured = f"coloured by {label} {scaled}" if scaled else f"whose {label} is unknown"

@@ -19,7 +19,7 @@ from ..figure import Figure, render
 from ..page import save_page
 from ..plots.spectrogram import LANE, WIDTH, draw_events, draw_spectrogram, lanes
 from ..style import Theme
-from .sound import compress, data_uri, mono
+from .sound import compress_start, data_uri, mono
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -250,7 +250,7 @@ def _sounds(sound: NDArray[np.float32], sample_rate: int, stages: Sequence[Playb
             continue
         which = f"Playback{'s' if len(numbers) > 1 else ''} {' and '.join(map(str, numbers))}"
         name = html.escape(f"{which}, {start:.2f} to {stop:.2f} s", quote=True)
-        source = data_uri(compress(part, sample_rate), "audio/mpeg")
+        source = data_uri(compress_start(part, sample_rate), "audio/mpeg")
         cards.append(
             f'<div class="aa-part"><span>{name}</span>'
             f'<audio controls preload="metadata" aria-label="{name}" src="{source}"></audio></div>'

@@ -229,8 +229,8 @@ def player(
         spectrogram = f"{about}Spectrogram of {part}"
         made = figure(part, f"{about}{part}", alt if number == chosen else spectrogram)
         is_open = " open" if number == chosen else ""
-        listed.append(f'<details class="aa-part"{is_open}><summary>{part}</summary>{made}</details>')
-    markup = f'<div class="audioattn aa-parts"><p class="aa-note">{html.escape(note)}</p>{"".join(listed)}</div>'
+        listed.append(f'<details class="aa-stretch"{is_open}><summary>{part}</summary>{made}</details>')
+    markup = f'<div class="audioattn aa-stretches"><p class="aa-note">{html.escape(note)}</p>{"".join(listed)}</div>'
     return Player(markup, title, alt)
 
 

@@ -37,6 +37,7 @@ ROOMS = {
         "pretrained": 3,
         "seq2seq": 2,
         "ensemble": 2,
+        "attentive_head": 2,
         "weights": 0,
         "playback": 3,
         "exporting": 4,

@@ -66,12 +66,15 @@ class Figure:
         Text below the picture.
     draw
         Draws the picture anew in a theme; used for files of other formats.
+    narrow
+        The same picture for a phone, as ``images``; empty where one picture does for both.
     """
 
     images: Mapping[str, bytes]
     alt: str
     caption: str = ""
     draw: Drawing | None = field(default=None, compare=False)
+    narrow: Mapping[str, bytes] = field(default_factory=dict)
 
     def html(self) -> str:
         """Return the picture as self-contained HTML."""
@@ -81,10 +84,12 @@ class Figure:
 
         width = Image.open(io.BytesIO(self.images[LIGHT.name])).width / PIXELS_PER_INCH * PAGE_PIXELS_PER_INCH
         caption = f"<figcaption>{html.escape(self.caption)}</figcaption>" if self.caption else ""
+        wide = " aa-wide" if self.narrow else ""
+        small = f'<div class="aa-narrow">{themed_images(self.narrow, self.alt)}</div>' if self.narrow else ""
         return (
             f'{style_tag("figure")}<figure class="audioattn aa-figure mathjax_ignore">'
-            f'<div class="aa-scroll" style="max-width:{width:.0f}px;--aa-width:{width:.0f}px">'
-            f"{themed_images(self.images, self.alt)}</div>"
+            f'<div class="aa-scroll{wide}" style="max-width:{width:.0f}px;--aa-width:{width:.0f}px">'
+            f"{themed_images(self.images, self.alt)}</div>{small}"
             f"{caption}</figure>"
         )
 
@@ -127,7 +132,7 @@ class Figure:
         return f"Figure: {self.alt}"
 
 
-def render(draw: Drawing, alt: str, caption: str = "") -> Figure:
+def render(draw: Drawing, alt: str, caption: str = "", *, narrow: Drawing | None = None) -> Figure:
     """Draw a picture in every theme.
 
     Parameters
@@ -139,10 +144,13 @@ def render(draw: Drawing, alt: str, caption: str = "") -> Figure:
         What the picture shows, in words; not empty.
     caption
         Text below the picture.
+    narrow
+        Draws the same for a phone, 3.5 inches wide; without it the picture scrolls there.
     """
     if not alt.strip():
         raise ValueError("alt is empty; say in words what the picture shows")
-    return Figure({theme.name: _draw(draw, theme) for theme in _themes.get()}, alt, caption, draw)
+    small = {} if narrow is None else {theme.name: _draw(narrow, theme) for theme in _themes.get()}
+    return Figure({theme.name: _draw(draw, theme) for theme in _themes.get()}, alt, caption, draw, small)
 
 
 def _draw(draw: Drawing, theme: Theme) -> bytes:

@@ -106,7 +106,7 @@ def test_picture(name, features):
     assert not plt.get_fignums(), "a figure stayed open"
     assert sum(map(len, shown.images.values())) <= BUDGET
     html = shown._repr_html_()
-    assert html.count(" alt=") == 2
+    assert html.count(" alt=") == 2 * (1 + bool(shown.narrow)), "light and dark, and again for a phone"
     assert "<script>alert" not in html
     require_offline(html)
     for theme in ("light", "dark"):

@@ -5,7 +5,16 @@ import re
 import pandas as pd
 import pytest
 
-from audioattn_lib.display import Paper, findings, network_diagram, papers_table, plot_evidence, results_table, tabs
+from audioattn_lib.display import (
+    Paper,
+    findings,
+    network_diagram,
+    papers_table,
+    plot_evidence,
+    plot_results,
+    results_table,
+    tabs,
+)
 from audioattn_lib.display.diagram import NETWORKS
 from audioattn_lib.display.style import LIGHT
 
@@ -73,3 +82,11 @@ def test_deletion_and_insertion_are_drawn_as_gains():
     axes = plot_evidence(pd.DataFrame(rows)).draw(LIGHT).axes
     assert [ax.get_title() for ax in axes] == ["Mass inside\nevents", "Deletion: gain\nover uniform"]
     assert axes[1].lines[-1].get_xdata().tolist() == [0.1]
+
+
+def test_results_have_a_picture_for_a_phone():
+    scores = pd.DataFrame({"score": [0.8], "low": [0.7], "high": [0.9]}, index=["softmax"])
+    figure = plot_results(scores)
+    assert set(figure.narrow) == set(figure.images) == {"light", "dark"}
+    assert 'class="aa-narrow"' in figure.html()
+    assert figure.html().count("aa-wide") >= 1

@@ -14,7 +14,7 @@ from audioattn_lib.attention.record.record import AttentionRecord
 from ..describe import mechanism_title, title_of
 from ..figure import Figure, render
 from ..style import Theme
-from .results import REFERENCES, draw_intervals, require
+from .results import NARROW, REFERENCES, draw_intervals, require
 from .spectrogram import WIDTH
 
 if TYPE_CHECKING:
@@ -56,8 +56,8 @@ def plot_correlations(
     named = {str(name): (titles or {}).get(str(name), mechanism_title(str(name))) for name in table.index}
     scores = table[["score", "low", "high"]].to_numpy(dtype=float)
 
-    def draw(theme: Theme) -> Any:
-        ax = draw_intervals(scores, named, references, theme, "{:.2f}", label, runs)
+    def draw(theme: Theme, width: float = WIDTH) -> Any:
+        ax = draw_intervals(scores, named, references, theme, "{:.2f}", label, runs, width)
         ax.axvline(0, color=theme.chance, lw=0.8, ls=(0, (4, 3)), zorder=0)
         return ax.figure
 
@@ -66,7 +66,8 @@ def plot_correlations(
         for title, (score, low, high) in zip(named.values(), scores, strict=True)
     )
     dots = "" if runs is None else " Small dots are single runs."
-    return render(draw, f"{label} with 95 % intervals: {told}.{dots}", f"{caption}{dots}")
+    alt = f"{label} with 95 % intervals: {told}.{dots}"
+    return render(draw, alt, f"{caption}{dots}", narrow=lambda theme: draw(theme, NARROW))
 
 
 def plot_predictions(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["plot_confusion", "plot_evidence", "plot_faithfulness", "plot_results", "plot_training"]
 
+NARROW = 3.5  # inches, for a phone
 REFERENCES = ("linear", "chance")
 MEASURES = {
     "pointing_game": "Pointing game",
@@ -83,8 +85,8 @@ def plot_results(
     scores = table[["score", "low", "high"]].to_numpy(dtype=float)
     lowest = min((score for name, (score, _, _) in zip(named, scores, strict=True) if name in references), default=None)
 
-    def draw(theme: Theme) -> Any:
-        ax = draw_intervals(scores, named, references, theme, "{:.1%}", label, runs)
+    def draw(theme: Theme, width: float = WIDTH) -> Any:
+        ax = draw_intervals(scores, named, references, theme, "{:.1%}", label, runs, width)
         if lowest is not None:
             ax.axvline(lowest, color=theme.chance, lw=0.8, ls=(0, (4, 3)), zorder=0)
         ax.set_xlim(left=0)
@@ -98,7 +100,8 @@ def plot_results(
         for name, (score, low, high) in zip(named.values(), scores, strict=True)
     )
     dots = "" if runs is None else " Small dots are single runs."
-    return render(draw, f"{title or label} with 95 % intervals: {told}.{dots}", f"{caption}{dots}")
+    alt = f"{title or label} with 95 % intervals: {told}.{dots}"
+    return render(draw, alt, f"{caption}{dots}", narrow=lambda theme: draw(theme, NARROW))
 
 
 def draw_intervals(
@@ -109,12 +112,15 @@ def draw_intervals(
     number: str,
     label: str,
     runs: pd.DataFrame | None = None,
+    width: float = WIDTH,
 ) -> Any:
     """Draw a row for each system, titles in ``named``: its score, interval ``(score, low, high)``, and single runs."""
     import seaborn as sns
     from matplotlib.figure import Figure as MatplotlibFigure
 
-    ax = MatplotlibFigure(figsize=(WIDTH, 0.29 * len(named) + 0.8), layout="constrained").add_subplot()
+    ax = MatplotlibFigure(figsize=(width, 0.29 * len(named) + 0.8), layout="constrained").add_subplot()
+    if width < WIDTH:
+        ax.xaxis.set_major_locator(_few_ticks())
     for row, (name, (score, low, high)) in enumerate(zip(named, scores, strict=True)):
         colour, reference = (theme.chance, True) if name in references else (theme.attention, False)
         if runs is not None and name in runs.index:
@@ -125,7 +131,8 @@ def draw_intervals(
         ax.plot([low, high], [row, row], color=colour, lw=2)
         ax.plot(score, row, "D" if reference else "o", color=colour, ms=5 if reference else 6)
         ax.text(1.01, row, number.format(score), transform=ax.get_yaxis_transform(), va="center", color=theme.ink)
-    ax.set_yticks(range(len(named)), list(named.values()), color=theme.ink)
+    lines = [textwrap.fill(title, 18) if width < WIDTH else title for title in named.values()]
+    ax.set_yticks(range(len(named)), lines, color=theme.ink)
     ax.set_ylim(len(named) - 0.4, -0.6)
     ax.set_xlabel(label)
     ax.set_ylabel("")

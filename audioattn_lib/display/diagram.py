@@ -87,9 +87,7 @@ NETWORKS: Mapping[str, Network] = MappingProxyType(
                     (Box("outputs", "e (B, T, 2 units)"), Box("feature", "(B, 2 units)")),
                     "e and feature",
                 ),
-                Step(
-                    (Box("decoder.attention", "alignment with the outputs", "attends"),), "c (B, 2 units) for each step"
-                ),
+                Step((Box("decoder.attention", "alignment with the outputs", "attends"),), "c (B, 2 units)"),
                 Step((Box("decoder", "recurrent, reads the frame before"),), "(B, T, 2 units)"),
                 Step((Box("decoder.output", "the frames, rebuilt", "end"),), "(B, T, n_bands)"),
             ),

@@ -25,6 +25,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from audioattn_lib.core.tensors import is_exporting
+
 __all__ = ["normalise", "share_out", "share_out_plane"]
 
 _STEPS = 10
@@ -176,6 +178,8 @@ def _adjugate(matrix: Tensor) -> tuple[Tensor, Tensor]:
 
 def _widest_axis(covariance: Tensor) -> Tensor:
     """Direction of greatest spread, without a gradient."""
+    if is_exporting() and covariance.shape[-1] == 1:  # other programs have no eigenvectors; a line has one direction
+        return torch.ones_like(covariance[..., 0])
     with torch.no_grad():
         axis = torch.linalg.eigh(covariance)[1][..., -1]
         return axis * torch.where(axis[..., :1] < 0, -1.0, 1.0)  # the sign of an eigenvector is arbitrary
@@ -183,7 +187,8 @@ def _widest_axis(covariance: Tensor) -> Tensor:
 
 def _slices(p: Tensor, line: Tensor, n_components: int) -> Tensor:
     """Parts of equal mass, one after another along a line; a place may be in two."""
-    order = line.detach().argsort(dim=-1, stable=True)
+    # equal places are those of padding alone, which has no mass: their order, which other programs do not keep, is free
+    order = line.detach().argsort(dim=-1) if is_exporting() else line.detach().argsort(dim=-1, stable=True)
     above = p.gather(1, order).cumsum(-1)
     above = torch.zeros_like(above).scatter(1, order, above)  # mass up to and with each place
     ends = torch.arange(1, n_components + 1, dtype=p.dtype, device=p.device)[:, None] / n_components

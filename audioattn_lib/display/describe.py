@@ -188,6 +188,6 @@ def sentence(
     if events:
         named = ", ".join(f"{event.label} {event.onset:.2f}–{event.offset:.2f} s" for event in events[:12])
         more = f" and {len(events) - 12} more" if len(events) > 12 else ""
-        parts.append(f"Known events: {named}{more}")
+        parts.append(f"Events: {named}{more}")
     parts.extend(f"{each.title}: {each.summary}" for each in curves)
     return ". ".join(parts) + "."

@@ -61,8 +61,8 @@ def new_sounds(sounds: str = "", *, seed: int = 2026) -> list[NewSound]:
         here.
     seed
         Of the sounds that are made. Their sources and backgrounds are drawn for them alone, so that no corpus of this
-        library has them: a dog that barks, a church bell, a class that the default city does not have, and half a
-        minute of a street with a siren, a jackhammer and a car horn.
+        library has them: a dog that barks, a church bell, a class that the default city does not have, and 14 s
+        of a street with a siren, a jackhammer and a car horn.
 
     Raises
     ------
@@ -77,7 +77,7 @@ def new_sounds(sounds: str = "", *, seed: int = 2026) -> list[NewSound]:
         return [
             _street("A dog", 3.0, (("dog_bark", 1.4),), seed),
             _street("A church bell, a class that the model does not know", 3.0, (("church_bell", 0.8),), seed),
-            _street("A street", 30.0, (("siren", 4.0), ("jackhammer", 13.5), ("car_horn", 24.0)), seed),
+            _street("A street", 14.0, (("siren", 1.5), ("jackhammer", 6.5), ("car_horn", 11.5)), seed),
         ]
     manifest = load_corpus(sounds)
     if len(manifest) < _COUNT:

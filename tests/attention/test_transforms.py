@@ -25,6 +25,8 @@ CLOSE = {"atol": 1e-9, "rtol": 1e-7}
 # What has no gradient or is tested through what it makes: containers of data, reading and writing, patterns and what
 # they are built from, quadrature rules, solvers inside the maps (whose derivative is that of the map), constants.
 NO_CASES = {
+    "ExportedPlan",
+    "Traced",
     *(
         "Attended",
         "AttendedPlane",

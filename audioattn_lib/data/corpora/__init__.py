@@ -9,6 +9,7 @@ Book page: ``data``.
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -167,7 +168,8 @@ def load(
             raise ManifestError(f"{path}: {missing}")
         tried = "; ".join(f"{layout.title}: {layout.description}" for layout in LAYOUTS.values())
         raise ManifestError(f"{path}: no known layout. Known are: {tried}. Add a metadata.csv with file_name and label")
-    chosen = {name: options.pop(name) for name in ("fold", "split", "classes") if name in options}
+    own = inspect.signature(layout.load).parameters  # a layout may have an option of the same name
+    chosen = {name: options.pop(name) for name in ("fold", "split", "classes") if name in options and name not in own}
     try:
         manifest = dataclasses.replace(layout.load(path, **options), accept_truncated=accept_truncated)
     except TypeError as error:

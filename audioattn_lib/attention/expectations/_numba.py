@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -15,7 +14,7 @@ from audioattn_lib.core.tensors import are_at_hand
 
 from ..densities._family import constant
 
-__all__ = ["expectations_with_derivatives", "is_compiler_there"]
+__all__ = ["expectations_with_derivatives"]
 
 # Nodes are taken so many at once; those that are missing get the weight 0
 _LANES = 8
@@ -51,11 +50,6 @@ def expectations_with_derivatives(
         out.numpy(),
     )
     return out.view(3, *location.shape, len(centres))
-
-
-def is_compiler_there() -> bool:
-    """True where the process has imported numba already."""
-    return "numba" in sys.modules
 
 
 _rules_kept: dict[int, tuple[np.ndarray, np.ndarray, Tensor]] = {}

@@ -47,7 +47,7 @@ from ..densities._family import constant, exponent, normal_mass, of_each
 from ..densities.beta_gaussian import BetaGaussian, log_constant
 from ..densities.mixture import Mixture
 from ..densities.quadrature import Constants, gauss_gegenbauer, gauss_hermite, gauss_legendre
-from ._numba import expectations_with_derivatives, is_compiler_there
+from ._numba import expectations_with_derivatives
 
 __all__ = ["GaussianBasis", "expectation", "gaussian_expectation"]
 
@@ -385,8 +385,9 @@ class _CompactExpectation(torch.autograd.Function):
     ) -> Tensor:
         expectations = None
         is_small = location.numel() * len(centres) * len(nodes) <= _FEW and not any(ctx.needs_input_grad)
-        # The compiler takes a second to import, and a small job a millisecond without it.
-        if not is_small or is_compiler_there():
+        # The compiler takes a second to import, and a small job a millisecond without it. The size alone decides: what
+        # the process imported before must not change a digit.
+        if not is_small:
             expectations = expectations_with_derivatives(location, variance, centres, widths, (nodes, weights), *shape)
         if expectations is None:
             expectations = torch.stack(

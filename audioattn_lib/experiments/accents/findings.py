@@ -5,7 +5,7 @@ Book page: ``accents``.
 
 from __future__ import annotations
 
-from ..common.phrases import Found, gain, names, share, span
+from ..common.phrases import Found, beside_baseline, gain_over, relation, share, span
 from ..common.study import BASELINE, ClassificationStudy
 from .verification import verification_differences, verification_table
 
@@ -34,18 +34,13 @@ def findings(study: ClassificationStudy) -> Found:
     """
     table = study.table()
     best = table.loc[study.names, "score"].idxmax()
-    beside = f"; the linear baseline has {share(table.loc[BASELINE])}" if BASELINE in table.index else ""
-    shown = [f"**{study.title(best)}** names the most clips, {share(table.loc[best])}{beside}."]
+    shown = [f"**{study.title(best)}** names the most clips, {share(table.loc[best])}{beside_baseline(table)}."]
     open_ = []
     attending = [name for name in study.names if name not in _WITHOUT]
     if _CONTROL in study.names and attending:
-        found = study.compare(_CONTROL, attending)
-        first = str(found["difference"].idxmax())
-        better = found[(found["p_holm"] < 0.05) & (found["difference"] > 0)]
-        told = f"the best of them is at {gain(found.loc[first])}, {study.title(first)}"
-        if len(better):
-            titles = names([study.title(str(name)) for name in better.index])
-            shown.append(f"Choosing frames helps: {titles} beat the plain mean; {told}.")
+        better, told = gain_over(study, _CONTROL, attending)
+        if better:
+            shown.append(f"Choosing frames helps: {better} beat the plain mean; {told}.")
         else:
             open_.append(f"That choosing frames helps: no attention is reliably better than the plain mean; {told}.")
     shown += _where(study, attending)
@@ -56,10 +51,7 @@ def findings(study: ClassificationStudy) -> Found:
         told = f"The lowest equal error rate of a network is {share(trials.loc[lowest])}, of {study.title(lowest)}"
         if BASELINE in trials.index:
             against = verification_differences(study, BASELINE).loc[lowest]
-            relation = "not reliably different from"
-            if against["p_holm"] < 0.05:
-                relation = "reliably below" if against["difference"] < 0 else "reliably above"
-            told += f", {relation} that of the linear baseline, {share(trials.loc[BASELINE])}"
+            told += f", {relation(against)} that of the linear baseline, {share(trials.loc[BASELINE])}"
         shown.append(f"{told}.")
     power = study.power_note(table.loc[study.names, "detectable"]) if "detectable" in table else ""
     return shown, [*open_, *filter(None, [power]), study.seed_note]

@@ -6,8 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
-__all__ = ["Found", "gain", "names", "number", "share", "span"]
+from .study import BASELINE, ClassificationStudy
+
+__all__ = ["Found", "beside_baseline", "gain", "gain_over", "names", "number", "relation", "share", "span"]
 
 Found = tuple[list[str], list[str]]
 """Sentences on what the runs of a page show, and on what they do not show."""
@@ -21,9 +24,30 @@ def share(row: Mapping[str, Any], low: str = "low", high: str = "high", score: s
     return f"{told} ({100 * float(row[low]):.1f} to {100 * float(row[high]):.1f})"
 
 
-def gain(row: Mapping[str, Any]) -> str:
+def beside_baseline(table: pd.DataFrame) -> str:
+    """The score of the linear baseline, to be put behind another one; empty where there is none."""
+    return f"; the linear baseline has {share(table.loc[BASELINE])}" if BASELINE in table.index else ""
+
+
+def gain(row: Mapping[str, Any], difference: str = "difference", low: str = "low", high: str = "high") -> str:
     """A difference of two scores in points, such as ``+2.1 points (-1.0 to +5.2)``."""
-    return f"{_signed(row['difference'])} points ({_signed(row['low'])} to {_signed(row['high'])})"
+    return f"{_signed(row[difference])} points ({_signed(row[low])} to {_signed(row[high])})"
+
+
+def gain_over(study: ClassificationStudy, control: str, compared: Sequence[str]) -> tuple[str, str]:
+    """Names of those reliably better than ``control``, empty for none, and the largest gain in words."""
+    found = study.compare(control, compared)
+    better = found.index[(found["p_holm"] < 0.05) & (found["difference"] > 0)]
+    best = str(found["difference"].idxmax())
+    told = f"the best of them is at {gain(found.loc[best])}, {study.title(best)}"
+    return names([study.title(str(name)) for name in better]) if len(better) else "", told
+
+
+def relation(row: Mapping[str, Any]) -> str:
+    """Relation of a score to the other one of a comparison: reliably above or below, or not reliably different."""
+    if row["p_holm"] < 0.05:
+        return "reliably above" if row["difference"] > 0 else "reliably below"
+    return "not reliably different from"
 
 
 def number(row: Mapping[str, Any], score: str = "score") -> str:

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..common.phrases import Found, gain, share
-from ..common.study import BASELINE
+from ..common.phrases import Found, beside_baseline, gain, share
 from .study import PlaybackStudy
 
 __all__ = ["findings"]
@@ -43,15 +42,14 @@ def findings(study: PlaybackStudy) -> Found:
     if len(part) > 1:
         told += f" after {_count(int(last['playbacks']))}, from {share(part.iloc[0])} after the first hearing"
         told += f", for {last['cost']:.1f} times its frames"
-    beside = f"; the linear baseline has {share(table.loc[BASELINE])}" if BASELINE in table.index else ""
-    shown.append(f"{told}{beside}.")
+    shown.append(f"{told}{beside_baseline(table)}.")
     pairs = study.differences()
     of_name = pairs[pairs["selection"] == name]
     for _, row in of_name.iterrows():
         over = study.title(row["over"]).lower()
         if row["p_holm"] < 0.05:
-            relation = "better" if row["difference"] > 0 else "worse"
-            shown.append(f"It is reliably {relation} than *{over}*: {gain(row)}.".replace("*", ""))
+            better = "better" if row["difference"] > 0 else "worse"
+            shown.append(f"It is reliably {better} than {over}: {gain(row)}.")
         else:
             open_.append(f"That {study.title(name).lower()} differs from {over}: {gain(row)}.")
     where = study.localisation()

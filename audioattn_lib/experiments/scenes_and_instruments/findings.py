@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from ..common.phrases import Found, names, share
+from ..common.phrases import Found, gain, names, share
 from .domain_methods import domain_method_title
 from .results import BASELINE, CHANCE, DomainResults, pattern_title
 from .study import DomainStudy
@@ -88,8 +88,7 @@ def _cost(results: DomainResults, test: str) -> str:
 
 
 def _points(row: pd.Series, what: str) -> str:
-    low, high = (100 * float(row[f"{what}_{end}"]) for end in ("low", "high"))
-    return f"{100 * float(row[what]):+.1f} points ({low:+.1f} to {high:+.1f})"
+    return gain(row, what, f"{what}_low", f"{what}_high")
 
 
 def _name(row: pd.Series) -> str:

@@ -5,7 +5,7 @@ Book page: ``sleepiness``.
 
 from __future__ import annotations
 
-from ..common.phrases import Found, number
+from ..common.phrases import Found, number, relation
 from ..common.study import BASELINE
 from .study import RegressionStudy
 
@@ -53,13 +53,9 @@ def findings(study: RegressionStudy) -> Found:
         )
     against = study.compare(BASELINE)
     best = table.loc[study.names, "score"].idxmax()
-    row = against.loc[best]
-    relation = "not reliably different from"
-    if row["p_holm"] < 0.05:
-        relation = "reliably above" if row["difference"] > 0 else "reliably below"
     shown.append(
-        f"**{study.title(str(best))}** scores highest, {number(table.loc[best])}: {relation} mean and deviation of the "
-        f"bands, which need no network and have {number(table.loc[BASELINE])}."
+        f"**{study.title(str(best))}** scores highest, {number(table.loc[best])}: {relation(against.loc[best])} mean "
+        f"and deviation of the bands, which need no network and have {number(table.loc[BASELINE])}."
     )
     return shown, [*open_, study.power_note(against["detectable"], unit="", scale=1.0), study.seed_note]
 

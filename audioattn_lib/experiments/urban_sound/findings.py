@@ -9,8 +9,8 @@ import pandas as pd
 
 from audioattn_lib.attention.pooling.registry import MECHANISMS
 
-from ..common.phrases import Found, gain, names, share, span
-from ..common.study import BASELINE, ClassificationStudy
+from ..common.phrases import Found, beside_baseline, gain_over, share, span
+from ..common.study import ClassificationStudy
 from .config import CONTROL
 
 __all__ = ["findings"]
@@ -38,19 +38,13 @@ def findings(study: ClassificationStudy) -> Found:
     table = study.table()
     best = table.loc[study.names, "score"].idxmax()
     score = study.score_title.lower()
-    shown = [f"**{study.title(best)}** has the highest {score}, {share(table.loc[best])}."]
-    if BASELINE in table.index:
-        shown[0] = f"{shown[0][:-1]}; the linear baseline has {share(table.loc[BASELINE])}."
+    shown = [f"**{study.title(best)}** has the highest {score}, {share(table.loc[best])}{beside_baseline(table)}."]
     open_ = []
     attending = [name for name in study.names if name != CONTROL]
     if CONTROL in study.names and attending:
-        found = study.compare(CONTROL, attending)
-        better = found[(found["p_holm"] < 0.05) & (found["difference"] > 0)]
-        first = found.loc[found["difference"].idxmax()]
-        told = f"the best of them is at {gain(first)}, {study.title(str(found['difference'].idxmax()))}"
-        if len(better):
-            titles = names([study.title(str(name)) for name in better.index])
-            shown.append(f"Attention helps: {titles} beat the mean of the frames; {told}.")
+        better, told = gain_over(study, CONTROL, attending)
+        if better:
+            shown.append(f"Attention helps: {better} beat the mean of the frames; {told}.")
         else:
             open_.append(f"That attention helps: no mechanism is reliably better than the mean of the frames; {told}.")
     where = _where(study)

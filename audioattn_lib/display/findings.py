@@ -5,37 +5,16 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from .assets import style_tag
+from .block import Block
 
 __all__ = ["Findings", "findings"]
 
 
-@dataclass(frozen=True, repr=False)
-class Findings:
-    """A box of sentences as HTML; in a notebook it shows itself.
+class Findings(Block):
+    """A box of sentences."""
 
-    Parameters
-    ----------
-    markup
-        The box without its style sheets.
-    text
-        The same as plain text.
-    """
-
-    markup: str
-    text: str
-
-    def html(self) -> str:
-        """Return the box as self-contained HTML."""
-        return f"{style_tag('figure')}{style_tag('findings')}{self.markup}"
-
-    def _repr_html_(self) -> str:
-        return self.html()
-
-    def __repr__(self) -> str:
-        return self.text
+    STYLE = "findings"
 
 
 def findings(shown: Sequence[str], not_shown: Sequence[str] = (), *, title: str = "What we found") -> Findings:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import hashlib
 import html
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Protocol
 
-from .assets import style_tag
+from .block import Block
 
 __all__ = ["Tabs", "tabs"]
 
@@ -17,30 +16,10 @@ class _Shown(Protocol):
     def html(self) -> str: ...
 
 
-@dataclass(frozen=True, repr=False)
-class Tabs:
-    """Tabs as HTML; in a notebook they show themselves.
+class Tabs(Block):
+    """Tabs, and what they hold."""
 
-    Parameters
-    ----------
-    markup
-        The tabs with what they hold, without their own style sheets.
-    text
-        Titles, and what is in each, as plain text.
-    """
-
-    markup: str
-    text: str
-
-    def html(self) -> str:
-        """Return the tabs as self-contained HTML."""
-        return f"{style_tag('figure')}{style_tag('tabs')}{self.markup}"
-
-    def _repr_html_(self) -> str:
-        return self.html()
-
-    def __repr__(self) -> str:
-        return self.text
+    STYLE = "tabs"
 
 
 def tabs(shown: Mapping[str, _Shown], *, label: str) -> Tabs:

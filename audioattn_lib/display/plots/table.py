@@ -5,10 +5,9 @@ from __future__ import annotations
 import html
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..assets import style_tag
+from ..block import Block
 from ..describe import mechanism_title
 from .results import REFERENCES, require
 
@@ -24,30 +23,10 @@ HEADINGS = {
 }
 
 
-@dataclass(frozen=True, repr=False)
-class Table:
-    """A table as HTML; in a notebook it shows itself.
+class Table(Block):
+    """A table."""
 
-    Parameters
-    ----------
-    markup
-        The table without its style sheet.
-    text
-        The same as plain text.
-    """
-
-    markup: str
-    text: str
-
-    def html(self) -> str:
-        """Return the table as self-contained HTML."""
-        return f"{style_tag('figure')}{style_tag('table')}{self.markup}"
-
-    def _repr_html_(self) -> str:
-        return self.html()
-
-    def __repr__(self) -> str:
-        return self.text
+    STYLE = "table"
 
 
 def results_table(

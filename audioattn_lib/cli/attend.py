@@ -9,6 +9,8 @@ from pathlib import Path
 
 import click
 
+from audioattn_lib.cli.output import end_with_failures
+
 __all__ = ["attend"]
 
 
@@ -60,8 +62,4 @@ def attend(model: str, sounds: tuple[str, ...], model_type: str, output: Path, h
         sinks = f"  sinks in {', '.join(found.sinks)}" if found.sinks else ""
         most = found.rollout.frame_times()[found.rollout.frame_attention().argmax()]
         click.echo(f"{name}  {found.duration:.2f} s  attends most at {most:.2f} s{sinks}  {path}")
-    if failed:
-        click.echo(f"{len(failed)} of {len(names)} sounds could not be used:", err=True)
-        for reason in failed:
-            click.echo(f"  {reason}", err=True)
-        raise click.exceptions.Exit(1)
+    end_with_failures(failed, len(names), "used")

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from audioattn_lib.cli.output import end_with_failures
+
 if TYPE_CHECKING:
     from audioattn_lib.core.errors import AudioError
     from audioattn_lib.inference.listening import Listening
@@ -103,11 +105,7 @@ def listen(
             files.save()
     if files is not None and files.written and not as_json:
         click.echo(f"{files.folder}: {', '.join(files.formats)} of {files.written} sounds")
-    if failed:
-        click.echo(f"{len(failed)} of {len(names)} sounds could not be heard:", err=True)
-        for reason in failed:
-            click.echo(f"  {reason}", err=True)
-        raise click.exceptions.Exit(1)
+    end_with_failures(failed, len(names), "heard")
 
 
 def _line(heard: Listening, width: int) -> str:

@@ -19,7 +19,7 @@ from audioattn_lib.core.ranks import is_main_process
 if TYPE_CHECKING:
     from audioattn_lib.training.run_directory import Run
 
-__all__ = ["describe_scores", "show_encoder", "show_progress", "show_run", "show_runs"]
+__all__ = ["describe_scores", "end_with_failures", "show_encoder", "show_progress", "show_run", "show_runs"]
 
 _MOST_SCORES = 6
 
@@ -36,6 +36,15 @@ def show_progress() -> None:
         log.addHandler(handler)
     level = logging.WARNING if sys.stderr.isatty() else logging.INFO
     log.setLevel(level if is_main_process() else logging.ERROR)
+
+
+def end_with_failures(reasons: Sequence[str], count: int, verb: str) -> None:
+    """Name the sounds out of ``count`` that failed, and end with exit code 1; do nothing without any."""
+    if reasons:
+        click.echo(f"{len(reasons)} of {count} sounds could not be {verb}:", err=True)
+        for reason in reasons:
+            click.echo(f"  {reason}", err=True)
+        raise click.exceptions.Exit(1)
 
 
 def show_run(run: Run) -> None:

@@ -214,7 +214,6 @@ def _additive(arrays: list[Array], statistic: str) -> tuple[Any, Callable[[Any],
 
     # The sums are the cells of the confusion matrix, (clips, n * n) with a single 1 a row: sparse.
     def finish(cells: Any) -> Array:
-
         confusion = np.asarray(cells.todense() if sparse.issparse(cells) else cells).reshape(-1, n, n)
         hits = np.diagonal(confusion, axis1=1, axis2=2)
         occurs = confusion.sum(axis=2)

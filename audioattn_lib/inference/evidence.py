@@ -123,11 +123,12 @@ def measure_attention(
     of_model = _scores if forward is None else forward
     samples = inputs.dim() == 2
     features = inputs[..., None] if samples else inputs
+
+    def scores_of(copied: nn.Module) -> Callable[[Tensor], Tensor]:
+        return lambda x: of_model(copied, x[..., 0] if samples else x)
+
     watched = _frozen(model)
-
-    def scores(x: Tensor) -> Tensor:
-        return of_model(watched, x[..., 0] if samples else x)
-
+    scores = scores_of(watched)
     with torch.no_grad():
         if targets is None:
             targets = torch.cat([scores(part).argmax(1) for part in features.split(batch_size)])
@@ -138,14 +139,9 @@ def measure_attention(
     again = None
     if randomise:
         shuffled = _frozen(model, torch.Generator().manual_seed(seed))
-
-        def of_shuffled(x: Tensor) -> Tensor:
-            return of_model(shuffled, x[..., 0] if samples else x)
-
-        again = _reduced(shuffled, of_shuffled, features, targets, tokens, reductions, query)
-        again |= _other(
-            of_shuffled, features, targets, tokens, [o for o in others if o != "random"], size, places, seed
-        )
+        again = _reduced(shuffled, scores_of(shuffled), features, targets, tokens, reductions, query)
+        learnt = [name for name in others if name != "random"]
+        again |= _other(scores_of(shuffled), features, targets, tokens, learnt, size, places, seed)
     if axes != "time":
         without = [name for name, record in records.items() if record.maps is None]
         if without:

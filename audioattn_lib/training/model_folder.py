@@ -23,10 +23,10 @@ from audioattn_lib import __version__
 
 from ..core.declarations import shorten
 from ..core.errors import RunError
-from ..core.files import explain, parse_json, read_bounded
+from ..core.files import explain
 from ..core.tensor_files import load_tensors, read_digest, write_tensors
 from .checkpoint import load_state
-from .run_directory import write_atomically
+from .run_directory import read_json, write_atomically
 
 __all__ = ["DESCRIPTION", "FOLDER", "WEIGHTS", "ModelDescription", "ModelFolder", "Task", "find_model"]
 
@@ -173,13 +173,8 @@ def find_model(path: str | Path) -> Path | None:
 
 
 def _read_description(file: Path) -> ModelDescription:
-    try:
-        content = parse_json(read_bounded(file))
-    except FileNotFoundError:
-        raise RunError(f"{file}: missing; {_COPY}") from None
-    except (ValueError, OSError) as error:
-        raise RunError(f"{file}: not readable ({explain(error)}); {_COPY}") from error
-    if not isinstance(content, dict) or "experiment" not in content or "format" not in content:
+    content = read_json(file, _COPY)
+    if "experiment" not in content or "format" not in content:
         raise RunError(f"{file}: has no field experiment or format, so it is no model of this library")
     version = content["format"]
     if not isinstance(version, int) or isinstance(version, bool) or version < 1:

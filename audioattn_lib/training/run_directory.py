@@ -123,7 +123,7 @@ class RunDirectory:
     def write_json(self, name: str, content: Mapping[str, Any]) -> None:
         """Write ``content`` as JSON; numbers that are not finite become ``null``."""
         with write_atomically(self.path / name) as temporary:
-            temporary.write_text(json.dumps(_plain(content), indent=2, allow_nan=False) + "\n", encoding="utf-8")
+            temporary.write_text(json.dumps(to_plain(content), indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
     def write_table(self, name: str, table: pd.DataFrame) -> None:
         """Write a table as CSV without its index."""
@@ -235,18 +235,22 @@ class Run:
 
 
 _AGAIN = "delete the run directory and run again"
+_INCOMPLETE = "the run directory is incomplete, delete it and run again"
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Read an object of a run directory; a :class:`RunError` names the file that is missing or damaged."""
+def read_json(path: Path, cure: str = "") -> dict[str, Any]:
+    """Read an object; a :class:`RunError` names the file that is missing or damaged, and the cure.
+
+    By default the file is one of a run directory, and the cure to run again.
+    """
     try:
         content = parse_json(read_bounded(path))
     except FileNotFoundError:
-        raise RunError(f"{path}: missing; the run directory is incomplete, delete it and run again") from None
+        raise RunError(f"{path}: missing; {cure or _INCOMPLETE}") from None
     except (ValueError, OSError) as error:
-        raise RunError(f"{path}: not readable ({explain(error)}); {_AGAIN}") from error
+        raise RunError(f"{path}: not readable ({explain(error)}); {cure or _AGAIN}") from error
     if not isinstance(content, dict):
-        raise RunError(f"{path}: holds {type(content).__name__}, not an object; {_AGAIN}")
+        raise RunError(f"{path}: holds {type(content).__name__}, not an object; {cure or _AGAIN}")
     return content
 
 
@@ -255,7 +259,7 @@ def _read_table(path: Path, names: Sequence[str] = ()) -> pd.DataFrame:
         # Labels and clips such as "NA", "007" and "none" are names, not numbers or missing values.
         return pd.read_csv(path, dtype=dict.fromkeys(names, str), keep_default_na=not names)
     except FileNotFoundError:
-        raise RunError(f"{path}: missing; the run directory is incomplete, delete it and run again") from None
+        raise RunError(f"{path}: missing; {_INCOMPLETE}") from None
     except Exception as error:  # the parser has errors, and warnings, of its own
         raise RunError(f"{path}: not readable ({error}); {_AGAIN}") from error
 
@@ -276,14 +280,14 @@ def _read_predictions(path: Path) -> pd.DataFrame:
     return table
 
 
-def _plain(value: Any) -> Any:
-    """Convert a value to JSON types."""
+def to_plain(value: Any) -> Any:
+    """Convert a value to JSON types; numbers that are not finite become None."""
     if isinstance(value, Mapping):
-        return {str(name): _plain(item) for name, item in value.items()}
+        return {str(name): to_plain(item) for name, item in value.items()}
     if isinstance(value, np.ndarray):
-        return _plain(value.tolist())
+        return to_plain(value.tolist())
     if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
+        return [to_plain(item) for item in value]
     if isinstance(value, (bool, str)) or value is None:
         return value
     if isinstance(value, (int, np.integer)):

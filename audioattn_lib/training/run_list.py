@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from ..core.errors import ConfigError, RunError
-from .run_directory import Run, read_json
+from .run_directory import Run, read_json, to_plain
 
 __all__ = [
     "Headline",
@@ -183,7 +183,7 @@ class RunSummary:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, for one line of JSON; NaN becomes None."""
-        score = None if self.score is None else {k: _plain(v) for k, v in asdict(self.score).items()}
+        score = to_plain(None if self.score is None else asdict(self.score))
         plain = {k: v for k, v in asdict(self).items() if k not in ("path", "score", "finished")}
         return {"path": str(self.path), "status": self.status, **plain, "score": score}
 
@@ -265,7 +265,7 @@ def _summarise(path: Path, wanted: Mapping[str, str]) -> RunSummary | None:
 def _equal(value: Any, text: str) -> bool:
     if isinstance(value, list):
         return ",".join(map(str, value)) == text.replace(" ", "")
-    if _is_number(value) and not isinstance(value, bool):
+    if _is_number(value):
         try:
             return float(value) == float(text)
         except ValueError:
@@ -371,7 +371,3 @@ def _is_number(value: object) -> bool:
 
 def _number(value: object) -> float:
     return float(value) if _is_number(value) else math.nan  # type: ignore[arg-type]
-
-
-def _plain(value: object) -> object:
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -21,7 +21,7 @@ __all__ = ["extract_embeddings"]
 
 
 def extract_embeddings(model: Model, data: str, *, skip_bad_clips: bool = False) -> FeatureTable:
-    """What the answers of a model to the clips of a corpus are made of, a row a clip, each heard whole.
+    """Extract the features before the classifier of a model, a row a clip of a corpus, each heard whole.
 
     Parameters
     ----------

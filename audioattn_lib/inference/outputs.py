@@ -26,6 +26,7 @@ from audioattn_lib.attention.record import export, segment_lists
 from audioattn_lib.audio.io import EXTENSIONS
 from audioattn_lib.core.errors import AudioError, ConfigError
 from audioattn_lib.core.files import short_name, write_text
+from audioattn_lib.training.run_directory import to_plain
 
 from .listening import Listening
 
@@ -85,7 +86,7 @@ def read_standard_input(content: bytes) -> tuple[Any, int]:
 
 
 def named(heard: Listening, name: str) -> Listening:
-    """What was heard under another name."""
+    """Rename the sound of a listening, and the clip of its record."""
     record = heard.record
     if not record.is_empty:
         record = record.named([name], np.array([heard.duration]))
@@ -93,7 +94,7 @@ def named(heard: Listening, name: str) -> Listening:
 
 
 def describe(heard: Listening) -> dict[str, Any]:
-    """What was heard as plain values, for JSON.
+    """Convert a listening to plain values for JSON.
 
     Returns
     -------
@@ -123,7 +124,7 @@ def describe(heard: Listening) -> dict[str, Any]:
         found["events"] = [{"label": one.label, "start": one.start, "stop": one.stop} for one in heard.events]
     if len(heard.timeline) > 1:
         found["timeline"] = heard.timeline.to_dict(orient="records")
-    plain: dict[str, Any] = _finite(found)
+    plain: dict[str, Any] = to_plain(found)
     return plain
 
 
@@ -137,16 +138,6 @@ def strongest(heard: Listening) -> float | None:
         places = np.clip(record.density.location[0], start, stop)
         return float(places[int(np.argmax(record.density.pdf(places)[0]))])
     return float(record.frame_times()[int(np.argmax(record.frame_attention()))])
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(name): _finite(item) for name, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
-    if isinstance(value, (float, np.floating)):
-        return float(value) if math.isfinite(value) else None
-    return int(value) if isinstance(value, np.integer) else value
 
 
 class FileNames:
@@ -295,7 +286,7 @@ def hear_all(
     on_error: Callable[[str, AudioError], None],
     **options: Any,
 ) -> Iterator[Listening]:
-    """What a model hears in sounds by path, of which one may be ``-``; those that cannot be used go to ``on_error``."""
+    """Run a model on sounds by path, of which one may be ``-``; those that cannot be used go to ``on_error``."""
     waiting: list[str] = []
 
     def stream(names: list[str]) -> Iterator[Listening]:

@@ -20,7 +20,7 @@ __all__ = ["verify_speaker"]
 
 
 def verify_speaker(model: Model, first: Sound, second: Sound, threshold: float | None = None) -> dict[str, Any]:
-    r"""Whether two sounds are of one speaker.
+    r"""Decide if two sounds are of one speaker.
 
     The score is the cosine of their embeddings, :math:`s = a \cdot b / (|a||b|)` in [-1, 1], as in the test of the run.
 

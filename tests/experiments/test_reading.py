@@ -1,4 +1,4 @@
-"""What a density's network reads: weights of frames that the network really uses."""
+"""Weights of the frames in the context of a density's network are those that the network uses."""
 
 import numpy as np
 import pytest

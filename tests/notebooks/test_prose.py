@@ -17,7 +17,7 @@ _NUMBER = re.compile(r"(?<![\w.,/])[-+−]?(?:\d*\.?\d+\s?%|\d*\.\d+)(?![\w/]|\.
 _CODE = re.compile(r"`[^`\n]+`|\$\$.*?\$\$|\$[^$\n]+\$", re.DOTALL)
 _SOURCE = re.compile(r"\{footcite|\]\([^)]+\)|https?://|audioattn (?:run|sweep|train)")
 _GIVEN = re.compile(r"95 %\s+intervals?|[\d.]+ (?:ms|k?Hz)\b|Python [\d.]+")
-"""What is set and not measured: the level of an interval, hops and rates, versions."""
+"""Settings, which are not measured: the level of an interval, hops and rates, versions."""
 
 
 def typed_numbers(markdown: str) -> list[str]:

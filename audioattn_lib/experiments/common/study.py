@@ -101,7 +101,7 @@ class Study:
 
     @property
     def seed_note(self) -> str:
-        """What the intervals contain, and whether so many seeds can rank anything."""
+        """Describe the variation in the intervals, and say if the number of seeds allows a ranking."""
         if self.n_seeds == 1:
             return (
                 "Every network was trained with one seed, so the intervals are over clips alone and do not include "
@@ -273,7 +273,7 @@ class ClassificationStudy(Study):
         }
 
     def _right(self, name: str, clips: list[str]) -> NDArray[np.float64]:
-        """Whether each clip was predicted right by each seed, ``(seeds, clips)``."""
+        """Compute the correctness of each clip for each seed, ``(seeds, clips)``."""
         rows = []
         for tables in self._by_seed(name):
             joined = pd.concat(tables)

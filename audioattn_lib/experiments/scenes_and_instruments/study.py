@@ -213,5 +213,5 @@ class DomainStudy(Study):
 
 
 def _right(tables: list[pd.DataFrame]) -> NDArray[np.float64]:
-    """Whether each clip was predicted right by each seed, ``(seeds, clips)``; seeds test the clips in one order."""
+    """Compute the correctness of each clip for each seed, ``(seeds, clips)``; seeds test the clips in one order."""
     return np.stack([(table["label"] == table["predicted"]).to_numpy(np.float64) for table in tables])

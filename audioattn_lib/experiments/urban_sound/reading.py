@@ -1,4 +1,4 @@
-r"""What a density's network reads: every frame with its weight, with and without the softmax part.
+r"""Weights of the frames in the context of a density's network, with and without the softmax part.
 
 A density :math:`p` is read through a value function, so a frame enters the
 context with the weight :math:`(G r)_t`, which is smoother than :math:`p`; as

@@ -134,6 +134,8 @@ def test_unknown_fields_and_presets_list_the_known_ones():
 def test_names_are_chosen_by_text_or_list():
     assert choose("all", ["a", "b"], "x") == ["a", "b"]
     assert choose(" b,a ", ["a", "b"], "x") == ["b", "a"]
+    assert choose("first 2", ["1", "2", "3"], "fold") == ["1", "2"]
+    assert choose("first 2", ["test"], "fold") == ["test"], "a corpus with splits"
     with pytest.raises(ConfigError, match="x is c; it must be all, or names out of a, b"):
         choose(["c"], ["a", "b"], "x")
 

@@ -37,7 +37,9 @@ _EVIDENCE = ("value", "uniform", "random", "swapped", "gain", "gain_low", "gain_
 
 
 def choose(wanted: str | int | Iterable[str], choices: Sequence[str], what: str) -> list[str]:
-    """Names out of ``choices``: ``"all"``, of folds ``"first"``, one name, several joined by commas, or a list.
+    """Names out of ``choices``: ``"all"``, one name, several joined by commas, or a list.
+
+    Of folds also ``"first"``, and ``"first 2"``: the first two, or the only one of a corpus with splits.
 
     Raises
     ------
@@ -46,7 +48,9 @@ def choose(wanted: str | int | Iterable[str], choices: Sequence[str], what: str)
     """
     if isinstance(wanted, int):  # papermill makes a number of `-p folds 1`
         wanted = str(wanted)
-    short = {"all": list(choices)} | ({"first": list(choices[:1])} if what == "fold" else {})
+    short = {"all": list(choices)}
+    if what == "fold":
+        short |= {"first": list(choices[:1]), "first 2": list(choices[:2])}
     if isinstance(wanted, str):
         names = short.get(wanted) or [name.strip() for name in wanted.split(",") if name.strip()]
     else:

@@ -12,7 +12,7 @@ import hashlib
 import re
 from importlib import resources
 
-__all__ = ["script_tag", "style_tag"]
+__all__ = ["module_text", "script_tag", "style_tag", "style_text"]
 
 
 def style_tag(name: str) -> str:
@@ -25,12 +25,27 @@ def script_tag(name: str) -> str:
     return _tag("script", f"{name}.js")
 
 
+def style_text(*names: str) -> str:
+    """Several style sheets, one after the other."""
+    return "\n".join(_text(f"{name}.css") for name in names)
+
+
+def module_text(*names: str) -> str:
+    """Several scripts, one after the other: a module whose last one exports what the module is for."""
+    return "\n".join(_text(f"{name}.js") for name in names)
+
+
 @functools.cache
-def _tag(kind: str, file: str) -> str:
+def _text(file: str) -> str:
     text = resources.files(__package__).joinpath("assets", file).read_text(encoding="utf-8")
     # Comments and indentation are for whoever reads the source, not for every page.
     text = re.sub(r"/\*.*?\*/", "", text, flags=re.DOTALL)
     lines = (line.strip() for line in text.splitlines())
-    text = "\n".join(line for line in lines if line and not line.startswith("//"))
+    return "\n".join(line for line in lines if line and not line.startswith("//"))
+
+
+@functools.cache
+def _tag(kind: str, file: str) -> str:
+    text = _text(file)
     stamp = f"{file}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
     return f'<{kind} data-audioattn="{stamp}">{text}</{kind}>'

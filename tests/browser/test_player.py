@@ -7,8 +7,11 @@ from audioattn_lib.attention.record.density import Density
 from audioattn_lib.attention.record.record import AttentionRecord, FrameClock
 from audioattn_lib.display import player, scrubber
 from audioattn_lib.display.page import page as whole_page
+from audioattn_lib.display.players.player import attention_of
 
 pytestmark = pytest.mark.browser
+
+PASSED = "player.graph.master.context.currentTime - player.graph.since"
 
 RATE = 16000
 SECONDS = 4.0
@@ -306,7 +309,7 @@ def test_nothing_sticks_out(opened, width):
         box, stage = name.bounding_box(), tab.locator(".aa-events").first.bounding_box()
         assert box["x"] >= stage["x"] - 1
         assert box["x"] + box["width"] <= stage["x"] + stage["width"] + 1
-    for control in tab.locator("button, .aa-group label").all():
+    for control in tab.locator("button:visible, .aa-group label").all():
         assert min(control.bounding_box()[side] for side in ("width", "height")) >= 24  # WCAG 2.2, target size
 
 
@@ -350,3 +353,62 @@ def test_a_part_of_a_long_sound_tells_the_time_of_the_whole(opened):
     _wait_until(tab, "player.position() > 0.2", 1)
     assert float(tab.locator(".aa-clock").nth(1).inner_text().split()[0]) > 15.1
     tab.locator(".aa-play").nth(1).click()
+
+
+def test_a_selection_is_heard_again_and_again(opened):
+    tab = opened()
+    tab.evaluate(f"{PLAYER.format(0)}.set('selection', [1.2, 1.6])")
+    assert tab.locator(".aa-chip").first.inner_text().startswith("Loop 1.20 to 1.60 s")
+    tab.get_by_role("button", name="Play").first.click()
+    _wait_until(tab, f"player.graph && {PASSED} > 0.6")
+    assert 1.2 <= tab.evaluate(f"{PLAYER.format(0)}.position()") <= 1.6
+    tab.locator(".aa-chip").first.click()
+    _wait_until(tab, "player.selection === null && player.position() > 1.7")
+
+
+def test_keyboard_and_mouse_select(opened):
+    tab = opened()
+    bar = tab.get_by_role("slider", name="Position in the sound").first
+    box = bar.bounding_box()
+    tab.keyboard.down("Shift")
+    tab.mouse.move(box["x"] + 0.25 * box["width"], box["y"] + 20)
+    tab.mouse.down()
+    tab.mouse.move(box["x"] + 0.5 * box["width"], box["y"] + 20, steps=3)
+    tab.mouse.up()
+    tab.keyboard.up("Shift")
+    state = tab.evaluate(f"{PLAYER.format(0)}.state()")
+    assert state["selection"] == pytest.approx([1.0, 2.0], abs=0.02)
+    bar.focus()
+    tab.keyboard.press("Escape")
+    tab.keyboard.press("Home")
+    tab.keyboard.press("PageUp")
+    tab.keyboard.press("]")
+    assert tab.evaluate(f"{PLAYER.format(0)}.state().selection") == pytest.approx([0.0, 1.0], abs=0.01)
+
+
+def test_a_page_reads_and_sets_the_state_and_is_told_of_changes(opened):
+    tab = opened()
+    tab.evaluate(
+        "window.heard = []; document.addEventListener('audioattn:change', (event) => window.heard.push(event.detail))"
+    )
+    wanted = {"playhead": 1.5, "mode": "rest", "mechanism": "Parabola", "layer": "none"}
+    for name, value in wanted.items():
+        tab.evaluate(f"([name, value]) => {PLAYER.format(0)}.set(name, value)", [name, value])
+    state = tab.evaluate(f"{PLAYER.format(0)}.state()")
+    assert {name: state[name] for name in wanted} == wanted
+    assert tab.evaluate("window.heard.at(-1)") == state
+    assert tab.get_by_role("radio", name="Parabola").is_checked()
+    assert not tab.get_by_role("checkbox", name="Show attention").first.is_checked()
+
+
+def test_attention_is_replaced_while_the_sound_stays(opened):
+    tab = opened()
+    before = tab.evaluate("document.querySelector('.aa-player audio').src.length")
+    moved = _record("parabola", density=Density(*(np.array([[v]]) for v in (3.0, 0.01, 2.0, 1.0))))
+    attention = attention_of({"Moved": moved, "Parabola": moved}, SECONDS)
+    tab.evaluate(f"(given) => {PLAYER.format(0)}.replace(given)", attention)
+    assert "mean 3.00 s" in tab.locator(".aa-reading").first.inner_text()
+    assert tab.locator(".aa-player").first.locator(".aa-curves").count() == 1
+    assert tab.evaluate(f"{PLAYER.format(0)}.gainAt(3.0)") > 0.9
+    assert tab.evaluate(f"{PLAYER.format(0)}.gainAt(1.0)") == 0
+    assert tab.evaluate("document.querySelector('.aa-player audio').src.length") == before

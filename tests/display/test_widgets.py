@@ -49,3 +49,22 @@ def test_an_executed_notebook_is_not_a_person(tmp_path):
     execute(path, tmp_path / "out.ipynb", {})
     cells = [c for c in nbformat.read(tmp_path / "out.ipynb", 4).cells if c.source == code]
     assert [o.text for o in cells[0].outputs if "text" in o] == ["False\n"]
+
+
+def test_a_player_becomes_a_widget_whose_state_python_reads_and_sets():
+    pytest.importorskip("anywidget")
+    import numpy as np
+
+    from audioattn_lib.attention.record.record import FrameClock
+    from audioattn_lib.display import player
+
+    shown = player(np.zeros(16000), 16000, features=np.zeros((100, 8)), clock=FrameClock(0.01), title="Silence")
+    widget = shown.widget()
+    widget.selection = (0.2, 0.4)
+    assert (widget.selection, widget.playhead, widget.mode, widget.layer) == ((0.2, 0.4), 0.0, "all", "attention")
+    with pytest.raises(Exception, match="mode"):
+        widget.mode = "backwards"
+    assert widget._repr_mimebundle_() == {"text/html": shown.html(), "text/plain": repr(shown)}  # nobody watches
+    widget.show(player(np.zeros(800), 16000, features=np.zeros((5, 8)), clock=FrameClock(0.01), title="Short"))
+    assert widget.selection is None
+    assert "Short" in widget.markup

@@ -1,5 +1,7 @@
 // The player of audioattn. The markup already holds picture, curves and sound;
 // this adds the controls, the playhead and listening through attention.
+// Pages load it as a script, and the widget of notebooks has it before its own module (widget.js):
+// both make window.audioattnPlayer, and a player is root.audioattn with state(), set() and the event audioattn:change.
 (() => {
 "use strict";
 if (window.audioattnPlayer) { window.audioattnPlayer.wake(); return; }
@@ -28,6 +30,7 @@ const element = (tag, name, attributes = {}) => {
 };
 const bytes = (text) => Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
 const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
+const told = (seconds) => Math.round(seconds * 1000) / 1000;
 
 class Player {
   constructor(root) {
@@ -41,6 +44,8 @@ class Player {
     this.sliders = settings.sliders;
     this.mechanism = settings.start;
     this.mode = "all";
+    this.layer = "attention";
+    this.selection = null; // of this part, in its own seconds
     this.offset = 0;
     this.playing = false;
     this.graph = null;
@@ -58,7 +63,8 @@ class Player {
       role: "slider", tabindex: "0", "aria-label": "Position in the sound", "aria-valuemin": this.begin.toFixed(2),
       "aria-valuemax": (this.begin + this.duration).toFixed(2),
     });
-    this.plot.append(this.head, this.seekBar);
+    this.band = element("div", "aa-selection", { hidden: "" });
+    this.plot.append(this.band, this.head, this.seekBar);
 
     const controls = element("div", "aa-controls");
     this.button = element("button", "aa-play", { type: "button" });
@@ -69,15 +75,20 @@ class Player {
       modes.classList.add("aa-modes");
       // A click on a way of listening is a wish to hear it; arrow keys only choose.
       modes.addEventListener("click", (event) => { if (event.detail > 0 && event.target.tagName === "INPUT" && !this.playing) this.play(); });
+      this.modeGroup = modes;
       controls.append(modes);
     }
     this.clock = element("span", "aa-clock");
     controls.append(this.clock);
+    this.chip = element("button", "aa-chip", { type: "button", hidden: "" });
+    this.chip.addEventListener("click", () => this.select(null));
+    controls.append(this.chip);
     if (this.mechanisms.length) {
       const show = element("label", "aa-show");
       const box = element("input", "", { type: "checkbox" });
       box.checked = true;
-      box.addEventListener("change", () => root.classList.toggle("aa-bare", !box.checked));
+      box.addEventListener("change", () => this.overlay(box.checked ? "attention" : "none"));
+      this.showBox = box;
       show.append(box, "Show attention");
       controls.append(show);
     }
@@ -86,6 +97,7 @@ class Player {
     } else if (this.mechanisms.length > 1) {
       const choice = this.group("Attention mechanism", this.mechanisms.map((each, i) => [String(i), each.title, each.title]), String(this.mechanism), (key) => this.choose(Number(key)));
       choice.classList.add("aa-mechanisms");
+      this.choice = choice;
       root.querySelector(".aa-stage").before(choice);
     }
     (root.querySelector(".aa-reading") || root.querySelector(".aa-stage")).after(controls);
@@ -98,6 +110,7 @@ class Player {
   slide() {
     const box = element("div", "aa-scrub");
     let left = this.mechanism;
+    this.follow = [];
     const places = this.sliders.map(({ values }, i) => {
       const below = this.sliders.slice(i + 1).reduce((product, later) => product * later.values.length, 1);
       const place = Math.floor(left / below);
@@ -122,6 +135,11 @@ class Player {
       });
       slider.addEventListener("keydown", (event) => event.stopPropagation());
       tell();
+      this.follow.push((mechanism) => {
+        places[i].place = Math.floor(mechanism / places[i].below) % values.length;
+        slider.value = places[i].place;
+        tell();
+      });
       text.append(name, slider, output);
       box.append(text);
     });
@@ -147,6 +165,7 @@ class Player {
   listen() {
     const bar = this.seekBar;
     let resume = false;
+    let from = null; // of a selection that is drawn
     const at = (event) => {
       const box = bar.getBoundingClientRect();
       return clamp((event.clientX - box.left) / box.width, 0, 1) * this.duration;
@@ -156,10 +175,20 @@ class Player {
       resume = this.playing;
       this.pause();
       bar.setPointerCapture(event.pointerId);
-      this.seek(at(event));
+      from = event.shiftKey ? at(event) : null;
+      if (from === null) this.seek(at(event));
     });
-    bar.addEventListener("pointermove", (event) => { if (bar.hasPointerCapture(event.pointerId)) this.seek(at(event)); });
-    const release = () => { if (resume) this.play(); resume = false; };
+    bar.addEventListener("pointermove", (event) => {
+      if (!bar.hasPointerCapture(event.pointerId)) return;
+      if (from === null) this.seek(at(event));
+      else this.select([from, at(event)], false);
+    });
+    const release = () => {
+      if (from !== null) this.tell();
+      from = null;
+      if (resume) this.play();
+      resume = false;
+    };
     bar.addEventListener("pointerup", release);
     bar.addEventListener("pointercancel", release);
     bar.addEventListener("keydown", (event) => {
@@ -169,6 +198,9 @@ class Player {
         Home: -Infinity, End: Infinity,
       };
       if (event.key === " ") this.toggle();
+      else if (event.key === "[") this.select([this.position(), this.selection && this.selection[1] > this.position() ? this.selection[1] : this.duration]);
+      else if (event.key === "]") this.select([this.selection && this.selection[0] < this.position() ? this.selection[0] : 0, this.position()]);
+      else if (event.key === "Escape" && this.selection) this.select(null);
       else if (event.key in moves) this.seek(this.position() + moves[event.key]);
       else return;
       event.preventDefault();
@@ -227,7 +259,10 @@ class Player {
   position() {
     if (!this.playing || !this.graph) return this.offset;
     const late = context.outputLatency || 0;
-    return clamp(this.offset + context.currentTime - this.graph.since - late, this.offset, this.duration);
+    const passed = Math.max(context.currentTime - this.graph.since - late, 0);
+    if (!this.selection) return clamp(this.offset + passed, this.offset, this.duration);
+    const [start, stop] = this.selection;
+    return start + ((this.offset - start + passed) % (stop - start));
   }
 
   toggle() {
@@ -244,6 +279,7 @@ class Player {
     await Promise.all([context.resume(), this.decode()]);
     if (!this.playing || this.graph) return;
     if (this.offset >= this.duration - 0.02) this.offset = 0;
+    if (this.selection) this.offset = this.inside(this.offset);
     this.sound();
     this.tick();
   }
@@ -261,6 +297,10 @@ class Player {
       const level = context.createGain();
       source.buffer = buffer;
       level.gain.value = levels[i];
+      if (this.selection) {
+        source.loop = true;
+        [source.loopStart, source.loopEnd] = this.selection;
+      }
       source.connect(level).connect(master);
       source.start(since, this.offset);
       graph.gains.push(level.gain);
@@ -272,6 +312,7 @@ class Player {
       this.playing = false;
       this.offset = this.duration;
       this.draw();
+      this.tell();
     };
     this.graph = graph;
   }
@@ -293,12 +334,114 @@ class Player {
     this.playing = false;
     this.silence();
     this.draw();
+    this.tell();
+  }
+
+  // Seconds inside the selection, which is played again and again.
+  inside(seconds) {
+    const [start, stop] = this.selection;
+    return seconds >= start && seconds < stop - 0.005 ? seconds : start;
+  }
+
+  // An interval to hear again and again, in seconds of this part; null for none.
+  select(interval, isDone = true) {
+    const position = this.position();
+    const [start, stop] = (interval ?? [0, 0]).map((seconds) => clamp(seconds, 0, this.duration)).sort((a, b) => a - b);
+    this.selection = stop - start >= 0.02 ? [start, stop] : null;
+    this.band.toggleAttribute("hidden", !this.selection);
+    this.chip.toggleAttribute("hidden", !this.selection);
+    if (this.selection) {
+      this.band.style.left = `${(100 * start) / this.duration}%`;
+      this.band.style.width = `${(100 * (stop - start)) / this.duration}%`;
+      const text = `${(this.begin + start).toFixed(2)} to ${(this.begin + stop).toFixed(2)} s`;
+      this.chip.textContent = `Loop ${text} \u00d7`;
+      this.chip.setAttribute("aria-label", `Loop of ${text}; press to end the loop`);
+    }
+    this.offset = this.selection && this.playing ? this.inside(position) : position;
+    if (this.graph) { this.silence(); this.sound(); }
+    this.draw();
+    if (isDone) this.tell();
+  }
+
+  // "attention" over the picture, or "none".
+  overlay(layer) {
+    this.layer = layer;
+    this.root.classList.toggle("aa-bare", layer === "none");
+    if (this.showBox) this.showBox.checked = layer !== "none";
+    this.tell();
+  }
+
+  // What a notebook or a page reads and sets, in seconds of the whole sound.
+  state() {
+    return {
+      playhead: told(this.begin + this.position()),
+      selection: this.selection && this.selection.map((seconds) => told(this.begin + seconds)),
+      mode: this.mode,
+      mechanism: this.mechanisms.length ? this.mechanisms[this.mechanism].title : "",
+      layer: this.layer,
+    };
+  }
+
+  set(name, value) {
+    if (name === "playhead") this.seek(value - this.begin);
+    else if (name === "selection") this.select(value && value.map((seconds) => seconds - this.begin));
+    else if (name === "layer") this.overlay(value);
+    else if (name === "marks") this.mark(value);
+    else if (name === "mode") {
+      const input = this.modeGroup?.querySelector(`input[value="${value}"]`);
+      if (!input) return;
+      input.checked = true;
+      this.hear(value);
+    } else if (name === "mechanism") {
+      const found = this.mechanisms.findIndex((each) => each.title === value);
+      if (found < 0) return;
+      const input = this.choice?.querySelector(`input[value="${found}"]`);
+      if (input) input.checked = true;
+      for (const each of this.follow ?? []) each(found);
+      this.choose(found);
+    }
+  }
+
+  // Intervals that a notebook found: [start, stop, text] each.
+  mark(marks) {
+    for (const old of this.plot.querySelectorAll(".aa-mark")) old.remove();
+    for (const [start, stop, text] of marks) {
+      const made = element("span", "aa-mark", { title: text });
+      made.style.left = `${(100 * (start - this.begin)) / this.duration}%`;
+      made.style.width = `${(100 * (stop - start)) / this.duration}%`;
+      made.textContent = text;
+      this.band.before(made);
+    }
+  }
+
+  tell() {
+    this.spoken = this.position();
+    this.root.dispatchEvent(new CustomEvent("audioattn:change", { bubbles: true, detail: this.state() }));
+  }
+
+  // Other attention over the same sound, from attention_of() in Python: settings of the mechanisms, curves, layers.
+  replace({ mechanisms, curves, layers, reading }) {
+    const position = this.position();
+    this.mechanisms = mechanisms.map((each) => ({ ...each, gain: bytes(each.gain) }));
+    this.mechanism = Math.min(this.mechanism, this.mechanisms.length - 1);
+    const screen = this.plot.querySelector(".aa-screen");
+    for (const old of screen.querySelectorAll(".aa-layer, .aa-curves")) old.remove();
+    this.veil.insertAdjacentHTML("beforebegin", layers);
+    this.veil.insertAdjacentHTML("afterend", curves);
+    const shown = this.root.querySelector(".aa-reading");
+    if (shown) shown.textContent = reading;
+    this.split = null;
+    for (const each of this.root.querySelectorAll("[data-mechanism]")) each.toggleAttribute("hidden", Number(each.dataset.mechanism) !== this.mechanism);
+    this.cover();
+    if (this.graph) { this.offset = position; this.silence(); this.sound(); }
   }
 
   seek(seconds) {
     this.offset = clamp(seconds, 0, this.duration);
+    if (this.selection && this.playing) this.offset = this.inside(this.offset);
     if (this.graph) { this.silence(); this.sound(); }
     this.draw();
+    this.tell();
   }
 
   hear(mode) {
@@ -314,6 +457,7 @@ class Player {
     }
     this.root.dataset.mode = mode;
     this.cover();
+    this.tell();
   }
 
   choose(mechanism) {
@@ -324,6 +468,7 @@ class Player {
     if (reading) reading.textContent = this.mechanisms[mechanism].reading;
     this.cover();
     if (this.graph) { this.offset = position; this.silence(); this.sound(); }
+    this.tell();
   }
 
   // Fades the picture by what is not heard.
@@ -346,19 +491,20 @@ class Player {
   tick() {
     if (!this.playing) return;
     this.draw();
+    if (Math.abs(this.position() - (this.spoken ?? 0)) > 0.2) this.tell();
     requestAnimationFrame(() => this.tick());
   }
 
   draw() {
     const position = this.position();
     this.head.style.left = `${(100 * position) / this.duration}%`;
-    const told = this.begin + position;
-    const now = `${told.toFixed(2)} / ${(this.begin + this.duration).toFixed(2)} s`;
+    const at = this.begin + position;
+    const now = `${at.toFixed(2)} / ${(this.begin + this.duration).toFixed(2)} s`;
     if (this.clock.textContent !== now) this.clock.textContent = now;
     if (Math.abs(position - (this.told ?? -1)) >= 0.1 || !this.playing) {
       this.told = position;
-      this.seekBar.setAttribute("aria-valuenow", told.toFixed(2));
-      this.seekBar.setAttribute("aria-valuetext", `${told.toFixed(1)} seconds`);
+      this.seekBar.setAttribute("aria-valuenow", at.toFixed(2));
+      this.seekBar.setAttribute("aria-valuetext", `${at.toFixed(1)} seconds`);
     }
     const state = this.playing ? "pause" : "play";
     if (this.button.dataset.state !== state) {
@@ -370,8 +516,8 @@ class Player {
 }
 
 const waiting = document.getElementsByClassName("aa-waiting");
-const wake = () => {
-  for (const root of [...waiting]) {
+const wake = (within = document) => {
+  for (const root of [...within.getElementsByClassName("aa-waiting")]) {
     // A page that is still being parsed may hold half a player; its sound comes after all that is needed.
     if (!root.querySelector("audio")) continue;
     root.classList.remove("aa-waiting");
@@ -381,6 +527,6 @@ const wake = () => {
 window.audioattnPlayer = { wake };
 wake();
 // Notebooks attach an output after its script has run, pages go on parsing.
-document.addEventListener("DOMContentLoaded", wake);
+document.addEventListener("DOMContentLoaded", () => wake());
 new MutationObserver(() => { if (waiting.length) wake(); }).observe(document.documentElement, { childList: true, subtree: true });
 })();

@@ -16,7 +16,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +32,10 @@ from ..style import THEMES
 from .parts import Part, cut_curve, cut_events, cut_frames, split, strongest, time_of
 from .sound import BUDGET, TAIL, data_uri, gain, mono
 
-__all__ = ["Player", "player"]
+if TYPE_CHECKING:
+    from .widget import PlayerWidget
+
+__all__ = ["Player", "attention_of", "player"]
 
 LOUDNESS = (
     "The sound keeps its level in every mode. “Only attended” multiplies it by the attention divided by its peak, "
@@ -70,6 +73,18 @@ class Player:
     def save(self, path: str | Path) -> Path:
         """Write a page with only this player, which opens from a disk without a network, and return its path."""
         return save_page(path, self.html(), self.title or "Player")
+
+    def widget(self) -> PlayerWidget:
+        """Return the player as a widget of JupyterLab: Python reads and sets playhead, selection, mode and mechanism.
+
+        Raises
+        ------
+        ImportError
+            When anywidget is not installed; the message names the extra.
+        """
+        from .widget import PlayerWidget
+
+        return PlayerWidget.of(self)
 
     def _repr_html_(self) -> str:
         return self.html()
@@ -152,16 +167,13 @@ def player(
     duration = len(sound) / sample_rate
     features, frequencies = checked(features, frequencies)
     known = known_events(events)
-    ones = {name: each[clip] for name, each in shown.items()}
-    curves = [
-        curve(each, title=name, points=SLIDER_POINTS if sliders else DENSITY_POINTS) for name, each in ones.items()
-    ]
-    texts = [_reading(row) for row in curves] if readings is None else list(readings)
+    seen = _Attention.of(
+        {name: each[clip] for name, each in shown.items()}, frequencies, readings, is_long=bool(sliders)
+    )
+    curves, texts, gains, clocks = seen.curves, seen.texts, seen.gains, seen.clocks
     _check_choice(len(curves), sliders, start, len(texts))
     alt = sentence((0.0, duration), frequencies, curves[start : start + 1] if sliders else curves, known)
     alt = f"{title}: {alt}" if title else alt
-    gains = [gain(each) for each in ones.values()]
-    clocks = [each.clock for each in ones.values()]
     level, level_clock = (gains[start], clocks[start]) if gains else (np.zeros(0), clock)
     parts = split(sound, sample_rate, budget, level, level_clock)
     choices = [
@@ -169,22 +181,16 @@ def player(
     ]
     low, high = level_range(features)
     levels = np.clip((features - low) / (high - low), 0, 1)
-    maps = [_map(each, frequencies) for each in ones.values()]
 
     def figure(part: Part, name: str, about: str) -> str:
-        rows = [cut_curve(row, part.start, part.stop) for row in curves] if len(parts) > 1 else curves
-        peaks = [float(row.values.max()) or 1.0 for row in curves]
-        mechanisms = []
-        for one, level, its_clock, text in zip(ones, gains, clocks, texts, strict=True):
-            inside, at = cut_frames(level, its_clock, part.start, part.stop)
-            mechanisms.append(_mechanism(one, inside if len(inside) else np.zeros(1), at, text))
+        drawn = seen.draw(part, start, is_cut=len(parts) > 1)
         settings = {
             "duration": part.duration,
             "begin": part.start,
             "tail": TAIL,
             "start": start,
             "sliders": choices,
-            "mechanisms": mechanisms,
+            "mechanisms": drawn["mechanisms"],
         }
         picture, picture_clock = cut_frames(levels, clock, part.start, part.stop)
         label = html.escape(name or "Sound", quote=True)
@@ -197,11 +203,8 @@ def player(
             _hertz(frequencies),
             '<div class="aa-plot"><div class="aa-screen">',
             _picture(picture, picture_clock, part.duration, about),
-            "".join(
-                _layer(one, found, each.clock, number, frequencies, part, shown=number == start)
-                for number, ((one, each), found) in enumerate(zip(ones.items(), maps, strict=True))
-            ),
-            _curves(rows, peaks, part.duration, start),
+            drawn["layers"],
+            drawn["curves"],
             "</div></div>",
             _seconds(part.start, part.duration),
             "</div>",
@@ -232,6 +235,79 @@ def player(
         listed.append(f'<details class="aa-stretch"{is_open}><summary>{part}</summary>{made}</details>')
     markup = f'<div class="audioattn aa-stretches"><p class="aa-note">{html.escape(note)}</p>{"".join(listed)}</div>'
     return Player(markup, title, alt)
+
+
+def attention_of(
+    records: Mapping[str, AttentionRecord],
+    duration: float,
+    *,
+    frequencies: NDArray[Any] | None = None,
+    start: int = 0,
+    readings: Sequence[str] | None = None,
+) -> dict[str, Any]:
+    """Attention over a sound that is shown already, for the trait ``attention`` of a player's widget.
+
+    Sound and spectrogram stay, so a slider redraws within milliseconds.
+
+    Parameters
+    ----------
+    records
+        Of one clip each, by the name to show.
+    duration
+        Seconds of the sound.
+    frequencies, start, readings
+        As for :func:`player`.
+    """
+    seen = _Attention.of(dict(records), frequencies, readings)
+    _check_choice(len(seen.curves), None, start, len(seen.texts))
+    drawn = seen.draw(Part(0.0, duration, b""), start, is_cut=False)
+    return {**drawn, "reading": seen.texts[start]}
+
+
+@dataclass(frozen=True)
+class _Attention:
+    """What several mechanisms looked at, as a player draws it."""
+
+    titles: list[str]
+    curves: list[Curve]
+    texts: list[str]
+    gains: list[NDArray[np.float64]]
+    clocks: list[FrameClock]
+    maps: list[NDArray[Any] | None]
+    frequencies: NDArray[Any] | None
+
+    @classmethod
+    def of(
+        cls,
+        ones: Mapping[str, AttentionRecord],
+        frequencies: NDArray[Any] | None,
+        readings: Sequence[str] | None,
+        *,
+        is_long: bool = False,
+    ) -> _Attention:
+        points = SLIDER_POINTS if is_long else DENSITY_POINTS
+        curves = [curve(each, title=name, points=points) for name, each in ones.items()]
+        texts = [_reading(row) for row in curves] if readings is None else list(readings)
+        gains = [gain(each) for each in ones.values()]
+        maps = [_map(each, frequencies) for each in ones.values()]
+        return cls(list(ones), curves, texts, gains, [each.clock for each in ones.values()], maps, frequencies)
+
+    def draw(self, part: Part, start: int, *, is_cut: bool) -> dict[str, Any]:
+        """Settings of the mechanisms, and SVG of curves and pictures of maps as HTML."""
+        rows = [cut_curve(row, part.start, part.stop) for row in self.curves] if is_cut else self.curves
+        peaks = [float(row.values.max()) or 1.0 for row in self.curves]
+        mechanisms, layers = [], []
+        for number, (title, clock) in enumerate(zip(self.titles, self.clocks, strict=True)):
+            inside, at = cut_frames(self.gains[number], clock, part.start, part.stop)
+            mechanisms.append(_mechanism(title, inside if len(inside) else np.zeros(1), at, self.texts[number]))
+            layers.append(
+                _layer(title, self.maps[number], clock, number, self.frequencies, part, shown=number == start)
+            )
+        return {
+            "mechanisms": mechanisms,
+            "layers": "".join(layers),
+            "curves": _curves(rows, peaks, part.duration, start),
+        }
 
 
 def _check_choice(n_records: int, sliders: Mapping[str, Sequence[object]] | None, start: int, n_readings: int) -> None:

@@ -20,7 +20,7 @@ from .plots.lines import plot_lines
 from .plots.maps import plot_simplex, plot_threshold
 from .plots.panels import Panel, plot_panels
 from .plots.regression import plot_alignment, plot_correlations, plot_predictions
-from .plots.results import plot_confusion, plot_evidence, plot_faithfulness, plot_results, plot_training
+from .plots.results import plot_attention_evaluation, plot_confusion, plot_faithfulness, plot_results, plot_training
 from .plots.spectrogram import plot_spectrogram
 from .plots.table import Table, results_table
 from .show import show
@@ -54,10 +54,10 @@ __all__ = [
     "player",
     "plot_alignment",
     "plot_attention",
+    "plot_attention_evaluation",
     "plot_confusion",
     "plot_correlations",
     "plot_detection",
-    "plot_evidence",
     "plot_faithfulness",
     "plot_heads",
     "plot_lines",

@@ -1,6 +1,6 @@
 r"""Evaluation of attention: localisation of known events, and faithfulness to the model.
 
-Two kinds of evidence, both read from an :class:`AttentionRecord` alone.
+Two kinds of measures, both read from an :class:`AttentionRecord` alone.
 
 *Where it looks*, when the times of the events that the label is about are
 known: the pointing game, the attention mass inside events, and the overlap of
@@ -74,7 +74,7 @@ def evaluate(
     level: float = 0.95,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """All evidence in one table, against uniform and random attention.
+    """All measures in one table, against uniform and random attention.
 
     Parameters
     ----------

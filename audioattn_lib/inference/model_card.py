@@ -41,7 +41,7 @@ _ANSWERS = {
     "embedding": "an embedding",
 }
 _SETTINGS = ("fold", "protocol", "epochs", "batch_size", "learning_rate", "seed")
-_EVIDENCE = {
+_ATTENTION_SCORES = {
     "pointing_game": "the moment of most attention lies in an event",
     "mass_inside_events": "share of the attention inside events",
 }
@@ -233,8 +233,8 @@ def _scores(run: Run | None, known: Mapping[str, Headline]) -> Iterator[str]:
     for who, score in known.items():
         interval = f"{score.low:.3f} to {score.high:.3f}" if math.isfinite(score.low + score.high) else ""
         yield f"| {who} | {score.value:.3f} | {interval} |"
-    evidence = run.metrics.get("evidence")
-    rows = [(said, evidence[key]) for key, said in _EVIDENCE.items() if evidence and key in evidence]
+    evaluated = run.metrics.get("attention_evaluation")
+    rows = [(said, evaluated[key]) for key, said in _ATTENTION_SCORES.items() if evaluated and key in evaluated]
     if rows:
         yield from ("", "| attention and events | value | 95 % interval | equal weights |", "|---|---|---|---|")
         for said, row in rows:

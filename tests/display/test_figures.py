@@ -49,7 +49,7 @@ def _detection():
     return types.SimpleNamespace(miss=np.linspace(0, 1, 9), false_alarm=np.linspace(1, 0, 9) ** 2)
 
 
-def _evidence():
+def _attention_evaluation():
     rows = [("softmax", "pointing_game"), ("triweight", "pointing_game"), ("softmax", "deletion_area")]
     return pd.DataFrame([{"attention": a, "measure": m, "value": 0.5, "uniform": 0.3, "random": 0.3} for a, m in rows])
 
@@ -69,7 +69,9 @@ def _calls(features):
         "plot_training": lambda title: display.plot_training({title: _history()}, scores=["loss"]),
         "plot_confusion": lambda title: display.plot_confusion(np.eye(3, dtype=int), ["a", title, "c"]),
         "plot_faithfulness": lambda title: display.plot_faithfulness([_perturbation("deletion")], title=title),
-        "plot_evidence": lambda title: display.plot_evidence(_evidence(), title=title),
+        "plot_attention_evaluation": lambda title: display.plot_attention_evaluation(
+            _attention_evaluation(), title=title
+        ),
         "plot_simplex": lambda title: display.plot_simplex((1.0, 2.0), names=[title, "sparsemax"], title=title),
         "plot_threshold": lambda title: display.plot_threshold(np.linspace(-2, 2, 50), 1.5, steps=[-0.9], title=title),
         "plot_heads": lambda title: display.plot_heads(make_record("heads"), 1, clock=CLOCK, title=title, **shown),
@@ -217,7 +219,7 @@ def test_where_nothing_can_be_drawn_words_say_why(tmp_path):
     why = "Nobody knows <when>."
     empty = pd.DataFrame(columns=["score", "low", "high"])
     for made in (
-        display.plot_evidence(pd.DataFrame(), missing=why),
+        display.plot_attention_evaluation(pd.DataFrame(), missing=why),
         display.plot_detection({}, missing=why),
         display.plot_results(empty, missing=why),
         display.plot_lines({}, x_label="x", y_label="y", alt="nothing", missing=why),

@@ -10,7 +10,7 @@ from audioattn_lib.display import (
     findings,
     network_diagram,
     papers_table,
-    plot_evidence,
+    plot_attention_evaluation,
     plot_results,
     results_table,
     tabs,
@@ -79,7 +79,7 @@ def test_a_baseline_can_be_the_best_of_all():
 def test_deletion_and_insertion_are_drawn_as_gains():
     columns = {"value": 0.2, "uniform": 0.3, "random": 0.3, "gain": 0.1, "gain_low": 0.05, "gain_high": 0.15}
     rows = [{"attention": "softmax", "measure": name, **columns} for name in ("mass_inside_events", "deletion_area")]
-    axes = plot_evidence(pd.DataFrame(rows)).draw(LIGHT).axes
+    axes = plot_attention_evaluation(pd.DataFrame(rows)).draw(LIGHT).axes
     assert [ax.get_title() for ax in axes] == ["Mass inside\nevents", "Deletion: gain\nover uniform"]
     assert axes[1].lines[-1].get_xdata().tolist() == [0.1]
 

@@ -1,4 +1,4 @@
-"""Laws of the evidence: where attention looks."""
+"""Laws of the evaluation of attention: where it looks."""
 
 import itertools
 import json

@@ -1,4 +1,4 @@
-"""Laws of the evidence: what the model uses."""
+"""Laws of the evaluation of attention: what the model uses."""
 
 import math
 

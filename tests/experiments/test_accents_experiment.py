@@ -16,8 +16,8 @@ from audioattn_lib.evaluation.verification import equal_error_rate, make_trials,
 from audioattn_lib.experiments import accents, published
 from audioattn_lib.experiments.accents import Config
 from audioattn_lib.experiments.accents import corpus as accents_corpus
+from audioattn_lib.experiments.accents.attention_evaluation import carriers
 from audioattn_lib.experiments.accents.corpus import whole_utterances, windows
-from audioattn_lib.experiments.accents.evidence import carriers
 from audioattn_lib.experiments.accents.experiment import embed
 from audioattn_lib.experiments.accents.network import build_network
 from audioattn_lib.experiments.accents.utterances import normalise
@@ -139,7 +139,7 @@ def test_seeds_are_runs_of_one_row(study):
 
 
 def test_evidence_stands_beside_that_of_the_mean(study):
-    table = study.evidence_table().set_index(["pooling", "measure"])
+    table = study.attention_evaluation().set_index(["pooling", "measure"])
     assert {"pointing_game", "mass_inside_events", "deletion_area", "insertion_area"} <= set(table.loc["mean"].index)
     mean = table.loc[("mean", "mass_inside_events")]
     assert mean["value"] == pytest.approx(mean["uniform"], abs=1e-6)

@@ -89,7 +89,7 @@ def test_the_oracle_plays_the_events_and_others_are_marked(study):
     assert where.loc[("True events", "found"), "value"] > 0.9
     assert where.loc[("Loudest parts", "pointing"), "value"] < 1
     assert where["random"].between(0, 1).all()
-    assert set(study[0].select("slots").metrics["evidence"]) >= {"pointing_game", "support_iou"}
+    assert set(study[0].select("slots").metrics["attention_evaluation"]) >= {"pointing_game", "support_iou"}
 
 
 def test_places_are_marked_exactly():

@@ -85,9 +85,9 @@ def test_every_result_stands_beside_chance_and_the_linear_baseline(study):
     assert list(study[0].fold_table().columns) == ["1", "2"]
 
 
-def test_the_evidence_stands_beside_uniform_and_random_attention(study):
-    evidence = study[0].select("triweight").metrics["evidence"]
-    assert evidence
+def test_its_attention_evaluation_stands_beside_uniform_and_random_attention(study):
+    evaluated = study[0].select("triweight").metrics["attention_evaluation"]
+    assert evaluated
 
 
 def test_a_study_shows_its_runs_to_a_sweep(study):

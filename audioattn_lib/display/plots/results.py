@@ -17,7 +17,7 @@ from .spectrogram import WIDTH
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["plot_confusion", "plot_evidence", "plot_faithfulness", "plot_results", "plot_training"]
+__all__ = ["plot_attention_evaluation", "plot_confusion", "plot_faithfulness", "plot_results", "plot_training"]
 
 NARROW = 3.5  # inches, for a phone
 REFERENCES = ("linear", "chance")
@@ -351,7 +351,7 @@ def plot_faithfulness(
     return render(draw, f"{title + ': ' if title else ''}{'. '.join(told)}.", caption)
 
 
-def plot_evidence(
+def plot_attention_evaluation(
     table: pd.DataFrame,
     *,
     title: str = "",
@@ -366,7 +366,7 @@ def plot_evidence(
         One row a mechanism and measure: its first column names the mechanism,
         ``measure`` the measure, ``value``, ``uniform`` and ``random`` are in
         [0, 1], and so is ``swapped`` where there is such a column; such as
-        ``Study.evidence_table()`` returns. Where it has ``gain`` with ``gain_low`` and ``gain_high``, deletion and
+        ``Study.attention_evaluation()`` returns. With ``gain``, ``gain_low`` and ``gain_high``, deletion and
         insertion are drawn as these: areas of two networks differ with their certainty, gains do not.
     title, caption
         Text above and below the picture; by default the latter explains the signs.

@@ -48,14 +48,14 @@ from ..common.corpus import load_checked
 from ..common.initial_weights import describe_weights, read_origin, start_from
 from ..common.listener import describe_model, open_model, save_model
 from ..common.parallel import run_all
-from ..common.results import write_attention, write_classification, write_evidence
+from ..common.results import write_attention, write_attention_evaluation, write_classification
 from ..common.runs import RunContext, make_run, nothing_to_train, open_run, resolve_fold
 from ..common.study import ClassificationStudy, choose
 from ..common.training import count_parameters, fit_network
+from .attention_evaluation import carriers, encoded
 from .config import OPTIMIZERS, Config
 from .corpus import CORPUS_FIELDS, Prepared, prepare, whole_utterances, windows
 from .embedder import Embedder
-from .evidence import carriers, encoded
 from .listener import AccentsListener
 from .network import build_network
 from .verification import list_trials, save_embeddings, verify
@@ -146,8 +146,8 @@ def _test(context: Context, model: EmbeddingNetwork) -> None:
     predictions = predictions_table(prepared, split.test, logits)
     record = write_attention(context, split.test, record, predictions=predictions, folds=config.fold)
     events = carriers(prepared.manifest, split.test)
-    measured = write_evidence(context, split.test, model.decide, encoded(model, test), record, events)
-    more: dict[str, Any] = {"n_parameters": count_parameters(model), "evidence": measured}
+    measured = write_attention_evaluation(context, split.test, model.decide, encoded(model, test), record, events)
+    more: dict[str, Any] = {"n_parameters": count_parameters(model), "attention_evaluation": measured}
     if config.unknown:
         others = whole_utterances(prepared, prepared.unknown(config), config, context.device)
         more["rejection"] = _reject(

@@ -59,7 +59,7 @@ def findings(study: ClassificationStudy) -> Found:
 
 def _where(study: ClassificationStudy, attending: list[str]) -> list[str]:
     """Say how much of the attention lies where the accent is, where that is known."""
-    table = study.evidence_table()
+    table = study.attention_evaluation()
     if not len(table):
         return []
     inside = table[(table["measure"] == "mass_inside_events") & table[study.by].isin(attending)]

@@ -27,7 +27,7 @@ from .corpus import PreparedCorpus
 
 __all__ = [
     "classification_loss",
-    "evidence",
+    "evaluate_attention",
     "label_events",
     "predict",
     "predictions_table",
@@ -142,7 +142,7 @@ def label_events(manifest: Manifest, rows: NDArray[np.int64]) -> list[list[tuple
     return spans
 
 
-def evidence(
+def evaluate_attention(
     network: Callable[..., Any],
     batches: Batches,
     record: AttentionRecord,

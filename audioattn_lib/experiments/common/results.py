@@ -1,4 +1,4 @@
-"""Files that a run leaves behind: predictions and scores, attention, and the evidence about it."""
+"""Files that a run leaves behind: predictions and scores, attention, and its evaluation."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from audioattn_lib.attention.record import export
 from audioattn_lib.attention.record.record import AttentionRecord
 from audioattn_lib.data.loading.batches import Batches
 
-from .classification import evidence, predictions_table, score_predictions
+from .classification import evaluate_attention, predictions_table, score_predictions
 from .runs import RunContext
 
-__all__ = ["write_attention", "write_classification", "write_evidence", "write_results"]
+__all__ = ["write_attention", "write_attention_evaluation", "write_classification", "write_results"]
 
 Context = RunContext[Any, Any]
 
@@ -85,7 +85,7 @@ def write_attention(
     return named
 
 
-def write_evidence(
+def write_attention_evaluation(
     context: Context,
     rows: NDArray[np.int64],
     network: Callable[..., Any],
@@ -94,9 +94,9 @@ def write_evidence(
     events: Sequence[Sequence[tuple[float, float]]],
 ) -> dict[str, dict[str, float]]:
     """Write ``curves.npz`` of the clips in ``rows``, and give the table of
-    :func:`~audioattn_lib.experiments.common.classification.evidence`.
+    :func:`~audioattn_lib.experiments.common.classification.evaluate_attention`.
     """
     groups = context.prepared.groups[rows]
-    measured, curves = evidence(network, batches, record, events, groups, context.config.seed)
+    measured, curves = evaluate_attention(network, batches, record, events, groups, context.config.seed)
     context.directory.write_curves(curves)
     return measured

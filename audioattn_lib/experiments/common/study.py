@@ -1,4 +1,4 @@
-"""Several runs of one experiment, compared: means, intervals, paired differences, evidence.
+"""Several runs of one experiment, compared: means, intervals, paired differences, evaluation of attention.
 
 A study knows runs and what each was a run of; it trains nothing. Every clip is
 tested once (or once a seed), so its runs are compared clip by clip.
@@ -315,7 +315,7 @@ class ClassificationStudy(Study):
         table = pd.DataFrame(rows).pivot_table(index=self.by, columns="fold", values="score", sort=False)
         return table.reindex(columns=sorted(table.columns, key=lambda name: (len(name), name)))
 
-    def evidence_table(self) -> pd.DataFrame:
+    def attention_evaluation(self) -> pd.DataFrame:
         """Tabulate localisation and faithfulness: one row per mechanism and measure, mean over runs.
 
         ``value``, and what ``uniform`` attention, attention at ``random``
@@ -326,7 +326,7 @@ class ClassificationStudy(Study):
         """
         rows = []
         for name in self.names:
-            tables = [pd.DataFrame(run.metrics["evidence"]).T for run in self._of(name)]
+            tables = [pd.DataFrame(run.metrics["attention_evaluation"]).T for run in self._of(name)]
             for measure in tables[0].index:
                 joined = pd.DataFrame([table.loc[measure] for table in tables]).astype(float)
                 if joined["value"].notna().any():

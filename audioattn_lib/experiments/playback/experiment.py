@@ -331,7 +331,7 @@ def _where(context: Context, rows: NDArray[np.int64], heard: PlaybackPredictions
     table = faithfulness.evaluate(record, events, groups=groups, seed=config.seed)
     durations = samples.numpy() / config.sample_rate
     where = locate(segments, durations, events, groups, config.seed)
-    return {"evidence": table.to_dict(orient="index"), "where": where}
+    return {"attention_evaluation": table.to_dict(orient="index"), "where": where}
 
 
 def baseline(config: Config, root: str | Path = "runs") -> Run:

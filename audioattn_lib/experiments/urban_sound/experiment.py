@@ -39,7 +39,7 @@ from ..common.corpus import Clip
 from ..common.initial_weights import describe_weights, read_origin, start_from
 from ..common.listener import describe_model, open_model, save_model
 from ..common.parallel import run_all
-from ..common.results import write_attention, write_classification, write_evidence
+from ..common.results import write_attention, write_attention_evaluation, write_classification
 from ..common.runs import RunContext, make_run, nothing_to_train, open_run, resolve_fold
 from ..common.study import ClassificationStudy, choose
 from ..common.training import count_parameters, fit_network
@@ -135,8 +135,10 @@ def _test(context: Context, model: nn.Module) -> None:
     logits, record = predict(model, loader)
     predictions = predictions_table(prepared, rows, logits)
     record = write_attention(context, rows, record, predictions=predictions, folds=config.fold)
-    measured = write_evidence(context, rows, model, loader, record, label_events(prepared.manifest, rows))
-    write_classification(context, rows, logits, {"n_parameters": count_parameters(model), "evidence": measured})
+    measured = write_attention_evaluation(context, rows, model, loader, record, label_events(prepared.manifest, rows))
+    write_classification(
+        context, rows, logits, {"n_parameters": count_parameters(model), "attention_evaluation": measured}
+    )
 
 
 def _loss(model: nn.Module, logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:

@@ -55,7 +55,7 @@ def findings(study: ClassificationStudy) -> Found:
 
 def _where(study: ClassificationStudy) -> str:
     """Say which mechanisms attend to the event."""
-    table = study.evidence_table()
+    table = study.attention_evaluation()
     pointing = table[table["measure"] == "pointing_game"] if len(table) else pd.DataFrame()
     pointing = pointing[pointing[study.by].isin(MECHANISMS)] if len(pointing) else pointing
     if not len(pointing):

@@ -42,7 +42,7 @@ class Evidence:
     table
         Of :func:`~audioattn_lib.evaluation.attributions.compare_attributions`.
     records
-        Attribution of each clip by name, for players: ``show(sound, curve=evidence.records["relevance"][0])``.
+        Attribution of each clip by name, for players: ``show(sound, curve=measured.records["relevance"][0])``.
     targets
         Class of each clip that was explained, shape ``(clips,)``.
     """

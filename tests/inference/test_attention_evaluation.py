@@ -10,7 +10,7 @@ from audioattn_lib.attention.record.record import AttentionRecord, FrameClock
 from audioattn_lib.core.errors import ConfigError
 from audioattn_lib.evaluation.attributions import compare_attributions
 from audioattn_lib.evaluation.perturbation import deletion_curve
-from audioattn_lib.inference.evidence import measure_attention
+from audioattn_lib.inference.attention_evaluation import measure_attention
 from audioattn_lib.inspection.tokens import PatchTokens, TimeTokens
 
 

@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import TimeoutError as BrowserTimeout
 
+from audioattn_lib.experiments import EXPERIMENTS
+
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.notebook]
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -95,12 +97,37 @@ def move_sliders(page) -> int:
         picture = box.locator(".widget-html-content").last
         before = picture.inner_html()
         slider.press("ArrowRight")
-        for _ in range(100):
-            if picture.inner_html() != before:
-                break
-            page.wait_for_timeout(100)
-        assert picture.inner_html() != before, "the slider moved and its picture did not"
+        wait_until(page, lambda: picture.inner_html() != before, "the slider moved and its picture did not")  # noqa: B023
     return len(sliders)
+
+
+def explore_clips(page) -> None:
+    """Walk through the clips of a chapter by keyboard, filter them, and change the attention of one."""
+    clips = page.locator(".jp-NotebookPanel .aa-clips")
+    clips.scroll_into_view_if_needed()
+    player = page.locator(".jp-NotebookPanel .aa-widget .aa-player")
+    title = player.locator(".aa-title")
+    first = title.inner_text()
+    clips.locator(".aa-body").focus()
+    page.keyboard.press("ArrowDown")
+    wait_until(page, lambda: title.inner_text() != first, "another clip was chosen and the player did not change")
+    clips.locator("select[data-choice=only]").select_option("wrong")
+    rows = clips.locator(".aa-body .aa-row")
+    wrong = clips.locator(".aa-body .aa-row:has(.aa-wrong)")
+    wait_until(page, lambda: rows.count() == wrong.count(), "not every clip that is listed is wrong")
+    reading = player.locator(".aa-reading")
+    before, answers = reading.inner_text(), page.locator(".jp-NotebookPanel .aa-bars")
+    page.locator(".jp-NotebookPanel .widget-slider .noUi-handle").first.press("ArrowRight")
+    wait_until(page, lambda: reading.inner_text() != before, "alpha moved and the picture did not")
+    assert "as changed" in answers.inner_text()
+
+
+def wait_until(page, condition, problem: str) -> None:
+    for _ in range(100):
+        if condition():
+            return
+        page.wait_for_timeout(100)
+    pytest.fail(problem)
 
 
 def run_all_cells(page) -> None:
@@ -170,3 +197,5 @@ def test_all_cells_run(lab, page, name):
     assert not errors, errors[0]
     if name in SLIDERS:
         assert move_sliders(page) == SLIDERS[name]
+    elif name in EXPERIMENTS:
+        explore_clips(page)

@@ -22,6 +22,7 @@ FLOORS = {
     "display": 4,
     "inference": 5,
     "cli": 6,
+    "lab": 6,
     "__main__": 7,
 }
 ROOMS = {

@@ -419,17 +419,29 @@ class Player {
     this.root.dispatchEvent(new CustomEvent("audioattn:change", { bubbles: true, detail: this.state() }));
   }
 
-  // Other attention over the same sound, from attention_of() in Python: settings of the mechanisms, curves, layers.
-  replace({ mechanisms, curves, layers, reading }) {
+  // Other attention over the same sound, from attention_of() in Python: settings of the mechanisms, curves, layers;
+  // of all mechanisms, or of one number.
+  replace({ mechanisms, curves, layers, reading, number }) {
     const position = this.position();
-    this.mechanisms = mechanisms.map((each) => ({ ...each, gain: bytes(each.gain) }));
-    this.mechanism = Math.min(this.mechanism, this.mechanisms.length - 1);
+    const made = mechanisms.map((each) => ({ ...each, gain: bytes(each.gain) }));
     const screen = this.plot.querySelector(".aa-screen");
-    for (const old of screen.querySelectorAll(".aa-layer, .aa-curves")) old.remove();
+    const lines = screen.querySelector(".aa-curves");
+    if (number === undefined || !lines) {
+      this.mechanisms = made;
+      this.mechanism = Math.min(this.mechanism, made.length - 1);
+      for (const old of screen.querySelectorAll(".aa-layer, .aa-curves")) old.remove();
+      this.veil.insertAdjacentHTML("afterend", curves);
+    } else {
+      made[0].title = this.mechanisms[number].title;
+      this.mechanisms[number] = made[0];
+      for (const old of screen.querySelectorAll(`[data-mechanism="${number}"]`)) old.remove();
+      const holder = element("div");
+      holder.innerHTML = curves;
+      lines.append(...holder.firstElementChild.childNodes);
+    }
     this.veil.insertAdjacentHTML("beforebegin", layers);
-    this.veil.insertAdjacentHTML("afterend", curves);
     const shown = this.root.querySelector(".aa-reading");
-    if (shown) shown.textContent = reading;
+    if (shown && (number === undefined || number === this.mechanism)) shown.textContent = reading;
     this.split = null;
     for (const each of this.root.querySelectorAll("[data-mechanism]")) each.toggleAttribute("hidden", Number(each.dataset.mechanism) !== this.mechanism);
     this.cover();

@@ -243,6 +243,7 @@ def attention_of(
     *,
     frequencies: NDArray[Any] | None = None,
     start: int = 0,
+    number: int | None = None,
     readings: Sequence[str] | None = None,
 ) -> dict[str, Any]:
     """Attention over a sound that is shown already, for the trait ``attention`` of a player's widget.
@@ -257,11 +258,13 @@ def attention_of(
         Seconds of the sound.
     frequencies, start, readings
         As for :func:`player`.
+    number
+        Replace this mechanism alone, from 0, by the one record given.
     """
     seen = _Attention.of(dict(records), frequencies, readings)
     _check_choice(len(seen.curves), None, start, len(seen.texts))
-    drawn = seen.draw(Part(0.0, duration, b""), start, is_cut=False)
-    return {**drawn, "reading": seen.texts[start]}
+    drawn = seen.draw(Part(0.0, duration, b""), start, is_cut=False, first=number or 0, is_quick=True)
+    return {**drawn, "reading": seen.texts[start]} | ({} if number is None else {"number": number})
 
 
 @dataclass(frozen=True)
@@ -292,8 +295,8 @@ class _Attention:
         maps = [_map(each, frequencies) for each in ones.values()]
         return cls(list(ones), curves, texts, gains, [each.clock for each in ones.values()], maps, frequencies)
 
-    def draw(self, part: Part, start: int, *, is_cut: bool) -> dict[str, Any]:
-        """Settings of the mechanisms, and SVG of curves and pictures of maps as HTML."""
+    def draw(self, part: Part, start: int, *, is_cut: bool, first: int = 0, is_quick: bool = False) -> dict[str, Any]:
+        """Settings of the mechanisms, and SVG of curves and pictures of maps as HTML; they count from ``first``."""
         rows = [cut_curve(row, part.start, part.stop) for row in self.curves] if is_cut else self.curves
         peaks = [float(row.values.max()) or 1.0 for row in self.curves]
         mechanisms, layers = [], []
@@ -301,12 +304,21 @@ class _Attention:
             inside, at = cut_frames(self.gains[number], clock, part.start, part.stop)
             mechanisms.append(_mechanism(title, inside if len(inside) else np.zeros(1), at, self.texts[number]))
             layers.append(
-                _layer(title, self.maps[number], clock, number, self.frequencies, part, shown=number == start)
+                _layer(
+                    title,
+                    self.maps[number],
+                    clock,
+                    first + number,
+                    self.frequencies,
+                    part,
+                    shown=number == start,
+                    is_quick=is_quick,
+                )
             )
         return {
             "mechanisms": mechanisms,
             "layers": "".join(layers),
-            "curves": _curves(rows, peaks, part.duration, start),
+            "curves": _curves(rows, peaks, part.duration, start, first),
         }
 
 
@@ -370,6 +382,7 @@ def _layer(
     part: Part,
     *,
     shown: bool,
+    is_quick: bool = False,
 ) -> str:
     """Attention over time and frequency, averaged over layers and heads, to lay over the picture."""
     if values is None:
@@ -379,7 +392,7 @@ def _layer(
         return ""
     share = inside.T[::-1]
     columns = _few_columns(share)
-    images = {theme.name: _webp(theme.overlay(columns)) for theme in THEMES}
+    images = {theme.name: _webp(theme.overlay(columns), is_quick=is_quick) for theme in THEMES}
     edges = clock.edges(share.shape[1])
     hidden = "" if shown else " hidden"
     row, column = np.unravel_index(int(share.argmax()), share.shape)
@@ -407,16 +420,16 @@ def _few_columns(levels: NDArray[Any]) -> NDArray[Any]:
     return few
 
 
-def _webp(colours: NDArray[Any]) -> bytes:
+def _webp(colours: NDArray[Any], *, is_quick: bool = False) -> bytes:
     from PIL import Image
 
     buffer = io.BytesIO()
     image = Image.fromarray(np.rint(colours * 255).astype(np.uint8))
-    image.save(buffer, "WEBP", quality=80, alpha_quality=60, method=6, use_sharp_yuv=True)
+    image.save(buffer, "WEBP", quality=80, alpha_quality=60, method=0 if is_quick else 6, use_sharp_yuv=True)
     return buffer.getvalue()
 
 
-def _curves(curves: Sequence[Curve], peaks: Sequence[float], duration: float, start: int) -> str:
+def _curves(curves: Sequence[Curve], peaks: Sequence[float], duration: float, start: int, first: int = 0) -> str:
     groups = []
     for number, (row, peak) in enumerate(zip(curves, peaks, strict=True)):
         bars = "".join(
@@ -427,7 +440,7 @@ def _curves(curves: Sequence[Curve], peaks: Sequence[float], duration: float, st
         mean = f'<path class="aa-mean" d="M{_x(row.mean, duration)} 93V100"/>' if 0 <= row.mean <= duration else ""
         hidden = "" if number == start else " hidden"
         groups.append(
-            f'<g data-mechanism="{number}"{hidden}><path class="aa-line" d="{_path(row, peak, duration)}"/>'
+            f'<g data-mechanism="{first + number}"{hidden}><path class="aa-line" d="{_path(row, peak, duration)}"/>'
             f'<g class="aa-support">{bars}</g>{mean}</g>'
         )
     if not groups:

@@ -1,0 +1,54 @@
+"""The calls of a notebook, which start widgets where a person watches and return a note where none does."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from audioattn_lib.display.block import Block
+from audioattn_lib.display.widgets import is_interactive
+
+if TYPE_CHECKING:
+    from audioattn_lib.experiments.common.corpus import PreparedCorpus
+    from audioattn_lib.experiments.common.study import Study
+
+__all__ = ["Note", "explore"]
+
+
+class Note(Block):
+    """A line that says what JupyterLab shows here."""
+
+    STYLE = "explorer"
+
+
+def _note(what: str) -> Note:
+    text = f"In JupyterLab (make lab), this cell shows {what}."
+    where = "In JupyterLab (<code>make lab</code>)"
+    return Note(f'<p class="audioattn aa-note mathjax_ignore">{where}, this cell shows {what}.</p>', text)
+
+
+def explore(study: Study, corpus: PreparedCorpus) -> Any:
+    """Show the test clips of a study: a list to sort and filter; sound, attention and predictions of the chosen one.
+
+    Only what is shown is computed. The attention of the chosen clip can be changed by controls, and its model answers.
+
+    Parameters
+    ----------
+    study
+        What ``study(config)`` of a chapter returned.
+    corpus
+        What ``prepare(config)`` of the chapter returned.
+
+    Returns
+    -------
+    Explorer or Note
+        Widgets where a person watches; elsewhere a line that says where they are.
+
+    Notes
+    -----
+    Book page: ``urban_sound``.
+    """
+    if not is_interactive():
+        return _note("the list of test clips with sound, attention and predictions of each")
+    from .explorer import Explorer
+
+    return Explorer(study, corpus)

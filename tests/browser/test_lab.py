@@ -115,11 +115,18 @@ def explore_clips(page) -> None:
     rows = clips.locator(".aa-body .aa-row")
     wrong = clips.locator(".aa-body .aa-row:has(.aa-wrong)")
     wait_until(page, lambda: rows.count() == wrong.count(), "not every clip that is listed is wrong")
-    reading = player.locator(".aa-reading")
-    before, answers = reading.inner_text(), page.locator(".jp-NotebookPanel .aa-bars")
-    page.locator(".jp-NotebookPanel .widget-slider .noUi-handle").first.press("ArrowRight")
-    wait_until(page, lambda: reading.inner_text() != before, "alpha moved and the picture did not")
-    assert "as changed" in answers.inner_text()
+    sliders = page.locator(".jp-NotebookPanel .widget-slider .noUi-handle")
+    models = page.locator(".jp-NotebookPanel .widget-dropdown select").first
+    for name in models.locator("option").all_inner_texts():  # equal weights have nothing to change
+        models.select_option(name)
+        page.wait_for_timeout(500)
+        if sliders.count():
+            break
+    curves, answers = player.locator(".aa-curves"), page.locator(".jp-NotebookPanel .aa-bars")
+    before = curves.inner_html()
+    sliders.first.press("ArrowRight")
+    wait_until(page, lambda: curves.inner_html() != before, "alpha moved and the picture did not")
+    wait_until(page, lambda: "as changed" in answers.inner_text(), "alpha moved and no answer came")
 
 
 def wait_until(page, condition, problem: str) -> None:

@@ -230,8 +230,8 @@ def build_book(
         those that ``notebooks/book.yml`` names, ``"smoke"`` in seconds.
     workers
         Chapters that train at the same time, at least 1; each has its share of
-        the cores, and makes as many runs at a time. One for two cores by default.
-        Light chapters have one core each.
+        the cores, and makes as many runs at a time. One a core by default: a
+        chapter has parts that use one core alone. Light chapters have one core each.
     timeout
         Seconds that one cell may take.
     data_hash
@@ -268,7 +268,7 @@ def build_book(
     stale = [chapter for chapter in found if not chapter.is_current]
     echo(f"Chapters: {len(found)} ({mode}), {len(stale)} to execute")
     if stale:
-        _execute_all(stale, root, workers or max(1, count_cores() // 2), timeout, echo)
+        _execute_all(stale, root, workers or count_cores(), timeout, echo)
     executed = time.perf_counter()
 
     first = root / "_build" / "html" / "index.html"

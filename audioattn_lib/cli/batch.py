@@ -127,7 +127,7 @@ def run(notebook: str, parameters: tuple[tuple[str, str], ...], output: Path | N
     "--workers",
     type=_COUNT,
     show_default=False,
-    help="Chapters at a time; each has its share of the cores.  [default: one for two cores]",
+    help="Chapters at a time; each has its share of the cores.  [default: one a core]",
 )
 @click.option(
     "--mode",

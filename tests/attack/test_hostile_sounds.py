@@ -43,7 +43,7 @@ def test_damaged_hdf5(tmp_path):
     pytest.importorskip("h5py")
     attack = Attack("HDF5")
     content = (SEEDS / "tones.hdf5").read_bytes()
-    for number, (what, damaged) in enumerate(mutations(content, trials(200), seed=1)):
+    for number, (what, damaged) in enumerate(mutations(content, trials(20), seed=1)):
         path = tmp_path / f"{number}.hdf5"
         path.write_bytes(damaged)
         for name in ("one", "folder/two"):

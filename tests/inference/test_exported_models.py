@@ -17,6 +17,7 @@ from audioattn_lib.inference.export import export_model
 from audioattn_lib.inference.model_card import card, results
 
 hub = pytest.importorskip("huggingface_hub")
+constants = pytest.importorskip("huggingface_hub.constants")
 SMALL = {"attention": "softmax", "n_mels": 8, "data": "city?clips_per_class=6&n_folds=3&duration=2"}
 
 
@@ -115,16 +116,16 @@ def test_a_model_goes_to_the_hub_and_comes_back(run, folder, sound, tmp_path, mo
             return type("Commit", (), {"commit_url": "here"})
 
     monkeypatch.setattr(hub, "HfApi", LocalHub)
-    monkeypatch.setattr(hub.constants, "HF_HUB_OFFLINE", True)
-    monkeypatch.setattr(hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr("huggingface_hub._snapshot_download.constants.HF_HUB_CACHE", str(tmp_path))
     assert audioattn_lib.push_to_hub(folder, "me/city") == "here"
     same(audioattn_lib.from_pretrained("me/city"), audioattn_lib.from_pretrained(folder), sound)
 
 
 def test_offline_the_hub_is_named_and_nothing_is_lost(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(hub.constants, "HF_HUB_OFFLINE", True)
-    monkeypatch.setattr(hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     before = {file.name: file.read_bytes() for file in folder.iterdir()}
     with pytest.raises(RunError, match=r"me/city: the hub .* cannot be used .* is complete on this machine"):
         audioattn_lib.push_to_hub(folder, "me/city")

@@ -165,7 +165,11 @@ def test_a_chapter_that_reads_runs_waits_for_them(small_book):
     assert not any("two" in line for line in said)
 
 
-def test_light_chapters_run_beside_each_other_and_those_that_train_alone(small_book, monkeypatch):
+@pytest.mark.parametrize(
+    ("workers", "heavy"),
+    [(None, {name: {"one": 1, "two": 1} for name in ("one", "two")}), (1, {"one": {"one": 2}, "two": {"two": 2}})],
+)
+def test_chapters_share_the_cores_and_light_ones_have_one_each(small_book, monkeypatch, workers, heavy):
     names = ("two", "three", "four")
     toc = small_book / "_toc.yml"
     toc.write_text(toc.read_text() + "".join(f"- file: book/chapters/{name}\n" for name in names))
@@ -187,5 +191,5 @@ def test_light_chapters_run_beside_each_other_and_those_that_train_alone(small_b
     monkeypatch.setattr(book, "execute", execute)
     monkeypatch.setattr(book, "count_cores", lambda: 2)
     with pytest.raises(NotebookError):
-        build_book(small_book, mode="smoke", echo=lambda line: None)
-    assert seen == {"one": {"one": 2}, "two": {"two": 2}, "three": LIGHT, "four": LIGHT}
+        build_book(small_book, mode="smoke", workers=workers, echo=lambda line: None)
+    assert seen == {**heavy, "three": LIGHT, "four": LIGHT}

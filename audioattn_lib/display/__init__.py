@@ -19,10 +19,13 @@ from .plots.detection import plot_detection
 from .plots.lines import plot_lines
 from .plots.maps import plot_simplex, plot_threshold
 from .plots.panels import Panel, plot_panels
+from .plots.patterns import plot_pattern
 from .plots.regression import plot_alignment, plot_correlations, plot_predictions
 from .plots.results import plot_attention_evaluation, plot_confusion, plot_faithfulness, plot_results, plot_training
+from .plots.slopes import plot_slopes
 from .plots.spectrogram import plot_spectrogram
-from .plots.table import Table, results_table
+from .plots.table import Table, attention_evaluation_table, results_table
+from .question import Question, guess_first
 from .show import show
 from .tabs import Tabs, tabs
 from .widgets import AttentionExplorer, explore, is_interactive
@@ -38,14 +41,17 @@ __all__ = [
     "Paper",
     "PlaybackStage",
     "Player",
+    "Question",
     "Scrubber",
     "Table",
     "Tabs",
+    "attention_evaluation_table",
     "compare_attention",
     "explore",
     "feature_map",
     "film_strip",
     "findings",
+    "guess_first",
     "head_player",
     "is_interactive",
     "neighbour_axes",
@@ -62,9 +68,11 @@ __all__ = [
     "plot_heads",
     "plot_lines",
     "plot_panels",
+    "plot_pattern",
     "plot_predictions",
     "plot_results",
     "plot_simplex",
+    "plot_slopes",
     "plot_spectrogram",
     "plot_threshold",
     "plot_training",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import html
+import re
 from dataclasses import dataclass
 from typing import ClassVar
 
 from .assets import style_tag
 
-__all__ = ["Block"]
+__all__ = ["Block", "bold"]
 
 
 @dataclass(frozen=True, repr=False)
@@ -37,3 +39,8 @@ class Block:
 
     def __repr__(self) -> str:
         return self.text
+
+
+def bold(sentence: str) -> str:
+    """A sentence as HTML, with ``**words**`` in bold."""
+    return re.sub(r"\*\*(.+?)\*\*", r"<b>\1</b>", html.escape(sentence))

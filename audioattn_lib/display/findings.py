@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import html
-import re
 from collections.abc import Sequence
 
-from .block import Block
+from .block import Block, bold
 
 __all__ = ["Findings", "findings"]
 
@@ -35,15 +34,11 @@ def findings(shown: Sequence[str], not_shown: Sequence[str] = (), *, title: str 
     """
     if not shown:
         raise ValueError("shown is empty; give at least one sentence")
-    items = [f"<li>{_bold(sentence)}</li>" for sentence in shown]
-    items += [f'<li class="aa-open">{_bold(sentence)}</li>' for sentence in not_shown]
+    items = [f"<li>{bold(sentence)}</li>" for sentence in shown]
+    items += [f'<li class="aa-open">{bold(sentence)}</li>' for sentence in not_shown]
     markup = (
         f'<section class="audioattn aa-findings mathjax_ignore" aria-label="{html.escape(title, quote=True)}">'
         f"<p>{html.escape(title)}</p><ul>{''.join(items)}</ul></section>"
     )
     text = "\n".join([title, *(f"- {sentence.replace('**', '')}" for sentence in (*shown, *not_shown))])
     return Findings(markup, text)
-
-
-def _bold(sentence: str) -> str:
-    return re.sub(r"\*\*(.+?)\*\*", r"<b>\1</b>", html.escape(sentence))

@@ -30,7 +30,7 @@ from ..data.manifest import Manifest
 from ..evaluation.localisation import mass_inside_events
 from .common.corpus import Clip, load_corpus
 
-__all__ = ["Example", "Sparsity", "example", "sparsity"]
+__all__ = ["Example", "Sparsity", "example", "least_heard", "sparsity"]
 
 
 @dataclass(frozen=True)
@@ -291,6 +291,41 @@ def example(data: str, clip: str = "") -> Example:
         tuple(manifest.events(row)),
     )
     return Example(one, manifest.name)
+
+
+def least_heard(records: Mapping[str, AttentionRecord], clip: Clip) -> tuple[str, list[str], list[str]]:
+    """Ask which mechanism attends to the fewest seconds of a clip: question, answer, and what to choose from.
+
+    Parameters
+    ----------
+    records
+        Attention of each mechanism to this clip alone, by the name to show; at least one.
+    clip
+        The sound.
+
+    Returns
+    -------
+    question, answer, choices
+        Sentences; the answer has the seconds with any attention, and the share inside of the events where these are
+        known.
+
+    Notes
+    -----
+    Book page: ``index``.
+    """
+    events = [(event.onset, event.offset) for event in clip.events]
+    found = {name: sparsity(record, events) for name, record in records.items()}
+    duration = len(clip.samples) / clip.sample_rate
+    question = (
+        f"The recording below lasts {duration:.1f} s: {clip.title}. {len(found)} networks were trained to name it. "
+        "**Which of them attends to the fewest seconds, and to how many?**"
+    )
+    told = ", ".join(f"{name} {min(one.support, duration):.2f} s" for name, one in found.items())
+    answer = [f"**{min(found, key=lambda name: found[name].support)}**. Seconds with any attention: {told}."]
+    if events:
+        shares = ", ".join(f"{name} {one.inside:.0%}" for name, one in found.items())
+        answer.append(f"Share of the attention that lies inside the event, the green bracket: {shares}.")
+    return question, answer, list(found)
 
 
 def _has_two(manifest: Manifest, row: int) -> bool:

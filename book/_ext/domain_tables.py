@@ -1,4 +1,6 @@
-"""``{domain-results} NAME``: a committed table of ``benchmarks/results/domains/``, as verdicts, tables and a picture.
+"""``{domain-results} NAME``: a committed table of ``benchmarks/results/domains/``, as tables.
+
+``{domain-slopes} NAME`` is its picture: every network from the known test set to the unknown ones.
 
 Numbers on the page are those of the file and no others; the page is built
 again when the file changes.
@@ -19,40 +21,69 @@ RESULTS = Path(__file__).resolve().parents[2] / "benchmarks" / "results" / "doma
 FACTS = ("seeds", "settings", "date", "processor", "device", "python", "torch", "git_commit")
 
 
+class DomainSlopes(SphinxDirective):
+    """Slope plot of the test sets."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        from audioattn_lib import display
+
+        results = _read(self)
+        if results is None or not results.seen_test:
+            return []
+        figure = display.plot_slopes(
+            results.scores(results.seen_test),
+            results.unseen_scores(),
+            references=results.references,
+            looks=results.looks(),
+            label="Clips named correctly",
+            caption="Vertical lines are 95 % intervals over recordings. Grey: baselines and chance.",
+        )
+        return [nodes.raw("", figure.html(), format="html")]
+
+
 class DomainTables(SphinxDirective):
     """Source of the numbers, then each test set, then the worst group."""
 
     required_arguments = 1
 
     def run(self) -> list[nodes.Node]:
-        from audioattn_lib.experiments.scenes_and_instruments.results import WORST, DomainResults
+        from audioattn_lib.experiments.scenes_and_instruments.results import WORST, test_title
 
-        path = RESULTS / f"{self.arguments[0]}.csv"
-        for file in (path, path.with_suffix(".json")):
-            self.env.note_dependency(str(file))
-        if not path.is_file():
+        results = _read(self)
+        if results is None:
             return parse_markdown(self, ["No such results are committed yet."])
-        results = DomainResults.read(path)
         lines = [f"{results.made_with.get('corpus', '')}", ""]
         lines += [f"Made with {_facts(results.made_with)}.", ""]
         found = parse_markdown(self, lines)
         for test in results.tests:
-            found += parse_markdown(self, [f"**{_plain(test)}.** {results.verdict(test).replace('_', ' ')}", ""])
+            found += parse_markdown(self, [f"### {test_title(test).capitalize()}", "", results.power(test), ""])
             found += _tables(results, test)
         found += parse_markdown(
-            self, ["**Worst group**: of each network the domain of a test set it does worst on.", ""]
+            self, ["### Worst group", "", "Of each network the domain of a test set it does worst on.", ""]
         )
         return [*found, *_tables(results, WORST)]
+
+
+def _read(directive: SphinxDirective) -> Any:
+    """The results that a directive names, None where there are none; the page is built again when the file changes."""
+    from audioattn_lib.experiments.scenes_and_instruments.results import DomainResults
+
+    path = RESULTS / f"{directive.arguments[0]}.csv"
+    for file in (path, path.with_suffix(".json")):
+        directive.env.note_dependency(str(file))
+    return DomainResults.read(path) if path.is_file() else None
 
 
 def _tables(results: Any, test: str) -> Iterator[nodes.Node]:
     from audioattn_lib import display
     from audioattn_lib.experiments.scenes_and_instruments.domain_methods import domain_method_title
-    from audioattn_lib.experiments.scenes_and_instruments.results import BASELINE, CHANCE
+    from audioattn_lib.experiments.scenes_and_instruments.results import BASELINE, CHANCE, test_title
 
     for domain_method in results.domain_methods:
         scores = results.scores(test, domain_method)
-        caption = f"{_plain(test)}, {domain_method_title(domain_method) or 'no domain method'}; std: over seeds"
+        caption = f"{test_title(test).capitalize()}, {domain_method_title(domain_method) or 'no domain method'}"
         references = [str(name) for name in scores.index if str(name).startswith((BASELINE, CHANCE))]
         table = display.results_table(scores, references=references, scores=["std"], caption=caption)
         yield nodes.raw("", f"<div style='margin-block:1rem'>{table.html()}</div>", format="html")
@@ -78,11 +109,8 @@ def _short(name: str, made_with: Any) -> str:
     return str(made_with[name])[:12] if name == "git_commit" else str(made_with[name])
 
 
-def _plain(test: str) -> str:
-    return test.removeprefix("test_").replace("_", " ").capitalize()
-
-
 def setup(app: Sphinx) -> dict[str, Any]:
     """Entry point of the extension."""
     app.add_directive("domain-results", DomainTables)
+    app.add_directive("domain-slopes", DomainSlopes)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -3,7 +3,8 @@
 A docstring names the page that explains it (``Book page: urban_sound``). From
 that, the reference links to the page, and the page ends with a list of what
 the library offers on its subject. ``{library} package`` documents every public
-module of a package, ``{command-line}`` shows the help of every command.
+module of a package, ``{library-modules} package`` those that lie in no package
+inside, which have pages of their own, ``{command-line}`` shows the help of every command.
 """
 
 from __future__ import annotations
@@ -115,11 +116,11 @@ class LibraryOfThisPage(SphinxTransform):
         top += section
 
 
-def public_modules(package: str) -> list[str]:
-    """A package and its modules, without private ones, in alphabetical order."""
+def public_modules(package: str, *, is_deep: bool = True) -> list[str]:
+    """A package and its modules, without private ones, in alphabetical order; with or without packages inside."""
     folder = ROOT.joinpath(*package.split("."))
     found = [package]
-    for path in sorted(folder.rglob("*.py")):
+    for path in sorted(folder.rglob("*.py") if is_deep else folder.glob("*.py")):
         parts = path.relative_to(folder).with_suffix("").parts
         parts = parts[:-1] if parts[-1] == "__init__" else parts
         if parts and not any(part.startswith("_") for part in parts):
@@ -131,10 +132,11 @@ class Library(SphinxDirective):
     """``{library} audioattn_lib.audio``: the reference of a package, from its docstrings."""
 
     required_arguments = 1
+    is_deep = True
 
     def run(self) -> list[nodes.Node]:
         lines: list[str] = []
-        for module in public_modules(self.arguments[0]):
+        for module in public_modules(self.arguments[0], is_deep=self.is_deep):
             is_package = ROOT.joinpath(*module.split("."), "__init__.py").is_file()
             # what a package passes on from its modules is documented there
             only_own = ["   :ignore-module-all:"] if is_package else []
@@ -142,6 +144,12 @@ class Library(SphinxDirective):
                 lines += [f"## `{module.removeprefix('audioattn_lib.')}`", ""]
             lines += ["```{eval-rst}", f".. automodule:: {module}", "   :members:", *only_own, "```", ""]
         return parse_markdown(self, lines)
+
+
+class LibraryModules(Library):
+    """``{library-modules} audioattn_lib.data``: the same without the packages inside, which have their own pages."""
+
+    is_deep = False
 
 
 class CommandLine(SphinxDirective):
@@ -280,6 +288,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     sys.path.insert(0, str(ROOT))
     app.add_transform(LibraryOfThisPage)
     app.add_directive("library", Library)
+    app.add_directive("library-modules", LibraryModules)
     app.add_directive("command-line", CommandLine)
     app.add_directive("configurations", Configurations)
     app.connect("autodoc-process-docstring", link_book_pages, priority=100)

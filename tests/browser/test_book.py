@@ -3,8 +3,10 @@
 import functools
 import http.server
 import threading
+from pathlib import Path
 
 import pytest
+from reader_questions import CHAPTERS, QUESTIONS
 
 from audioattn_lib.automation.book import documents
 
@@ -70,6 +72,65 @@ def test_pages_follow_the_theme_fit_need_no_network_and_have_no_error(browser, a
     page.close()
 
 
+SEEN = """([selector, words, height]) => [...document.querySelectorAll(selector)].some((e) => {
+  const box = e.getBoundingClientRect();
+  return box.width > 0 && box.top >= 0 && box.top < height && e.textContent.includes(words);
+})"""
+"""Whether an element with these words begins in the first screen of a page."""
+
+
+def test_the_first_screen_answers_the_questions_of_a_reader(browser, address):
+    assert len(QUESTIONS) >= 20
+    desk = browser.new_page(viewport={"width": 1280, "height": 800})
+    phone = browser.new_page(viewport={"width": 390, "height": 844})
+    wrong = []
+    for question, name, selector, words in sorted(QUESTIONS, key=lambda row: row[1]):
+        for page, height in ((desk, 800), (phone, 844)):
+            if page is phone and name.removeprefix("chapters/") not in CHAPTERS:
+                continue
+            target = f"{address}/book/{name}.html"
+            if page.url != target:
+                page.goto(target, wait_until="load")
+            if not page.evaluate(SEEN, [selector, words, height]):
+                wrong.append(f"{question} {name}, {'desk' if page is desk else 'phone'}")
+    desk.close()
+    phone.close()
+    assert not wrong
+
+
+AUDITED = (
+    *(
+        "chapters/index",
+        "chapters/primer",
+        "chapters/scenes_and_instruments",
+        "chapters/playback",
+        "chapters/urban_sound",
+    ),
+    *("chapters/sleepiness", "chapters/accents", "chapters/urban_sound_results", "scenes_results", "glossary"),
+    *("your_sounds", "parity", "api/attention_maps_api"),
+)
+AUDIT = """async () => {
+  const asked = { resultTypes: ["violations"], runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"] };
+  const serious = (await axe.run(document, asked)).violations.filter((v) => ["serious", "critical"].includes(v.impact));
+  return serious.map((v) => v.id + ": " + v.nodes.slice(0, 3).map((n) => n.target.join(" ")).join(" | "));
+}"""
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 390)], ids=["desk", "phone"])
+def test_pages_can_be_read_without_seeing_and_without_a_mouse(browser, address, scheme, width):
+    axe = pytest.importorskip("axe_playwright_python", reason="axe-core is not installed: pip install -e '.[test]'")
+    script = (Path(axe.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
+    page = browser.new_page(color_scheme=scheme, viewport={"width": width, "height": 800})
+    found = {}
+    for name in AUDITED:
+        page.goto(f"{address}/book/{name}.html", wait_until="load")
+        page.evaluate(script)
+        if serious := page.evaluate(AUDIT):
+            found[name] = serious
+    page.close()
+    assert not found
+
+
 def test_formulas_are_drawn(browser, address, built_book):
     written = '<span class="math'
     found = [name for name in documents(built_book) if written in (built_book / f"_build/html/{name}.html").read_text()]
@@ -132,6 +193,17 @@ def test_points_of_a_map_can_be_heard(browser, address, built_book, name):
     page.wait_for_function(f"{PLAYING}.length === 0")
     assert figure.locator(".aa-playing").count() == 0
     assert (asked, failed, errors) == ([], [], [])
+    page.close()
+
+
+def test_search_quotes_from_a_disk_and_puts_chapters_first(browser, built_book):
+    page = browser.new_page(viewport={"width": 1200, "height": 800})
+    page.goto(f"file://{built_book}/_build/html/search.html?q=sparsemax")
+    page.wait_for_selector("#search-results li p.context", timeout=20_000)
+    found = page.locator("#search-results li > a")
+    addresses = [found.nth(number).get_attribute("href") for number in range(5)]
+    assert not any("/api/" in each for each in addresses), addresses
+    assert "sparsemax" in page.locator("#search-results li p.context").first.inner_text().lower()
     page.close()
 
 

@@ -18,6 +18,7 @@ from audioattn_lib.data.synthetic.orchestra import (
     OrchestraOptions,
     compose,
     devices,
+    through_devices,
 )
 
 SMALL = {"clips_per_class": 8, "duration": 0.5}
@@ -38,6 +39,16 @@ def test_the_same_options_give_the_same_samples(phrases):
     assert all(np.array_equal(a.samples, b.samples) for a, b in zip(phrases, again, strict=True))
     other = next(compose(OrchestraOptions(**SMALL, seed=1)))
     assert not np.array_equal(other.samples, phrases[0].samples)
+
+
+def test_a_phrase_through_every_device_differs_by_the_device_alone(phrases):
+    options = OrchestraOptions(**SMALL)
+    heard = through_devices(options, next(iter(FAMILIES)), 1)
+    assert list(heard) == list(devices(options))
+    assert len({phrase.notes for phrase in heard.values()}) == 1
+    assert len({phrase.samples.tobytes() for phrase in heard.values()}) == len(heard)
+    made = {phrase.samples.tobytes() for phrase in phrases if phrase.split == "test_seen"}
+    assert sum(phrase.samples.tobytes() in made for phrase in heard.values()) == 1, "one of them is in the corpus"
 
 
 def test_tests_hold_what_training_never_heard(phrases):

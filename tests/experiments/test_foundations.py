@@ -37,6 +37,20 @@ def test_a_clip_can_be_named_by_a_part_of_its_identifier():
         foundations.example(DATA, "cat")
 
 
+def test_a_question_has_its_answer_from_the_records(sound):
+    scores = sound.loudness(300, 4000) / 6
+    records = {
+        "Softmax": sound.record("a", weights=softmax(scores)),
+        "Sparse": sound.record("b", weights=sparsemax(scores)),
+    }
+    question, answer, choices = foundations.least_heard(records, sound.clip)
+    assert choices == ["Softmax", "Sparse"]
+    assert sound.clip.title in question
+    assert answer[0].startswith("**Sparse**")
+    assert f"Sparse {sound.sparsity(records['Sparse']).support:.2f} s" in answer[0]
+    assert "inside the event" in answer[1]
+
+
 def test_loudness_is_the_level_above_the_median(sound):
     level = sound.loudness(300, 4000)
     assert level.shape == (301,)

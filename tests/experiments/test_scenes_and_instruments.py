@@ -45,7 +45,7 @@ def test_every_result_stands_beside_chance_and_the_linear_baseline(study):
     assert tested.loc[tested["domain_method"] == "none", "gain"].isna().all()
     assert table.loc[table["pattern"] == "chance", "score"].tolist() == pytest.approx([1 / 6] * 4)
     said = results.verdict("test_unseen_device")
-    assert said.startswith("On test unseen device **")
+    assert said.startswith("Test set *unseen device*: **")
     assert "the linear baseline has" in said
 
 
@@ -155,6 +155,21 @@ def test_the_trained_model_predicts_what_the_run_says(study):
     probabilities = model(*prepared.store.batch([row]))[0].softmax(dim=1)[0].detach().numpy()
     expected = run.predictions[[f"probability_{name}" for name in run.classes]].iloc[0]
     np.testing.assert_allclose(probabilities, expected.to_numpy(dtype=float), atol=1e-4)
+
+
+def test_domains_can_be_heard_and_say_which_training_had():
+    config = Config.smoke()
+    found = experiment.domains_heard(experiment.prepare(config), config)
+    assert {domain.name: domain.is_trained for domain in found} == dict.fromkeys("abc", True) | dict.fromkeys(
+        "def", False
+    )
+    assert [domain.is_trained for domain in found] == sorted((domain.is_trained for domain in found), reverse=True)
+    assert len({domain.clip.samples.tobytes() for domain in found}) == len(found)
+    for domain in found:
+        assert domain.response.shape == domain.clip.frequencies.shape == domain.clip.features.shape[1:]
+    assert np.ptp(found[0].response) < min(np.ptp(domain.response) for domain in found[1:]), (
+        "the first is a good recorder"
+    )
 
 
 def test_the_best_epoch_is_chosen_on_domains_that_training_has(study):

@@ -15,7 +15,7 @@ Book page: ``data``.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -27,7 +27,16 @@ from .acoustics import Sound, samples
 from .corpus import CorpusOptions, generate, join, random_numbers, require_whole
 from .instruments import FAMILIES, Device
 
-__all__ = ["SEEN_DEVICES", "UNSEEN_DEVICES", "OrchestraOptions", "Phrase", "compose", "devices", "generate"]
+__all__ = [
+    "SEEN_DEVICES",
+    "UNSEEN_DEVICES",
+    "OrchestraOptions",
+    "Phrase",
+    "compose",
+    "devices",
+    "generate",
+    "through_devices",
+]
 
 
 SEEN_DEVICES = ("a", "b", "c")
@@ -122,6 +131,28 @@ def compose(options: OrchestraOptions) -> Iterator[Phrase]:
         for number in range(max(1, round(0.4 * options.clips_per_class))):
             which = options.instruments + number % options.unseen_instruments + 1
             yield _phrase(options, machines, label, _UNSEEN_INSTRUMENT, number, f"{label}-{which}")
+
+
+def through_devices(options: OrchestraOptions, label: str, number: int = 0) -> dict[str, Phrase]:
+    """One phrase as each device records it, by the name of the device: the same notes, another colour.
+
+    Parameters
+    ----------
+    options
+        Of the orchestra.
+    label
+        A family of instruments.
+    number
+        Which of its phrases of ``test_seen``, from 0.
+    """
+    instrument = f"{label}-{number % options.instruments + 1}"
+    return {
+        name: replace(
+            _phrase(options, dict.fromkeys(devices(options), device), label, "test_seen", number, instrument),
+            device=name,
+        )
+        for name, device in devices(options).items()
+    }
 
 
 def _phrase(

@@ -3,6 +3,8 @@
 "use strict";
 if (window.audioattnMap) { window.audioattnMap.wake(); return; }
 
+const REACH = 24; // pixels
+
 const build = (root) => {
   const sounds = JSON.parse(root.dataset.sounds);
   const output = root.querySelector("output");
@@ -33,6 +35,16 @@ const build = (root) => {
       choose(point);
     });
   }
+  // A fingertip is larger than a point: a touch beside one means the nearest.
+  root.querySelector("svg").addEventListener("click", (event) => {
+    if (event.target.closest(".aa-heard")) return;
+    const distance = (point) => {
+      const box = point.getBoundingClientRect();
+      return Math.hypot(box.left + box.width / 2 - event.clientX, box.top + box.height / 2 - event.clientY);
+    };
+    const points = [...root.querySelectorAll(".aa-heard")].sort((a, b) => distance(a) - distance(b));
+    if (points.length && distance(points[0]) <= REACH) choose(points[0]);
+  });
   root.classList.remove("aa-map-waiting");
 };
 

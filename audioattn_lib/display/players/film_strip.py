@@ -252,7 +252,7 @@ def _sounds(sound: NDArray[np.float32], sample_rate: int, stages: Sequence[Playb
         name = html.escape(f"{which}, {start:.2f} to {stop:.2f} s", quote=True)
         source = data_uri(compress_start(part, sample_rate), "audio/mpeg")
         cards.append(
-            f'<div class="aa-part"><span>{name}</span>'
+            f'<div class="aa-part"><span>{name}, lasts {stop - start:.2f} s</span>'
             f'<audio controls preload="metadata" aria-label="{name}" src="{source}"></audio></div>'
         )
     if not cards:

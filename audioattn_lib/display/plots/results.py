@@ -90,7 +90,7 @@ def plot_results(
         if lowest is not None:
             ax.axvline(lowest, color=theme.chance, lw=0.8, ls=(0, (4, 3)), zorder=0)
         ax.set_xlim(left=0)
-        _percent(ax, "x")
+        percent(ax, "x")
         if title:
             ax.set_title(title)
         return ax.figure
@@ -335,7 +335,7 @@ def plot_faithfulness(
                 )
             ax.set_title(wanted.get(each.kind, each.kind))
             ax.set_xlabel("Share of the frames")
-            _percent(ax, "x")
+            percent(ax, "x")
             ax.grid(alpha=0.5)
         axes[0].set_ylabel("Probability of the class")
         axes[0].set_ylim(0, None)
@@ -445,7 +445,7 @@ def require(table: pd.DataFrame, columns: Sequence[str]) -> None:
         )
 
 
-def _percent(ax: Any, axis: str) -> None:
+def percent(ax: Any, axis: str) -> None:
     from matplotlib.ticker import PercentFormatter
 
     getattr(ax, f"{axis}axis").set_major_formatter(PercentFormatter(1.0, decimals=0))

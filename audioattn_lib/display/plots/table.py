@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ..block import Block
 from ..describe import mechanism_title
-from .results import REFERENCES, require
+from .results import MEASURES, REFERENCES, require
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Table", "results_table"]
+__all__ = ["Table", "attention_evaluation_table", "results_table"]
 
 HEADINGS = {
     "unweighted_average_recall": "UAR",
@@ -68,7 +68,6 @@ def results_table(
     heads = [
         "",
         label,
-        "",
         *(["Against the baseline"] if compared else []),
         *(HEADINGS.get(name, name.replace("_", " ").capitalize()) for name in further),
     ]
@@ -86,8 +85,9 @@ def results_table(
         kind = f' class="{" ".join(roles)}"' if roles else ""
         cells = [
             f'<th scope="row">{html.escape(shown)}</th>',
-            f"<td><b>{100 * score:.1f} %</b>{between}</td>",
-            f"<td>{_whisker(score, low, high, chance)}</td>",
+            # the picture of the interval repeats its numbers: beside them, on a phone below them
+            f'<td><div class="aa-score"><span><b>{100 * score:.1f} %</b>{between}</span>'
+            f"{_whisker(score, low, high, chance)}</div></td>",
         ]
         if compared:
             cells.append(f"<td>{_difference(row)}</td>")
@@ -95,7 +95,6 @@ def results_table(
         rows.append(f"<tr{kind}>{''.join(cells)}</tr>")
         interval = "" if math.isnan(low) else f" ({100 * low:.1f} to {100 * high:.1f})"
         lines.append(f"{shown}: {100 * score:.1f} %{interval}")
-    # The picture of the interval repeats its numbers, so its column has no heading.
     head = "".join(f'<th scope="col">{html.escape(each)}</th>' if each else "<td></td>" for each in heads)
     about = f"<caption>{html.escape(caption)}</caption>" if caption else ""
     markup = (
@@ -103,6 +102,57 @@ def results_table(
         f"<tbody>{''.join(rows)}</tbody></table></div>"
     )
     return Table(markup, "\n".join(lines))
+
+
+def attention_evaluation_table(
+    table: pd.DataFrame, *, titles: Mapping[str, str] | None = None, caption: str = ""
+) -> Table:
+    """Localisation and faithfulness of each mechanism in numbers: :func:`.plot_attention_evaluation` draws it.
+
+    Parameters
+    ----------
+    table
+        As :func:`.plot_attention_evaluation` takes it, with at least one row.
+    titles
+        Names to show, by those of the first column.
+    caption
+        Text above the table.
+
+    Notes
+    -----
+    Book page: ``urban_sound_results``.
+    """
+    require(table, ("measure", "value", "uniform", "random"))
+    by = str(table.columns[0])
+    with_gain = {"gain", "gain_low", "gain_high"} <= set(table.columns)
+    further = ["swapped"] * ("swapped" in table.columns)
+    heads = ["", "Measure", "Value", "Uniform", *(["Gain over uniform"] if with_gain else []), "Random", *further]
+    rows, lines = [], []
+    before = ""
+    for row in table.to_dict(orient="records"):
+        name = (titles or {}).get(str(row[by])) or mechanism_title(str(row[by]))
+        measure = MEASURES.get(row["measure"], str(row["measure"]).replace("_", " ").capitalize()).replace("\n", " ")
+        cells = [measure, *(_hundredths(row[column]) for column in ("value", "uniform"))]
+        if with_gain:
+            ends = f" <small>{_hundredths(row['gain_low'], '+')} to {_hundredths(row['gain_high'], '+')}</small>"
+            cells.append(_hundredths(row["gain"], "+") + ends if not math.isnan(float(row["gain"])) else "")
+        cells += [_hundredths(row[column]) for column in ("random", *further)]
+        shown = "" if name == before else html.escape(name)
+        before = name
+        rows.append(f'<tr><th scope="row">{shown}</th>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>')
+        lines.append(f"{name}, {measure}: {_hundredths(row['value'])}, uniform {_hundredths(row['uniform'])}")
+    head = "".join(f'<th scope="col">{html.escape(each.capitalize())}</th>' if each else "<td></td>" for each in heads)
+    about = f"<caption>{html.escape(caption)}</caption>" if caption else ""
+    markup = (
+        f'<div class="audioattn aa-table mathjax_ignore"><table class="dataframe">{about}<thead><tr>{head}</tr></thead>'
+        f"<tbody>{''.join(rows)}</tbody></table></div>"
+    )
+    return Table(markup, "\n".join(lines))
+
+
+def _hundredths(value: float, sign: str = "") -> str:
+    """A number with two decimals, empty for none; zero has no minus."""
+    return "" if math.isnan(float(value)) else f"{round(float(value), 2) + 0.0:{sign}.2f}".replace("-", "−")
 
 
 def _whisker(score: float, low: float, high: float, chance: float | None) -> str:

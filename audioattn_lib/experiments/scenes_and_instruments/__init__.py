@@ -2,21 +2,26 @@
 
 from .config import Config
 from .corpus import Prepared, prepare
+from .devices import Domain, domains_heard
 from .experiment import NAME, PATTERNS, attention_layers, baseline, build_model, load_model, run, study
 from .findings import findings, main_test
+from .results import test_title
 
 __all__ = [
     "NAME",
     "PATTERNS",
     "Config",
+    "Domain",
     "Prepared",
     "attention_layers",
     "baseline",
     "build_model",
+    "domains_heard",
     "findings",
     "load_model",
     "main_test",
     "prepare",
     "run",
     "study",
+    "test_title",
 ]

@@ -22,6 +22,7 @@ from audioattn_lib.data.splits import Split, fold_names, grouped_share, leave_do
 from ..common.corpus import PreparedCorpus, load_checked
 from .config import Config
 from .network import build_front_end
+from .results import test_title
 
 __all__ = ["Prepared", "prepare"]
 
@@ -59,7 +60,8 @@ class Prepared(PreparedCorpus):
         """The corpus in two sentences."""
         manifest = self.manifest
         minutes = float(np.sum(manifest.durations)) / 60
-        counts = ", ".join(f"{int((self.tests == name).sum())} {name}" for name in sorted(set(self.tests) - {""}))
+        tests = sorted(set(self.tests) - {""})
+        counts = ", ".join(f"{int((self.tests == name).sum())} test {test_title(name)}" for name in tests)
         text = f"**{manifest.name}**: {len(manifest)} clips, {minutes:.0f} minutes, {len(manifest.classes)} classes; "
         text += f"{len(self.fixed_split.train)} train, {len(self.fixed_split.valid)} develop, {counts}."
         if manifest.name == "orchestra":

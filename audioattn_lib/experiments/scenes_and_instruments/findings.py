@@ -9,7 +9,7 @@ import pandas as pd
 
 from ..common.phrases import Found, gain, names, share
 from .domain_methods import domain_method_title
-from .results import BASELINE, CHANCE, DomainResults, pattern_title
+from .results import BASELINE, CHANCE, DomainResults, pattern_title, test_title
 from .study import DomainStudy
 
 __all__ = ["findings", "main_test"]
@@ -97,4 +97,4 @@ def _name(row: pd.Series) -> str:
 
 
 def _plain(test: str) -> str:
-    return f"{test.removeprefix('test_').replace('_', ' ')}s" if "unseen" in test else "the seen domains"
+    return f"{test_title(test)}s" if "unseen" in test else "the seen domains"

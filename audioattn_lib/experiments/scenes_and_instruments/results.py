@@ -23,7 +23,7 @@ from audioattn_lib.core.files import write_text, write_whole
 
 from .domain_methods import NONE, domain_method_title, parse_domain_method
 
-__all__ = ["BASELINE", "CHANCE", "WORST", "DomainResults", "pattern_title"]
+__all__ = ["BASELINE", "CHANCE", "WORST", "DomainResults", "pattern_title", "test_title"]
 
 BASELINE = "linear"
 """Name of the linear baseline in every table."""
@@ -44,6 +44,11 @@ def pattern_title(pattern: str) -> str:
     if pattern == BASELINE:
         return "Linear baseline"
     return ", ".join(dict.fromkeys(parse_pattern(name.strip()).title for name in pattern.split(",")))
+
+
+def test_title(test: str) -> str:
+    """Return the name of a test set for people, such as ``unseen device``."""
+    return test.removeprefix("test_").replace("_", " ")
 
 
 @dataclass(frozen=True)
@@ -78,6 +83,11 @@ class DomainResults:
         return [name for name in sorted(set(self.rows["test"])) if name != WORST]
 
     @property
+    def seen_test(self) -> str:
+        """The test set of the domains of training; empty where there is none."""
+        return next((name for name in self.tests if name.endswith("_seen")), "")
+
+    @property
     def domain_methods(self) -> list[str]:
         """Domain methods in the order of the rows."""
         return list(dict.fromkeys(self._networks["domain_method"]))
@@ -107,6 +117,19 @@ class DomainResults:
         found = pd.DataFrame.from_dict({self._name(row): row for row in rows}, orient="index")
         return found[["runs", "score", "low", "high", "std"]].rename_axis("model")
 
+    def unseen_scores(self) -> dict[str, pd.DataFrame]:
+        """:meth:`scores` of every test set that is not that of the domains of training, by its title."""
+        return {test_title(test): self.scores(test) for test in self.tests if test != self.seen_test}
+
+    def looks(self) -> dict[str, tuple[int, int]]:
+        """Numbers of a colour and a dash of each network by title: a colour a domain method, a dash a pattern."""
+        patterns = list(dict.fromkeys(self._networks["pattern"]))
+        rows = self._networks.drop_duplicates(["pattern", "domain_method"]).assign(group="")
+        return {
+            self._name(row): (self.domain_methods.index(row["domain_method"]), patterns.index(row["pattern"]))
+            for row in rows.to_dict(orient="records")
+        }
+
     def pattern_differences(self, test: str) -> pd.DataFrame:
         """Tabulate gains of each pattern over dense attention with the same domain method, in percentage points.
 
@@ -125,7 +148,7 @@ class DomainResults:
         linear = self.rows[(self.rows["test"] == test) & (self.rows["pattern"] == BASELINE)]
         base = linear.loc[linear["score"].idxmax()]
         text = [
-            f"On {test.replace('_', ' ')} **{self._name(best.to_dict())}** scores highest: {best['score']:.1%} "
+            f"Test set *{test_title(test)}*: **{self._name(best.to_dict())}** scores highest: {best['score']:.1%} "
             f"({best['low']:.1%} to {best['high']:.1%}); the linear baseline has {base['score']:.1%} "
             f"({base['low']:.1%} to {base['high']:.1%})."
         ]
@@ -202,10 +225,9 @@ class DomainResults:
         for row in self._of(test).to_dict(orient="records"):
             if pd.notna(row[name]):
                 column = domain_method_title(row["domain_method"]) or "no domain method"
-                low, high = 100 * row[f"{name}_low"], 100 * row[f"{name}_high"]
                 p = row[f"{name}_p"]
                 chance = "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
-                text = f"{100 * row[name]:+.1f} ({low:+.1f} to {high:+.1f}), {chance}"
+                text = f"{_point(row[name])} ({_point(row[f'{name}_low'])} to {_point(row[f'{name}_high'])}), {chance}"
                 rows.setdefault(pattern_title(row["pattern"]), {})[column] = text
         return pd.DataFrame.from_dict(rows, orient="index").fillna("")
 
@@ -215,5 +237,10 @@ class DomainResults:
             return CHANCE
         name = BASELINE if row["pattern"] == BASELINE else pattern_title(row["pattern"])
         name = name if row["domain_method"] == NONE else f"{name}, {domain_method_title(row['domain_method'])}"
-        group = str(row["group"]).removeprefix("test_").replace("_", " ")
+        group = test_title(str(row["group"]))
         return f"{name} ({group})" if group else name
+
+
+def _point(share: float) -> str:
+    """A difference of shares in points; zero has no minus."""
+    return f"{round(100 * share, 1) + 0.0:+.1f}"

@@ -1,0 +1,86 @@
+"""Search that works from a disk and puts chapters first, and a menu whose buttons have names.
+
+Sphinx fetches every page that it found to quote from it, which a browser refuses on ``file://``. The text of all pages
+therefore lies in one script, which the search page alone loads.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from docutils import nodes
+from sphinx.application import Sphinx
+
+ASSETS = Path(__file__).resolve().parents[1] / "_assets"
+TEXTS = "search_texts.js"
+LONGEST = 60_000
+"""Characters of a page that are kept; an excerpt is found in them."""
+_MENU_BUTTON = re.compile(
+    r'(?P<link><a class="reference internal"[^>]*>(?P<name>.*?)</a>)(?P<open><details[^>]*>)<summary>'
+)
+
+
+def keep_text(app: Sphinx, doctree: nodes.document) -> None:
+    """Keep what a page says."""
+    texts = app.env.__dict__.setdefault("audioattn_texts", {})
+    texts[app.env.docname] = " ".join(_words(doctree))[:LONGEST]
+
+
+def _words(node: nodes.Node) -> Iterator[str]:
+    if isinstance(node, nodes.Text):
+        yield " ".join(node.astext().split())
+    elif not isinstance(node, (nodes.raw, nodes.comment, nodes.image)):
+        for child in node.children:
+            yield from _words(child)
+
+
+def write_texts(app: Sphinx, error: Exception | None) -> None:
+    """Write the script with the text of all pages."""
+    if error is None and app.builder.format == "html":
+        kept = getattr(app.env, "audioattn_texts", {})
+        texts = {name: text for name, text in kept.items() if name in app.env.all_docs}
+        script = f"window.audioattnTexts = {json.dumps(texts, ensure_ascii=False)};\n"
+        (Path(app.outdir) / "_static" / TEXTS).write_text(script, encoding="utf-8")
+
+
+def add_scripts(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
+    """Load the texts on the search page, and name the buttons that open a part of the menu."""
+    if page == "search":
+        app.add_js_file(TEXTS)
+        app.add_js_file("search_excerpts.js")
+    made = context.get("generate_toctree_html")
+    if made is not None:
+
+        def named(*arguments: Any, **options: Any) -> Any:
+            menu = made(*arguments, **options)
+            return name_buttons(menu) if isinstance(menu, str) else menu
+
+        context["generate_toctree_html"] = named
+
+
+def name_buttons(menu: str) -> str:
+    """Give the button behind the link to a page the name of that page."""
+
+    def name(found: re.Match[str]) -> str:
+        text = re.sub(r"<[^>]*>", "", found["name"]).strip().replace('"', "&quot;")
+        return f'{found["link"]}{found["open"]}<summary aria-label="Pages below {text}">'
+
+    return _MENU_BUTTON.sub(name, menu)
+
+
+def set_scorer(app: Sphinx, config: Any) -> None:
+    """Rank results by the script beside the style sheet."""
+    config.html_search_scorer = str(ASSETS / "search_scorer.js")
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Entry point of the extension."""
+    app.connect("config-inited", set_scorer)
+    app.connect("doctree-read", keep_text)
+    app.connect("html-page-context", add_scripts, priority=900)
+    app.connect("build-finished", write_texts)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

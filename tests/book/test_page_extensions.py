@@ -1,0 +1,41 @@
+"""What the extensions of the book make of pages: cards from executed notebooks, and buttons with names."""
+
+import importlib.util
+import json
+
+import pytest
+
+
+@pytest.fixture
+def extension(root):
+    def load(name):
+        spec = importlib.util.spec_from_file_location(name, root / "book" / "_ext" / f"{name}.py")
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module
+
+    return load
+
+
+def test_a_card_has_the_first_finding_and_the_picture_of_the_executed_notebook(extension, tmp_path):
+    box = '<section class="audioattn aa-findings"><ul><li>It has <b>80 %</b>.</li><li>More.</li></ul></section>'
+    screen = '<div class="aa-screen"><img src="data:," alt="long"><g class="on"></g><g class="off" hidden></g></div>'
+    markup = [box, ["<figure class='aa-player'>", screen, "</figure>"], screen.replace('"on"', '"two"')]
+    cells = [{"outputs": [{"data": {"text/html": each}}]} for each in markup]
+    (tmp_path / "a.ipynb").write_text(json.dumps({"cells": [{"source": "no outputs"}, *cells]}))
+    picture, finding = extension("chapter_pages").read_card(tmp_path / "a.ipynb")
+    assert finding == "It has <b>80 %</b>."
+    assert 'class="on"' in picture
+    assert not any(word in picture for word in ('class="off"', 'class="two"', 'alt="long"'))
+    (tmp_path / "b.ipynb").write_text(json.dumps({"cells": []}))
+    assert extension("chapter_pages").read_card(tmp_path / "b.ipynb") == ("", "")
+
+
+def test_a_button_of_the_menu_is_named_after_its_page(extension):
+    menu = (
+        '<li><a class="reference internal" href="a.html">Urban <em>sounds</em></a>'
+        '<details open="open"><summary><span></span></summary><ul></ul></details></li>'
+    )
+    named = extension("search_and_menu").name_buttons(menu)
+    assert '<summary aria-label="Pages below Urban sounds">' in named
+    assert named.replace(' aria-label="Pages below Urban sounds"', "") == menu

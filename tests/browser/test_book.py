@@ -2,6 +2,7 @@
 
 import functools
 import http.server
+import importlib.util
 import threading
 from pathlib import Path
 
@@ -53,10 +54,48 @@ def watch(page, address):
     return asked, failed, errors
 
 
-def test_pages_follow_the_theme_fit_need_no_network_and_have_no_error(browser, address, built_book):
+SEEN = """([selector, words, height]) => [...document.querySelectorAll(selector)].some((e) => {
+  const box = e.getBoundingClientRect();
+  return box.width > 0 && box.top >= 0 && box.top < height && e.textContent.includes(words);
+})"""
+"""Whether an element with these words begins in the first screen of a page."""
+AUDITED = (*CHAPTERS, "index", "primer", "urban_sound_results", "scenes_results", "glossary", "your_sounds")
+AUDIT = """async () => {
+  const asked = { resultTypes: ["violations"], runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"] };
+  const serious = (await axe.run(document, asked)).violations.filter((v) => ["serious", "critical"].includes(v.impact));
+  return serious.map((v) => v.id + ": " + v.nodes.slice(0, 3).map((n) => n.target.join(" ")).join(" | "));
+}"""
+
+
+def unanswered(page, document, *, on_a_phone):
+    """Questions of a reader that the first screen of a page does not answer; of a phone, those of chapters."""
+    name = document.removeprefix("book/")
+    asked = [row for row in QUESTIONS if row[1] == name]
+    if on_a_phone and name.removeprefix("chapters/") not in CHAPTERS:
+        return []
+    return [row[0] for row in asked if not page.evaluate(SEEN, [*row[2:], 844 if on_a_phone else 800])]
+
+
+@pytest.fixture(scope="module")
+def audit():
+    """Run axe-core on a page: its serious findings; none where axe-core is not installed or the page is not audited."""
+    found = importlib.util.find_spec("axe_playwright_python")
+    script = Path(found.origin).with_name("axe.min.js").read_text(encoding="utf-8") if found else ""
+
+    def run(page, document):
+        if not script or document.rpartition("/")[2] not in AUDITED or "/api/" in document:
+            return []
+        page.evaluate(script)
+        return page.evaluate(AUDIT)
+
+    return run
+
+
+def test_pages_follow_the_theme_fit_need_no_network_and_can_be_read_by_all(browser, address, built_book, audit):
     cut = "[...document.querySelectorAll('.aa-scroll')].filter(e => e.scrollWidth > e.clientWidth + 1).length"
     page = browser.new_page()
     problems = watch(page, address)
+    wrong = []
     for document in documents(built_book):
         for scheme, width in (("light", 1280), ("dark", 390)):
             page.emulate_media(color_scheme=scheme)
@@ -68,67 +107,13 @@ def test_pages_follow_the_theme_fit_need_no_network_and_have_no_error(browser, a
             assert taken <= width, f"{document} is {taken} px wide on a screen of {width}"
             if width > 1000:  # on a phone pictures scroll within their frame
                 assert page.evaluate(cut) == 0, document
+            found = [*unanswered(page, document, on_a_phone=width < 1000), *audit(page, document)]
+            wrong += [f"{document}, {width} px: {each}" for each in found]
         assert problems == ([], [], []), document
     page.close()
-
-
-SEEN = """([selector, words, height]) => [...document.querySelectorAll(selector)].some((e) => {
-  const box = e.getBoundingClientRect();
-  return box.width > 0 && box.top >= 0 && box.top < height && e.textContent.includes(words);
-})"""
-"""Whether an element with these words begins in the first screen of a page."""
-
-
-def test_the_first_screen_answers_the_questions_of_a_reader(browser, address):
+    assert not wrong, "\n".join(wrong)
     assert len(QUESTIONS) >= 20
-    desk = browser.new_page(viewport={"width": 1280, "height": 800})
-    phone = browser.new_page(viewport={"width": 390, "height": 844})
-    wrong = []
-    for question, name, selector, words in sorted(QUESTIONS, key=lambda row: row[1]):
-        for page, height in ((desk, 800), (phone, 844)):
-            if page is phone and name.removeprefix("chapters/") not in CHAPTERS:
-                continue
-            target = f"{address}/book/{name}.html"
-            if page.url != target:
-                page.goto(target, wait_until="load")
-            if not page.evaluate(SEEN, [selector, words, height]):
-                wrong.append(f"{question} {name}, {'desk' if page is desk else 'phone'}")
-    desk.close()
-    phone.close()
-    assert not wrong
-
-
-AUDITED = (
-    *(
-        "chapters/index",
-        "chapters/primer",
-        "chapters/scenes_and_instruments",
-        "chapters/playback",
-        "chapters/urban_sound",
-    ),
-    *("chapters/sleepiness", "chapters/accents", "chapters/urban_sound_results", "scenes_results", "glossary"),
-    *("your_sounds", "parity", "api/attention_maps_api"),
-)
-AUDIT = """async () => {
-  const asked = { resultTypes: ["violations"], runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"] };
-  const serious = (await axe.run(document, asked)).violations.filter((v) => ["serious", "critical"].includes(v.impact));
-  return serious.map((v) => v.id + ": " + v.nodes.slice(0, 3).map((n) => n.target.join(" ")).join(" | "));
-}"""
-
-
-@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 390)], ids=["desk", "phone"])
-def test_pages_can_be_read_without_seeing_and_without_a_mouse(browser, address, scheme, width):
-    axe = pytest.importorskip("axe_playwright_python", reason="axe-core is not installed: pip install -e '.[test]'")
-    script = (Path(axe.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
-    page = browser.new_page(color_scheme=scheme, viewport={"width": width, "height": 800})
-    found = {}
-    for name in AUDITED:
-        page.goto(f"{address}/book/{name}.html", wait_until="load")
-        page.evaluate(script)
-        if serious := page.evaluate(AUDIT):
-            found[name] = serious
-    page.close()
-    assert not found
+    assert {f"book/{row[1]}" for row in QUESTIONS} <= {*documents(built_book)}
 
 
 def test_formulas_are_drawn(browser, address, built_book):

@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 import numpy as np
+import scipy
 from numpy.random import Generator
 from numpy.typing import ArrayLike, NDArray
-from scipy import fft
 
 __all__ = [
     "RATE",
@@ -85,17 +85,15 @@ def oscillate(frequency: ArrayLike, amplitudes: ArrayLike, n: int | None = None,
 
 def shaped_noise(rng: Generator, n: int, gain: Callable[[NDArray[np.float64]], NDArray[np.float64]]) -> Sound:
     """Gaussian noise of RMS 1 whose spectrum has the amplitude ``gain(hertz)``."""
-    length = fft.next_fast_len(n, real=True)
+    length = scipy.fft.next_fast_len(n, real=True)
     frequencies = np.fft.rfftfreq(length, 1 / RATE)
     curve = gain(np.maximum(frequencies, 1.0)) * (frequencies > 20.0)
-    noise = fft.irfft(curve * fft.rfft(rng.standard_normal(length)), length)[:n]
+    noise = scipy.fft.irfft(curve * scipy.fft.rfft(rng.standard_normal(length)), length)[:n]
     return noise / max(float(np.sqrt(np.mean(noise**2))), 1e-12)
 
 
 def resonate(sound: Sound, resonances: Sequence[tuple[float, float, float]]) -> Sound:
     """Sum of two-pole resonances ``(hertz, bandwidth in hertz, gain at the peak)`` in parallel."""
-    from scipy import signal  # a second, which a corpus that is made already needs not
-
     result = np.zeros_like(sound)
     for frequency, bandwidth, gain in resonances:
         if frequency >= _HIGHEST:
@@ -104,7 +102,7 @@ def resonate(sound: Sound, resonances: Sequence[tuple[float, float, float]]) -> 
         angle = 2.0 * np.pi * frequency / RATE
         poles = [1.0, -2.0 * radius * np.cos(angle), radius**2]
         peak = abs(1.0 / np.polyval(poles[::-1], np.exp(-1j * angle)))
-        result += signal.lfilter([gain / peak], poles, sound)
+        result += scipy.signal.lfilter([gain / peak], poles, sound)
     return result
 
 
@@ -113,15 +111,13 @@ def reverberate(sound: Sound, rng: Generator, seconds: float, wet: float) -> Sou
 
     The result is longer than the sound by the tail.
     """
-    from scipy import signal  # a second, which a corpus that is made already needs not
-
     n = samples(seconds)
     tail = rng.standard_normal(n) * decay(n, seconds / 6.91)
-    tail = signal.lfilter([0.6], [1.0, -0.4], tail)  # walls swallow high frequencies
+    tail = scipy.signal.lfilter([0.6], [1.0, -0.4], tail)  # walls swallow high frequencies
     tail *= wet / np.sqrt(np.sum(tail**2))
     length = len(sound) + n - 1
-    size = fft.next_fast_len(length, real=True)
-    result = fft.irfft(fft.rfft(sound, size) * fft.rfft(tail, size), size)[:length]
+    size = scipy.fft.next_fast_len(length, real=True)
+    result = scipy.fft.irfft(scipy.fft.rfft(sound, size) * scipy.fft.rfft(tail, size), size)[:length]
     result[: len(sound)] += sound
     return result
 
@@ -146,6 +142,6 @@ def _a_weighting(length: int) -> NDArray[np.float64]:
 
 def a_weighted_level(sound: Sound) -> float:
     """RMS level with A-weighting, which follows the ear's sensitivity, in dB relative to a full-scale RMS of 1."""
-    length = fft.next_fast_len(max(len(sound), 2048), real=True)
-    power = np.abs(fft.rfft(sound, length)) ** 2 * _a_weighting(length)
+    length = scipy.fft.next_fast_len(max(len(sound), 2048), real=True)
+    power = np.abs(scipy.fft.rfft(sound, length)) ** 2 * _a_weighting(length)
     return float(10.0 * np.log10(max(2.0 * power.sum() / length / len(sound), 1e-20)))

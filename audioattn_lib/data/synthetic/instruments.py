@@ -16,9 +16,9 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.random import Generator
 from numpy.typing import NDArray
-from scipy import fft
 
 from .acoustics import RATE, Sound, fade, oscillate, resonate, samples, shaped_noise
 
@@ -201,9 +201,9 @@ class Device:
 
     def record(self, sound: Sound, rng: Generator) -> Sound:
         """Apply the device to a sound."""
-        size = fft.next_fast_len(len(sound), real=True)
+        size = scipy.fft.next_fast_len(len(sound), real=True)
         curve = self.gain(np.fft.rfftfreq(size, 1 / RATE))
-        heard = fft.irfft(fft.rfft(sound, size) * curve, size)[: len(sound)]
+        heard = scipy.fft.irfft(scipy.fft.rfft(sound, size) * curve, size)[: len(sound)]
         return heard + 10.0 ** (self.noise / 20.0) * shaped_noise(rng, len(sound), self.gain)
 
     def impulse_response(self, taps: int, sample_rate: int = RATE) -> Sound:
@@ -211,9 +211,9 @@ class Device:
 
         From the logarithm of the gain by folding its cepstrum.
         """
-        size = 8 * fft.next_fast_len(taps, real=True)
+        size = 8 * scipy.fft.next_fast_len(taps, real=True)
         level = np.log(np.maximum(self.gain(np.fft.rfftfreq(size, 1 / sample_rate)), 1e-6))
-        cepstrum = fft.irfft(level, size)
+        cepstrum = scipy.fft.irfft(level, size)
         cepstrum[1 : (size + 1) // 2] *= 2.0
         cepstrum[size // 2 + 1 :] = 0.0
-        return fft.irfft(np.exp(fft.rfft(cepstrum, size)), size)[:taps]
+        return scipy.fft.irfft(np.exp(scipy.fft.rfft(cepstrum, size)), size)[:taps]

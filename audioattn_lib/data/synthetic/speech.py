@@ -18,9 +18,9 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
+import scipy
 from numpy.random import Generator
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from .acoustics import RATE, Sound, a_weighted_level, reverberate, samples, shaped_noise
 from .vocal_tract import HOP, N_FORMANTS, Articulation, speak
@@ -323,7 +323,7 @@ def _articulate(
     held = table[np.searchsorted(np.array(begins), centres, side="right") - 1]
 
     def slow(values: NDArray[np.float64], seconds: float) -> NDArray[np.float64]:
-        return ndimage.gaussian_filter1d(values, seconds * RATE / HOP, axis=0, mode="nearest")
+        return scipy.ndimage.gaussian_filter1d(values, seconds * RATE / HOP, axis=0, mode="nearest")
 
     voicing = slow(held[:, 0], 0.010)
     breath = delivery.breathiness
@@ -380,7 +380,7 @@ def _melody(
             semitones += np.where(centres < syllable.vowel_offset + 0.05, delivery.final_pitch * last, 0.0)
             first = following.onset if following is not None else 0.0
     semitones -= 0.35 * delivery.pitch_range  # so that the middle stays where the voice is
-    drift = ndimage.gaussian_filter1d(rng.standard_normal(len(centres)), 12.0) * 1.5
+    drift = scipy.ndimage.gaussian_filter1d(rng.standard_normal(len(centres)), 12.0) * 1.5
     return voice.pitch * 2.0 ** ((semitones + drift) / 12.0)
 
 

@@ -18,9 +18,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.random import Generator
 from numpy.typing import NDArray
-from scipy import fft
 
 from .acoustics import RATE, Sound
 
@@ -87,21 +87,19 @@ def speak(articulation: Articulation, rng: Generator) -> Sound:
     -----
     Book page: ``data``.
     """
-    from scipy import signal  # a second, which a corpus that is made already needs not
-
     a = articulation
     n = len(a.pitch) * HOP
     voice, opening = _glottis(a, rng, n)
     noise = rng.standard_normal(n) * (0.35 + 0.65 * opening)  # air rushes while the glottis is open
     corner = 3000.0 / np.sqrt(10.0 ** (a.tilt / 10.0) - 1.0)
     pole = np.exp(-2.0 * np.pi * corner / RATE)
-    voice = signal.lfilter([1.0 - pole], [1.0, -pole], voice)
+    voice = scipy.signal.lfilter([1.0 - pole], [1.0, -pole], voice)
     spectrum = _spectra(voice * _over_time(a.voicing, n) + noise * _over_time(a.aspiration, n))
     spectrum *= _resonances(a)
     rubs = np.flatnonzero(a.friction > _INAUDIBLE)
     friction = rng.standard_normal(n) * _over_time(a.friction, n)
     spectrum[rubs] += _spectra(friction, rubs) * _bands(a.friction_low[rubs], a.friction_high[rubs])
-    return _add_up(fft.irfft(spectrum, _FFT, axis=1), n)
+    return _add_up(scipy.fft.irfft(spectrum, _FFT, axis=1), n)
 
 
 def _over_time(values: Frames, n: int) -> Sound:
@@ -111,8 +109,6 @@ def _over_time(values: Frames, n: int) -> Sound:
 
 def _glottis(a: Articulation, rng: Generator, n: int) -> tuple[Sound, Sound]:
     """Derivative of the glottal flow, of RMS about 1, and the flow from 0 to 1 where the glottis is open."""
-    from scipy import signal  # a second, which a corpus that is made already needs not
-
     fine = n * _OVERSAMPLING
     step = _over_time(a.pitch, n).repeat(_OVERSAMPLING) / (RATE * _OVERSAMPLING)
     period = np.cumsum(step).astype(np.int64)
@@ -124,7 +120,7 @@ def _glottis(a: Articulation, rng: Generator, n: int) -> tuple[Sound, Sound]:
     strength = 1.0 + a.shimmer * changes[1][np.minimum(period, changes.shape[1] - 1)]
     derivative = np.where(is_open, u * (2.0 - 3.0 * u), 0.0) * strength
     flow = np.where(is_open, 6.75 * u * u * (1.0 - u), 0.0)
-    derivative = signal.resample_poly(derivative, 1, _OVERSAMPLING)
+    derivative = scipy.signal.resample_poly(derivative, 1, _OVERSAMPLING)
     return 2.2 * derivative, flow.reshape(fine // _OVERSAMPLING, _OVERSAMPLING).mean(axis=1)
 
 
@@ -142,7 +138,7 @@ def _resonances(a: Articulation) -> NDArray[np.complex64]:
         longer[:, 2:] += second[:, k, None] * polynomial
         polynomial = longer
     gain = polynomial.sum(axis=1, keepdims=True)
-    return (gain / fft.rfft(polynomial, _FFT, axis=1)).astype(np.complex64)
+    return (gain / scipy.fft.rfft(polynomial, _FFT, axis=1)).astype(np.complex64)
 
 
 def _bands(low: Frames, high: Frames) -> NDArray[np.complex64]:
@@ -158,7 +154,7 @@ def _spectra(sound: Sound, frames: NDArray[np.int64] | slice = slice(None)) -> N
     window = (0.5 - 0.5 * np.cos(np.pi * (np.arange(2 * HOP) + 0.5) / HOP)).astype(np.float32)
     padded = np.pad(sound.astype(np.float32), (HOP // 2, HOP // 2 + HOP))
     pieces = np.lib.stride_tricks.sliding_window_view(padded, 2 * HOP)[::HOP][: len(sound) // HOP][frames]
-    return fft.rfft(pieces * window, _FFT, axis=1)
+    return scipy.fft.rfft(pieces * window, _FFT, axis=1)
 
 
 def _add_up(pieces: NDArray[np.float32], n: int) -> Sound:

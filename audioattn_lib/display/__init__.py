@@ -18,8 +18,8 @@ from .plots.attention import compare_attention, plot_attention
 from .plots.detection import plot_detection
 from .plots.lines import plot_lines
 from .plots.maps import plot_simplex, plot_threshold
+from .plots.masks import plot_pattern
 from .plots.panels import Panel, plot_panels
-from .plots.patterns import plot_pattern
 from .plots.regression import plot_alignment, plot_correlations, plot_predictions
 from .plots.results import plot_attention_evaluation, plot_confusion, plot_faithfulness, plot_results, plot_training
 from .plots.slopes import plot_slopes

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ..describe import Events, known_events
 from ..figure import Figure, render
 from ..style import Theme
+from .results import NARROW
 from .spectrogram import WIDTH, host
 
 if TYPE_CHECKING:
@@ -84,11 +85,17 @@ def plot_lines(
     dots = {name: _checked(name, line) for name, line in (points or {}).items()}
     known = known_events(events)
 
-    def draw(theme: Theme) -> Any:
+    def draw(theme: Theme, width: float = WIDTH) -> Any:
         from matplotlib.figure import Figure as MatplotlibFigure
         from matplotlib.ticker import MaxNLocator
 
-        figure = MatplotlibFigure(figsize=(WIDTH, height), layout="constrained")
+        named = len(curves) + len(dots) if len(curves) + len(dots) > 1 else 0
+        longest = max(map(len, [*curves, *dots]))
+        columns = 4 if sum(map(len, [*curves, *dots])) < 64 else 3
+        if width < WIDTH:  # on a phone the legend has few columns and stands above what is as high as elsewhere
+            columns = 2 if longest < 22 else 1
+        above = 0.17 * (-(-named // columns) - -(-named // 4)) if width < WIDTH else 0.0
+        figure = MatplotlibFigure(figsize=(width, height + above), layout="constrained")
         ax = figure.add_subplot()
         for event in known:
             ax.axvspan(event.onset, event.offset, color=theme.event, alpha=0.13, lw=0, zorder=0)
@@ -104,14 +111,14 @@ def plot_lines(
         ax.margins(x=0.01)
         ax.set_xlabel(x_label)
         ax.set_ylabel(y_label)
-        if len(curves) + len(dots) > 1:
-            columns = 4 if sum(map(len, [*curves, *dots])) < 64 else 3
+        if named:
             figure.legend(loc="outside upper left", ncols=columns, handlelength=2.4, columnspacing=1.4)
         if title:
             ax.set_title(title)
         return figure
 
-    return render(draw, f"{title}: {alt}" if title else alt, caption)
+    words = f"{title}: {alt}" if title else alt
+    return render(draw, words, caption, narrow=lambda theme: draw(theme, NARROW))
 
 
 def draw_lines(

@@ -48,7 +48,7 @@ def plot_slopes(
     references
         Rows that are not systems under study; drawn in grey.
     looks
-        Numbers of a colour and of a dash of a system, such as one colour for all that share a treatment; in order when
+        Numbers of a colour and of a dash of a system, such as one colour for all that belong together; in order when
         not given.
     label
         Name of the score.

@@ -37,7 +37,7 @@ from audioattn_lib.automation.pages import check_pages
 from audioattn_lib.automation.strict_yaml import read_yaml
 from audioattn_lib.core.declarations import shorten
 from audioattn_lib.core.errors import AudioAttnError, ConfigError
-from audioattn_lib.core.files import locked, write_text, write_whole
+from audioattn_lib.core.files import locked, write_text
 
 __all__ = ["MODES", "BookError", "Chapter", "build_book", "chapters", "documents"]
 
@@ -104,9 +104,17 @@ class Chapter:
             return False
 
     def keep(self, execution: Execution) -> None:
-        """Put the executed notebook in its place and remember its key."""
-        with write_whole(self.place) as temporary:
-            shutil.copyfile(execution.output, temporary)
+        """Put the executed notebook in its place and remember its key.
+
+        The cell that papermill adds is hidden where it only names the corpus: every chapter describes it in words.
+        """
+        content = json.loads(execution.output.read_text(encoding="utf-8"))
+        if set(self.parameters) <= {"data"}:
+            for cell in content["cells"]:
+                tags = cell["metadata"].get("tags", [])
+                if "injected-parameters" in tags:
+                    tags.append("remove-cell")
+        write_text(self.place, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
         record = {"key": self.key, "sha256": file_hash(self.place), "seconds": round(execution.seconds, 1)}
         write_text(self.work.with_suffix(".json"), json.dumps(record, indent=1) + "\n")
 

@@ -28,6 +28,15 @@ window.MathJax = {tex: {inlineMath: [["$", "$"], ["\\\\(", "\\\\)"]], processEsc
 <script>{{ resources.mathjax }}</script>
 {% endif %}
 {% endblock %}
+{% block any_cell %}
+{% if 'hide-cell' in cell.metadata.get('tags', []) %}
+<details><summary>{{ cell.metadata.get('mystnb', {}).get('code_prompt_show', 'Show') | e }}</summary>
+{{ super() }}
+</details>
+{% else %}
+{{ super() }}
+{% endif %}
+{% endblock %}
 """
 """Template of nbconvert without scripts from other servers."""
 

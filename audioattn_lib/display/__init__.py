@@ -22,6 +22,7 @@ from .plots.masks import plot_pattern
 from .plots.panels import Panel, plot_panels
 from .plots.regression import plot_alignment, plot_correlations, plot_predictions
 from .plots.results import plot_attention_evaluation, plot_confusion, plot_faithfulness, plot_results, plot_training
+from .plots.scores import plot_calibration, plot_class_scores, plot_sparsity
 from .plots.slopes import plot_slopes
 from .plots.spectrogram import plot_spectrogram
 from .plots.table import Table, attention_evaluation_table, results_table
@@ -61,6 +62,8 @@ __all__ = [
     "plot_alignment",
     "plot_attention",
     "plot_attention_evaluation",
+    "plot_calibration",
+    "plot_class_scores",
     "plot_confusion",
     "plot_correlations",
     "plot_detection",
@@ -73,6 +76,7 @@ __all__ = [
     "plot_results",
     "plot_simplex",
     "plot_slopes",
+    "plot_sparsity",
     "plot_spectrogram",
     "plot_threshold",
     "plot_training",

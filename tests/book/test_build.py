@@ -7,8 +7,8 @@ import time
 import pytest
 
 from audioattn_lib.automation import book
-from audioattn_lib.automation.book import build_book, chapters, documents
-from audioattn_lib.automation.execution import NotebookError
+from audioattn_lib.automation.book import Chapter, build_book, chapters, documents
+from audioattn_lib.automation.execution import Execution, NotebookError
 from audioattn_lib.automation.pages import check_pages
 from audioattn_lib.core.errors import ConfigError
 
@@ -193,3 +193,12 @@ def test_chapters_share_the_cores_and_light_ones_have_one_each(small_book, monke
     with pytest.raises(NotebookError):
         build_book(small_book, mode="smoke", workers=workers, echo=lambda line: None)
     assert seen == {**heavy, "three": LIGHT, "four": LIGHT}
+
+
+@pytest.mark.parametrize(("parameters", "tags"), [({"data": "city"}, ["remove-cell"]), ({"preset": "smoke"}, [])])
+def test_the_cell_that_only_names_the_corpus_is_hidden(tmp_path, parameters, tags):
+    cell = {"cell_type": "code", "metadata": {"tags": ["injected-parameters"]}, "source": "data = 1"}
+    (tmp_path / "work.ipynb").write_text(json.dumps({"cells": [cell]}))
+    place, work = tmp_path / "place.ipynb", tmp_path / "work.ipynb"
+    Chapter("a", work, parameters, place, work, "key").keep(Execution(work, work, work, parameters, 1.0))
+    assert json.loads(place.read_text())["cells"][0]["metadata"]["tags"] == ["injected-parameters", *tags]

@@ -18,6 +18,7 @@ from audioattn_lib import display
 from audioattn_lib.display import figure
 from audioattn_lib.display.describe import curve
 from audioattn_lib.display.style import DARK, LIGHT
+from audioattn_lib.evaluation.calibration import measure_calibration
 
 BUDGET = 80_000  # bytes of both images of a figure
 
@@ -54,6 +55,11 @@ def _attention_evaluation():
     return pd.DataFrame([{"attention": a, "measure": m, "value": 0.5, "uniform": 0.3, "random": 0.3} for a, m in rows])
 
 
+def _sparsity(title):
+    columns = ["family", "title", "alpha", "attended", "score", "low", "high"]
+    return pd.DataFrame([(title, title, a, 1 / a, 0.5, 0.4, 0.6) for a in (1.0, 1.5, 2.0)], columns=columns)
+
+
 def _calls(features):
     """A call of each public function that draws; a new one fails the test below until it is listed."""
     levels, frequencies = features
@@ -77,6 +83,9 @@ def _calls(features):
         "plot_heads": lambda title: display.plot_heads(make_record("heads"), 1, clock=CLOCK, title=title, **shown),
         "plot_detection": lambda title: display.plot_detection({title: _detection(), "linear": _detection()}),
         "plot_alignment": lambda title: display.plot_alignment({title: make_record("alignment")}),
+        "plot_class_scores": lambda title: display.plot_class_scores(pd.DataFrame({title: [0.2], "b": [0.9]}, [title])),
+        "plot_sparsity": lambda title: display.plot_sparsity(_sparsity(title), title=title),
+        "plot_calibration": lambda title: display.plot_calibration({title: measure_calibration([0.2, 0.7], [0, 1])}),
         "plot_correlations": lambda title: display.plot_correlations(_results(), titles={"triweight": title}),
         "plot_predictions": lambda title: display.plot_predictions({title: _predictions(), "linear": _predictions()}),
         "plot_lines": lambda title: display.plot_lines(

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ..describe import Events, known_events
 from ..figure import Figure, render
 from ..style import Theme
-from .results import NARROW
+from .results import DASHES, NARROW
 from .spectrogram import WIDTH, host
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ __all__ = ["draw_lines", "plot_lines"]
 Line = tuple[Any, Any]
 _FEW = 20
 """Most points that are drawn as large dots."""
-DASHES = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (6, 1.5, 1.2, 1.5)), (0, (3, 2)), "-")
 
 
 def plot_lines(

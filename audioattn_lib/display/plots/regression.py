@@ -14,7 +14,7 @@ from audioattn_lib.attention.record.record import AttentionRecord
 from ..describe import mechanism_title, title_of
 from ..figure import Figure, render
 from ..style import Theme
-from .results import NARROW, REFERENCES, draw_intervals, require
+from .results import NARROW, REFERENCES, colour_bar, draw_intervals, require
 from .spectrogram import WIDTH
 
 if TYPE_CHECKING:
@@ -168,7 +168,9 @@ def plot_alignment(records: Mapping[str, AttentionRecord] | AttentionRecord, *, 
             ax.plot([low, high], [low, high], color=theme.chance, lw=0.7, ls=(0, (4, 3)))
             top = float(np.quantile(values, 0.999)) or 1.0
             extent = (low, high, low, high)
-            ax.imshow(values, origin="lower", extent=extent, cmap=theme.overlay, vmin=0, vmax=top, aspect="equal")
+            look = {"cmap": theme.overlay, "vmin": 0, "vmax": top, "aspect": "equal"}
+            image = ax.imshow(values, origin="lower", extent=extent, **look)
+            colour_bar(figure, ax, image, "Weight")
             ax.set_title(mechanism_title(name))
             ax.set_xlabel("Looked at (s)")
             ax.set_ylabel("Frame made (s)")

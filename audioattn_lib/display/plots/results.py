@@ -21,6 +21,9 @@ __all__ = ["plot_attention_evaluation", "plot_confusion", "plot_faithfulness", "
 
 NARROW = 3.5  # inches, for a phone
 REFERENCES = ("linear", "chance")
+DASHES = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (6, 1.5, 1.2, 1.5)), (0, (3, 2)), "-")
+"""Dashes that tell curves apart, in order."""
+_SPLITS = {"valid": "validation", "train": "training"}
 MEASURES = {
     "pointing_game": "Pointing game",
     "mass_inside_events": "Mass inside\nevents",
@@ -149,7 +152,9 @@ def plot_training(
     title: str = "",
     caption: str = "",
 ) -> Figure:
-    """Training curves: a panel for each score, validation solid, training dashed.
+    """Training curves: a panel for each score, and one for the learning rate where it changes.
+
+    Validation is solid, training dashed; of more runs than there are colours each has panels of its own.
 
     Parameters
     ----------
@@ -175,33 +180,55 @@ def plot_training(
             columns = ", ".join(map(str, next(iter(runs.values())).columns))
             raise ValueError(f"no history has train_{score} or valid_{score}; the first has the columns {columns}")
 
-    def draw(theme: Theme) -> Any:
+    rates = {name: history for name, history in runs.items() if "learning_rate" in history}
+    rates = {name: history for name, history in rates.items() if history["learning_rate"].nunique() > 1}
+
+    def draw(theme: Theme, width: float = WIDTH) -> Any:
         from matplotlib.figure import Figure as MatplotlibFigure
         from matplotlib.lines import Line2D
 
-        figure = MatplotlibFigure(figsize=(WIDTH, 2.5), layout="constrained")
-        axes = figure.subplots(1, len(scores), squeeze=False)[0]
-        for ax, score in zip(axes, scores, strict=True):
-            for number, history in enumerate(runs.values()):
-                colour = theme.series[number % len(theme.series)]
-                for split, style, width in (("train", (0, (3, 2)), 1.1), ("valid", "-", 1.7)):
-                    if f"{split}_{score}" in history:
-                        scored = history.dropna(subset=f"{split}_{score}")  # not every epoch need be validated
-                        ax.plot(scored["epoch"] + 1, scored[f"{split}_{score}"], color=colour, ls=style, lw=width)
-            ax.set_title(score.replace("_", " ").capitalize())
+        # Colours are few. Of more runs than these, dashes tell which is which, and each split has panels of its own.
+        many = len(runs) > len(theme.series)
+        looks: list[dict[str, Any]] = [
+            {"color": theme.series[i % len(theme.series)], "ls": DASHES[i // len(theme.series) % len(DASHES)]}
+            for i in range(len(runs))
+        ]
+        every = tuple(_SPLITS)
+        groups = [(s, (split,)) for split in every for s in scores] if many else [(s, every) for s in scores]
+        panels: list[tuple[str, tuple[str, ...]]] = []
+        for score, splits in groups:
+            there = tuple(split for split in splits if any(f"{split}_{score}" in h for h in runs.values()))
+            panels += [(score, there)] if there else []
+        panels += [("learning_rate", ("",))] if rates else []
+        columns = 1 if width < WIDTH else min(len(panels), 2 if many else 3)
+        rows = -(-len(panels) // columns)
+        names = [mechanism_title(name) for name in runs if name]
+        legend = 2 if width < WIDTH else 4 if many else 5
+        lines = -(-(len(names) + 2) // legend)
+        figure = MatplotlibFigure(figsize=(width, 2.0 * rows + 0.2 + 0.18 * lines), layout="constrained")
+        axes = figure.subplots(rows, columns, squeeze=False).ravel()
+        for ax, (score, splits) in zip(axes, panels, strict=False):
+            for history, look in zip(runs.values(), looks, strict=True):
+                for split in splits:
+                    column = f"{split}_{score}" if split else score
+                    if column in history:
+                        scored = history.dropna(subset=column)  # not every epoch need be validated
+                        dashed = split == "train" and not many
+                        style = {"ls": (0, (3, 2)), "lw": 1.1} if dashed else {"lw": 1.5}
+                        ax.plot(scored["epoch"] + 1, scored[column], **(look | style))
+            ax.set_title(
+                score.replace("_", " ").capitalize() + (f", {_SPLITS[splits[0]]}" if many and splits[0] else "")
+            )
             ax.set_xlabel("Epoch")
             ax.xaxis.get_major_locator().set_params(integer=True)
             ax.grid(alpha=0.5)
-        splits = [
-            Line2D([], [], color=theme.muted, lw=1.7, label="validation"),
-            Line2D([], [], color=theme.muted, lw=1.1, ls=(0, (3, 2)), label="training"),
-        ]
-        named = [
-            Line2D([], [], color=theme.series[i % len(theme.series)], lw=2, label=mechanism_title(name))
-            for i, name in enumerate(runs)
-            if name
-        ]
-        figure.legend(handles=[*named, *splits], loc="outside lower center", ncols=min(5, len(named) + 2))
+        for ax in axes[len(panels) :]:
+            ax.set_axis_off()
+        handles = [Line2D([], [], lw=2, label=n, **look) for n, look in zip(names, looks, strict=False)]
+        if not many:
+            handles.append(Line2D([], [], color=theme.muted, lw=1.7, label="validation"))
+            handles.append(Line2D([], [], color=theme.muted, lw=1.1, ls=(0, (3, 2)), label="training"))
+        figure.legend(handles=handles, loc="outside lower center", ncols=min(legend, len(handles)), handlelength=2.6)
         if title:
             figure.suptitle(title, x=0.01, ha="left", fontsize=9.5, fontweight="bold")
         return figure
@@ -210,7 +237,8 @@ def plot_training(
     for name, history in runs.items():
         ends = [f"{c} {history[c].iloc[-1]:.3g}" for s in scores for c in (f"train_{s}", f"valid_{s}") if c in history]
         last.append(f"{mechanism_title(name) + ' ' if name else ''}after {len(history)} epochs {', '.join(ends)}")
-    return render(draw, f"Training curves of {', '.join(scores)}: {'; '.join(last)}.", caption)
+    alt = f"Training curves of {', '.join(scores)}: {'; '.join(last)}."
+    return render(draw, alt, caption, narrow=lambda theme: draw(theme, NARROW))
 
 
 def plot_confusion(
@@ -218,7 +246,7 @@ def plot_confusion(
     classes: Sequence[str],
     *,
     title: str = "",
-    caption: str = "Each row adds up to the clips of one class; shading is the share of the row.",
+    caption: str = "Each row adds up to the clips of one class.",
 ) -> Figure:
     """Confusion matrix: true classes down, predicted classes across, counts in the cells.
 
@@ -250,7 +278,7 @@ def plot_confusion(
 
         side = 0.35 * len(names)
         margin = 0.8 + 0.065 * max(map(len, short))
-        size = (max(min(WIDTH, side + margin), 2.5), min(side, WIDTH - 2) + margin)
+        size = (max(min(WIDTH, side + margin + 0.7), 3.2), min(side, WIDTH - 2) + margin)
         figure = MatplotlibFigure(figsize=size, layout="constrained")
         ax = figure.add_subplot()
         counted = np.where(counts > 0, counts.astype(int).astype(str), "")
@@ -274,6 +302,7 @@ def plot_confusion(
         ax.set_ylabel("True")
         ax.spines[:].set_visible(False)
         ax.tick_params(length=0)
+        colour_bar(figure, ax, ax.collections[0], "Share of the row", share=True)
         if title:
             ax.set_title(title)
         return figure
@@ -386,7 +415,8 @@ def plot_attention_evaluation(
     if caption is None:
         caption = "Dots: the mechanism. Ticks: uniform attention. Circles: moved at random."
         caption += " Crosses: of another clip." if swaps else ""
-        caption += " Gains: right of zero is better than uniform attention; lines are 95 % intervals." if gains else ""
+        caption += " Gains: right of zero is better than uniform attention." if gains else ""
+        caption += " Lines are 95 % intervals of the difference to uniform attention." if drawn else ""
     by = table.columns[0]
     names = list(dict.fromkeys(table[by].astype(str)))
     measures = [name for name in MEASURES if name in set(table["measure"])]
@@ -406,7 +436,11 @@ def plot_attention_evaluation(
                 ax.plot(rows["gain"], place, "o", color=theme.attention, ms=5, clip_on=False)
                 _dress(ax, GAINS[measure])
                 continue
-            ax.hlines(place, rows["uniform"], rows["value"], color=theme.attention, lw=1.2, alpha=0.55)
+            if drawn:  # of the difference to uniform attention
+                ends = (rows["uniform"] + rows[end] for end in ("gain_low", "gain_high"))
+                ax.hlines(place, *ends, color=theme.attention, lw=1.8)
+            else:
+                ax.hlines(place, rows["uniform"], rows["value"], color=theme.attention, lw=1.2, alpha=0.55)
             ax.plot(rows["uniform"], place, "|", color=theme.ink, ms=9, mew=1.4)
             ax.plot(rows["random"], place, "o", mfc="none", color=theme.chance, ms=4.5)
             if swaps:
@@ -446,9 +480,20 @@ def require(table: pd.DataFrame, columns: Sequence[str]) -> None:
 
 
 def percent(ax: Any, axis: str) -> None:
+    """Write an axis of shares in percent."""
     from matplotlib.ticker import PercentFormatter
 
     getattr(ax, f"{axis}axis").set_major_formatter(PercentFormatter(1.0, decimals=0))
+
+
+def colour_bar(figure: Any, ax: Any, image: Any, label: str, *, share: bool = False) -> None:
+    """Put a narrow colour bar beside an axis, in percent for shares."""
+    bar = figure.colorbar(image, ax=ax, fraction=0.03, pad=0.015, aspect=28)
+    bar.set_label(label, fontsize=7.5)
+    bar.outline.set_visible(False)
+    bar.ax.tick_params(length=2, labelsize=7)
+    if share:
+        percent(bar.ax, "y")
 
 
 def _few_ticks() -> Any:

@@ -4,7 +4,7 @@ from .config import Config
 from .corpus import Prepared, prepare
 from .embedder import Embedder
 from .experiment import NAME, baseline, build_model, extract_embeddings, load_model, run, study, study_heads
-from .findings import findings
+from .findings import findings, uses
 
 __all__ = [
     "NAME",
@@ -20,4 +20,5 @@ __all__ = [
     "run",
     "study",
     "study_heads",
+    "uses",
 ]

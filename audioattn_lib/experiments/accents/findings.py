@@ -5,11 +5,21 @@ Book page: ``accents``.
 
 from __future__ import annotations
 
-from ..common.phrases import Found, beside_baseline, gain_over, relation, share, span
+from ..common.phrases import (
+    Found,
+    beside_baseline,
+    gain_over,
+    names,
+    relation,
+    share,
+    span,
+    use_over_baseline,
+    use_over_control,
+)
 from ..common.study import BASELINE, ClassificationStudy
 from .verification import verification_differences, verification_table
 
-__all__ = ["findings"]
+__all__ = ["findings", "uses"]
 
 _CONTROL = "mean"
 _WITHOUT = (_CONTROL, "statistics")
@@ -71,3 +81,41 @@ def _where(study: ClassificationStudy, attending: list[str]) -> list[str]:
     )
     stays = (inside["value"] - inside["uniform"]).abs().max() < 0.05
     return [f"{told}: it hardly leaves the mean." if stays else f"{told}."]
+
+
+def uses(study: ClassificationStudy) -> str:
+    """Say in a list when the poolings of a study are worth their cost, with no claim beyond its tables.
+
+    Notes
+    -----
+    Book page: ``accents``.
+    """
+    table = study.table()
+    told = []
+    attending = [name for name in study.names if name not in _WITHOUT]
+    if _CONTROL in study.names and attending:
+        told.append(use_over_control(study, _CONTROL, attending, "To name the accent"))
+    if BASELINE in table.index:
+        told.append(use_over_baseline(study, table.loc[study.names]))
+    trials = verification_table(study)
+    if BASELINE in trials.index and len(trials) > 1:
+        against = verification_differences(study, BASELINE)
+        fewer = against.index[(against["p_holm"] < 0.05) & (against["difference"] < 0)]
+        sure = names([study.title(str(name)) for name in fewer], most=8)
+        told.append(
+            f"**To tell speakers apart**: {sure}. These embeddings make reliably fewer errors than the baseline."
+            if sure
+            else "**To tell speakers apart**: train for speakers. No embedding of this page, trained for the label, "
+            "makes reliably fewer errors than the baseline."
+        )
+    evidence = study.evidence_table()
+    rows = evidence[evidence["measure"] == "mass_inside_events"] if len(evidence) else evidence
+    rows = rows[rows[study.by].isin(attending)] if len(rows) else rows
+    if len(rows):
+        sure = names([study.title(str(name)) for name in rows.loc[rows["gain_low"] > 0, study.by]], most=8)
+        told.append(
+            f"**To show where the accent is**: {sure}. More of their weight lies there than of equal weights."
+            if sure
+            else "**To show where the accent is**: no pooling of this page."
+        )
+    return "\n".join(f"- {line}" for line in told)

@@ -8,9 +8,22 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .study import BASELINE, ClassificationStudy
+from .study import BASELINE, ClassificationStudy, Study
 
-__all__ = ["Found", "beside_baseline", "gain", "gain_over", "names", "number", "relation", "share", "span"]
+__all__ = [
+    "Found",
+    "beside_baseline",
+    "gain",
+    "gain_over",
+    "names",
+    "number",
+    "relation",
+    "reliably_above",
+    "share",
+    "span",
+    "use_over_baseline",
+    "use_over_control",
+]
 
 Found = tuple[list[str], list[str]]
 """Sentences on what the runs of a page show, and on what they do not show."""
@@ -37,10 +50,32 @@ def gain(row: Mapping[str, Any], difference: str = "difference", low: str = "low
 def gain_over(study: ClassificationStudy, control: str, compared: Sequence[str]) -> tuple[str, str]:
     """Names of those reliably better than ``control``, empty for none, and the largest gain in words."""
     found = study.compare(control, compared)
-    better = found.index[(found["p_holm"] < 0.05) & (found["difference"] > 0)]
     best = str(found["difference"].idxmax())
     told = f"the best of them is at {gain(found.loc[best])}, {study.title(best)}"
-    return names([study.title(str(name)) for name in better]) if len(better) else "", told
+    return names([study.title(name) for name in reliably_above(found)]), told
+
+
+def use_over_control(study: ClassificationStudy, control: str, compared: Sequence[str], what: str) -> str:
+    """When attention is worth its cost for a task ``what``: reliably better than the control, or not."""
+    found = study.compare(control, compared)
+    better = names([study.title(name) for name in reliably_above(found)], most=8)
+    plain = study.title(control)
+    if better:
+        return f"**{what}**: {better}. Here they are reliably better than {plain}."
+    return f"**{what}**: {plain}, which has nothing to tune. No attention is reliably better here."
+
+
+def use_over_baseline(study: Study, compared: pd.DataFrame) -> str:
+    """When a network is worth its cost: reliably above the linear baseline, or not."""
+    better = names([study.title(name) for name in reliably_above(compared)], most=8)
+    if better:
+        return f"**Instead of a linear baseline**: {better}, reliably above it."
+    return "**Instead of a linear baseline**: no network of this page, for none is reliably above it."
+
+
+def reliably_above(compared: pd.DataFrame) -> list[str]:
+    """Names of the rows of a comparison whose difference is reliably above zero."""
+    return [str(name) for name in compared.index[(compared["p_holm"] < 0.05) & (compared["difference"] > 0)]]
 
 
 def relation(row: Mapping[str, Any]) -> str:
@@ -64,7 +99,9 @@ def span(values: Sequence[float]) -> str:
 
 
 def names(titles: Sequence[str], most: int = 4) -> str:
-    """Names as a list in words; the number of them where they are many."""
+    """Names as a list in words, empty for none; the number of them where they are many."""
+    if not titles:
+        return ""
     if len(titles) > most:
         return f"{len(titles)} of them"
     return titles[0] if len(titles) == 1 else f"{', '.join(titles[:-1])} and {titles[-1]}"

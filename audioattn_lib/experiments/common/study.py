@@ -198,7 +198,7 @@ class ClassificationStudy(Study):
         """
         columns: dict[str, pd.Series] = {}
         for name in (*self.names, BASELINE):
-            tables = [run.predictions for run in self._of(name)]
+            tables = [run.predictions for run in self.runs_of(name)]
             if tables:
                 joined = pd.concat(tables)
                 right = (joined["label"] == joined["predicted"]).astype(float)
@@ -219,7 +219,7 @@ class ClassificationStudy(Study):
         drawn = self.draws()
         rows: dict[str, dict[str, Any]] = {}
         for name in map(str, correct):
-            runs = self._of(name)
+            runs = self.runs_of(name)
             shares = [_score(run) for run in runs]
             interval = systems.score_interval(drawn[name])
             row: dict[str, Any] = {"runs": len(runs), "score": interval.estimate}
@@ -288,7 +288,7 @@ class ClassificationStudy(Study):
     def _by_seed(self, name: str) -> list[list[pd.DataFrame]]:
         """Predictions of the runs of each seed, over all folds."""
         seeds: dict[Any, list[pd.DataFrame]] = {}
-        for run in self._of(name):
+        for run in self.runs_of(name):
             seeds.setdefault(run.config.get("seed"), []).append(run.predictions)
         return list(seeds.values())
 
@@ -326,7 +326,7 @@ class ClassificationStudy(Study):
         """
         rows = []
         for name in self.names:
-            tables = [pd.DataFrame(run.metrics["attention_evaluation"]).T for run in self._of(name)]
+            tables = [pd.DataFrame(run.metrics["attention_evaluation"]).T for run in self.runs_of(name)]
             for measure in tables[0].index:
                 joined = pd.DataFrame([table.loc[measure] for table in tables]).astype(float)
                 if joined["value"].notna().any():
@@ -346,14 +346,14 @@ class ClassificationStudy(Study):
 
     def run_of(self, clip: str, name: str) -> Run:
         """The run with this value of ``by`` that tested this clip."""
-        for run in self._of(name):
+        for run in self.runs_of(name):
             if clip in run.attention.clips:
                 return run
         raise RunError(f"no run of {name!r} tested the clip {clip!r}; example() names one that was tested")
 
     def curves(self, name: str) -> list[PerturbationCurve]:
         """Deletion and insertion curves of one mechanism over the test clips of all its runs."""
-        runs = [run.curves for run in self._of(name)]
+        runs = [run.curves for run in self.runs_of(name)]
         return [PerturbationCurve.concatenate([curves[kind] for curves in runs]) for kind in ("deletion", "insertion")]
 
     def histories(self, names: Sequence[str] = (), fold: str | None = None) -> dict[str, pd.DataFrame]:
@@ -410,7 +410,8 @@ class ClassificationStudy(Study):
         """Label of every tested clip."""
         return pd.concat([run.predictions for run in self.runs]).drop_duplicates("clip").set_index("clip")["label"]
 
-    def _of(self, name: str) -> list[Run]:
+    def runs_of(self, name: str) -> list[Run]:
+        """The runs with this value of ``by``, or those of the baseline."""
         return list(self.baselines) if name == BASELINE else [r for r in self.runs if r.config[self.by] == name]
 
     def _chance(self, clips: list[str]) -> dict[str, Any]:

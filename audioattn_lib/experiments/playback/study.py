@@ -74,14 +74,14 @@ class PlaybackStudy(ClassificationStudy):
 
     def heard(self, name: str) -> list[PlaybackPredictions]:
         """Load the stage outputs on the test clips for one selection method, one entry per seed."""
-        return [PlaybackPredictions.load(run) for run in self._of(name)]
+        return [PlaybackPredictions.load(run) for run in self.runs_of(name)]
 
     def example(self, name: str = "") -> tuple[Run, str]:
         """The first run of one selection, and the clip that playing back helped most, of those that it predicts right.
 
         Help is the fall of the loss from the first hearing to the answer. Without a name, it is the last one compared.
         """
-        run = self._of(name or self.names[-1])[0]
+        run = self.runs_of(name or self.names[-1])[0]
         heard, table = PlaybackPredictions.load(run), run.predictions
         right = (table["label"] == table["predicted"]).to_numpy()
         help_ = losses(heard.targets, heard.after(0), heard.sizes) - losses(heard.targets, heard.logits, heard.sizes)
@@ -90,7 +90,7 @@ class PlaybackStudy(ClassificationStudy):
 
     def records_of(self, clip: str) -> dict[str, AttentionRecord]:
         """Return the playback records of one clip, one per selection method, by title."""
-        runs = {name: self._of(name)[0] for name in self.names}
+        runs = {name: self.runs_of(name)[0] for name in self.names}
         records = {name: run.attention for name, run in runs.items() if not run.attention.is_empty}
         return {self.title(name): record[record.index(clip)] for name, record in records.items()}
 
@@ -191,7 +191,7 @@ class PlaybackStudy(ClassificationStudy):
         threshold whose score on the development clips is at most a point below never stopping.
         """
         seeds = self.heard(name)
-        valid = [PlaybackPredictions.load(run, VALID) for run in self._of(name)]
+        valid = [PlaybackPredictions.load(run, VALID) for run in self.runs_of(name)]
         classes = self.runs[0].classes
         found, devel = ([_curve(one, classes) for one in part] for part in (seeds, valid))
         table = pd.DataFrame(
@@ -215,7 +215,7 @@ class PlaybackStudy(ClassificationStudy):
         """
         rows = []
         for name in self.names:
-            tables = [pd.DataFrame(run.metrics["where"]).T for run in self._of(name) if run.metrics.get("where")]
+            tables = [pd.DataFrame(run.metrics["where"]).T for run in self.runs_of(name) if run.metrics.get("where")]
             if tables:
                 mean = pd.concat(tables).astype(float).groupby(level=0, sort=False).mean()
                 mean["uniform"] = mean["random"]

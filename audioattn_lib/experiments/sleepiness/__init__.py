@@ -3,7 +3,7 @@
 from .config import MAPS, Config
 from .corpus import Prepared, prepare
 from .experiment import baseline, regress, run, study, study_thresholds
-from .findings import MATCHED, findings
+from .findings import MATCHED, findings, uses
 from .training import (
     FEATURES,
     NAME,
@@ -35,4 +35,5 @@ __all__ = [
     "run",
     "study",
     "study_thresholds",
+    "uses",
 ]

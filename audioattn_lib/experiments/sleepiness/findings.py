@@ -5,11 +5,11 @@ Book page: ``sleepiness``.
 
 from __future__ import annotations
 
-from ..common.phrases import Found, number, relation
+from ..common.phrases import Found, number, relation, use_over_baseline
 from ..common.study import BASELINE
 from .study import RegressionStudy
 
-__all__ = ["MATCHED", "findings"]
+__all__ = ["MATCHED", "findings", "uses"]
 
 MATCHED = ("attention_bi_bi_hidden", "seq2seq_bi_bi")
 """Two networks that differ in nothing but attention: what is read from them, and how much of it, is the same."""
@@ -62,3 +62,28 @@ def findings(study: RegressionStudy) -> Found:
 
 def _gain(row: object) -> str:
     return number(row, "difference")  # type: ignore[arg-type]
+
+
+def uses(study: RegressionStudy) -> str:
+    """Say in a list when the features of a study are worth their cost, with no claim beyond its tables.
+
+    Notes
+    -----
+    Book page: ``sleepiness``.
+    """
+    with_, without = MATCHED
+    told = [use_over_baseline(study, study.compare(BASELINE))]
+    if {with_, without} <= set(study.names):
+        found = study.compare(without, [with_]).loc[with_]
+        better = "with attention" if found["difference"] > 0 else "without attention"
+        told.append(
+            f"**To train such an autoencoder**: {better}, which is reliably better here."
+            if found["p_holm"] < 0.05
+            else "**To train such an autoencoder**: without attention, which is less to compute. Attention makes no "
+            "reliable difference to the features here."
+        )
+    told.append(
+        "**With many recordings and few labels**: features that need no labels are meant for that. This page does not "
+        "test it, for every recording that trains its networks has a label."
+    )
+    return "\n".join(f"- {line}" for line in told)

@@ -3,7 +3,7 @@
 from .config import ATTENTIONS, CONTROL, Config
 from .corpus import Prepared, prepare
 from .experiment import NAME, REFIT_WIDTHS, baseline, build_model, load_model, run, stages, study
-from .findings import findings
+from .findings import findings, uses
 from .reading import densities_alone, reading_table, records_of_reading, what_is_read
 
 __all__ = [
@@ -24,5 +24,6 @@ __all__ = [
     "run",
     "stages",
     "study",
+    "uses",
     "what_is_read",
 ]

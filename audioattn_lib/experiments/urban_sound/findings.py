@@ -9,11 +9,11 @@ import pandas as pd
 
 from audioattn_lib.attention.pooling.registry import MECHANISMS
 
-from ..common.phrases import Found, beside_baseline, gain_over, share, span
-from ..common.study import ClassificationStudy
+from ..common.phrases import Found, beside_baseline, gain_over, names, share, span, use_over_baseline, use_over_control
+from ..common.study import BASELINE, ClassificationStudy
 from .config import CONTROL
 
-__all__ = ["findings"]
+__all__ = ["findings", "uses"]
 
 _KINDS = {"discrete": "maps that give each frame a weight", "continuous": "densities over time"}
 
@@ -67,3 +67,44 @@ def _where(study: ClassificationStudy) -> str:
             told.append(f"in {span(values)} of the clips for {title}")
     uniform = f"{100 * pointing['uniform'].mean():.0f} %"
     return f"Attention at its highest lies inside the event {' and '.join(told)}; equal weights would in {uniform}."
+
+
+def uses(study: ClassificationStudy) -> str:
+    """Say in a list when the mechanisms of a study are worth their cost, with no claim beyond its tables.
+
+    Notes
+    -----
+    Book page: ``urban_sound``.
+    """
+    table = study.table()
+    attending = [name for name in study.names if name in MECHANISMS]
+    told = []
+    if CONTROL in study.names and attending:
+        told.append(use_over_control(study, CONTROL, attending, "To name the clip"))
+    if BASELINE in table.index:
+        told.append(use_over_baseline(study, table.loc[study.names]))
+    told += _evident(study, attending)
+    bounded = [study.title(name) for name in attending if MECHANISMS[name].alpha > 1]
+    if bounded:
+        told.append(
+            "**To cut out a stretch with a start and an end**: a sparse map or a density with bounded support. "
+            "Softmax and the Gaussian are zero nowhere, so they leave the threshold to you."
+        )
+    told.append("**For several events in a clip**: a map. One density has one centre, however many events there are.")
+    return "\n".join(f"- {line}" for line in told)
+
+
+def _evident(study: ClassificationStudy, attending: list[str]) -> list[str]:
+    """When attention shows where the event is, and when it shows what its network needs."""
+    table = study.evidence_table()
+    uses_of = {
+        "pointing_game": ("To show where the event is", "Their highest attention lies in it more often than chance."),
+        "deletion_area": ("To show what the network needs", "Deleting what they attend to costs more than chance."),
+    }
+    told = []
+    for measure, (use, why) in uses_of.items():
+        rows = table[(table["measure"] == measure) & table[study.by].isin(attending)] if len(table) else table
+        if len(rows):
+            sure = names([study.title(str(name)) for name in rows.loc[rows["gain_low"] > 0, study.by]], most=8)
+            told.append(f"**{use}**: {sure}. {why}" if sure else f"**{use}**: no mechanism of this page.")
+    return told

@@ -1,0 +1,100 @@
+"""What is behind the score of a study: classes, confidence, and how much of a clip is attended to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from audioattn_lib.attention.pooling.registry import MECHANISMS
+from audioattn_lib.evaluation.calibration import Calibration, measure_calibration
+from audioattn_lib.training.run_directory import Run
+
+from .study import BASELINE, ClassificationStudy
+
+__all__ = ["calibrations", "class_scores", "confusion", "sparsity_table"]
+
+
+def class_scores(study: ClassificationStudy) -> pd.DataFrame:
+    """Tabulate the score of each class: a row for each compared by title and the baseline, a column a class.
+
+    The recall over the clips of all runs; with several labels a clip the average precision, mean over runs. NaN for a
+    class that no run tested.
+
+    Notes
+    -----
+    Book page: ``urban_sound``.
+    """
+    rows = {}
+    for name in (*study.names, *([BASELINE] if study.baselines else [])):
+        runs = study.runs_of(name)
+        if study.is_multilabel:
+            tables = pd.DataFrame([run.metrics["per_class_average_precision"] for run in runs]).astype(float)
+            rows[study.title(name)] = tables.mean().to_dict()
+        else:
+            counts = confusion(runs)
+            with np.errstate(invalid="ignore"):
+                recall = np.diag(counts) / counts.sum(axis=1)
+            rows[study.title(name)] = dict(zip(runs[0].classes, recall, strict=True))
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis(study.by)
+
+
+def confusion(runs: Sequence[Run]) -> NDArray[np.int64]:
+    """Sum of the confusion matrices of some runs, shape ``(classes, classes)``, true classes down.
+
+    Notes
+    -----
+    Book page: ``urban_sound``.
+    """
+    return np.sum([run.metrics["confusion_matrix"] for run in runs], axis=0)
+
+
+def calibrations(study: ClassificationStudy, names: Iterable[str] = ()) -> dict[str, Calibration]:
+    """Reliability of the probabilities of some that were compared (by default all), by title.
+
+    Over the clips of all runs. Empty where a clip may have several labels: then no class is the predicted one.
+
+    Notes
+    -----
+    Book page: ``urban_sound``.
+    """
+    if study.is_multilabel:
+        return {}
+    found = {}
+    for name in [name for name in names if name in study.names] or study.names:
+        tables = pd.concat([run.predictions for run in study.runs_of(name)])
+        columns = [column for column in tables if str(column).startswith("probability_")]
+        sure = tables[columns].to_numpy(dtype=np.float64).max(axis=1).clip(0, 1)
+        found[study.title(name)] = measure_calibration(sure, (tables["label"] == tables["predicted"]).to_numpy())
+    return found
+
+
+def sparsity_table(study: ClassificationStudy) -> pd.DataFrame:
+    """Tabulate how much of a clip each mechanism attends to beside its score, a row a mechanism in the order of alpha.
+
+    Columns: ``family``, maps with a weight a frame or densities; ``title``; ``alpha``; ``attended``, share of the
+    sound with any attention, mean over clips; ``score``, ``low`` and ``high`` as in ``study.table()``.
+
+    Notes
+    -----
+    Book page: ``urban_sound``.
+    """
+    table = study.table()
+    rows = []
+    for name in study.names:
+        if name not in MECHANISMS:
+            continue
+        shares = []
+        for run in study.runs_of(name):
+            record = run.attention
+            for clip in range(len(record)):
+                start, stop = record.sound(clip)
+                shares.append(sum(b - a for a, b in record.attended(clip)) / (stop - start))
+        variant = MECHANISMS[name]
+        family = "Maps: a weight for each frame" if variant.domain == "discrete" else "Densities over time"
+        attended = {"family": family, "title": study.title(name), "alpha": variant.alpha}
+        rows.append(attended | {"attended": float(np.mean(shares)), **table.loc[name, ["score", "low", "high"]]})
+    columns = ["family", "title", "alpha", "attended", "score", "low", "high"]
+    return pd.DataFrame(rows, columns=columns).sort_values(["family", "alpha"], ascending=[False, True])

@@ -124,7 +124,7 @@ class Curve:
     def summary(self) -> str:
         """Mean and support in a few words."""
         if self.unbounded:
-            reach = "the whole clip above zero"
+            reach = "all frames above zero" if self.over_frames else "the whole clip above zero"
         elif len(self.support) == 1:
             start, stop = self.support[0]
             reach = f"support {start:.2f}–{stop:.2f} s"

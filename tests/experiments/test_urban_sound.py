@@ -4,11 +4,13 @@ import dataclasses
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from audioattn_lib.attention.record.record import FrameClock
 from audioattn_lib.core.errors import ConfigError, ManifestError
 from audioattn_lib.experiments import urban_sound
+from audioattn_lib.experiments.common import breakdowns
 from audioattn_lib.experiments.common.corpus import parse_corpus
 from audioattn_lib.experiments.common.study import choose
 from audioattn_lib.experiments.urban_sound import Config
@@ -83,6 +85,22 @@ def test_every_result_stands_beside_chance_and_the_linear_baseline(study):
     assert (table["score"] <= table["high"]).all()
     assert table.loc["sparsemax", ["difference", "p_holm"]].notna().all()
     assert list(study[0].fold_table().columns) == ["1", "2"]
+
+
+def test_classes_runs_and_sparsity_of_a_study_agree_with_its_score(study):
+    compared, table = study[0], study[0].table()
+    scores = breakdowns.class_scores(compared)
+    assert list(scores.index) == ["Sparsemax", "Triweight density", "Linear baseline"]
+    labels = pd.concat([run.predictions for run in compared.runs_of("sparsemax")])["label"].value_counts(normalize=True)
+    assert (scores.loc["Sparsemax"] * labels).sum() == pytest.approx(table.loc["sparsemax", "score"])
+    assert breakdowns.single_runs(compared).loc["triweight"].mean() == pytest.approx(table.loc["triweight", "score"])
+    sparsity = breakdowns.sparsity_table(compared)
+    assert sparsity["alpha"].tolist() == [2.0, 4 / 3]
+    assert sparsity["attended"].between(0, 1).all()
+    assert set(breakdowns.calibrations(compared, ["sparsemax"])) == {"Sparsemax"}
+    told = urban_sound.uses(compared)
+    assert "**Instead of a linear baseline**" in told
+    assert "**To show where the event is**" in told
 
 
 def test_its_attention_evaluation_stands_beside_uniform_and_random_attention(study):

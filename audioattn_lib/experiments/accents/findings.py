@@ -108,8 +108,8 @@ def uses(study: ClassificationStudy) -> str:
             else "**To tell speakers apart**: train for speakers. No embedding of this page, trained for the label, "
             "makes reliably fewer errors than the baseline."
         )
-    evidence = study.evidence_table()
-    rows = evidence[evidence["measure"] == "mass_inside_events"] if len(evidence) else evidence
+    evaluated = study.attention_evaluation()
+    rows = evaluated[evaluated["measure"] == "mass_inside_events"] if len(evaluated) else evaluated
     rows = rows[rows[study.by].isin(attending)] if len(rows) else rows
     if len(rows):
         sure = names([study.title(str(name)) for name in rows.loc[rows["gain_low"] > 0, study.by]], most=8)

@@ -14,7 +14,28 @@ from audioattn_lib.training.run_directory import Run
 
 from .study import BASELINE, ClassificationStudy
 
-__all__ = ["calibrations", "class_scores", "confusion", "sparsity_table"]
+__all__ = ["calibrations", "class_scores", "confusion", "single_runs", "sparsity_table"]
+
+
+def single_runs(study: ClassificationStudy) -> pd.DataFrame:
+    """Tabulate the share of clips predicted right by each single run: a row for each compared and the baseline.
+
+    The columns are fold and seed; NaN where there is no such run.
+
+    Notes
+    -----
+    Book page: ``accents``.
+    """
+    rows = [
+        {
+            study.by: run.config.get(study.by, BASELINE),
+            "fold": str(run.config["fold"]),
+            "seed": run.config["seed"],
+            "score": float((run.predictions["label"] == run.predictions["predicted"]).mean()),
+        }
+        for run in (*study.runs, *study.baselines)
+    ]
+    return pd.DataFrame(rows).pivot_table(index=study.by, columns=["fold", "seed"], values="score", sort=False)
 
 
 def class_scores(study: ClassificationStudy) -> pd.DataFrame:

@@ -25,8 +25,7 @@ __all__ = ["FUSION", "RegressionStudy"]
 FUSION = "fusion"
 """System that reads the features of all networks side by side."""
 
-_COLUMNS = {
-    "std": "over seeds ±",
+_OTHERS = {
     "devel_spearman": "on devel",
     "spearman_rounded": "rounded",
     "pearson": "Pearson",
@@ -150,18 +149,27 @@ class RegressionStudy(Study):
         """The table for people: a row a system by title, numbers as text, intervals in brackets."""
         rows = {}
         for name, row in self.table().iterrows():
-            shown = {"Spearman": _interval(row["score"], row["low"], row["high"])}
-            for column, title in _COLUMNS.items():
-                shown[title] = "" if pd.isna(row[column]) else _two_digits(row[column])
             known = not pd.isna(row["difference"])
             between = _interval(row["difference"], row["difference_low"], row["difference_high"], "+")
-            shown["against linear"] = between if known else ""
-            shown["p (Holm)"] = f"{row['p_holm']:.2g}" if known else ""
-            shown["features"] = "" if pd.isna(row["n_features"]) else f"{row['n_features']:.0f}"
-            rows[self.title(str(name))] = shown
+            rows[self.title(str(name))] = {
+                "Spearman": _interval(row["score"], row["low"], row["high"]),
+                "over seeds ±": _known(row["std"]),
+                "against linear": between if known else "",
+                "p (Holm)": f"{row['p_holm']:.2g}" if known else "",
+                "features": "" if pd.isna(row["n_features"]) else f"{row['n_features']:.0f}",
+            }
+        table = pd.DataFrame.from_dict(rows, orient="index")
+        return table.loc[:, (table != "").any()]
+
+    def other_scores(self) -> pd.DataFrame:
+        """Tabulate the scores beside Spearman's: a row a system by title, numbers as text, means over seeds."""
+        rows = {
+            self.title(str(name)): {title: _known(row[column]) for column, title in _OTHERS.items()}
+            for name, row in self.table().iterrows()
+        }
         table = pd.DataFrame.from_dict(rows, orient="index")
         if self.part == "devel":
-            table = table.drop(columns=_COLUMNS["devel_spearman"])
+            table = table.drop(columns=_OTHERS["devel_spearman"])
         return table.loc[:, (table != "").any()]
 
     def seed_table(self) -> pd.DataFrame:
@@ -278,6 +286,10 @@ class RegressionStudy(Study):
 
 def _interval(value: float, low: float, high: float, sign: str = "") -> str:
     return f"{_two_digits(value, sign)} [{_two_digits(low, sign)}, {_two_digits(high, sign)}]"
+
+
+def _known(value: float) -> str:
+    return "" if pd.isna(value) else _two_digits(value)
 
 
 def _two_digits(value: float, sign: str = "") -> str:

@@ -96,7 +96,7 @@ def uses(study: ClassificationStudy) -> str:
 
 def _evident(study: ClassificationStudy, attending: list[str]) -> list[str]:
     """When attention shows where the event is, and when it shows what its network needs."""
-    table = study.evidence_table()
+    table = study.attention_evaluation()
     uses_of = {
         "pointing_game": ("To show where the event is", "Their highest attention lies in it more often than chance."),
         "deletion_area": ("To show what the network needs", "Deleting what they attend to costs more than chance."),

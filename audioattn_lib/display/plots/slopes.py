@@ -10,8 +10,7 @@ import numpy as np
 from ..describe import mechanism_title
 from ..figure import Figure, render
 from ..style import Theme
-from .lines import DASHES
-from .results import NARROW, REFERENCES, percent, require
+from .results import DASHES, NARROW, REFERENCES, percent, require
 from .spectrogram import WIDTH
 
 if TYPE_CHECKING:

@@ -59,7 +59,9 @@ def title_of(record: AttentionRecord) -> str:
 
 
 def mechanism_title(name: str) -> str:
-    """A readable name of a mechanism, baseline or reference that a configuration names so."""
+    """A readable name of a mechanism, baseline or reference of a configuration; one letter stays as it is."""
+    if len(name) == 1:
+        return name
     return _TITLES.get(name, name.replace("_", " ")[:1].upper() + name.replace("_", " ")[1:])
 
 

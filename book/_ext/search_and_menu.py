@@ -27,15 +27,18 @@ _MENU_BUTTON = re.compile(
 def keep_text(app: Sphinx, doctree: nodes.document) -> None:
     """Keep what a page says."""
     texts = app.env.__dict__.setdefault("audioattn_texts", {})
-    texts[app.env.docname] = " ".join(_words(doctree))[:LONGEST]
+    words = [*_words(doctree, code=False), *_words(doctree, code=True)]  # prose is quoted rather than code
+    texts[app.env.docname] = " ".join(words)[:LONGEST]
 
 
-def _words(node: nodes.Node) -> Iterator[str]:
+def _words(node: nodes.Node, *, code: bool, inside: bool = False) -> Iterator[str]:
+    """The words of a page outside of its code, or inside."""
     if isinstance(node, nodes.Text):
-        yield " ".join(node.astext().split())
+        if inside == code:
+            yield " ".join(node.astext().split())
     elif not isinstance(node, (nodes.raw, nodes.comment, nodes.image)):
         for child in node.children:
-            yield from _words(child)
+            yield from _words(child, code=code, inside=inside or isinstance(node, nodes.literal_block))
 
 
 def write_texts(app: Sphinx, error: Exception | None) -> None:

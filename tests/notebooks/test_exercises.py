@@ -10,7 +10,7 @@ import pytest
 from audioattn_lib.automation.html import write_html
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
-CHAPTERS = ("urban_sound", "sleepiness", "accents")
+CHAPTERS = ("urban_sound", "sleepiness", "accents", "scenes_and_instruments", "playback")
 PROMPTS = {"code_prompt_show": "Show the solution", "code_prompt_hide": "Hide the solution"}
 
 

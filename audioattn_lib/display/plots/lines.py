@@ -36,6 +36,7 @@ def plot_lines(
     events: Events | None = None,
     y_limits: tuple[float, float] | None = None,
     height: float = 2.4,
+    log_x: bool = False,
     title: str = "",
     caption: str = "",
     missing: str = "",
@@ -62,6 +63,8 @@ def plot_lines(
         Lowest and highest value to draw; what the values need when not given.
     height
         Of the picture in inches.
+    log_x
+        Equal ratios of x are equally far apart, as for frequencies; all x are above 0.
     title, caption
         Text above and below the picture.
     missing
@@ -104,6 +107,9 @@ def plot_lines(
         draw_lines(ax, curves, theme, references, filled)
         if all(np.all(x == np.round(x)) for x, _ in curves.values()):
             ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+        if log_x:
+            ax.set_xscale("log")
+            ax.xaxis.set_major_formatter("{x:g}")
         ax.axhline(0, color=theme.rule, lw=0.6, zorder=0)
         if y_limits is not None:
             ax.set_ylim(*y_limits)

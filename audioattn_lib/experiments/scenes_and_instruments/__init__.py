@@ -3,6 +3,7 @@
 from .config import Config
 from .corpus import Prepared, prepare
 from .devices import Domain, domains_heard
+from .domain_methods import domain_method_title
 from .experiment import NAME, PATTERNS, attention_layers, baseline, build_model, load_model, run, study
 from .findings import findings, main_test
 from .results import test_title
@@ -16,6 +17,7 @@ __all__ = [
     "attention_layers",
     "baseline",
     "build_model",
+    "domain_method_title",
     "domains_heard",
     "findings",
     "load_model",

@@ -4,6 +4,6 @@ Everything here is for a person with a kernel. Where nobody watches, as in paper
 the same calls return a note of one line at once: they start no widget, and compute nothing.
 """
 
-from .calls import explore
+from .calls import explore, hear
 
-__all__ = ["explore"]
+__all__ = ["explore", "hear"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from audioattn_lib.display.block import Block
@@ -10,8 +11,9 @@ from audioattn_lib.display.widgets import is_interactive
 if TYPE_CHECKING:
     from audioattn_lib.experiments.common.corpus import PreparedCorpus
     from audioattn_lib.experiments.common.study import Study
+    from audioattn_lib.inference.model import Model
 
-__all__ = ["Note", "explore"]
+__all__ = ["Note", "explore", "hear"]
 
 
 class Note(Block):
@@ -30,6 +32,7 @@ def explore(study: Study, corpus: PreparedCorpus) -> Any:
     """Show the test clips of a study: a list to sort and filter; sound, attention and predictions of the chosen one.
 
     Only what is shown is computed. The attention of the chosen clip can be changed by controls, and its model answers.
+    A second tab hears a file or the microphone by any model of the study.
 
     Parameters
     ----------
@@ -40,7 +43,7 @@ def explore(study: Study, corpus: PreparedCorpus) -> Any:
 
     Returns
     -------
-    Explorer or Note
+    Tabs or Note
         Widgets where a person watches; elsewhere a line that says where they are.
 
     Notes
@@ -49,6 +52,33 @@ def explore(study: Study, corpus: PreparedCorpus) -> Any:
     """
     if not is_interactive():
         return _note("the list of test clips with sound, attention and predictions of each")
-    from .explorer import Explorer
+    from .tabs import Tabs
 
-    return Explorer(study, corpus)
+    return Tabs(study, corpus)
+
+
+def hear(model: str | Path | Model) -> Any:
+    """Hear a file or the microphone by a trained model; by a model of speakers two, which are compared.
+
+    Parameters
+    ----------
+    model
+        A model, or the path of its folder or run.
+
+    Returns
+    -------
+    OwnSound or Note
+        Widgets where a person watches; elsewhere a line that says where they are.
+
+    Notes
+    -----
+    Book page: ``use_a_trained_model``.
+    """
+    if not is_interactive():
+        return _note("a button to upload a file and one to record the microphone, and what this model hears in it")
+    from audioattn_lib.inference.model import load
+
+    from .own_sound import OwnSound
+
+    loaded = load(model) if isinstance(model, (str, Path)) else model
+    return OwnSound({loaded.experiment.replace("_", " "): lambda: loaded})

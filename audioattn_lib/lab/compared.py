@@ -75,6 +75,10 @@ class Compared:
         run = self.network_of(clip)
         return None if run is None else load_once(str(run.path))
 
+    def load(self) -> Model:
+        """Trained model of the first run, which hears any sound."""
+        return load_once(str(self.runs[0].path))
+
     def record_of(self, clip: Clip) -> AttentionRecord:
         """Attention over a clip: as the run kept it, and computed where it kept that of few clips; empty without."""
         run = self.network_of(clip.name)

@@ -1,0 +1,81 @@
+"""Speed of live controls: from the value of a slider to what the browser draws, for a clip of 10 s."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from tempfile import mkdtemp
+
+import numpy as np
+import torch
+
+import audioattn_lib
+from audioattn_lib.attention.record.record import FrameClock
+from audioattn_lib.display import player
+from audioattn_lib.display.players.player import attention_of
+from audioattn_lib.experiments.common.corpus import Clip
+from audioattn_lib.experiments.common.listener import save_model
+from audioattn_lib.experiments.urban_sound.config import Config
+from audioattn_lib.experiments.urban_sound.network import build_front_end, build_network
+from audioattn_lib.lab.bars import as_answers, bars
+from audioattn_lib.lab.live import Live, live
+from audioattn_lib.training.model_folder import ModelDescription
+
+from .harness import Case, Target
+
+SECONDS, RATE = 10, 16_000
+MOST_SECONDS = 0.1
+CLASSES = tuple(f"class {number}" for number in range(10))
+CHANGES = {
+    "alpha of weights": ("sparsemax", {"alpha": 1.7}),
+    "temperature of weights": ("softmax", {"temperature": 0.4}),
+    "location and width of a density": ("triweight", {"location": 0.5, "width": 0.2}),
+    "three components": ("triweight", {"components": 3}),
+}
+
+
+def cases(device: str) -> list[Case]:
+    """Attention, answer and their drawing after a slider has moved; a player drawn anew as reference."""
+    targets = [Target(name, "seconds", MOST_SECONDS) for name in CHANGES]
+    return [Case(f"A slider of a clip of {SECONDS} s, a player drawn anew as reference", _redraw, "player", targets)]
+
+
+def _redraw() -> dict[str, Callable[[], object]]:
+    lives = {name: _live(attention) for name, (attention, _) in CHANGES.items()}
+    work: dict[str, Callable[[], object]] = {
+        name: partial(_draw, *lives[name], changes) for name, (_, changes) in CHANGES.items()
+    }
+    clip = next(iter(lives.values()))[1]
+    return {"player": lambda: player(clip.samples, clip.sample_rate, **clip.picture), **work}
+
+
+def _live(attention: str) -> tuple[Live, Clip]:
+    config = Config(attention=attention)
+    front_end = build_front_end(config)
+    torch.manual_seed(0)
+    description = ModelDescription(
+        experiment="urban_sound",
+        task="class",
+        config=vars(config),
+        classes=CLASSES,
+        sample_rate=RATE,
+        clock=front_end.clock,
+        clip_seconds=float(SECONDS),
+        front_end=front_end.identity,
+    )
+    clock = FrameClock(*front_end.clock)
+    folder = save_model(Path(mkdtemp()), description, build_network(config, len(CLASSES), clock))
+    samples = np.random.default_rng(0).normal(0, 0.1, SECONDS * RATE).astype(np.float32)
+    features = front_end(torch.from_numpy(samples)[None], torch.tensor([len(samples)]))[0][0].numpy()
+    clip = Clip("noise", CLASSES[0], samples, RATE, features, clock, front_end.frequencies.numpy(), ())
+    found = live(audioattn_lib.load(folder.path, device="cpu"), clip)
+    assert found is not None
+    return found, clip
+
+
+def _draw(changed: Live, clip: Clip, changes: dict[str, float]) -> object:
+    answers = changed.answer(**changes)
+    assert answers.probabilities is not None
+    drawn = attention_of({"changed": answers.record[0]}, float(SECONDS), frequencies=clip.frequencies, number=0)
+    return drawn, bars({"changed": as_answers(CLASSES, answers.probabilities[0])}, clip.label).html()

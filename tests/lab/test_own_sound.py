@@ -1,0 +1,55 @@
+"""A person's own sound is heard as ``Model.listen`` hears it; what cannot be read is said, not raised."""
+
+import datetime
+
+import numpy as np
+import pytest
+import soundfile
+
+from audioattn_lib import lab
+from audioattn_lib.lab.calls import Note
+from audioattn_lib.lab.compared import compared_models
+
+pytest.importorskip("anywidget")
+
+
+def uploaded(name, content):
+    day = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
+    return {"name": name, "type": "", "size": len(content), "last_modified": day, "content": content}
+
+
+@pytest.fixture
+def own(city):
+    from audioattn_lib.lab.own_sound import OwnSound
+
+    models = compared_models(city[0])
+    return OwnSound({title: model.load for title, model in models.items()})
+
+
+def test_a_file_is_heard_as_listen_hears_it(city, own, tmp_path):
+    clip = city[1].clip(city[1].manifest.ids[0])
+    path = tmp_path / "mine.wav"
+    soundfile.write(path, clip.samples, clip.sample_rate)
+    own.first.upload.value = (uploaded("C:/sounds/mine.wav", path.read_bytes()),)
+    assert own.heard.prediction == compared_models(city[0])["Sparsemax"].load().listen(path).prediction
+    assert "mine.wav" in own.player.markup
+    own.model.value = "Triweight density"
+    assert own.heard.record.density is not None
+
+
+def test_the_microphone_is_heard(own):
+    samples = np.random.default_rng(0).normal(0, 0.1, 48_000).astype(np.float32)
+    own.first.microphone.sample_rate = 48_000.0
+    own.first.microphone.samples = samples.tobytes()
+    assert own.heard.duration == pytest.approx(1.0)
+    assert own.verified is None
+
+
+def test_a_file_that_is_no_sound_is_said(own):
+    own.first.upload.value = (uploaded("a.txt", b"abc"),)
+    assert own.heard is None
+    assert own.note.value
+
+
+def test_without_a_person_there_is_a_note():
+    assert isinstance(lab.hear("nothing"), Note)

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from ..core.errors import RunError
 from .checkpoint import Position, load_best, load_checkpoint
 from .distributed import Processes, SharedStep, init_process_group, name_lost_process, select_device
+from .probes import Probe, probe, save_probe
 from .progress import Progress
 from .recorder import Recorder
 from .run_directory import RunDirectory
@@ -64,6 +65,7 @@ def fit(
     device: torch.device,
     describe: Callable[[Any], str] = lambda batch: "a batch",
     illustrate: Callable[[nn.Module], Mapping[str, Tensor]] | None = None,
+    look: Probe | None = None,
 ) -> pd.DataFrame:
     """Train to the last epoch, keep the best weights in ``model``, return the history.
 
@@ -85,6 +87,8 @@ def fit(
     illustrate
         From the model to pictures by name, grey levels in [0, 1] of shape ``(rows, columns)``, for TensorBoard;
         called after every epoch, without gradient.
+    look
+        From the model to its attention over a few clips, kept of every epoch by :mod:`.probes`.
 
     Raises
     ------
@@ -152,6 +156,9 @@ def fit(
             row = _close_epoch(position, scores, learning_rate(position.step - 1) * decay, time.monotonic() - started)
             is_best = is_due and is_improved(position, scores, settings)
             is_end = position.epoch == settings.epochs or is_stale(position, settings)
+            if look is not None and processes.is_main:
+                with autocast():
+                    save_probe(directory.path, int(row["epoch"]), probe(model, look, device))
             recorder.end_epoch(position, row, is_best=is_best, is_end=is_end)
             progress.advance(train_loss=row["train_loss"], **{f"valid_{k}": v for k, v in scores.items()})
         processes.barrier()  # for the main process's last files

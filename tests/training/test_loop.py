@@ -4,16 +4,20 @@ import errno
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
+from pandas.testing import assert_frame_equal
 from torch import nn
 
+from audioattn_lib.attention.record.record import AttentionRecord
 from audioattn_lib.core.errors import ConfigError, RunError
 from audioattn_lib.core.tensor_files import write_tensors
 from audioattn_lib.training import checkpoint
 from audioattn_lib.training.checkpoint import load_weights, save_best
 from audioattn_lib.training.loop import fit, select_device
+from audioattn_lib.training.probes import load_probes
 from audioattn_lib.training.run_directory import Run, RunDirectory, write_atomically
 from audioattn_lib.training.settings import TrainingSettings
 
@@ -54,7 +58,7 @@ def loss(model, batch):
     return nn.functional.cross_entropy(logits, batch.targets), (logits.argmax(1) == batch.targets).sum()
 
 
-def train(directory, *, kill_at=None, epochs=3, **options):
+def train(directory, *, kill_at=None, epochs=3, look=None, **options):
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(6, 16), nn.Dropout(0.3), nn.ReLU(), nn.Linear(16, 2))
     steps = 0
@@ -77,6 +81,7 @@ def train(directory, *, kill_at=None, epochs=3, **options):
         RunDirectory(directory),
         device=torch.device("cpu"),
         describe=lambda batch: "rain.wav, dog.wav",
+        look=look,
     )
     return model, history
 
@@ -96,6 +101,26 @@ def train_to_scores(directory, scores, **options):
         RunDirectory(directory),
         device=torch.device("cpu"),
     )
+
+
+def test_attention_is_kept_of_every_epoch_and_changes_no_number_of_the_run(tmp_path):
+    def look(model):
+        assert not model.training
+        torch.rand(7)  # even where it draws
+        weights = model(torch.eye(6)[:2]).softmax(dim=1).detach()
+        return AttentionRecord.from_weights(weights, clips=("a", "b"))
+
+    plain, history = train(tmp_path / "plain")
+    looked, again = train(tmp_path / "looked", look=look)
+    for one, other in zip(plain.parameters(), looked.parameters(), strict=True):
+        assert torch.equal(one, other)
+    timed = ["seconds", "clips_per_second"]
+    assert_frame_equal(history.drop(columns=timed), again.drop(columns=timed))
+    found = load_probes(tmp_path / "looked")
+    assert list(found) == [0, 1, 2]
+    assert found[2].clips == ("a", "b")
+    assert not np.array_equal(found[0].weights, found[2].weights)
+    assert load_probes(tmp_path / "plain") == {}
 
 
 @pytest.mark.parametrize("validate_every", [1, 2])

@@ -51,7 +51,7 @@ from ..common.parallel import run_all
 from ..common.results import write_attention, write_attention_evaluation, write_classification
 from ..common.runs import RunContext, make_run, nothing_to_train, open_run, resolve_fold
 from ..common.study import ClassificationStudy, choose
-from ..common.training import count_parameters, fit_network
+from ..common.training import count_parameters, fit_network, look_at
 from .attention_evaluation import carriers, encoded
 from .config import OPTIMIZERS, Config
 from .corpus import CORPUS_FIELDS, Prepared, prepare, whole_utterances, windows
@@ -135,6 +135,7 @@ def _train(context: Context) -> EmbeddingNetwork:
         lr_patience=config.lr_patience,
         grad_accum_steps=config.grad_accum_steps,
         validate_every=config.validate_every,
+        look=look_at(context, split.valid, lambda rows: whole_utterances(prepared, rows, config, device)),
     )
 
 

@@ -22,6 +22,8 @@ from audioattn_lib.evaluation import ranking, systems
 from audioattn_lib.evaluation.faithfulness import PerturbationCurve
 from audioattn_lib.training.run_directory import Run
 
+from .film import Film, film
+
 __all__ = ["BASELINE", "SEEDS_OF_A_RANKING", "ClassificationStudy", "Study", "choose"]
 
 BASELINE = "linear"
@@ -97,6 +99,19 @@ class Study:
     def verdict(self) -> str:
         """Summarise the results as text, with no claim beyond their confidence intervals."""
         raise NotImplementedError
+
+    def film(self, name: str = "") -> Film | None:
+        """Attention over one clip after some epochs, of the first run that kept it; None where none did.
+
+        Parameters
+        ----------
+        name
+            A value of the field that is compared; without one any.
+        """
+        for run in (*self.runs, *self.encoders):
+            if (not name or name in map(str, run.config.values())) and (found := film(run)) is not None:
+                return found
+        return None
 
     @property
     def n_seeds(self) -> int:

@@ -21,6 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from audioattn_lib.attention.record.record import AttentionRecord
 from audioattn_lib.audio.features import LogMel
 from audioattn_lib.core.errors import ConfigError, RunError
 from audioattn_lib.data.loading.batches import Batch
@@ -32,6 +33,7 @@ from audioattn_lib.models.playback.multi_task import multi_task_loss
 from audioattn_lib.models.playback.network import Playback
 from audioattn_lib.training.checkpoint import load_best
 from audioattn_lib.training.model_folder import ModelFolder, Task
+from audioattn_lib.training.probes import Probe
 from audioattn_lib.training.run_directory import Run
 
 from ..common.baseline import fit_linear_baseline, summarise_split
@@ -44,9 +46,9 @@ from ..common.parallel import run_all
 from ..common.results import write_attention, write_results
 from ..common.runs import RunContext, make_run, nothing_to_train, open_run, resolve_fold
 from ..common.study import choose
-from ..common.training import count_parameters, fit_network
+from ..common.training import count_parameters, fit_network, look_at
 from .config import SELECTIONS, Config
-from .corpus import Prepared, prepare
+from .corpus import Prepared, build_front_end, prepare
 from .listener import PlaybackListener, describe_segments
 from .study import PlaybackStudy
 from .tasks import (
@@ -57,7 +59,7 @@ from .tasks import (
     task_predictions,
     task_scores,
 )
-from .trace import VALID, PlaybackPredictions, listen, locate, score_interval
+from .trace import VALID, PlaybackPredictions, hear, listen, locate, score_interval
 from .training import build_encoder_classifier, build_model, mix, schedule
 
 __all__ = [
@@ -165,7 +167,20 @@ def _train(context: Context) -> Playback:
         loss=lambda network, batch: _loss(context, network, batch, known),
         evaluate=lambda network: _evaluate(context, network, split.valid, known),
         about=describe_weights(NAME, config, prepared.classes),
+        look=None if config.selection in ("none", "oracle") else _look(context, split.valid),
     )
+
+
+def _look(context: Context, rows: NDArray[np.int64]) -> Probe | None:
+    config, prepared = context.config, context.prepared
+
+    def attend(network: Playback, batch: Any) -> AttentionRecord:
+        samples = batch.features[..., 0]
+        found = hear(network, samples, batch.lengths, window=config.window_samples, views=config.views)
+        front_end = build_front_end(config, stages=1)[0]
+        return describe_segments(config.selection, front_end, batch.lengths.cpu(), found["segments"])
+
+    return look_at(context, rows, lambda chosen: prepared.waveform_loader(chosen, config, context.device), attend)
 
 
 def _test(context: Context, model: Playback) -> None:

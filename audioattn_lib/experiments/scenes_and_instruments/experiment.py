@@ -45,7 +45,7 @@ from ..common.listener import describe_model, open_model, save_model
 from ..common.parallel import run_all
 from ..common.results import write_attention, write_results
 from ..common.runs import RunContext, make_run, nothing_to_train, open_run, resolve_fold
-from ..common.training import count_parameters, fit_network
+from ..common.training import count_parameters, fit_network, look_at
 from .config import CNN, Config
 from .corpus import Prepared, prepare
 from .domain_methods import parse_domain_method
@@ -136,6 +136,7 @@ def _train(context: Context) -> nn.Module:
         loss=lambda network, batch: training_loss(network, batch, config, augment, len(prepared.classes)),
         evaluate=evaluate,
         about=describe_weights(NAME, config, prepared.classes),
+        look=look_at(context, split.valid, lambda rows: prepared.loader(rows, config, device)),
     )
 
 

@@ -33,7 +33,7 @@ from ..common.initial_weights import describe_weights, read_origin, start_from
 from ..common.listener import describe_model, open_model, save_model
 from ..common.results import write_attention, write_results
 from ..common.runs import RunContext, make_run, open_run
-from ..common.training import count_parameters, fit_network
+from ..common.training import count_parameters, fit_network, look_at
 from .autoencoding import Rebuilding, extract, measure_losses, record_alignments
 from .config import FRONT_END, REGRESSION, Config
 from .corpus import Prepared, compute_spectrograms, prepare
@@ -122,6 +122,12 @@ def _train(context: Context) -> tuple[Seq2SeqAutoencoder, Rebuilding]:
         about=describe_weights(NAME, config, (), reference=scaling.reference),
         illustrate=rebuilding.illustrate(valid),
         monitor="loss",
+        look=look_at(
+            context,
+            split.valid,
+            lambda rows: prepared.loader(rows, _tested(config), device),
+            lambda network, batch: network(scaling(batch.features, batch.lengths), batch.lengths, record=True)[1],
+        ),
     )
     return model, rebuilding
 

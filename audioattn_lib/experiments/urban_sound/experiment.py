@@ -42,7 +42,7 @@ from ..common.parallel import run_all
 from ..common.results import write_attention, write_attention_evaluation, write_classification
 from ..common.runs import RunContext, make_run, nothing_to_train, open_run, resolve_fold
 from ..common.study import ClassificationStudy, choose
-from ..common.training import count_parameters, fit_network
+from ..common.training import count_parameters, fit_network, look_at
 from .config import ATTENTIONS, CONTROL, Config
 from .corpus import Prepared, prepare
 from .listener import UrbanListener
@@ -124,6 +124,7 @@ def _train(context: Context) -> nn.Module:
         loss=lambda network, batch: _loss(model, network(batch.features, batch.lengths)[0], batch.targets),
         evaluate=lambda network: validate(network, valid),
         about=describe_weights(NAME, config, prepared.classes),
+        look=look_at(context, split.valid, lambda rows: prepared.loader(rows, config, device)),
     )
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audioattn_lib.attention.record.record import AttentionRecord, FrameClock
-from audioattn_lib.attention.record.segment_lists import LabelledSegment, read_segments
+from audioattn_lib.attention.record.segment_lists import LabelledSegment, list_segments, read_segments
 from audioattn_lib.attention.record.textgrid import read_textgrid
 from audioattn_lib.audio.io import read
 from audioattn_lib.audio.samples import to_mono
@@ -58,8 +58,9 @@ def show(
 ) -> Player:
     r"""Show a sound with its spectrogram, a playhead, and what is given over it.
 
-    A curve or a map is also heard: "Only attended" multiplies the sound by the curve divided by its peak, or by the
-    map summed over frequencies and divided by its peak, :math:`g_t = c_t / \max_u c_u`. The spectrogram is the power of
+    A curve or a map is also heard: "Only attended" multiplies the sound by the curve divided by its peak,
+    :math:`g_t = c_t / \max_u c_u`, and each cell of time and frequency by the map divided by its peak, see
+    :func:`~audioattn_lib.display.players.sound.attended_cells`. The spectrogram is the power of
     a short-time Fourier transform (window of 32 ms, hop of 16 ms) in 96 triangular bands on the mel scale
     :math:`m(f) = 2595 \log_{10}(1 + f / 700)`, in dB, down to 80 dB below the peak.
 
@@ -83,7 +84,7 @@ def show(
         Audacity labels). A mapping of several.
     labels
         Intervals with names, to be drawn above the spectrogram: rows ``(start, stop, label)``, a frame with a column
-        ``label``, or a file as above.
+        ``label``, a file as above, or a record of one clip with labelled rows, such as words.
     frequencies
         Centre of each band of ``map`` in hertz, rising, shape ``(bands,)``. Without it the bands divide the height of
         the picture equally, as those of a mel spectrogram do.
@@ -142,6 +143,7 @@ def show(
         title=title or (Path(sound).stem if isinstance(sound, (str, Path)) else ""),
         caption=caption,
         budget=BUDGET,
+        cells=map is not None,
     )
 
 
@@ -296,6 +298,8 @@ def _intervals(given: Any, field: str, duration: float) -> list[LabelledSegment]
         return []
     if isinstance(given, (str, Path)):
         found = _read_intervals(Path(given))
+    elif isinstance(given, AttentionRecord):
+        found = [one for one in list_segments(given) if one.start < duration]
     elif hasattr(given, "columns"):
         missing = [name for name in ("start", "stop") if name not in given.columns]
         if missing:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,16 +15,19 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from audioattn_lib.attention.record.record import AttentionRecord, FrameClock
-from audioattn_lib.audio.io import read
 from audioattn_lib.core.errors import AudioError, ConfigError
 from audioattn_lib.display.players.player import Player
 from audioattn_lib.display.show import show
 from audioattn_lib.inspection.capture import CapturedAttention, capture
 from audioattn_lib.inspection.known_models import KNOWN_MODELS, tokens_of
+from audioattn_lib.inspection.libraries import import_transformers
+from audioattn_lib.inspection.reductions import find_sinks
 from audioattn_lib.inspection.tokens import PatchTokens, TimeTokens
+
+from .sources import Sound, as_source
 
 __all__ = ["AttendedSound", "PretrainedAttention", "load_pretrained_attention"]
 
@@ -50,8 +54,8 @@ class AttendedSound:
     rollout
         Roll-out of all layers, the mean over the queries.
     sinks
-        Tokens that take much of a layer's attention whatever is in the clip, and their share; see
-        :func:`~audioattn_lib.inspection.reductions.find_sinks`.
+        Tokens that take much of a layer's attention in this sound and in noise as long and as loud, and their share in
+        both; see :func:`~audioattn_lib.inspection.reductions.find_sinks`.
     """
 
     name: str
@@ -72,13 +76,14 @@ class AttendedSound:
         Parameters
         ----------
         heads
-            Choose layer and head with two sliders instead; head 0 is the mean of all. Where there are more than 600
-            frames, as many of them are added up that a page of 144 heads stays below 2 MB.
+            Choose layer and head with two sliders instead; head 0 is the mean of all, and behind the last layer is the
+            roll-out. Where there are more than 600 frames, as many of them are added up that a page of 144 heads stays
+            below 2 MB.
         """
         title = Path(self.name).stem
         if not heads:
             records = self.layers | {"Roll-out": self.rollout}
-            return show(self.samples, self.sample_rate, curve=records, title=title, caption=self._caption())
+            return self._show(records, title)
         counts = {_heads(record) for record in self.layers.values()}
         if len(counts) > 1:
             raise ConfigError(f"layers have {sorted(counts)} heads; choose layers, without heads")
@@ -88,16 +93,23 @@ class AttendedSound:
             for name, record in self.layers.items()
             for head in range(n_heads + 1)
         }
-        sliders = {"Layer": list(range(1, len(self.layers) + 1)), "Head": list(range(n_heads + 1))}
-        return show(
-            self.samples, self.sample_rate, curve=records, title=title, caption=self._caption(), sliders=sliders
-        )
+        rollout = _coarser(self.rollout)
+        records |= {
+            f"Roll-out; it joins all heads, head {head} changes nothing" if head else "Roll-out": rollout
+            for head in range(n_heads + 1)
+        }
+        sliders = {"Layer": [*range(1, len(self.layers) + 1), "roll-out"], "Head": list(range(n_heads + 1))}
+        return self._show(records, title, sliders=sliders)
+
+    def _show(self, records: dict[str, AttentionRecord], title: str, **options: Any) -> Player:
+        overlay: dict[str, Any] = {"curve" if self.rollout.maps is None else "map": records}
+        return show(self.samples, self.sample_rate, title=title, caption=self._caption(), **overlay, **options)
 
     def _caption(self) -> str:
         if not self.sinks:
             return "Attention that each token receives."
         told = "; ".join(
-            f"{name}: token {', '.join(f'{token} ({share:.0%})' for token, share in found)}"
+            f"{name}: token {', '.join(f'{token} ({share:.1%})' for token, share in found)}"
             for name, found in self.sinks.items()
         )
         return f"Attention that each token receives. Sinks, which take attention whatever is in the clip: {told}."
@@ -127,31 +139,133 @@ class PretrainedAttention:
     extractor: Any
     tokens: TimeTokens | PatchTokens
 
-    def attend(self, sound: str | Path) -> AttendedSound:
-        """Read a sound, resampled to the rate of the model and mixed to mono, and take the attention over it.
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes of a classifier, in the order of its scores; none of an encoder."""
+        if not hasattr(self.encoder, "classifier"):
+            return ()
+        config: Any = self.encoder.config
+        named = config.id2label
+        return tuple(str(named[number]) for number in sorted(named))
+
+    def attend(self, sound: Sound, sample_rate: int | None = None) -> AttendedSound:
+        """Hear a sound, resampled to the rate of the model and mixed to mono, and take the attention over it.
+
+        Parameters
+        ----------
+        sound
+            Path of a file; or samples with their rate, as :meth:`.model.Model.listen` takes them.
+        sample_rate
+            Hertz of samples; that of a file is known.
 
         Raises
         ------
         AudioError
             When the sound cannot be read, or is longer or shorter than what the model takes; the message says how much.
         """
+        name, samples = self._heard(sound, sample_rate)
+        # a token that takes as much attention in noise does so whatever is in the sound
+        noise = np.random.default_rng(0).standard_normal(len(samples)).astype(np.float32)
+        noise *= float(np.sqrt(np.mean(np.square(samples)))) or 1e-3
+        with torch.no_grad(), capture(self.encoder, received=True) as in_noise:
+            self.encoder(self._prepared([noise]))
+        with torch.no_grad(), capture(self.encoder) as captured:
+            self.encoder(self._prepared([samples]))
+        both = {
+            layer: torch.cat([weights.mean(2, keepdim=True), in_noise.weights[layer]])
+            for layer, weights in captured.weights.items()
+        }
+        return self._attended(name, samples, int(self.extractor.sampling_rate), captured, find_sinks(both))
+
+    def reduce(
+        self, sound: Sound, sample_rate: int | None = None, *, query: int | None = None
+    ) -> dict[str, AttentionRecord]:
+        """Reductions of the attention over one sound, by name, for ``show(sound, curve=...)`` or ``map=...``.
+
+        Parameters
+        ----------
+        sound, sample_rate
+            As in :meth:`attend`.
+        query
+            Token whose row is taken, such as 0 for a class token; None takes the mean over all.
+
+        Returns
+        -------
+        dict
+            ``received`` and ``value_norm`` of the last layer and the roll-out of all; of a classifier ``gradient`` of
+            the last layer and ``relevance`` of all too, for the class that it answers. With a query, its row in the
+            last layer is the first.
+
+        Raises
+        ------
+        AudioError
+            As :meth:`attend`.
+        """
+        name, samples = self._heard(sound, sample_rate)
+        explained = bool(self.classes)
+        with torch.set_grad_enabled(explained), capture(self.encoder, gradients=explained, values=True) as captured:
+            inputs = self._prepared([samples]).requires_grad_(explained)
+            output = self.encoder(inputs)
+            if explained:  # with respect to the input: the weights of the network get no gradients
+                torch.autograd.grad(output.logits.max(), inputs)
+        about: dict[str, Any] = {"clips": [name], "durations": [len(samples) / int(self.extractor.sampling_rate)]}
+        chosen = [*(["query"] if query is not None else []), "received", "value_norm", "rollout"]
+        chosen += ["gradient", "relevance"] if explained else []
+        return {each: captured.record(self.tokens, reduction=each, query=query, **about) for each in chosen}
+
+    def inputs(self, sounds: Sequence[Sound]) -> Tensor:
+        """Input of the network for several sounds, on its device, as ``extractor`` makes it.
+
+        Parameters
+        ----------
+        sounds
+            Files, or pairs of samples and their rate. Without an input of fixed length, as that of wav2vec 2.0, they
+            are of one length.
+
+        Returns
+        -------
+        Tensor
+            Spectrograms, shape ``(clips, frames, bands)`` for the spectrogram transformer, ``(clips, bands, frames)``
+            for Whisper; samples, ``(clips, samples)``, for the others.
+
+        Raises
+        ------
+        AudioError
+            As :meth:`attend`, and when lengths differ that must not.
+        """
+        heard = [self._heard(sound) for sound in sounds]
+        lengths = {len(samples) for _, samples in heard}
+        if len(lengths) > 1 and self.kind not in (_WHISPER, _SPECTROGRAM_TRANSFORMER):
+            raise AudioError(
+                f"sounds have {min(lengths)} to {max(lengths)} samples; {self.kind} takes one length a call"
+            )
+        return self._prepared([samples for _, samples in heard])
+
+    def _heard(self, sound: Sound, sample_rate: int | None = None) -> tuple[str, NDArray[np.float32]]:
+        source = as_source(sound, sample_rate)
         rate = int(self.extractor.sampling_rate)
-        samples, _ = read(sound, rate)
+        samples = source.read(rate)
         longest, shortest = self._limits(rate)
         if not shortest <= len(samples) <= longest:
             raise AudioError(
-                f"{sound}: {len(samples) / rate:.2f} s; {self.name} takes {shortest / rate:.2f} to "
+                f"{source.name}: {len(samples) / rate:.2f} s; {self.name} takes {shortest / rate:.2f} to "
                 f"{longest / rate:.2f} s: cut it"
             )
-        device = next(self.encoder.parameters()).device
-        inputs = self.extractor(samples, sampling_rate=rate, return_tensors="pt")
+        return source.name, samples
+
+    def _prepared(self, samples: Sequence[NDArray[np.float32]]) -> Tensor:
+        inputs = self.extractor(list(samples), sampling_rate=int(self.extractor.sampling_rate), return_tensors="pt")
         field = next(name for name in ("input_features", "input_values") if name in inputs)
-        with torch.no_grad(), capture(self.encoder) as captured:
-            self.encoder(inputs[field].to(device))
-        return self._attended(str(sound), samples, rate, captured)
+        prepared: Tensor = inputs[field].to(next(self.encoder.parameters()).device)
+        return prepared
 
     def _attended(
-        self, name: str, samples: NDArray[np.float32], rate: int, captured: CapturedAttention
+        self,
+        name: str,
+        samples: NDArray[np.float32],
+        rate: int,
+        captured: CapturedAttention,
+        sinks: dict[str, list[tuple[int, float]]],
     ) -> AttendedSound:
         about: dict[str, Any] = {"clips": [name], "durations": [len(samples) / rate]}
         layers = {
@@ -159,7 +273,7 @@ class PretrainedAttention:
             for layer in captured.weights
         }
         rollout = captured.record(self.tokens, reduction="rollout", query=None, **about)
-        return AttendedSound(name, samples, rate, layers, rollout, captured.sinks())
+        return AttendedSound(name, samples, rate, layers, rollout, sinks)
 
     def _limits(self, rate: int) -> tuple[int, int]:
         """Most and fewest samples that the model takes."""
@@ -197,7 +311,7 @@ def load_pretrained_attention(name: str | Path, model_type: str = "auto", device
     """
     if model_type != "auto" and model_type not in KNOWN_MODELS:
         raise ConfigError(f"model_type is {model_type!r}; it must be auto or one of {', '.join(KNOWN_MODELS)}")
-    library = _transformers()
+    library = import_transformers()
     where = str(name)
     if Path(where).exists() and not (Path(where) / "config.json").is_file():
         raise ConfigError(f"{where}: holds no config.json; name a folder that save_pretrained wrote")
@@ -225,19 +339,6 @@ def load_pretrained_attention(name: str | Path, model_type: str = "auto", device
     encoder = model.get_encoder() if kind == _WHISPER and hasattr(model, "get_encoder") else model
     encoder = getattr(model, "encoder", encoder) if kind == _WHISPER and encoder is model else encoder
     return PretrainedAttention(where, kind, encoder, extractor, tokens_of(encoder))
-
-
-def _transformers() -> Any:
-    from audioattn_lib.audio._torchaudio import torchaudio
-
-    try:
-        torchaudio()  # transformers imports it, and fails where its extension does not load
-        import transformers
-    except ImportError as error:
-        raise ConfigError(f"{error.name} is not installed; install it with: pip install 'audioattn[models]'") from None
-    transformers.utils.logging.disable_progress_bar()
-    transformers.utils.logging.set_verbosity_error()
-    return transformers
 
 
 def _coarser(record: AttentionRecord) -> AttentionRecord:

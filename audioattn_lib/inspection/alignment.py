@@ -21,10 +21,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from audioattn_lib.attention.record.record import FrameClock
+from audioattn_lib.attention.record.record import AttentionRecord, FrameClock
 from audioattn_lib.core.errors import ConfigError
 
-__all__ = ["align_words"]
+__all__ = ["align_record", "align_words"]
 
 
 def align_words(
@@ -74,10 +74,52 @@ def align_words(
     Examples
     --------
     >>> import torch
-    >>> from audioattn_lib.attention.record.record import FrameClock
+    >>> from audioattn_lib.attention.record.record import AttentionRecord, FrameClock
     >>> weights = torch.eye(2).repeat_interleave(4, dim=1)[None] / 4
     >>> align_words(weights, ["two", "words"], FrameClock(0.5), median=1)
     [(0.0, 2.0, 'two'), (2.0, 4.0, 'words')]
+    """
+    record = align_record(weights, words, clock, heads=heads, duration=duration, median=median)
+    assert record.segments is not None
+    return [
+        (float(start), float(stop), word)
+        for (start, stop), word in zip(record.segments[0], record.rows[0], strict=True)
+    ]
+
+
+def align_record(
+    weights: Tensor | Sequence[Tensor],
+    words: Sequence[str],
+    clock: FrameClock,
+    *,
+    heads: Sequence[int] | None = None,
+    duration: float | None = None,
+    median: int = 7,
+    clip: str = "",
+) -> AttentionRecord:
+    """Alignment of the words that a decoder wrote, as a record with labelled rows.
+
+    Parameters
+    ----------
+    weights, words, clock, heads, duration, median
+        As in :func:`align_words`.
+    clip
+        Name of the sound.
+
+    Returns
+    -------
+    AttentionRecord
+        ``alignment`` is the mean over the heads, rows of sum 1; ``rows`` holds the words and ``segments`` their times,
+        so that :func:`~audioattn_lib.attention.record.segment_lists.list_segments` lists words for other programs.
+
+    Raises
+    ------
+    ConfigError
+        As :func:`align_words`.
+
+    Notes
+    -----
+    Book page: ``your_sounds``.
     """
     layers = [weights] if isinstance(weights, Tensor) else list(weights)
     shapes = {tuple(each.shape[1:]) for each in layers}
@@ -101,14 +143,24 @@ def align_words(
         frames = int((clock.centres(frames) < duration).sum())
         if not frames:
             raise ConfigError(f"duration is {duration}, and the first frame is centred at {clock.centres(1)[0]:.3f} s")
-    starts = _starts(joined[..., :frames].numpy(), median)
+    inside = joined[..., :frames].numpy()
+    starts = _starts(inside, median)
     edges = clock.edges(frames)
     last = edges[-1] if duration is None else min(edges[-1], duration)
-    bounds = np.clip([*edges[starts], last], 0.0, last)
-    return [
-        (round(float(a), 9), round(float(b), 9), word)
-        for a, b, word in zip(bounds[:-1], bounds[1:], words, strict=True)
-    ]
+    bounds = np.round(np.clip([*edges[starts], last], 0.0, last), 9)
+    mean = inside.astype(np.float64).mean(0)
+    total = mean.sum(-1, keepdims=True)
+    rows = np.where(total > 0, mean / np.maximum(total, 1e-300), 1 / frames)
+    return AttentionRecord(
+        "alignment",
+        clock,
+        (clip,),
+        n_frames=np.array([frames]),
+        alignment=rows[None],
+        segments=np.stack([bounds[:-1], bounds[1:]], -1)[None],
+        durations=None if duration is None else np.array([float(duration)]),
+        rows=(tuple(map(str, words)),),
+    )
 
 
 def _starts(weights: Any, median: int) -> Any:

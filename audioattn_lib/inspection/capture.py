@@ -138,6 +138,7 @@ class CapturedAttention:
         query: int | None = 0,
         clips: Sequence[str] = (),
         durations: Sequence[float] | None = None,
+        by_layer: bool = False,
     ) -> AttentionRecord:
         """Attention over time, or over time and frequency; see :func:`.reductions.attention_record`.
 
@@ -168,11 +169,14 @@ class CapturedAttention:
             durations=durations,
             gradients=self.gradients if reduction in OF_GRADIENTS else None,
             value_norms=self.value_norms if reduction in OF_VALUES else None,
+            by_layer=by_layer,
         )
 
-    def sinks(self, share: float = 0.25) -> dict[str, list[tuple[int, float]]]:
-        """Tokens that take most of a layer's attention whatever is in the clip; see :func:`.reductions.find_sinks`."""
-        return find_sinks(self.weights, share)
+    def sinks(
+        self, share: float = 0.25, *, times: float = 10.0, ends: Sequence[int] | None = None
+    ) -> dict[str, list[tuple[int, float]]]:
+        """Tokens that take much of a layer's attention whatever is in the clip; see :func:`.reductions.find_sinks`."""
+        return find_sinks(self.weights, share, times=times, ends=ends)
 
     def __repr__(self) -> str:
         sizes = {name: tuple(calls[0].shape) for name, calls in self.calls.items()}

@@ -15,6 +15,8 @@ audio spectrogram transformer                patches of a log-mel spectrogram, b
 bundles of wav2vec 2.0, HuBERT, WavLM)
 ``ECAPA_TDNN`` of SpeechBrain                log-mel frames of 10 ms
 ``FrequencyTransformer`` of this library     patches of a log-mel spectrogram, behind its global tokens
+``PaSST`` of hear21passt, and the wrapper    patches of a log-mel spectrogram of 32 kHz, behind its class tokens
+that ``get_basic_model`` gives
 ============================================ ============================================================
 
 Book page: ``your_sounds``.
@@ -26,6 +28,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import nn
 
 from audioattn_lib.core.errors import ConfigError
@@ -46,7 +49,7 @@ def tokens_of(model: nn.Module) -> TimeTokens | PatchTokens:
     ----------
     model
         A model, one with a head around it, or its encoder. Sound is of 16 kHz, but for ``FrequencyTransformer``, which
-        has a clock of its own.
+        has a clock of its own, and PaSST, which hears 32 kHz.
 
     Raises
     ------
@@ -55,8 +58,9 @@ def tokens_of(model: nn.Module) -> TimeTokens | PatchTokens:
 
     Notes
     -----
-    Tokens of ``FrequencyTransformer`` are those of its longest input. A frame of ECAPA sees the whole clip through the
-    means of its squeeze-and-excitation blocks; the receptive field is that of the spectrogram.
+    Tokens of ``FrequencyTransformer`` and PaSST are those of their longest input. Patchout, which leaves patches out,
+    is for training: call PaSST in evaluation mode. A frame of ECAPA sees the whole clip through the means of its
+    squeeze-and-excitation blocks; the receptive field is that of the spectrogram.
 
     Book page: ``your_sounds``.
     """
@@ -90,14 +94,12 @@ def _spectrogram_transformer(config: Any) -> PatchTokens:
     size, over_time, over_bands = config.patch_size, config.time_stride, config.frequency_stride
     bands = (config.num_mel_bins - size) // over_bands + 1
     frames = (config.max_length - size) // over_time + 1
-    top, bottom = (1127 * np.log1p(f / 700) for f in (_SAMPLE_RATE / 2, _LOWEST))
-    # the middle of a patch on the mel scale, where band b of n is centred at (b + 1) / (n + 1) of the way up
     middle = over_bands * np.arange(bands) + (size - 1) / 2
-    mel = bottom + (middle + 1) / (config.num_mel_bins + 1) * (top - bottom)
+    frequencies = _mel_centres(middle, config.num_mel_bins, _LOWEST, _SAMPLE_RATE / 2)
     hop = _HOP / _SAMPLE_RATE
     # frame i of Kaldi's features begins with sample i * hop
     centre = (size - 1) / 2 * hop + _WINDOW / _SAMPLE_RATE / 2
-    return PatchTokens(bands, frames, over_time * hop, centre, 700 * np.expm1(mel / 1127), first=2)
+    return PatchTokens(bands, frames, over_time * hop, centre, frequencies, first=2)
 
 
 def _torchaudio(model: Any) -> TimeTokens:
@@ -109,6 +111,25 @@ def _torchaudio(model: Any) -> TimeTokens:
 def _ecapa(model: Any) -> TimeTokens:
     # frames of a centred transform, frame i around the instant at which hop i begins
     return TimeTokens(_HOP / _SAMPLE_RATE, 0.0, _WINDOW / _SAMPLE_RATE)
+
+
+def _passt(model: Any, front_end: Any = None) -> PatchTokens:
+    embedding = model.patch_embed
+    (height, width), (down, right) = embedding.patch_size, embedding.stride
+    n_mels, longest = embedding.img_size
+    bands, frames = (n_mels - height) // down + 1, (longest - width) // right + 1
+    lowest, highest = (0.0, 15000.0) if front_end is None else (front_end.fmin, front_end.fmax)
+    # frame i of its centred transform lies around the instant at which hop i begins
+    hop = 0.01 if front_end is None else front_end.hopsize / front_end.sr
+    frequencies = _mel_centres(down * np.arange(bands) + (height - 1) / 2, n_mels, lowest, highest)
+    return PatchTokens(bands, frames, right * hop, (width - 1) / 2 * hop, frequencies, first=model.num_tokens)
+
+
+def _mel_centres(bands: NDArray[np.floating], count: int, lowest: float, highest: float) -> NDArray[np.floating]:
+    """Hertz of some of ``count`` bands of Kaldi, band b being centred at (b + 1) / (count + 1) of the mel scale."""
+    bottom, top = (1127 * np.log1p(hertz / 700) for hertz in (lowest, highest))
+    found: NDArray[np.floating] = 700 * np.expm1((bottom + (bands + 1) / (count + 1) * (top - bottom)) / 1127)
+    return found
 
 
 def _frequency_transformer(model: Any) -> PatchTokens:
@@ -138,5 +159,7 @@ KNOWN_CLASSES: dict[str, Callable[[Any], TimeTokens | PatchTokens]] = {
     "Wav2Vec2Model": _torchaudio,
     "ECAPA_TDNN": _ecapa,
     "FrequencyTransformer": _frequency_transformer,
+    "PaSST": _passt,
+    "PasstBasicWrapper": lambda model: _passt(model.net, model.mel),
 }
 """Classes of models without such a configuration, and what reads the clock of their tokens."""

@@ -35,7 +35,9 @@ al., *Generic attention-model explainability for interpreting bi-modal and encod
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -87,6 +89,7 @@ def attention_record(
     durations: Sequence[float] | None = None,
     gradients: Mapping[str, Tensor] | None = None,
     value_norms: Mapping[str, Tensor] | None = None,
+    by_layer: bool = False,
 ) -> AttentionRecord:
     """Reduce captured weights to a record in seconds, and in hertz for patches.
 
@@ -112,6 +115,9 @@ def attention_record(
         With respect to the weights, in their shapes, for ``gradient`` and ``relevance``.
     value_norms
         Of each layer, shape ``(batch, heads, keys)``, for ``value_norm``.
+    by_layer
+        Keep the layers apart, by default all of them: the record then has an axis of layers with their names. Not for
+        ``rollout``, ``flow`` and ``relevance``, which join them.
 
     Returns
     -------
@@ -132,6 +138,20 @@ def attention_record(
     """
     if reduction not in REDUCTIONS:
         raise ConfigError(f"reduction is {reduction!r}; it must be one of {', '.join(REDUCTIONS)}")
+    if by_layer:
+        if reduction in _OF_ALL_LAYERS:
+            raise ConfigError(f"reduction is {reduction!r}, which joins the layers; leave by_layer out")
+        return _join_layers(
+            [
+                attention_record(
+                    weights, tokens, reduction=reduction, layers=name, query=query, clips=clips, durations=durations,
+                    gradients=gradients, value_norms=value_norms,
+                )
+                for name in ([layers] if isinstance(layers, str) else layers or weights)
+            ],
+            [layers] if isinstance(layers, str) else list(layers or weights),
+            reduction,
+        )  # fmt: skip
     names = (
         [layers]
         if isinstance(layers, str)
@@ -191,6 +211,21 @@ def attention_record(
         frequencies=frequencies,
         durations=seconds,
     )
+
+
+def _join_layers(records: Sequence[AttentionRecord], names: Sequence[str], reduction: str) -> AttentionRecord:
+    """One record of records of a layer each."""
+    first = records[0]
+    held = "weights" if first.maps is None else "maps"
+    shapes = {getattr(each, held).shape for each in records}
+    if len(shapes) > 1:
+        raise ValueError(f"layers differ in shape, {sorted(shapes)}; name layers that are alike")
+    about: dict[str, Any] = {"mechanism": reduction, "layers": tuple(names)}
+    if first.maps is not None:
+        maps = [each.maps for each in records if each.maps is not None]
+        return dataclasses.replace(first, maps=np.concatenate(maps, axis=1), **about)
+    weights = [each.weights for each in records if each.weights is not None]
+    return dataclasses.replace(first, weights=None, layer_weights=np.stack(weights, axis=1), **about)
 
 
 def rollout(layers: Sequence[Tensor]) -> Tensor:
@@ -329,10 +364,19 @@ def _mean_of_heads(each: Tensor) -> Tensor:
     return each.float().mean(1).cpu()
 
 
-def find_sinks(weights: Mapping[str, Tensor], share: float = 0.25) -> dict[str, list[tuple[int, float]]]:
-    """Find the tokens that receive at least ``share`` of all attention of a layer, over clips, heads and queries.
+def find_sinks(
+    weights: Mapping[str, Tensor], share: float = 0.25, *, times: float = 10.0, ends: Sequence[int] | None = None
+) -> dict[str, list[tuple[int, float]]]:
+    r"""Find the tokens that take much of a layer's attention whatever is in the clip.
 
-    Such a token takes what the other queries have no use for; a map that shows it raw misleads.
+    With :math:`r_{cj}`, the mean over heads and queries of what token :math:`j` of :math:`n` receives in clip
+    :math:`c`, a sink has
+
+    .. math:: \tfrac{1}{C} \sum_c r_{cj} \ge s, \qquad \min_c r_{cj} \ge s / 2, \qquad
+        s = \max(2 / n, \min(\text{share}, \text{times} / n))
+
+    so in a short sequence a quarter of all attention, in a long one ten equal shares, and half as much in every clip.
+    A map that shows such a token raw misleads.
 
     Parameters
     ----------
@@ -340,27 +384,62 @@ def find_sinks(weights: Mapping[str, Tensor], share: float = 0.25) -> dict[str, 
         By the name of the layer, each of shape ``(batch, heads, queries, keys)``.
     share
         Share of the attention, above 0, at most 1.
+    times
+        Multiple of an equal share, at least 1.
+    ends
+        First token behind the sound of each clip, shape ``(batch,)``: tokens are then counted from there. Models that
+        pad their input can have a sink where the sound ends.
 
     Returns
     -------
     dict
         By layer, token and share of those that are sinks; layers without any are left out.
 
+    Raises
+    ------
+    ConfigError
+        When share, times or ends are out of range.
+
     Notes
     -----
-    Source: Xiao et al., *Efficient streaming language models with attention sinks*, ICLR 2024. Book page:
-    ``your_sounds``.
+    In one clip, a sink and an event that all queries attend to look alike: give several clips with other sounds, or
+    noise of the same length beside one sound, as ``audioattn attend`` does. Measured in 16 recordings of four corpora:
+    the tiny English encoder of Whisper has its sinks at the first token, the last one, and the one behind the end of
+    the sound. They take up to 183 equal shares, and never a quarter of the attention; an event takes up to 29 in its
+    clip, and another token at most 6.1 in every clip. The values of these sinks are no smaller than those of other
+    tokens, unlike in language models. Sources: Xiao et al., *Efficient streaming language models with attention
+    sinks*, ICLR 2024; Gu et al., *When attention sink emerges in language models: an empirical view*, ICLR
+    2025 (a sink is found by its mean over clips). Book page: ``bring_your_own_model``.
     """
     if not 0 < share <= 1:
         raise ConfigError(f"share is {share}; it must be above 0 and at most 1")
+    if times < 1:
+        raise ConfigError(f"times is {times}; it must be at least 1")
     found = {}
     for name, each in weights.items():
-        received = each.float().mean((0, 1, 2))
+        received = each.float().mean((1, 2))  # (clips, keys)
+        n, first = received.shape[-1], 0
+        if ends is not None:
+            received, first = _from_ends(received, ends)
+        needed = min(share, times / n)
+        mean, least = received.mean(0), received.min(0).values
         # an equal share of few tokens is none
-        tokens = ((received >= share) & (received > 2 / len(received))).nonzero().flatten().tolist()
-        if tokens:
-            found[name] = [(token, float(received[token])) for token in tokens]
+        is_sink = (mean >= needed) & (mean > 2 / n) & (least >= max(needed, 2 / n) / 2)
+        if tokens := is_sink.nonzero().flatten().tolist():
+            found[name] = [(token - first, float(mean[token])) for token in tokens]
     return found
+
+
+def _from_ends(received: Tensor, ends: Sequence[int]) -> tuple[Tensor, int]:
+    """What tokens receive that lie as far from the end of their clip, and where the end is among them."""
+    n = received.shape[-1]
+    if len(ends) != len(received) or not all(0 <= end <= n for end in ends):
+        raise ConfigError(f"ends is {list(ends)}; give for each of {len(received)} clips a token from 0 to {n}")
+    first, behind = min(ends), n - max(ends)
+    places = torch.as_tensor(ends, device=received.device)[:, None] + torch.arange(
+        -first, behind, device=received.device
+    )
+    return received.gather(1, places), first
 
 
 def _row(each: Tensor, query: int) -> Tensor:

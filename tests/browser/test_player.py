@@ -8,6 +8,7 @@ from audioattn_lib.attention.record.record import AttentionRecord, FrameClock
 from audioattn_lib.display import player, scrubber
 from audioattn_lib.display.page import page as whole_page
 from audioattn_lib.display.players.player import attention_of
+from audioattn_lib.display.players.sound import attended_cells
 
 pytestmark = pytest.mark.browser
 
@@ -60,6 +61,17 @@ def pages(tmp_path_factory):
     (folder / "parts.html").write_text(
         whole_page(player(loud, RATE, record=far, title="Long", **options).html(), "Long")
     )
+    both = tone + 0.3 * np.sin(2 * np.pi * 3500 * times)
+    cells = np.zeros((1, 1, 1, 2, 40))
+    cells[..., 0, 10:26] = 1.0  # the tone of 1 kHz while it sounds
+    record = AttentionRecord(
+        "patches", FrameClock(0.1), ("a",), np.array([40]), maps=cells, frequencies=np.array([1000.0, 3500.0])
+    )
+    (folder / "cells.html").write_text(
+        whole_page(player(both, RATE, record=record, cells=True, title="Cells", **options).html(), "Cells")
+    )
+    kept, _ = attended_cells(both, RATE, record)
+    np.save(folder / "cells.npy", kept)
     (folder / "grid.html").write_text(whole_page(grid.html(), "Grid"))
     (folder / "page.html").write_text(whole_page(first.html() + second.html() + slider.html(), "Players"))
     return folder
@@ -412,3 +424,34 @@ def test_attention_is_replaced_while_the_sound_stays(opened):
     assert tab.evaluate(f"{PLAYER.format(0)}.gainAt(3.0)") > 0.9
     assert tab.evaluate(f"{PLAYER.format(0)}.gainAt(1.0)") == 0
     assert tab.evaluate("document.querySelector('.aa-player audio').src.length") == before
+
+
+def test_cells_of_time_and_frequency_are_heard_as_the_library_computes_them(opened, pages):
+    """Up to MP3, whose sound the page filters; levels of both tones, in and outside of the cells."""
+    page = opened("cells.html")
+    made = page.evaluate(
+        f"""async () => {{
+            const player = {PLAYER.format(0)};
+            player.hear("attended");
+            await player.play();
+            const [attended, rest] = player.parts().map((buffer) => [...buffer.getChannelData(0)]);
+            player.pause();
+            return [attended, rest, player.whole.sampleRate];
+        }}"""
+    )
+    expected = np.load(pages / "cells.npy")
+    rate = made[2]
+
+    def level(samples, its_rate, hertz, start, stop):
+        times = np.arange(round(start * its_rate), round(stop * its_rate)) / its_rate
+        window = np.hanning(len(times))
+        wave = np.exp(-2j * np.pi * hertz * times) * window
+        inside = np.asarray(samples)[round(start * its_rate) : round(stop * its_rate)]
+        return 20 * np.log10(2 * abs(inside @ wave) / window.sum() + 1e-5)
+
+    for hertz, start, stop in ((1000, 1.2, 2.4), (3500, 1.2, 2.4), (3500, 0.1, 0.9), (3500, 2.8, 3.9)):
+        found = level(made[0], rate, hertz, start, stop)
+        wanted = level(expected, RATE, hertz, start, stop)
+        assert found == pytest.approx(wanted, abs=1) or max(found, wanted) < -60
+    assert level(made[1], rate, 3500, 1.2, 2.4) == pytest.approx(20 * np.log10(0.3), abs=1)
+    assert page.evaluate("getComputedStyle(document.querySelector('.aa-veil')).maskImage").startswith("url(")

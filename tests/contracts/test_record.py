@@ -6,6 +6,7 @@ from scipy import integrate
 
 from audioattn_lib.attention.record.density import Density
 from audioattn_lib.attention.record.record import AttentionRecord, FrameClock
+from audioattn_lib.attention.record.segment_lists import list_segments
 from audioattn_lib.core.errors import RunError
 
 
@@ -149,3 +150,72 @@ def test_clips_are_found_by_their_short_name():
     for shared in ("siren.wav", "dog"):
         with pytest.raises(KeyError, match="is one of 2 in this record"):
             record.index(shared)
+
+
+def layers_record(clips=2, names=("first", "second")):
+    generator = np.random.default_rng(clips)
+    weights = generator.dirichlet(np.ones(6), (clips, len(names), 3))
+    return AttentionRecord("received", FrameClock(0.1), n_frames=np.full(clips, 6), layer_weights=weights, layers=names)
+
+
+def words_record(*words):
+    segments = np.array([[(i, i + 1) for i in range(len(words))]], dtype=float)
+    alignment = np.full((1, len(words), 4), 0.25)
+    return AttentionRecord("alignment", n_frames=np.array([4]), alignment=alignment, segments=segments, rows=(words,))
+
+
+def test_a_record_of_layers_is_that_of_each_and_their_mean():
+    record = layers_record()
+    for number, name in enumerate(record.layers):
+        one = record.layer(name)
+        np.testing.assert_array_equal(one.weights, record.layer_weights[:, number])
+        assert (one.layers, one.layer_weights) == ((name,), None)
+        np.testing.assert_array_equal(record.layer(number).weights, one.weights)
+    mean = np.mean([record.layer(name).frame_attention(1) for name in record.layers], axis=0)
+    np.testing.assert_allclose(record.frame_attention(1), mean)
+    np.testing.assert_array_equal(record[1].layer_weights[0], record.layer_weights[1])
+    joined = AttentionRecord.concatenate([record, layers_record(1)])
+    assert joined.layer_weights.shape == (3, 2, 3, 6)
+    maps = AttentionRecord(n_frames=np.array([4]), maps=np.ones((1, 2, 3, 5, 4)), layers=("a", "b"))
+    assert maps.layer("b").maps.shape == (1, 1, 3, 5, 4)
+    with pytest.raises(KeyError, match="no layer 'third'; there are first, second"):
+        record.layer("third")
+    with pytest.raises(ValueError, match="no axis of layers"):
+        weights_record().layer(0)
+
+
+def test_layers_and_rows_survive_their_file(tmp_path):
+    words = AttentionRecord.concatenate([words_record("two", "words"), words_record("and", "", "one")])
+    for record in (layers_record(), words):
+        np.savez(tmp_path / "attention.npz", **record.to_arrays())
+        back = AttentionRecord.load(tmp_path / "attention.npz")
+        assert (back.layers, back.rows) == (record.layers, record.rows)
+        assert back.rows == record.rows
+    assert words[1].rows == (("and", "", "one"),)
+    assert [one.label for one in list_segments(words)] == ["two", "words", "and", "", "one"]
+
+
+def test_a_file_from_before_layers_and_rows_is_read(tmp_path):
+    arrays = {
+        "mechanism": np.array("softmax"),
+        "clock": np.array([0.1, 0.0]),
+        "clips": np.array(["a"]),
+        "n_frames": np.array([4]),
+        "weights": np.full((1, 1, 4), 0.25),
+        "alignment": np.full((1, 4, 4), 0.25),
+    }
+    np.savez(tmp_path / "attention.npz", **arrays)
+    back = AttentionRecord.load(tmp_path / "attention.npz")
+    assert (back.layers, back.rows, back.layer_weights) == ((), (), None)
+    np.savez(tmp_path / "attention.npz", **arrays, rows=np.array([["a"]]))
+    with pytest.raises(RunError, match="'row_counts' is missing"):
+        AttentionRecord.load(tmp_path / "attention.npz")
+
+
+def test_names_that_do_not_fit_are_refused():
+    with pytest.raises(ValueError, match="3 names of layers, and layer_weights has 2 layers"):
+        AttentionRecord(n_frames=np.array([4]), layer_weights=np.ones((1, 2, 1, 4)), layers=("a", "b", "c"))
+    with pytest.raises(ValueError, match="at most one for each of 2 rows"):
+        AttentionRecord(n_frames=np.array([4]), alignment=np.ones((1, 2, 4)), rows=(("a", "b", "c"),))
+    with pytest.raises(ValueError, match="different layers"):
+        AttentionRecord.concatenate([layers_record(), layers_record(names=("third", "fourth"))])

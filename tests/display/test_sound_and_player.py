@@ -1,5 +1,6 @@
 """The player's sound is honest, its page needs no network, and its text is text."""
 
+import dataclasses
 import html as htmllib
 import io
 import json
@@ -10,8 +11,9 @@ import pytest
 import soundfile
 from handmade import CLOCK, EVENTS, HOSTILE, KINDS, SAMPLE_RATE, make_record, require_offline
 
+from audioattn_lib.attention.record.record import AttentionRecord, FrameClock
 from audioattn_lib.display import Player, player, scrubber
-from audioattn_lib.display.players.sound import BUDGET, TAIL, attended, compress, gain
+from audioattn_lib.display.players.sound import BUDGET, TAIL, attended, attended_cells, compress, gain
 
 
 def _player(sound, features, **options):
@@ -168,3 +170,50 @@ def test_scrubber_is_a_film_strip_without_script(tmp_path):
         scrubber(frames, [1, 2, 3], label="alpha", alt="x", start=3)
     with pytest.raises(ValueError, match="alt is empty"):
         scrubber(frames, [1, 2, 3], label="alpha")
+
+
+def map_record(cells, seconds=2.0, frequencies=(500.0, 3000.0)):
+    maps = np.asarray(cells, dtype=float)[None, None, None]
+    return AttentionRecord(
+        "patches",
+        FrameClock(seconds / maps.shape[-1]),
+        n_frames=np.array([maps.shape[-1]]),
+        maps=maps,
+        frequencies=np.array(frequencies),
+    )
+
+
+def level(samples, hertz, start, stop, rate=SAMPLE_RATE):
+    """Amplitude of a sine within two times, in dB."""
+    times = np.arange(round(start * rate), round(stop * rate)) / rate
+    wave = np.exp(-2j * np.pi * hertz * times) * np.hanning(len(times))
+    return 20 * np.log10(
+        2 * abs(samples[round(start * rate) : round(stop * rate)] @ wave) / np.hanning(len(times)).sum()
+    )
+
+
+def test_attended_cells_keep_their_level_and_the_others_are_gone():
+    times = np.arange(2 * SAMPLE_RATE) / SAMPLE_RATE
+    low, high = 0.3 * np.sin(2 * np.pi * 500 * times), 0.3 * np.sin(2 * np.pi * 3000 * times)
+    sound = (low + high).astype(np.float32)
+    record = map_record([[4, 4, 4, 4, 0, 0, 0, 0], [0, 0, 0, 0, 1, 1, 1, 1]])
+    kept, rest = attended_cells(sound, SAMPLE_RATE, record)
+    np.testing.assert_allclose(kept + rest, sound, atol=1e-6)
+    whole = level(sound, 500, 0.1, 0.8)
+    assert level(kept, 500, 0.1, 0.8) == pytest.approx(whole, abs=0.1)
+    assert level(kept, 3000, 1.3, 1.9) == pytest.approx(whole - 20 * np.log10(4), abs=0.1), "a quarter of the peak"
+    for hertz, start, stop in ((3000, 0.1, 0.8), (500, 1.3, 1.9)):
+        assert level(kept, hertz, start, stop) < whole - 50
+        assert level(rest, hertz, start, stop) == pytest.approx(whole, abs=0.1)
+
+
+def test_cells_that_are_all_attended_change_nothing():
+    sound = np.random.default_rng(0).uniform(-0.5, 0.5, 5000).astype(np.float32)
+    for samples in (sound, sound[:300]):
+        kept, rest = attended_cells(samples, SAMPLE_RATE, map_record(np.full((2, 5), 3.0)))
+        np.testing.assert_allclose(kept, samples, atol=1e-6)
+        np.testing.assert_allclose(rest, 0, atol=1e-6)
+    without = dataclasses.replace(map_record(np.ones((2, 5))), frequencies=None)
+    with pytest.raises(ValueError, match="maps without frequencies"):
+        attended_cells(sound, SAMPLE_RATE, without)
+    attended_cells(sound, SAMPLE_RATE, without, frequencies=np.linspace(100, 7000, 40))

@@ -116,3 +116,9 @@ def test_the_encoder_of_whisper(data_root):
     last = list(found.layers.values())[-1]
     assert last.weights.shape[1:] == (6, 1500)
     assert 0 <= found.rollout.frame_times()[found.rollout.frame_attention().argmax()] <= 30
+    # beside noise as long as the digit: the first and the last token, and the one where the sound ends, are sinks
+    end = round(found.duration / 0.02)
+    tokens = {layer: dict(sinks) for layer, sinks in found.sinks.items()}
+    assert tokens["layers.3.self_attn"].keys() >= {0, 1499}
+    assert any(end <= token <= end + 2 and share > 30 / 1500 for token, share in tokens["layers.3.self_attn"].items())
+    assert all(token < 3 or end - 1 <= token <= end + 2 or token > 1490 for sinks in tokens.values() for token in sinks)

@@ -5,9 +5,11 @@ import pytest
 import torch
 
 from audioattn_lib.attention.record.record import FrameClock
+from audioattn_lib.attention.record.segment_lists import list_segments
 from audioattn_lib.core.errors import ConfigError
+from audioattn_lib.display.plots.regression import plot_alignment
 from audioattn_lib.display.show import show
-from audioattn_lib.inspection.alignment import _warp, align_words
+from audioattn_lib.inspection.alignment import _warp, align_record, align_words
 
 WORDS = ("the", "dog", "barks", "twice")
 STARTS = (0, 12, 40, 55)
@@ -69,6 +71,21 @@ def test_what_is_behind_the_sound_is_left_out():
     assert [start for start, *_ in found] == pytest.approx([0.02 * start for start in STARTS], abs=0.041)
     page = show(np.full(24000, 0.1), 16000, labels=found).html()
     assert all(word in page for word in WORDS)
+
+
+def test_a_record_holds_the_words_of_its_rows_and_their_times():
+    weights = cross_attention()
+    record = align_record(weights, WORDS, FrameClock(0.02), heads=[0, 1], duration=1.5)
+    found = align_words(weights, WORDS, FrameClock(0.02), heads=[0, 1], duration=1.5)
+    assert record.rows == (WORDS,)
+    assert [(one.start, one.stop, one.label) for one in list_segments(record)] == found
+    np.testing.assert_allclose(record.alignment.sum(-1), 1)
+    for (start, stop), row in zip(record.segments[0], record.alignment[0], strict=True):
+        assert start - 0.05 <= record.frame_times()[row.argmax()] <= stop + 0.05
+    page = show(np.full(24000, 0.1), 16000, labels=record).html()
+    assert all(word in page for word in WORDS)
+    drawn = plot_alignment(record)
+    assert "barks at" in drawn.alt
 
 
 def test_more_words_than_frames_and_one_word():

@@ -296,3 +296,29 @@ def test_the_pretrained_encoder_of_whisper(library, data_root):
     record = captured.record()
     assert record.weights.shape[-1] == 1500
     assert record.span()[1] == pytest.approx(30, abs=0.02)
+
+
+@pytest.mark.filterwarnings("ignore")  # its own, at import and of the size of its input
+def test_passt_says_where_its_patches_are(capsys):
+    torchaudio()
+    passt = pytest.importorskip("hear21passt.models.passt")
+    torch.manual_seed(0)
+    sizes = {"img_size": (32, 64), "patch_size": 16, "stride": (16, 8), "embed_dim": 16, "depth": 2, "num_heads": 2}
+    model = passt.PaSST(**sizes, in_chans=1, num_classes=3, distilled=True).eval()
+    x = sound(1, 1, 32, 64)
+    with torch.no_grad():
+        alone = model(x)[0]
+        with capture(model) as captured:
+            assert torch.equal(model(x)[0], alone)
+    tokens = tokens_of(model)
+    assert (tokens.bands, tokens.frames, tokens.first) == (2, 7, 2)
+    record = captured.record()
+    assert record.maps.shape == (1, 1, 2, 2, 7)
+    # the last 10 frames of the upper 16 bands: in the last two columns of patches, of the upper row
+    changed = x.clone()
+    changed[..., 16:, 54:] += 1
+    with torch.no_grad():
+        moved = (model.patch_embed(changed) != model.patch_embed(x)).any(1)[0]
+    assert moved.tolist() == [[False] * 7, [False] * 5 + [True] * 2]
+    assert tokens.clock.centres(7)[-1] == pytest.approx((48 + 7.5) * 0.01)
+    assert (np.diff(tokens.frequencies) > 0).all()

@@ -93,6 +93,37 @@ def test_sinks_are_named():
     assert find_sinks({"a": torch.full((1, 1, 3, 3), 1 / 3)}) == {}
 
 
+def test_a_sink_of_many_tokens_takes_many_equal_shares_in_every_clip():
+    """Of 600 tokens none takes a quarter; an event is elsewhere in every clip, and the end of a sound too."""
+    clips, n, ends = 4, 600, [100, 250, 320, 500]
+    weights = torch.ones(clips, 2, 8, n)
+    for clip, end in enumerate(ends):
+        weights[clip, ..., 40 + 90 * clip] = 60
+        weights[clip, ..., end + 1] = 30
+    weights[..., 7] = 15
+    weights /= weights.sum(-1, keepdim=True)
+    assert list(dict(find_sinks({"a": weights})["a"])) == [7]
+    assert list(dict(find_sinks({"a": weights}, ends=ends)["a"])) == [1]
+    assert list(dict(find_sinks({"a": weights[:1]})["a"])) == [7, 40, 101], "one clip alone cannot tell"
+    assert find_sinks({"a": weights}, times=20) == {}
+    with pytest.raises(ConfigError, match="for each of 4 clips a token from 0 to 600"):
+        find_sinks({"a": weights}, ends=[601, 0, 0, 0])
+
+
+@pytest.mark.parametrize("patches", [False, True])
+def test_layers_are_kept_apart(patches):
+    layers = {"one": attention(2, 3, 12, 12), "two": attention(2, 3, 12, 12, seed=1)}
+    tokens = PatchTokens(3, 4, 0.1) if patches else TimeTokens(0.1)
+    record = attention_record(layers, tokens, by_layer=True)
+    assert record.layers == ("one", "two")
+    for name in layers:
+        alone, one = attention_record(layers, tokens, layers=name), record.layer(name)
+        held = (one.maps, alone.maps) if patches else (one.weights, alone.weights)
+        np.testing.assert_array_equal(*held)
+    with pytest.raises(ConfigError, match="which joins the layers"):
+        attention_record(layers, tokens, reduction="rollout", by_layer=True)
+
+
 def test_flow_is_limited_by_the_narrowest_edge():
     """By hand: of token 1, one way through token 1 and one through token 0."""
     first = torch.tensor([[1.0, 0.0], [0.4, 0.6]])[None, None]

@@ -16,6 +16,7 @@ CHAPTERS = {
     "urban_sound_results": "urban_sound",
     "index": "urban_sound",
     "use_a_trained_model": "urban_sound",
+    "bring_your_own_model": "urban_sound",
     "sleepiness": "sleepiness",
     "sleepiness_results": "sleepiness",
     "accents": "accents",
@@ -72,7 +73,7 @@ def page(root, folder, corpus):
         parameters |= FEWER.get(chapter, {})
         try:
             prepared = module.prepare(module.Config.preset("smoke", data=corpus(layout), **settings))
-            if experiment == "urban_sound" and chapter != "use_a_trained_model":
+            if experiment == "urban_sound" and chapter not in ("use_a_trained_model", "bring_your_own_model"):
                 parameters |= {"attentions": "softmax, parabola", "folds": fold_names(prepared.manifest)[0]}
             return run_cells(root / "notebooks" / f"{chapter}.ipynb", parameters)
         except AudioAttnError:

@@ -46,6 +46,7 @@ ROOMS = {
     "experiments": {
         "common": 0,
         "foundations": 1,
+        "own_model": 2,
         "published": 2,
         "urban_sound": 1,
         "sleepiness": 1,

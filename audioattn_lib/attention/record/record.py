@@ -68,7 +68,11 @@ class FrameClock:
         return self.start + np.asarray(position) * np.asarray(n_frames) * self.period
 
 
-_BATCHED = ("n_frames", "weights", "head_weights", "read_weights", "maps", "alignment", "segments", "durations")
+_BATCHED = (
+    *("n_frames", "weights", "head_weights", "read_weights", "maps", "alignment", "segments", "durations"),
+    "layer_weights",
+)
+_TEXTS = ("mechanism", "clips", "layers", "rows")
 # Fields that are one object for all clips, of arrays with a row a clip
 _OBJECTS: dict[str, type[Density | Regions]] = {"density": Density, "regions": Regions}
 
@@ -118,6 +122,12 @@ class AttentionRecord:
     durations
         Length of the sound of each clip in seconds, above 0; shape ``(clips,)``. Frames may begin before the sound
         and end after it.
+    layer_weights
+        Discrete attention weights of several layers, as ``weights``; shape ``(clips, layers, heads, frames)``.
+    layers
+        Name of each layer of ``layer_weights`` or ``maps``; none while unknown.
+    rows
+        Label of each row of ``alignment``, such as the words that a decoder wrote, for each clip; none while unknown.
     """
 
     mechanism: str = ""
@@ -134,6 +144,9 @@ class AttentionRecord:
     alignment: Array | None = None
     segments: Array | None = None
     durations: Array | None = None
+    layer_weights: Array | None = None
+    layers: tuple[str, ...] = ()
+    rows: tuple[tuple[str, ...], ...] = ()
 
     def __post_init__(self) -> None:
         if self.n_frames is None:
@@ -157,6 +170,7 @@ class AttentionRecord:
             ("alignment", 3),
             ("segments", 3),
             ("durations", 1),
+            ("layer_weights", 4),
         ):
             value = getattr(self, name)
             if value is not None and (value.ndim != dimensions or len(value) != len(count)):
@@ -169,6 +183,21 @@ class AttentionRecord:
             value = getattr(self, name)
             if value is not None and len(value.location) != len(count):
                 raise ValueError(f"{name} describes {len(value.location)} clips, the record {len(count)}")
+        self._check_names(len(count))
+
+    def _check_names(self, count: int) -> None:
+        for name in ("layer_weights", "maps") if self.layers else ():
+            value = getattr(self, name)
+            if value is not None and value.shape[1] != len(self.layers):
+                raise ValueError(f"{len(self.layers)} names of layers, and {name} has {value.shape[1]} layers")
+        if not self.rows:
+            return
+        most = 0 if self.alignment is None else self.alignment.shape[1]
+        if len(self.rows) != count or max(map(len, self.rows)) > most:
+            raise ValueError(
+                f"rows has labels of {len(self.rows)} clips, at most {max(map(len, self.rows))} each; give them for "
+                f"each of {count} clips, at most one for each of {most} rows of the alignment"
+            )
 
     @classmethod
     def empty(cls) -> AttentionRecord:
@@ -268,7 +297,34 @@ class AttentionRecord:
         for name, made in _OBJECTS.items():
             if getattr(self, name) is not None:
                 changes[name] = made(*(array[rows] for array in vars(getattr(self, name)).values()))
+        if self.rows:
+            changes["rows"] = tuple(self.rows[i] for i in rows)
         return dataclasses.replace(self, clips=tuple(self.clips[i] for i in rows), **changes)
+
+    def layer(self, which: int | str) -> AttentionRecord:
+        """Return the record of one layer, by its name or number, with its ``weights`` or ``maps`` alone.
+
+        Raises
+        ------
+        ValueError
+            When the record has no axis of layers.
+        KeyError
+            When it has no such layer; the message lists those that it has.
+        """
+        held = self.maps if self.layer_weights is None else self.layer_weights
+        if held is None:
+            raise ValueError(f"the record of {self.mechanism or 'this mechanism'} has no axis of layers")
+        known = self.layers or tuple(map(str, range(held.shape[1])))
+        if isinstance(which, str) and which in known:
+            which = known.index(which)
+        if isinstance(which, str) or not -len(known) <= which < len(known):
+            raise KeyError(f"no layer {which!r}; there are {', '.join(known)}")
+        place = which % len(known)
+        name = f"{self.mechanism}: {known[place]}" if self.mechanism else known[place]
+        own = {"mechanism": name, "layers": self.layers[place : place + 1]}
+        if self.layer_weights is None:
+            return dataclasses.replace(self, maps=held[:, place : place + 1], **own)  # type: ignore[arg-type]
+        return dataclasses.replace(self, weights=held[:, place], layer_weights=None, **own)  # type: ignore[arg-type]
 
     def named(self, clips: Iterable[str], durations: Array | None = None) -> AttentionRecord:
         """The same record with the identifiers of its clips, and the seconds of their sounds where they are known."""
@@ -322,6 +378,8 @@ class AttentionRecord:
             heads = self.weights[clip, :, :n].astype(np.float64)
             share = np.full(len(heads), 1 / len(heads)) if self.head_weights is None else self.head_weights[clip]
             mass = share @ heads
+        elif self.layer_weights is not None:
+            mass = self.layer_weights[clip, ..., :n].astype(np.float64).mean(axis=(0, 1))
         elif self.maps is not None:
             mass = self.maps[clip, ..., :n].astype(np.float64).sum(axis=(0, 1, 2))
         elif self.alignment is not None:
@@ -377,6 +435,8 @@ class AttentionRecord:
         first = records[0]
         if any(r.mechanism != first.mechanism or r.clock != first.clock for r in records):
             raise ValueError("records of different mechanisms or clocks cannot be joined")
+        if any(r.layers != first.layers or bool(r.rows) != bool(first.rows) for r in records):
+            raise ValueError("records of different layers, or with and without labels of rows, cannot be joined")
         joined: dict[str, Any] = {}
         for name in _BATCHED:
             parts = [getattr(r, name) for r in records]
@@ -385,6 +445,7 @@ class AttentionRecord:
             if getattr(first, name) is not None:
                 fields = zip(*(vars(getattr(r, name)).values() for r in records), strict=True)
                 joined[name] = made(*map(np.concatenate, fields))
+        joined["rows"] = tuple(labels for r in records for labels in r.rows)
         return dataclasses.replace(first, clips=tuple(c for r in records for c in r.clips), **joined)
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
@@ -397,6 +458,12 @@ class AttentionRecord:
         for name in (*_BATCHED, "frequencies"):
             if getattr(self, name) is not None:
                 arrays[name] = getattr(self, name)
+        if self.layers:
+            arrays["layers"] = np.array(self.layers, dtype=np.str_)
+        if self.rows:
+            counts = np.array([len(labels) for labels in self.rows])
+            padded = [[*labels, *[""] * (counts.max() - len(labels))] for labels in self.rows]
+            arrays |= {"rows": np.array(padded, dtype=np.str_).reshape(len(counts), -1), "row_counts": counts}
         for name in _OBJECTS:
             if getattr(self, name) is not None:
                 arrays |= {f"{name}_{field}": array for field, array in vars(getattr(self, name)).items()}
@@ -421,7 +488,7 @@ class AttentionRecord:
     @classmethod
     def _from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> AttentionRecord:
         for name, array in arrays.items():
-            if name not in ("mechanism", "clips") and array.dtype.kind not in "fiub":
+            if name not in _TEXTS and array.dtype.kind not in "fiub":
                 raise ValueError(f"{name} is of type {array.dtype}; it must be numbers")
         fields: dict[str, Any] = {name: arrays.get(name) for name in (*_BATCHED, "frequencies")}
         for name, made in _OBJECTS.items():
@@ -433,12 +500,20 @@ class AttentionRecord:
         if arrays["clips"].ndim != 1 or fields["n_frames"] is None:
             raise ValueError("clips is no list of names, or n_frames is missing")
         longest = max(arrays["n_frames"].max(initial=0), 0)
-        for name in ("weights", "maps", "alignment", "read_weights"):
+        for name in ("weights", "maps", "alignment", "read_weights", "layer_weights"):
             if fields.get(name) is not None and fields[name].ndim and fields[name].shape[-1] < longest:
                 raise ValueError(f"{name} has {fields[name].shape[-1]} frames, n_frames says {longest}")
         if arrays["n_frames"].dtype.kind not in "iu" or arrays["n_frames"].min(initial=0) < 0:
             raise ValueError("n_frames must be whole numbers of at least 0")
         clips = tuple(str(clip) for clip in arrays["clips"])
+        if "layers" in arrays:
+            fields["layers"] = tuple(str(name) for name in arrays["layers"])
+        if "rows" in arrays:
+            counts = arrays["row_counts"]
+            if arrays["rows"].ndim != 2 or counts.shape != (len(clips),) or counts.dtype.kind not in "iu":
+                raise ValueError("rows is no table of labels with a row a clip, or row_counts does not say how many")
+            pairs = zip(arrays["rows"], counts.tolist(), strict=True)
+            fields["rows"] = tuple(tuple(map(str, labels[:count])) for labels, count in pairs)
         return cls(str(arrays["mechanism"]), FrameClock(float(period), float(start)), clips, **fields)
 
     def _valid(self, clip: int) -> int:

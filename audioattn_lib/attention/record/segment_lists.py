@@ -55,7 +55,7 @@ def list_segments(record: AttentionRecord, labels: Sequence[Sequence[str]] | Non
     labels
         Classes of each clip, none, one or several; a clip with none is listed
         with the label ``""``. By default the mechanism, and replayed segments
-        are numbered.
+        are numbered; segments of labelled rows, as of words, have these labels.
 
     Raises
     ------
@@ -79,6 +79,12 @@ def list_segments(record: AttentionRecord, labels: Sequence[Sequence[str]] | Non
             spans = record.within_sound(played, index)
         if labels is not None:
             found += [LabelledSegment(clip, label, *span) for label in labels[index] or ("",) for span in spans]
+            continue
+        if record.rows and record.segments is not None:
+            found += [
+                LabelledSegment(clip, label, float(start), float(stop))
+                for label, (start, stop) in zip(record.rows[index], record.segments[index], strict=False)
+            ]
             continue
         name = record.mechanism or "attention"
         numbered = record.segments is not None

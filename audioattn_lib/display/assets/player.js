@@ -32,6 +32,87 @@ const bytes = (text) => Uint8Array.from(atob(text), (character) => character.cha
 const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 const told = (seconds) => Math.round(seconds * 1000) / 1000;
 
+const read = (each) => ({
+  ...each, gain: bytes(each.gain), cells: each.cells && { ...each.cells, gain: bytes(each.cells.gain) },
+});
+
+// Fourier transform in place of 2^n complex numbers.
+const transform = (re, im) => {
+  const n = re.length;
+  for (let i = 1, j = 0; i < n; i++) {
+    let bit = n >> 1;
+    for (; j & bit; bit >>= 1) j ^= bit;
+    j ^= bit;
+    if (i < j) { [re[i], re[j]] = [re[j], re[i]]; [im[i], im[j]] = [im[j], im[i]]; }
+  }
+  for (let size = 2; size <= n; size *= 2) {
+    const half = size / 2;
+    const turn = (-2 * Math.PI) / size;
+    for (let k = 0; k < half; k++) {
+      const c = Math.cos(turn * k), s = Math.sin(turn * k);
+      for (let i = k; i < n; i += size) {
+        const j = i + half;
+        const a = re[j] * c - im[j] * s, b = re[j] * s + im[j] * c;
+        re[j] = re[i] - a; im[j] = im[i] - b;
+        re[i] += a; im[i] += b;
+      }
+    }
+  }
+};
+
+// A place between rising numbers: the one below, and the share of the way to the next.
+const between = (numbers, value) => {
+  let below = 0;
+  while (below < numbers.length - 2 && numbers[below + 1] <= value) below++;
+  const above = Math.min(below + 1, numbers.length - 1);
+  const share = above > below ? clamp((value - numbers[below]) / (numbers[above] - numbers[below]), 0, 1) : 0;
+  return { below, above, share };
+};
+
+// Gain of the cells of one band at a time, from 0 to 1.
+const bandAt = ({ gain, hertz, start, period }, band, seconds) => {
+  const frames = gain.length / hertz.length;
+  const place = clamp((seconds - start) / period - 0.5, 0, frames - 1);
+  const below = Math.floor(place);
+  const first = gain[band * frames + below];
+  return (first + (gain[band * frames + Math.min(below + 1, frames - 1)] - first) * (place - below)) / 255;
+};
+
+const cellAt = (cells, hertz, seconds) => {
+  const { below, above, share } = between(cells.hertz, hertz);
+  return (1 - share) * bandAt(cells, below, seconds) + share * bandAt(cells, above, seconds);
+};
+
+// A sound whose cells of time and frequency are multiplied by their gain: short-time transform, gain, inverse.
+const filterCells = (samples, rate, cells) => {
+  const size = 2 ** Math.max(Math.round(Math.log2(0.064 * rate)), 2);
+  const hop = size / 4;
+  const window = Float64Array.from({ length: size }, (_, i) => 0.5 - 0.5 * Math.cos((2 * Math.PI * i) / size));
+  const bins = Array.from({ length: size / 2 + 1 }, (_, bin) => between(cells.hertz, (bin * rate) / size));
+  const made = new Float64Array(samples.length);
+  const weight = new Float64Array(samples.length);
+  const re = new Float64Array(size);
+  const im = new Float64Array(size);
+  for (let first = hop - size; first < samples.length; first += hop) {
+    for (let i = 0; i < size; i++) { re[i] = (samples[first + i] || 0) * window[i]; im[i] = 0; }
+    transform(re, im);
+    const bands = cells.hertz.map((_, band) => bandAt(cells, band, (first + size / 2) / rate));
+    bins.forEach(({ below, above, share }, bin) => {
+      const gain = bands[below] + share * (bands[above] - bands[below]);
+      re[bin] *= gain; im[bin] *= gain;
+      if (bin && bin < size / 2) { re[size - bin] *= gain; im[size - bin] *= gain; }
+    });
+    // The inverse is the transform of the conjugate.
+    for (let i = 0; i < size; i++) im[i] = -im[i];
+    transform(re, im);
+    for (let i = Math.max(0, -first); i < size && first + i < samples.length; i++) {
+      made[first + i] += (re[i] / size) * window[i];
+      weight[first + i] += window[i] * window[i];
+    }
+  }
+  return made.map((value, i) => value / (weight[i] || 1));
+};
+
 class Player {
   constructor(root) {
     this.root = root;
@@ -40,7 +121,8 @@ class Player {
     this.duration = settings.duration;
     this.begin = settings.begin; // of a part, in seconds of the whole sound
     this.tail = settings.tail;
-    this.mechanisms = settings.mechanisms.map((each) => ({ ...each, gain: bytes(each.gain) }));
+    this.mechanisms = settings.mechanisms.map(read);
+    this.axis = settings.axis; // hertz of the picture, from its lower to its upper edge
     this.sliders = settings.sliders;
     this.mechanism = settings.start;
     this.mode = "all";
@@ -237,8 +319,9 @@ class Player {
       const whole = this.whole.getChannelData(0);
       const attended = new Float32Array(length);
       const rest = new Float32Array(length);
+      const filtered = mechanism.cells && filterCells(whole, sampleRate, mechanism.cells);
       for (let i = 0; i < length; i++) {
-        attended[i] = whole[i] * this.gainAt(i / sampleRate);
+        attended[i] = filtered ? filtered[i] : whole[i] * this.gainAt(i / sampleRate);
         rest[i] = whole[i] - attended[i];
       }
       const parts = [attended, rest].map((samples) => {
@@ -423,7 +506,7 @@ class Player {
   // of all mechanisms, or of one number.
   replace({ mechanisms, curves, layers, reading, number }) {
     const position = this.position();
-    const made = mechanisms.map((each) => ({ ...each, gain: bytes(each.gain) }));
+    const made = mechanisms.map(read);
     const screen = this.plot.querySelector(".aa-screen");
     const lines = screen.querySelector(".aa-curves");
     if (number === undefined || !lines) {
@@ -488,12 +571,17 @@ class Player {
     if (!this.mechanisms.length) return;
     this.veil.style.opacity = this.mode === "all" ? 0 : 1;
     if (this.mode === "all") return;
-    const width = 600;
-    const canvas = element("canvas", "", { width, height: 1 });
+    const { cells } = this.mechanisms[this.mechanism];
+    const inCells = cells && this.axis;
+    const [width, height] = inCells ? [300, 48] : [600, 1];
+    const canvas = element("canvas", "", { width, height });
     const pen = canvas.getContext("2d");
-    const image = pen.createImageData(width, 1);
-    for (let i = 0; i < width; i++) {
-      const gain = this.gainAt(((i + 0.5) / width) * this.duration);
+    const image = pen.createImageData(width, height);
+    for (let i = 0; i < width * height; i++) {
+      const seconds = (((i % width) + 0.5) / width) * this.duration;
+      const row = (1 - (Math.floor(i / width) + 0.5) / height) * ((this.axis || [0]).length - 1);
+      const hertz = inCells && this.axis[Math.floor(row)] + (row % 1) * (this.axis[Math.ceil(row)] - this.axis[Math.floor(row)]);
+      const gain = inCells ? cellAt(cells, hertz, seconds) : this.gainAt(seconds);
       image.data[4 * i + 3] = 255 * VEIL * (this.mode === "attended" ? 1 - gain : gain);
     }
     pen.putImageData(image, 0, 0);

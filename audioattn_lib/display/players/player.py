@@ -30,7 +30,7 @@ from ..page import save_page
 from ..plots.spectrogram import checked, lanes, level_range, mel_ticks
 from ..style import THEMES
 from .parts import Part, cut_curve, cut_events, cut_frames, split, strongest, time_of
-from .sound import BUDGET, TAIL, data_uri, gain, mono
+from .sound import BUDGET, TAIL, cell_gain, data_uri, gain, mono
 
 if TYPE_CHECKING:
     from .widget import PlayerWidget
@@ -41,6 +41,14 @@ LOUDNESS = (
     "The sound keeps its level in every mode. “Only attended” multiplies it by the attention divided by its peak, "
     "a gain between 0 and 1; “The rest” by one minus that gain."
 )
+CELL_LOUDNESS = (
+    "The sound keeps its level in every mode. “Only attended” multiplies each cell of time and frequency by the "
+    "attention divided by its peak, a gain between 0 and 1; “The rest” is the sound without that. What is nearer than "
+    "64 ms or 31 Hz to a border is heard on both sides."
+)
+CELL_BYTES = 300_000  # of the maps of all mechanisms, which the page filters with
+MOST_CELLS = (32, 256)  # of one map: bands and frames
+AXIS_POINTS = 33
 DENSITY_POINTS = 500  # of a curve
 SLIDER_POINTS = 120  # of each of very many
 CURVE_HEIGHT = 86.0  # of 100: the peak of a curve stays below the upper edge
@@ -110,6 +118,7 @@ def player(
     title: str = "",
     caption: str = "",
     budget: int = BUDGET,
+    cells: bool = False,
 ) -> Player:
     """A sound with its spectrogram, a moving playhead, and the attention of one or several mechanisms.
 
@@ -144,6 +153,9 @@ def player(
         Text above and below the player.
     budget
         Most bytes of the sound as MP3, or of each of its parts.
+    cells
+        Filter the sound in time and frequency by the maps of the records, see
+        :func:`~audioattn_lib.display.players.sound.attended_cells`; by default in time alone.
 
     Raises
     ------
@@ -168,7 +180,7 @@ def player(
     features, frequencies = checked(features, frequencies)
     known = known_events(events)
     seen = _Attention.of(
-        {name: each[clip] for name, each in shown.items()}, frequencies, readings, is_long=bool(sliders)
+        {name: each[clip] for name, each in shown.items()}, frequencies, readings, is_long=bool(sliders), cells=cells
     )
     curves, texts, gains, clocks = seen.curves, seen.texts, seen.gains, seen.clocks
     _check_choice(len(curves), sliders, start, len(texts))
@@ -181,6 +193,7 @@ def player(
     ]
     low, high = level_range(features)
     levels = np.clip((features - low) / (high - low), 0, 1)
+    is_filtered = any(each is not None for each in seen.filters)
 
     def figure(part: Part, name: str, about: str) -> str:
         drawn = seen.draw(part, start, is_cut=len(parts) > 1)
@@ -192,6 +205,9 @@ def player(
             "sliders": choices,
             "mechanisms": drawn["mechanisms"],
         }
+        if is_filtered and frequencies is not None:
+            places = np.linspace(0, len(frequencies) - 1, AXIS_POINTS)
+            settings["axis"] = np.interp(places, np.arange(len(frequencies)), frequencies).round(1).tolist()
         picture, picture_clock = cut_frames(levels, clock, part.start, part.stop)
         label = html.escape(name or "Sound", quote=True)
         pieces = [
@@ -212,7 +228,7 @@ def player(
             f'<audio controls preload="metadata" aria-label="{label}" '
             f'src="{data_uri(part.sound, "audio/mpeg")}"></audio>',
             f"<figcaption>{html.escape(caption)}" if caption or curves else "",
-            f'<small class="aa-loudness">{LOUDNESS}</small>' if curves else "",
+            f'<small class="aa-loudness">{CELL_LOUDNESS if is_filtered else LOUDNESS}</small>' if curves else "",
             "</figcaption>" if caption or curves else "",
             "</figure>",
         ]
@@ -245,6 +261,7 @@ def attention_of(
     start: int = 0,
     number: int | None = None,
     readings: Sequence[str] | None = None,
+    cells: bool = False,
 ) -> dict[str, Any]:
     """Attention over a sound that is shown already, for the trait ``attention`` of a player's widget.
 
@@ -256,12 +273,12 @@ def attention_of(
         Of one clip each, by the name to show.
     duration
         Seconds of the sound.
-    frequencies, start, readings
+    frequencies, start, readings, cells
         As for :func:`player`.
     number
         Replace this mechanism alone, from 0, by the one record given.
     """
-    seen = _Attention.of(dict(records), frequencies, readings)
+    seen = _Attention.of(dict(records), frequencies, readings, cells=cells)
     _check_choice(len(seen.curves), None, start, len(seen.texts))
     drawn = seen.draw(Part(0.0, duration, b""), start, is_cut=False, first=number or 0, is_quick=True)
     return {**drawn, "reading": seen.texts[start]} | ({} if number is None else {"number": number})
@@ -277,6 +294,7 @@ class _Attention:
     gains: list[NDArray[np.float64]]
     clocks: list[FrameClock]
     maps: list[NDArray[Any] | None]
+    filters: list[_Cells | None]
     frequencies: NDArray[Any] | None
 
     @classmethod
@@ -287,13 +305,19 @@ class _Attention:
         readings: Sequence[str] | None,
         *,
         is_long: bool = False,
+        cells: bool = False,
     ) -> _Attention:
         points = SLIDER_POINTS if is_long else DENSITY_POINTS
         curves = [curve(each, title=name, points=points) for name, each in ones.items()]
         texts = [_reading(row) for row in curves] if readings is None else list(readings)
         gains = [gain(each) for each in ones.values()]
         maps = [_map(each, frequencies) for each in ones.values()]
-        return cls(list(ones), curves, texts, gains, [each.clock for each in ones.values()], maps, frequencies)
+        filters = [
+            _cells(each, frequencies, CELL_BYTES // len(ones)) if cells and each.maps is not None else None
+            for each in ones.values()
+        ]
+        clocks = [each.clock for each in ones.values()]
+        return cls(list(ones), curves, texts, gains, clocks, maps, filters, frequencies)
 
     def draw(self, part: Part, start: int, *, is_cut: bool, first: int = 0, is_quick: bool = False) -> dict[str, Any]:
         """Settings of the mechanisms, and SVG of curves and pictures of maps as HTML; they count from ``first``."""
@@ -303,6 +327,8 @@ class _Attention:
         for number, (title, clock) in enumerate(zip(self.titles, self.clocks, strict=True)):
             inside, at = cut_frames(self.gains[number], clock, part.start, part.stop)
             mechanisms.append(_mechanism(title, inside if len(inside) else np.zeros(1), at, self.texts[number]))
+            if (grid := self.filters[number]) is not None:
+                mechanisms[-1]["cells"] = grid.cut(part.start, part.stop)
             layers.append(
                 _layer(
                     title,
@@ -345,6 +371,42 @@ def _mechanism(name: str, level: NDArray[np.float64], clock: FrameClock, reading
         "period": clock.period,
         "start": clock.start,
     }
+
+
+@dataclass(frozen=True)
+class _Cells:
+    """Gain of cells of time and frequency, shape (bands, frames), that the page filters the sound with."""
+
+    gain: NDArray[np.float64]
+    hertz: NDArray[np.float64]
+    clock: FrameClock
+
+    def cut(self, start: float, stop: float) -> dict[str, object]:
+        inside, at = cut_frames(self.gain.T, self.clock, start, stop)
+        inside = inside if len(inside) else np.zeros((1, len(self.hertz)))
+        levels = np.rint(inside.T * 255).astype(np.uint8)
+        return {
+            "gain": base64.b64encode(levels.tobytes()).decode(),
+            "hertz": self.hertz.round(1).tolist(),
+            "period": at.period,
+            "start": at.start,
+        }
+
+
+def _cells(record: AttentionRecord, frequencies: NDArray[Any] | None, most: int) -> _Cells:
+    """Means of neighbours where there are too many bands or frames for the page."""
+    values, hertz = cell_gain(record, 0, frequencies)
+    frames = -(-values.shape[1] // MOST_CELLS[1])
+    bands = -(-len(values) // max(min(MOST_CELLS[0], most // min(values.shape[1], MOST_CELLS[1])), 1))
+    over_time = np.add.reduceat(values, np.arange(0, values.shape[1], frames), axis=1)
+    summed = np.add.reduceat(over_time, np.arange(0, len(values), bands), axis=0)
+    counts = [
+        np.diff([*range(0, size, step), size]) for size, step in ((len(values), bands), (values.shape[1], frames))
+    ]
+    means = summed / np.outer(*counts)
+    middle = np.add.reduceat(hertz, np.arange(0, len(hertz), bands)) / counts[0]
+    clock = FrameClock(record.clock.period * frames, record.clock.start)
+    return _Cells(means / max(float(means.max()), 1e-12), middle, clock)
 
 
 def _reading(row: Curve) -> str:

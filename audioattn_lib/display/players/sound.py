@@ -13,7 +13,7 @@ from audioattn_lib.attention.record.record import AttentionRecord
 
 from ..plots.spectrogram import host
 
-__all__ = ["attended", "compress", "data_uri", "gain"]
+__all__ = ["attended", "attended_cells", "cell_gain", "compress", "data_uri", "gain"]
 
 MP3_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
 TAIL = 0.06  # seconds of silence after the sound: Firefox drops the last 35 ms that it decodes
@@ -76,6 +76,107 @@ def attended(
     times = np.arange(len(sound)) / sample_rate
     level = np.interp(times, record.frame_times(clip), gain(record, clip)).astype(np.float32)
     kept = sound * level
+    return kept, sound - kept
+
+
+def cell_gain(
+    record: AttentionRecord, clip: int = 0, frequencies: NDArray[Any] | None = None
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    r"""Compute the linear gain of each cell of time and frequency, in [0, 1], and the centres of the bands.
+
+    :math:`g_{ft} = m_{ft} / \max_{hu} m_{hu}` with the map :math:`m` averaged over layers and heads.
+
+    Parameters
+    ----------
+    record
+        With ``maps``.
+    clip
+        Which clip of the record.
+    frequencies
+        Hertz of the rows of the picture that the bands divide equally, rising; needed where the record has none.
+
+    Returns
+    -------
+    gain : array
+        Shape ``(bands, n_frames[clip])``.
+    centres : array
+        Hertz, shape ``(bands,)``.
+
+    Raises
+    ------
+    ValueError
+        When the record has no maps, or nobody knows the hertz of their bands.
+
+    Notes
+    -----
+    Book page: ``bring_your_own_model``.
+    """
+    if record.maps is None or record.n_frames is None:
+        raise ValueError(f"the record of {record.mechanism or 'this mechanism'} has no maps over time and frequency")
+    values = record.maps[clip, ..., : int(record.n_frames[clip])].astype(np.float64).mean(axis=(0, 1))
+    centres = record.frequencies
+    if centres is None:
+        if frequencies is None:
+            raise ValueError("the record has maps without frequencies; give the hertz of the rows of the picture")
+        place = (np.arange(len(values)) + 0.5) / len(values) * len(frequencies) - 0.5
+        centres = np.interp(place, np.arange(len(frequencies)), frequencies)
+    peak = float(values.max(initial=0.0))
+    return values / peak if peak > 0 else values, np.asarray(centres, dtype=np.float64)
+
+
+CELL_WINDOW = 0.064
+"""Seconds of the window of :func:`attended_cells`: the power of two of samples that is nearest."""
+
+
+def attended_cells(
+    samples: NDArray[Any],
+    sample_rate: int,
+    record: AttentionRecord,
+    clip: int = 0,
+    frequencies: NDArray[Any] | None = None,
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    r"""Split a sound into the attended cells of time and frequency and the rest, whose sum is the sound.
+
+    .. math:: y = \operatorname{ISTFT}\bigl(g(f, t)\, \operatorname{STFT}(x)\bigr)
+
+    with :func:`cell_gain` interpolated linearly between the centres of the cells, a Hann window of 64 ms
+    for analysis and synthesis, and a hop of a quarter of it. Where the gain is 1 everywhere, nothing changes.
+
+    Parameters
+    ----------
+    samples
+        Mono sound, shape ``(n,)``, in [-1, 1].
+    sample_rate
+        Samples a second, above 0.
+    record, clip, frequencies
+        As in :func:`cell_gain`.
+
+    Returns
+    -------
+    attended, rest
+        Each of shape ``(n,)``.
+
+    Notes
+    -----
+    The phases are those of the whole sound, and a window sees 64 ms and 31 Hz at once: what lies that near to a border
+    is heard on both sides, and sounds in one cell stay mixed. Source: Griffin and Lim, *Signal estimation from modified
+    short-time Fourier transform*, IEEE TASSP 1984, equation 6. Book page: ``bring_your_own_model``.
+    """
+    from scipy.signal import ShortTimeFFT, get_window
+
+    sound = mono(samples)
+    gains, centres = cell_gain(record, clip, frequencies)
+    size = 2 ** max(round(np.log2(CELL_WINDOW * sample_rate)), 2)
+    transform = ShortTimeFFT(get_window("hann", size), size // 4, sample_rate)
+    padded = np.pad(sound, (0, max(size - len(sound), 0)))
+    spectrum = transform.stft(padded)
+    times = transform.t(len(padded))
+    over_time = np.stack([np.interp(times, record.frame_times(clip), row) for row in gains])
+    places = np.interp(transform.f, centres, np.arange(len(centres)))
+    below = np.minimum(places.astype(int), max(len(centres) - 2, 0))
+    above = np.minimum(below + 1, len(centres) - 1)
+    mixed = over_time[below] + (places - below)[:, None] * (over_time[above] - over_time[below])
+    kept = transform.istft(spectrum * mixed, k1=len(padded))[: len(sound)].astype(np.float32)
     return kept, sound - kept
 
 

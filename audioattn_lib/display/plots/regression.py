@@ -128,7 +128,7 @@ def plot_predictions(
 
 
 def plot_alignment(records: Mapping[str, AttentionRecord] | AttentionRecord, *, caption: str = "") -> Figure:
-    """Plot the alignment of a decoder: one row per decoded frame, brightness shows the attention weight.
+    """Plot the alignment of a decoder: one row per decoded frame or word, brightness shows the attention weight.
 
     Parameters
     ----------
@@ -147,6 +147,7 @@ def plot_alignment(records: Mapping[str, AttentionRecord] | AttentionRecord, *, 
     Book page: ``sleepiness``.
     """
     shown: dict[str, ArrayLike] = {}
+    labels: dict[str, tuple[str, ...]] = {}
     named = {title_of(records): records} if isinstance(records, AttentionRecord) else dict(records)
     if not named:
         raise ValueError("records is empty; give the record of at least one clip")
@@ -154,7 +155,8 @@ def plot_alignment(records: Mapping[str, AttentionRecord] | AttentionRecord, *, 
         if record.alignment is None or record.n_frames is None:
             raise ValueError(f"the record of {name} has no alignment; only a decoder that attends has one")
         n = int(record.n_frames[0])
-        shown[name] = record.alignment[0, :n, :n]
+        labels[name] = record.rows[0] if record.rows else ()
+        shown[name] = record.alignment[0, : len(labels[name]) or n, :n]
     starts = {name: record.span(0) for name, record in named.items()}
 
     def draw(theme: Theme) -> Any:
@@ -165,14 +167,21 @@ def plot_alignment(records: Mapping[str, AttentionRecord] | AttentionRecord, *, 
         axes = figure.subplots(1, max(len(shown), 2), squeeze=False)[0]
         for ax, (name, weights) in zip(axes, shown.items(), strict=False):
             (low, high), values = starts[name], np.asarray(weights)
+            ax.set_title(mechanism_title(name))
+            ax.set_xlabel("Looked at (s)")
+            if words := labels[name]:
+                peaks = values / np.maximum(values.max(axis=1, keepdims=True), 1e-12)
+                extent = (low, high, len(words) - 0.5, -0.5)
+                image = ax.imshow(peaks, extent=extent, cmap=theme.overlay, vmin=0, vmax=1, aspect="auto")
+                colour_bar(figure, ax, image, "Weight / peak of the word")
+                ax.set_yticks(range(len(words)), words, fontsize=7)
+                continue
             ax.plot([low, high], [low, high], color=theme.chance, lw=0.7, ls=(0, (4, 3)))
             top = float(np.quantile(values, 0.999)) or 1.0
             extent = (low, high, low, high)
             look = {"cmap": theme.overlay, "vmin": 0, "vmax": top, "aspect": "equal"}
             image = ax.imshow(values, origin="lower", extent=extent, **look)
             colour_bar(figure, ax, image, "Weight")
-            ax.set_title(mechanism_title(name))
-            ax.set_xlabel("Looked at (s)")
             ax.set_ylabel("Frame made (s)")
         for ax in axes[len(shown) :]:
             ax.set_axis_off()
@@ -181,7 +190,12 @@ def plot_alignment(records: Mapping[str, AttentionRecord] | AttentionRecord, *, 
     told = []
     for name, weights in shown.items():
         values, (low, high) = np.asarray(weights), starts[name]
+        if labels[name]:
+            places = values @ np.linspace(low, high, values.shape[1])
+            pairs = zip(labels[name], places, strict=True)
+            told.append(f"{mechanism_title(name)}: " + ", ".join(f"{word} at {place:.2f} s" for word, place in pairs))
+            continue
         centres = values @ np.linspace(low, high, values.shape[1])
         distance = float(np.abs(centres - np.linspace(low, high, len(values))).mean())
         told.append(f"{mechanism_title(name)}: the mean place looked at is {distance:.2f} s from the frame made")
-    return render(draw, f"Alignment of the frames made with the frames of the sound. {'; '.join(told)}.", caption)
+    return render(draw, f"Alignment of what was made with the frames of the sound. {'; '.join(told)}.", caption)

@@ -123,14 +123,20 @@ def data_root() -> Path:
 
 
 @pytest.fixture(scope="module")
-def browser():
-    """Headless Chromium, driven by playwright; a test that uses it is marked ``browser``."""
+def launch():
+    """Start a headless Chromium, driven by playwright, with more flags; a test that uses it is marked ``browser``."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=chromium_path(), args=list(CHROMIUM_FLAGS))
-        yield chromium
-        chromium.close()
+        yield lambda *flags: playwright.chromium.launch(executable_path=chromium_path(), args=[*CHROMIUM_FLAGS, *flags])
+
+
+@pytest.fixture(scope="module")
+def browser(launch):
+    """Headless Chromium; a test that uses it is marked ``browser``."""
+    chromium = launch()
+    yield chromium
+    chromium.close()
 
 
 def copy_checkout(root: Path, place: Path) -> Path:

@@ -408,8 +408,11 @@ class LogMel(nn.Module):
         # a frame begins n_fft / 2 before its centre; the phase of the whole frame changes no power
         bins = torch.arange(self.n_fft // 2 + 1, device=x.device)
         turns = inside[:, None] * bins % self.n_fft  # whole turns less: exact angles
-        angles = turns.double() * (2 * torch.pi / self.n_fft)
-        power = (frames @ angles.cos()).square() + (frames @ angles.sin()).square()
+        # tables as constants: onnxruntime in a browser has no cosine of float64
+        angles = [2 * math.pi * turn / self.n_fft for turn in range(self.n_fft)]
+        cosines = torch.tensor([math.cos(angle) for angle in angles], dtype=torch.float64, device=x.device)[turns]
+        sines = torch.tensor([math.sin(angle) for angle in angles], dtype=torch.float64, device=x.device)[turns]
+        power = (frames @ cosines).square() + (frames @ sines).square()
         return (power @ self.weights).float()
 
     def _power(self, x: Tensor) -> Tensor:

@@ -35,6 +35,7 @@ from audioattn_lib.automation.key import file_hash, key
 from audioattn_lib.automation.notebooks import DataHash, Notebook
 from audioattn_lib.automation.pages import check_pages
 from audioattn_lib.automation.strict_yaml import read_yaml
+from audioattn_lib.automation.vendor import provide_runtime
 from audioattn_lib.core.declarations import shorten
 from audioattn_lib.core.errors import AudioAttnError, ConfigError
 from audioattn_lib.core.files import locked, write_text
@@ -287,6 +288,7 @@ def build_book(
         stamp.unlink(missing_ok=True)
         _build_pages(root, documents(root), echo)
         write_text(stamp, json.dumps(state))
+    provide_runtime(first.parent, echo)
     ended = time.perf_counter()
     echo(f"{first} ({executed - started:.1f} s chapters, {ended - executed:.1f} s pages)")
     return first

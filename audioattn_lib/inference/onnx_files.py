@@ -19,7 +19,7 @@ import torch
 
 from audioattn_lib import __version__
 from audioattn_lib.core.errors import ConfigError, RunError
-from audioattn_lib.models.exporting import ExportedNetwork, Outputs, export_network
+from audioattn_lib.models.exporting import ExportedNetwork, Outputs, SharedGraph, export_network
 from audioattn_lib.training.run_directory import write_atomically
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from .model import Model
 
-__all__ = ["TOLERANCE", "OnnxFile", "check_onnx", "export_onnx", "write_onnx"]
+__all__ = ["TOLERANCE", "OnnxFile", "check_onnx", "convert", "export_onnx", "write_onnx"]
 
 TOLERANCE = 1e-4
 """Largest difference between a file and the model, relative to the largest value of an output where that is above 1."""
@@ -147,19 +147,7 @@ def write_onnx(exported: ExportedNetwork, path: str | Path, about: dict[str, str
     Book page: ``use_a_trained_model``.
     """
     path = Path(path)
-    _require()
-    with _quiet():
-        found = torch.onnx.export(
-            exported.program, input_names=list(exported.inputs), output_names=list(exported.outputs), verbose=False
-        )
-    assert found is not None
-    for node in found.model.graph.all_nodes():  # lines of code of this machine, most of a small file
-        node.metadata_props.clear()
-    for value in found.model.graph.initializers.values():
-        value.metadata_props.clear()
-    found.model.metadata_props.clear()
-    found.model.metadata_props.update(about)
-    found.model.producer_name = "audioattn"
+    found = convert(exported, about)
     path.parent.mkdir(parents=True, exist_ok=True)
     with write_atomically(path) as temporary:
         found.save(temporary)
@@ -171,6 +159,34 @@ def write_onnx(exported: ExportedNetwork, path: str | Path, about: dict[str, str
             )
     opset = int(found.model.opset_imports[""])
     return OnnxFile(path, path.stat().st_size, opset, exported.inputs, exported.outputs, difference, tuple(lengths))
+
+
+def convert(graph: ExportedNetwork | SharedGraph, about: dict[str, str]) -> torch.onnx.ONNXProgram:
+    """A graph in the operations of ONNX, with metadata, and without names and lines of code of this machine.
+
+    Raises
+    ------
+    ConfigError
+        When the extra ``export`` is not installed.
+
+    Notes
+    -----
+    Book page: ``use_a_trained_model``.
+    """
+    _require()
+    with _quiet():
+        found = torch.onnx.export(
+            graph.program, input_names=list(graph.inputs), output_names=list(graph.outputs), verbose=False
+        )
+    assert found is not None
+    for node in found.model.graph.all_nodes():  # lines of code of this machine, most of a small file
+        node.metadata_props.clear()
+    for value in found.model.graph.initializers.values():
+        value.metadata_props.clear()
+    found.model.metadata_props.clear()
+    found.model.metadata_props.update(about)
+    found.model.producer_name = "audioattn"
+    return found
 
 
 def check_onnx(exported: ExportedNetwork, path: str | Path, lengths: Sequence[int]) -> float:

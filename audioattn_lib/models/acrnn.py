@@ -355,8 +355,17 @@ class ACRNN(nn.Module):
         return self.classifier(context), attended
 
     def trace(
-        self, features: Float[Tensor, "batch frames mels"], lengths: Int[Tensor, " batch"] | None = None
+        self,
+        features: Float[Tensor, "batch frames mels"],
+        lengths: Int[Tensor, " batch"] | None = None,
+        *,
+        alpha: Float[Tensor, ""] | None = None,
     ) -> Traced:
-        """Compute the logits of each clip, and the fields of the record as tensors by name."""
-        context, found = self.attention.trace(self.encode(features, lengths), lengths, clock=self.clock)  # type: ignore[operator, union-attr]
+        """Compute the logits of each clip, and the fields of the record as tensors by name.
+
+        With ``alpha``, the attention is of that entmax, or of that family of densities, in place of its own.
+        """
+        options = {} if alpha is None else {"alpha": alpha}
+        hidden = self.encode(features, lengths)
+        context, found = self.attention.trace(hidden, lengths, clock=self.clock, **options)  # type: ignore[operator, union-attr]
         return self.classifier(context), found

@@ -9,15 +9,25 @@ Book page: ``use_a_trained_model``.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from ..audio.features import LogMel
 from ..core.errors import ConfigError
 
-__all__ = ["ExportedNetwork", "Outputs", "TracedNetwork", "export_network"]
+__all__ = [
+    "ExportedNetwork",
+    "Outputs",
+    "SharedGraph",
+    "SharedNetwork",
+    "TracedNetwork",
+    "export_front_end",
+    "export_network",
+    "export_shared",
+]
 
 Outputs = Literal["class", "labels"]
 """One class a clip, whose probabilities have the sum 1, or any number of labels."""
@@ -60,9 +70,13 @@ class TracedNetwork(nn.Module):
             inputs, lengths = self.front_end(inputs, lengths)
         logits, found = self.network.trace(inputs, lengths)  # type: ignore[operator, union-attr]
         logits = logits.float()
-        probabilities = logits.softmax(dim=1) if self.outputs == "class" else logits.sigmoid()
+        probabilities = _probabilities(logits, self.outputs)
         self.names = ("probabilities", "logits", *found)
         return (probabilities, logits, *found.values())
+
+
+def _probabilities(logits: Tensor, outputs: Outputs) -> Tensor:
+    return logits.softmax(dim=1) if outputs == "class" else logits.sigmoid()
 
 
 @dataclass(frozen=True)
@@ -157,6 +171,161 @@ def export_network(
     _drop_assertions(program)
     inputs = ("waveforms" if from_waveform else "features", "lengths")
     return ExportedNetwork(program, inputs, names, least, most, traced)
+
+
+class SharedNetwork(nn.Module):
+    """A network whose weights and whose alpha are inputs: one graph for all networks of a kind, and any alpha.
+
+    Parameters
+    ----------
+    network
+        With a method ``trace`` that takes ``alpha``.
+    outputs
+        What its classes are.
+
+    Attributes
+    ----------
+    names
+        Name of each result; known after the first call.
+
+    Notes
+    -----
+    Book page: ``try_your_sound``.
+    """
+
+    def __init__(self, network: nn.Module, outputs: Outputs = "class") -> None:
+        super().__init__()
+        self._traced = [_WithAlpha(network, outputs)]  # in a list: its weights are none of this module
+
+    @staticmethod
+    def weights_of(network: nn.Module) -> dict[str, Tensor]:
+        """Weights of a network by name: parameters, and buffers with numbers that are no counts."""
+        kept = {**dict(network.named_parameters()), **dict(network.named_buffers())}
+        return {name: value.detach() for name, value in kept.items() if value.is_floating_point()}
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return self._traced[0].names
+
+    def forward(self, features: Tensor, lengths: Tensor, alpha: Tensor, weights: dict[str, Tensor]) -> Any:
+        """Results for features ``(B, frames, n_mels)``, lengths ``(B,)``, alpha without axes, and weights by name."""
+        state = {f"network.{name}": value for name, value in weights.items()}
+        return functional_call(self._traced[0], state, (features, lengths, alpha))
+
+
+class _WithAlpha(nn.Module):
+    def __init__(self, network: nn.Module, outputs: Outputs) -> None:
+        super().__init__()
+        self.network, self.outputs = network, outputs
+        self.names: tuple[str, ...] = ()
+
+    def forward(self, features: Tensor, lengths: Tensor, alpha: Tensor) -> tuple[Tensor, ...]:
+        logits, found = self.network.trace(features, lengths, alpha=alpha)  # type: ignore[operator, union-attr]
+        self.names = ("probabilities", *found)
+        return (_probabilities(logits.float(), self.outputs), *found.values())
+
+
+@dataclass(frozen=True)
+class SharedGraph:
+    """A graph that is given the weights of a network with its input.
+
+    Parameters
+    ----------
+    program
+        Of ``torch.export``.
+    inputs, outputs
+        Names in their order: features, lengths, alpha, then the weights.
+
+    Notes
+    -----
+    Book page: ``try_your_sound``.
+    """
+
+    program: torch.export.ExportedProgram
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+
+def export_shared(network: nn.Module, n_mels: int, outputs: Outputs = "class") -> SharedGraph:
+    """Export a network as a graph to which alpha and all weights are inputs.
+
+    Parameters
+    ----------
+    network
+        Of the kind; in evaluation mode afterwards.
+    n_mels
+        Features of a frame.
+    outputs
+        What its classes are.
+
+    Raises
+    ------
+    ConfigError
+        When the network cannot be exported, or its attention has no alpha.
+
+    Notes
+    -----
+    Book page: ``try_your_sound``.
+    """
+    shared, weights = SharedNetwork(network.eval(), outputs), SharedNetwork.weights_of(network)
+    features = torch.randn(_EXAMPLES, _LEAST_EXAMPLE, n_mels)
+    lengths = torch.tensor([_LEAST_EXAMPLE, _LEAST_EXAMPLE - 1, _LEAST_EXAMPLE])
+    given = (features, lengths, torch.tensor(1.5), weights)
+    clips, places = torch.export.Dim("batch", min=1, max=1 << 16), torch.export.Dim("frames", min=1, max=_MOST_FRAMES)
+    with torch.no_grad():
+        try:
+            shared(*given)  # names are not kept while a graph is recorded
+        except (TypeError, AttributeError):
+            raise ConfigError(
+                f"{type(network).__name__} cannot be exported with alpha as an input; networks of urban sounds with "
+                "one of the eight mechanisms can be"
+            ) from None
+        names = shared.names
+        program = torch.export.export(
+            shared,
+            given,
+            dynamic_shapes=({0: clips, 1: places}, {0: clips}, None, dict.fromkeys(weights)),
+            prefer_deferred_runtime_asserts_over_guards=True,
+        )
+    _drop_assertions(program)
+    return SharedGraph(program, ("features", "lengths", "alpha", *weights), names)
+
+
+class _FrontEnd(nn.Module):
+    def __init__(self, front_end: LogMel) -> None:
+        super().__init__()
+        self.front_end = front_end
+
+    def forward(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        return cast(tuple[Tensor, Tensor], self.front_end(waveforms, lengths))
+
+
+def export_front_end(front_end: Any) -> SharedGraph:
+    """Export a log-mel front end: from waveforms and lengths to features and frames.
+
+    Raises
+    ------
+    ConfigError
+        When it is of another kind.
+
+    Notes
+    -----
+    Book page: ``try_your_sound``.
+    """
+    if not isinstance(front_end, LogMel):
+        raise ConfigError(f"{type(front_end).__name__} cannot be exported; log-mel front ends can be")
+    count = _LEAST_EXAMPLE * front_end.hop_length
+    given = (torch.randn(_EXAMPLES, count), torch.tensor([count, count - 1, count]))
+    clips, places = torch.export.Dim("batch", min=1, max=1 << 16), torch.export.Dim("samples", min=front_end.hop_length)
+    with torch.no_grad():
+        program = torch.export.export(
+            _FrontEnd(front_end),
+            given,
+            dynamic_shapes=({0: clips, 1: places}, {0: clips}),
+            prefer_deferred_runtime_asserts_over_guards=True,
+        )
+    _drop_assertions(program)
+    return SharedGraph(program, ("waveforms", "lengths"), ("features", "frames"))
 
 
 def _drop_assertions(program: torch.export.ExportedProgram) -> None:

@@ -3,13 +3,18 @@
 import functools
 import http.server
 import importlib.util
+import json
 import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 from reader_questions import CHAPTERS, QUESTIONS
 
+from audioattn_lib.attention.pooling.registry import MECHANISMS
 from audioattn_lib.automation.book import documents
+from audioattn_lib.inference.model import load
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.notebook]
 
@@ -198,3 +203,93 @@ def test_search_finds_pages_without_a_server_of_its_own(browser, address, built_
     page.wait_for_selector("#search-results li", timeout=20_000)
     assert (asked, failed, errors) == ([], [], [])
     page.close()
+
+
+def wave(path, seconds, seed):
+    """Write noise with a tone in its middle, in 16 bits at the rate of the networks, and return its path."""
+    rng = np.random.default_rng(seed)
+    times = np.arange(round(seconds * 16_000)) / 16_000
+    inside = (times > seconds / 3) & (times < seconds / 2)
+    soundfile.write(path, 0.02 * rng.standard_normal(len(times)) + 0.3 * np.sin(4000 * times) * inside, 16_000)
+    return path
+
+
+OWN = "document.querySelector('.aa-own').audioattn"
+
+
+@pytest.fixture(scope="module")
+def own_models(built_book):
+    """Networks of the page on the reader's own sound, by title; skips where the book has no onnxruntime-web."""
+    if "missing" in (built_book / "_build/html/_static/onnxruntime-web.js").read_text()[:400]:
+        pytest.skip("the book was built without onnxruntime-web: no registry of npm was reached")
+    runs = {}
+    for path in (built_book / "runs" / "urban_sound").iterdir():
+        config = json.loads((path / "config.json").read_text())
+        if config.get("attention") in MECHANISMS and config.get("fused", True):
+            runs[MECHANISMS[config["attention"]].alpha, MECHANISMS[config["attention"]].domain] = load(path, "cpu")
+    return runs
+
+
+def open_own_page(page, built_book):
+    """Open the page from the disk and load its networks: what it asked for before the click, and problems."""
+    asked, errors = [], []
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.route(lambda url: not url.startswith(("file:", "data:", "blob:")), lambda route: route.abort())
+    page.goto((built_book / "_build/html/book/chapters/try_your_sound.html").as_uri(), wait_until="load")
+    before = list(asked)
+    page.get_by_role("button", name="Load the networks").click()
+    page.get_by_text("The sound stays on this machine").wait_for(timeout=60_000)
+    return before, asked, errors
+
+
+def heard_alike(page, models, sound):
+    """Compare what the page answers with what Python does, for each mechanism."""
+    count = page.evaluate(f"{OWN}.settings.networks.length")
+    assert count == 8
+    for number in range(count):
+        page.evaluate(f"{OWN}.choose({number})")
+        answered = page.evaluate(f"({{...{OWN}.answered, attention: Array.from({OWN}.answered.attention)}})")
+        domain = page.evaluate(f"{OWN}.settings.networks[{number}].graph")
+        wanted = models[answered["alpha"], ("discrete", "continuous")[domain]].listen(sound)
+        np.testing.assert_allclose(answered["probabilities"], list(wanted.prediction.probabilities.values()), atol=1e-3)
+        np.testing.assert_allclose(answered["attention"], wanted.record.frame_attention(), atol=1e-3)
+        assert page.locator(".aa-own-bars tbody tr").count() == len(answered["probabilities"])
+
+
+@pytest.mark.parametrize("seconds", [1.0, 5.3], ids=["whole", "windows"])
+def test_a_file_gets_the_answer_that_python_gives(browser, built_book, own_models, tmp_path, seconds):
+    sound = wave(tmp_path / "own.wav", seconds, 3)
+    page = browser.new_page(viewport={"width": 390, "height": 800})
+    before, asked, errors = open_own_page(page, built_book)
+    assert not [url for url in before if "_files/" in url or "onnxruntime" in url], "loaded before the click"
+    page.locator(".aa-own input[type=file]").set_input_files(sound)
+    page.locator(".aa-own .aa-play").wait_for()
+    heard_alike(page, own_models, str(sound))
+    before_slider = page.evaluate(f"{OWN}.answered.alpha")
+    slider = page.get_by_role("slider", name="Alpha")
+    slider.focus()
+    page.keyboard.press("Home")
+    page.wait_for_function(f"{OWN}.answered.alpha === 1")
+    assert before_slider != 1
+    assert all(url.startswith(("file:", "data:", "blob:")) for url in asked)
+    assert errors == []
+    page.close()
+
+
+def test_the_microphone_is_heard_as_python_hears_it(launch, built_book, own_models, tmp_path):
+    sound = wave(tmp_path / "microphone.wav", 3.0, 4)
+    fake = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
+    chromium = launch(*fake, f"--use-file-for-fake-audio-capture={sound}")
+    page = chromium.new_page()
+    _, asked, errors = open_own_page(page, built_book)
+    page.get_by_role("button", name="Record").click()
+    page.wait_for_function(f"{OWN}.status.textContent.startsWith('Recording: 1.')")
+    page.get_by_role("button", name="Stop").click()
+    page.locator(".aa-own .aa-play").wait_for()
+    samples = np.array(page.evaluate(f"Array.from({OWN}.samples)"), dtype=np.float32)
+    assert np.abs(samples).max() > 0.05
+    heard_alike(page, own_models, (samples, 16_000))
+    assert all(url.startswith(("file:", "data:", "blob:")) for url in asked)
+    assert errors == []
+    chromium.close()

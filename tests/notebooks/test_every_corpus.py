@@ -17,6 +17,7 @@ CHAPTERS = {
     "index": "urban_sound",
     "use_a_trained_model": "urban_sound",
     "bring_your_own_model": "urban_sound",
+    "try_your_sound": "urban_sound",
     "sleepiness": "sleepiness",
     "sleepiness_results": "sleepiness",
     "accents": "accents",
@@ -25,6 +26,8 @@ CHAPTERS = {
     "playback": "playback",
 }
 """Experiment of each chapter."""
+ONE_FOLD = ("use_a_trained_model", "bring_your_own_model", "try_your_sound")
+"""Pages on runs of the first fold, which have no list of mechanisms."""
 OWN = {
     "sleepiness": ("sleepiness",),
     "sleepiness_results": ("sleepiness",),
@@ -73,7 +76,7 @@ def page(root, folder, corpus):
         parameters |= FEWER.get(chapter, {})
         try:
             prepared = module.prepare(module.Config.preset("smoke", data=corpus(layout), **settings))
-            if experiment == "urban_sound" and chapter not in ("use_a_trained_model", "bring_your_own_model"):
+            if experiment == "urban_sound" and chapter not in ONE_FOLD:
                 parameters |= {"attentions": "softmax, parabola", "folds": fold_names(prepared.manifest)[0]}
             return run_cells(root / "notebooks" / f"{chapter}.ipynb", parameters)
         except AudioAttnError:

@@ -18,13 +18,15 @@ __all__ = ["entmax_of_standard_operations"]
 
 _HALVINGS = 12
 _NEWTON_STEPS = 4
+# of a tensor, whose smallest scores need no more
+_FEW_HALVINGS, _MORE_NEWTON_STEPS = 6, 5
 # where Newton's method does not serve: to the last digit
 _MANY_HALVINGS = 60
 # alpha - 1 of a tensor, below which weights are those of softmax in float32
 _LEAST_EXCESS = 1e-7
 
 
-def entmax_of_standard_operations(x: Tensor, alpha: float | Tensor) -> Tensor:
+def entmax_of_standard_operations(x: Tensor, alpha: float | Tensor, *, at_most_two: bool = False) -> Tensor:
     """Weights of the last dimension, in the dtype of the scores.
 
     Parameters
@@ -33,6 +35,8 @@ def entmax_of_standard_operations(x: Tensor, alpha: float | Tensor) -> Tensor:
         Scores in float32 or float64, minus infinity where they take no part.
     alpha
         Above 1, a number; or a tensor with the axes of the scores, of size 1 in the last, at least 1.
+    at_most_two
+        No value of a tensor is above 2: a fifth of the operations.
     """
     top = x.amax(-1, keepdim=True)
     empty = top == -torch.inf
@@ -40,13 +44,15 @@ def entmax_of_standard_operations(x: Tensor, alpha: float | Tensor) -> Tensor:
     # what is at or below -1 has no weight: -2 stands for all of it, minus infinity too
     z = ((x.double() - torch.where(empty, 0.0, top).double()) * excess).clamp(min=-2.0)
     if isinstance(excess, Tensor):
-        weights = _by_halving(z, 1 / excess, _MANY_HALVINGS)
+        few = (_FEW_HALVINGS, _MORE_NEWTON_STEPS)
+        weights = _by_halving(z, 1 / excess, *(few if at_most_two else (_MANY_HALVINGS, 0)))
     elif excess == 1:
         weights = (z - _threshold_of_sparsemax(z)).clamp(min=0.0)
     elif excess == 0.5:
         weights = (z - _threshold_of_entmax15(z)).clamp(min=0.0).square()
     else:
-        weights = _by_halving(z, 1 / excess, _HALVINGS if excess < 1 else _MANY_HALVINGS)
+        many = (_MANY_HALVINGS, 0)
+        weights = _by_halving(z, 1 / excess, *((_HALVINGS, _NEWTON_STEPS) if excess < 1 else many))
     weights = weights / weights.sum(-1, keepdim=True)
     return torch.where(empty, 0.0, weights).to(x.dtype)
 
@@ -73,17 +79,14 @@ def _threshold_of_entmax15(z: Tensor) -> Tensor:
     return threshold.gather(-1, support - 1)
 
 
-def _by_halving(z: Tensor, k: float | Tensor, halvings: int) -> Tensor:
+def _by_halving(z: Tensor, k: float | Tensor, halvings: int, newton_steps: int) -> Tensor:
     low = torch.full_like(z[..., :1], -1.0)
     width = 1.0
     for _ in range(halvings):
         width /= 2
         heavy = _power(z - (low + width), k).sum(-1, keepdim=True) >= 1
         low = torch.where(heavy, low + width, low)
-    if halvings == _MANY_HALVINGS:
-        return _power(z - low, k)
-    assert not isinstance(k, Tensor)
-    for _ in range(_NEWTON_STEPS):
+    for _ in range(newton_steps):
         # on the k-norm of what is above the threshold, which is convex and nearly linear in it
         total = _power(z - low, k).sum(-1, keepdim=True)
         low = low + (total - total ** (1 - 1 / k)) / _power(z - low, k - 1).sum(-1, keepdim=True)

@@ -10,6 +10,7 @@ Book page: ``urban_sound``.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -25,6 +26,8 @@ from ..densities.mixture import Mixture
 from ..expectations.gaussian import GaussianBasis
 from ..expectations.value_function import ValueFunction
 from ..expectations.value_variance import std, value_variance
+from ..maps._checks import prepare
+from ..maps._standard import entmax_of_standard_operations
 from ..maps.entmax import softmax
 from ..record.density import Density
 from ..record.record import AttentionRecord, FrameClock
@@ -153,15 +156,29 @@ class DiscreteAttention(nn.Module):
             return context, AttentionRecord.empty()
         return context, to_record(self.name, clock, padding, weights=weights)
 
-    def trace(self, values: Values, lengths: Lengths = None, *, clock: FrameClock = FrameClock()) -> Traced:
-        """Compute the context, and the fields of the record as tensors by name: what a graph for export can hold."""
-        _, weights, context = self._attend(values, lengths)
+    def trace(
+        self,
+        values: Values,
+        lengths: Lengths = None,
+        *,
+        clock: FrameClock = FrameClock(),
+        alpha: Float[Tensor, ""] | None = None,
+    ) -> Traced:
+        """Compute the context, and the fields of the record as tensors by name: what a graph for export can hold.
+
+        With ``alpha`` in [1, 2], weights are those of that entmax in place of :attr:`normalizer`.
+        """
+        _, weights, context = self._attend(values, lengths, alpha)
         return context, {"weights": weights[:, None]}
 
-    def _attend(self, values: Tensor, lengths: Tensor | None) -> tuple[Padding, Tensor, Tensor]:
+    def _attend(
+        self, values: Tensor, lengths: Tensor | None, alpha: Tensor | None = None
+    ) -> tuple[Padding, Tensor, Tensor]:
         padding = Padding(values, lengths)
         values = padding.clear(values)
         normalizer = softmax if self.training and self._is_soft() else self.normalizer
+        if alpha is not None:
+            normalizer = partial(_entmax_of, alpha)
         weights = normalizer(self.scorer(values), mask=padding.mask)  # (B, T)
         return padding, weights, read(F.dropout(weights, self.dropout, self.training), values)
 
@@ -171,6 +188,11 @@ class DiscreteAttention(nn.Module):
             return False
         self.steps += 1
         return int(self.steps) <= self.soft_steps
+
+
+def _entmax_of(alpha: Tensor, scores: Tensor, mask: Tensor | None) -> Tensor:
+    """Weights ``(B, T)`` of an alpha that a graph is given with its input, in [1, 2]."""
+    return entmax_of_standard_operations(prepare(scores, -1, mask), alpha.reshape(1, 1), at_most_two=True)
 
 
 class ContinuousAttention(nn.Module):
@@ -309,9 +331,19 @@ class ContinuousAttention(nn.Module):
             context = torch.cat([context, deviations], dim=1)
         return context, self.describe(attended, clock) if record else AttentionRecord.empty()
 
-    def trace(self, values: Values, lengths: Lengths = None, *, clock: FrameClock = FrameClock()) -> Traced:
-        """Compute the same as :meth:`DiscreteAttention.trace`; the density has its modes in seconds."""
-        attended = self.attend(values, lengths)
+    def trace(
+        self,
+        values: Values,
+        lengths: Lengths = None,
+        *,
+        clock: FrameClock = FrameClock(),
+        alpha: Float[Tensor, ""] | None = None,
+    ) -> Traced:
+        """Compute the same as :meth:`DiscreteAttention.trace`; the density has its modes in seconds.
+
+        With ``alpha``, it is of that family in place of :attr:`alpha`.
+        """
+        attended = self.attend(values, lengths, alpha)
         context = read(attended.read_weights, attended.values)
         if self.with_std:
             context = torch.cat([context, std(self.variance(attended))], dim=1)
@@ -325,12 +357,13 @@ class ContinuousAttention(nn.Module):
         found["mode_weight"] = attended.density.weights.expand(location.shape)
         return found if attended.weights is None else {"weights": attended.weights[:, None], **found}
 
-    def attend(self, values: Values, lengths: Lengths = None) -> Attended:
-        """Compute the density and the frame weights that :meth:`forward` uses, with gradients."""
+    def attend(self, values: Values, lengths: Lengths = None, alpha: Float[Tensor, ""] | None = None) -> Attended:
+        """Compute the density and frame weights that :meth:`forward` uses, or those of ``alpha``, with gradients."""
         padding = Padding(values, lengths)
         values = padding.clear(values)
         encoded = self.encoder(values, padding.mask, padding.lengths)
-        modes = BetaGaussian(encoded.location, encoded.variance, self.alpha, check=False)  # (B, modes)
+        chosen = self.alpha if alpha is None else alpha
+        modes = BetaGaussian(encoded.location, encoded.variance, chosen, check=False)  # (B, modes)
         density = Mixture(encoded.mode_weights, modes, check=False)
         expectations = self.value_function.expect(density)  # (B, basis)
         weights = self.value_function.read_weights(expectations, padding.frame_counts, values.shape[1])  # (B, T)

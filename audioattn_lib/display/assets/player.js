@@ -124,6 +124,7 @@ class Player {
     this.mechanisms = settings.mechanisms.map(read);
     this.axis = settings.axis; // hertz of the picture, from its lower to its upper edge
     this.sliders = settings.sliders;
+    this.hertz = settings.hertz ?? []; // centre of each band of the picture
     this.mechanism = settings.start;
     this.mode = "all";
     this.layer = "attention";
@@ -146,7 +147,8 @@ class Player {
       "aria-valuemax": (this.begin + this.duration).toFixed(2),
     });
     this.band = element("div", "aa-selection", { hidden: "" });
-    this.plot.append(this.band, this.head, this.seekBar);
+    this.readout = element("div", "aa-readout", { hidden: "", "aria-hidden": "true" });
+    this.plot.append(this.band, this.head, this.readout, this.seekBar);
 
     const controls = element("div", "aa-controls");
     this.button = element("button", "aa-play", { type: "button" });
@@ -260,7 +262,9 @@ class Player {
       from = event.shiftKey ? at(event) : null;
       if (from === null) this.seek(at(event));
     });
+    bar.addEventListener("pointerleave", () => this.readout.toggleAttribute("hidden", true));
     bar.addEventListener("pointermove", (event) => {
+      this.point(event, at(event));
       if (!bar.hasPointerCapture(event.pointerId)) return;
       if (from === null) this.seek(at(event));
       else this.select([from, at(event)], false);
@@ -288,6 +292,21 @@ class Player {
       event.preventDefault();
       event.stopPropagation();
     });
+  }
+
+  // Time, frequency and attention below the pointer.
+  point(event, seconds) {
+    if (event.pointerType === "touch") return;
+    const box = this.seekBar.getBoundingClientRect();
+    const parts = [`${(this.begin + seconds).toFixed(2)} s`];
+    const band = Math.floor((1 - (event.clientY - box.top) / box.height) * this.hertz.length);
+    const hertz = this.hertz[clamp(band, 0, this.hertz.length - 1)];
+    if (hertz !== undefined) parts.push(hertz < 1000 ? `${Math.round(hertz)} Hz` : `${(hertz / 1000).toFixed(1)} kHz`);
+    if (this.mechanisms.length) parts.push(`weight ${this.gainAt(seconds).toFixed(2)} of the peak`);
+    this.readout.textContent = parts.join(", ");
+    this.readout.toggleAttribute("hidden", false);
+    const left = event.clientX - box.left;
+    this.readout.style.left = `${clamp(left - this.readout.offsetWidth / 2, 2, Math.max(box.width - this.readout.offsetWidth - 2, 2))}px`;
   }
 
   gainAt(seconds, mechanism = this.mechanism) {

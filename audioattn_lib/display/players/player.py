@@ -203,6 +203,7 @@ def player(
             "tail": TAIL,
             "start": start,
             "sliders": choices,
+            "hertz": [] if frequencies is None else [round(float(centre)) for centre in frequencies],
             "mechanisms": drawn["mechanisms"],
         }
         if is_filtered and frequencies is not None:

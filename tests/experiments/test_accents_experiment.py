@@ -56,6 +56,19 @@ def test_a_run_leaves_everything_behind(study):
     assert set(run.history) >= {"valid_macro_f1", "valid_error", "valid_loss"}
 
 
+def test_a_larger_run_is_one_network_on_a_corpus_of_the_same_kind(root):
+    config = Config.smoke()
+    data = config.data.replace("speakers_per_accent=3", "speakers_per_accent=4")
+    larger, prepared = accents.study_larger(config, data, {"epochs": 2}, "multi_head", root)
+    assert larger.names == ["multi_head"]
+    assert larger.runs[0].config["epochs"] == 2
+    assert len(prepared.manifest) > len(accents.prepare(config).manifest)
+    assert "Multi-head" in accents.describe_shown(larger, prepared, is_larger=True)
+    assert accents.study_larger(config, "", {}, "multi_head", root) is None
+    assert accents.study_larger(dataclasses.replace(config, data="my_sounds"), data, {}, "multi_head", root) is None
+    assert "**To name the accent**" not in accents.uses(larger)
+
+
 def test_attention_csv_says_what_was_predicted_and_ends_where_the_sound_ends(study):
     run = study.select("double_multi_head")
     table = pd.read_csv(run.path / "attention.csv", dtype=str)

@@ -3,8 +3,18 @@
 from .config import Config
 from .corpus import Prepared, prepare
 from .embedder import Embedder
-from .experiment import NAME, baseline, build_model, extract_embeddings, load_model, run, study, study_heads
-from .findings import findings, uses
+from .experiment import (
+    NAME,
+    baseline,
+    build_model,
+    extract_embeddings,
+    load_model,
+    run,
+    study,
+    study_heads,
+    study_larger,
+)
+from .findings import describe_shown, findings, uses, where_it_attends
 
 __all__ = [
     "NAME",
@@ -13,6 +23,7 @@ __all__ = [
     "Prepared",
     "baseline",
     "build_model",
+    "describe_shown",
     "extract_embeddings",
     "findings",
     "load_model",
@@ -20,5 +31,7 @@ __all__ = [
     "run",
     "study",
     "study_heads",
+    "study_larger",
     "uses",
+    "where_it_attends",
 ]

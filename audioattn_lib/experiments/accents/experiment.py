@@ -70,6 +70,7 @@ __all__ = [
     "run",
     "study",
     "study_heads",
+    "study_larger",
 ]
 
 NAME = "accents"
@@ -289,6 +290,39 @@ def study_heads(
         if chosen:
             studies[number] = study(dataclasses.replace(config, heads=number), chosen, folds, seeds, root)
     return studies
+
+
+def study_larger(
+    config: Config, data: str, settings: Mapping[str, Any], pooling: str, root: str | Path = "runs"
+) -> tuple[ClassificationStudy, Prepared] | None:
+    """One network on a larger corpus of the same kind, and that corpus.
+
+    A small study compares poolings in the time of a page, but the attention of its networks stays close to the mean.
+    None where no larger corpus is named, or where the small study is of another kind of corpus.
+
+    Parameters
+    ----------
+    config
+        Of the small study.
+    data
+        The larger corpus, such as ``"accents?speakers_per_accent=48"``; empty for none.
+    settings
+        Fields of the configuration that are different there.
+    pooling
+        Of the network.
+    root
+        Directory of all runs.
+
+    Notes
+    -----
+    Book page: ``accents``.
+    """
+    if not data or data.partition("?")[0] != config.data.partition("?")[0]:
+        return None
+    larger = dataclasses.replace(config, data=data, pooling=pooling, **settings)
+    made, prepared = run(larger, root), prepare(larger)
+    titles = {name: one.title for name, one in POOLINGS.items()}
+    return ClassificationStudy((made,), (), prepared.group_of, by="pooling", titles=titles), prepared
 
 
 def load_model(run: Run) -> Embedder:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from ..common.phrases import (
     Found,
     beside_baseline,
+    gain,
     gain_over,
     names,
     relation,
@@ -17,9 +18,10 @@ from ..common.phrases import (
     use_over_control,
 )
 from ..common.study import BASELINE, ClassificationStudy
+from .corpus import Prepared
 from .verification import verification_differences, verification_table
 
-__all__ = ["findings", "uses"]
+__all__ = ["describe_shown", "findings", "uses", "where_it_attends"]
 
 _CONTROL = "mean"
 _WITHOUT = (_CONTROL, "statistics")
@@ -119,3 +121,48 @@ def uses(study: ClassificationStudy) -> str:
             else "**To show where the accent is**: no pooling of this page."
         )
     return "\n".join(f"- {line}" for line in told)
+
+
+def where_it_attends(study: ClassificationStudy, name: str = "") -> str:
+    """Say of one pooling how often its highest attention lies where the accent is; empty where that is not known.
+
+    Notes
+    -----
+    Book page: ``accents``.
+    """
+    name = name or study.names[0]
+    table = study.attention_evaluation()
+    rows = table[(table["measure"] == "pointing_game") & (table[study.by] == name)] if len(table) else table
+    if not len(rows):
+        return ""
+    row = rows.iloc[0]
+    difference = gain({"difference": row["gain"], "low": row["gain_low"], "high": row["gain_high"]})
+    return (
+        f"{study.title(name)} names {share(study.table().loc[name])} of the clips right. Its highest attention lies where "
+        f"the accent is known to be in {100 * row['value']:.0f} % of the clips, by chance in {100 * row['uniform']:.0f} %: "
+        f"a difference of {difference}."
+    )
+
+
+def describe_shown(study: ClassificationStudy, corpus: Prepared, *, is_larger: bool) -> str:
+    """Say which network a picture is of, how much it was trained on, and where it attends.
+
+    Parameters
+    ----------
+    study, corpus
+        Of the network.
+    is_larger
+        Whether it is the one of :func:`~audioattn_lib.experiments.accents.study_larger`, and not one of the tables.
+
+    Notes
+    -----
+    Book page: ``accents``.
+    """
+    if not is_larger:
+        return "The network shown is one of those in the tables of this page."
+    run = study.runs[0]
+    return (
+        f"The network shown is not one of the tables of this page, whose attention stays close to the mean. It was "
+        f"trained for this picture on a larger corpus ({len(corpus.manifest)} clips, {run.config['epochs']} epochs). "
+        f"{where_it_attends(study)}"
+    )

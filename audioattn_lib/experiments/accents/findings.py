@@ -137,10 +137,10 @@ def where_it_attends(study: ClassificationStudy, name: str = "") -> str:
         return ""
     row = rows.iloc[0]
     difference = gain({"difference": row["gain"], "low": row["gain_low"], "high": row["gain_high"]})
+    inside, chance = (f"{100 * row[column]:.0f} %" for column in ("value", "uniform"))
     return (
-        f"{study.title(name)} names {share(study.table().loc[name])} of the clips right. Its highest attention lies where "
-        f"the accent is known to be in {100 * row['value']:.0f} % of the clips, by chance in {100 * row['uniform']:.0f} %: "
-        f"a difference of {difference}."
+        f"{study.title(name)} names {share(study.table().loc[name])} of the clips right. Its highest attention lies "
+        f"where the accent is known to be in {inside} of the clips, by chance in {chance}, {difference}."
     )
 
 

@@ -105,7 +105,7 @@ def _without_book(source: str) -> str:
     source = re.sub(r"^\([\w-]+\)=\n", "", source, flags=re.MULTILINE)
     source = re.sub(r"\{footcite:\w+\}`([^`]*)`", lambda found: _citations(found[1]), source)
     source = re.sub(r"\{[\w:-]+\}`([^`<]*?)\s*(?:<[^`]*>)?`", r"\1", source)
-    return re.sub(r"^(```+|:::+)\{(\w+)\} *(.*)\n((?:.*\n)*?)\1 *$", _box, source, flags=re.MULTILINE)
+    return re.sub(r"^(```+|:::+)\{([\w-]+)\} *(.*)\n((?:.*\n)*?)\1 *$", _box, source, flags=re.MULTILINE)
 
 
 def _citations(keys: str) -> str:
@@ -116,6 +116,8 @@ def _citations(keys: str) -> str:
 
 def _box(found: re.Match[str]) -> str:
     kind, title, body = found[2], found[3], found[4]
+    if kind == "chapter-cards":  # a list, which reads as one without the book
+        return body
     if kind not in ("admonition", "note", "tip", "warning", "important", "hint", "dropdown"):
         return ""
     lines = body.splitlines()

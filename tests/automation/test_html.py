@@ -32,11 +32,12 @@ def test_what_only_a_book_can_resolve_is_put_into_words():
         "(a_label)=\n# Title\n"
         "See {term}`a density <density>`, {ref}`the page <page>` and {footcite:t}`martins2022sparse`.\n\n"
         "```{admonition} Solution\n:class: dropdown\n\nForty-two.\n```\n\n```{footbibliography}\n```\n"
+        ":::{chapter-cards}\n1. A chapter\n:::\n"
     )
     assert text.startswith("# Title\nSee a density, the page and Martins 2022.")
     assert "<details><summary>Solution</summary>\n\nForty-two.\n\n</details>" in text
-    assert "{" not in text
-    assert "```" not in text
+    assert text.rstrip().endswith("\n1. A chapter")
+    assert not any(mark in text for mark in ("{", "```", ":::"))
 
 
 @pytest.mark.notebook

@@ -88,6 +88,8 @@ def _calls(features):
         "plot_calibration": lambda title: display.plot_calibration({title: measure_calibration([0.2, 0.7], [0, 1])}),
         "plot_correlations": lambda title: display.plot_correlations(_results(), titles={"triweight": title}),
         "plot_predictions": lambda title: display.plot_predictions({title: _predictions(), "linear": _predictions()}),
+        "plot_pattern": lambda title: display.plot_pattern(np.eye(6, dtype=bool), 2, 3, title=title),
+        "plot_slopes": lambda title: display.plot_slopes(_results(), {title: _results()}, start_label=title),
         "plot_lines": lambda title: display.plot_lines(
             {title: (CLOCK.centres(9), np.arange(9)), "Zero": (CLOCK.centres(9), np.zeros(9))},
             points={"Measured": (CLOCK.centres(9), np.arange(9))},

@@ -17,6 +17,7 @@ from ..assets import style_tag
 from ..describe import Events, KnownEvent, known_events
 from ..figure import Figure, render
 from ..page import save_page
+from ..plots.results import NARROW
 from ..plots.spectrogram import LANE, WIDTH, draw_events, draw_spectrogram, lanes
 from ..style import Theme
 from .sound import compress_start, data_uri, mono
@@ -28,6 +29,8 @@ __all__ = ["FilmStrip", "PlaybackStage", "film_strip"]
 
 _MOST = 3
 """Most segments of a playback in the picture; all of them have a player."""
+_LONGEST = 24
+"""Characters of the name of a class in the picture."""
 
 
 @dataclass(frozen=True)
@@ -139,18 +142,21 @@ def film_strip(
     known = known_events(events)
     duration = len(sound) / sample_rate
 
-    def draw(theme: Theme) -> Any:
+    def draw(theme: Theme, width: float = WIDTH) -> Any:
         from matplotlib.figure import Figure as MatplotlibFigure
 
+        narrow = width < WIDTH  # on a phone the probabilities stand below the parts
         head = LANE / 72 * lanes(known, duration)[1]
-        height = max(1.45, 0.2 * len(classes) + 0.65)
-        figure = MatplotlibFigure(figsize=(WIDTH, height * len(stages) + head), layout="constrained")
-        ratios = [height + head, *[height] * (len(stages) - 1)]
-        rows = figure.add_gridspec(len(stages), 2, width_ratios=(4.4, 1), height_ratios=ratios)
+        bars = 0.2 * len(classes) + 0.65
+        heights = [1.45, bars] if narrow else [max(1.45, bars)]
+        ratios = [heights[0] + head, *heights[1:], *heights * (len(stages) - 1)]
+        figure = MatplotlibFigure(figsize=(width, sum(ratios)), layout="constrained")
+        columns_of = {} if narrow else {"width_ratios": (4.4, 1)}
+        rows = figure.add_gridspec(len(ratios), 1 if narrow else 2, height_ratios=ratios, **columns_of)
         for number, stage in enumerate(stages):
-            shown = min(max(len(stage.features), 1), _MOST)
-            columns = rows[number, 0].subgridspec(1, shown)
-            for part in range(min(len(stage.features), _MOST)):
+            shown = min(max(len(stage.features), 1), 2 if narrow else _MOST)
+            columns = rows[len(heights) * number, 0].subgridspec(1, shown)
+            for part in range(min(len(stage.features), shown)):
                 ax = figure.add_subplot(columns[part])
                 start = float(stage.parts[part][0])
                 clock = FrameClock(stage.hop, start - stage.hop / 2)
@@ -170,7 +176,7 @@ def film_strip(
                 ax.set_axis_off()
                 ax.set_title(f"{_name(number, stage)}: nothing was played")
             before = stages[number - 1].probabilities if number else None
-            ax = figure.add_subplot(rows[number, 1])
+            ax = figure.add_subplot(rows[2 * number + 1, 0] if narrow else rows[number, 1])
             _bars(ax, stage.probabilities, before, classes, labels, theme)
             if number == 0:
                 ax.set_title("Probability", fontweight="normal")
@@ -179,7 +185,7 @@ def film_strip(
 
     told = [f"{title}: " if title else "", f"{duration:.1f} s of sound, heard {len(stages)} times. "]
     told += [_sentence(number, stage, classes) for number, stage in enumerate(stages)]
-    figure = render(draw, "".join(told).strip(), caption)
+    figure = render(draw, "".join(told).strip(), caption, narrow=lambda theme: draw(theme, NARROW))
     return FilmStrip(figure, _sounds(sound, sample_rate, stages), title)
 
 
@@ -220,7 +226,8 @@ def _bars(
         ax.plot(before, place, "|", color=theme.ink, ms=9, mew=1.4)
     ax.set_xlim(0, 1)
     ax.set_xticks([0, 1], ["0", "1"])
-    ax.set_yticks(place, [name.replace("_", " ") for name in classes], fontsize=7)
+    named = [name.replace("_", " ") for name in classes]
+    ax.set_yticks(place, [name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…" for name in named], fontsize=7)
     for tick, name in zip(ax.get_yticklabels(), classes, strict=True):
         tick.set_color(theme.event if name in labels else theme.muted)
     ax.set_ylim(len(classes) - 0.4, -0.6)

@@ -336,12 +336,13 @@ def plot_faithfulness(
         raise ValueError("curves is empty; give at least one deletion or insertion curve")
     wanted = {"deletion": "Most attended frames deleted", "insertion": "Most attended frames inserted"}
 
-    def draw(theme: Theme) -> Any:
+    def draw(theme: Theme, width: float = WIDTH) -> Any:
         import seaborn as sns
         from matplotlib.figure import Figure as MatplotlibFigure
 
-        figure = MatplotlibFigure(figsize=(WIDTH, 2.6), layout="constrained")
-        axes = figure.subplots(1, len(curves), squeeze=False, sharey=True)[0]
+        lines = len(curves) if width < WIDTH else 1
+        figure = MatplotlibFigure(figsize=(width, 2.6 * lines), layout="constrained")
+        axes = figure.subplots(lines, len(curves) // lines, squeeze=False, sharey=True).ravel()
         looks = (
             ("random", theme.chance, (0, (1, 1.5))),
             ("uniform", theme.chance, (0, (4, 2))),
@@ -366,7 +367,8 @@ def plot_faithfulness(
             ax.set_xlabel("Share of the frames")
             percent(ax, "x")
             ax.grid(alpha=0.5)
-        axes[0].set_ylabel("Probability of the class")
+        for ax in axes[:lines]:
+            ax.set_ylabel("Probability of the class")
         axes[0].set_ylim(0, None)
         axes[-1].legend()
         if title:
@@ -377,7 +379,8 @@ def plot_faithfulness(
     for each in curves:
         areas = (f"{o} {float(np.mean(np.asarray(getattr(each, o)))):.2f}" for o in ("attention", "uniform", "random"))
         told.append(f"{each.kind}, mean probability: {', '.join(areas)}")
-    return render(draw, f"{title + ': ' if title else ''}{'. '.join(told)}.", caption)
+    alt = f"{title + ': ' if title else ''}{'. '.join(told)}."
+    return render(draw, alt, caption, narrow=lambda theme: draw(theme, NARROW))
 
 
 def plot_attention_evaluation(
@@ -422,12 +425,16 @@ def plot_attention_evaluation(
     measures = [name for name in MEASURES if name in set(table["measure"])]
     measures += [name for name in dict.fromkeys(table["measure"]) if name not in MEASURES]
 
-    def draw(theme: Theme) -> Any:
+    def draw(theme: Theme, width: float = WIDTH) -> Any:
         from matplotlib.figure import Figure as MatplotlibFigure
 
-        figure = MatplotlibFigure(figsize=(WIDTH, 0.26 * len(names) + 1.0), layout="constrained")
-        axes = figure.subplots(1, len(measures), squeeze=False, sharey=True)[0]
-        for ax, measure in zip(axes, measures, strict=True):
+        columns = min(len(measures), 2) if width < WIDTH else len(measures)
+        lines = -(-len(measures) // columns)
+        figure = MatplotlibFigure(figsize=(width, (0.26 * len(names) + 1.0) * lines), layout="constrained")
+        axes = figure.subplots(lines, columns, squeeze=False, sharey=True).ravel()
+        for ax in axes[len(measures) :]:
+            ax.set_axis_off()
+        for ax, measure in zip(axes, measures, strict=False):
             rows = table[table["measure"] == measure]
             place = [names.index(name) for name in rows[by].astype(str)]
             if measure in gains:
@@ -459,7 +466,8 @@ def plot_attention_evaluation(
         rows = table[table["measure"] == measure]
         values = ", ".join(f"{mechanism_title(str(n))} {v:.2f}" for n, v in zip(rows[by], rows["value"], strict=True))
         told.append(f"{measure.replace('_', ' ')} (uniform {rows['uniform'].mean():.2f}): {values}")
-    return render(draw, f"{title + ': ' if title else ''}{'. '.join(told)}.", caption)
+    alt = f"{title + ': ' if title else ''}{'. '.join(told)}."
+    return render(draw, alt, caption, narrow=lambda theme: draw(theme, NARROW))
 
 
 def _dress(ax: Any, title: str) -> None:

@@ -98,15 +98,15 @@ def plot_slopes(
                 for place, table in zip(places, (start, end), strict=True):
                     interval = [float(table.loc[name, column]) for column in ("low", "high")]
                     ax.plot([place, place], interval, color=colour, lw=1, alpha=0.75)
-                shown = mechanism_title(str(name))
+                shown = _short(mechanism_title(str(name)), 40)
                 handles[shown] = Line2D([], [], label=shown, **look)
-            ax.set_xticks([0, 1], [start_label, end_label])
+            ax.set_xticks([0, 1], [_short(start_label, 18), _short(end_label, 18)])
             ax.tick_params(axis="x", length=0, labelcolor=theme.ink)
             ax.set_xlim(-0.25, 1.25)
             ax.set_ylim(bottom=0)
             percent(ax, "y")
             ax.grid(axis="y", alpha=0.5)
-            ax.set_title(f"From {start_label} to {end_label}")
+            ax.set_title(f"From {_short(start_label, 18)} to {_short(end_label, 18)}")
         for ax in axes[: 1 if not narrow else None]:
             ax.set_ylabel(label)
         figure.legend(handles=[*handles.values()], loc="outside lower left", ncols=1 if narrow else 2, handlelength=3)
@@ -120,3 +120,7 @@ def plot_slopes(
         told.append(f"{start_label} to {end_label}: {'; '.join(pairs)}")
     alt = f"{title or label}, from {'. From '.join(told)}."
     return render(draw, alt, caption, narrow=lambda theme: draw(theme, NARROW))
+
+
+def _short(name: str, longest: int) -> str:
+    return name if len(name) <= longest else f"{name[: longest - 1]}…"

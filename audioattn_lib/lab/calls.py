@@ -9,11 +9,12 @@ from audioattn_lib.display.block import Block
 from audioattn_lib.display.widgets import is_interactive
 
 if TYPE_CHECKING:
+    from audioattn_lib.display.players.gallery import Gallery
     from audioattn_lib.experiments.common.corpus import PreparedCorpus
     from audioattn_lib.experiments.common.study import Study
     from audioattn_lib.inference.model import Model
 
-__all__ = ["Note", "explore", "hear"]
+__all__ = ["Note", "explore", "gallery", "hear"]
 
 
 class Note(Block):
@@ -26,6 +27,27 @@ def _note(what: str) -> Note:
     text = f"In JupyterLab (make lab), this cell shows {what}."
     where = "In JupyterLab (<code>make lab</code>)"
     return Note(f'<p class="audioattn aa-note mathjax_ignore">{where}, this cell shows {what}.</p>', text)
+
+
+def gallery(study: Study, corpus: PreparedCorpus) -> Gallery:
+    """Show ten test clips of a study, each chosen by a rule that is named, with sound and attention.
+
+    It needs no kernel afterwards: a page of the book shows it too.
+
+    Parameters
+    ----------
+    study
+        What ``study(config)`` of a chapter returned.
+    corpus
+        What ``prepare(config)`` of the chapter returned.
+
+    Notes
+    -----
+    Book page: ``urban_sound``.
+    """
+    from .exhibits import make_gallery
+
+    return make_gallery(study, corpus)
 
 
 def explore(study: Study, corpus: PreparedCorpus) -> Any:

@@ -4,6 +4,7 @@ import functools
 import http.server
 import importlib.util
 import json
+import re
 import threading
 from pathlib import Path
 
@@ -257,9 +258,8 @@ def heard_alike(page, models, sound):
         assert page.locator(".aa-own-bars tbody tr").count() == len(answered["probabilities"])
 
 
-@pytest.mark.parametrize("seconds", [1.0, 5.3], ids=["whole", "windows"])
-def test_a_file_gets_the_answer_that_python_gives(browser, built_book, own_models, tmp_path, seconds):
-    sound = wave(tmp_path / "own.wav", seconds, 3)
+def test_a_file_gets_the_answer_that_python_gives(browser, built_book, own_models, tmp_path):
+    sound = wave(tmp_path / "own.wav", 5.3, 3)  # several windows; the recording of the next test is heard whole
     page = browser.new_page(viewport={"width": 390, "height": 800})
     before, asked, errors = open_own_page(page, built_book)
     assert not [url for url in before if "_files/" in url or "onnxruntime" in url], "loaded before the click"
@@ -293,3 +293,50 @@ def test_the_microphone_is_heard_as_python_hears_it(launch, built_book, own_mode
     assert all(url.startswith(("file:", "data:", "blob:")) for url in asked)
     assert errors == []
     chromium.close()
+
+
+# Classes and numbers; the others show nothing new here.
+GALLERIES = [pytest.param(c, marks=() if c in ("urban_sound", "sleepiness") else pytest.mark.long) for c in CHAPTERS]
+
+
+@pytest.mark.parametrize("name", GALLERIES)
+def test_a_gallery_is_switched_by_keys_and_by_its_address(browser, built_book, name):
+    page = browser.new_page(viewport={"width": 1280, "height": 800})
+    asked, errors = [], []
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    address = (built_book / f"_build/html/book/chapters/{name}.html").as_uri()
+    page.goto(address, wait_until="load")
+    gallery = page.locator(".aa-gallery")
+    figure = gallery.locator("figure.aa-player").first
+    figure.wait_for()
+    clips = gallery.locator(".aa-gallery-list input")
+    assert clips.count() >= (4 if name == "playback" else 8), "the smallest playback tests four clips"
+    assert sum("_files/" in url for url in asked) == 1, "one clip is loaded, the others when they are wanted"
+    before = figure.get_attribute("aria-label")
+    gallery.locator(".aa-gallery-list input:checked").focus()
+    page.keyboard.press("ArrowDown")
+    page.wait_for_function(f"document.querySelector('.aa-gallery figure').ariaLabel !== {json.dumps(before)}")
+    assert sum("_files/" in url for url in asked) == 2
+    figure.locator(".aa-plot").hover()
+    assert re.match(r"\d+\.\d\d s, \S+ k?Hz", figure.locator(".aa-readout").inner_text())
+    shown = "document.querySelector('.aa-gallery figure').audioattn"
+    page.evaluate(f"{shown}.set('selection', [0.1, 0.3])")
+    assert "Loop 0.10 to 0.30 s" in figure.locator(".aa-chip").inner_text()
+    link = gallery.get_by_role("link", name="Link to this clip")
+    if page.evaluate(f"{shown}.mechanisms.length") > 1:
+        gallery.get_by_label("Two side by side").check()
+        assert gallery.locator("figure.aa-player").count() == 2
+        first, second = (
+            page.evaluate(f"[...document.querySelectorAll('.aa-gallery figure')][{i}].audioattn.state().mechanism")
+            for i in (0, 1)
+        )
+        assert first != second
+    deep, label = link.get_attribute("href"), figure.get_attribute("aria-label")
+    assert deep.startswith("#clip=")
+    page.goto("about:blank")
+    page.goto(address + deep, wait_until="load")
+    page.wait_for_function(f"document.querySelector('.aa-gallery figure')?.ariaLabel === {json.dumps(label)}")
+    assert errors == []
+    assert all(url.startswith(("file:", "data:", "blob:", "about:")) for url in asked)
+    page.close()

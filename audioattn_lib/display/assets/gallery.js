@@ -130,10 +130,11 @@ class Gallery {
       if (title) given.set(name, title);
     }
     const address = `#${given}`;
-    if (this.link.getAttribute("href") === address) return;
     this.link.setAttribute("href", address);
     // The address follows a choice of the reader, and no page that was just opened.
-    if (isAsked || location.hash.startsWith("#clip=")) history.replaceState(null, "", address);
+    if (isAsked || location.hash.startsWith("#clip=")) {
+      if (location.hash !== address) history.replaceState(null, "", address);
+    }
   }
 }
 

@@ -10,7 +10,10 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from threading import Event, Thread
 from typing import Any
 
 import click
@@ -22,6 +25,44 @@ __all__ = ["bench", "book", "run", "sweep"]
 
 _PATH = click.Path(path_type=Path)
 _COUNT = click.IntRange(1)
+
+
+@contextmanager
+def _told_progress(name: str) -> Iterator[tuple[Callable[[int, int], None], dict[str, str]]]:
+    """Tell on one line which cell runs, and how far its training is; what the kernel needs to tell that."""
+    from audioattn_lib.training.progress import TOLD
+
+    where, width, ended = f"{name}: starts", 0, Event()
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "progress"
+
+        def progress(cell: int, cells: int) -> None:
+            nonlocal where
+            file.unlink(missing_ok=True)
+            where = f"{name}: cell {cell} of {cells}"
+            tell()
+
+        def tell() -> None:
+            nonlocal width
+            told = file.read_text(encoding="utf-8") if file.exists() else ""
+            line = f"{where}, {told}" if told else where
+            click.echo(f"\r{line:{width}}", err=True, nl=False)
+            width = len(line)
+
+        def watch() -> None:
+            while not ended.wait(1.0):
+                if file.exists():
+                    with suppress(OSError):
+                        tell()
+
+        thread = Thread(target=watch, daemon=True)
+        thread.start()
+        try:
+            yield progress, {TOLD: str(file)}
+        finally:
+            ended.set()
+            thread.join()
+            click.echo(err=True)
 
 
 @click.command()
@@ -105,13 +146,10 @@ def run(notebook: str, parameters: tuple[tuple[str, str], ...], output: Path | N
             execute(path, Path(folder) / "executed.ipynb", values, timeout=timeout)
         return
 
-    def progress(cell: int, cells: int) -> None:
-        click.echo(f"\r{path.name}: cell {cell} of {cells}", err=True, nl=False)
-
-    try:
-        done = execute(path, target.with_suffix(".ipynb"), values, timeout=timeout, progress=progress)
-    finally:
-        click.echo(err=True)
+    with _told_progress(path.name) as (progress, environment):
+        done = execute(
+            path, target.with_suffix(".ipynb"), values, timeout=timeout, progress=progress, environment=environment
+        )
     shown = runs_shown_in(done.output)
     for one in shown:
         click.echo(f"{one['path']}: {describe_run(one, shown)}")

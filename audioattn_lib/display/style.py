@@ -18,7 +18,23 @@ import numpy as np
 from matplotlib.colors import Colormap, ListedColormap
 from numpy.typing import NDArray
 
-__all__ = ["DARK", "LIGHT", "THEMES", "Theme"]
+__all__ = ["DARK", "LIGHT", "THEMES", "Theme", "map_opacity"]
+
+
+def map_opacity(values: NDArray[Any]) -> NDArray[np.float64]:
+    r"""Opacity of a map of attention over a spectrogram, in [0, 1).
+
+    :math:`o = \frac{v}{v_{\max}} (1 - \bar v / v_{\max})`: a map with one peak keeps its colours. One that is nearly
+    uniform says nothing about the sound, and leaves it to be seen.
+
+    Parameters
+    ----------
+    values
+        At least 0, any shape.
+    """
+    peak = max(float(values.max(initial=0.0)), 1e-12)
+    opacity: NDArray[np.float64] = values / peak * (1 - float(values.mean()) / peak if values.size else 0.0)
+    return opacity
 
 
 def _oklch_to_srgb(lightness: NDArray[Any], chroma: NDArray[Any], hue: NDArray[Any]) -> NDArray[Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
     from audioattn_lib.experiments.common.study import Study
     from audioattn_lib.inference.model import Model
 
-__all__ = ["Note", "explore", "gallery", "hear"]
+__all__ = ["Note", "explore", "film", "gallery", "hear", "watch"]
 
 
 class Note(Block):
@@ -77,6 +79,65 @@ def explore(study: Study, corpus: PreparedCorpus) -> Any:
     from .tabs import Tabs
 
     return Tabs(study, corpus)
+
+
+def film(study: Study, corpus: PreparedCorpus, name: str = "") -> Any:
+    """Player of a validation clip with a slider over the epochs of a training: attention as it was after each.
+
+    Parameters
+    ----------
+    study
+        What ``study(config)`` of a chapter returned.
+    corpus
+        What ``prepare(config)`` of the chapter returned.
+    name
+        A value of what is compared, such as ``"parabola"``; without one, and where it was not compared, any.
+
+    Returns
+    -------
+    Player or Note
+        A player, here and in the rendered book; a line where no network of the study attends.
+
+    Notes
+    -----
+    Book page: ``urban_sound``.
+    """
+    from audioattn_lib.display.players.player import player
+
+    found = study.film(name) or study.film()
+    if found is None:
+        text = "No network of this page attends, so there is no attention to see after each epoch."
+        return Note(f'<p class="audioattn aa-note">{text}</p>', text)
+    clip = corpus.clip(found.clip)
+    title = f"{study.title(found.model)}, {clip.title}: attention after each epoch"
+    return player(clip.samples, clip.sample_rate, title=title, **found.player, **clip.picture)
+
+
+@contextmanager
+def watch(runs: str | Path = "runs") -> Iterator[None]:
+    """Show the trainings that the block makes while they run: loss, scores, speed, time left, attention.
+
+    Interrupted, it leaves what was trained: the next call continues from the last checkpoint. Where nobody watches, it
+    shows nothing and costs nothing.
+
+    Parameters
+    ----------
+    runs
+        Folder of all runs, as it is given to ``study``.
+
+    Notes
+    -----
+    Book page: ``urban_sound``.
+    """
+    if not is_interactive():
+        yield
+        return
+    from audioattn_lib.experiments.common.runs import runs_folder
+
+    from .training import watched
+
+    with watched(runs_folder(runs)):
+        yield
 
 
 def hear(model: str | Path | Model) -> Any:

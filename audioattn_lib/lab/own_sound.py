@@ -36,7 +36,7 @@ class Microphone(anywidget.AnyWidget):
 
     _esm = module_text("microphone")
     _css = style_text("figure", "explorer")
-    samples: Any = traitlets.Bytes().tag(sync=True)
+    samples: Any = traitlets.Any(b"").tag(sync=True)  # the browser sends a view of memory
     sample_rate = traitlets.Float(0.0).tag(sync=True)
 
 

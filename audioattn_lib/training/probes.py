@@ -20,7 +20,7 @@ from torch import nn
 from ..attention.record.record import AttentionRecord
 from ..core.files import write_whole
 
-__all__ = ["Probe", "load_probes", "probe", "save_probe"]
+__all__ = ["Probe", "load_last_probe", "load_probes", "probe", "save_probe"]
 
 FOLDER = "probes"
 Probe = Callable[[nn.Module], AttentionRecord]
@@ -55,6 +55,12 @@ def save_probe(directory: Path, epoch: int, record: AttentionRecord) -> None:
 def load_probes(directory: str | Path) -> dict[int, AttentionRecord]:
     """Records of a run by epoch, counted from 0; of a run that is not finished those so far."""
     return {int(path.stem): AttentionRecord.load(path) for path in sorted(Path(directory, FOLDER).glob("[0-9]*.npz"))}
+
+
+def load_last_probe(directory: str | Path) -> AttentionRecord | None:
+    """Record of the last epoch so far; None of a run that has none."""
+    files = sorted(Path(directory, FOLDER).glob("[0-9]*.npz"))
+    return AttentionRecord.load(files[-1]) if files else None
 
 
 def _reduce(record: AttentionRecord) -> AttentionRecord:

@@ -5,12 +5,18 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from contextlib import suppress
+from multiprocessing import current_process
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from ..core.ranks import is_main_process
 
-__all__ = ["Progress", "someone_watches"]
+__all__ = ["TOLD", "Progress", "someone_watches"]
+
+TOLD = "AUDIOATTN_PROGRESS"
+"""Variable of the environment with a file: the last progress is written there for another process to show."""
 
 log = logging.getLogger("audioattn")
 
@@ -18,9 +24,11 @@ log = logging.getLogger("audioattn")
 def someone_watches() -> bool:
     """True in a terminal and in JupyterLab; False in batch runs, tests and executed notebooks.
 
-    Of the processes that torchrun started, the first one's progress is watched.
+    Of the processes that torchrun started, the first one's progress is watched; of those that a study starts to train
+    several networks at a time none, since the study has a bar.
     """
-    return is_main_process() and (sys.stderr.isatty() or "JPY_SESSION_NAME" in os.environ)
+    is_first = is_main_process() and current_process().name == "MainProcess"
+    return is_first and (sys.stderr.isatty() or "JPY_SESSION_NAME" in os.environ)
 
 
 class Progress:
@@ -47,7 +55,9 @@ class Progress:
         self._done += 1
         self._bar.set_postfix(shown)
         self._bar.update()
+        told = f"{self._title} {self._done}/{self._total} " + " ".join(f"{k}={v}" for k, v in shown.items())
+        if (file := os.environ.get(TOLD)) and current_process().name == "MainProcess" and is_main_process():
+            with suppress(OSError):  # whoever wanted to know is gone
+                Path(file).write_text(told, encoding="utf-8")
         if is_main_process():
-            log.info(
-                "%s %d/%d %s", self._title, self._done, self._total, " ".join(f"{k}={v}" for k, v in shown.items())
-            )
+            log.info("%s", told)

@@ -16,7 +16,7 @@ import platform
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
@@ -137,7 +137,7 @@ class RunDirectory:
             np.savez_compressed(temporary, **arrays)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Run:
     """A finished run, read back from its directory.
 
@@ -158,8 +158,8 @@ class Run:
     config: dict[str, Any]
     environment: dict[str, Any]
     metrics: dict[str, Any]
-    history: pd.DataFrame = field(repr=False)
-    predictions: pd.DataFrame = field(repr=False)
+    history: pd.DataFrame
+    predictions: pd.DataFrame
 
     @classmethod
     def load(cls, path: str | Path) -> Run:
@@ -216,6 +216,31 @@ class Run:
         prefix = "probability_"
         return [str(c)[len(prefix) :] for c in self.predictions.columns if str(c).startswith(prefix)]
 
+    def __repr__(self) -> str:
+        from .run_list import headline, model_name
+
+        score = headline(self.metrics)
+        return f"Run({str(self.path)!r}: {model_name(self.experiment, self.config)}, {score or 'no scores'})"
+
+    def _repr_html_(self) -> str:
+        """The run as a page shows it: scores open, settings and environment closed."""
+        from html import escape
+
+        scores = {name: value for name, value in self.metrics.items() if isinstance(value, (int, float))}
+        parts = [f"<p><b>{escape(repr(self))}</b></p>"]
+        for title, content, is_open in (
+            ("Scores", scores, True),
+            ("Settings", self.config, False),
+            ("Environment", self.environment, False),
+        ):
+            rows = "".join(
+                f"<tr><th>{escape(str(name))}</th><td>{escape(_short(value))}</td></tr>"
+                for name, value in content.items()
+            )
+            mark = " open" if is_open else ""
+            parts.append(f"<details{mark}><summary>{title}</summary><table>{rows}</table></details>")
+        return f'<div class="mathjax_ignore">{"".join(parts)}</div>'
+
     def __getitem__(self, name: str) -> Any:
         """A metric by name."""
         try:
@@ -232,6 +257,12 @@ class Run:
             "config": self.config,
             "metrics": self.metrics,
         }
+
+
+def _short(value: Any, most: int = 120) -> str:
+    """A value of a table: numbers with four digits, nested and long ones cut."""
+    text = f"{value:.4g}" if isinstance(value, float) else str(value)
+    return text if len(text) <= most else f"{text[:most]}\N{HORIZONTAL ELLIPSIS}"
 
 
 _AGAIN = "delete the run directory and run again"

@@ -320,3 +320,15 @@ def test_a_run_comes_back_as_it_was(tmp_path):
     assert run["accuracy"] is None
     pd.testing.assert_frame_equal(run.predictions, predictions, check_dtype=False)
     assert run.attention.is_empty
+
+
+def test_a_run_shows_itself_shortly(tmp_path):
+    empty = pd.DataFrame()
+    config = {"attention": "softmax", "seed": 1, "long": "x" * 500}
+    run = Run(tmp_path / "urban_sound" / "k", config, {"python": "3.11"}, {"loss": 0.25}, empty, empty)
+    assert len(repr(run)) < 200 + len(str(tmp_path))
+    assert "softmax" in repr(run)
+    page = run._repr_html_()
+    assert "0.25" in page
+    assert "<details" in page
+    assert "x" * 200 not in page

@@ -28,7 +28,7 @@ from ..describe import Curve, Events, KnownEvent, curve, known_events, sentence,
 from ..figure import themed_images
 from ..page import save_page
 from ..plots.spectrogram import checked, lanes, level_range, mel_ticks
-from ..style import THEMES
+from ..style import THEMES, map_opacity
 from .parts import Part, cut_curve, cut_events, cut_frames, split, strongest, time_of
 from .sound import BUDGET, TAIL, cell_gain, data_uri, gain, mono
 
@@ -425,15 +425,14 @@ def _picture(levels: NDArray[Any], clock: FrameClock, duration: float, alt: str)
 
 
 def _map(record: AttentionRecord, frequencies: NDArray[Any] | None) -> NDArray[Any] | None:
-    """Attention over time and frequency of a record divided by its peak, shape ``(frames, bands)``; None without."""
+    """Opacity of the attention over time and frequency of a record, shape ``(frames, bands)``; None without."""
     if record.maps is None:
         return None
     assert record.n_frames is not None
     values = record.maps[0].mean(axis=(0, 1))[:, : int(record.n_frames[0])]
     if record.frequencies is not None and frequencies is not None:
         values = np.stack([np.interp(frequencies, record.frequencies, column) for column in values.T], axis=1)
-    share: NDArray[Any] = (values / max(float(values.max()), 1e-12)).T
-    return share
+    return map_opacity(values).T
 
 
 def _layer(

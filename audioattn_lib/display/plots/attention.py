@@ -14,7 +14,7 @@ from audioattn_lib.attention.record.record import AttentionRecord, FrameClock
 
 from ..describe import Curve, Events, KnownEvent, curve, known_events, sentence, title_of
 from ..figure import Figure, render
-from ..style import Theme
+from ..style import Theme, map_opacity
 from .spectrogram import LANE, WIDTH, checked, draw_events, draw_spectrogram, lanes
 
 if TYPE_CHECKING:
@@ -293,10 +293,10 @@ def _plot_maps(
                 values = _resample_rows(maps[layer, head], record.frequencies, frequencies)
                 edges = record.clock.edges(values.shape[1])
                 ax.imshow(
-                    values,
+                    map_opacity(values),
                     cmap=theme.overlay,
                     vmin=0,
-                    vmax=max(float(values.max()), 1e-12),
+                    vmax=1,
                     origin="lower",
                     aspect="auto",
                     extent=(edges[0], edges[-1], -0.5, len(values) - 0.5),

@@ -14,6 +14,7 @@ import numpy as np
 from audioattn_lib.attention.record.record import AttentionRecord
 from audioattn_lib.training.probes import load_probes
 from audioattn_lib.training.run_directory import Run
+from audioattn_lib.training.run_list import model_name
 
 __all__ = ["Film", "film"]
 
@@ -29,11 +30,14 @@ class Film:
     ----------
     clip
         Name of the clip.
+    model
+        Name of what was trained, as it is compared.
     records
         Attention by the name of the epoch; epochs count from 1.
     """
 
     clip: str
+    model: str
     records: Mapping[str, AttentionRecord]
 
     @property
@@ -69,4 +73,8 @@ def film(run: Run, clip: str = "", *, most: int = MOST_EPOCHS) -> Film | None:
     if not clip:
         moved = [np.abs(first.frame_attention(i) - last.frame_attention(i)).sum() / 2 for i in range(len(last))]
         clip = last.clips[int(np.argmax(moved))]
-    return Film(clip, {f"Epoch {epoch + 1}": found[epoch][found[epoch].index(clip)] for epoch in chosen})
+    return Film(
+        clip,
+        model_name(run.experiment, run.config),
+        {f"Epoch {epoch + 1}": found[epoch][found[epoch].index(clip)] for epoch in chosen},
+    )

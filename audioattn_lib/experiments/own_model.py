@@ -33,11 +33,18 @@ from audioattn_lib.training.settings import TrainingSettings
 
 from . import urban_sound
 from .common.classification import classification_loss, validate
-from .common.corpus import PreparedCorpus
+from .common.corpus import Clip, PreparedCorpus
 from .common.runs import resolve_fold
 from .urban_sound import Config, Prepared
 
-__all__ = ["TrainedNetwork", "fit_classifier", "prepare", "score_classifier", "train_spectrogram_transformer"]
+__all__ = [
+    "TrainedNetwork",
+    "examples",
+    "fit_classifier",
+    "prepare",
+    "score_classifier",
+    "train_spectrogram_transformer",
+]
 
 Forward = Callable[[nn.Module, Batch], Tensor]
 
@@ -163,6 +170,27 @@ def prepare(config: Config) -> tuple[Prepared, Split]:
     """
     corpus = urban_sound.prepare(config)
     return corpus, corpus.split(resolve_fold(config, corpus.manifest))
+
+
+def examples(corpus: PreparedCorpus, split: Split, count: int = 24) -> list[Clip]:
+    """Test clips of one length, evenly over all that have it: the length of most test clips.
+
+    Parameters
+    ----------
+    corpus, split
+        As :func:`prepare` gives them.
+    count
+        About how many clips, at least 1.
+
+    Notes
+    -----
+    Book page: ``bring_your_own_model``.
+    """
+    lengths = corpus.store.n_frames[split.test]
+    values, counts = np.unique(lengths, return_counts=True)
+    rows = split.test[lengths == values[counts.argmax()]]
+    chosen = rows[np.unique(np.linspace(0, len(rows) - 1, min(count, len(rows))).round().astype(int))]
+    return [corpus.clip(corpus.manifest.ids[row]) for row in chosen]
 
 
 class _Scores:

@@ -6,7 +6,7 @@ Book page: ``your_sounds``.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,6 +60,7 @@ def measure_attention(
     tokens: TimeTokens | PatchTokens | None = None,
     reductions: Sequence[str] = ("received", "rollout", "gradient", "relevance"),
     others: Sequence[str] = OTHERS,
+    given: Mapping[str, AttentionRecord] | None = None,
     query: int | None = None,
     targets: Tensor | None = None,
     events: Events | None = None,
@@ -93,6 +94,8 @@ def measure_attention(
         Of :data:`~audioattn_lib.inspection.reductions.REDUCTIONS`.
     others
         Of :data:`OTHERS`; integrated gradients and occlusion need captum.
+    given
+        Attributions of the same clips from elsewhere by name, such as the record of a pooling that is a density.
     query
         As in :func:`~audioattn_lib.inspection.reductions.attention_record`: 0 for a class token in front, None for the
         mean over all queries.
@@ -136,6 +139,7 @@ def measure_attention(
     places = _places(records, features, tokens)
     size = (1 if axes == "time" else places[0], 1 if axes == "frequency" else places[1]) if grid is None else grid
     records |= _other(scores, features, targets, tokens, others, size, places, seed)
+    records = dict(given or {}) | records
     again = None
     if randomise:
         shuffled = _frozen(model, torch.Generator().manual_seed(seed))

@@ -70,7 +70,7 @@ class AttendedSound:
         """Seconds of the sound."""
         return len(self.samples) / self.sample_rate
 
-    def player(self, heads: bool = False) -> Player:
+    def player(self, heads: bool = False, *, title: str = "") -> Player:
         """The sound with the attention of each layer and the roll-out, chosen by buttons.
 
         Parameters
@@ -79,18 +79,20 @@ class AttendedSound:
             Choose layer and head with two sliders instead; head 0 is the mean of all, and behind the last layer is the
             roll-out. Where there are more than 600 frames, as many of them are added up that a page of 144 heads stays
             below 2 MB.
+        title
+            Text above; the name of the file by default.
         """
-        title = Path(self.name).stem
+        title = title or Path(self.name).stem
+        layers = {f"Layer {number}": record for number, record in enumerate(self.layers.values(), start=1)}
         if not heads:
-            records = self.layers | {"Roll-out": self.rollout}
-            return self._show(records, title)
-        counts = {_heads(record) for record in self.layers.values()}
+            return self._show(layers | {"Roll-out": self.rollout}, title)
+        counts = {_heads(record) for record in layers.values()}
         if len(counts) > 1:
             raise ConfigError(f"layers have {sorted(counts)} heads; choose layers, without heads")
         n_heads = counts.pop()
         records = {
             f"{name}, head {head}" if head else name: _coarser(_head(record, head))
-            for name, record in self.layers.items()
+            for name, record in layers.items()
             for head in range(n_heads + 1)
         }
         rollout = _coarser(self.rollout)
@@ -98,7 +100,7 @@ class AttendedSound:
             f"Roll-out; it joins all heads, head {head} changes nothing" if head else "Roll-out": rollout
             for head in range(n_heads + 1)
         }
-        sliders = {"Layer": [*range(1, len(self.layers) + 1), "roll-out"], "Head": list(range(n_heads + 1))}
+        sliders = {"Layer": [*range(1, len(layers) + 1), "roll-out"], "Head": list(range(n_heads + 1))}
         return self._show(records, title, sliders=sliders)
 
     def _show(self, records: dict[str, AttentionRecord], title: str, **options: Any) -> Player:
@@ -109,8 +111,9 @@ class AttendedSound:
         if not self.sinks:
             return "Attention that each token receives."
         told = "; ".join(
-            f"{name}: token {', '.join(f'{token} ({share:.1%})' for token, share in found)}"
-            for name, found in self.sinks.items()
+            f"layer {number} token {', '.join(f'{token} ({share:.1%})' for token, share in self.sinks[name])}"
+            for number, name in enumerate(self.layers, start=1)
+            if name in self.sinks
         )
         return f"Attention that each token receives. Sinks, which take attention whatever is in the clip: {told}."
 

@@ -104,6 +104,14 @@ class TimeTokens:
         centre = self.period / 2 if self.centre is None else self.centre
         return FrameClock(self.period, centre - self.period / 2)
 
+    def describe(self) -> str:
+        """Clock of the tokens in words."""
+        field = self.receptive_field or self.period
+        return (
+            f"a token every {1000 * self.period:.4g} ms, made of {1000 * field:.4g} ms of sound, the first one centred "
+            f"at {1000 * (self.clock.start + self.period / 2):.4g} ms{_describe_special(self.first, self.last)}"
+        )
+
     def covers(self, token: int) -> tuple[float, float]:
         """Seconds of sound that token ``token`` of the sequence is made of; a special token is of nothing."""
         if token < self.first:
@@ -170,6 +178,16 @@ class PatchTokens:
         centre = self.period / 2 if self.centre is None else self.centre
         return FrameClock(self.period, centre - self.period / 2)
 
+    def describe(self) -> str:
+        """Grid and clock of the patches in words."""
+        hertz = ""
+        if self.frequencies is not None:
+            hertz = f", centred at {', '.join(f'{each:.0f}' for each in self.frequencies)} Hz"
+        return (
+            f"{self.frames} patches over time, one every {1000 * self.period:.4g} ms, by {self.bands} over frequency"
+            f"{hertz}{_describe_special(self.first, self.last)}"
+        )
+
     def shape(self, keys: int) -> tuple[int, ...]:
         """Grid of the patches among ``keys`` of a sequence, as ``(bands, frames)``."""
         if keys - self.first - self.last != self.bands * self.frames:
@@ -178,6 +196,11 @@ class PatchTokens:
                 f"{self.bands} x {self.frames} patches"
             )
         return self.bands, self.frames
+
+
+def _describe_special(first: int, last: int) -> str:
+    told = [f"{count} special ones {where}" for count, where in ((first, "in front"), (last, "behind")) if count]
+    return f"; {' and '.join(told)}" if told else ""
 
 
 def _check_positive(name: str, value: float) -> None:

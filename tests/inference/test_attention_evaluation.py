@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from audioattn_lib.attention.record.record import AttentionRecord, FrameClock
 from audioattn_lib.core.errors import ConfigError
+from audioattn_lib.display import plot_attention_evaluation
 from audioattn_lib.evaluation.attributions import compare_attributions
 from audioattn_lib.evaluation.perturbation import deletion_curve
 from audioattn_lib.inference.attention_evaluation import measure_attention
@@ -48,9 +49,13 @@ FEW = {"n_draws": 50, "n_resamples": 100}
 
 def test_the_attention_of_a_model_that_uses_it():
     x, events = clips()
+    inside = np.array([[start <= 0.1 * t + 0.05 < stop for t in range(40)] for ((start, stop),) in events])
+    perfect = AttentionRecord.from_weights(inside / inside.sum(1, keepdims=True), FrameClock(0.1))
     found = measure_attention(Attention(), x, tokens=TimeTokens(0.1), reductions=("received", "gradient"), others=(
-        "integrated_gradients", "occlusion", "random"), events=events, **FEW)  # fmt: skip
-    assert list(found.records) == ["received", "gradient", "integrated_gradients", "occlusion", "random"]
+        "integrated_gradients", "occlusion", "random"), given={"events": perfect}, events=events, **FEW)  # fmt: skip
+    assert found.table["value"]["events", "mass_inside_events"] == pytest.approx(1)
+    assert ("events", "randomised_weights") not in found.table.index
+    assert list(found.records) == ["events", "received", "gradient", "integrated_gradients", "occlusion", "random"]
     assert found.targets.tolist() == [1] * 6
     value = found.table["value"]
     for name in ("received", "integrated_gradients", "occlusion"):
@@ -60,6 +65,8 @@ def test_the_attention_of_a_model_that_uses_it():
     assert ("random", "randomised_weights") not in found.table.index
     # attention to loud frames is that of any weights of the head
     assert value["received", "randomised_weights"] == pytest.approx(1)
+    drawn = plot_attention_evaluation(found.table.reset_index())
+    assert "randomised weights" in drawn.alt
 
 
 @pytest.mark.parametrize("axes", ["time", "frequency", "cells"])

@@ -9,6 +9,7 @@ from torch import nn
 
 from audioattn_lib.core.errors import ConfigError
 from audioattn_lib.inspection.known_models import KNOWN_MODELS, tokens_of
+from audioattn_lib.inspection.tokens import PatchTokens, TimeTokens
 
 RATE = 16000
 
@@ -84,3 +85,11 @@ def test_an_unknown_model_is_named():
         tokens_of(nn.Linear(1, 1))
     with pytest.raises(ConfigError, match="'bert'"):
         tokens_of(model_of(model_type="bert"))
+
+
+def test_tokens_tell_their_clock_in_words():
+    tokens = TimeTokens.of_convolutions((10, 3), (5, 2), 16000)
+    assert tokens.describe() == "a token every 0.625 ms, made of 1.25 ms of sound, the first one centred at 0.625 ms"
+    patches = PatchTokens(2, 7, 0.08, frequencies=np.array([300.0, 2000.0]), first=2)
+    told = "7 patches over time, one every 80 ms, by 2 over frequency, centred at 300, 2000 Hz; 2 special ones in front"
+    assert patches.describe() == told

@@ -30,7 +30,10 @@ MEASURES = {
     "support_iou": "Support IoU",
     "deletion_area": "Deletion area\n(lower is better)",
     "insertion_area": "Insertion area",
+    "randomised_weights": "Likeness after\nshuffling",
 }
+SIGNED = ("randomised_weights",)
+"""Measures from -1 to 1, without uniform and random attention beside them."""
 GAINS = {"deletion_area": "Deletion: gain\nover uniform", "insertion_area": "Insertion: gain\nover uniform"}
 """Measures whose level says more of the network than of its attention: drawn as the gain over uniform attention."""
 
@@ -442,6 +445,13 @@ def plot_attention_evaluation(
                 ax.hlines(place, rows["gain_low"], rows["gain_high"], color=theme.attention, lw=1.8)
                 ax.plot(rows["gain"], place, "o", color=theme.attention, ms=5, clip_on=False)
                 _dress(ax, GAINS[measure])
+                continue
+            if measure in SIGNED:
+                ax.axvline(0, color=theme.chance, lw=0.8, ls=(0, (4, 3)), zorder=0)
+                ax.hlines(place, rows["low"], rows["high"], color=theme.attention, lw=1.8)
+                ax.plot(rows["value"], place, "o", color=theme.attention, ms=5, clip_on=False)
+                ax.set_xlim(-1, 1)
+                _dress(ax, MEASURES[measure])
                 continue
             if drawn:  # of the difference to uniform attention
                 ends = (rows["uniform"] + rows[end] for end in ("gain_low", "gain_high"))

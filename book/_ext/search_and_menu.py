@@ -1,4 +1,4 @@
-"""Search that works from a disk and puts chapters first, and a menu whose buttons have names.
+"""Search that works from a disk and puts chapters first, a menu whose buttons have names, and keys for what scrolls.
 
 Sphinx fetches every page that it found to quote from it, which a browser refuses on ``file://``. The text of all pages
 therefore lies in one script, which the search page alone loads.
@@ -58,9 +58,9 @@ def add_scripts(app: Sphinx, page: str, template: str, context: dict[str, Any], 
     made = context.get("generate_toctree_html")
     if made is not None:
 
-        def named(*arguments: Any, **options: Any) -> Any:
-            menu = made(*arguments, **options)
-            return name_buttons(menu) if isinstance(menu, str) else menu
+        def named(kind: str = "sidebar", **options: Any) -> Any:
+            menu = made(kind, **options)  # of a sidebar HTML, or a tree that the template writes as such
+            return menu if kind == "raw" else name_buttons(str(menu))
 
         context["generate_toctree_html"] = named
 
@@ -82,6 +82,7 @@ def set_scorer(app: Sphinx, config: Any) -> None:
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Entry point of the extension."""
+    app.add_js_file("scrolling.js", loading_method="defer")
     app.connect("config-inited", set_scorer)
     app.connect("doctree-read", keep_text)
     app.connect("html-page-context", add_scripts, priority=900)

@@ -95,6 +95,12 @@ def test_settings_have_no_key_twice(root):
         read_yaml(path)
 
 
+def test_style_sheets_close_their_rules(root):
+    for path in [*(root / "book").rglob("*.css"), *(root / "audioattn_lib").rglob("*.css")]:
+        text = path.read_text()
+        assert text.count("{") == text.count("}"), f"{path}: what follows an open rule is not read"
+
+
 def test_no_folder_is_called_static(root):
     # Jupyter Book makes a script of every page out of each script below it
     assert not list((root / "book").rglob("_static"))

@@ -47,7 +47,8 @@ def split_heads(record: AttentionRecord, clip: int = 0) -> list[tuple[int, float
     heads = single.weights.shape[1]
     shares = np.full(heads, 1 / heads) if single.head_weights is None else single.head_weights[0].astype(np.float64)
     found = []
-    for head in np.argsort(-shares, kind="stable"):
+    peaks = single.weights[0].max(axis=1)
+    for head in np.lexsort((-peaks, -shares)):  # the heaviest first, of equal ones that with the highest peak
         density = None
         if single.density is not None and single.density.location.shape[1] == heads:
             kept, chosen = single.density, slice(head, head + 1)
@@ -70,7 +71,8 @@ def plot_heads(
     frequencies: NDArray[Any] | None = None,
     events: Events | None = None,
     title: str = "",
-    caption: str = "Each row is a head, the heaviest first; the bar is its weight, the shade says where it looks.",
+    caption: str = "Each row is a head, the heaviest first, of equal ones that with the highest peak. The bar is its "
+    "weight, the shade says where it looks.",
 ) -> Figure:
     """The spectrogram, below it the frame weights of every head, and beside these the weight of the head.
 
@@ -144,10 +146,13 @@ def head_player(
     clock: FrameClock,
     frequencies: NDArray[Any] | None = None,
     events: Events | None = None,
+    start: int = 0,
     title: str = "",
     caption: str = "",
 ) -> Player:
     """A sound through the attention of all heads together, or of one that a slider chooses, the heaviest first.
+
+    Of heads of equal weight, the one with the highest peak comes first.
 
     Parameters
     ----------
@@ -155,19 +160,23 @@ def head_player(
         As in :func:`~audioattn_lib.display.players.player.player`.
     record, clip
         What was attended to, with weights in heads.
+    start
+        What is shown first: 0 for all heads, 1 for the first of them, and so on.
 
     Notes
     -----
     Book page: ``accents``.
     """
     heads = split_heads(record, clip)
+    equal = len({share for _, share, _ in heads}) == 1
     names = ["all", *(f"{head + 1} ({share:.0%})" for head, share, _ in heads)]
     records = {"all heads": record[clip], **{f"head {head + 1}": one for head, _, one in heads}}
     return player(
         samples,
         sample_rate,
         records=records,
-        sliders={"Head, by weight": names},
+        sliders={"Head, by peak" if equal else "Head, by weight": names},
+        start=min(start, len(heads)),
         features=features,
         clock=clock,
         frequencies=frequencies,

@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING
 from audioattn_lib.core.files import write_whole
 
 from .assets import style_tag
+from .deferred import csv_address
+from .drawn import drawn_values
 from .style import DARK, LIGHT, THEMES, Theme
 
 if TYPE_CHECKING:
@@ -68,6 +70,8 @@ class Figure:
         Draws the picture anew in a theme; used for files of other formats.
     narrow
         The same picture for a phone, as ``images``; empty where one picture does for both.
+    data
+        What is drawn, as CSV for the reader to take; empty where nothing has a number.
     """
 
     images: Mapping[str, bytes]
@@ -75,6 +79,7 @@ class Figure:
     caption: str = ""
     draw: Drawing | None = field(default=None, compare=False)
     narrow: Mapping[str, bytes] = field(default_factory=dict)
+    data: str = field(default="", compare=False)
 
     def html(self) -> str:
         """Return the picture as self-contained HTML."""
@@ -83,7 +88,9 @@ class Figure:
         from PIL import Image
 
         width = Image.open(io.BytesIO(self.images[LIGHT.name])).width / PIXELS_PER_INCH * PAGE_PIXELS_PER_INCH
-        caption = f"<figcaption>{html.escape(self.caption)}</figcaption>" if self.caption else ""
+        data = f' <a class="aa-data" download="figure.csv" href="{csv_address(self.data)}">Data (CSV)</a>'
+        told = html.escape(self.caption) + (data if self.data else "")
+        caption = f"<figcaption>{told}</figcaption>" if told else ""
         wide = " aa-wide" if self.narrow else ""
         small = f'<div class="aa-narrow">{themed_images(self.narrow, self.alt)}</div>' if self.narrow else ""
         return (
@@ -150,11 +157,13 @@ def render(draw: Drawing, alt: str, caption: str = "", *, narrow: Drawing | None
     if not alt.strip():
         raise ValueError("alt is empty; say in words what the picture shows")
     small = {} if narrow is None else {theme.name: _draw(narrow, theme) for theme in _themes.get()}
-    return Figure({theme.name: _draw(draw, theme) for theme in _themes.get()}, alt, caption, draw, small)
+    data: list[str] = []
+    images = {theme.name: _draw(draw, theme, data) for theme in _themes.get()}
+    return Figure(images, alt, caption, draw, small, data[0] if data else "")
 
 
-def _draw(draw: Drawing, theme: Theme) -> bytes:
-    """A drawing in one theme, as WebP."""
+def _draw(draw: Drawing, theme: Theme, data: list[str] | None = None) -> bytes:
+    """A drawing in one theme, as WebP; what it draws as CSV goes into an empty list."""
     import matplotlib
     import numpy as np
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -165,6 +174,8 @@ def _draw(draw: Drawing, theme: Theme) -> bytes:
         figure.set_dpi(PIXELS_PER_INCH)
         canvas = FigureCanvasAgg(figure)
         canvas.draw()
+        if data is not None and not data:
+            data.append(drawn_values(figure))
         return encode(Image.fromarray(np.asarray(canvas.buffer_rgba())))
 
 

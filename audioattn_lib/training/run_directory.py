@@ -249,11 +249,12 @@ class Run:
             raise KeyError(f"no metric {name!r} in {self.path}; there are {', '.join(self.metrics)}") from None
 
     def summary(self) -> dict[str, Any]:
-        """Return the data that a sweep collects: experiment, key, path, configuration and metrics."""
+        """Return the data that a sweep and a page collect: experiment, key, path, commit, configuration and metrics."""
         return {
             "experiment": self.experiment,
             "key": self.key,
             "path": str(self.path),
+            "commit": self.environment.get("git_commit"),
             "config": self.config,
             "metrics": self.metrics,
         }

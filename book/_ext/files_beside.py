@@ -1,4 +1,4 @@
-"""Scripts and tables that a page loads when they are wanted, in files beside it."""
+"""Figures and tables of a page with their data and runs; what is loaded when it is wanted, in files beside the page."""
 
 from __future__ import annotations
 
@@ -8,11 +8,15 @@ from typing import Any
 from sphinx.application import Sphinx
 
 from audioattn_lib.automation.beside import put_beside
+from audioattn_lib.automation.execution import runs_shown_in
+from audioattn_lib.automation.figure_sources import add_sources
 
 
 def _put(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
     if isinstance(context.get("body"), str) and doctree is not None:
-        context["body"] = put_beside(context["body"], Path(app.outdir) / f"{page}_files")
+        notebook = Path(app.srcdir) / f"{page}.ipynb"
+        body = add_sources(context["body"], runs_shown_in(notebook)) if notebook.is_file() else context["body"]
+        context["body"] = put_beside(body, Path(app.outdir) / f"{page}_files")
 
 
 def setup(app: Sphinx) -> dict[str, Any]:

@@ -1,0 +1,155 @@
+"""Figures and tables of a built page with their data and the runs behind them.
+
+Book page: architecture.
+"""
+
+from __future__ import annotations
+
+import base64
+import csv
+import html
+import io
+import re
+from collections.abc import Mapping, Sequence
+from html.parser import HTMLParser
+from typing import Any, Final
+
+__all__ = ["add_sources", "table_as_csv"]
+
+_FIGURE: Final = re.compile(r'<figure class="audioattn aa-figure.*?</figure>', re.DOTALL)
+_TABLE: Final = re.compile(r'<table\b[^>]*class="[^"]*\bdataframe\b[^"]*"[^>]*>.*?</table>', re.DOTALL)
+_ANCHOR: Final = "runs-of-this-page"
+_MOST_FIELDS: Final = 5
+
+Runs = Sequence[Mapping[str, Any]]
+
+
+def add_sources(markup: str, runs: Runs) -> str:
+    """Add a link to its data to every table of a page, the runs behind it to every figure and table, and a list of
+    these runs to the end of the page.
+
+    Parameters
+    ----------
+    markup
+        HTML of the page.
+    runs
+        Runs that its notebook shows, as ``runs_shown_in`` of :mod:`audioattn_lib.automation.execution` gives them;
+        without any, only tables get something.
+
+    Notes
+    -----
+    Book page: architecture.
+    """
+    told = _told(runs)
+
+    def of_table(found: re.Match[str]) -> str:
+        address = _csv_address(table_as_csv(found[0]))
+        link = f'<a class="aa-data" download="table.csv" href="{address}">Data (CSV)</a>'
+        return f'{found[0]}<p class="aa-source">{link}{" " + told if told else ""}</p>'
+
+    page = _TABLE.sub(of_table, markup)
+    if not runs:
+        return page
+    page = _FIGURE.sub(lambda found: f'{found[0]}<p class="aa-source">{told}</p>', page)
+    return page + _list_of(runs)
+
+
+def table_as_csv(table: str) -> str:
+    """Text of the cells of an HTML table as CSV; a cell over several rows or columns stands in each of them."""
+    cells = _Cells()
+    cells.feed(table)
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(cells.rows)
+    return text.getvalue()
+
+
+class _Cells(HTMLParser):
+    """Parser of the cells of a table."""
+
+    def __init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+        self.rows: list[list[str]] = []
+        self._reaching: dict[int, tuple[int, str]] = {}
+        """By column, of cells above: rows that they still reach into, and text."""
+        self._open: tuple[int, int] | None = None
+        self._text: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag == "tr":
+            self.rows.append([])
+        elif tag in ("td", "th") and self.rows:
+            self._repeat()
+            given = dict(attrs)
+            self._open = int(given.get("colspan") or 1), int(given.get("rowspan") or 1)
+            self._text = []
+
+    def handle_data(self, data: str) -> None:
+        if self._open is not None:
+            self._text.append(data)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in ("td", "th") and self._open is not None:
+            columns, rows = self._open
+            text = " ".join("".join(self._text).split())
+            for _ in range(columns):
+                if rows > 1:
+                    self._reaching[len(self.rows[-1])] = rows - 1, text
+                self.rows[-1].append(text)
+            self._open = None
+        elif tag == "tr" and self.rows:
+            self._repeat()
+
+    def _repeat(self) -> None:
+        """Repeat cells of the rows above that reach into this one."""
+        while (column := len(self.rows[-1])) in self._reaching:
+            left, text = self._reaching.pop(column)
+            if left > 1:
+                self._reaching[column] = left - 1, text
+            self.rows[-1].append(text)
+
+
+def _told(runs: Runs) -> str:
+    if not runs:
+        return ""
+    seeds = sorted({run["config"]["seed"] for run in runs if isinstance(run["config"].get("seed"), int)})
+    commits = list(dict.fromkeys(str(run["commit"])[:10] for run in runs if run.get("commit")))
+    parts = [f'<a href="#{_ANCHOR}">{len(runs)} run{"s" * (len(runs) > 1)} of this page</a>']
+    if seeds:
+        parts.append(f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}")
+    if commits:
+        parts.append(f"commit{'s' * (len(commits) > 1)} {html.escape(', '.join(commits))}")
+    return f"From the {', '.join(parts)}."
+
+
+def _list_of(runs: Runs) -> str:
+    """The runs as a section: what each is, in what they differ, and all settings to download."""
+    names = list(dict.fromkeys(name for run in runs for name in run["config"]))
+    differ = [name for name in names if len({repr(run["config"].get(name)) for run in runs}) > 1]
+    differ = [name for name in differ if all(len(str(run["config"].get(name))) < 60 for run in runs)][:_MOST_FIELDS]
+    shown = list(dict.fromkeys([*differ, *(name for name in ("seed", "fold", "data") if name in names)]))
+    head = "".join(f"<th>{html.escape(name)}</th>" for name in ("run", "experiment", *shown, "commit"))
+    rows = []
+    for run in runs:
+        cells = [str(run["key"]), str(run["experiment"])]
+        cells += [_value(run["config"].get(name)) for name in shown]
+        cells.append(str(run.get("commit") or "")[:10])
+        rows.append("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in cells) + "</tr>")
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["setting", *(run["key"] for run in runs)])
+    writer.writerows([name, *(_value(run["config"].get(name)) for run in runs)] for name in names)
+    link = f'<a class="aa-data" download="settings.csv" href="{_csv_address(text.getvalue())}">All settings (CSV)</a>'
+    return (
+        f'<section id="{_ANCHOR}"><h2>Runs of this page</h2><details><summary>{len(runs)} '
+        f"run{'s' * (len(runs) > 1)}: identity, settings in which they differ, and commit</summary>"
+        f'<div class="aa-scroll"><table class="dataframe"><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody>'
+        f'</table></div><p class="aa-source">{link}</p></details></section>'
+    )
+
+
+def _value(value: Any) -> str:
+    return "" if value is None else str(value)
+
+
+def _csv_address(text: str) -> str:
+    return f"data:text/csv;base64,{base64.b64encode(text.encode()).decode()}"

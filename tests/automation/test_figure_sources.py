@@ -1,0 +1,40 @@
+"""Every table of a page has its data, every figure and table the runs behind it."""
+
+import base64
+import re
+
+from audioattn_lib.automation.figure_sources import add_sources, table_as_csv
+
+TABLE = """<table border="1" class="dataframe"><thead><tr><th rowspan="2">name</th>
+<th colspan="2">score, &#37;</th></tr>
+<tr><th>low</th><th>high</th></tr></thead><tbody><tr><th>one, two</th><td>1</td><td> 2.5
+</td></tr></tbody></table>"""
+FIGURE = '<figure class="audioattn aa-figure mathjax_ignore"><img alt="x"></figure>'
+RUNS = [
+    {"experiment": "e", "key": "k1", "commit": "0123456789abcdef", "config": {"seed": 0, "attention": "<a>"}},
+    {"experiment": "e", "key": "k2", "commit": "0123456789abcdef", "config": {"seed": 3, "attention": "b"}},
+]
+
+
+def test_a_table_becomes_csv_with_its_spans():
+    assert table_as_csv(TABLE) == 'name,"score, %","score, %"\nname,low,high\n"one, two",1,2.5\n'
+
+
+def test_a_table_without_runs_has_its_data_and_nothing_else():
+    page = add_sources(f"<p>{TABLE}{FIGURE}", [])
+    (address,) = re.findall(r"data:text/csv;base64,([^\"]+)", page)
+    assert base64.b64decode(address).decode() == table_as_csv(TABLE)
+    assert "runs-of-this-page" not in page
+    assert FIGURE in page
+
+
+def test_figures_and_tables_name_runs_seeds_and_commit_and_link_to_them():
+    page = add_sources(TABLE + FIGURE, RUNS)
+    told = re.findall(r'<p class="aa-source">(?:<a[^>]*>Data \(CSV\)</a> )?From the (.*?)\.</p>', page)
+    assert len(told) == 2, "one a table, one a figure; the list of runs has none"
+    assert all("2 runs of this page" in one and "seeds 0, 3" in one and "commit 0123456789" in one for one in told)
+    assert 'href="#runs-of-this-page"' in told[0]
+    assert 'id="runs-of-this-page"' in page
+    assert "&lt;a&gt;" in page
+    settings = base64.b64decode(re.findall(r'settings.csv" href="data:text/csv;base64,([^"]+)', page)[0]).decode()
+    assert settings == "setting,k1,k2\nseed,0,3\nattention,<a>,b\n"

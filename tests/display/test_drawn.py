@@ -1,0 +1,43 @@
+"""The data of a figure is what it draws, point by point, with the names of its axes."""
+
+import csv
+import io
+
+import numpy as np
+import pandas as pd
+
+from audioattn_lib.display import plot_confusion, plot_lines, plot_results
+
+
+def rows(figure):
+    return list(csv.DictReader(io.StringIO(figure.data)))
+
+
+def test_points_of_lines_have_their_name():
+    x, y = np.array([0.5, 1.0, 2.0]), np.array([3.0, -1.0, 0.25])
+    figure = plot_lines({"one": (x, y), "two": (x, 2 * y)}, x_label="x", y_label="y", alt="Two lines.")
+    found = rows(figure)
+    assert [(row["series"], float(row["x"]), float(row["y"])) for row in found] == [
+        (name, a, factor * b) for name, factor in (("one", 1), ("two", 2)) for a, b in zip(x, y, strict=True)
+    ]
+    assert "Data (CSV)" in figure.html()
+
+
+def test_names_of_an_axis_stand_for_its_numbers():
+    table = pd.DataFrame({"score": [0.5], "low": [0.4], "high": [0.6]}, index=["softmax"])
+    found = rows(plot_results(table))
+    assert {(row["kind"], float(row["x"]), row["y"]) for row in found} == {
+        ("line", 0.4, "Softmax"),
+        ("line", 0.6, "Softmax"),
+        ("dot", 0.5, "Softmax"),
+    }
+
+
+def test_cells_of_a_matrix_are_named_and_its_colour_bar_is_left_out():
+    found = rows(plot_confusion(np.array([[3, 1], [0, 2]]), ["dog", "cat"]))
+    assert {(row["y"], row["x"]): float(row["value"]) for row in found} == {
+        ("dog", "dog"): 0.75,
+        ("dog", "cat"): 0.25,
+        ("cat", "dog"): 0.0,
+        ("cat", "cat"): 1.0,
+    }

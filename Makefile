@@ -29,7 +29,7 @@ parity: $(INSTALLED) ## test every published command, write book/parity.csv, and
 	AUDIOATTN_LONG=1 $(BIN)/python -m pytest -m parity --write-parity $(TEST_ARGS)
 
 lab: $(INSTALLED) ## open the notebooks in JupyterLab
-	$(BIN)/python -m jupyterlab --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/notebooks $(LAB_ARGS)
+	$(BIN)/python -m jupyterlab --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/notebooks --LabApp.extra_labextensions_path=book/_lab $(LAB_ARGS)
 
 bench: $(INSTALLED) ## measure speed against named references, JSON in benchmarks/results
 	$(BIN)/python -m audioattn_lib bench $(BENCH_ARGS)

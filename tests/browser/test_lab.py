@@ -4,6 +4,7 @@ import json
 import os
 import re
 import secrets
+import shutil
 import socket
 import subprocess
 import sys
@@ -42,6 +43,8 @@ def lab(root, smoke_notebooks, tmp_path_factory):
         r"^lab:.*\n\t\$\(BIN\)/python (.*) \$\(LAB_ARGS\)$", (root / "Makefile").read_text(), re.MULTILINE
     )
     place = smoke_notebooks.parent
+    if not (place / "book").exists():  # the references and pages that notebooks name
+        shutil.copytree(root / "book", place / "book", ignore=shutil.ignore_patterns("chapters", "_build", "api"))
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -129,6 +132,16 @@ def explore_clips(page) -> None:
     wait_until(page, lambda: "as changed" in answers.inner_text(), "alpha moved and no answer came")
 
 
+def references_are_read(page) -> None:
+    """Roles of the book are shown as a person reads them, and links to pages have the title of the page."""
+    page.locator(".jp-NotebookPanel .aa-cited").first.scroll_into_view_if_needed()
+    text = ".jp-NotebookPanel .jp-RenderedMarkdown"
+    wait_until(page, lambda: "{footcite" not in " ".join(page.locator(text).all_inner_texts()), "a role is shown raw")
+    links = page.locator(f"{text} a[data-aa-page]").all_inner_texts()
+    assert all(link.strip() for link in links)
+    assert page.locator(".aa-cited").first.inner_text().rstrip(")")[-4:].isdigit()
+
+
 def wait_until(page, condition, problem: str) -> None:
     for _ in range(100):
         if condition():
@@ -202,6 +215,8 @@ def test_all_cells_run(lab, page, name):
     run_to_the_end(page, lab)
     errors = page.locator(ERROR).all_inner_texts()
     assert not errors, errors[0]
+    if name in EXPERIMENTS:
+        references_are_read(page)
     if name in SLIDERS:
         assert move_sliders(page) == SLIDERS[name]
     elif name in EXPERIMENTS:

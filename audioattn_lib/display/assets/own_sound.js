@@ -601,8 +601,9 @@ class OwnSound {
   }
 }
 
+const waiting = document.getElementsByClassName("aa-own-waiting");
 const wake = () => {
-  for (const root of [...document.getElementsByClassName("aa-own-waiting")]) {
+  for (const root of [...waiting]) {
     if (!root.querySelector(".aa-own-without")) continue; // still being parsed
     root.classList.remove("aa-own-waiting");
     root.audioattn = new OwnSound(root);
@@ -610,5 +611,7 @@ const wake = () => {
 };
 window.audioattnOwnSound = { wake };
 wake();
+// Notebooks attach an output after its script has run, pages go on parsing.
 document.addEventListener("DOMContentLoaded", wake);
+new MutationObserver(() => { if (waiting.length) wake(); }).observe(document.documentElement, { childList: true, subtree: true });
 })();

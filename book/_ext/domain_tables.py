@@ -58,11 +58,10 @@ class DomainTables(SphinxDirective):
         lines += [f"Made with {_facts(results.made_with)}.", ""]
         found = parse_markdown(self, lines)
         for test in results.tests:
-            found += parse_markdown(self, [f"### {test_title(test).capitalize()}", "", results.power(test), ""])
+            found += [nodes.rubric("", test_title(test).capitalize()), *parse_markdown(self, [results.power(test), ""])]
             found += _tables(results, test)
-        found += parse_markdown(
-            self, ["### Worst group", "", "Of each network the domain of a test set it does worst on.", ""]
-        )
+        found += [nodes.rubric("", "Worst group")]
+        found += parse_markdown(self, ["Of each network the domain of a test set it does worst on.", ""])
         return [*found, *_tables(results, WORST)]
 
 

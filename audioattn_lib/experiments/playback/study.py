@@ -179,7 +179,7 @@ class PlaybackStudy(ClassificationStudy):
         """The same as text for a page: a row a way to choose, a column a control, in points."""
         rows: dict[str, dict[str, str]] = {}
         for row in self.differences().to_dict(orient="records"):
-            told = f"{100 * row['difference']:+.1f} ({100 * row['low']:+.1f} to {100 * row['high']:+.1f})"
+            told = f"{_points(row['difference'])} ({_points(row['low'])} to {_points(row['high'])})"
             column = f"over {self.title(row['over']).lower()}"
             rows.setdefault(self.title(row["selection"]), {})[column] = f"{told}, p = {row['p_holm']:.3f}"
         return pd.DataFrame.from_dict(rows, orient="index").fillna("")
@@ -247,6 +247,11 @@ class PlaybackStudy(ClassificationStudy):
     def _list(self, names: Sequence[str]) -> str:
         titles = [self.title(name).lower() for name in names]
         return titles[0] if len(titles) == 1 else f"{', '.join(titles[:-1])} and {titles[-1]}"
+
+
+def _points(share: float) -> str:
+    """A difference of shares in points; zero has no minus."""
+    return f"{round(100 * share, 1) + 0.0:+.1f}"
 
 
 def _draw(heard: Sequence[PlaybackPredictions], logits: Sequence[NDArray[Any]], groups: NDArray[np.str_]) -> Any:

@@ -421,7 +421,9 @@ def _picture(levels: NDArray[Any], clock: FrameClock, duration: float, alt: str)
     edges = clock.edges(len(levels))
     shown = _few_columns(levels.T[::-1])
     images = {theme.name: _webp(theme.spectrogram(shown)) for theme in THEMES}
-    return f'<div class="aa-picture" style="{_place(edges[0], edges[-1], duration)}">{themed_images(images, alt)}</div>'
+    coarse = " aa-coarse" if len(levels) < FEW_COLUMNS else ""
+    place = _place(edges[0], edges[-1], duration)
+    return f'<div class="aa-picture{coarse}" style="{place}">{themed_images(images, alt)}</div>'
 
 
 def _map(record: AttentionRecord, frequencies: NDArray[Any] | None) -> NDArray[Any] | None:
@@ -468,6 +470,8 @@ def _layer(
     )
 
 
+FEW_COLUMNS = 120
+"""Fewer columns are drawn as cells with edges: what a network reads, and not smoother than that."""
 MOST_COLUMNS = 3000
 """Columns of a picture: WebP ends at 16,383, and no screen shows more."""
 

@@ -113,7 +113,7 @@ def plot_sparsity(
     *,
     label: str = "Accuracy",
     title: str = "",
-    caption: str = "Lines are 95 % intervals of the score; along a dashed line alpha rises from 1 to 2.",
+    caption: str = "Numbers are alpha: along a dashed line it rises from 1 to 2. Solid lines are 95 % intervals.",
     missing: str = "",
 ) -> Figure:
     r"""Score over the share of the sound with any attention: a line a family, a point an :math:`\alpha`.
@@ -141,6 +141,7 @@ def plot_sparsity(
 
     def draw(theme: Theme, width: float = WIDTH) -> Any:
         from matplotlib.figure import Figure as MatplotlibFigure
+        from matplotlib.ticker import MaxNLocator
 
         small = width < WIDTH
         figure = MatplotlibFigure(figsize=(width, 3.5 if small else 3.0), layout="constrained")
@@ -150,20 +151,22 @@ def plot_sparsity(
             ax.plot(rows["attended"], rows["score"], color=colour, lw=1, ls=(0, (4, 3)), zorder=1)
             ax.vlines(rows["attended"], rows["low"], rows["high"], color=colour, lw=1.6, alpha=0.6)
             ax.plot(rows["attended"], rows["score"], _MARKERS[number], color=colour, ms=7, label=family)
-            for _, row in rows.iterrows():
-                where, beside = (row["attended"], row["score"]), row["attended"] > 0.8
+            below = number % 2 == 1
+            for place, (_, row) in enumerate(rows.iterrows()):
                 ax.annotate(
-                    f"α = {row['alpha']:.3g}",
-                    where,
-                    xytext=(-6 if beside else 6, 6 if number % 2 == 0 else -12),
+                    f"{row['alpha']:.3g}",
+                    (row["attended"], row["low" if below else "high"]),
+                    xytext=(0, (-10 if below else 3) + (-8 if below else 8) * (place % 2)),
                     textcoords="offset points",
                     fontsize=7,
                     color=colour,
-                    ha="right" if beside else "left",
+                    ha="center",
                 )
         ax.set_xlim(0, 1.04)
         ax.set_xlabel("Share of the sound with any attention")
         ax.set_ylabel(label)
+        ax.yaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 5, 10]))
+        ax.margins(y=0.18)
         percent(ax, "x")
         percent(ax, "y")
         ax.grid(alpha=0.5)

@@ -144,8 +144,8 @@ def attention_evaluation_table(
     head = "".join(f'<th scope="col">{html.escape(each.capitalize())}</th>' if each else "<td></td>" for each in heads)
     about = f"<caption>{html.escape(caption)}</caption>" if caption else ""
     markup = (
-        f'<div class="audioattn aa-table mathjax_ignore"><table class="dataframe">{about}<thead><tr>{head}</tr></thead>'
-        f"<tbody>{''.join(rows)}</tbody></table></div>"
+        f'<div class="audioattn aa-table aa-dense mathjax_ignore"><table class="dataframe">{about}'
+        f"<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
     )
     return Table(markup, "\n".join(lines))
 

@@ -67,8 +67,11 @@ def use_over_control(study: ClassificationStudy, control: str, compared: Sequenc
 
 def use_over_baseline(study: Study, compared: pd.DataFrame) -> str:
     """When a network is worth its cost: reliably above the linear baseline, or not."""
-    better = names([study.title(name) for name in reliably_above(compared)], most=8)
-    if better:
+    above = reliably_above(compared)
+    if len(above) == len(compared):
+        return "**Instead of a linear baseline**: any network of this page. All are reliably above it."
+    if above:
+        better = names([study.title(name) for name in above], most=8)
         return f"**Instead of a linear baseline**: {better}, reliably above it."
     return "**Instead of a linear baseline**: no network of this page, for none is reliably above it."
 

@@ -143,6 +143,27 @@ class Study:
             + " would be missed in more than one experiment of five."
         )
 
+    def against_baseline(self, table: pd.DataFrame) -> str:
+        """Say what is better, worse and neither; the largest group last, as it may be the others."""
+        sure, above = table["p_holm"] < 0.05, table["difference"] > 0
+        groups = {
+            "reliably better than": sure & above,
+            "reliably worse than": sure & ~above,
+            "not reliably different from": ~sure,
+        }
+        text = []
+        for relation, chosen in sorted(groups.items(), key=lambda item: int(item[1].sum())):
+            group = [self.title(str(name)) for name in table.index[chosen]]
+            verb = "is" if len(group) == 1 else "are"
+            if len(group) == len(table) and len(table) > 1:
+                who = "None of them is" if relation.startswith("not ") else "All of them are"
+                text.append(f"{who} {relation.removeprefix('not ')} the linear baseline.")
+            elif len(group) > 4:
+                text.append(f"The other {len(group)} are {relation} the linear baseline.")
+            elif group:
+                text.append(f"{_list(group)} {verb} {relation} the linear baseline.")
+        return " ".join(text)
+
     def groups_of(self, clips: Iterable[str]) -> NDArray[np.str_]:
         """Group of each of some clips."""
         return np.array([self.groups[str(clip)] for clip in clips])
@@ -393,33 +414,12 @@ class ClassificationStudy(Study):
             f"(95 % interval {first['low']:.1%} to {first['high']:.1%})."
         ]
         if self.baselines:
-            text += [self._against_baseline(table.loc[names]), self.power_note(table.loc[names, "detectable"])]
+            text += [self.against_baseline(table.loc[names]), self.power_note(table.loc[names, "detectable"])]
         rivals = [self.title(n) for n in names if n != best and table.loc[n, "high"] >= table.loc[best, "score"]]
         if rivals:
             others = f"{len(rivals)} others" if len(rivals) > 4 else _list(rivals)
             text.append(f"The highest score lies inside the interval of {others}, so it does not rank them.")
         return " ".join([*text, self.seed_note])
-
-    def _against_baseline(self, table: pd.DataFrame) -> str:
-        """Sentences on what is better, worse and neither; the largest group last, as it may be the others."""
-        sure, above = table["p_holm"] < 0.05, table["difference"] > 0
-        groups = {
-            "reliably better than": sure & above,
-            "reliably worse than": sure & ~above,
-            "not reliably different from": ~sure,
-        }
-        text = []
-        for relation, chosen in sorted(groups.items(), key=lambda item: int(item[1].sum())):
-            group = [self.title(str(name)) for name in table.index[chosen]]
-            verb = "is" if len(group) == 1 else "are"
-            if len(group) == len(table) and len(table) > 1:
-                who = "None of them is" if relation.startswith("not ") else "All of them are"
-                text.append(f"{who} {relation.removeprefix('not ')} the linear baseline.")
-            elif len(group) > 4:
-                text.append(f"The other {len(group)} are {relation} the linear baseline.")
-            elif group:
-                text.append(f"{_list(group)} {verb} {relation} the linear baseline.")
-        return " ".join(text)
 
     def _labels(self) -> pd.Series:
         """Label of every tested clip."""

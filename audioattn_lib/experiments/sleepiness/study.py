@@ -247,14 +247,7 @@ class RegressionStudy(Study):
             f"Of {len(self.names)} systems, **{self.title(best)}** scores highest{on}: "
             f"a rank correlation of {first['score']:.2f} (95 % interval {first['low']:.2f} to {first['high']:.2f}).",
         ]
-        for name in self.names:
-            row = table.loc[name]
-            sure, above = row["p_holm"] < 0.05, row["difference"] > 0
-            relation = "not reliably different from" if not sure else "reliably above" if above else "reliably below"
-            text.append(
-                f"{self.title(name)} is {relation} the linear baseline "
-                f"({row['difference']:+.2f}, {row['difference_low']:+.2f} to {row['difference_high']:+.2f})."
-            )
+        text.append(self.against_baseline(table.loc[self.names]))
         text += [self.power_note(table.loc[self.names, "detectable"], unit="", scale=1.0), self.seed_note]
         told = (self._scores(run)["note"].split("; ") for run in (*self.runs, self.baseline))
         text += [

@@ -340,3 +340,27 @@ def test_a_gallery_is_switched_by_keys_and_by_its_address(browser, built_book, n
     assert errors == []
     assert all(url.startswith(("file:", "data:", "blob:", "about:")) for url in asked)
     page.close()
+
+
+def test_a_term_shows_its_definition_to_pointer_keyboard_and_finger(browser, address, built_book):
+    page, _, _, errors = visit(browser, address, "book/chapters/urban_sound", viewport={"width": 390, "height": 800})
+    term, box = page.locator("a:has(> .std-term)").first, page.locator("#aa-definition")
+    assert box.is_hidden()
+    term.hover()
+    assert box.is_visible()
+    assert "weighted mean" in box.inner_text(), "the first term of the page is attention"
+    assert term.get_attribute("aria-describedby") == "aa-definition"
+    place = box.bounding_box()
+    assert place["x"] >= 0
+    assert place["x"] + place["width"] <= 390
+    page.keyboard.press("Escape")
+    assert box.is_hidden()
+    assert errors == []
+    page.close()
+    context = browser.new_context(has_touch=True)
+    phone, *_ = visit(context, address, "book/chapters/urban_sound")
+    before = phone.url
+    phone.locator("a:has(> .std-term)").first.tap()
+    assert phone.locator("#aa-definition").is_visible()
+    assert phone.url == before, "only the second touch follows the link"
+    context.close()

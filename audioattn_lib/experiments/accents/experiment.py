@@ -293,19 +293,19 @@ def study_heads(
 
 
 def study_larger(
-    config: Config, data: str, settings: Mapping[str, Any], pooling: str, root: str | Path = "runs"
+    config: Config, speakers: int, settings: Mapping[str, Any], pooling: str, root: str | Path = "runs"
 ) -> tuple[ClassificationStudy, Prepared] | None:
-    """One network on a larger corpus of the same kind, and that corpus.
+    """One network on synthetic accents of more speakers, and that corpus.
 
     A small study compares poolings in the time of a page, but the attention of its networks stays close to the mean.
-    None where no larger corpus is named, or where the small study is of another kind of corpus.
+    None without speakers, or where the small study is of another corpus.
 
     Parameters
     ----------
     config
         Of the small study.
-    data
-        The larger corpus, such as ``"accents?speakers_per_accent=48"``; empty for none.
+    speakers
+        Of each accent, at least 1; 0 for no such network.
     settings
         Fields of the configuration that are different there.
     pooling
@@ -317,8 +317,12 @@ def study_larger(
     -----
     Book page: ``accents``.
     """
-    if not data or data.partition("?")[0] != config.data.partition("?")[0]:
+    kind, _, options = config.data.partition("?")
+    if not speakers or kind != NAME:
         return None
+    option = "speakers_per_accent"
+    kept = [one for one in options.split("&") if one and not one.startswith(f"{option}=")]
+    data = f"{kind}?{'&'.join([f'{option}={speakers}', *kept])}"
     larger = dataclasses.replace(config, data=data, pooling=pooling, **settings)
     made, prepared = run(larger, root), prepare(larger)
     titles = {name: one.title for name, one in POOLINGS.items()}

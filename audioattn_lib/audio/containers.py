@@ -122,16 +122,16 @@ def _describe_cut_ogg(file: IO[bytes], size: int) -> str:
     tail = min(size, 2 * 65_307)  # the largest page, twice
     file.seek(size - tail)
     content = file.read(tail)
-    place = content.rfind(b"OggS")
-    while place >= 0:
-        page = content[place:]
+    offset = content.rfind(b"OggS")
+    while offset >= 0:
+        page = content[offset:]
         if len(page) >= 27 and page[4] == 0:
             segments = page[27 : 27 + page[26]]
             whole = len(segments) == page[26] and 27 + len(segments) + sum(segments) <= len(page)
             if not whole:
                 return "its last page is cut off"
             return "" if page[5] & 4 else "its last page is missing"
-        place = content.rfind(b"OggS", 0, place)
+        offset = content.rfind(b"OggS", 0, offset)
     return "its last page is missing"
 
 
@@ -151,9 +151,9 @@ def _describe_cut_mpeg(content: bytes) -> str:
             continue
         if first:
             first = False
-            place = position + xing
-            if content[place : place + 4] in (b"Xing", b"Info") and len(content) >= place + 12:
-                flags, count = struct.unpack(">II", content[place + 4 : place + 12])
+            offset = position + xing
+            if content[offset : offset + 4] in (b"Xing", b"Info") and len(content) >= offset + 12:
+                flags, count = struct.unpack(">II", content[offset + 4 : offset + 12])
                 if flags & 1:
                     promised, frames = count, -1  # this frame holds no sound
         if position + length > end:

@@ -220,8 +220,8 @@ class LogMel(nn.Module):
             ("n_fft", n_fft - 1),
         ):
             if value < 1:
-                given = n_fft if name == "n_fft" else value
-                raise ConfigError(f"{name} is {given}; it must be at least {2 if name == 'n_fft' else 1}")
+                actual = n_fft if name == "n_fft" else value
+                raise ConfigError(f"{name} is {actual}; it must be at least {2 if name == 'n_fft' else 1}")
         if not 1 <= win_length <= n_fft:
             raise ConfigError(f"win_length is {win_length}; it must be between 1 and n_fft = {n_fft} samples")
         if not 0 <= f_min < f_max <= sample_rate / 2:
@@ -424,14 +424,14 @@ class LogMel(nn.Module):
         # On a CPU, what does not fit the cache costs more than the transform; a GPU wants everything at once.
         cached = _CACHED_SAMPLES * torch.get_num_threads()
         clips = max(1, cached // x.shape[1]) if x.device.type == "cpu" else len(x)
-        parts = []
-        for part in x.split(clips):
-            padded = nn.functional.pad(part, (half, self.n_fft - half))
+        results = []
+        for batch in x.split(clips):
+            padded = nn.functional.pad(batch, (half, self.n_fft - half))
             frames = padded.unfold(1, self.n_fft, self.hop_length)[:, : x.shape[1] // self.hop_length + 1]
             spectrum = torch.view_as_real(torch.fft.rfft(frames * window)).flatten(-2)
             power = spectrum.square()
-            parts.append(torch.cat([power[..., rows] @ weights[rows, bands] for rows, bands in self._blocks], dim=-1))
-        return parts[0] if len(parts) == 1 else torch.cat(parts)
+            results.append(torch.cat([power[..., rows] @ weights[rows, bands] for rows, bands in self._blocks], dim=-1))
+        return results[0] if len(results) == 1 else torch.cat(results)
 
     def _decibels(self, power: Tensor) -> Tensor:
         return 10.0 * torch.log10(power.clamp(min=_FLOOR))
@@ -445,11 +445,11 @@ class LogMel(nn.Module):
             decibels = decibels - self._median(decibels, n_frames, mask)
         elif self.normalisation is not None:
             count = n_frames[:, None, None].to(decibels.dtype)
-            kept = decibels if mask is None else decibels * mask
-            decibels = decibels - kept.sum(dim=1, keepdim=True) / count
+            masked = decibels if mask is None else decibels * mask
+            decibels = decibels - masked.sum(dim=1, keepdim=True) / count
             if self.normalisation == "mean_variance":
-                kept = decibels if mask is None else decibels * mask
-                variance = kept.square().sum(dim=1, keepdim=True) / count
+                masked = decibels if mask is None else decibels * mask
+                variance = masked.square().sum(dim=1, keepdim=True) / count
                 decibels = decibels / variance.sqrt().clamp(min=1e-5)
         return decibels if mask is None else decibels * mask
 

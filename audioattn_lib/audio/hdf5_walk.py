@@ -29,22 +29,22 @@ def walk(h5py: Any, path: str) -> None:
     with h5py.File(path, "r") as file:
         seen, waiting = set(), [file["/"]]
         while waiting:
-            found = waiting.pop()
+            node = waiting.pop()
             with _damage_ignored():
-                address = h5py.h5o.get_info(found.id).addr
+                address = h5py.h5o.get_info(node.id).addr
                 if address in seen:
                     continue
                 seen.add(address)
-                for name in found.attrs:
+                for name in node.attrs:
                     with _damage_ignored():
-                        found.attrs.get(name)
-                if isinstance(found, h5py.Dataset):
-                    _read(found)
-                elif isinstance(found, h5py.Group):
-                    for name in found:
+                        node.attrs.get(name)
+                if isinstance(node, h5py.Dataset):
+                    _read(node)
+                elif isinstance(node, h5py.Group):
+                    for name in node:
                         with _damage_ignored():
-                            if isinstance(found.get(name, getlink=True), h5py.HardLink):
-                                waiting.append(found[name])
+                            if isinstance(node.get(name, getlink=True), h5py.HardLink):
+                                waiting.append(node[name])
 
 
 def _read(array: Any) -> None:
@@ -72,8 +72,8 @@ def _damage_ignored() -> Iterator[None]:
         raise
     except Exception as error:
         # HDF5 says in words that there is no memory.
-        told = str(error).lower()
-        if any(words in told for words in ("memory allocation failed", "can't allocate", "unable to allocate")):
+        message = str(error).lower()
+        if any(words in message for words in ("memory allocation failed", "can't allocate", "unable to allocate")):
             raise MemoryError from error
 
 

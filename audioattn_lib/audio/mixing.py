@@ -95,8 +95,8 @@ def cut_and_mix_clips(
     first = torch.rand(len(features), generator=generator, device=generator.device, dtype=torch.float64).cpu()
     first = (first * (frames - taken + 1)).long()
     partner = torch.randperm(len(features), generator=generator, device=generator.device).to(features.device)
-    place = torch.arange(frames)
-    inside = (place >= first[:, None]) & (place < (first + taken)[:, None])
+    positions = torch.arange(frames)
+    inside = (positions >= first[:, None]) & (positions < (first + taken)[:, None])
     mixed = torch.where(inside.to(features.device)[..., None], features[partner], features)
     return Mixed(mixed, partner, (1 - taken / frames).to(features))
 
@@ -149,10 +149,10 @@ def mix_band_statistics(
     valid = frame_mask(count, frames)[..., None]
     n = count[:, None, None].to(features.dtype)
     mean = (features * valid).sum(dim=1, keepdim=True) / n
-    deviation = (((features - mean) * valid).square().sum(dim=1, keepdim=True) / n).sqrt().clamp(min=_SMALLEST)
+    std = (((features - mean) * valid).square().sum(dim=1, keepdim=True) / n).sqrt().clamp(min=_SMALLEST)
     new_mean = share * mean + (1 - share) * mean[partner]
-    new_deviation = share * deviation + (1 - share) * deviation[partner]
-    return torch.where(valid, (features - mean) / deviation * new_deviation + new_mean, features)
+    new_std = share * std + (1 - share) * std[partner]
+    return torch.where(valid, (features - mean) / std * new_std + new_mean, features)
 
 
 def apply_impulse_responses(

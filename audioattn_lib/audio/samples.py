@@ -47,18 +47,18 @@ def to_mono(samples: Any, sample_rate: Any) -> tuple[NDArray[np.float32], int]:
     if hasattr(samples, "detach"):  # a tensor; half precision has no type in numpy
         samples = samples.detach().to("cpu")
         samples = (samples.float() if samples.is_floating_point() else samples).numpy()
-    given = np.asarray(samples)
-    if given.dtype.kind not in "fiu":
-        raise AudioError(f"samples are of type {given.dtype}; they must be numbers")
-    if given.ndim not in (1, 2) or max(given.shape) < 2 or 0 in given.shape:
+    array = np.asarray(samples)
+    if array.dtype.kind not in "fiu":
+        raise AudioError(f"samples are of type {array.dtype}; they must be numbers")
+    if array.ndim not in (1, 2) or max(array.shape) < 2 or 0 in array.shape:
         raise AudioError(
-            f"samples have shape {given.shape}; it must be (n,), (channels, n) or (n, channels), n above 1"
+            f"samples have shape {array.shape}; it must be (n,), (channels, n) or (n, channels), n above 1"
         )
-    values = given
-    if given.dtype.kind in "iu":
-        limits = np.iinfo(given.dtype)
-        middle = 0.0 if given.dtype.kind == "i" else (limits.max + 1) / 2
-        values = (given.astype(np.float64) - middle) / (limits.max + 1 - middle)
+    values = array
+    if array.dtype.kind in "iu":
+        limits = np.iinfo(array.dtype)
+        middle = 0.0 if array.dtype.kind == "i" else (limits.max + 1) / 2
+        values = (array.astype(np.float64) - middle) / (limits.max + 1 - middle)
     if values.ndim == 2:
         values = values.mean(axis=int(values.shape[0] > values.shape[1]))
     if not np.isfinite(values).all():

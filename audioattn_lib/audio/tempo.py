@@ -147,9 +147,9 @@ def _stretch(
     spectra = torch.stft(padded, n_fft, hop, window=window, pad_mode="constant", return_complex=True)  # (B, F, T)
     samples = int(changed_lengths.max())
     frames = (samples + n_fft) // hop + 1
-    place = torch.arange(frames, device=clean.device) * rates[:, None]  # (B, K), in frames of the clip
-    first = place.floor().long()
-    share = (place - first).to(clean.dtype)[:, None]
+    position = torch.arange(frames, device=clean.device) * rates[:, None]  # (B, K), in frames of the clip
+    first = position.floor().long()
+    share = (position - first).to(clean.dtype)[:, None]
     last = spectra.shape[2] - 1
     bins = spectra.shape[1]
     before, after = (spectra.gather(2, at.clamp(max=last)[:, None].expand(-1, bins, -1)) for at in (first, first + 1))

@@ -76,16 +76,16 @@ class VoiceAugmentation:
         kinds = (uniform[1] * len(self.changes)).floor().long()
         kinds = torch.where(uniform[0] < self.probability, kinds, -1).to(waveforms.device)
         lengths = lengths.to(waveforms.device)
-        parts = []
+        groups = []
         for kind in range(-1, len(self.changes)):
             rows = (kinds == kind).nonzero()[:, 0]
             if len(rows):
                 name = self.changes[kind] if kind >= 0 else ""
-                parts.append((rows, *self._change(name, waveforms[rows], lengths[rows], generator)))
-        result = waveforms.new_zeros(len(waveforms), max(part.shape[1] for _, part, _ in parts))
+                groups.append((rows, *self._change(name, waveforms[rows], lengths[rows], generator)))
+        result = waveforms.new_zeros(len(waveforms), max(changed.shape[1] for _, changed, _ in groups))
         samples = torch.empty_like(lengths)
-        for rows, part, count in parts:
-            result[rows, : part.shape[1]] = part
+        for rows, changed, count in groups:
+            result[rows, : changed.shape[1]] = changed
             samples[rows] = count
         return result[:, : int(samples.max())], samples
 

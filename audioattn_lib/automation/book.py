@@ -177,11 +177,11 @@ def chapters(
     root = Path(root)
     data_hash = data_hash and functools.cache(data_hash)  # chapters share corpora
     settings = read_yaml(root / "notebooks" / "book.yml")
-    given = settings.data or {}
-    if not isinstance(given, dict):
+    entries = settings.data or {}
+    if not isinstance(entries, dict):
         raise settings.error("it must be a mapping of chapters to their parameters")
     names = [name.removeprefix(_CHAPTERS) for name in documents(root) if name.startswith(_CHAPTERS)]
-    for name, modes in given.items():
+    for name, modes in entries.items():
         if name not in names:
             raise settings.error(f"{name!r} is no chapter in _toc.yml; chapters are {', '.join(names) or 'none'}", name)
         is_mapping = isinstance(modes, dict) and set(modes) - {"after", "light"} == set(MODES)
@@ -191,30 +191,30 @@ def chapters(
             raise settings.error(f"light of {name} is {modes['light']!r}; it must be true or false", name, "light")
         if not isinstance(modes.get("after", []), list):
             raise settings.error(f"after of {name} is {shorten(modes['after'])}; it must be a list", name, "after")
-        earlier = list(given)[: list(given).index(name)]
+        earlier = list(entries)[: list(entries).index(name)]
         for index, other in enumerate(modes.get("after", [])):
             if other not in earlier:
-                known = ", ".join(earlier) or "none"
+                allowed = ", ".join(earlier) or "none"
                 raise settings.error(
-                    f"{other!r} is no chapter above {name} in this file: {known}", name, "after", index
+                    f"{other!r} is no chapter above {name} in this file: {allowed}", name, "after", index
                 )
     chapters_found = []
     for name in names:
-        if name not in given:
+        if name not in entries:
             raise settings.error(f"the chapter {name} of _toc.yml is missing; add it with its parameters")
         source = root / "notebooks" / f"{name}.ipynb"
-        notebook, parameters = Notebook(source), given[name][mode] or {}
+        notebook, parameters = Notebook(source), entries[name][mode] or {}
         if mode == "real" and has_data and "data" in parameters and not has_data(parameters["data"]):
-            parameters = given[name]["embedded"] or {}
+            parameters = entries[name]["embedded"] or {}
         try:
             identity = notebook.key(parameters, data_hash)
         except ConfigError as error:
             raise settings.error(str(error), name, mode) from None
-        place = root / f"{_CHAPTERS}{name}.ipynb"
+        target = root / f"{_CHAPTERS}{name}.ipynb"
         work = root / "_build" / "execution" / f"{name}.ipynb"
-        after = tuple(given[name].get("after", ()))
-        is_light = bool(after) or given[name].get("light", False)
-        chapters_found.append(Chapter(name, source, parameters, place, work, identity, after, is_light))
+        after = tuple(entries[name].get("after", ()))
+        is_light = bool(after) or entries[name].get("light", False)
+        chapters_found.append(Chapter(name, source, parameters, target, work, identity, after, is_light))
     return chapters_found
 
 
@@ -273,9 +273,9 @@ def build_book(
     remove_runtime_leftovers()
     if data_hash:
         data_hash = _hash_side_by_side(root, mode, data_hash, has_data, echo)
-    found = chapters(root, mode, data_hash, has_data)
-    stale = [chapter for chapter in found if not chapter.is_current]
-    echo(f"Chapters: {len(found)} ({mode}), {len(stale)} to execute")
+    book_chapters = chapters(root, mode, data_hash, has_data)
+    stale = [chapter for chapter in book_chapters if not chapter.is_current]
+    echo(f"Chapters: {len(book_chapters)} ({mode}), {len(stale)} to execute")
     if stale:
         _execute_all(stale, root, workers or count_cores(), timeout, echo)
     executed = time.perf_counter()

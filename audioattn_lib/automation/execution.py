@@ -193,15 +193,15 @@ def runs_shown_in(notebook: str | Path) -> list[dict[str, Any]]:
     -----
     Book page: architecture.
     """
-    found: dict[tuple[str, str], dict[str, Any]] = {}
+    distinct: dict[tuple[str, str], dict[str, Any]] = {}
     for cell in Notebook(Path(notebook)).content["cells"]:
         for shown in cell.get("outputs", []):
             runs = shown.get("data", {}).get(RUN_MIMETYPE, [])
             for run in runs if isinstance(runs, list) else [runs]:
                 if not _is_run(run):
                     raise ConfigError(f"{notebook}: an output of type {RUN_MIMETYPE} holds no run; execute it again")
-                found.setdefault((run["experiment"], run["key"]), run)
-    return list(found.values())
+                distinct.setdefault((run["experiment"], run["key"]), run)
+    return list(distinct.values())
 
 
 def _is_run(shown: Any) -> bool:

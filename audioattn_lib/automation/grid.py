@@ -104,8 +104,8 @@ class Grid:
         for index, entry in enumerate(fields["exclude"]):
             matching = {i for i, point in enumerate(points) if _matches(point, entry)}
             if not matching:
-                told = f"{shorten(entry)} excludes nothing; no job of the grid is like that"
-                raise document.error(told, "exclude", index)
+                message = f"{shorten(entry)} excludes nothing; no job of the grid is like that"
+                raise document.error(message, "exclude", index)
             excluded |= matching
 
         jobs = [job for i, job in enumerate(points) if i not in excluded] if grid or not fields["include"] else []
@@ -145,8 +145,8 @@ def _check_size(document: Document, fields: dict[str, Any]) -> None:
     for name, number in (("grid", count), ("include", len(fields["include"])), ("exclude", len(fields["exclude"]))):
         most = _MOST_EXCLUDED if name == "exclude" else _MOST_JOBS
         if number > most:
-            what = "entries" if name == "exclude" else "jobs"
-            raise document.error(f"{name} makes {number} {what}; at most {most} are allowed, make several sweeps", name)
+            unit = "entries" if name == "exclude" else "jobs"
+            raise document.error(f"{name} makes {number} {unit}; at most {most} are allowed, make several sweeps", name)
 
 
 def _identity(value: Any) -> str:

@@ -103,7 +103,7 @@ def write_html(notebook: str | Path, page: str | Path) -> Path:
 def _without_book(source: str) -> str:
     """Replace the syntax of Jupyter Book in Markdown: labels, roles and citations go, admonitions become HTML."""
     source = re.sub(r"^\([\w-]+\)=\n", "", source, flags=re.MULTILINE)
-    source = re.sub(r"\{footcite:\w+\}`([^`]*)`", lambda found: _citations(found[1]), source)
+    source = re.sub(r"\{footcite:\w+\}`([^`]*)`", lambda match: _citations(match[1]), source)
     source = re.sub(r"\{[\w:-]+\}`([^`<]*?)\s*(?:<[^`]*>)?`", r"\1", source)
     return re.sub(r"^(```+|:::+)\{([\w-]+)\} *(.*)\n((?:.*\n)*?)\1 *$", _box, source, flags=re.MULTILINE)
 
@@ -114,8 +114,8 @@ def _citations(keys: str) -> str:
     return "; ".join(f"{match[1].capitalize()} {match[2]}" for match in matches if match)
 
 
-def _box(found: re.Match[str]) -> str:
-    kind, title, body = found[2], found[3], found[4]
+def _box(match: re.Match[str]) -> str:
+    kind, title, body = match[2], match[3], match[4]
     if kind == "chapter-cards":  # a list, which reads as one without the book
         return body
     if kind not in ("admonition", "note", "tip", "warning", "important", "hint", "dropdown"):

@@ -273,8 +273,8 @@ def _resources(folder: Path) -> Iterator[Path]:
 def _imports(path: Path, name: str) -> list[str]:
     """Dotted names that a module may import, wherever in it the import stands."""
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
-    found = _parsed_file(path)["imports"]
-    return list(_resolved([(level, module, names) for level, module, names in found], package))
+    imports = _parsed_file(path)["imports"]
+    return list(_resolved([(level, module, names) for level, module, names in imports], package))
 
 
 def imported_names(tree: ast.AST, package: str = "") -> list[str]:
@@ -305,23 +305,23 @@ _Import = tuple[int, str, list[str]]
 
 
 def _written_imports(tree: ast.AST) -> list[_Import]:
-    found: list[_Import] = []
+    imports: list[_Import] = []
     for node in _executed(tree):
         if isinstance(node, ast.Import):
-            found += [(0, alias.name, []) for alias in node.names]
+            imports += [(0, alias.name, []) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            found.append((node.level, node.module or "", [alias.name for alias in node.names]))
+            imports.append((node.level, node.module or "", [alias.name for alias in node.names]))
         elif isinstance(node, ast.Call) and _is_import_call(node):
-            found.append((0, node.args[0].value, []))  # type: ignore[attr-defined]
-    return found
+            imports.append((0, node.args[0].value, []))  # type: ignore[attr-defined]
+    return imports
 
 
-def _resolved(found: Sequence[_Import], package: str) -> Iterator[str]:
+def _resolved(imports: Sequence[_Import], package: str) -> Iterator[str]:
     """Dotted names of imports in a module of ``package``."""
     parts = package.split(".") if package else []
-    for level, module, names in found:
+    for level, module, names in imports:
         base = ".".join(parts[: len(parts) - level + 1]) if level else ""
-        source = ".".join(part for part in (base, module) if part)
+        source = ".".join(piece for piece in (base, module) if piece)
         yield source
         yield from (f"{source}.{name}" for name in names)
 
@@ -365,12 +365,12 @@ def _parsed_file(path: Path) -> dict[str, Any]:
 def _parsed_state(path: Path, modified: int, size: int) -> dict[str, Any]:
     """Result of :func:`_parsed_file`; ``modified`` and ``size`` make an edited file another entry of the cache."""
     source = path.read_bytes()
-    known = _known_files()
+    parsed = _known_files()
     name = hashlib.sha256(source).hexdigest()
-    if name not in known:
-        known[name] = _parse(path, source)
+    if name not in parsed:
+        parsed[name] = _parse(path, source)
         _unsaved.append(name)
-    return known[name]
+    return parsed[name]
 
 
 def _parse(path: Path, source: bytes) -> dict[str, Any]:
@@ -401,8 +401,8 @@ def _known_files() -> dict[str, dict[str, Any]]:
         content = parse_json(read_bounded(_known_file()))
     except (OSError, ValueError):  # none yet, or damaged: all of it can be computed again
         return {}
-    known = content if isinstance(content, dict) else {}
-    return {name: entry for name, entry in known.items() if _is_entry(entry)}
+    files = content if isinstance(content, dict) else {}
+    return {name: entry for name, entry in files.items() if _is_entry(entry)}
 
 
 def _is_entry(entry: object) -> bool:
@@ -411,7 +411,7 @@ def _is_entry(entry: object) -> bool:
     kinds = (int, str, list)
     imports = entry.get("imports")
     return isinstance(imports, list) and all(
-        isinstance(one, list) and len(one) == 3 and all(map(isinstance, one, kinds)) for one in imports
+        isinstance(item, list) and len(item) == 3 and all(map(isinstance, item, kinds)) for item in imports
     )
 
 

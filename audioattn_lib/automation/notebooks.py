@@ -203,8 +203,8 @@ class Notebook:
         except SyntaxError as error:
             raise ConfigError(f"{self.path}, cell {index + 1}, line {error.lineno}: {error.msg}") from None
         except (ValueError, RecursionError, MemoryError) as error:  # NUL; thousands of brackets
-            told = str(error) or "nested too deeply"
-            raise ConfigError(f"{self.path}, cell {index + 1}: cannot be read as Python ({told})") from None
+            reason = str(error) or "nested too deeply"
+            raise ConfigError(f"{self.path}, cell {index + 1}: cannot be read as Python ({reason})") from None
 
 
 def _describe_cell(cell: Any) -> Iterator[tuple[str, str]]:

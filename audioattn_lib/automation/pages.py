@@ -56,25 +56,25 @@ class _Page(HTMLParser):
         self._inside: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        given = {name: value or "" for name, value in attrs}
-        self.anchors |= {given[name] for name in ("id", "name") if given.get(name)}
-        address = given.get(_LOADED.get(tag, ""), "")
-        if tag == "link" and given.get("rel", "").lower() in _LOADED_LINKS:
-            address = given.get("href", "")
+        attributes = {name: value or "" for name, value in attrs}
+        self.anchors |= {attributes[name] for name in ("id", "name") if attributes.get(name)}
+        address = attributes.get(_LOADED.get(tag, ""), "")
+        if tag == "link" and attributes.get("rel", "").lower() in _LOADED_LINKS:
+            address = attributes.get("href", "")
         if address:
             self.loads.append(address)
-        for candidate in given.get("srcset", "").split(","):
+        for candidate in attributes.get("srcset", "").split(","):
             if candidate.strip():
                 self.loads.append(candidate.split()[0])
-        if tag == "a" and given.get("href"):
-            self.links.append(given["href"])
-        if tag == "img" and not given.get("alt", "").strip() and given.get("aria-hidden") != "true":
-            self.without_alt += given.get("role") != "presentation"
-        if given.get("style"):
-            self.styles.append(given["style"])
-        if tag == "iframe" and given.get("srcdoc"):
-            self.frames.append(given["srcdoc"])
-        self.failed |= "traceback" in given.get("class", "").split()
+        if tag == "a" and attributes.get("href"):
+            self.links.append(attributes["href"])
+        if tag == "img" and not attributes.get("alt", "").strip() and attributes.get("aria-hidden") != "true":
+            self.without_alt += attributes.get("role") != "presentation"
+        if attributes.get("style"):
+            self.styles.append(attributes["style"])
+        if tag == "iframe" and attributes.get("srcdoc"):
+            self.frames.append(attributes["srcdoc"])
+        self.failed |= "traceback" in attributes.get("class", "").split()
         self._inside = [tag] if tag in ("style", "script") else []
 
     def handle_data(self, data: str) -> None:
@@ -131,20 +131,22 @@ def check_pages(folder: str | Path, documents: Iterable[str]) -> list[str]:
             problems.append(f"{document}: the page is missing")
             continue
         page = parsed(path)
-        found = list(_problems_of(page, path.parent, root))
+        page_problems = list(_problems_of(page, path.parent, root))
         for link in page.links:
             target, anchor = _target(link, path)
             if target is None:
                 continue
             if not target.exists():
-                found.append(f"link to {link}, which does not exist")
+                page_problems.append(f"link to {link}, which does not exist")
             elif anchor and target.suffix == ".html" and anchor not in parsed(target).anchors:
-                found.append(f"link to {link}, which has no such anchor")
+                page_problems.append(f"link to {link}, which has no such anchor")
         media = {(path.parent / _path(address)).resolve() for address in _media(page)}
         size = sum(file.stat().st_size for file in (path, *media) if file.is_file())
         if size > LARGEST_PAGE:
-            found.append(f"{size / 1e6:.1f} MB with its pictures and sounds; at most {LARGEST_PAGE / 1e6:.0f} MB")
-        problems += [f"{document}: {problem}" for problem in dict.fromkeys(found)]
+            page_problems.append(
+                f"{size / 1e6:.1f} MB with its pictures and sounds; at most {LARGEST_PAGE / 1e6:.0f} MB"
+            )
+        problems += [f"{document}: {problem}" for problem in dict.fromkeys(page_problems)]
     problems += [f"{problem}" for problem in _outside_in_styles(root)]
     return problems
 
@@ -191,8 +193,8 @@ def _outside_in_styles(root: Path) -> Iterator[str]:
 
 
 def _addresses(style: str) -> Iterator[str]:
-    for found in _CSS_ADDRESS.finditer(style):
-        yield found["address"] or found["imported"]
+    for match in _CSS_ADDRESS.finditer(style):
+        yield match["address"] or match["imported"]
 
 
 def _is_outside(address: str) -> bool:

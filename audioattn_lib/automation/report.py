@@ -51,7 +51,7 @@ def varying(configs: Iterable[Mapping[str, Any]]) -> list[str]:
     configs = list(configs)
     names = dict.fromkeys(name for config in configs for name in config)
     values = {name: [repr(config[name]) for config in configs if name in config] for name in names}
-    return [name for name, found in values.items() if len(set(found)) > 1 or 2 * len(found) < len(configs)]
+    return [name for name, texts in values.items() if len(set(texts)) > 1 or 2 * len(texts) < len(configs)]
 
 
 def table(rows: Sequence[Row]) -> str:

@@ -98,9 +98,9 @@ class _Loader(yaml.SafeLoader):
         self._depth += 1
         if self._depth > _MOST_DEPTH:
             raise _too_deep(self.peek_event().start_mark)
-        made = super().compose_node(parent, index)
+        node = super().compose_node(parent, index)
         self._depth -= 1
-        return made
+        return node
 
     def fetch_flow_collection_start(self, TokenClass: Any) -> None:
         # Before the composer sees the first bracket, the scanner may have read them all.

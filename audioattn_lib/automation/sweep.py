@@ -164,8 +164,8 @@ def sweep(
     folder = Path(directory).resolve() / grid.name
     done = folder / "jobs"
     done.mkdir(parents=True, exist_ok=True)
-    for place in (folder, done):
-        remove_leftovers(place)
+    for path in (folder, done):
+        remove_leftovers(path)
     remove_runtime_leftovers()
     jobs = [Job(grid.notebook.key(parameters, data_hash), parameters) for parameters in grid.jobs]
     for job in jobs:
@@ -293,7 +293,7 @@ def _connect(workers: int, scheduler: str | None, cluster: str) -> Iterator[Any]
         stack.enter_context(dask.config.set(settings))
         if cluster == "local":
             with _interrupts_ignored():
-                made: Any = distributed.LocalCluster(
+                dask_cluster: Any = distributed.LocalCluster(
                     n_workers=workers,
                     threads_per_worker=1,
                     processes=True,
@@ -306,9 +306,9 @@ def _connect(workers: int, scheduler: str | None, cluster: str) -> Iterator[Any]
                 import dask_jobqueue
             except ImportError:
                 raise ConfigError(f"cluster {cluster} needs dask-jobqueue: pip install dask-jobqueue") from None
-            made = getattr(dask_jobqueue, _CLUSTER_CLASSES[cluster])()
-            made.scale(jobs=workers)
-        with made, distributed.Client(made) as client:
+            dask_cluster = getattr(dask_jobqueue, _CLUSTER_CLASSES[cluster])()
+            dask_cluster.scale(jobs=workers)
+        with dask_cluster, distributed.Client(dask_cluster) as client:
             yield client
 
 

@@ -54,12 +54,12 @@ def attend(model: str, sounds: tuple[str, ...], model_type: str, output: Path, h
     failed: list[str] = []
     for name in names:
         try:
-            found = loaded.attend(name)
+            attended = loaded.attend(name)
         except AudioError as error:
             failed.append(str(error))
             continue
-        path = found.player(heads).save(output / f"{files.of(name)}.html")
-        sinks = f"  sinks in {', '.join(found.sinks)}" if found.sinks else ""
-        most = found.rollout.frame_times()[found.rollout.frame_attention().argmax()]
-        click.echo(f"{name}  {found.duration:.2f} s  attends most at {most:.2f} s{sinks}  {path}")
+        path = attended.player(heads).save(output / f"{files.of(name)}.html")
+        sinks = f"  sinks in {', '.join(attended.sinks)}" if attended.sinks else ""
+        most = attended.rollout.frame_times()[attended.rollout.frame_attention().argmax()]
+        click.echo(f"{name}  {attended.duration:.2f} s  attends most at {most:.2f} s{sinks}  {path}")
     end_with_failures(failed, len(names), "used")

@@ -86,8 +86,8 @@ def export(run: Path, formats: tuple[str, ...], output: Path | None) -> None:
         written.append(segment_lists.save_segments(segments, folder / "segments.rttm", "rttm"))
     if "audacity" in formats:
         tracks: dict[str, list[segment_lists.LabelledSegment]] = {clip: [] for clip in record.clips}
-        for one in segments:
-            tracks[one.clip].append(one)
+        for segment in segments:
+            tracks[segment.clip].append(segment)
         for clip, own in tracks.items():
             segment_lists.save_segments(own, folder / "labels" / f"{_file_name(clip)}.txt", "audacity")
         written.append(folder / "labels")
@@ -192,7 +192,7 @@ def panels(
     if not hasattr(experiment, "stages"):
         raise ConfigError(f"{run}: a run of {loaded.experiment} has no panels; name a run of urban_sound")
     try:
-        wanted = [float(part) for part in penalties.split(",") if part.strip()]
+        wanted = [float(text) for text in penalties.split(",") if text.strip()]
     except ValueError:
         raise ConfigError(f"penalties is {penalties!r}; give numbers joined by commas, such as 0.01,0.001") from None
     prepared, model = _prepared(loaded), experiment.load_model(loaded)
@@ -229,28 +229,28 @@ def play(runs: tuple[Path, ...], clip: str | None, output: Path) -> None:
     from audioattn_lib.training.run_list import model_name
 
     loaded = _load_several(runs)
-    name, chosen = _sharing_clip(loaded, clip)
+    name, shared = _sharing_clip(loaded, clip)
     records: dict[str, AttentionRecord] = {}
-    for run, record in chosen:
+    for run, record in shared:
         title = model_name(run.experiment, run.config)
         records[title if title not in records else f"{title} {run.key}"] = record[record.index(name)]
-    first = chosen[0][0]
+    first = shared[0][0]
     sound = _prepared(first).clip(name)
     with _named_errors(f"{first.path}, clip {name}"):
         title = f"{name}: {sound.label}"
-        made = player(sound.samples, sound.sample_rate, records=records, title=title, **sound.picture)
-    click.echo(made.save(output))
+        page = player(sound.samples, sound.sample_rate, records=records, title=title, **sound.picture)
+    click.echo(page.save(output))
 
 
 @contextmanager
-def _named_errors(what: str) -> Iterator[None]:
+def _named_errors(subject: str) -> Iterator[None]:
     """Let what cannot be drawn be an error that names it."""
     try:
         yield
     except ValueError as error:
         if isinstance(error, AudioAttnError):
             raise
-        raise ConfigError(f"{what}: {error}") from error
+        raise ConfigError(f"{subject}: {error}") from error
 
 
 def _load_several(paths: Sequence[Path]) -> list[tuple[Run, AttentionRecord]]:
@@ -274,20 +274,20 @@ def _sharing_clip(
 ) -> tuple[str, list[tuple[Run, AttentionRecord]]]:
     """The clip, and the runs that tested it; the others are named and left out."""
     name, errors = "" if clip is not None else loaded[0][1].clips[0], list[str]()
-    chosen: list[tuple[Run, AttentionRecord]] = []
+    shared: list[tuple[Run, AttentionRecord]] = []
     for run, record in loaded:
         try:
-            found = record.clips[record.index(name or str(clip))]
+            identifier = record.clips[record.index(name or str(clip))]
         except KeyError as error:
             errors.append(f"{run.path}: {error.args[0]}; give runs with the same test clips")
             continue
-        name = found
-        chosen.append((run, record))
-    if not chosen:
+        name = identifier
+        shared.append((run, record))
+    if not shared:
         raise ConfigError(errors[0])
     for reason in errors:
         click.echo(f"left out: {reason}", err=True)
-    return name, chosen
+    return name, shared
 
 
 def _load(path: Path) -> tuple[Run, AttentionRecord]:

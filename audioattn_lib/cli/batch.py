@@ -151,8 +151,8 @@ def run(notebook: str, parameters: tuple[tuple[str, str], ...], output: Path | N
             path, target.with_suffix(".ipynb"), values, timeout=timeout, progress=progress, environment=environment
         )
     shown = runs_shown_in(done.output)
-    for one in shown:
-        click.echo(f"{one['path']}: {describe_run(one, shown)}")
+    for summary in shown:
+        click.echo(f"{summary['path']}: {describe_run(summary, shown)}")
     click.echo(done.output)
     if target.suffix == ".html":
         from audioattn_lib.automation.html import write_html

@@ -221,9 +221,9 @@ def _systems(tables: tuple[Path, ...]) -> list[str]:
 
 
 def _without_split(stem: str) -> str:
-    parts = [part for part in re.split(r"([._-])", stem) if part]
-    kept = [part for part in parts if part.lower() not in ("train", "devel", "dev", "test")]
-    return re.sub(r"([._-])[._-]+", r"\1", "".join(kept)).strip("._-")
+    parts = [word for word in re.split(r"([._-])", stem) if word]
+    words = [word for word in parts if word.lower() not in ("train", "devel", "dev", "test")]
+    return re.sub(r"([._-])[._-]+", r"\1", "".join(words)).strip("._-")
 
 
 @features.command()
@@ -311,16 +311,16 @@ def regress(
 
     if corpus is not None and labels is not None:
         raise ConfigError("both --data and --labels say what the labels are; give one")
-    told = None if corpus is None else load_corpus(corpus)
-    source = told if labels is None else read_labels(labels)
+    manifest = None if corpus is None else load_corpus(corpus)
+    source = manifest if labels is None else read_labels(labels)
     splits = {"train": train, "devel": devel, "test": test}
     read = {str(path): (read_features(path), "") for path in tables}
     read |= {str(path): (read_features(path), name) for name, path in splits.items() if path is not None}
     if not read:
         raise ConfigError("no table is given; give one or several, or --train, --devel and --test")
     parts = {}
-    for path, (part, split) in read.items():
-        described = part if source is None else part.described_by(source)
+    for path, (features, split) in read.items():
+        described = features if source is None else features.described_by(source)
         parts[path] = described.in_split(split) if split else described
     table = stack(parts)
     if num_feat is not None:
@@ -328,8 +328,8 @@ def regress(
     predictions, metrics = regress_features(table, model=model, max_iter=max_iter, seed=seed)  # type: ignore[arg-type]
     if output is not None:
         if layout == "published":
-            chosen = predictions[predictions["split"] == "test"]
-            predictions = chosen[["clip", "rounded"]].astype({"rounded": int})
+            tested = predictions[predictions["split"] == "test"]
+            predictions = tested[["clip", "rounded"]].astype({"rounded": int})
             predictions = predictions.set_axis(["file_name", "prediction"], axis=1)
         with write_whole(output) as temporary:
             predictions.to_csv(temporary, index=False, lineterminator="\n")
@@ -358,8 +358,8 @@ def score(predictions: Path, labels: str, split: str) -> None:
     from audioattn_lib.experiments.common.corpus import load_corpus
     from audioattn_lib.experiments.sleepiness.regression import score_predicted
 
-    told = read_labels(labels) if labels.endswith(".csv") else ClipLabels.of(load_corpus(labels))
-    metrics = score_predicted(read_predictions(predictions), told, split="" if split == "all" else split)
+    clip_labels = read_labels(labels) if labels.endswith(".csv") else ClipLabels.of(load_corpus(labels))
+    metrics = score_predicted(read_predictions(predictions), clip_labels, split="" if split == "all" else split)
     click.echo("\n".join(_score_lines(split, metrics)))
 
 
@@ -380,8 +380,8 @@ def _scores(metrics: dict[str, Any]) -> Iterator[str]:
 def _score_lines(split: str, metrics: dict[str, Any]) -> Iterator[str]:
     """Lines about scores with their intervals."""
     for name in metrics["intervals"]:
-        found = metrics["intervals"][name]
-        yield f"{split:10} {name} {found['estimate']:.3f} [{found['low']:.3f}, {found['high']:.3f}]"
+        interval = metrics["intervals"][name]
+        yield f"{split:10} {name} {interval['estimate']:.3f} [{interval['low']:.3f}, {interval['high']:.3f}]"
     if "spearman_rounded" in metrics:
         yield f"           spearman of rounded predictions {metrics['spearman_rounded']:.3f}"
     yield f"           p of spearman {metrics['permutation']['p_value']:.2g}, {metrics['clips']} clips"
@@ -402,10 +402,10 @@ def _describe(path: Path, table: FeatureTable) -> str:
     splits = Counter(table.splits)
     if set(splits) != {""}:
         lines.append("splits     " + ", ".join(f"{name or 'none'} {count}" for name, count in splits.items()))
-    known = np.isfinite(table.values)
-    if known.any():
-        low, high = table.values[known].min(), table.values[known].max()
-        lines.append(f"labels     {known.sum()} known, from {low:g} to {high:g}")
+    is_known = np.isfinite(table.values)
+    if is_known.any():
+        low, high = table.values[is_known].min(), table.values[is_known].max()
+        lines.append(f"labels     {is_known.sum()} known, from {low:g} to {high:g}")
     groups = len(set(table.groups) - {""})
     if groups:
         lines.append(f"groups     {groups}")

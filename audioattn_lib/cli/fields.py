@@ -81,7 +81,7 @@ class _List(click.ParamType):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[Any, ...]:
         """Split and convert each item."""
         try:
-            return tuple(self.item(part.strip()) for part in value.split(",") if part.strip())
+            return tuple(self.item(text.strip()) for text in value.split(",") if text.strip())
         except ValueError:
             self.fail(f"{value!r} is not a list of {self.item.__name__} joined by commas", param, ctx)
 

@@ -141,9 +141,9 @@ def verify(model: Path, first: str, second: str, threshold: float | None, as_jso
     import audioattn_lib
     from audioattn_lib.inference.verification import verify_speaker
 
-    found = verify_speaker(audioattn_lib.load(model, device), first, second, threshold)
+    result = verify_speaker(audioattn_lib.load(model, device), first, second, threshold)
     if as_json:
-        click.echo(json.dumps(found, ensure_ascii=False))
+        click.echo(json.dumps(result, ensure_ascii=False))
         return
-    who = "same speaker" if found["same"] else "different speakers"
-    click.echo(f"{who}: score {found['score']:.3f}, threshold {found['threshold']:.3f}")
+    verdict = "same speaker" if result["same"] else "different speakers"
+    click.echo(f"{verdict}: score {result['score']:.3f}, threshold {result['threshold']:.3f}")

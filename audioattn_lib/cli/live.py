@@ -56,7 +56,7 @@ class SweepView:
 
     def _table(self, grid: Grid, jobs: list[Job]) -> RenderableType:
         counts = {status: sum(job.status == status for job in jobs) for status in _STYLES}
-        said = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
+        summary = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
         table = Table(box=None, pad_edge=False)
         for name in (*grid.varying, "status", "time"):
             table.add_column(name, justify="right" if name == "time" else "left")
@@ -66,7 +66,7 @@ class SweepView:
             seconds = time.time() - job.started if job.status == "running" else job.seconds
             values = [str(job.parameters.get(name, "")) for name in grid.varying]
             table.add_row(*values, job.status, f"{seconds:.0f} s", style=_STYLES[job.status])
-        return Group(f"{grid.name}: {said}{self._left(jobs, ended)}", table)
+        return Group(f"{grid.name}: {summary}{self._left(jobs, ended)}", table)
 
     def _left(self, jobs: list[Job], ended: list[Job]) -> str:
         open_jobs = sum(job.status in ("waiting", "running") for job in jobs)

@@ -85,11 +85,11 @@ def show_runs(runs: Sequence[Run], configs: Sequence[Any], shown: Sequence[str])
 
 def _describe_several(metrics: Sequence[dict[str, Any]]) -> str:
     names = [name for name, value in metrics[0].items() if isinstance(value, float)][:_MOST_SCORES]
-    values = {name: [one[name] for one in metrics if isinstance(one.get(name), float)] for name in names}
+    values = {name: [scores[name] for scores in metrics if isinstance(scores.get(name), float)] for name in names}
     return ", ".join(
-        f"{name} {statistics.mean(found):.3f} +- {statistics.stdev(found):.3f}"
-        for name, found in values.items()
-        if len(found) == len(metrics)
+        f"{name} {statistics.mean(numbers):.3f} +- {statistics.stdev(numbers):.3f}"
+        for name, numbers in values.items()
+        if len(numbers) == len(metrics)
     )
 
 

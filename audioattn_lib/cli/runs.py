@@ -32,21 +32,21 @@ def runs(conditions: tuple[str, ...], root: Path, as_json: bool) -> None:
     """
     from audioattn_lib.training.run_list import list_runs
 
-    found = list_runs(root, conditions)
+    listed = list_runs(root, conditions)
     if as_json:
-        for run in found:
+        for run in listed:
             click.echo(json.dumps(run.to_json(), ensure_ascii=False))
         return
-    if not found:
+    if not listed:
         click.echo(f"{root}: no run" + (f" with {' '.join(conditions)}" if conditions else ""), err=True)
         return
     rows = [("experiment", "model", "score", "fold", "seed", "data", "run")]
-    for run in found:
+    for run in listed:
         score = run.status if run.score is None else str(run.score)
         rows.append((run.experiment, run.model, score, run.fold, run.seed, run.data, str(run.path)))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
         click.echo("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
-    for run in found:
+    for run in listed:
         if run.error:
             click.echo(f"damaged: {run.error}", err=True)

@@ -64,15 +64,15 @@ def _command(name: str, module: str) -> click.Command:
         if several := _several(experiment.Config, options):
             _run_several(experiment, preset, options, several, runs, print_config)
             return
-        chosen = _configure(experiment, preset, options)
+        configuration = _configure(experiment, preset, options)
         if print_config:
-            click.echo(json.dumps(dataclasses.asdict(chosen), indent=1))
+            click.echo(json.dumps(dataclasses.asdict(configuration), indent=1))
             return
         show_progress()
-        made = experiment.run(chosen, runs)
-        show_run(made)
-        for encoder in made.config.get("encoders", ()):  # what `features extract` needs
-            show_encoder(made.path.parent / encoder)
+        result = experiment.run(configuration, runs)
+        show_run(result)
+        for encoder in result.config.get("encoders", ()):  # what `features extract` needs
+            show_encoder(result.path.parent / encoder)
 
     command = LazyOptions(
         name,
@@ -97,20 +97,20 @@ def _configure(experiment: Any, preset: str, options: dict[str, Any]) -> Any:
 
     named = click.get_current_context().get_parameter_source("preset") is not click.core.ParameterSource.DEFAULT
     if not named and options.get("pretrained"):
-        found = configure_like(experiment.Config, experiment.NAME, **options)
-        if found is not None:
-            return found
+        config = configure_like(experiment.Config, experiment.NAME, **options)
+        if config is not None:
+            return config
     return experiment.Config.preset(preset, **options)
 
 
 def _several(config: Any, options: dict[str, Any]) -> dict[str, list[str]]:
     """Values of the fields of which several are named, ``"all"`` or joined by commas."""
-    found = {}
+    several = {}
     for name in ("fold", *config.COMPARED):
-        parts = [part.strip() for part in str(options.get(name, "")).split(",") if part.strip()]
-        if len(parts) > 1 or parts == ["all"]:
-            found[name] = parts
-    return found
+        texts = [text.strip() for text in str(options.get(name, "")).split(",") if text.strip()]
+        if len(texts) > 1 or texts == ["all"]:
+            several[name] = texts
+    return several
 
 
 def _run_several(
@@ -128,16 +128,18 @@ def _run_several(
         if several.get(name) == ["all"]:
             several[name] = list(choices)
     first = {name: values[0] for name, values in several.items() if name != "fold"}
-    one = _configure(experiment, preset, {**options, **first, **({"fold": "first"} if "fold" in several else {})})
+    first_config = _configure(
+        experiment, preset, {**options, **first, **({"fold": "first"} if "fold" in several else {})}
+    )
     show_progress()
     if several.get("fold") == ["all"]:
-        several["fold"] = fold_names(experiment.prepare(one).manifest)
+        several["fold"] = fold_names(experiment.prepare(first_config).manifest)
     combinations = [dict(zip(several, values, strict=True)) for values in product(*several.values())]
-    configs = [_configure(experiment, preset, {**options, **chosen}) for chosen in combinations]
+    configs = [_configure(experiment, preset, {**options, **combination}) for combination in combinations]
     if print_config:
-        click.echo(json.dumps([dataclasses.asdict(chosen) for chosen in configs], indent=1))
+        click.echo(json.dumps([dataclasses.asdict(each) for each in configs], indent=1))
         return
-    shown = tuple(name for name in ("fold", *config.COMPARED) if name in several or hasattr(one, name))
+    shown = tuple(name for name in ("fold", *config.COMPARED) if name in several or hasattr(first_config, name))
     show_runs(run_all(experiment.run, configs, runs, shown=shown), configs, shown)
 
 

@@ -13,8 +13,8 @@ __all__ = ["cache_directory"]
 
 def cache_directory() -> Path:
     """Folder of everything that can be computed again: ``AUDIOATTN_CACHE``, or ``audioattn`` in the user's cache."""
-    if given := os.environ.get("AUDIOATTN_CACHE"):
-        return Path(given).expanduser()
+    if directory := os.environ.get("AUDIOATTN_CACHE"):
+        return Path(directory).expanduser()
     if windows := os.environ.get("LOCALAPPDATA"):
         return Path(windows) / "audioattn"
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "audioattn"

@@ -26,7 +26,7 @@ def kept_on_disk(**options: Any) -> Callable[[Callable[..., Any]], Callable[...,
     file alone. Here every state of the modules ``_numba*.py`` beside it has a folder of its own. Where neither folder
     can be written to, nothing is kept.
     """
-    return lambda function: _kept(function, lambda cache: njit(cache=cache, **options)(function))
+    return lambda function: _cached(function, lambda cache: njit(cache=cache, **options)(function))
 
 
 class CompiledFunction:
@@ -39,15 +39,15 @@ class CompiledFunction:
     @functools.cached_property
     def address(self) -> int:
         """Address of the machine code, in this process."""
-        self._compiled = _kept(self._function, self._compile)  # the code lives as long as this
+        self._compiled = _cached(self._function, self._compile)  # the code lives as long as this
         return int(self._compiled.address)
 
 
-def _kept(function: Callable[..., Any], compiled: Callable[[bool], Any]) -> Any:
+def _cached(function: Callable[..., Any], compiled: Callable[[bool], Any]) -> Any:
     """Compile a function and keep the result in a folder for its module."""
-    given = _config.CACHE_DIR
+    previous = _config.CACHE_DIR
     source = Path(function.__code__.co_filename)
-    folder = str(Path(given or cache_directory() / "numba") / _state_of(source.parent))
+    folder = str(Path(previous or cache_directory() / "numba") / _state_of(source.parent))
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()
@@ -56,7 +56,7 @@ def _kept(function: Callable[..., Any], compiled: Callable[[bool], Any]) -> Any:
     except (OSError, RuntimeError):
         return compiled(False)
     finally:
-        _config.CACHE_DIR = given
+        _config.CACHE_DIR = previous
 
 
 @functools.cache

@@ -193,8 +193,8 @@ class Declared:
             value = conversion.function(value)
         value = conform(self.name, value, self.kind)
         if self.rules and value is not None:
-            for place, item in enumerate(value) if isinstance(value, tuple) else ((None, value),):
-                name = self.name if place is None else f"{self.name}[{place}]"
+            for index, item in enumerate(value) if isinstance(value, tuple) else ((None, value),):
+                name = self.name if index is None else f"{self.name}[{index}]"
                 for rule in self.rules:
                     if not rule.allows(item):
                         raise _wrong(name, item, str(rule))
@@ -226,14 +226,14 @@ def declared_fields(kind: type) -> Mapping[str, Declared]:
 
     A class that repeats a field with a plain type, to give it another default, keeps the rest of its declaration.
     """
-    found: dict[str, Declared] = {}
+    fields: dict[str, Declared] = {}
     for base in reversed(kind.__mro__):
         own = _own_fields(base)
         holder = type(base.__name__, (), {"__annotations__": own, "__module__": base.__module__})
         for name, hint in (typing.get_type_hints(holder, include_extras=True) if own else {}).items():
-            given = _declare(name, hint)
-            found[name] = _with_kept(given, found[name]) if name in found else given
-    return {field.name: found[field.name] for field in dataclasses.fields(kind)}
+            declared = _declare(name, hint)
+            fields[name] = _inherit(declared, fields[name]) if name in fields else declared
+    return {field.name: fields[field.name] for field in dataclasses.fields(kind)}
 
 
 def _own_fields(kind: type) -> dict[str, Any]:
@@ -248,22 +248,22 @@ def _own_fields(kind: type) -> dict[str, Any]:
 
 
 def _declare(name: str, hint: Any) -> Declared:
-    kind, *told = typing.get_args(hint) if typing.get_origin(hint) is typing.Annotated else (hint,)
-    rules = [part for part in told if not isinstance(part, (str, Convert))]
+    kind, *annotations = typing.get_args(hint) if typing.get_origin(hint) is typing.Annotated else (hint,)
+    rules = [item for item in annotations if not isinstance(item, (str, Convert))]
     plain = next((option for option in _options(kind) if option is not types.NoneType), kind)
     if typing.get_origin(plain) is typing.Literal:
         rules.insert(0, OneOf(typing.get_args(plain)))
-    conversions = tuple(part for part in told if isinstance(part, Convert))
-    texts = [part for part in told if isinstance(part, str)]
+    conversions = tuple(item for item in annotations if isinstance(item, Convert))
+    texts = [item for item in annotations if isinstance(item, str)]
     return Declared(name, kind, tuple(rules), conversions, texts[-1] if texts else "")
 
 
-def _with_kept(given: Declared, kept: Declared) -> Declared:
+def _inherit(own: Declared, inherited: Declared) -> Declared:
     return dataclasses.replace(
-        given,
-        rules=given.rules or kept.rules,
-        conversions=given.conversions or kept.conversions,
-        help=given.help or kept.help,
+        own,
+        rules=own.rules or inherited.rules,
+        conversions=own.conversions or inherited.conversions,
+        help=own.help or inherited.help,
     )
 
 
@@ -287,7 +287,7 @@ def conform(name: str, value: Any, kind: Any) -> Any:
             return value
         if not isinstance(value, (list, tuple)):
             raise _wrong(name, value, f"a list, each of it {_described(item)}")
-        return tuple(conform(f"{name}[{i}]", part, item) for i, part in enumerate(value))
+        return tuple(conform(f"{name}[{i}]", element, item) for i, element in enumerate(value))
     if kind is float and isinstance(value, (int, float)) and not isinstance(value, bool):
         if not _is_finite(value):
             raise _wrong(name, value, "a finite number")

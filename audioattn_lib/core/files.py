@@ -198,8 +198,8 @@ def short_name(name: str) -> str:
     encoded = name.encode(errors="surrogateescape")
     if len(encoded) <= _LONGEST_NAME:
         return name
-    told = hashlib.sha256(encoded).hexdigest()[:16]
-    return f"{encoded[: _LONGEST_NAME - 17].decode(errors='ignore')}-{told}"
+    digest = hashlib.sha256(encoded).hexdigest()[:16]
+    return f"{encoded[: _LONGEST_NAME - 17].decode(errors='ignore')}-{digest}"
 
 
 def explain(error: Exception) -> str:

@@ -56,15 +56,17 @@ def rank_info() -> RankInfo:
     """
     if os.environ.get("WORLD_SIZE", "") in ("", "1"):
         return RankInfo()
-    given = {name: os.environ.get(name, "") for name in _VARIABLES}
-    missing = [name for name, value in given.items() if not value]
+    variables = {name: os.environ.get(name, "") for name in _VARIABLES}
+    missing = [name for name, value in variables.items() if not value]
     advice = "start the program with torchrun, which sets them all, or unset WORLD_SIZE"
     if missing:
         names = f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'}"
-        raise ConfigError(f"WORLD_SIZE is {given['WORLD_SIZE']}, but {names} missing from the environment; {advice}")
-    numbers = [given[name] for name in _VARIABLES[:3]]
-    if not all(number.isdigit() for number in numbers) or int(given["RANK"]) >= int(given["WORLD_SIZE"]):
-        text = ", ".join(f"{name} {given[name]}" for name in _VARIABLES[:3])
+        raise ConfigError(
+            f"WORLD_SIZE is {variables['WORLD_SIZE']}, but {names} missing from the environment; {advice}"
+        )
+    numbers = [variables[name] for name in _VARIABLES[:3]]
+    if not all(number.isdigit() for number in numbers) or int(variables["RANK"]) >= int(variables["WORLD_SIZE"]):
+        text = ", ".join(f"{name} {variables[name]}" for name in _VARIABLES[:3])
         raise ConfigError(f"the environment has {text}; they must be whole numbers, RANK below WORLD_SIZE; {advice}")
     return RankInfo(*map(int, numbers))
 

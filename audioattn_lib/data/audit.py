@@ -119,20 +119,20 @@ class Report:
         if self.passed and not self.warnings:
             return f"{head}, nothing found"
         counts = [
-            f"{len(found)} {name}{'' if len(found) == 1 else 's'}"
-            for name, found in (("error", self.errors), ("warning", self.warnings))
-            if found
+            f"{len(listed)} {name}{'' if len(listed) == 1 else 's'}"
+            for name, listed in (("error", self.errors), ("warning", self.warnings))
+            if listed
         ]
         text = [f"{head}, {' and '.join(counts)}"]
         for severity, problems in (("error", self.errors), ("warning", self.warnings)):
             by_kind: dict[str, list[Problem]] = defaultdict(list)
             for problem in problems:
                 by_kind[problem.kind].append(problem)
-            for kind, found in by_kind.items():
-                text.append(f"\n{severity}: {kind} ({len(found)})")
-                text += [f"  {problem.message}" for problem in found[:_SHOWN]]
-                if len(found) > _SHOWN:
-                    text.append(f"  ... and {len(found) - _SHOWN} more")
+            for kind, listed in by_kind.items():
+                text.append(f"\n{severity}: {kind} ({len(listed)})")
+                text += [f"  {problem.message}" for problem in listed[:_SHOWN]]
+                if len(listed) > _SHOWN:
+                    text.append(f"  ... and {len(listed) - _SHOWN} more")
         return "\n".join(text)
 
 
@@ -183,26 +183,26 @@ def audit(
 
 
 def _check_files(manifest: Manifest, inspections: Sequence[Inspection], sample_rate: int | None) -> Iterator[Problem]:
-    rates = Counter(found.sample_rate for found in inspections if found.sample_rate)
-    for row, found in enumerate(inspections):
+    rates = Counter(inspection.sample_rate for inspection in inspections if inspection.sample_rate)
+    for row, inspection in enumerate(inspections):
         path = manifest.paths[row]
-        place = f"{manifest.where(row)}: {path}"
-        if found.kind:
-            kind = "missing file" if found.kind == "missing" else "unusable sound"
-            yield Problem(kind, f"{place}: {found.problem}", (row,))
+        where = f"{manifest.where(row)}: {path}"
+        if inspection.kind:
+            kind = "missing file" if inspection.kind == "missing" else "unusable sound"
+            yield Problem(kind, f"{where}: {inspection.problem}", (row,))
             continue
-        if found.cut:
+        if inspection.cut:
             accepted = manifest.accept_truncated
             cure = "what is there is used" if accepted else f"fetch it again, or {io.ACCEPT}"
-            message = f"{place}: the file is cut off: {found.cut}; {cure}"
+            message = f"{where}: the file is cut off: {inspection.cut}; {cure}"
             yield Problem("cut off", message, (row,), "warning" if accepted else "error")
-        if sample_rate is not None and found.sample_rate != sample_rate:
-            yield Problem("wrong rate", f"{place}: {found.sample_rate} Hz; it must be {sample_rate} Hz", (row,))
-        if found.channels > 1:
-            message = f"{place}: {found.channels} channels; their mean is used"
+        if sample_rate is not None and inspection.sample_rate != sample_rate:
+            yield Problem("wrong rate", f"{where}: {inspection.sample_rate} Hz; it must be {sample_rate} Hz", (row,))
+        if inspection.channels > 1:
+            message = f"{where}: {inspection.channels} channels; their mean is used"
             yield Problem("several channels", message, (row,), "warning")
-        if found.peak == 0:
-            yield Problem("silence", f"{place}: every sample is 0", (row,), "warning")
+        if inspection.peak == 0:
+            yield Problem("silence", f"{where}: every sample is 0", (row,), "warning")
     if sample_rate is None and len(rates) > 1:
         listed = ", ".join(f"{rate} Hz ({count})" for rate, count in rates.most_common())
         yield Problem(
@@ -226,17 +226,18 @@ def _check_values(manifest: Manifest) -> Iterator[Problem]:
             if text and parse_number(text) is None and not (column == "label" and text == UNKNOWN):
                 message = f"{manifest.where(row)}: {column} is {text!r}; it must be a number"
                 yield Problem("not a number", message, (row,))
-    given = [column for column in EVENT_COLUMNS if column in table]
-    if given and len(given) < len(EVENT_COLUMNS):
+    event_columns = [column for column in EVENT_COLUMNS if column in table]
+    if event_columns and len(event_columns) < len(EVENT_COLUMNS):
         missing = " and ".join(column for column in EVENT_COLUMNS if column not in table)
         yield Problem(
-            "missing column", f"{manifest.source}:1: {' and '.join(given)} but no {missing}; events need all three"
+            "missing column",
+            f"{manifest.source}:1: {' and '.join(event_columns)} but no {missing}; events need all three",
         )
 
 
 def _check_times(manifest: Manifest, inspections: Sequence[Inspection]) -> Iterator[Problem]:
     """Parts that lie outside of their file, events outside of their clip, durations that are not true."""
-    for row, found in enumerate(inspections):
+    for row, inspection in enumerate(inspections):
         try:
             start, stop = manifest.bounds(row)
         except ManifestError as error:
@@ -247,9 +248,9 @@ def _check_times(manifest: Manifest, inspections: Sequence[Inspection]) -> Itera
         except ManifestError as error:
             yield Problem("impossible event", str(error), (row,))
             events = []
-        if found.kind:
+        if inspection.kind:
             continue
-        length = found.duration
+        length = inspection.duration
         if max(start, stop or 0.0) > length + _TOLERANCE or start >= length:
             yield Problem(
                 "part outside of file",
@@ -282,7 +283,7 @@ def _check_repetition(manifest: Manifest, inspections: Sequence[Inspection]) -> 
     parts: dict[tuple[str, ...], int] = {}
     sounds: dict[tuple[str, ...], list[int]] = defaultdict(list)
     table = manifest.table
-    for row, found in enumerate(inspections):
+    for row, inspection in enumerate(inspections):
         segment = tuple(table.at[row, column] for column in ("start", "stop") if column in table)
         name = (table.at[row, "file_name"], *segment)
         if name in parts:
@@ -292,8 +293,8 @@ def _check_repetition(manifest: Manifest, inspections: Sequence[Inspection]) -> 
             )
             continue
         parts[name] = row
-        if found.sound_hash:
-            sounds[(found.sound_hash, *segment)].append(row)
+        if inspection.sound_hash:
+            sounds[(inspection.sound_hash, *segment)].append(row)
     for rows in sounds.values():
         if len(rows) < 2:
             continue
@@ -381,7 +382,9 @@ def _check_classes(manifest: Manifest) -> Iterator[Problem]:
     everything = set(manifest.classes)
     for name, labels in manifest.table.groupby(column)["label"]:
         present = {
-            part for label in labels for part in (split_list(label) if manifest.kind == "multilabel" else [label])
+            class_name
+            for label in labels
+            for class_name in (split_list(label) if manifest.kind == "multilabel" else [label])
         }
         absent = sorted(everything - present)
         if absent:

@@ -74,23 +74,23 @@ def inspect_files(paths: Sequence[Path], root: Path, *, progress: bool = False) 
     root = root.absolute()
     memory = cache_directory() / "inspections" / f"{hashlib.sha256(str(root).encode()).hexdigest()[:16]}.json"
     stored = read_json(memory)
-    known = stored.get("files") if isinstance(stored, dict) and stored.get("version") == _VERSION else None
-    known = known if isinstance(known, dict) else {}
+    stored_files = stored.get("files") if isinstance(stored, dict) and stored.get("version") == _VERSION else None
+    stored_files = stored_files if isinstance(stored_files, dict) else {}
     states = {path: _state(path) for path in distinct}
     results: dict[Path, Inspection] = {}
     for path, state in states.items():
-        if state is not None and (found := _remembered(known.get(_name(path, root)), state)) is not None:
-            results[path] = found
+        if state is not None and (inspection := _remembered(stored_files.get(_name(path, root)), state)) is not None:
+            results[path] = inspection
     waiting = [path for path in distinct if path not in results]
     if waiting:
         with (
             progress_bar("reading sounds", len(waiting), shown=progress) as bar,
             ThreadPoolExecutor(min(8, (os.cpu_count() or 1) + 1)) as pool,
         ):
-            for path, found in zip(waiting, pool.map(_inspect, waiting), strict=True):
-                results[path] = found
+            for path, inspection in zip(waiting, pool.map(_inspect, waiting), strict=True):
+                results[path] = inspection
                 bar.advance()
-        entries = dict(known)
+        entries = dict(stored_files)
         for path in waiting:
             if states[path] is not None:
                 entries[_name(path, root)] = {"state": states[path], "found": asdict(results[path])}

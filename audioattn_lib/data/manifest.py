@@ -181,13 +181,13 @@ class Manifest:
         """The clips that have at least one of some classes, and of their labels these alone."""
         unknown = [name for name in names if name not in self.classes]
         if unknown or not names:
-            known = ", ".join(self.classes) or "none, but numbers"
-            raise ManifestError(f"{self._file}: classes is {', '.join(unknown) or 'empty'}; it has {known}")
-        cells = [[part for part in self._split_label(label) if part in names] for label in self.table["label"]]
+            listed = ", ".join(self.classes) or "none, but numbers"
+            raise ManifestError(f"{self._file}: classes is {', '.join(unknown) or 'empty'}; it has {listed}")
+        cells = [[name for name in self._split_label(label) if name in names] for label in self.table["label"]]
         rows = np.flatnonzero([bool(cell) for cell in cells])
-        chosen = self.subset(rows)
+        subset = self.subset(rows)
         labels = [SEPARATOR.join(cells[row]) for row in rows]
-        return replace(chosen, table=chosen.table.assign(label=labels))
+        return replace(subset, table=subset.table.assign(label=labels))
 
     def __len__(self) -> int:
         return len(self.table)
@@ -249,7 +249,7 @@ class Manifest:
         """Names of the classes in order, without ``?``; empty where labels are numbers."""
         if self.kind == "number":
             return []
-        labels = {part for label in self.table["label"] for part in self._split_label(label)} - {UNKNOWN}
+        labels = {name for label in self.table["label"] for name in self._split_label(label)} - {UNKNOWN}
         # Other digits than 0 to 9, and more of them than a number has, are names.
         whole = all(name.isascii() and name.isdecimal() and len(name) <= _MOST_DIGITS for name in labels)
         return sorted(labels, key=lambda name: (int(name), name) if whole else (0, name))
@@ -276,7 +276,7 @@ class Manifest:
             return np.array([position[label] for label in self.table["label"]], dtype=np.int64)
         targets = np.zeros((len(self), len(position)), dtype=np.int64)
         for row, label in enumerate(self.table["label"]):
-            targets[row, [position[part] for part in self._split_label(label)]] = 1
+            targets[row, [position[name] for name in self._split_label(label)]] = 1
         return targets
 
     def label_values(self) -> NDArray[np.float64]:
@@ -287,8 +287,8 @@ class Manifest:
         ManifestError
             When a label is neither; the message names its line.
         """
-        known = self.has_label
-        return np.array([self._number("label", row) if known[row] else math.nan for row in range(len(self))])
+        has_label = self.has_label
+        return np.array([self._number("label", row) if has_label[row] else math.nan for row in range(len(self))])
 
     @property
     def has_label(self) -> NDArray[np.bool_]:
@@ -412,7 +412,7 @@ class Manifest:
     def _split_label(self, label: str) -> list[str]:
         if self.kind != "multilabel":
             return [label]
-        return [part for part in split_list(label) if part.lower() not in NO_LABEL]
+        return [name for name in split_list(label) if name.lower() not in NO_LABEL]
 
 
 def parse_number(text: str) -> float | None:
@@ -426,7 +426,7 @@ def parse_number(text: str) -> float | None:
 
 def split_list(text: str) -> list[str]:
     """Parts of ``a;b``; an empty text has none."""
-    return [part.strip() for part in text.split(SEPARATOR)] if text.strip() else []
+    return [item.strip() for item in text.split(SEPARATOR)] if text.strip() else []
 
 
 def read_table(source: Path, rename: Mapping[str, str] | None = None) -> tuple[pd.DataFrame, tuple[int, ...]]:

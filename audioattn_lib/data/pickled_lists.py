@@ -69,7 +69,7 @@ def read_pickled_list(path: str | Path) -> pd.DataFrame:
     path = Path(path)
     try:
         content = read_bounded(path, _MOST_BYTES)
-        found = _Reader(content, path).load()
+        remembered = _Reader(content, path).load()
     except FileNotFoundError:
         raise ManifestError(f"{path}: no such list") from None
     except ManifestError:
@@ -77,7 +77,7 @@ def read_pickled_list(path: str | Path) -> pd.DataFrame:
     except Exception as error:  # a damaged pickle raises whatever its opcodes stumble over
         raise ManifestError(f"{path}: no pickled table, or not all of one ({error}); fetch it again") from None
     try:
-        axes, blocks = _take_apart(found)
+        axes, blocks = _take_apart(remembered)
         names, rows = (_labels(axis, len(content)) for axis in axes)
         columns = _columns(blocks, len(names), len(rows))
         index_name, is_numbered = axes[1].args[1].get("name"), axes[1].args[0].kind == "RangeIndex"
@@ -119,10 +119,10 @@ class _Remembered:
     state: Any
 
     def __new__(cls, *args: Any) -> _Remembered:
-        made = super().__new__(cls)
-        made.args = args
-        made.state = None
-        return made
+        instance = super().__new__(cls)
+        instance.args = args
+        instance.state = None
+        return instance
 
     def __init__(self, *args: Any) -> None:
         pass
@@ -160,9 +160,9 @@ class _Reader(pickle._Unpickler):
         self._path = path
         # Made anew for every file: a pickle may set attributes of what it can name.
         self._known: dict[tuple[str, str], Any] = {
-            (module, made.__name__): made
+            (module, kind.__name__): kind
             for module in ("builtins", "__builtin__")
-            for made in (slice, set, frozenset, _bytearray())
+            for kind in (slice, set, frozenset, _bytearray())
         }
         self._known["_codecs", "encode"] = _encoder()
 
@@ -197,11 +197,11 @@ def _encoder() -> Callable[[str, str], bytes]:
     return encode
 
 
-def _take_apart(found: Any) -> tuple[list[_Remembered], list[tuple[Any, Any]]]:
+def _take_apart(frame: Any) -> tuple[list[_Remembered], list[tuple[Any, Any]]]:
     """Axes, columns first, and blocks as values and the columns that they are."""
-    if not isinstance(found, _Remembered) or found.kind != "DataFrame" or not isinstance(found.state, dict):
-        raise TypeError(f"it is of type {getattr(found, 'kind', type(found).__name__)}, not a DataFrame")
-    manager = found.state["_mgr"] if "_mgr" in found.state else found.state["_data"]
+    if not isinstance(frame, _Remembered) or frame.kind != "DataFrame" or not isinstance(frame.state, dict):
+        raise TypeError(f"it is of type {getattr(frame, 'kind', type(frame).__name__)}, not a DataFrame")
+    manager = frame.state["_mgr"] if "_mgr" in frame.state else frame.state["_data"]
     if manager.args:  # since pandas 1.3
         blocks, axes = manager.args
         return list(axes), [(block.args[0], block.args[1]) for block in blocks]
@@ -224,11 +224,11 @@ def _columns(blocks: list[tuple[Any, Any]], n_columns: int, n_rows: int) -> list
     columns: dict[int, NDArray[Any]] = {}
     for values, places in blocks:
         where = np.arange(n_columns)[places if isinstance(places, slice) else _array(places)]
-        for place, column in zip(where, _array(values).reshape(len(where), n_rows), strict=True):
-            columns[int(place)] = column
+        for index, column in zip(where, _array(values).reshape(len(where), n_rows), strict=True):
+            columns[int(index)] = column
     if len(columns) != n_columns:
         raise ValueError("a column has no values")
-    return [columns[place] for place in range(n_columns)]
+    return [columns[index] for index in range(n_columns)]
 
 
 def _array(values: Any) -> NDArray[Any]:
@@ -250,7 +250,7 @@ def _array(values: Any) -> NDArray[Any]:
         array[:] = content
         return array.reshape(shape, order=order)
     state = values.state if isinstance(values.state, (tuple, list)) else (values.state or {}).values()
-    inner = [part for part in (*values.args, *state) if isinstance(part, _Remembered) and part.kind in _ARRAYS]
+    inner = [item for item in (*values.args, *state) if isinstance(item, _Remembered) and item.kind in _ARRAYS]
     if len(inner) != 1:
         raise TypeError(f"values of type {values.kind}")
     return _array(inner[0])
@@ -294,10 +294,10 @@ def _texts(path: Path, name: Any, column: Iterable[Any], room: _Room) -> list[st
     texts = []
     for row, value in enumerate(column):
         is_array = isinstance(value, _Remembered) and value.kind in _ARRAYS
-        parts = list(_array(value)) if is_array else value if isinstance(value, (list, tuple)) else None
-        room.take(1 if parts is None else len(parts))
-        several = [_text(part) for part in ([value] if parts is None else parts)]
-        if any(text is None or (parts is not None and SEPARATOR in text) for text in several):
+        items = list(_array(value)) if is_array else value if isinstance(value, (list, tuple)) else None
+        room.take(1 if items is None else len(items))
+        several = [_text(item) for item in ([value] if items is None else items)]
+        if any(text is None or (items is not None and SEPARATOR in text) for text in several):
             shown = value.kind if isinstance(value, _Remembered) else shorten(value)
             raise ManifestError(
                 f"{path}: row {row} of column {_name(name)[:100]} is {shown}; text, numbers and lists of both without "

@@ -91,8 +91,8 @@ def split_clips(manifest: Manifest, fold: str, protocol: str = "nested", seed: i
     elif not len(valid):
         valid = grouped_share(manifest, rest, seed)
     train = np.setdiff1d(rest, valid)
-    for name, part in (("training", train), ("validation", valid), ("test", test)):
-        if not len(part):
+    for name, rows in (("training", train), ("validation", valid), ("test", test)):
+        if not len(rows):
             raise ManifestError(f"{manifest.name}: no {name} clip is left with test fold {fold!r}; check its columns")
     return Split(train, valid, test)
 
@@ -128,17 +128,17 @@ def choose_folds(
     """
     assigned = np.array(_assignment(manifest))
     names = sorted(set(assigned), key=lambda name: (len(name), name))
-    given = {"train_folds": train, "valid_folds": valid, "test_folds": test}
-    lists = {field: [_name(name) for name in chosen] for field, chosen in given.items()}
-    for field, chosen in lists.items():
-        unknown = [name for name in chosen if name not in names]
+    arguments = {"train_folds": train, "valid_folds": valid, "test_folds": test}
+    lists = {field: [_name(name) for name in folds] for field, folds in arguments.items()}
+    for field, folds in lists.items():
+        unknown = [name for name in folds if name not in names]
         if unknown:
             raise ConfigError(f"{field} has {', '.join(unknown)}; {manifest.name} has {', '.join(names)}")
     training, validation, tested = lists.values()
     if not tested:
         raise ConfigError(f"test_folds is empty; name at least one of {', '.join(names)}")
-    for field, chosen in (("valid_folds", validation), ("test_folds", tested)):
-        shared = [name for name in training if name in chosen]
+    for field, folds in (("valid_folds", validation), ("test_folds", tested)):
+        shared = [name for name in training if name in folds]
         if shared:
             raise ConfigError(
                 f"train_folds and {field} share {', '.join(shared)}; what trains can neither choose nor test"
@@ -148,7 +148,7 @@ def choose_folds(
         after = [name for name in (*names[last + 1 :], *names[:last]) if name not in (*training, *tested)]
         validation = after[:1] if training or len(after) > 1 else []
     training = training or [name for name in names if name not in (*validation, *tested)]
-    rest, chooses, test_rows = (np.flatnonzero(np.isin(assigned, part)) for part in (training, validation, tested))
+    rest, chooses, test_rows = (np.flatnonzero(np.isin(assigned, folds)) for folds in (training, validation, tested))
     if not len(chooses) and len(rest):
         chooses = grouped_share(manifest, rest, seed)
     split = Split(np.setdiff1d(rest, chooses), chooses, test_rows)
@@ -257,6 +257,6 @@ def _divide(manifest: Manifest, rows: NDArray[np.int64], n_parts: int, seed: int
     parts = np.zeros(len(rows), dtype=np.int64)
     if labels.value_counts().max() < n_parts:
         labels[:] = "rare"
-    for number, (_, chosen) in enumerate(divider.split(np.zeros(len(rows)), labels, groups)):
-        parts[chosen] = number
+    for number, (_, members) in enumerate(divider.split(np.zeros(len(rows)), labels, groups)):
+        parts[members] = number
     return parts

@@ -57,7 +57,9 @@ def _parts(manifest: Manifest) -> Iterator[tuple[str, str]]:
     yield "labels", _KINDS[manifest.kind]
     if manifest.kind in ("class", "multilabel"):
         cells = (
-            table["label"].map(split_list) if manifest.kind == "multilabel" else table["label"].map(lambda one: [one])
+            table["label"].map(split_list)
+            if manifest.kind == "multilabel"
+            else table["label"].map(lambda label: [label])
         )
         counts = Counter(label for cell in cells for label in cell if label != UNKNOWN)
         yield "classes", f"{len(counts)}: {_list(sorted(counts.items()))}"
@@ -65,12 +67,13 @@ def _parts(manifest: Manifest) -> Iterator[tuple[str, str]]:
             yield "unknown", f"{unknown} clips"
     elif manifest.kind == "number":
         values = manifest.label_values()
-        known = values[np.isfinite(values)]
-        yield "numbers", f"{len(known)} known, from {known.min():g} to {known.max():g}" if len(known) else "none known"
+        finite = values[np.isfinite(values)]
+        span = f"{len(finite)} known, from {finite.min():g} to {finite.max():g}" if len(finite) else "none known"
+        yield "numbers", span
     for column in SPLIT_COLUMNS:
         if column in table:
             counts = Counter(table[column])
-            yield f"{column}s", _list(sorted(counts.items(), key=lambda one: (len(one[0]), one[0])))
+            yield f"{column}s", _list(sorted(counts.items(), key=lambda item: (len(item[0]), item[0])))
     if not any(column in table for column in SPLIT_COLUMNS) and manifest.kind != "unlabelled":
         yield "folds", "none given; five are made, which keep groups together"
     grouped = manifest.with_group()

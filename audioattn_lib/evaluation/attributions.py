@@ -88,8 +88,8 @@ def compare_attributions(
         lengths = torch.full((len(features),), features.shape[1], device=features.device)
     if targets is None:
         with torch.no_grad():
-            parts = zip(features.split(batch_size), lengths.split(batch_size), strict=True)
-            targets = torch.cat([predict(part, own).argmax(1) for part, own in parts])
+            batches = zip(features.split(batch_size), lengths.split(batch_size), strict=True)
+            targets = torch.cat([predict(batch, own).argmax(1) for batch, own in batches])
     options: dict[str, Any] = {
         "targets": targets, "axes": axes, "grid": grid, "seed": seed, "batch_size": batch_size
     }  # fmt: skip
@@ -111,8 +111,8 @@ def compare_attributions(
             table = table if events is not None else table.iloc[-len(curves) :]
             if randomised is not None and name in randomised:
                 alike = _likeness(record, randomised[name])
-                found = bootstrap_interval(alike, groups=groups, n_resamples=n_resamples, level=level, seed=seed)
-                row = {"value": found.estimate, "low": found.low, "high": found.high, "clips": len(record)}
+                interval = bootstrap_interval(alike, groups=groups, n_resamples=n_resamples, level=level, seed=seed)
+                row = {"value": interval.estimate, "low": interval.low, "high": interval.high, "clips": len(record)}
                 table.loc["randomised_weights", list(row)] = list(row.values())
                 table.loc["randomised_weights", "left_out"] = 0
         except ValueError as error:

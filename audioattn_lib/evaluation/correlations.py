@@ -39,7 +39,7 @@ def of_ranks(x: Array, y: Array, counts: Array) -> Array:
     ranks = [_ranks(values, counts) for values in (x, y)]
     total = counts.sum(axis=1, keepdims=True)
     x, y = (rank - 0.5 * (total + 1.0) for rank in ranks)  # the mean of all ranks is known
-    common, size_x, size_y = ((counts * part).sum(axis=1) for part in (x * y, x * x, y * y))
+    common, size_x, size_y = ((counts * product).sum(axis=1) for product in (x * y, x * x, y * y))
     size = np.sqrt(size_x * size_y)
     return np.divide(common, size, out=np.zeros_like(common), where=size > 0)
 

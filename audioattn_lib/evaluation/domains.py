@@ -63,10 +63,10 @@ def domain_scores(
         raise ValueError(f"{len(right)} scores, {len(names)} domains and {len(is_seen)} marks; give one of each a clip")
     units = None if groups is None else np.asarray(groups)
 
-    def row(chosen: NDArray[np.bool_], kind: str) -> dict[str, object]:
+    def row(mask: NDArray[np.bool_], kind: str) -> dict[str, object]:
         interval = bootstrap_interval(
-            right[chosen],
-            groups=None if units is None else units[chosen],
+            right[mask],
+            groups=None if units is None else units[mask],
             n_resamples=n_resamples,
             level=level,
             seed=seed,
@@ -75,19 +75,19 @@ def domain_scores(
             "score": interval.estimate,
             "low": interval.low,
             "high": interval.high,
-            "clips": int(chosen.sum()),
+            "clips": int(mask.sum()),
             "seen": kind,
             "of": "",
         }
 
     rows: dict[str, dict[str, object]] = {}
     for name in sorted(set(names)):
-        chosen = names == name
-        both = set(is_seen[chosen])
-        rows[str(name)] = row(chosen, "both" if len(both) > 1 else "yes" if both == {True} else "no")
+        mask = names == name
+        both = set(is_seen[mask])
+        rows[str(name)] = row(mask, "both" if len(both) > 1 else "yes" if both == {True} else "no")
     worst = min(rows, key=lambda name: float(rows[name]["score"]))  # type: ignore[arg-type]
-    for name, chosen in (("seen", is_seen), ("unseen", ~is_seen)):
-        if chosen.any():
-            rows[name] = row(chosen, "yes" if name == "seen" else "no")
+    for name, mask in (("seen", is_seen), ("unseen", ~is_seen)):
+        if mask.any():
+            rows[name] = row(mask, "yes" if name == "seen" else "no")
     rows["worst"] = {**rows[worst], "of": worst}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("domain")

@@ -197,8 +197,8 @@ def swapped_attention(
     supports = np.zeros((len(located), spans, 2))  # empty spans add nothing
     for row, (_, clip, _) in zip(supports, located, strict=True):
         row[: len(clip.support)] = clip.support / clip.duration
-    for place, (i, clip, target) in enumerate(located):
-        others = (place + generator.integers(1, len(located), n_draws)) % len(located)
+    for index, (i, clip, target) in enumerate(located):
+        others = (index + generator.integers(1, len(located), n_draws)) % len(located)
         scores["pointing_game"][i] = (peak @ target.covered(frames))[others]
         scores["mass_inside_events"][i] = (frame_attention @ clip.covered(frames))[others]
         scores["support_iou"][i] = clip.overlap_with(supports * clip.duration)[others]

@@ -182,14 +182,16 @@ def multi_task_metrics(
             f"labels has shape {y.shape} and there are {len(probabilities)} probabilities; "
             f"with the tasks {', '.join(tasks)} they must be (clips, {len(tasks)}) and {len(tasks)}"
         )
-    sizes = [np.shape(one)[-1] for one in probabilities]
+    sizes = [np.shape(table)[-1] for table in probabilities]
     scores: dict[str, Any] = {"clips": len(y)}
     for k in ks:
-        metrics_of = [_found(y[:, i], probabilities[i], k) if k <= size else None for i, size in enumerate(sizes)]
-        for name, one in zip(tasks, metrics_of, strict=True):
-            scores[f"{name}_top_{k}"] = None if one is None else float(one.mean())
-        every = [one for one in metrics_of if one is not None]
-        scores[f"{together}_top_{k}"] = float(np.prod(every, axis=0).mean()) if len(every) == len(metrics_of) else None
+        hits_of_tasks = [_found(y[:, i], probabilities[i], k) if k <= size else None for i, size in enumerate(sizes)]
+        for name, hits in zip(tasks, hits_of_tasks, strict=True):
+            scores[f"{name}_top_{k}"] = None if hits is None else float(hits.mean())
+        every = [hits for hits in hits_of_tasks if hits is not None]
+        scores[f"{together}_top_{k}"] = (
+            float(np.prod(every, axis=0).mean()) if len(every) == len(hits_of_tasks) else None
+        )
     return scores
 
 

@@ -75,13 +75,13 @@ def rejection_metrics(known: ArrayLike, is_right: ArrayLike, unknown: ArrayLike,
     right = np.asarray(is_right, dtype=bool)
     if right.shape != a.shape:
         raise ValueError(f"is_right has shape {right.shape} and known {a.shape}; give one a clip")
-    kept = a >= threshold
+    accepted = a >= threshold
     return {
         "threshold": threshold,
         "known": len(a),
         "unknown": len(b),
-        "known_accepted": float(kept.mean()),
-        "accuracy_accepted": float(right[kept].mean()) if kept.any() else None,
+        "known_accepted": float(accepted.mean()),
+        "accuracy_accepted": float(right[accepted].mean()) if accepted.any() else None,
         "unknown_rejected": float((b < threshold).mean()),
         "equal_error_rate": equal_error_rate(np.concatenate([a, b]), np.arange(len(a) + len(b)) < len(a)),
     }

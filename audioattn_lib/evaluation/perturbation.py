@@ -184,8 +184,10 @@ def _curve(
         for rows in torch.arange(len(features), device=features.device).split(clips_at_once):
             watched = None if targets is None else targets[rows.to(targets.device)]
             own = None if units is None else units[rows]
-            found = lengths.to(rows.device)[rows]
-            heights.append(_heights(kind, predict, features[rows], found, ranks[rows], shares, watched, own, axes))
+            own_lengths = lengths.to(rows.device)[rows]
+            heights.append(
+                _heights(kind, predict, features[rows], own_lengths, ranks[rows], shares, watched, own, axes)
+            )
     joined = torch.cat(heights).cpu().numpy()  # (clips, orders, fractions)
     return PerturbationCurve(kind, np.asarray(fractions, dtype=np.float64), *joined.swapaxes(0, 1))
 
@@ -221,8 +223,8 @@ def _heights(
     inputs = torch.where(replaced, mean[:, None, None], x[:, None, None])  # (B, 3, K, T, F)
     copies = replaced.shape[1] * replaced.shape[2]
     probabilities = _probabilities(predict, inputs.reshape(-1, frames, mels), lengths.repeat_interleave(copies))
-    chosen = probabilities.gather(1, targets.to(probabilities.device).repeat_interleave(copies)[:, None])
-    return chosen.reshape(clips, *replaced.shape[1:3])
+    target_probabilities = probabilities.gather(1, targets.to(probabilities.device).repeat_interleave(copies)[:, None])
+    return target_probabilities.reshape(clips, *replaced.shape[1:3])
 
 
 def _probabilities(predict: Predict, features: Tensor, lengths: Tensor) -> Tensor:

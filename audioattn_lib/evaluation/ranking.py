@@ -115,13 +115,13 @@ def _resample(
 ) -> tuple[list[float], list[Array]]:
     """Mean average precision of each system on all clips, and on each of the same resamples."""
     generator = np.random.default_rng(seed)
-    parts: list[list[Array]] = [[] for _ in systems]
+    resampled: list[list[Array]] = [[] for _ in systems]
     for counts in draw_counts(generator, n_groups, n_resamples, width=max(n_groups, len(index))):
-        for part, seeds in zip(parts, systems, strict=True):
-            part.append(np.mean([_average_precision(truth, s, counts[:, index]) for s in seeds], axis=0))
+        for draws, seeds in zip(resampled, systems, strict=True):
+            draws.append(np.mean([_average_precision(truth, s, counts[:, index]) for s in seeds], axis=0))
     once = np.ones((1, len(index)))
     whole = [float(np.mean([_average_precision(truth, s, once) for s in seeds])) for seeds in systems]
-    return whole, [np.concatenate(part) for part in parts]
+    return whole, [np.concatenate(draws) for draws in resampled]
 
 
 def _average_precision(truth: Array, scores: Array, counts: Array) -> Array:
@@ -135,9 +135,9 @@ def _average_precision(truth: Array, scores: Array, counts: Array) -> Array:
         positive = np.cumsum(weight * y[order], axis=1)[:, last]
         drawn = np.cumsum(weight, axis=1)[:, last]
         precision = np.divide(positive, drawn, out=np.zeros_like(positive), where=drawn > 0)
-        found = np.diff(positive, axis=1, prepend=0.0)
+        hits = np.diff(positive, axis=1, prepend=0.0)
         share = positive[:, -1]
-        total += np.divide((precision * found).sum(axis=1), share, out=np.zeros(len(counts)), where=share > 0)
+        total += np.divide((precision * hits).sum(axis=1), share, out=np.zeros(len(counts)), where=share > 0)
         classes += share > 0
     return np.divide(total, classes, out=np.full(len(counts), np.nan), where=classes > 0)
 

@@ -128,8 +128,8 @@ def score_regression(
         unit = "clips" if groups is None else "groups"
         notes.append(f"only {n_groups} {unit}: intervals over so few are too narrow")
     scores |= {name: 0.0 for name in SCORES if scores[name] is None}
-    given: dict[str, Any] = {"groups": groups, "n_resamples": n_resamples, "level": level, "seed": seed}
-    intervals = {name: bootstrap_interval((y, p), name, **given).to_dict() for name in SCORES}
+    options: dict[str, Any] = {"groups": groups, "n_resamples": n_resamples, "level": level, "seed": seed}
+    intervals = {name: bootstrap_interval((y, p), name, **options).to_dict() for name in SCORES}
     test = permutation_test(y, p, groups=groups, n_permutations=n_resamples, level=level, seed=seed)
     return scores | {"intervals": intervals, "permutation": asdict(test), "note": "; ".join(notes)}
 
@@ -225,8 +225,8 @@ def _block_order(
     generator: np.random.Generator, index: NDArray[np.int64], n_groups: int, rows: int
 ) -> NDArray[np.int64]:
     """Orders of clips, shape ``(rows, clips)``: groups in random order, clips in random order within each."""
-    place = generator.permuted(np.broadcast_to(np.arange(n_groups), (rows, n_groups)), axis=1)
-    return np.argsort(place[:, index] + generator.random((rows, len(index))), axis=1)
+    group_ranks = generator.permuted(np.broadcast_to(np.arange(n_groups), (rows, n_groups)), axis=1)
+    return np.argsort(group_ranks[:, index] + generator.random((rows, len(index))), axis=1)
 
 
 def _pair(labels: ArrayLike, predictions: ArrayLike) -> tuple[Array, Array]:

@@ -157,8 +157,8 @@ def draw_scores(
         As for :func:`~audioattn_lib.evaluation.intervals.bootstrap_interval`.
     """
     table = np.atleast_2d(np.asarray(predictions, dtype=np.float64))
-    given = {"groups": groups, "n_resamples": n_resamples, "seed": seed}
-    return _gather([bootstrap((labels, row), statistic, **given) for row in table])  # type: ignore[arg-type]
+    options = {"groups": groups, "n_resamples": n_resamples, "seed": seed}
+    return _gather([bootstrap((labels, row), statistic, **options) for row in table])  # type: ignore[arg-type]
 
 
 def score_interval(draws: Draws, level: float = 0.95, *, bounds: tuple[float, float] = (0.0, 1.0)) -> Interval:
@@ -177,11 +177,11 @@ def score_interval(draws: Draws, level: float = 0.95, *, bounds: tuple[float, fl
     -----
     Book page: ``urban_sound``.
     """
-    found = _estimate(draws.scores, draws.resampled, draws.groups).interval(level)
-    if np.isnan(found.low):
-        return found
-    low, high = max(bounds[0], found.low), min(bounds[1], found.high)
-    return Interval(low, high, level, found.method, found.estimate)
+    interval = _estimate(draws.scores, draws.resampled, draws.groups).interval(level)
+    if np.isnan(interval.low):
+        return interval
+    low, high = max(bounds[0], interval.low), min(bounds[1], interval.high)
+    return Interval(low, high, level, interval.method, interval.estimate)
 
 
 def difference(a: Draws, b: Draws) -> Difference:
@@ -245,23 +245,23 @@ def compare_systems(pairs: Mapping[str, tuple[Draws, Draws]], level: float = 0.9
     columns = ["difference", "low", "high", "p_holm", "detectable", "seeds", "groups"]
     if not pairs:
         return pd.DataFrame(columns=columns)
-    found = {name: difference(*pair) for name, pair in pairs.items()}
-    p = np.array([one.p_value for one in found.values()])
+    results = {name: difference(*pair) for name, pair in pairs.items()}
+    p = np.array([result.p_value for result in results.values()])
     corrected = holm(p)
     rejected = int((corrected < 1 - level).sum())
     rank = np.argsort(np.argsort(p, kind="stable"), kind="stable")
     rows = []
-    for one, place, p_holm in zip(found.values(), rank, corrected, strict=True):
+    for result, position, p_holm in zip(results.values(), rank, corrected, strict=True):
         # a step of Holm's procedure: those behind the first that fails share the threshold at which that one failed
-        tests = len(p) - min(int(place), rejected, len(p) - 1)
-        interval = one.interval(1 - (1 - level) / tests)
-        row = (one.estimate, interval.low, interval.high, float(p_holm))
-        rows.append((*row, one.detectable(1 - (1 - level) / len(p)), one.seeds, one.groups))
-    return pd.DataFrame(rows, index=pd.Index(list(found), name="system"), columns=columns)
+        tests = len(p) - min(int(position), rejected, len(p) - 1)
+        interval = result.interval(1 - (1 - level) / tests)
+        row = (result.estimate, interval.low, interval.high, float(p_holm))
+        rows.append((*row, result.detectable(1 - (1 - level) / len(p)), result.seeds, result.groups))
+    return pd.DataFrame(rows, index=pd.Index(list(results), name="system"), columns=columns)
 
 
 def _gather(drawn: list[tuple[float, Array, int]]) -> Draws:
-    return Draws(np.array([one[0] for one in drawn]), np.stack([one[1] for one in drawn]), drawn[0][2])
+    return Draws(np.array([draw[0] for draw in drawn]), np.stack([draw[1] for draw in drawn]), drawn[0][2])
 
 
 def _estimate(scores: Array, resampled: Array, groups: int) -> Difference:
@@ -276,8 +276,8 @@ def _estimate(scores: Array, resampled: Array, groups: int) -> Difference:
     drawn = over_groups
     if seeds > 1:
         parts.append((float(np.var(scores, ddof=1)) / seeds, seeds - 1))
-        chosen = np.random.default_rng(seeds).integers(0, seeds, (n_resamples, seeds - 1))
-        drawn = np.take_along_axis(resampled.T, chosen, axis=1).mean(axis=1)
+        seed_index = np.random.default_rng(seeds).integers(0, seeds, (n_resamples, seeds - 1))
+        drawn = np.take_along_axis(resampled.T, seed_index, axis=1).mean(axis=1)
     low, high = np.quantile(drawn[np.isfinite(drawn)], [0.025, 0.975])
     below, above = (max(float(end), 0.0) / _NORMAL for end in (whole - low, high - whole))
     total = sum(variance for variance, _ in parts)

@@ -112,11 +112,11 @@ def make_trials(speakers: Sequence[str] | NDArray[Any], *, most: int = _MOST_DIF
     if most < 1:
         raise ValueError(f"most is {most}; it must be at least 1")
     names = np.asarray(speakers, dtype=np.str_)
-    found, codes, counts = np.unique(names, return_inverse=True, return_counts=True)
-    if len(found) < 2 or counts.max() < 2:
-        what = "one speaker" if len(found) > 1 else "two speakers"
+    unique_names, codes, counts = np.unique(names, return_inverse=True, return_counts=True)
+    if len(unique_names) < 2 or counts.max() < 2:
+        lacking = "one speaker" if len(unique_names) > 1 else "two speakers"
         raise ValueError(
-            f"{len(names)} utterances of {len(found)} speakers have no pair of {what}; verification needs "
+            f"{len(names)} utterances of {len(unique_names)} speakers have no pair of {lacking}; verification needs "
             "at least two speakers, one of them with two utterances"
         )
     generator = np.random.default_rng(seed)
@@ -286,7 +286,7 @@ def verification_metrics(
     method = f"percentile bootstrap over {len(names)} {trials.unit}"
     intervals = {}
     for position, name in enumerate(("equal_error_rate", "min_detection_cost")):
-        drawn = np.concatenate([part[position] for part in rates_drawn])
+        drawn = np.concatenate([batch[position] for batch in rates_drawn])
         low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2]) if len(drawn) else (np.nan, np.nan)
         intervals[name] = Interval(float(low), float(high), level, method, float(estimates[position])).to_dict()
     return {
@@ -323,24 +323,24 @@ def draw_equal_error_rates(
     -----
     Book page: ``accents``.
     """
-    rates, drawn, known = [], [], None
-    for given, one in zip(scores, trials, strict=True):
-        ordered = _Ordered(given, one.is_same)
-        names, resampled = _resample(ordered, one, n_resamples, seed)
-        if known is not None and not np.array_equal(known, names):
-            raise ValueError(f"one seed tested {len(known)} speakers and another {len(names)}, or other ones")
-        known = names
-        whole = ordered.rates(np.ones((1, len(one))))
+    rates, drawn, speaker_names = [], [], None
+    for seed_scores, seed_trials in zip(scores, trials, strict=True):
+        ordered = _Ordered(seed_scores, seed_trials.is_same)
+        names, resampled = _resample(ordered, seed_trials, n_resamples, seed)
+        if speaker_names is not None and not np.array_equal(speaker_names, names):
+            raise ValueError(f"one seed tested {len(speaker_names)} speakers and another {len(names)}, or other ones")
+        speaker_names = names
+        whole = ordered.rates(np.ones((1, len(seed_trials))))
         rates.append(float(_crossing(*whole)[0]))
-        found = np.full(n_resamples, np.nan)
+        error_rates = np.full(n_resamples, np.nan)
         start = 0
         for weights in resampled:
             usable = ordered.has_both(weights)
             rows = start + np.flatnonzero(usable)
-            found[rows] = _crossing(*ordered.rates(weights[usable]))
+            error_rates[rows] = _crossing(*ordered.rates(weights[usable]))
             start += len(weights)
-        drawn.append(found)
-    return Draws(np.array(rates), np.stack(drawn), len(known) if known is not None else 0)
+        drawn.append(error_rates)
+    return Draws(np.array(rates), np.stack(drawn), len(speaker_names) if speaker_names is not None else 0)
 
 
 def _resample(
@@ -348,9 +348,11 @@ def _resample(
 ) -> tuple[NDArray[np.str_], Iterator[Array]]:
     """Names of the speakers, and how often each trial counts in each resample of them, some rows at a time."""
     names, codes = np.unique(trials.speakers[np.stack([trials.first, trials.second])], return_inverse=True)
-    one, two = codes.reshape(2, -1)[:, ordered.order]
+    first, second = codes.reshape(2, -1)[:, ordered.order]
     drawn = draw_counts(np.random.default_rng(seed), len(names), n_resamples, len(trials))
-    return names, (np.where(ordered.is_same, counts[:, one], counts[:, one] * counts[:, two]) for counts in drawn)
+    return names, (
+        np.where(ordered.is_same, counts[:, first], counts[:, first] * counts[:, second]) for counts in drawn
+    )
 
 
 class _Ordered:

@@ -367,5 +367,5 @@ class ACRNN(nn.Module):
         """
         options = {} if alpha is None else {"alpha": alpha}
         hidden = self.encode(features, lengths)
-        context, found = self.attention.trace(hidden, lengths, clock=self.clock, **options)  # type: ignore[operator, union-attr]
-        return self.classifier(context), found
+        context, fields = self.attention.trace(hidden, lengths, clock=self.clock, **options)  # type: ignore[operator, union-attr]
+        return self.classifier(context), fields

@@ -112,8 +112,8 @@ class AttentiveHead(nn.Module):
         frames = getattr(output, "last_hidden_state", output)
         width = self.classifier.in_features
         if not isinstance(frames, Tensor) or frames.dim() != 3 or frames.shape[-1] != width:
-            found = tuple(frames.shape) if isinstance(frames, Tensor) else type(frames).__name__
-            raise ConfigError(f"{type(self.encoder).__name__} gave {found}; it must give (batch, frames, {width})")
+            actual = tuple(frames.shape) if isinstance(frames, Tensor) else type(frames).__name__
+            raise ConfigError(f"{type(self.encoder).__name__} gave {actual}; it must give (batch, frames, {width})")
         if lengths is not None:
             lengths = lengths if self.frames_of is None else self.frames_of(lengths)
         context, recorded = self.pooling(frames, lengths, clock=self.clock, record=record)

@@ -186,9 +186,9 @@ class ECAPATDNN(nn.Module):
     ) -> Traced:
         """Compute the logits, and as tensors by name the embeddings and the fields of the record."""
         hidden = self.encode(features, lengths)
-        statistics, found = self.pooling.trace(hidden, lengths, clock=self.clock)  # type: ignore[operator, union-attr]
+        statistics, fields = self.pooling.trace(hidden, lengths, clock=self.clock)  # type: ignore[operator, union-attr]
         embeddings = at_least_float32(self.embedding(statistics))
-        return self.classifier(embeddings), {"embedding": embeddings, **found}
+        return self.classifier(embeddings), {"embedding": embeddings, **fields}
 
     def forward(
         self,

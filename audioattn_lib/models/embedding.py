@@ -192,9 +192,9 @@ class EmbeddingNetwork(nn.Module):
         """Compute the logits, and as tensors by name the embeddings and the fields of the record."""
         count = None if lengths is None else self.front.count_frames(lengths)
         hidden = self.encode(features, lengths)
-        context, found = self.pooling.trace(hidden, count, clock=self.clock)  # type: ignore[operator, union-attr]
+        context, fields = self.pooling.trace(hidden, count, clock=self.clock)  # type: ignore[operator, union-attr]
         embeddings = self.embedding(context)
-        return self.classify(embeddings), {"embedding": embeddings, **found}
+        return self.classify(embeddings), {"embedding": embeddings, **fields}
 
     def forward(
         self,

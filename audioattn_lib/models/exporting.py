@@ -68,11 +68,11 @@ class TracedNetwork(nn.Module):
         """Results for waveforms ``(B, samples)`` or features ``(B, frames, n_mels)``, and the length of each clip."""
         if self.front_end is not None:
             inputs, lengths = self.front_end(inputs, lengths)
-        logits, found = self.network.trace(inputs, lengths)  # type: ignore[operator, union-attr]
+        logits, fields = self.network.trace(inputs, lengths)  # type: ignore[operator, union-attr]
         logits = logits.float()
         probabilities = _probabilities(logits, self.outputs)
-        self.names = ("probabilities", "logits", *found)
-        return (probabilities, logits, *found.values())
+        self.names = ("probabilities", "logits", *fields)
+        return (probabilities, logits, *fields.values())
 
 
 def _probabilities(logits: Tensor, outputs: Outputs) -> Tensor:

@@ -354,11 +354,11 @@ class FrequencyTransformer(nn.Module):
         patterns = parse_patterns(pattern, depth) if isinstance(pattern, str) else tuple(pattern)
         if len(patterns) != depth:
             raise ConfigError(f"there are {len(patterns)} patterns; each of the {depth} layers needs one")
-        streams = {one.branches == "network" for one in patterns}
+        streams = {layer_pattern.branches == "network" for layer_pattern in patterns}
         if len(streams) > 1:
             raise ConfigError(f"{TwoBranches(streams=True)} makes two networks; give it to all layers or to none")
-        for one in patterns:
-            one.check(self.grid)
+        for layer_pattern in patterns:
+            layer_pattern.check(self.grid)
         return patterns
 
     def _check_patchout(self, grid: PatchGrid) -> None:

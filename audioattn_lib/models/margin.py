@@ -247,8 +247,8 @@ def build_classifier(
 def _focal(loss: Tensor, gamma: float) -> Tensor:
     """(1 - exp(-loss))^gamma loss; at 0 the slope of a power below 1 has no bound, that of the product is 0."""
     positive = loss > 0
-    kept = torch.where(positive, loss, 1.0)
-    return torch.where(positive, kept * (-torch.expm1(-kept)) ** gamma, 0.0)
+    safe = torch.where(positive, loss, 1.0)
+    return torch.where(positive, safe * (-torch.expm1(-safe)) ** gamma, 0.0)
 
 
 def _require_margin(margin: float, kind: str = "angular") -> None:

@@ -106,41 +106,41 @@ def load_pretrained(
     return report
 
 
-def _fit(model: FrequencyTransformer, found: dict[str, Tensor]) -> tuple[list[str], list[str], list[str]]:
+def _fit(model: FrequencyTransformer, weights: dict[str, Tensor]) -> tuple[list[str], list[str], list[str]]:
     resized: list[str] = []
     added: list[str] = []
     expected = model.state_dict()
-    if "pos_embed" in found:
-        resized += _from_image(model, found)
-    first = found.get(_ANCHOR)
+    if "pos_embed" in weights:
+        resized += _from_image(model, weights)
+    first = weights.get(_ANCHOR)
     if first is not None and first.ndim == 4 and first.shape[1] == 3:
-        found[_ANCHOR] = first.sum(dim=1, keepdim=True)
+        weights[_ANCHOR] = first.sum(dim=1, keepdim=True)
         resized.append(_ANCHOR)
     for name, axis in (("time_new_pos_embed", 3), ("freq_new_pos_embed", 2)):
-        if name in found and found[name].ndim == 4 and found[name].shape[axis] != expected[name].shape[axis]:
-            found[name] = _resize(found[name], axis, expected[name].shape[axis], may_cut=axis == 3)
+        if name in weights and weights[name].ndim == 4 and weights[name].shape[axis] != expected[name].shape[axis]:
+            weights[name] = _resize(weights[name], axis, expected[name].shape[axis], may_cut=axis == 3)
             resized.append(name)
-    if model.n_global > 2 and "cls_token" in found:
-        both = torch.cat([found.pop("cls_token"), found.pop("dist_token")], dim=1)
-        for name, pair in (("global_tokens", both), ("new_pos_embed", found["new_pos_embed"])):
+    if model.n_global > 2 and "cls_token" in weights:
+        both = torch.cat([weights.pop("cls_token"), weights.pop("dist_token")], dim=1)
+        for name, pair in (("global_tokens", both), ("new_pos_embed", weights["new_pos_embed"])):
             many = pair.repeat(1, model.n_global // 2, 1)
             many[:, 2:] += 0.02 * torch.randn_like(many[:, 2:])
-            found[name] = many
+            weights[name] = many
             added.append(name)
     replaced = []
-    if "head.1.weight" in found and len(found["head.1.weight"]) != len(expected["head.1.weight"]):
+    if "head.1.weight" in weights and len(weights["head.1.weight"]) != len(expected["head.1.weight"]):
         replaced = ["head.1.weight", "head.1.bias"]
-    elif "head.weight" in found:  # of an image transformer, whose classes are none of ours
+    elif "head.weight" in weights:  # of an image transformer, whose classes are none of ours
         replaced = [name for name in expected if name.startswith("head.")]
-        found.pop("head.weight"), found.pop("head.bias", None)
+        weights.pop("head.weight"), weights.pop("head.bias", None)
     for name in replaced:
-        found.pop(name, None)
+        weights.pop(name, None)
     return resized, replaced, added
 
 
-def _from_image(model: FrequencyTransformer, found: dict[str, Tensor]) -> list[str]:
-    table = found.pop("pos_embed")
-    n_global = 2 if "dist_token" in found else 1
+def _from_image(model: FrequencyTransformer, weights: dict[str, Tensor]) -> list[str]:
+    table = weights.pop("pos_embed")
+    n_global = 2 if "dist_token" in weights else 1
     side = round((table.shape[1] - n_global) ** 0.5)
     if side**2 != table.shape[1] - n_global or n_global != 2:
         raise ConfigError(
@@ -149,9 +149,9 @@ def _from_image(model: FrequencyTransformer, found: dict[str, Tensor]) -> list[s
         )
     square = table[:, 2:].transpose(1, 2).unflatten(2, (side, side))
     whole = F.interpolate(square, (model.grid.rows, model.grid.columns), mode="bicubic", align_corners=False)
-    found["new_pos_embed"] = table[:, :2]
-    found["freq_new_pos_embed"] = whole.mean(dim=3, keepdim=True)
-    found["time_new_pos_embed"] = whole.mean(dim=2, keepdim=True)
+    weights["new_pos_embed"] = table[:, :2]
+    weights["freq_new_pos_embed"] = whole.mean(dim=3, keepdim=True)
+    weights["time_new_pos_embed"] = whole.mean(dim=2, keepdim=True)
     return ["new_pos_embed", "freq_new_pos_embed", "time_new_pos_embed"]
 
 
@@ -163,17 +163,17 @@ def _resize(table: Tensor, axis: int, size: int, *, may_cut: bool) -> Tensor:
     return F.interpolate(table, tuple(shape), mode="bilinear", align_corners=False)
 
 
-def _without_prefix(found: dict[str, Tensor], prefix: str | None) -> dict[str, Tensor]:
+def _without_prefix(weights: dict[str, Tensor], prefix: str | None) -> dict[str, Tensor]:
     if prefix is None:
-        prefixes = sorted(name[: -len(_ANCHOR)] for name in found if name.endswith(_ANCHOR))
+        prefixes = sorted(name[: -len(_ANCHOR)] for name in weights if name.endswith(_ANCHOR))
         if not prefixes:
-            some = ", ".join(list(found)[:5])
+            some = ", ".join(list(weights)[:5])
             raise ConfigError(f"the weights have no {_ANCHOR}, as every transformer over patches has; they have {some}")
         if len(prefixes) > 1:
             names = ", ".join(map(repr, prefixes))
             raise ConfigError(f"the weights hold several networks; give prefix, one of {names} (--pretrained-prefix)")
         prefix = prefixes[0]
-    return without_prefix(found, prefix)
+    return without_prefix(weights, prefix)
 
 
 def _is_branch(name: str) -> bool:

@@ -211,7 +211,7 @@ class Seq2SeqAutoencoder(nn.Module):
             frames = frames.masked_fill(hidden[..., None], 0.0)
         outputs, state = run_packed(self.encoder, self.dropout(frames), lengths)
         if self.wiring.encoder == "forwards":
-            final = torch.cat([part.transpose(0, 1).flatten(1) for part in state], dim=1)
+            final = torch.cat([tensor.transpose(0, 1).flatten(1) for tensor in state], dim=1)
         else:
             final = state[0][-2:].transpose(0, 1).flatten(1)  # (B, 2U): forwards, backwards
         feature = final if self.dense is None else torch.tanh(self.dense(final))
@@ -293,12 +293,12 @@ class Seq2SeqAutoencoder(nn.Module):
             Ask for the record; it is empty without attention.
         """
         decoded = self.decode(self.encode(frames, lengths), frames, lengths, scheduled_sampling=scheduled_sampling)
-        made = self._clear(decoded.frames, lengths)
+        rebuilt = self._clear(decoded.frames, lengths)
         if not record or decoded.alignment is None:
-            return made, AttentionRecord.empty()
+            return rebuilt, AttentionRecord.empty()
         counts = np.full(len(frames), frames.shape[1]) if lengths is None else lengths.cpu().numpy()
         alignment = self._clear(decoded.alignment, lengths).detach().float().cpu().numpy()
-        return made, AttentionRecord(self.mechanism, self.clock, n_frames=counts, alignment=alignment)
+        return rebuilt, AttentionRecord(self.mechanism, self.clock, n_frames=counts, alignment=alignment)
 
     @torch.no_grad()
     def extract(
@@ -330,8 +330,8 @@ class Seq2SeqAutoencoder(nn.Module):
             return [layer.start(encoded.final.new_zeros(shape)) for layer in layers]
         if self.wiring.encoder == "forwards":
             # (B, parts * layers * lanes * U) -> parts of (lanes, B, U) for each layer
-            parts = encoded.feature.reshape(batch, -1, LAYERS, self.lanes, self.units).permute(2, 1, 3, 0, 4)
-            return [tuple(part.unbind(0)) for part in parts]
+            layer_states = encoded.feature.reshape(batch, -1, LAYERS, self.lanes, self.units).permute(2, 1, 3, 0, 4)
+            return [tuple(layer_state.unbind(0)) for layer_state in layer_states]
         if self.wiring.start == "feature":
             return [layer.start(encoded.feature.expand(shape)) for layer in layers]
         hidden = encoded.final.reshape(batch, self.lanes, self.units).transpose(0, 1)

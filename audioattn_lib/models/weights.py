@@ -242,19 +242,19 @@ def load_weights(model: nn.Module, weights: str | Path | Mapping[str, Tensor], *
     return report
 
 
-def _match_names(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> tuple[WeightReport, dict[str, str]]:
+def _match_names(expected: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> tuple[WeightReport, dict[str, str]]:
     """Find the renaming that matches most parameters: its report, and the name in the file by that in the model."""
-    ways: list[tuple[str, dict[str, str]]] = [("", {name: name for name in found})]
-    ways += [(f"with {part} before every name", {part + name: name for name in found}) for part in _PARTS]
+    ways: list[tuple[str, dict[str, str]]] = [("", {name: name for name in weights})]
+    ways += [(f"with {prefix} before every name", {prefix + name: name for name in weights}) for prefix in _PARTS]
     ways += [
-        (f"without {part}", {name.removeprefix(part): name for name in found if name.startswith(part)})
-        for part in _PARTS
+        (f"without {prefix}", {name.removeprefix(prefix): name for name in weights if name.startswith(prefix)})
+        for prefix in _PARTS
     ]
-    reports = [compare_weights(expected, {new: found[old] for new, old in names.items()}) for _, names in ways]
+    reports = [compare_weights(expected, {new: weights[old] for new, old in names.items()}) for _, names in ways]
     best = max(range(len(ways)), key=lambda way: len(reports[way].matched))
     report, (renamed, names) = reports[best], ways[best]
-    used = {names[name] for name in report.matched} | {names[one.name] for one in report.mismatches}
-    unknown = tuple(name for name in found if name not in used)
+    used = {names[name] for name in report.matched} | {names[mismatch.name] for mismatch in report.mismatches}
+    unknown = tuple(name for name in weights if name not in used)
     return WeightReport(report.matched, report.missing, unknown, report.mismatches, renamed), names
 
 
@@ -365,7 +365,7 @@ def transfer_weights(
             "of the same architecture and size"
         )
     model.load_state_dict(state, strict=False)
-    wrong = {one.name for one in mismatches}
+    wrong = {mismatch.name for mismatch in mismatches}
     used = {names[name] for name in state} | {names[name] for name in wrong}
     has_head = places is not None and any(_class_axis(name, expected[name], heads or {}) is not None for name in state)
     return Transfer(
@@ -378,12 +378,12 @@ def transfer_weights(
     )
 
 
-def _class_places(classes: Sequence[str], found: Sequence[str]) -> list[tuple[int, int]] | None:
+def _class_places(classes: Sequence[str], found_classes: Sequence[str]) -> list[tuple[int, int]] | None:
     """Match classes: index in the model and in the weights of each common class; None without names."""
-    if not classes or not found:
+    if not classes or not found_classes:
         return None
-    place = {name: number for number, name in enumerate(found)}
-    return [(number, place[name]) for number, name in enumerate(classes) if name in place]
+    index = {name: number for number, name in enumerate(found_classes)}
+    return [(number, index[name]) for number, name in enumerate(classes) if name in index]
 
 
 def _class_axis(name: str, tensor: Tensor, heads: Mapping[str, int]) -> int | None:
@@ -398,7 +398,7 @@ def _merge(new: Tensor, old: Tensor, axis: int, places: list[tuple[int, int]], n
         return None
     merged = new.clone()
     if places:
-        here, there = (torch.tensor(part, device=new.device) for part in zip(*places, strict=True))
+        here, there = (torch.tensor(indices, device=new.device) for indices in zip(*places, strict=True))
         merged.index_copy_(axis, here, old.to(new).index_select(axis, there))
     return merged
 
@@ -415,11 +415,11 @@ def without_prefix(found: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor
     -----
     Book page: ``scenes_published``.
     """
-    kept = {name[len(prefix) :]: tensor for name, tensor in found.items() if name.startswith(prefix)}
-    if not kept:
+    matching = {name[len(prefix) :]: tensor for name, tensor in found.items() if name.startswith(prefix)}
+    if not matching:
         there = ", ".join(sorted({f"{name.partition('.')[0]}." for name in found})[:_LISTED])
         raise ConfigError(f"prefix is {prefix!r}, and no name of the weights begins with it; they begin with {there}")
-    return kept
+    return matching
 
 
 def _size(shape: tuple[int, ...]) -> str:

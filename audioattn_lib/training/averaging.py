@@ -76,8 +76,8 @@ class AveragedModel(nn.Module):
         keep = count / (count + 1) if self.kind == "swa" or not count else self.decay
         for mean, now in zip(self.average.parameters(), self.network.parameters(), strict=True):
             mean.lerp_(now, 1 - keep)
-        for kept, buffer in zip(self.average.buffers(), self.network.buffers(), strict=True):
-            kept.copy_(buffer)
+        for target, buffer in zip(self.average.buffers(), self.network.buffers(), strict=True):
+            target.copy_(buffer)
         self.averaged += 1
 
     @property

@@ -123,8 +123,8 @@ def load_checkpoint(directory: Path, model: nn.Module, optimizer: torch.optim.Op
         state = _optimizer_state(tensors, content["scalars"])
         groups = content["groups"]
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
-        told = f"{error} is missing" if isinstance(error, KeyError) else str(error)
-        raise RunError(f"{file}: the checkpoint is damaged ({field}: {told}); {cure}") from error
+        reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+        raise RunError(f"{file}: the checkpoint is damaged ({field}: {reason}); {cure}") from error
     weights = {name[6:]: tensor for name, tensor in tensors.items() if name.startswith("model/")}
     _check_state(model, weights, directory)
     try:
@@ -138,8 +138,8 @@ def load_checkpoint(directory: Path, model: nn.Module, optimizer: torch.optim.Op
     return position
 
 
-def _checked_position(given: Any) -> Position:
-    position = Position(**given)
+def _checked_position(fields: Any) -> Position:
+    position = Position(**fields)
     for name, least in (("epoch", 0), ("batch", 0), ("step", 0), ("best_epoch", -1), ("stale_epochs", 0)):
         value = getattr(position, name)
         if not isinstance(value, int) or isinstance(value, bool) or value < least:

@@ -124,9 +124,9 @@ def select_device(name: str) -> torch.device:
             raise ConfigError(
                 f"device is {name!r}, but PyTorch sees {torch.cuda.device_count()} CUDA devices, counted from 0"
             )
-        chosen = torch.device("cuda", int(number))
-        torch.cuda.set_device(chosen)  # what is made without naming a device belongs there too
-        return chosen
+        device = torch.device("cuda", int(number))
+        torch.cuda.set_device(device)  # what is made without naming a device belongs there too
+        return device
     if ranks.world_size == 1:
         return torch.device("cuda")
     if ranks.local_rank >= torch.cuda.device_count():

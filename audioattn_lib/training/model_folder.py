@@ -145,10 +145,10 @@ class ModelFolder:
         description = _read_description(path / DESCRIPTION)
         weights = path / WEIGHTS
         try:
-            found = read_digest(weights)
-            if found != description.weights:
+            digest = read_digest(weights)
+            if digest != description.weights:
                 raise RunError(
-                    f"{weights}: the weights are of another model: their hash is {found[:12] or 'missing'}, and "
+                    f"{weights}: the weights are of another model: their hash is {digest[:12] or 'missing'}, and "
                     f"weights in {path / DESCRIPTION} is {description.weights[:12]}; {_COPY}"
                 )
             return cls(path, description, load_tensors(weights))
@@ -168,8 +168,10 @@ _COPY = f"copy the folder again, with {DESCRIPTION} and {WEIGHTS}"
 def find_model(path: str | Path) -> Path | None:
     """The folder of a model: ``path`` itself or ``model`` in it; None where neither has one of its two files."""
     path = Path(path)
-    places = (path, path / FOLDER)
-    return next((place for place in places if any((place / name).is_file() for name in (DESCRIPTION, WEIGHTS))), None)
+    folders = (path, path / FOLDER)
+    return next(
+        (folder for folder in folders if any((folder / name).is_file() for name in (DESCRIPTION, WEIGHTS))), None
+    )
 
 
 def _read_description(file: Path) -> ModelDescription:
@@ -184,16 +186,16 @@ def _read_description(file: Path) -> ModelDescription:
             f"{file}: format is {version}, written by audioattn {shorten(content.get('library', 'unknown'))}; this is "
             f"audioattn {__version__}, which reads up to {FORMAT}: install a newer audioattn"
         )
-    known = {one.name: one for one in dataclasses.fields(ModelDescription)}
-    required = [name for name, one in known.items() if one.default is dataclasses.MISSING and name != "settings"]
-    required = [name for name in required if known[name].default_factory is dataclasses.MISSING]
+    fields = {field.name: field for field in dataclasses.fields(ModelDescription)}
+    required = [name for name, field in fields.items() if field.default is dataclasses.MISSING and name != "settings"]
+    required = [name for name in required if fields[name].default_factory is dataclasses.MISSING]
     if missing := [name for name in (*required, "weights") if name not in content]:
         raise RunError(f"{file}: has no field {', '.join(missing)}; {_COPY}")
     for name, fits in _CHECKS.items():
         if name in content and not fits(content[name]):
             raise RunError(f"{file}: {name} is {shorten(content[name])}; it must be {_ALLOWED[name]}; {_COPY}")
-    chosen = {name: value for name, value in content.items() if name in known}
-    return ModelDescription(**{**chosen, "classes": tuple(chosen["classes"]), "clock": tuple(chosen["clock"])})
+    values = {name: value for name, value in content.items() if name in fields}
+    return ModelDescription(**{**values, "classes": tuple(values["classes"]), "clock": tuple(values["clock"])})
 
 
 def _is_number(value: Any) -> bool:

@@ -300,8 +300,8 @@ def _read_predictions(path: Path) -> pd.DataFrame:
     """Each clip once in each split, with numbers where numbers are."""
     table = _read_table(path, names=("clip", "label", "predicted", "split"))
     if "clip" not in table or not len(table):
-        what = "has no row" if "clip" in table else f"has no column clip, but {', '.join(map(str, table))[:200]}"
-        raise RunError(f"{path}: {what}; {_AGAIN}")
+        fault = "has no row" if "clip" in table else f"has no column clip, but {', '.join(map(str, table))[:200]}"
+        raise RunError(f"{path}: {fault}; {_AGAIN}")
     repeated = table.duplicated([name for name in ("clip", "split") if name in table])
     if repeated.any():
         raise RunError(f"{path}: the clip {table['clip'][repeated.idxmax()]!r} is predicted twice; {_AGAIN}")

@@ -77,8 +77,10 @@ def headline(metrics: Mapping[str, Any]) -> Headline | None:
         return Headline(name, float(metrics[name]), _number(interval.get("low")), _number(interval.get("high")))
     intervals = metrics.get("intervals")
     if isinstance(intervals, Mapping) and _is_number(metrics.get("spearman")):
-        found = intervals.get("spearman", {})
-        return Headline("spearman", float(metrics["spearman"]), _number(found.get("low")), _number(found.get("high")))
+        spearman = intervals.get("spearman", {})
+        return Headline(
+            "spearman", float(metrics["spearman"]), _number(spearman.get("low")), _number(spearman.get("high"))
+        )
     for name, value in metrics.items():
         if isinstance(value, float):
             return Headline(name, value)
@@ -108,10 +110,10 @@ def chance_of(metrics: Mapping[str, Any], labels: Sequence[str]) -> float | None
         return None
     if score.name == "spearman":
         return 0.0
-    known = [label for label in labels if label]
-    if score.name == "accuracy" and known:
-        return float(pd.Series(known).value_counts().iloc[0] / len(known))
-    if score.name == "mean_average_precision" and known:
+    known_labels = [label for label in labels if label]
+    if score.name == "accuracy" and known_labels:
+        return float(pd.Series(known_labels).value_counts().iloc[0] / len(known_labels))
+    if score.name == "mean_average_precision" and known_labels:
         return float(pd.Series(labels).str.get_dummies(";").mean().mean())
     return None
 
@@ -217,8 +219,8 @@ def list_runs(root: str | Path, conditions: Sequence[str] = ()) -> list[RunSumma
         if not name or not equals:
             raise ConfigError(f"condition is {condition!r}; write field=value, such as attention=softmax or seed=1")
         wanted[name.strip().replace("-", "_")] = value.strip()
-    found = [run for path in _run_directories(root) if (run := _summarise(path, wanted)) is not None]
-    return sorted(found, key=lambda run: (run.modified, run.path))
+    runs = [run for path in _run_directories(root) if (run := _summarise(path, wanted)) is not None]
+    return sorted(runs, key=lambda run: (run.modified, run.path))
 
 
 def _run_directories(root: Path) -> Iterator[Path]:
@@ -230,8 +232,8 @@ def _run_directories(root: Path) -> Iterator[Path]:
 
 def _summarise(path: Path, wanted: Mapping[str, str]) -> RunSummary | None:
     """One row, or None where a condition does not hold."""
-    place = path.resolve()
-    experiment, config, metrics, error = place.parent.name, {}, {}, ""
+    resolved = path.resolve()
+    experiment, config, metrics, error = resolved.parent.name, {}, {}, ""
     finished = (path / "metrics.json").is_file()
     try:
         config = read_json(path / "config.json")
@@ -242,7 +244,7 @@ def _summarise(path: Path, wanted: Mapping[str, str]) -> RunSummary | None:
     run = RunSummary(
         path=path,
         experiment=experiment,
-        key=place.name,
+        key=resolved.name,
         model=model_name(experiment, config) if config else "",
         data=str(config.get("data", "")),
         fold=str(config.get("fold", "")),
@@ -283,16 +285,16 @@ def describe_run(run: Run | Mapping[str, Any], others: Sequence[Run | Mapping[st
     others
         Runs among which its baseline may be; by default those beside it.
     """
-    one = run.summary() if isinstance(run, Run) else run
-    config, metrics, path = one["config"], one["metrics"], Path(one["path"])
+    summary = run.summary() if isinstance(run, Run) else run
+    config, metrics, path = summary["config"], summary["metrics"], Path(summary["path"])
     score = headline(metrics)
     if score is None:
-        return f"{model_name(one['experiment'], config)}, no scores"
-    parts = [model_name(one["experiment"], config)]
+        return f"{model_name(summary['experiment'], config)}, no scores"
+    parts = [model_name(summary["experiment"], config)]
     parts += [f"{name} {config[name]}" for name in ("fold", "seed") if config.get(name) not in (None, "", "first")]
     parts.append(str(score))
-    if not is_baseline(config) and (found := _baseline(one, others)) is not None:
-        parts.append(f"{found[0]} {found[1].value:.3f}")
+    if not is_baseline(config) and (baseline := _baseline(summary, others)) is not None:
+        parts.append(f"{baseline[0]} {baseline[1].value:.3f}")
     labels = run.predictions["label"] if isinstance(run, Run) else _labels(path)
     chance = chance_of(metrics, [] if labels is None else list(labels.fillna("")))
     if chance is not None:
@@ -317,25 +319,25 @@ def baseline_of(
     -----
     Book page: commands.
     """
-    one = run.summary() if isinstance(run, Run) else run
-    return None if is_baseline(one["config"]) else _baseline(one, others)
+    summary = run.summary() if isinstance(run, Run) else run
+    return None if is_baseline(summary["config"]) else _baseline(summary, others)
 
 
 _MOST_SCORES = 3
 
 
-def _baseline(one: Mapping[str, Any], others: Sequence[Run | Mapping[str, Any]]) -> tuple[str, Headline] | None:
+def _baseline(summary: Mapping[str, Any], others: Sequence[Run | Mapping[str, Any]]) -> tuple[str, Headline] | None:
     """Name and main score of the baseline on the same clips, if there is one; that of the same seed first."""
-    score, config, path = headline(one["metrics"]), one["config"], Path(one["path"])
+    score, config, path = headline(summary["metrics"]), summary["config"], Path(summary["path"])
     candidates: Iterator[Mapping[str, Any]] = _beside(path)
     if others:
         candidates = (run.summary() if isinstance(run, Run) else run for run in others)
     suitable = [other for other in candidates if same_test(config, other["config"])]
     for other in sorted(suitable, key=lambda other: other["config"].get("seed") != config.get("seed")):
-        found = headline(other["metrics"])
+        other_score = headline(other["metrics"])
         same = other["config"].get("seed") == config.get("seed") or _clips(Path(other["path"])) == _clips(path)
-        if found is not None and score is not None and found.name == score.name and same:
-            return model_name(one["experiment"], other["config"]), found
+        if other_score is not None and score is not None and other_score.name == score.name and same:
+            return model_name(summary["experiment"], other["config"]), other_score
     return None
 
 

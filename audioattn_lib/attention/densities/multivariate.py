@@ -113,9 +113,9 @@ class MultivariateBetaGaussian(Distribution):
                 "above 0 and finite",
                 lambda d: (d > 0) & torch.isfinite(d),
             )
-        one = cls.__new__(cls)
-        one._place(location, cholesky, alpha, "cholesky", check)
-        return one
+        density = cls.__new__(cls)
+        density._place(location, cholesky, alpha, "cholesky", check)
+        return density
 
     @classmethod
     def from_variance(
@@ -129,9 +129,9 @@ class MultivariateBetaGaussian(Distribution):
         """The densities of diagonal covariance, ``variance`` above 0 along each axis."""
         if check:
             family.check_values(variance, "variance", "above 0 and finite", lambda v: (v > 0) & torch.isfinite(v))
-        one = cls.__new__(cls)
-        one._place(location, torch.diag_embed(variance.sqrt()), alpha, "variance", check)
-        return one
+        density = cls.__new__(cls)
+        density._place(location, torch.diag_embed(variance.sqrt()), alpha, "variance", check)
+        return density
 
     @classmethod
     def from_scale(
@@ -153,9 +153,9 @@ class MultivariateBetaGaussian(Distribution):
             return torch.exp(0.5 * family.log_variance_ratio(k, n, log_det))
 
         ratio = family.by_alpha(alpha, compact, lambda: torch.ones_like(log_det), scale.device)
-        one = cls.__new__(cls)
-        one._place(location, (factor * ratio[..., None, None]).to(scale.dtype), alpha, "scale", check)
-        return one
+        density = cls.__new__(cls)
+        density._place(location, (factor * ratio[..., None, None]).to(scale.dtype), alpha, "scale", check)
+        return density
 
     def _place(self, location: Tensor, cholesky: Tensor, alpha: Alpha, name: str, check: bool) -> None:
         if location.ndim < 1 or location.shape[-1] != cholesky.shape[-1]:

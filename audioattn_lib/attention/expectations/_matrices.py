@@ -84,8 +84,8 @@ def _reduce(basis: GaussianBasis, penalty: float, boundary: str) -> tuple[NDArra
     low, high = (0.0, 1.0) if boundary == "renormalise" else (-0.5, 1.5)
     grid = low + (np.arange(_POINTS) + 0.5) / _POINTS * (high - low)
     _, singular, right = np.linalg.svd(_evaluate(basis, grid) * math.sqrt((high - low) / _POINTS), full_matrices=False)
-    kept = singular**2 > _NEGLIGIBLE * penalty
-    directions, eigenvalues = right[kept].T, singular[kept] ** 2
+    significant = singular**2 > _NEGLIGIBLE * penalty
+    directions, eigenvalues = right[significant].T, singular[significant] ** 2
     worst = 1.0
     for length in _LENGTHS:
         margin = 0 if boundary == "renormalise" else length // 2

@@ -57,11 +57,11 @@ _rules_kept: dict[int, tuple[np.ndarray, np.ndarray, Tensor]] = {}
 
 def _padded(nodes: Tensor, weights: Tensor) -> tuple[np.ndarray, np.ndarray]:
     """The rule with nodes of weight 0 up to a multiple of the lanes."""
-    kept = _rules_kept.get(id(nodes))
-    if kept is None or kept[2] is not nodes:
+    rule = _rules_kept.get(id(nodes))
+    if rule is None or rule[2] is not nodes:
         y, q = (np.pad(x.numpy(), (0, -len(x) % _LANES)) for x in (nodes, weights))
-        kept = _rules_kept[id(nodes)] = y, q, nodes
-    return kept[0], kept[1]
+        rule = _rules_kept[id(nodes)] = y, q, nodes
+    return rule[0], rule[1]
 
 
 @functools.cache
@@ -73,8 +73,8 @@ def _loops() -> Callable[..., Any] | None:
             return None
         from ._numba_loops import fill
 
-        one = np.ones(1)
-        fill(one, one, one, one, one, one, 1.0, 1.0, 1.0, True, np.empty((3, 1, 1)))
+        ones = np.ones(1)
+        fill(ones, ones, ones, ones, ones, ones, 1.0, 1.0, 1.0, True, np.empty((3, 1, 1)))
     # whatever keeps a compiler of somebody else's from working, the expectations are to be had without it
     except Exception:
         return None

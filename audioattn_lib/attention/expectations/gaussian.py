@@ -192,9 +192,9 @@ def check_interval(interval: tuple[float, float] | None) -> tuple[float, float] 
 def refuse_unreached(mass: Tensor, interval: tuple[float, float]) -> None:
     """Raise for a density without mass in the interval, where asking does not hold up a device."""
     if are_at_hand(mass) and bool((mass == 0).any()):
-        place = tuple((mass == 0).nonzero()[0].tolist())
+        index = tuple((mass == 0).nonzero()[0].tolist())
         raise ConfigError(
-            f"the density{f' {place}' if place else ''} has no mass in the interval {interval}; "
+            f"the density{f' {index}' if index else ''} has no mass in the interval {interval}; "
             "move it closer, or give an interval that it reaches"
         )
 
@@ -420,8 +420,8 @@ def _under_gaussian(
         return result
     # the product of two Gaussians is a Gaussian, of which the interval holds a part
     centre = (location * widths**2 + centres * variance) / total
-    deviation = (variance / total).sqrt() * widths
-    low, high = ((end - centre) / deviation for end in interval)
+    std = (variance / total).sqrt() * widths
+    low, high = ((end - centre) / std for end in interval)
     right = low + high > 0
     low, high = torch.where(right, -high, low), torch.where(right, -low, high)
     return result * (normal_mass(high) - normal_mass(low))

@@ -157,13 +157,13 @@ def _n_nodes(basis: PowerBasis | WaveBasis | FunctionBasis) -> int:
 
 def _moments(density: BetaGaussian, degree: int) -> Tensor:
     """Raw moments from the binomial formula around the location."""
-    alpha, deviation = density.alpha, density.stddev
+    alpha, std = density.alpha, density.stddev
     central, factor = [torch.ones_like(density.location)], torch.ones_like(density.location)
     for n in range(1, degree + 1):
         if n % 2:
-            central.append(torch.zeros_like(deviation))
+            central.append(torch.zeros_like(std))
             continue
-        factor = factor * deviation**2 * ((n - 1) * (3 * alpha - 1) / (3 * alpha - 1 + (n - 2) * (alpha - 1)))
+        factor = factor * std**2 * ((n - 1) * (3 * alpha - 1) / (3 * alpha - 1 + (n - 2) * (alpha - 1)))
         central.append(factor)
     raw = [
         sum((math.comb(n, i) * density.location ** (n - i) * central[i] for i in range(0, n + 1, 2)), torch.zeros(()))

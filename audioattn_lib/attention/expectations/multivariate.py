@@ -199,11 +199,11 @@ def _with_gradients(
         apart, squared = mu - m, w**2
         by_location = -(apart * m0[..., None] + (a @ m1[..., None]).squeeze(-1)) / squared
         by_scaled = -(apart[..., None] * m1[..., None, :] + a @ m2) / squared[..., None]
-        for kept, part in zip(results, (m0, by_location, by_scaled), strict=True):
-            kept.append(part)
+        for batches, batch in zip(results, (m0, by_location, by_scaled), strict=True):
+            batches.append(batch)
     n = location.shape[-1]
     pairs = (len(location), len(centres))
-    m0, by_location, by_scaled = (torch.cat(parts) for parts in results)
+    m0, by_location, by_scaled = (torch.cat(batches) for batches in results)
     return m0.reshape(pairs), by_location.reshape(*pairs, n), by_scaled.reshape(*pairs, n, n)
 
 

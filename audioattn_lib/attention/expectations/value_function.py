@@ -113,11 +113,11 @@ class ValueFunction:
         if n_frames < 1:
             raise ValueError(f"n_frames is {n_frames}; a clip has at least 1 frame")
         key = (n_frames, dtype, str(device))
-        kept = self._cache.get(key)
-        if kept is None:
-            kept = self._regress(n_frames).to(device, dtype)
-            self._cache.put(key, kept)
-        return kept
+        matrix = self._cache.get(key)
+        if matrix is None:
+            matrix = self._regress(n_frames).to(device, dtype)
+            self._cache.put(key, matrix)
+        return matrix
 
     def matrices(
         self, lengths: Sequence[int] | Tensor, n_frames: int, dtype: torch.dtype, device: torch.device
@@ -190,8 +190,8 @@ class _ReadEach(torch.autograd.Function):
     def forward(ctx: Any, expectations: Tensor, matrices: Sequence[Tensor], n_frames: int) -> Tensor:
         ctx.matrices = matrices
         weights = expectations.new_zeros(len(expectations), n_frames)
-        for clip, given, matrix in zip(weights, expectations, matrices, strict=True):
-            torch.mv(matrix, given, out=clip[: len(matrix)])
+        for clip, coefficients, matrix in zip(weights, expectations, matrices, strict=True):
+            torch.mv(matrix, coefficients, out=clip[: len(matrix)])
         return weights
 
     @staticmethod
@@ -206,8 +206,8 @@ class _GatherEach(torch.autograd.Function):
     def forward(ctx: Any, gradient: Tensor, matrices: Sequence[Tensor]) -> Tensor:
         ctx.matrices, ctx.n_frames = matrices, gradient.shape[1]
         gathered = gradient.new_empty(len(gradient), matrices[0].shape[1])
-        for clip, given, matrix in zip(gathered, gradient, matrices, strict=True):
-            torch.mv(matrix.T, given[: len(matrix)], out=clip)
+        for clip, clip_gradient, matrix in zip(gathered, gradient, matrices, strict=True):
+            torch.mv(matrix.T, clip_gradient[: len(matrix)], out=clip)
         return gathered
 
     @staticmethod

@@ -134,8 +134,8 @@ def separable_expectation(
     along_axis = location[..., 0, None] + a[..., None] * u  # (*batch, nodes)
     centre = location[..., 1, None] + b[..., None] * u
     variance = c[..., None] ** 2 * ((1 - u) * (1 + u) / (2 * k + 3))
-    given = BetaGaussian(centre.to(dtype), variance.to(dtype), density.alpha, check=False)
-    chi = gaussian_expectation(given, across).double()  # (*batch, nodes, across)
+    conditional = BetaGaussian(centre.to(dtype), variance.to(dtype), density.alpha, check=False)
+    chi = gaussian_expectation(conditional, across).double()  # (*batch, nodes, across)
     result = (weight[:, None] * along(along_axis)).mT @ chi
     if not look:
         result = torch.where((fineness <= largest * (1 + 1e-6))[..., None, None], result, math.nan)
@@ -164,8 +164,8 @@ def _n_nodes(fineness: float, k: float, precise: bool) -> int:
 def _rule(k: float, n_nodes: int) -> Constants:
     """Nodes of the first coordinate, those that carry something, and their weights."""
     u, weight = gauss_gegenbauer(k + 0.5, n_nodes)
-    kept = weight > _NOTHING
-    return Constants(u[kept], weight[kept])
+    significant = weight > _NOTHING
+    return Constants(u[significant], weight[significant])
 
 
 class _Axis(NamedTuple):
@@ -275,14 +275,14 @@ class ValueSurface:
 
     def _axis(self, basis: GaussianBasis, n_places: int, dtype: torch.dtype, device: torch.device) -> _Axis:
         key = (basis, n_places, dtype, str(device))
-        kept = self._cache.get(key)
-        if kept is None:
+        packed = self._cache.get(key)
+        if packed is None:
             gram, rows = design(basis, n_places, self.boundary)
             values, vectors = torch.linalg.eigh(gram)
             places = torch.cat([psi @ vectors for psi in rows])
-            kept = torch.cat([places, vectors, values.clamp(min=0)[None]]).to(device, dtype)
-            self._cache.put(key, kept)
-        places, vectors, values = kept.split([n_places, len(basis), 1])
+            packed = torch.cat([places, vectors, values.clamp(min=0)[None]]).to(device, dtype)
+            self._cache.put(key, packed)
+        places, vectors, values = packed.split([n_places, len(basis), 1])
         return _Axis(places, vectors, values[0])
 
 

@@ -87,17 +87,19 @@ def package() -> Any:
     return adasplash
 
 
-def agree(what: str, theirs: Callable[[], Sequence[Tensor]], ours: Sequence[Tensor], budget: float) -> bool:
+def agree(kernel_name: str, theirs: Callable[[], Sequence[Tensor]], ours: Sequence[Tensor], budget: float) -> bool:
     """Return True if a kernel agrees with our implementation to an absolute error of ``budget``; warn if not."""
     try:
         errors = [float((a.double() - b.double()).abs().max()) for a, b in zip(theirs(), ours, strict=True)]
     # whatever keeps the compiler of a kernel from working, ours does the same
     except Exception as error:
-        fall_back(what, "fails here", error)
+        fall_back(kernel_name, "fails here", error)
         return False
     if all(error <= budget for error in errors):  # a NaN is not
         return True
-    fall_back(what, f"differs from ours by {', '.join(f'{error:.1e}' for error in errors)}, more than {budget:g}")
+    fall_back(
+        kernel_name, f"differs from ours by {', '.join(f'{error:.1e}' for error in errors)}, more than {budget:g}"
+    )
     return False
 
 
@@ -122,6 +124,6 @@ def _checked(alpha: float, device: torch.device) -> Kernel | None:
     kernel: Kernel = package().triton_entmax
     x = 3 * torch.randn(64, 500, generator=torch.Generator().manual_seed(0)).to(device)
     top = x.amax(-1, keepdim=True)
-    what = f"triton_entmax of adasplash for alpha {alpha:g}"
-    fits = agree(what, lambda: [_run(kernel, x, top, alpha)], [solve(x, alpha)], _BUDGET)
+    kernel_name = f"triton_entmax of adasplash for alpha {alpha:g}"
+    fits = agree(kernel_name, lambda: [_run(kernel, x, top, alpha)], [solve(x, alpha)], _BUDGET)
     return kernel if fits else None

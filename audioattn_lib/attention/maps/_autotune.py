@@ -24,11 +24,11 @@ _found: dict[Hashable, bool] = {}
 
 
 def is_faster(
-    what: tuple[object, ...], sizes: tuple[int, ...], kernel: Callable[[], object], ours: Callable[[], object]
+    operation: tuple[object, ...], sizes: tuple[int, ...], kernel: Callable[[], object], ours: Callable[[], object]
 ) -> bool:
-    """Return True if ``kernel`` is at least as fast as ``ours``; measured on the first call for ``what`` and ``sizes``.
+    """Return True if ``kernel`` is at least as fast as ``ours``, measured once for ``operation`` and ``sizes``.
 
-    ``what`` is words and values, which make a sentence only where something is said.
+    ``operation`` is words and values, which make a sentence only where something is said.
 
     Nothing is measured where the same numbers are asked for at every run
     (``torch.use_deterministic_algorithms``), since a choice by the clock is not
@@ -36,12 +36,12 @@ def is_faster(
     the answer is then yes. Whoever runs out of memory is the slower one, and so
     is a kernel that fails for these sizes, with a warning.
     """
-    key = (what, sizes)
+    key = (operation, sizes)
     if key in _found:
         return _found[key]
     if torch.are_deterministic_algorithms_enabled() or _is_capturing():
         return True
-    name = " ".join(str(part) for part in what if part != "")
+    name = " ".join(str(word) for word in operation if word != "")
     try:
         theirs = _seconds(kernel)
     # as where kernels are compared: whatever keeps one from working, ours does the same
@@ -55,10 +55,10 @@ def is_faster(
     return _found[key]
 
 
-def fall_back(what: str, reason: str, error: Exception | None = None) -> None:
+def fall_back(kernel_name: str, reason: str, error: Exception | None = None) -> None:
     """Warn that a kernel is not used, and why."""
     because = "" if error is None else f" ({type(error).__name__}: {error})"
-    warnings.warn(f"{what} {reason}{because}; ours is used instead", RuntimeWarning, stacklevel=3)
+    warnings.warn(f"{kernel_name} {reason}{because}; ours is used instead", RuntimeWarning, stacklevel=3)
 
 
 def size_class(*sizes: int) -> tuple[int, ...]:

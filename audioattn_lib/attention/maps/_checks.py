@@ -46,9 +46,9 @@ def refuse_non_finite(top: Tensor, x: Tensor) -> None:
     """Raise for a row whose largest score is NaN or plus infinity, where asking does not hold up a device."""
     if are_at_hand(top) and not bool((top < math.inf).all()):
         bad = ~(x < math.inf)
-        places = [tuple(place) for place in bad.nonzero()[:5].tolist()]
+        indices = [tuple(index) for index in bad.nonzero()[:5].tolist()]
         raise ValueError(
-            f"scores hold {int(bad.sum())} values that are NaN or +inf, the first at {', '.join(map(str, places))}; "
+            f"scores hold {int(bad.sum())} values that are NaN or +inf, the first at {', '.join(map(str, indices))}; "
             "they must be finite or -inf: mask what is missing, or look for what diverged"
         )
 
@@ -58,11 +58,11 @@ def align_alpha(alpha: Tensor, scores: Tensor, dim: int) -> Tensor:
     if alpha.ndim > scores.ndim:
         raise ValueError(f"alpha has shape {tuple(alpha.shape)}, more axes than the scores {tuple(scores.shape)}")
     if alpha.ndim:
-        given = alpha.shape
-        alpha = alpha.reshape((1,) * (scores.ndim - alpha.ndim) + given)
+        shape = alpha.shape
+        alpha = alpha.reshape((1,) * (scores.ndim - alpha.ndim) + shape)
         if any(size not in (1, n) for size, n in zip(alpha.shape, scores.shape, strict=True)):
             raise ValueError(
-                f"alpha has shape {tuple(given)}; it must broadcast with the scores, {tuple(scores.shape)}"
+                f"alpha has shape {tuple(shape)}; it must broadcast with the scores, {tuple(scores.shape)}"
             )
         alpha = alpha.movedim(dim, -1)
         if alpha.shape[-1] != 1:

@@ -20,10 +20,10 @@ def _gather_of(dtype: Any) -> Any:
     least = np.dtype(dtype).type(0.0 if dtype == np.float32 else 1e-290)
 
     @njit(**INNER)
-    def gather(g, p, place, gs, qs):  # type: ignore[no-untyped-def]
-        m = positions_above(p, p.shape[0], least, place)
+    def gather(g, p, positions, gs, qs):  # type: ignore[no-untyped-def]
+        m = positions_above(p, p.shape[0], least, positions)
         for i in range(m):
-            gs[i], qs[i] = g[place[i]], p[place[i]]
+            gs[i], qs[i] = g[positions[i]], p[positions[i]]
         return m
 
     return gather
@@ -80,11 +80,11 @@ def by_scores(dtype: Any) -> Any:
             s[i] = power(np.float64(p[i]), exponent, least, True)
 
     def fill(g, p, slopes, excess, out):  # type: ignore[no-untyped-def]
-        given = slopes.shape[0] > 0
+        has_slopes = slopes.shape[0] > 0
         for r in range(p.shape[0]):
             over = excess[r if excess.shape[0] > 1 else 0]
-            s = slopes[r] if given else out[r]
-            if not given:
+            s = slopes[r] if has_slopes else out[r]
+            if not has_slopes:
                 make(p[r], 1.0 - over, s)
             write(g[r], s, mean_of(g[r], s), out[r])
 
@@ -122,12 +122,12 @@ def by_scores_where_steep(dtype: Any) -> Any:
 
     def fill(g, p, slopes, excess, out):  # type: ignore[no-untyped-def]
         rows, n = p.shape
-        gs, qs, longs, place = np.empty(n), np.empty(n), np.empty(n), np.empty(n + 1, np.int32)
+        gs, qs, longs, positions = np.empty(n), np.empty(n), np.empty(n), np.empty(n + 1, np.int32)
         for r in range(rows):
             over = excess[r if excess.shape[0] > 1 else 0]
             if not over > 1.0:
                 continue
-            m = gather(g[r], p[r], place, gs, qs)
+            m = gather(g[r], p[r], positions, gs, qs)
             least, at = np.inf, 0
             for i in range(m):
                 if qs[i] < least:
@@ -137,7 +137,7 @@ def by_scores_where_steep(dtype: Any) -> Any:
             products(gs[:m], gs[at], mean, longs[:m])
             out[r, :] = number(0)
             for i in range(m):
-                out[r, place[i]] = longs[i]
+                out[r, positions[i]] = longs[i]
 
     return fill
 
@@ -184,10 +184,10 @@ def of_learnt_alpha(dtype: Any) -> Any:
     def fill(gradient, p, by_alpha, excess, out):  # type: ignore[no-untyped-def]
         rows, n = p.shape
         gs, qs, ss = np.empty(n + PADDING), np.empty(n + PADDING), np.empty(n + PADDING)
-        place = np.empty(n + 1, np.int32)
+        positions = np.empty(n + 1, np.int32)
         for r in range(rows):
             over = excess[r if excess.shape[0] > 1 else 0]
-            m, mass = gather(gradient[r], p[r], place, gs, qs), 0.0
+            m, mass = gather(gradient[r], p[r], positions, gs, qs), 0.0
             for i in range(m):
                 mass += qs[i]
             # whole vectors: a weight of 1 with a gradient of 0 adds nothing, but to the sum of the slopes
@@ -203,6 +203,6 @@ def of_learnt_alpha(dtype: Any) -> Any:
             mean = product / (weight - (padded - m)) if m > 0 else 0.0
             out[r, :] = number(0)
             for i in range(m):
-                out[r, place[i]] = ss[i] * (gs[i] - mean)
+                out[r, positions[i]] = ss[i] * (gs[i] - mean)
 
     return fill

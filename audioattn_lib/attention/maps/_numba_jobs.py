@@ -47,7 +47,7 @@ def _pointer(context, address):  # type: ignore[no-untyped-def]
 
 
 @intrinsic
-def _take(context, job, place):  # type: ignore[no-untyped-def]
+def _take(context, job, index):  # type: ignore[no-untyped-def]
     """Value of a field, to which one is added: no two threads get the same."""
 
     def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
@@ -75,17 +75,17 @@ def weights_job(fill: Any, dtype: Any) -> Any:
     @_in_caller
     def run(job):  # type: ignore[no-untyped-def]
         fields = carray(job, FIELDS)
-        rows, width, parts, shared = fields[ROWS], fields[WIDTH], fields[PARTS], fields[EXCESSES] == 1
+        rows, width, n_parts, shared = fields[ROWS], fields[WIDTH], fields[PARTS], fields[EXCESSES] == 1
         x = carray(_pointer(fields[FIRST]), (rows, width), dtype)
         bits = carray(_pointer(fields[FIRST]), (rows, width), integer)
         p = carray(_pointer(fields[WEIGHTS]), (rows, width), dtype)
         slopes = carray(_pointer(fields[SLOPES]), (rows if fields[SLOPES] else 0, width), dtype)
         excess = carray(_pointer(fields[EXCESS]), (fields[EXCESSES],), np.float64)
         while True:
-            part = _take(job, NEXT)
-            if part >= parts:
+            index = _take(job, NEXT)
+            if index >= n_parts:
                 break
-            a, b = rows * part // parts, rows * (part + 1) // parts
+            a, b = rows * index // n_parts, rows * (index + 1) // n_parts
             # past the end of empty slopes a slice is empty
             if fill(x[a:b], bits[a:b], p[a:b], slopes[a:b], excess if shared else excess[a:b]):
                 _take(job, DONE)
@@ -107,17 +107,17 @@ def gradient_job(fill: Any, dtype: Any, *, of_alpha: bool = False) -> Any:
     @_in_caller
     def run(job):  # type: ignore[no-untyped-def]
         fields = carray(job, FIELDS)
-        rows, width, parts, shared = fields[ROWS], fields[WIDTH], fields[PARTS], fields[EXCESSES] == 1
+        rows, width, n_parts, shared = fields[ROWS], fields[WIDTH], fields[PARTS], fields[EXCESSES] == 1
         gradient = carray(_pointer(fields[FIRST]), (rows, width), dtype)
         p = carray(_pointer(fields[WEIGHTS]), (rows, width), dtype)
         slopes = carray(_pointer(fields[SLOPES]), (rows if fields[SLOPES] else 0, 1 if of_alpha else width), beside)
         out = carray(_pointer(fields[OUT]), (rows, width), dtype)
         excess = carray(_pointer(fields[EXCESS]), (fields[EXCESSES],), np.float64)
         while True:
-            part = _take(job, NEXT)
-            if part >= parts:
+            index = _take(job, NEXT)
+            if index >= n_parts:
                 break
-            a, b = rows * part // parts, rows * (part + 1) // parts
+            a, b = rows * index // n_parts, rows * (index + 1) // n_parts
             fill(gradient[a:b], p[a:b], slopes[a:b], excess if shared else excess[a:b], out[a:b])
             _take(job, DONE)
 

@@ -27,10 +27,10 @@ _SHIFTER, _SHIFTER_32 = 6755399441055744.0, F32(12582912.0)
 
 
 @njit(**IN_ORDER)
-def sum_and_lost(one, v):  # type: ignore[no-untyped-def]
+def sum_and_lost(offset, v):  # type: ignore[no-untyped-def]
     """Sum of both, and its rounding error."""
-    m = one + v
-    return m, v - (m - one)
+    total = offset + v
+    return total, v - (total - offset)
 
 
 @njit(**IN_ORDER)

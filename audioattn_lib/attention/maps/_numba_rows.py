@@ -74,26 +74,26 @@ def _mask_above(block, level):  # type: ignore[no-untyped-def]
 
 
 @njit(**INNER)
-def positions_above(row, n, level, place):  # type: ignore[no-untyped-def]
-    """Write the positions of the first ``n`` numbers that are above ``level`` into ``place``; return their count.
+def positions_above(row, n, level, positions):  # type: ignore[no-untyped-def]
+    """Write the positions of the first ``n`` numbers that are above ``level`` into ``positions``; return their count.
 
-    ``place`` has room for one more. A mask of 64 comparisons is made of vector instructions, a test of each is not.
+    ``positions`` has room for one more. A mask of 64 comparisons is made of vector instructions, a test of each is not.
     """
     m = 0
     if n < 64:
         for i in range(n):
-            place[m] = i
+            positions[m] = i
             m += row[i] > level
         return m
     whole = n // 64 * 64
     for start in range(0, whole, 64):
         mask = _mask_above(row[start : start + 64], level)
         while mask != np.uint64(0):
-            place[m] = start + np.int64(_trailing_zeros(mask))
+            positions[m] = start + np.int64(_trailing_zeros(mask))
             mask &= mask - np.uint64(1)
             m += 1
     for i in range(whole, n):
-        place[m] = i
+        positions[m] = i
         m += row[i] > level
     return m
 
@@ -113,8 +113,8 @@ def largest_of(dtype: Any) -> Any:
         # as integers in the order of the numbers: whatever the row holds, this becomes vector instructions
         high = unsigned(0)
         for i in range(bits.shape[0]):
-            one = bits[i]
-            ordered = signed(one ^ signed(signed(one >> sign) & signed(highest)))
+            pattern = bits[i]
+            ordered = signed(pattern ^ signed(signed(pattern >> sign) & signed(highest)))
             # of numbers without a sign, which may wrap around
             key = unsigned(unsigned(ordered) - lowest)
             high = key if key > high else high

@@ -38,9 +38,9 @@ def _step(total, first, second, k):  # type: ignore[no-untyped-def]
 
 
 @njit(**INNER)
-def _lowest(n, one, k):  # type: ignore[no-untyped-def]
-    """-tau is one + shift + small, from n^(-1/k), where all scores are equal, to 1, where one has everything."""
-    low = np.expm1(-np.log(float(n)) / k) + (1.0 - one)
+def _lowest(n, offset, k):  # type: ignore[no-untyped-def]
+    """-tau is offset + shift + small, from n^(-1/k), where all scores are equal, to 1, where one has everything."""
+    low = np.expm1(-np.log(float(n)) / k) + (1.0 - offset)
     return low - 1e-3 * abs(low)
 
 
@@ -59,12 +59,12 @@ def _count_above(y, n, level):  # type: ignore[no-untyped-def]
 
 
 @njit(**INNER)
-def _rough_sums(y, n, over, one, shift, k, exponent):  # type: ignore[no-untyped-def]
+def _rough_sums(y, n, over, offset, shift, k, exponent):  # type: ignore[no-untyped-def]
     a, b, c = F32(0), F32(0), F32(0)
     halley = k >= F32(2)
     for i in range(n):
         v = y[i] * over + shift
-        u, lost = sum_and_lost(one, v)
+        u, lost = sum_and_lost(offset, v)
         w = rough_power_near_one(u, lost, exponent)
         u = u if u > F32(0) else F32(0)
         c += w
@@ -90,17 +90,17 @@ def _plain_rough_sums(y, n, over, shift, exponent, least):  # type: ignore[no-un
 
 
 @njit(**INNER)
-def _rough_threshold(y, padded, low, over, one, k):  # type: ignore[no-untyped-def]
+def _rough_threshold(y, padded, low, over, offset, k):  # type: ignore[no-untyped-def]
     """Find the correction of z to a few digits, by steps in float32."""
-    high = 1.0 - one
+    high = 1.0 - offset
     exponent = k - 2.0 if k >= 2.0 else k - 1.0
     least = F32(least_of(exponent, 120.0, 1e-37))
     shift, best = high, np.inf
     for _ in range(12):
-        if k >= 4.0 and one == 0.0:
+        if k >= 4.0 and offset == 0.0:
             a, b, c = _plain_rough_sums(y, padded, F32(over), F32(shift), F32(exponent), least)
         else:
-            a, b, c = _rough_sums(y, padded, F32(over), F32(one), F32(shift), F32(k), F32(exponent))
+            a, b, c = _rough_sums(y, padded, F32(over), F32(offset), F32(shift), F32(k), F32(exponent))
         total, first, second = float(a), float(b), float(c)
         error = abs(total - 1.0)
         if not (first > 0.0 and error < best):
@@ -115,13 +115,13 @@ def _rough_threshold(y, padded, low, over, one, k):  # type: ignore[no-untyped-d
 
 
 @njit(**INNER)
-def _sums(x, n, top, over, one, shift, small, k, exponent, powers, us):  # type: ignore[no-untyped-def]
+def _sums(x, n, top, over, offset, shift, small, k, exponent, powers, us):  # type: ignore[no-untyped-def]
     """Sums of u^k, u^(k-1) and u^(k-2), which the step for k below 2 does without; fill the powers and u."""
     a, b, c = 0.0, 0.0, 0.0
     halley, cubic = k >= 2.0, k >= 4.0
     for i in range(n):
         v = sum_of_three((np.float64(x[i]) - top) * over, shift, small)
-        u, lost = sum_and_lost(one, v)
+        u, lost = sum_and_lost(offset, v)
         w = power_near_one(u, lost, exponent, x.itemsize == 8)
         u = u if u > 0.0 else 0.0
         powers[i] = w
@@ -160,12 +160,12 @@ def _write(powers, us, e3, e2, e1, e0, n, p):  # type: ignore[no-untyped-def]
 
 
 @njit(**INNER)
-def _settle(x, n, padded, top, low, over, one, k, shift, keep, powers, us, p, slopes):  # type: ignore[no-untyped-def]
+def _settle(x, n, padded, top, low, over, offset, k, shift, keep, powers, us, p, slopes):  # type: ignore[no-untyped-def]
     """Weights and p^(2 - alpha) from a rough threshold, and the threshold; ``x`` is padded with minus infinity.
 
     For weights in float32 one step in float64 from the rough threshold, or two, are all.
     """
-    high = 1.0 - one
+    high = 1.0 - offset
     halley, cubic = k >= 2.0, k >= 4.0
     exponent = k - 3.0 if cubic else k - 2.0 if halley else k - 1.0
     least = least_of(exponent, 1020.0, 1e-290)
@@ -176,11 +176,11 @@ def _settle(x, n, padded, top, low, over, one, k, shift, keep, powers, us, p, sl
         total, first, second = 0.0, 0.0, 0.0
         for start in range(0, padded, PART):
             # of a whole array numba knows that no index is negative
-            part, size, kept, beside = x[start:], min(PART, padded - start), powers[start:], us[start:]
-            if cubic and one == 0.0:
-                a, b, c = _plain_sums(part, size, top, over, shift, small, exponent, least, kept, beside)
+            scores, size, chunk_powers, chunk_us = x[start:], min(PART, padded - start), powers[start:], us[start:]
+            if cubic and offset == 0.0:
+                a, b, c = _plain_sums(scores, size, top, over, shift, small, exponent, least, chunk_powers, chunk_us)
             else:
-                a, b, c = _sums(part, size, top, over, one, shift, small, k, exponent, kept, beside)
+                a, b, c = _sums(scores, size, top, over, offset, shift, small, k, exponent, chunk_powers, chunk_us)
             total += a
             first += b
             second += c
@@ -198,7 +198,7 @@ def _settle(x, n, padded, top, low, over, one, k, shift, keep, powers, us, p, sl
         if narrow and ((cubic and abs(step) < 4e-4 and k * abs(step) < 8e-3) or (halley and n * step * step < 1e-12)):
             d = -step
             break
-        if (turn == 0 and error < 1e-3) or (abs(step) < 1e-6 * (1.0 - one + abs(shift)) and error < 1e-3):
+        if (turn == 0 and error < 1e-3) or (abs(step) < 1e-6 * (1.0 - offset + abs(shift)) and error < 1e-3):
             # digits that the threshold itself has no place for: one ahead of many that are equal needs them
             small -= step
             continue
@@ -228,15 +228,15 @@ def weights_of(dtype: Any) -> Any:
     largest_power = _LARGEST_POWER[dtype == np.float64]
 
     @njit(**INNER)
-    def gather(x, place, m, scores):  # type: ignore[no-untyped-def]
+    def gather(x, positions, m, scores):  # type: ignore[no-untyped-def]
         for i in range(m):
-            scores[i] = x[place[i]]
+            scores[i] = x[positions[i]]
 
     @njit(**INNER)
-    def scatter(q, place, m, p):  # type: ignore[no-untyped-def]
+    def scatter(q, positions, m, p):  # type: ignore[no-untyped-def]
         blank(p)
         for i in range(m):
-            p[place[i]] = q[i]
+            p[positions[i]] = q[i]
 
     def fill(x, bits, p, slopes, excess):  # type: ignore[no-untyped-def]
         rows, n = x.shape
@@ -244,9 +244,9 @@ def weights_of(dtype: Any) -> Any:
         # whole vectors, so that none of the loops with powers has to finish one by one
         room = (n + PADDING - 1) // PADDING * PADDING
         scores, y = np.empty(room, x.dtype), np.empty(room, np.float32)
-        place, fewer = np.empty(room + 1, np.int32), np.empty(room + 1, np.int32)
+        positions, fewer = np.empty(room + 1, np.int32), np.empty(room + 1, np.int32)
         powers, us, q, t = np.empty(room), np.empty(room), np.empty(room, x.dtype), np.empty(room, x.dtype)
-        last, k, one, low = 0.0, 0.0, 0.0, 0.0
+        last, k, offset, low = 0.0, 0.0, 0.0, 0.0
         for r in range(rows):
             over = excess[r if excess.shape[0] > 1 else 0]
             if over > 1.0:
@@ -261,8 +261,8 @@ def weights_of(dtype: Any) -> Any:
                 continue
             if over != last:
                 last, k = over, 1.0 / over
-                one = 1.0 if k > largest_power else 0.0
-                low = _lowest(n, one, k)
+                offset = 1.0 if k > largest_power else 0.0
+                low = _lowest(n, offset, k)
             _copy(x[r], top, y)
             m, picked = n, False
             if k < 8.0:
@@ -270,13 +270,13 @@ def weights_of(dtype: Any) -> Any:
                 floor = F32(-1.000001 * k)
                 picked = 4 * _count_above(y, n, floor) < 3 * n
                 if picked:
-                    m = positions_above(y, n, floor, place)
+                    m = positions_above(y, n, floor, positions)
                     for i in range(m):
-                        y[i] = y[place[i]]
+                        y[i] = y[positions[i]]
             padded = (m + PADDING - 1) // PADDING * PADDING
             for i in range(m, padded):
                 y[i] = F32(-np.inf)
-            rough = _rough_threshold(y, padded, low, over, one, k)
+            rough = _rough_threshold(y, padded, low, over, offset, k)
             margin = 1e-3
             if k < 8.0:
                 # the last steps over those few that have a weight
@@ -284,31 +284,31 @@ def weights_of(dtype: Any) -> Any:
                 if 3 * _count_above(y, m, limit) < m:
                     m = positions_above(y, m, limit, fewer)
                     for i in range(m):
-                        place[i] = place[fewer[i]] if picked else fewer[i]
+                        positions[i] = positions[fewer[i]] if picked else fewer[i]
                     picked, margin = True, 0.5 * margin
                 else:
                     margin = np.inf
             for _ in range(2):
                 if picked:
-                    gather(x[r], place, m, scores)
+                    gather(x[r], positions, m, scores)
                 else:
                     for i in range(n):
                         scores[i] = x[r, i]
                 padded = (m + PADDING - 1) // PADDING * PADDING
                 for i in range(m, padded):
                     scores[i] = number(-np.inf)
-                found = _settle(
-                    scores, m, padded, np.float64(top), low, over, one, k, rough, keep,
+                threshold = _settle(
+                    scores, m, padded, np.float64(top), low, over, offset, k, rough, keep,
                     powers, us, q if picked else p[r], t if picked or not keep else slopes[r],
                 )  # fmt: skip
-                if k >= 8.0 or found <= rough + margin:
+                if k >= 8.0 or threshold <= rough + margin:
                     break
                 # the rough threshold was too rough for the choice
                 m, picked = n, False
             if picked:
-                scatter(q, place, m, p[r])
+                scatter(q, positions, m, p[r])
                 if keep:
-                    scatter(t, place, m, slopes[r])
+                    scatter(t, positions, m, slopes[r])
         return True
 
     return fill

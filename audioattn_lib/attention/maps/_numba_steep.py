@@ -36,12 +36,12 @@ def _part_of_weights(y, lowest, excess, k, weight, base, logarithm_of_weight, p)
         above = y[i] > lowest
         tied = np.float64(y[i] == lowest)
         long = logarithm(excess * (y[i] - lowest) + base, 0.0, True)
-        one = exponential(k * long, True)
+        p_i = exponential(k * long, True)
         falling = (excess - 1.0) * (logarithm_of_weight - k * long)
         steepness = exponential(falling if falling > -1020.0 else -1020.0, True)
-        one = one if above else tied * weight
-        p[i] = one
-        total += one
+        p_i = p_i if above else tied * weight
+        p[i] = p_i
+        total += p_i
         slope += steepness if above else tied
     return total, slope
 
@@ -74,12 +74,12 @@ def _settle(y, excess, z, open_, p):  # type: ignore[no-untyped-def]
         turn += 1
         inside = _mass_above(z, excess * pivot, k) < 1.0
         lowest = min(lowest, pivot) if inside else lowest
-        kept = 0
+        n_open = 0
         for i in range(count):
             value = open_[i]
-            open_[kept] = value
-            kept += (value < pivot) if inside else (value > pivot and value < lowest)
-        count = kept
+            open_[n_open] = value
+            n_open += (value < pivot) if inside else (value > pivot and value < lowest)
+        count = n_open
     ties = 0
     for i in range(m):
         ties += y[i] == lowest
@@ -106,17 +106,17 @@ def weights_of(dtype: Any) -> Any:
     number = np.dtype(dtype).type
 
     @njit(**INNER)
-    def gather(x, top, floor, place):  # type: ignore[no-untyped-def]
+    def gather(x, top, floor, positions):  # type: ignore[no-untyped-def]
         m = 0
         for i in range(x.shape[0]):
-            place[m] = i
+            positions[m] = i
             m += F32(x[i] - top) > floor
         return m
 
     def fill(x, bits, p, slopes, excess):  # type: ignore[no-untyped-def]
         rows, n = x.shape
         room = (n + PADDING - 1) // PADDING * PADDING
-        work, place = np.empty((4, room)), np.empty(n, np.int32)
+        work, positions = np.empty((4, room)), np.empty(n, np.int32)
         for r in range(rows):
             over = excess[r if excess.shape[0] > 1 else 0]
             if not over > 1.0:
@@ -130,12 +130,12 @@ def weights_of(dtype: Any) -> Any:
             if top == -np.inf:
                 continue
             # only scores less than 1 / (alpha - 1) below the largest can have a weight
-            m = gather(x[r], top, F32(-1.000001 / over), place)
+            m = gather(x[r], top, F32(-1.000001 / over), positions)
             for i in range(m):
-                work[0, i] = np.float64(x[r, place[i]]) - np.float64(top)
+                work[0, i] = np.float64(x[r, positions[i]]) - np.float64(top)
             _settle(work[0, :m], over, work[1, :m], work[2, :m], work[3, :m])
             for i in range(m):
-                p[r, place[i]] = work[3, i]
+                p[r, positions[i]] = work[3, i]
         return True
 
     return fill

@@ -157,29 +157,29 @@ def weights_of_power(k: int, dtype: Any) -> Any:
         for j in range(group):
             for i in range(n, room):
                 z[j, i] = F32(-np.inf)
-        kept = np.empty((6, group))
-        top, shift, best, found = kept[0], kept[1], kept[2], kept[3:]
+        work = np.empty((6, group))
+        top, shift, best, power_sums = work[0], work[1], work[2], work[3:]
         # -tau lies between that of n equal scores, and 1, where one has everything
         low = n**-over * (1.0 - 1e-3)
         for start in range(0, rows, group):
             size = min(group, rows - start)
             for j in range(size):
-                one = largest(bits[start + j])
-                if np.isnan(one):
+                row_top = largest(bits[start + j])
+                if np.isnan(row_top):
                     return False
-                empty = one == -np.inf
-                top[j] = 0.0 if empty else np.float64(one)
+                empty = row_top == -np.inf
+                top[j] = 0.0 if empty else np.float64(row_top)
                 copy(x[start + j], number(top[j]), z[j])
                 shift[j], best[j] = 0.0 if empty else 1.0, -1.0 if empty else np.inf
             for _ in range(12):
                 busy = 0
                 for j in range(size):
-                    found[0, j], found[1, j], found[2, j] = rough_sums(z[j], F32(shift[j]))
+                    power_sums[0, j], power_sums[1, j], power_sums[2, j] = rough_sums(z[j], F32(shift[j]))
                 for j in range(size):
-                    total, first = found[0, j], found[1, j]
+                    total, first = power_sums[0, j], power_sums[1, j]
                     error = abs(total - 1.0)
                     if error < best[j] and first > 0.0:
-                        shift[j] = F32(min(max(shift[j] - step_from(total, first, found[2, j]), low), 1.0))
+                        shift[j] = F32(min(max(shift[j] - step_from(total, first, power_sums[2, j]), low), 1.0))
                         best[j] = -1.0 if error < enough_roughly else error if error < 1e-2 else np.inf
                         busy += best[j] > 0.0
                     else:
@@ -187,9 +187,9 @@ def weights_of_power(k: int, dtype: Any) -> Any:
                 if busy == 0:
                     break
             for j in range(size):
-                found[0, j], found[1, j], found[2, j] = all_sums(x[start + j], top[j], shift[j], 0.0)
+                power_sums[0, j], power_sums[1, j], power_sums[2, j] = all_sums(x[start + j], top[j], shift[j], 0.0)
             for j in range(size):
-                total, first, second = found[0, j], found[1, j], found[2, j]
+                total, first, second = power_sums[0, j], power_sums[1, j], power_sums[2, j]
                 row, small, scale = start + j, 0.0, 1.0
                 if first > 0.0:
                     step = step_from(total, first, second)

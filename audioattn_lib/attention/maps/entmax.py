@@ -267,9 +267,9 @@ def _check_implementation(implementation: str) -> None:
 
 
 def _not_served(scores: Tensor, alpha: float | Tensor) -> ConfigError:
-    given = "a tensor" if isinstance(alpha, Tensor) else f"{alpha:g}"
+    value = "a tensor" if isinstance(alpha, Tensor) else f"{alpha:g}"
     return ConfigError(
-        f"implementation is 'adasplash', alpha {given} and the scores {scores.dtype} on {scores.device}; the kernel "
+        f"implementation is 'adasplash', alpha {value} and the scores {scores.dtype} on {scores.device}; the kernel "
         "needs the package adasplash, a CUDA device, alpha 4/3, 3/2 or 2 and at most float32: 'auto' takes ours instead"
     )
 
@@ -470,10 +470,10 @@ def _keep_for_backward(ctx: Any, inputs: tuple[Tensor, float | Tensor, int], out
 
 
 def _traced_backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor | None, None]:
-    p, *given = ctx.saved_tensors
-    alpha = given[0] if given else ctx.alpha
+    p, *saved_alpha = ctx.saved_tensors
+    alpha = saved_alpha[0] if saved_alpha else ctx.alpha
     by_scores = vector_jacobian(gradient, curvature(p, alpha)).to(p.dtype)
-    if not given:
+    if not saved_alpha:
         return by_scores, None, None
     by_alpha = (gradient.double() * slope_of_alpha(p, alpha)).sum(-1, keepdim=True)
     return by_scores, by_alpha.sum_to_size(alpha.shape).to(alpha.dtype), None

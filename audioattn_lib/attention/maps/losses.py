@@ -108,9 +108,9 @@ def entmax_loss(
         agreement = (torch.where((z == -math.inf) & (y == 0), 0.0, z) * y).sum(-1)
         loss = conjugate + _negative_entropy(y, alpha) - agreement
     else:
-        kept = target != ignore_index
-        classes = _classes(target, kept, scores, dim)
-        counts = counts & kept
+        valid = target != ignore_index
+        classes = _classes(target, valid, scores, dim)
+        counts = counts & valid
         loss = conjugate - z.gather(-1, classes.unsqueeze(-1)).squeeze(-1)
     loss = torch.where(counts, loss, 0.0)
     if reduction == "none":
@@ -219,7 +219,7 @@ def _distributions(target: Tensor, counts: Tensor, scores: Tensor, dim: int) -> 
     return y
 
 
-def _classes(target: Tensor, kept: Tensor, scores: Tensor, dim: int) -> Tensor:
+def _classes(target: Tensor, valid: Tensor, scores: Tensor, dim: int) -> Tensor:
     n = scores.shape[dim]
     rows = scores.movedim(dim, -1).shape[:-1]
     if target.shape != rows or target.dtype == torch.bool:
@@ -228,7 +228,7 @@ def _classes(target: Tensor, kept: Tensor, scores: Tensor, dim: int) -> Tensor:
             f"{tuple(scores.shape)} classes along dim {dim} are integers of shape {tuple(rows)}"
         )
     if are_at_hand(target):
-        bad = target[kept & ~((target >= 0) & (target < n))]
+        bad = target[valid & ~((target >= 0) & (target < n))]
         if len(bad):
             raise ValueError(f"target holds the class {bad[0].item()}; classes must be in [0, {n}) or the ignore_index")
-    return torch.where(kept, target, 0).long()
+    return torch.where(valid, target, 0).long()

@@ -100,17 +100,17 @@ def _smooth(y: Tensor, excess: float | Tensor) -> Tensor:
     """The weights for k of at least 1; close to softmax in terms of tau + 1, which keeps its digits there."""
     over = torch.as_tensor(excess, dtype=y.dtype, device=y.device)
     k = 1 / over
-    # The unknown is shift + small = -tau for k <= 16, and -tau - 1 for larger k (``one`` is 1), which goes to 0 with
+    # The unknown is shift + small = -tau for k <= 16, and -tau - 1 for larger k (``offset`` is 1), which goes to 0 with
     # alpha - 1: a sum with 1 would lose its digits. All shapes are (*rows, n) for scores, (*rows, 1) for unknowns.
-    one = (k > 16).to(y.dtype)
+    offset = (k > 16).to(y.dtype)
     z = (y * over).clamp(min=-2.0)
-    high = (1 - one).expand_as(z[..., :1])
+    high = (1 - offset).expand_as(z[..., :1])
     low = torch.expm1(-_logarithm_of(z.shape[-1], z) / k) + high
     shift, small = high, torch.zeros_like(high)
     # the bracket: the largest weight lies between 1/n, of equal scores, and 1
     patient, best = are_at_hand(y), torch.full_like(high, torch.inf)
     for _ in range(200 if patient else _STEPS):
-        second, first, total = _powers(z, one, shift, small, k)
+        second, first, total = _powers(z, offset, shift, small, k)
         error = (total - 1).abs()
         # done where rounding alone is left
         settled = ~((error > 1e-15) & (first > 0)) | ((error < 1e-10) & (error > best / 2))
@@ -125,28 +125,28 @@ def _smooth(y: Tensor, excess: float | Tensor) -> Tensor:
         step = step / (1 - torch.where(k >= 2, bend.clamp(-0.5, 0.5), 0.0))
         step = torch.where(settled, 0.0, step)
         # a small step goes into ``small``, where it keeps digits that the sum shift + small has not
-        fine = (step.abs() < 1e-6 * (1 - one + shift.abs())) & (error < 1e-3)
+        fine = (step.abs() < 1e-6 * (1 - offset + shift.abs())) & (error < 1e-3)
         moved = shift + small - step
         # outside of the bracket: bisection
         moved = torch.where((low < moved) & (moved < high), moved, 0.5 * (low + high))
         shift, small = torch.where(fine, shift, moved), torch.where(fine, small - step, 0.0)
     v = (z + shift) + small
-    u = (one + v).clamp(min=0.0)
-    weights = _power(v, u, one, k)
+    u = (offset + v).clamp(min=0.0)
+    weights = _power(v, u, offset, k)
     return weights / weights.sum(-1, keepdim=True).clamp(min=_TINY)
 
 
-def _power(v: Tensor, u: Tensor, one: Tensor, exponent: Tensor) -> Tensor:
+def _power(v: Tensor, u: Tensor, offset: Tensor, exponent: Tensor) -> Tensor:
     inside = u > _TINY
-    logarithm = torch.where(one > 0, torch.where(inside, v, 0.0).log1p(), torch.where(inside, u, 1.0).log())
+    logarithm = torch.where(offset > 0, torch.where(inside, v, 0.0).log1p(), torch.where(inside, u, 1.0).log())
     return torch.where(inside, (exponent * logarithm).clamp(-690.0, 690.0).exp(), 0.0)
 
 
-def _powers(z: Tensor, one: Tensor, shift: Tensor, small: Tensor, k: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _powers(z: Tensor, offset: Tensor, shift: Tensor, small: Tensor, k: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Sums of u^(k-2), u^(k-1) and u^k over what is above 0."""
     v = (z + shift) + small
-    u = (one + v).clamp(min=0.0)
-    second = _power(v, u, one, k - 2)
+    u = (offset + v).clamp(min=0.0)
+    second = _power(v, u, offset, k - 2)
     first = second * u
     return second.sum(-1, keepdim=True), first.sum(-1, keepdim=True), (first * u).sum(-1, keepdim=True)
 

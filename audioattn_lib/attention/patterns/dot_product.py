@@ -125,10 +125,19 @@ def _by_blocks(query: Tensor, key: Tensor, value: Tensor, alpha: float, valid: T
     inputs = (query, key, value)
     blocks = functools.partial(_run, kernel, alpha=alpha, valid=valid)
     table = functools.partial(_by_table, alpha=alpha, mask=None, valid=valid)
-    differentiate = torch.is_grad_enabled() and any(part.requires_grad for part in inputs)
-    what = ("attention of adasplash for alpha", alpha, "with", features, "features in", query.dtype, "on", query.device)
+    differentiate = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in inputs)
+    operation = (
+        "attention of adasplash for alpha",
+        alpha,
+        "with",
+        features,
+        "features in",
+        query.dtype,
+        "on",
+        query.device,
+    )
     if is_faster(
-        (*what, "padded" if valid is not None else "", "differentiated" if differentiate else ""),
+        (*operation, "padded" if valid is not None else "", "differentiated" if differentiate else ""),
         size_class(len(key) * key.shape[1], m, n),
         functools.partial(_attend_once, blocks, inputs, differentiate),
         functools.partial(_attend_once, table, inputs, differentiate),
@@ -139,7 +148,7 @@ def _by_blocks(query: Tensor, key: Tensor, value: Tensor, alpha: float, valid: T
 
 def _attend_once(context: Callable[..., Tensor], inputs: tuple[Tensor, ...], differentiate: bool) -> None:
     """Run one forward pass, and one backward pass if ``differentiate``, on detached copies of the inputs."""
-    copies = [part.detach().requires_grad_(differentiate) for part in inputs]
+    copies = [tensor.detach().requires_grad_(differentiate) for tensor in inputs]
     output = context(*copies)
     if differentiate:
         torch.autograd.grad(output, copies, torch.ones_like(output))
@@ -149,16 +158,18 @@ def _run(
     kernel: Callable[..., Tensor], query: Tensor, key: Tensor, value: Tensor, alpha: float, valid: Tensor | None
 ) -> Tensor:
     n, missing = key.shape[2], key.shape[2] - query.shape[2]
-    parts = [F.pad(query, (0, 0, missing, 0)), key, value]
+    tensors = [F.pad(query, (0, 0, missing, 0)), key, value]
     if valid is None:
         lengths = torch.full((len(key),), n, dtype=torch.int32, device=key.device)
     else:
         # the kernel knows padding at the end only
         lengths = valid.sum(1, dtype=torch.int32)
         order = valid.logical_not().to(torch.int8).argsort(dim=1, stable=True)  # (B, n)
-        parts = [_take(part, order) for part in parts]
+        tensors = [_take(tensor, order) for tensor in tensors]
     with torch.cuda.device_of(key):
-        context = kernel(*(part.contiguous() for part in parts), alpha=float(alpha), is_causal=False, varlen=lengths)
+        context = kernel(
+            *(tensor.contiguous() for tensor in tensors), alpha=float(alpha), is_causal=False, varlen=lengths
+        )
     if valid is not None:
         context = _take(context, order.argsort(dim=1))
     return context[:, :, missing:]
@@ -177,14 +188,14 @@ def _checked(alpha: float, features: int, dtype: torch.dtype, device: torch.devi
     # the other one, with a mask of blocks, writes past the end of this mask where the length is not one of whole blocks
     kernel: Callable[..., Tensor] = package().adasplash_no_block_mask
     generator = torch.Generator().manual_seed(0)
-    given = torch.randn(4, 2, 2, 130, features, generator=generator).to(device, dtype)
+    tensors = torch.randn(4, 2, 2, 130, features, generator=generator).to(device, dtype)
     valid = torch.arange(130, device=device) >= torch.tensor([[0], [53]], device=device)
 
     def differentiate(context: Callable[..., Tensor], dtype: torch.dtype) -> list[Tensor]:
-        inputs = [part.to(dtype).requires_grad_() for part in given[:3]]
+        inputs = [tensor.to(dtype).requires_grad_() for tensor in tensors[:3]]
         with torch.autocast(device.type, enabled=False):
             output = context(*inputs) * valid[:, None, :, None]
-        return [output.detach(), *torch.autograd.grad(output, inputs, given[3].to(dtype))]
+        return [output.detach(), *torch.autograd.grad(output, inputs, tensors[3].to(dtype))]
 
     def reference(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         scores = query @ key.transpose(-1, -2) / math.sqrt(features)

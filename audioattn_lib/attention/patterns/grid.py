@@ -141,6 +141,6 @@ class AttentionPattern(ABC):
     def _whole(positions: Positions, grid: PatchGrid) -> tuple[Positions, Positions]:
         return torch.zeros_like(positions), torch.full_like(positions, grid.size)
 
-    def _require(self, name: str, value: float, holds: bool, what: str) -> None:
+    def _require(self, name: str, value: float, holds: bool, requirement: str) -> None:
         if not holds:
-            raise ConfigError(f"{name} of the attention pattern {self} is {value}; it must be {what}")
+            raise ConfigError(f"{name} of the attention pattern {self} is {value}; it must be {requirement}")

@@ -183,7 +183,7 @@ class AttentionPlan:
         if self._is_partition:
             ends = counts.cumsum(0)
             bounds = zip((ends - counts).tolist(), ends.tolist(), *ranges.tolist(), strict=True)
-            return tuple(Block(*one) for one in bounds)
+            return tuple(Block(*bound) for bound in bounds)
         blocks = []
         for first in range(0, len(self.positions), _QUERIES):
             start, stop = self.start[first : first + _QUERIES], self.stop[first : first + _QUERIES]
@@ -195,11 +195,11 @@ class AttentionPlan:
 
     def __call__(self, query: Heads, key: Heads, value: Heads) -> Heads:
         """Context of every token, ``(B, heads, tokens, d)``."""
-        parts = self.parts(query, key, value)
-        if len(parts) == 1:
-            return parts[0]
+        contexts = self.parts(query, key, value)
+        if len(contexts) == 1:
+            return contexts[0]
         # The fused kernel leaves the heads of a token side by side, as the projection that follows wants them.
-        return torch.cat([part.transpose(1, 2) for part in parts], dim=1).transpose(1, 2)
+        return torch.cat([context.transpose(1, 2) for context in contexts], dim=1).transpose(1, 2)
 
     def parts(self, query: Heads, key: Heads, value: Heads) -> list[Heads]:
         """The same in parts that follow each other, as they were computed.
@@ -270,7 +270,7 @@ class AttentionPlan:
             # the first has them in front of it as it is, and needs no copy
             first, *own = x.split([g + self.blocks[0].stop, *(b.stop - b.start for b in self.blocks[1:])], dim=2)
             yield first
-            yield from (torch.cat([first[:, :, :g], one], dim=2) for one in own)
+            yield from (torch.cat([first[:, :, :g], keys], dim=2) for keys in own)
         else:
             for block in self.blocks:
                 yield torch.cat([x[:, :, :g], x[:, :, g + block.start : g + block.stop]], dim=2)

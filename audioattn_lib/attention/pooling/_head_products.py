@@ -107,12 +107,12 @@ class HeadRead(torch.autograd.Function):
         )
 
 
-def _sum(one: Tensor | None, other: Tensor | None) -> Tensor:
-    if one is None or other is None:
-        term = other if one is None else one
+def _sum(left: Tensor | None, right: Tensor | None) -> Tensor:
+    if left is None or right is None:
+        term = right if left is None else left
         assert term is not None
         return term
-    return one + other
+    return left + right
 
 
 def _scores(slices: Tensor, queries: Tensor) -> Tensor:

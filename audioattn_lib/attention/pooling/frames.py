@@ -324,11 +324,11 @@ class ContinuousAttention(nn.Module):
         precise = values.float() if torch.is_autocast_enabled(device) and dtype != torch.float64 else values
         with torch.autocast(device, enabled=False):
             attended = self.attend(precise, lengths)
-            deviations = std(self.variance(attended)).to(dtype) if self.with_std else None
+            context_std = std(self.variance(attended)).to(dtype) if self.with_std else None
         context = read(F.dropout(attended.read_weights, self.dropout, self.training), attended.values)
         context = context.to(dtype)
-        if deviations is not None:
-            context = torch.cat([context, deviations], dim=1)
+        if context_std is not None:
+            context = torch.cat([context, context_std], dim=1)
         return context, self.describe(attended, clock) if record else AttentionRecord.empty()
 
     def trace(
@@ -353,9 +353,9 @@ class ContinuousAttention(nn.Module):
         """Fields of the record of the result of :meth:`attend`, as tensors."""
         modes = attended.density.components
         location, variance = seconds_of(clock, attended.padding, modes.location, modes.variance)
-        found = {"read_weights": attended.read_weights, "location": location, "variance": variance}
-        found["mode_weight"] = attended.density.weights.expand(location.shape)
-        return found if attended.weights is None else {"weights": attended.weights[:, None], **found}
+        fields = {"read_weights": attended.read_weights, "location": location, "variance": variance}
+        fields["mode_weight"] = attended.density.weights.expand(location.shape)
+        return fields if attended.weights is None else {"weights": attended.weights[:, None], **fields}
 
     def attend(self, values: Values, lengths: Lengths = None, alpha: Float[Tensor, ""] | None = None) -> Attended:
         """Compute the density and frame weights that :meth:`forward` uses, or those of ``alpha``, with gradients."""

@@ -87,8 +87,8 @@ class MultiHeadAttention(nn.Module):
             head.trace(group, lengths, clock=clock)  # type: ignore[operator]
             for head, group in zip(self.heads, self._groups(values), strict=True)
         ]
-        contexts, found = zip(*results, strict=True)
-        return torch.cat(contexts, dim=-1), _join(found)
+        contexts, head_fields = zip(*results, strict=True)
+        return torch.cat(contexts, dim=-1), _join(head_fields)
 
     def _groups(self, values: torch.Tensor) -> tuple[torch.Tensor, ...]:
         features, heads = values.shape[-1], len(self.heads)
@@ -97,13 +97,17 @@ class MultiHeadAttention(nn.Module):
         return values.split(features // heads, dim=-1)
 
 
-def _join(found: Sequence[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+def _join(head_fields: Sequence[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
     """Fields of the record of all heads, from those of each."""
-    joined = {name: torch.cat([one[name] for one in found], dim=1) for name in found[0] if name != "read_weights"}
+    joined = {
+        name: torch.cat([fields[name] for fields in head_fields], dim=1)
+        for name in head_fields[0]
+        if name != "read_weights"
+    }
     if "mode_weight" in joined:
-        joined["mode_weight"] = joined["mode_weight"] / len(found)
-    if "read_weights" in found[0]:
-        joined["read_weights"] = torch.stack([one["read_weights"] for one in found]).mean(0)
+        joined["mode_weight"] = joined["mode_weight"] / len(head_fields)
+    if "read_weights" in head_fields[0]:
+        joined["read_weights"] = torch.stack([fields["read_weights"] for fields in head_fields]).mean(0)
     return joined
 
 
@@ -116,10 +120,10 @@ def _side_by_side(records: Sequence[AttentionRecord]) -> AttentionRecord:
     if first.read_weights is not None:
         changes["read_weights"] = np.mean([r.read_weights for r in records if r.read_weights is not None], axis=0)
     if first.density is not None:
-        parts = [r.density for r in records if r.density is not None]
+        densities = [r.density for r in records if r.density is not None]
         location, variance, alpha, share = (
-            np.concatenate([getattr(part, name) for part in parts], axis=1)
+            np.concatenate([getattr(density, name) for density in densities], axis=1)
             for name in ("location", "variance", "alpha", "mode_weight")
         )
-        changes["density"] = Density(location, variance, alpha, share / len(parts))
+        changes["density"] = Density(location, variance, alpha, share / len(densities))
     return dataclasses.replace(first, **changes)  # type: ignore[arg-type]

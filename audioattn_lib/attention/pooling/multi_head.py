@@ -177,14 +177,14 @@ class MultiHeadPooling(nn.Module):
         self, looked: _Looked, padding: Padding, clock: FrameClock, head_weights: Tensor | None = None
     ) -> dict[str, Tensor]:
         """Fields of the record of the result of :meth:`read`, as tensors."""
-        found = {"weights": looked.weights}
+        fields = {"weights": looked.weights}
         if head_weights is not None:
-            found["head_weights"] = head_weights
+            fields["head_weights"] = head_weights
         if looked.density is not None:
             location, variance = seconds_of(clock, padding, looked.density.location, looked.density.variance)
             share = torch.full_like(location, 1 / location.shape[1]) if head_weights is None else head_weights
-            found |= {"location": location, "variance": variance, "mode_weight": share}
-        return found
+            fields |= {"location": location, "variance": variance, "mode_weight": share}
+        return fields
 
     def read(self, values: Values, padding: Padding) -> tuple[Float[Tensor, "batch heads width"], _Looked]:
         """Compute the context and the weights of every head, with gradients."""
@@ -353,16 +353,16 @@ class DoubleMultiHeadPooling(nn.Module):
 
 
 def _join(looked: tuple[_Looked, ...]) -> _Looked:
-    densities = [one.density for one in looked if one.density is not None]
+    densities = [result.density for result in looked if result.density is not None]
     joined = None
     if densities:
         location, variance = (
-            torch.cat([getattr(one, name) for one in densities], dim=1) for name in ("location", "variance")
+            torch.cat([getattr(density, name) for density in densities], dim=1) for name in ("location", "variance")
         )
         joined = BetaGaussian(location, variance, densities[0].alpha, check=False)
     return _Looked(
-        torch.cat([one.weights for one in looked], dim=1),
-        torch.cat([one.read_weights for one in looked], dim=1),
+        torch.cat([result.weights for result in looked], dim=1),
+        torch.cat([result.read_weights for result in looked], dim=1),
         joined,
     )
 

@@ -101,12 +101,12 @@ class _Additive(torch.autograd.Function):
         by_rows = torch.empty_like(rows) if ctx.needs_input_grad[0] else None
         by_weight, by_bias, by_vector = (torch.zeros_like(x) for x in (weight, bias, vector))
         for start in range(0, len(rows), _BLOCK):
-            part = slice(start, start + _BLOCK)
-            given, block = gradient[part, None], hidden[part]
-            by_vector.addmv_(block.T, gradient[part])
-            slope = torch.addcmul(given, block * given, block, value=-1)
-            by_weight.addmm_(slope.T, rows[part])
+            rows_of_block = slice(start, start + _BLOCK)
+            block_gradient, block = gradient[rows_of_block, None], hidden[rows_of_block]
+            by_vector.addmv_(block.T, gradient[rows_of_block])
+            slope = torch.addcmul(block_gradient, block * block_gradient, block, value=-1)
+            by_weight.addmm_(slope.T, rows[rows_of_block])
             by_bias += slope.sum(0)
             if by_rows is not None:
-                torch.mm(slope, scaled, out=by_rows[part])
+                torch.mm(slope, scaled, out=by_rows[rows_of_block])
         return by_rows, by_weight * vector[:, None], by_bias * vector, by_vector

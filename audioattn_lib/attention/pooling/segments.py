@@ -110,9 +110,9 @@ def select_windows(
         present.append(free.any(dim=1))
         starts_chosen.append(best.masked_fill(~present[-1], n_starts))
         free = free & ((starts - best[:, None]).abs() >= width)
-    chosen = torch.stack(starts_chosen, dim=1)
+    selected = torch.stack(starts_chosen, dim=1)
     # equal starts are those of missing windows alone, whose order other programs do not keep
-    first, order = chosen.sort(dim=1) if is_exporting() else chosen.sort(dim=1, stable=True)
+    first, order = selected.sort(dim=1) if is_exporting() else selected.sort(dim=1, stable=True)
     there = torch.stack(present, dim=1).gather(1, order)
     scores = means.gather(1, first.clamp(max=n_starts - 1)).masked_fill(~there, 0.0)
     return Segments(_to_seconds(first, first + size[:, None], there, clock), scores)

@@ -87,10 +87,8 @@ def plane_moments(
     variance = (over_time * apart**2).sum(-1).clamp(min=MIN_VARIANCE)
     covariance = ((weights * apart[..., None]).sum(-2) * across).sum(-1)
     rest = (over_bands * across**2).sum(-1) - covariance**2 / variance
-    deviation = variance.sqrt()
-    factor = torch.stack(
-        [deviation, torch.zeros_like(deviation), covariance / deviation, rest.clamp(min=MIN_VARIANCE).sqrt()], dim=-1
-    )
+    std = variance.sqrt()
+    factor = torch.stack([std, torch.zeros_like(std), covariance / std, rest.clamp(min=MIN_VARIANCE).sqrt()], dim=-1)
     return torch.stack([time, frequency], dim=-1), factor.unflatten(-1, (2, 2))
 
 

@@ -85,9 +85,9 @@ class Density:
         with np.errstate(divide="ignore", invalid="ignore"):
             log_constant = _log_gamma(k + 1.5) - _log_gamma(k + 1.0) - 0.5 * np.log(np.pi)
             inside = np.exp(k * np.log(np.clip(1.0 - u**2, 0.0, None)) + log_constant) / self.half_width[..., None]
-        deviation = np.sqrt(self.variance)[..., None]
-        z = (np.asarray(times, dtype=np.float64) - self.location[..., None]) / deviation
-        gaussian = np.exp(-0.5 * z**2) / (deviation * np.sqrt(2.0 * np.pi))
+        std = np.sqrt(self.variance)[..., None]
+        z = (np.asarray(times, dtype=np.float64) - self.location[..., None]) / std
+        gaussian = np.exp(-0.5 * z**2) / (std * np.sqrt(2.0 * np.pi))
         return np.sum(self.mode_weight[..., None] * np.where(compact, inside, gaussian), axis=1)
 
     def cdf(self, times: Array) -> Array:
@@ -195,12 +195,12 @@ class Regions:
         for location, covariance, alpha, share in modes:
             # in cells; what is narrower than a map can show is made as wide as that
             scale = np.array([period, 1.0])
-            place = (location - np.array([edges[0], -0.5])) / scale
+            centres = (location - np.array([edges[0], -0.5])) / scale
             spread = covariance / np.outer(scale, scale) + _FINEST**2 * np.eye(2)
             fine = [min(_POINTS, math.ceil(1 / math.sqrt(spread[axis, axis]))) for axis in (0, 1)]
             time, row = (
                 (np.arange(n * m) + 0.5) / m - centre
-                for n, m, centre in zip((n_frames, n_rows), fine, place, strict=True)
+                for n, m, centre in zip((n_frames, n_rows), fine, centres, strict=True)
             )
             density = _pdf(time, row[:, None], spread, float(alpha))
             total += share * density.reshape(n_rows, fine[1], n_frames, fine[0]).mean(axis=(1, 3))

@@ -57,12 +57,12 @@ def moments(record: AttentionRecord, clip: int = 0) -> tuple[float, float]:
     """
     single = record[clip]
     if single.density is not None:
-        place, share = single.density.location[0], single.density.mode_weight[0]
-        mean = float(share @ place)
-        return mean, float(share @ (single.density.variance[0] + (place - mean) ** 2))
-    share, place = single.frame_attention(), single.frame_times()
-    mean = float(share @ place)
-    return mean, float(share @ (place - mean) ** 2)
+        times, share = single.density.location[0], single.density.mode_weight[0]
+        mean = float(share @ times)
+        return mean, float(share @ (single.density.variance[0] + (times - mean) ** 2))
+    share, times = single.frame_attention(), single.frame_times()
+    mean = float(share @ times)
+    return mean, float(share @ (times - mean) ** 2)
 
 
 def to_table(

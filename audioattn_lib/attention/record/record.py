@@ -150,9 +150,9 @@ class AttentionRecord:
 
     def __post_init__(self) -> None:
         if self.n_frames is None:
-            given = [name for name in (*_BATCHED, *_OBJECTS) if getattr(self, name) is not None]
-            if given:
-                raise ValueError(f"a record with {', '.join(given)} needs n_frames too")
+            field_names = [name for name in (*_BATCHED, *_OBJECTS) if getattr(self, name) is not None]
+            if field_names:
+                raise ValueError(f"a record with {', '.join(field_names)} needs n_frames too")
             return
         count = np.asarray(self.n_frames, dtype=np.int64)
         object.__setattr__(self, "n_frames", count)
@@ -242,13 +242,13 @@ class AttentionRecord:
         Book page: ``your_sounds``.
         """
         # tensors of any device, half precision included
-        given = weights.detach().to("cpu").float().numpy() if hasattr(weights, "detach") else np.asarray(weights)
-        if given.ndim not in (1, 2, 3) or given.dtype.kind not in "fiub" or 0 in given.shape:
+        array = weights.detach().to("cpu").float().numpy() if hasattr(weights, "detach") else np.asarray(weights)
+        if array.ndim not in (1, 2, 3) or array.dtype.kind not in "fiub" or 0 in array.shape:
             raise ValueError(
-                f"weights have shape {given.shape} and type {given.dtype}; "
+                f"weights have shape {array.shape} and type {array.dtype}; "
                 "give numbers of shape (frames,), (clips, frames) or (clips, heads, frames)"
             )
-        one_head = given[:, None] if given.ndim == 2 else given[None, None] if given.ndim == 1 else given
+        one_head = array[:, None] if array.ndim == 2 else array[None, None] if array.ndim == 1 else array
         values = one_head.astype(np.float64)
         counts = np.full(len(values), values.shape[2]) if n_frames is None else np.asarray(n_frames)
         if (
@@ -294,9 +294,9 @@ class AttentionRecord:
         changes: dict[str, Any] = {
             name: None if getattr(self, name) is None else getattr(self, name)[rows] for name in _BATCHED
         }
-        for name, made in _OBJECTS.items():
+        for name, kind in _OBJECTS.items():
             if getattr(self, name) is not None:
-                changes[name] = made(*(array[rows] for array in vars(getattr(self, name)).values()))
+                changes[name] = kind(*(array[rows] for array in vars(getattr(self, name)).values()))
         if self.rows:
             changes["rows"] = tuple(self.rows[i] for i in rows)
         return dataclasses.replace(self, clips=tuple(self.clips[i] for i in rows), **changes)
@@ -314,17 +314,17 @@ class AttentionRecord:
         held = self.maps if self.layer_weights is None else self.layer_weights
         if held is None:
             raise ValueError(f"the record of {self.mechanism or 'this mechanism'} has no axis of layers")
-        known = self.layers or tuple(map(str, range(held.shape[1])))
-        if isinstance(which, str) and which in known:
-            which = known.index(which)
-        if isinstance(which, str) or not -len(known) <= which < len(known):
-            raise KeyError(f"no layer {which!r}; there are {', '.join(known)}")
-        place = which % len(known)
-        name = f"{self.mechanism}: {known[place]}" if self.mechanism else known[place]
-        own = {"mechanism": name, "layers": self.layers[place : place + 1]}
+        layer_names = self.layers or tuple(map(str, range(held.shape[1])))
+        if isinstance(which, str) and which in layer_names:
+            which = layer_names.index(which)
+        if isinstance(which, str) or not -len(layer_names) <= which < len(layer_names):
+            raise KeyError(f"no layer {which!r}; there are {', '.join(layer_names)}")
+        index = which % len(layer_names)
+        name = f"{self.mechanism}: {layer_names[index]}" if self.mechanism else layer_names[index]
+        own = {"mechanism": name, "layers": self.layers[index : index + 1]}
         if self.layer_weights is None:
-            return dataclasses.replace(self, maps=held[:, place : place + 1], **own)  # type: ignore[arg-type]
-        return dataclasses.replace(self, weights=held[:, place], layer_weights=None, **own)  # type: ignore[arg-type]
+            return dataclasses.replace(self, maps=held[:, index : index + 1], **own)  # type: ignore[arg-type]
+        return dataclasses.replace(self, weights=held[:, index], layer_weights=None, **own)  # type: ignore[arg-type]
 
     def named(self, clips: Iterable[str], durations: Array | None = None) -> AttentionRecord:
         """The same record with the identifiers of its clips, and the seconds of their sounds where they are known."""
@@ -339,12 +339,12 @@ class AttentionRecord:
         if clip in self.clips:
             return self.clips.index(clip)
         paths = [PurePosixPath(name) for name in self.clips]
-        for found in ([i for i, path in enumerate(paths) if clip in names(path)] for names in _SHORT_NAMES):
-            if len(found) == 1:
-                return found[0]
-            if found:
-                listed = ", ".join(self.clips[i] for i in found[:5])
-                raise KeyError(f"clip {clip!r} is one of {len(found)} in this record: {listed}; give its whole name")
+        for matches in ([i for i, path in enumerate(paths) if clip in names(path)] for names in _SHORT_NAMES):
+            if len(matches) == 1:
+                return matches[0]
+            if matches:
+                listed = ", ".join(self.clips[i] for i in matches[:5])
+                raise KeyError(f"clip {clip!r} is one of {len(matches)} in this record: {listed}; give its whole name")
         listed = ", ".join(self.clips[:5]) + (" ..." if len(self) > 5 else "")
         raise KeyError(f"no clip {clip!r} in this record of {len(self)} clips: {listed}")
 
@@ -402,11 +402,11 @@ class AttentionRecord:
         """
         low, high = self.span(clip)
         if self.density is not None:
-            one = self[clip].density
-            assert one is not None
+            density = self[clip].density
+            assert density is not None
             spans = [
                 (max(m - a, low), min(m + a, high))
-                for m, a, w in zip(one.location[0], one.half_width[0], one.mode_weight[0], strict=True)
+                for m, a, w in zip(density.location[0], density.half_width[0], density.mode_weight[0], strict=True)
                 if w > 0
             ]
             return merge_spans([(_to_nanoseconds(a), _to_nanoseconds(b)) for a, b in spans if b > a])
@@ -441,10 +441,10 @@ class AttentionRecord:
         for name in _BATCHED:
             parts = [getattr(r, name) for r in records]
             joined[name] = None if parts[0] is None else _pad_and_join(parts, np.nan if name == "segments" else 0)
-        for name, made in _OBJECTS.items():
+        for name, kind in _OBJECTS.items():
             if getattr(first, name) is not None:
                 fields = zip(*(vars(getattr(r, name)).values() for r in records), strict=True)
-                joined[name] = made(*map(np.concatenate, fields))
+                joined[name] = kind(*map(np.concatenate, fields))
         joined["rows"] = tuple(labels for r in records for labels in r.rows)
         return dataclasses.replace(first, clips=tuple(c for r in records for c in r.clips), **joined)
 
@@ -491,9 +491,9 @@ class AttentionRecord:
             if name not in _TEXTS and array.dtype.kind not in "fiub":
                 raise ValueError(f"{name} is of type {array.dtype}; it must be numbers")
         fields: dict[str, Any] = {name: arrays.get(name) for name in (*_BATCHED, "frequencies")}
-        for name, made in _OBJECTS.items():
+        for name, kind in _OBJECTS.items():
             if f"{name}_location" in arrays:
-                fields[name] = made(*(arrays[f"{name}_{field.name}"] for field in dataclasses.fields(made)))
+                fields[name] = kind(*(arrays[f"{name}_{field.name}"] for field in dataclasses.fields(kind)))
         if arrays["clock"].shape != (2,) or not np.isfinite(arrays["clock"]).all():
             raise ValueError(f"clock is {arrays['clock']}; it must be period and start in seconds")
         period, start = arrays["clock"]
@@ -545,11 +545,11 @@ def _to_nanoseconds(seconds: float) -> float:
     return round(float(seconds), 9)
 
 
-def _pad_and_join(parts: Sequence[NDArray[Any]], fill: float) -> NDArray[Any]:
+def _pad_and_join(arrays: Sequence[NDArray[Any]], fill: float) -> NDArray[Any]:
     """Join along the first axis, padding the other axes at their end with ``fill``."""
-    shape = np.max([part.shape[1:] for part in parts], axis=0) if parts[0].ndim > 1 else ()
+    shape = np.max([array.shape[1:] for array in arrays], axis=0) if arrays[0].ndim > 1 else ()
     padded = []
-    for part in parts:
-        missing = [(0, int(n) - m) for n, m in zip(shape, part.shape[1:], strict=True)]
-        padded.append(np.pad(part, [(0, 0), *missing], constant_values=fill) if any(b for _, b in missing) else part)
+    for array in arrays:
+        missing = [(0, int(n) - m) for n, m in zip(shape, array.shape[1:], strict=True)]
+        padded.append(np.pad(array, [(0, 0), *missing], constant_values=fill) if any(b for _, b in missing) else array)
     return np.concatenate(padded)

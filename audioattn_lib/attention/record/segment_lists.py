@@ -70,7 +70,7 @@ def list_segments(record: AttentionRecord, labels: Sequence[Sequence[str]] | Non
         raise ValueError("the record is empty, so there is nothing to list; ask the model for it with record=True")
     if labels is not None and len(labels) != len(record):
         raise ValueError(f"labels has {len(labels)} entries for a record of {len(record)} clips; give one a clip")
-    found: list[LabelledSegment] = []
+    segments: list[LabelledSegment] = []
     for index, clip in enumerate(record.clips):
         if record.segments is None:
             spans = record.attended(index)
@@ -78,7 +78,7 @@ def list_segments(record: AttentionRecord, labels: Sequence[Sequence[str]] | Non
             played = [(float(a), float(b)) for a, b in record.segments[index] if not math.isnan(a)]
             spans = record.within_sound(played, index)
         if labels is not None:
-            found += [LabelledSegment(clip, label, *span) for label in labels[index] or ("",) for span in spans]
+            segments += [LabelledSegment(clip, label, *span) for label in labels[index] or ("",) for span in spans]
             continue
         if record.rows and record.segments is not None:
             found += [
@@ -88,11 +88,11 @@ def list_segments(record: AttentionRecord, labels: Sequence[Sequence[str]] | Non
             continue
         name = record.mechanism or "attention"
         numbered = record.segments is not None
-        found += [
+        segments += [
             LabelledSegment(clip, f"{name} {number}" if numbered else name, *span)
             for number, span in enumerate(spans, start=1)
         ]
-    return found
+    return segments
 
 
 def save_segments(segments: Iterable[LabelledSegment], path: str | Path, layout: str) -> Path:
@@ -120,28 +120,31 @@ def save_segments(segments: Iterable[LabelledSegment], path: str | Path, layout:
     NIST, *The rich transcription 2009 evaluation plan*, appendix A, for RTTM.
     Book page: ``playback_published``.
     """
-    listed = [LabelledSegment(*one) for one in segments]
-    for one in listed:
-        if not (math.isfinite(one.start) and math.isfinite(one.stop) and one.start <= one.stop):
+    listed = [LabelledSegment(*segment) for segment in segments]
+    for segment in listed:
+        if not (math.isfinite(segment.start) and math.isfinite(segment.stop) and segment.start <= segment.stop):
             raise ConfigError(
-                f"{one.clip}: a segment of {one.label!r} from {one.start} to {one.stop} s; start <= stop is needed"
+                f"{segment.clip}: a segment of {segment.label!r} from {segment.start} to {segment.stop} s; "
+                "start <= stop is needed"
             )
     if layout == "csv":
         text = io.StringIO()
         writer = csv.writer(text, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
         writer.writerow(_COLUMNS)
-        writer.writerows((one.clip, one.label, float(one.start), float(one.stop)) for one in listed)
+        writer.writerows((segment.clip, segment.label, float(segment.start), float(segment.stop)) for segment in listed)
         content = text.getvalue()
     elif layout == "rttm":
         content = "".join(map(_rttm_line, listed))
     elif layout == "audacity":
-        clips = list(dict.fromkeys(one.clip for one in listed))
+        clips = list(dict.fromkeys(segment.clip for segment in listed))
         if len(clips) > 1:
             some = ", ".join(clips[:3])
             raise ConfigError(
                 f"{path}: a label track is of one clip, and there are {len(clips)}: {some}; write one each"
             )
-        content = "".join(f"{_number(one.start)}\t{_number(one.stop)}\t{_escape(one.label)}\n" for one in listed)
+        content = "".join(
+            f"{_number(segment.start)}\t{_number(segment.stop)}\t{_escape(segment.label)}\n" for segment in listed
+        )
     else:
         raise ConfigError(f"layout is {layout!r}; it must be one of {', '.join(LAYOUTS)}")
     return write_file(path, lambda file: file.write(content.encode()))
@@ -191,12 +194,11 @@ def read_segments(path: str | Path, layout: str, *, clip: str = "") -> list[Labe
 Rows = Iterator[tuple[int, tuple[str, str, str | Decimal, str | Decimal]]]
 
 
-def _rttm_line(one: LabelledSegment) -> str:
+def _rttm_line(segment: LabelledSegment) -> str:
     # The sum of what is written must be the stop again, to the last digit.
-    start, stop = Decimal(_number(one.start)), Decimal(_number(one.stop))
-    return (
-        f"SPEAKER {_code(one.clip)} 1 {start} {_EXACT.subtract(stop, start):f} <NA> <NA> {_code(one.label)} <NA> <NA>\n"
-    )
+    start, stop = Decimal(_number(segment.start)), Decimal(_number(segment.stop))
+    clip, label, duration = _code(segment.clip), _code(segment.label), _EXACT.subtract(stop, start)
+    return f"SPEAKER {clip} 1 {start} {duration:f} <NA> <NA> {label} <NA> <NA>\n"
 
 
 def _read_rttm(text: str, path: str, _: str) -> Rows:

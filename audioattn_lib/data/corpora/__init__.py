@@ -169,14 +169,16 @@ def load(
         tried = "; ".join(f"{layout.title}: {layout.description}" for layout in LAYOUTS.values())
         raise ManifestError(f"{path}: no known layout. Known are: {tried}. Add a metadata.csv with file_name and label")
     own = inspect.signature(layout.load).parameters  # a layout may have an option of the same name
-    chosen = {name: options.pop(name) for name in ("fold", "split", "classes") if name in options and name not in own}
+    selection = {
+        name: options.pop(name) for name in ("fold", "split", "classes") if name in options and name not in own
+    }
     try:
         manifest = dataclasses.replace(layout.load(path, **options), accept_truncated=accept_truncated)
     except TypeError as error:
         if "unexpected keyword" not in str(error):
             raise
         raise ConfigError(f"{layout.title} has no such option: {', '.join(options)} ({error})") from None
-    return _select(manifest, **chosen)
+    return _select(manifest, **selection)
 
 
 def _select(manifest: Manifest, *, fold: Any = None, split: Any = None, classes: Any = None) -> Manifest:
@@ -245,19 +247,19 @@ def _find(name: str) -> Path:
             return Path(root) / name
         folders = sorted(child for child in Path(root).iterdir() if child.is_dir())
         inner = (child for folder in folders for child in sorted(folder.iterdir()) if child.is_dir())
-        for found in (
+        for matches in (
             [child for child in folders if _plain(child.name) == _plain(name)],
             [child for child in folders if name in LAYOUTS and LAYOUTS[name].matches(child)],
             [child for child in inner if child.name == name],
         ):
-            if len(found) == 1:
-                return found[0]
-            if found:
-                listed = ", ".join(str(child.relative_to(root)) for child in found)
+            if len(matches) == 1:
+                return matches[0]
+            if matches:
+                listed = ", ".join(str(child.relative_to(root)) for child in matches)
                 raise ConfigError(f"corpus {name!r} may be any of {listed} in {root}; name one of these")
     looked = f"; nor is it in {root} ({DATA_VARIABLE})" if root else f"; {DATA_VARIABLE} is not set"
-    known = ", ".join(available()["name"])
-    raise ConfigError(f"no corpus {name!r}: it is neither a path nor one of {known}{looked}")
+    corpora = ", ".join(available()["name"])
+    raise ConfigError(f"no corpus {name!r}: it is neither a path nor one of {corpora}{looked}")
 
 
 def _plain(name: str) -> str:

@@ -34,7 +34,7 @@ def unconverted_lists(path: Path) -> str:
 
 def name_missing(path: Path) -> str:
     """Describe the missing parts of an incomplete corpus, and the remedy; ``""`` if no corpus is recognised."""
-    return next(filter(None, (part(path) for part in _PARTS)), "") if path.is_dir() else ""
+    return next(filter(None, (check(path) for check in _PARTS)), "") if path.is_dir() else ""
 
 
 def _pickled(path: Path) -> str:

@@ -72,15 +72,15 @@ def load(
         wanted = ", ".join([*missing, *(["accents"] if accent is None else [])])
         raise ManifestError(f"{source}:1: no column {wanted}; Common Voice has client_id, path and accents")
     merged = _parse(accents)
-    said = table[accent].str.strip()
-    label = said if merged is None else said.map(merged).fillna("")
+    stated = table[accent].str.strip()
+    label = stated if merged is None else stated.map(merged).fillna("")
     table = table.assign(label=label, line=range(2, len(table) + 2))[label != ""]
     if clips_per_speaker is not None:
         table = table[table.groupby(["client_id", "label"]).cumcount() < clips_per_speaker]
     counts = table.groupby("label")["client_id"].nunique()
     table = table[table["label"].isin(counts[counts >= speakers].index)]
     if not len(table):
-        listed = ", ".join(sorted(set(said) - {""})[:8]) or "none"
+        listed = ", ".join(sorted(set(stated) - {""})[:8]) or "none"
         raise ManifestError(
             f"{source}: no clip is left with accents {accents or 'of any name'} of {speakers} or more speakers; "
             f"the table has {listed}"
@@ -100,7 +100,7 @@ def load(
 def _parse(accents: str | None) -> dict[str, str] | None:
     if accents is None:
         return None
-    pairs = [part.partition("=") for part in accents.split(",") if part.strip()]
+    pairs = [item.partition("=") for item in accents.split(",") if item.strip()]
     if not pairs:
         raise ConfigError("accents is empty; give names joined by commas, or nothing for all")
     return {name.strip(): (new or name).strip() for name, _, new in pairs}

@@ -82,7 +82,7 @@ def load(
 
 def _labelled_elsewhere(path: Path, labels: str, label: str | None) -> Manifest:
     """Sounds of a folder, and a table of their labels that lies elsewhere."""
-    source = next((place for place in (Path(labels), path / labels) if place.is_file()), None)
+    source = next((file for file in (Path(labels), path / labels) if file.is_file()), None)
     if source is None:
         raise ManifestError(f"labels is {labels!r}; there is no such table here or in {path}")
     table, lines = read_table(source)
@@ -91,10 +91,10 @@ def _labelled_elsewhere(path: Path, labels: str, label: str | None) -> Manifest:
             raise ManifestError(f"{source}:1: no column {column}; it has {', '.join(table)}")
     names = list(table["file_name"])
     inside = next((name for name in ("", *_CONTAINERS) if names and (path / name / names[0]).is_file()), "")
-    place = f"{inside}/" if inside else ""
+    prefix = f"{inside}/" if inside else ""
     if label is None and names and all(map(sleepiness.is_named, names)):
-        return sleepiness.read_labels(path, source, place)
-    table = table.assign(file_name=place + table["file_name"], label=table[label or "label"])
+        return sleepiness.read_labels(path, source, prefix)
+    table = table.assign(file_name=prefix + table["file_name"], label=table[label or "label"])
     return Manifest(path, table, path.resolve().name, source, lines)
 
 

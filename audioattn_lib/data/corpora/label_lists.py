@@ -89,15 +89,15 @@ def load(
         return Manifest(root, rows, path.stem, path)
     names = None if classes is None else [name.strip() for name in classes.split(",")]
     tables = [
-        read_labels(file, None if names is None else len(names)).assign(part=part, place=str(file.parent))
-        for part, file in lists.items()
+        read_labels(file, None if names is None else len(names)).assign(split=split, folder=str(file.parent))
+        for split, file in lists.items()
     ]
     table = pd.concat(tables)
     rows = pd.DataFrame(
         {
             "file_name": [
-                _find(root, () if audio else (Path(place),), name)
-                for name, place in zip(table["path"], table["place"], strict=True)
+                _find(root, () if audio else (Path(own),), name)
+                for name, own in zip(table["path"], table["folder"], strict=True)
             ],
             "label": [str(label) if names is None else names[label] for label in table["class"]],
         }
@@ -105,7 +105,7 @@ def load(
     if speakers:
         rows["speaker"] = rows["label"]
     if "" not in lists:
-        rows["split"] = [_SPLITS[part] if "test" in lists or part == "train" else "test" for part in table["part"]]
+        rows["split"] = [_SPLITS[split] if "test" in lists or split == "train" else "test" for split in table["split"]]
     return Manifest(root, rows, folder.resolve().name, next(iter(lists.values())), tuple(table["line"]))
 
 
@@ -113,20 +113,20 @@ def _choose(path: Path, named: dict[str, str | None]) -> dict[str, Path]:
     """The list of each part, those that are named and those that are found; of one alone the part is ``""``."""
     lists = _labelled_lists(path)
     selected: dict[str, Path] = {}
-    for part, name in named.items():
+    for split, name in named.items():
         if name is not None:
             if not (path / name).is_file():
-                raise ManifestError(f"{path / name}: no such list; {part} is {name!r}, relative to {path}")
-            selected[part] = path / name
+                raise ManifestError(f"{path / name}: no such list; {split} is {name!r}, relative to {path}")
+            selected[split] = path / name
             continue
-        candidates = [file for file in lists if any(word in file.stem.lower() for word in _WORDS[part])]
+        candidates = [file for file in lists if any(word in file.stem.lower() for word in _WORDS[split])]
         nearest = min((len(file.parts) for file in candidates), default=0)
         candidates = [file for file in candidates if len(file.parts) == nearest]
         if len(candidates) > 1:
             listed = ", ".join(file.relative_to(path).as_posix() for file in candidates)
-            raise ManifestError(f"{path}: several lists for {part}: {listed}; name one, as {path.name}?{part}=...")
+            raise ManifestError(f"{path}: several lists for {split}: {listed}; name one, as {path.name}?{split}=...")
         if candidates:
-            selected[part] = candidates[0]
+            selected[split] = candidates[0]
     if not selected and len(lists) == 1:
         return {"": lists[0]}
     if "train" not in selected or len(selected) < 2:
@@ -165,9 +165,9 @@ def _find(root: Path, places: Iterable[Path], name: str) -> str:
     """Resolve a path, with or without the extension of its sound, also relative to other folders."""
     stem = name.removesuffix(".pickle")
     endings = ("",) if Path(stem).suffix.lower() in EXTENSIONS else EXTENSIONS
-    for place in (root, *places):
+    for folder in (root, *places):
         for ending in endings:
-            if (place / (stem + ending)).is_file():
-                sound = place / (stem + ending)
+            if (folder / (stem + ending)).is_file():
+                sound = folder / (stem + ending)
                 return sound.relative_to(root).as_posix() if sound.is_relative_to(root) else str(sound.resolve())
     return stem + (endings[0] and ".wav")

@@ -65,13 +65,13 @@ def load(path: str | Path, *, train_source: str = "acoustic", skip: str = "synth
     path = Path(path)
     which = 0 if (path / _TRAIN[0]).is_file() else 1
     rows: list[dict[str, str]] = []
-    for part, name in (("train", _TRAIN[which]), ("test", _TEST[which])):
+    for subset, name in (("train", _TRAIN[which]), ("test", _TEST[which])):
         for note, fields in _read(path / name).items():
             family, source, instrument = (str(fields[key]) for key in _FIELDS)
             is_seen = train_source in ("all", source)
-            if family == skip or (part == "train" and not is_seen):
+            if family == skip or (subset == "train" and not is_seen):
                 continue
-            split = "train" if part == "train" else "test_seen" if is_seen else "test_unseen_source"
+            split = "train" if subset == "train" else "test_seen" if is_seen else "test_unseen_source"
             folder = Path(name).parent / "audio"
             row = {"file_name": (folder / f"{note}.wav").as_posix(), "label": family, "split": split}
             rows.append({**row, "domain": source, "group": instrument})

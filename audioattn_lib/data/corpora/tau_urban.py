@@ -51,18 +51,18 @@ def load(path: str | Path) -> Manifest:
     path = Path(path)
     meta, lines = _read(path / _TABLE, _COLUMNS)
     row_of = {name: row for row, name in enumerate(meta["filename"])}
-    parts: dict[str, str] = {}
-    for part, name in _PARTS.items():
+    split_of: dict[str, str] = {}
+    for split, name in _PARTS.items():
         source = path / _SETUP / name
         listed, numbers = _read(source, ("filename",))
         for clip, line in zip(listed["filename"], numbers, strict=True):
             if clip not in row_of:
                 raise ManifestError(f"{source}:{line}: {clip} is not in {_TABLE}; the two belong to different releases")
-            if parts.setdefault(clip, part) != part:
+            if split_of.setdefault(clip, split) != split:
                 raise ManifestError(f"{source}:{line}: {clip} trains and tests; download the tables again")
-    rows = [row_of[name] for name in parts]
+    rows = [row_of[name] for name in split_of]
     table = meta.iloc[rows].reset_index(drop=True)
-    table["split"] = [parts[name] for name in table["filename"]]
+    table["split"] = [split_of[name] for name in table["filename"]]
     seen = set(table.loc[table["split"] == "train", "source_label"])
     is_test = table["split"] == "test"
     table.loc[is_test, "split"] = [

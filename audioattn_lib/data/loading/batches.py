@@ -223,8 +223,8 @@ class BatchLoader:
         lengths = torch.from_numpy(self.store.n_frames[rows])
         features = torch.zeros(len(rows), int(lengths.max()), self.store.n_features, device=self.device)
         for first in range(0, len(rows), _PART):
-            part, _ = self.store.batch(rows[first : first + _PART])
-            features[first : first + len(part), : part.shape[1]] = part.to(self.device)
+            block, _ = self.store.batch(rows[first : first + _PART])
+            features[first : first + len(block), : block.shape[1]] = block.to(self.device)
         return features, lengths.to(self.device), self.targets[self.indices].to(self.device)
 
     def _cut(self, chunks: Sequence[Tensor]) -> Iterator[Batch]:
@@ -241,15 +241,15 @@ class BatchLoader:
 
         def read(chunk: Tensor) -> tuple[Tensor, ...]:
             indices = self.indices[chunk]
-            parts = (*self.store.batch(indices), self.targets[indices])
-            return (*(part.pin_memory() if pinned else part for part in parts), indices)
+            tensors = (*self.store.batch(indices), self.targets[indices])
+            return (*(tensor.pin_memory() if pinned else tensor for tensor in tensors), indices)
 
         with ThreadPoolExecutor(1) as pool:
             ahead = [pool.submit(read, chunk) for chunk in chunks[:1]]
             for position in range(len(chunks)):
                 features, lengths, targets, indices = ahead[0].result()
                 ahead = [pool.submit(read, chunk) for chunk in chunks[position + 1 : position + 2]]
-                moved = [part.to(self.device, non_blocking=pinned) for part in (features, lengths, targets)]
+                moved = [tensor.to(self.device, non_blocking=pinned) for tensor in (features, lengths, targets)]
                 yield Batch(moved[0], moved[1], moved[2], indices)
 
 

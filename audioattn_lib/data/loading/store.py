@@ -154,8 +154,8 @@ class FeatureStore:
         period, start = extractor.clock
         header = _Header(_FORMAT, identity, extractor.n_mels, dtype, list(manifest.ids), period, start)
         path = Path(directory) / identity[:16]
-        if (found := cls._find(path, header)) is not None:  # before the lock, so that a cache may be only read
-            return found
+        if (store := cls._find(path, header)) is not None:  # before the lock, so that a cache may be only read
+            return store
         try:
             path.mkdir(parents=True, exist_ok=True)
             with exclusive(path / "lock"):
@@ -285,8 +285,8 @@ class _Writer:
         self._files: tuple[IO[bytes], IO[bytes]] | None = None
         self.done, self._bytes, self._journal_bytes = 0, 0, 0
         if journal is not None:
-            found, n_frames, _, self._journal_bytes = journal
-            if found != header:
+            journal_header, n_frames, _, self._journal_bytes = journal
+            if journal_header != header:
                 raise StoreError(f"{path}: is the store of another corpus; delete the folder to compute it again")
             self.done = len(n_frames)
             row = header.features * np.dtype(header.dtype).itemsize

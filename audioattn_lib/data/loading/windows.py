@@ -68,8 +68,8 @@ def cut_windows(
     width = min(window, features.shape[1])
     frames = (starts[:, None] + torch.arange(width, device=starts.device)).clamp(max=features.shape[1] - 1)
     rows = torch.arange(len(features), device=features.device)[:, None]
-    kept = lengths.clamp(max=window)
-    return features[rows, frames] * frame_mask(kept, width)[..., None], kept
+    new_lengths = lengths.clamp(max=window)
+    return features[rows, frames] * frame_mask(new_lengths, width)[..., None], new_lengths
 
 
 class WindowLoader:

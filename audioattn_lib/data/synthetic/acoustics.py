@@ -71,11 +71,11 @@ def oscillate(frequency: ArrayLike, amplitudes: ArrayLike, n: int | None = None,
     read at the pace of the frequency.
     """
     frequency = np.broadcast_to(np.asarray(frequency, dtype=np.float64), (n,) if n else np.shape(frequency))
-    kept = np.atleast_1d(np.asarray(amplitudes, dtype=np.float64))[: max(1, int(_HIGHEST / frequency.max()))]
+    gains = np.atleast_1d(np.asarray(amplitudes, dtype=np.float64))[: max(1, int(_HIGHEST / frequency.max()))]
     spectrum = np.zeros(_TABLE // 2 + 1, dtype=np.complex128)
     # Quadratic phases spread the energy of a period, as bodies and horns do: no clicks.
-    order = np.arange(1, len(kept) + 1)
-    spectrum[1 : len(kept) + 1] = kept * np.exp(1j * np.pi * order**2 / len(kept)) * _TABLE / 2
+    order = np.arange(1, len(gains) + 1)
+    spectrum[1 : len(gains) + 1] = gains * np.exp(1j * np.pi * order**2 / len(gains)) * _TABLE / 2
     table = np.fft.irfft(spectrum, _TABLE)
     position = (phase + np.cumsum(frequency) / RATE) % 1.0 * _TABLE
     low = position.astype(np.int64) % _TABLE

@@ -114,13 +114,13 @@ def flute(build: Generator) -> Instrument:
 
 def plucked(build: Generator) -> Instrument:
     """Strings let go: high harmonics die first; where the string is plucked, some are missing."""
-    place, ring = build.uniform(0.08, 0.3), build.uniform(0.25, 0.6)
+    pluck_position, ring = build.uniform(0.08, 0.3), build.uniform(0.25, 0.6)
     slope = build.uniform(0.7, 1.1)
 
     def note(rng: Generator, pitch: float, seconds: float) -> Sound:
         n = samples(seconds)
         order = np.arange(1, max(2, int(0.45 * RATE / pitch)))[:24]
-        gains = order**-slope * np.abs(np.sin(np.pi * order * place))
+        gains = order**-slope * np.abs(np.sin(np.pi * order * pluck_position))
         time = np.arange(n)[:, None] / RATE
         falls = np.exp(-time * (1.0 + 0.25 * order) / ring)
         phase = 2 * np.pi * (pitch * order * time + rng.uniform(size=len(order)))
@@ -137,11 +137,11 @@ def mallet(build: Generator) -> Instrument:
     def note(rng: Generator, pitch: float, seconds: float) -> Sound:
         n = samples(seconds)
         ratios, gains = np.array([1.0, second, third]), np.array([1.0, 0.35, 0.12])
-        kept = ratios * pitch < 0.45 * RATE
+        audible = ratios * pitch < 0.45 * RATE
         time = np.arange(n)[:, None] / RATE
-        falls = np.exp(-time * ratios[kept] ** 0.7 / ring)
-        phase = 2 * np.pi * (pitch * ratios[kept] * time + rng.uniform(size=int(kept.sum())))
-        tone = (gains[kept] * falls * np.sin(phase)).sum(axis=1)
+        falls = np.exp(-time * ratios[audible] ** 0.7 / ring)
+        phase = 2 * np.pi * (pitch * ratios[audible] * time + rng.uniform(size=int(audible.sum())))
+        tone = (gains[audible] * falls * np.sin(phase)).sum(axis=1)
         hit = shaped_noise(rng, n, lambda f: 1.0 / (1.0 + (f / 2500.0) ** 2)) * np.exp(-np.arange(n) / (0.006 * RATE))
         return fade(tone + knock * hit, 0.001, 0.02)
 

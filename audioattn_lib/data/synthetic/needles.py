@@ -230,8 +230,8 @@ def _clip(
     if peak > _PEAK:
         mix *= _PEAK / peak
 
-    def in_order(found: Sequence[tuple[str, float, float]]) -> tuple[tuple[str, float, float], ...]:
-        return tuple(sorted(found, key=lambda event: event[1]))
+    def in_order(items: Sequence[tuple[str, float, float]]) -> tuple[tuple[str, float, float], ...]:
+        return tuple(sorted(items, key=lambda event: event[1]))
 
     return NeedlesClip(mix, split, f"{kind}-{split}-{recording}", snr, in_order(events), in_order(others))
 

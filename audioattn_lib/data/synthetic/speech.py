@@ -215,12 +215,12 @@ def draw_voice(rng: Generator, sex: str, pitch_rank: float | None = None) -> Voi
     from scipy.special import ndtri
 
     middle, length = (205.0, 14.7) if sex == "f" else (120.0, 17.0)
-    deviation = rng.standard_normal() if pitch_rank is None else float(ndtri(pitch_rank))
+    pitch_z = rng.standard_normal() if pitch_rank is None else float(ndtri(pitch_rank))
     # Long bodies have low voices, loosely.
-    length += -0.3 * 0.6 * deviation + 0.95 * 0.6 * rng.standard_normal()
+    length += -0.3 * 0.6 * pitch_z + 0.95 * 0.6 * rng.standard_normal()
     return Voice(
         sex,
-        middle * 2.0 ** (2.0 * deviation / 12.0),
+        middle * 2.0 ** (2.0 * pitch_z / 12.0),
         float(np.clip(length, 13.0, 19.0)),
         np.exp(0.025 * rng.standard_normal(N_FORMANTS)),
         float(rng.uniform(5.0, 13.0) + (2.0 if sex == "f" else 0.0)),

@@ -178,10 +178,10 @@ class FeatureTable:
         """
         table = manifest.table
         labels = ["" if label == UNKNOWN else label for label in table["label"]]
-        place = {name: i for i, name in enumerate(manifest.classes)}
+        class_index = {name: i for i, name in enumerate(manifest.classes)}
         numbers = [parse_number(label) if label else None for label in labels]
         if any(number is None for number, label in zip(numbers, labels, strict=True) if label):
-            numbers = [place.get(label) for label in labels]
+            numbers = [class_index.get(label) for label in labels]
         return cls(
             tuple(manifest.ids),
             np.asarray(features, dtype=np.float64),
@@ -207,20 +207,20 @@ class FeatureTable:
         FeatureTableError
             When the source lacks a clip of the table; the message names it.
         """
-        told = source if isinstance(source, ClipLabels) else ClipLabels.of(source)
-        rows = [told.find(name) for name in self.ids]
+        clip_labels = source if isinstance(source, ClipLabels) else ClipLabels.of(source)
+        rows = [clip_labels.find(name) for name in self.ids]
         missing = [name for name, row in zip(self.ids, rows, strict=True) if row is None]
         if missing:
-            raise FeatureTableError(f"{len(missing)} clips are not in {told.source}: {_some(missing)}")
+            raise FeatureTableError(f"{len(missing)} clips are not in {clip_labels.source}: {_some(missing)}")
 
         def some(column: str) -> tuple[str, ...]:
-            theirs, own = getattr(told, column), getattr(self, column)
+            theirs, own = getattr(clip_labels, column), getattr(self, column)
             return tuple(theirs[row] or text for row, text in zip(rows, own, strict=True))
 
         return replace(
             self,
-            labels=tuple(told.labels[row] for row in rows if row is not None),
-            values=told.values[np.array(rows, dtype=np.int64)],
+            labels=tuple(clip_labels.labels[row] for row in rows if row is not None),
+            values=clip_labels.values[np.array(rows, dtype=np.int64)],
             splits=some("splits"),
             groups=some("groups"),
         )
@@ -338,11 +338,11 @@ def fuse(tables: Mapping[str, FeatureTable]) -> FeatureTable:
     (first_name, first), *others = tables.items()
     aligned = {first_name: first}
     for name, table in others:
-        for here, there, place, lack in ((first, table, name, first_name), (table, first, first_name, name)):
+        for here, there, lacking, source in ((first, table, name, first_name), (table, first, first_name, name)):
             missing = [key[0] for key in here.keys if key not in there.rows]
             if missing:
                 raise FeatureTableError(
-                    f"{len(missing)} clips of {lack} are not in {place}: {_some(missing)}; features are joined by "
+                    f"{len(missing)} clips of {source} are not in {lacking}: {_some(missing)}; features are joined by "
                     "name, so every table must have every clip"
                 )
         aligned[name] = table.take([table.rows[key] for key in first.keys])
@@ -404,14 +404,14 @@ def stack(tables: Mapping[str, FeatureTable]) -> FeatureTable:
     return replace(first, **texts, **numbers)  # type: ignore[arg-type]
 
 
-def _agree(column: str, first: FeatureTable, found: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
+def _agree(column: str, first: FeatureTable, columns: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
     """Merge one column of several tables; raise an error if two values of a clip differ."""
     result = []
-    for row, said in enumerate(zip(*found.values(), strict=True)):
-        distinct = [text for text in dict.fromkeys(said) if text]
+    for row, texts in enumerate(zip(*columns.values(), strict=True)):
+        distinct = [text for text in dict.fromkeys(texts) if text]
         if len(distinct) > 1:
-            told = ", ".join(f"{text} in {name}" for name, text in zip(found, said, strict=True) if text)
-            raise FeatureTableError(f"{column} of {first.ids[row]} differ: {told}; these are not the same clips")
+            listed = ", ".join(f"{text} in {name}" for name, text in zip(columns, texts, strict=True) if text)
+            raise FeatureTableError(f"{column} of {first.ids[row]} differ: {listed}; these are not the same clips")
         result.append(distinct[0] if distinct else "")
     return tuple(result)
 

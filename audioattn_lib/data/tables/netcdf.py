@@ -46,8 +46,8 @@ def write_netcdf(table: FeatureTable, path: Path) -> None:
         file.feature_dims = json.dumps(["generated"])
         pairs = {label: value for label, value in zip(table.labels, table.values, strict=True) if label}
         whole = all(float(value).is_integer() for value in pairs.values())
-        told = {table.values[i] == pairs[label] for i, label in enumerate(table.labels) if label}
-        if pairs and whole and told == {True}:
+        consistent = {table.values[i] == pairs[label] for i, label in enumerate(table.labels) if label}
+        if pairs and whole and consistent == {True}:
             file.label_map = json.dumps({label: int(value) for label, value in sorted(pairs.items())})
         file.createDimension("fold", k or None)  # the classic format has no length 0 but that of what may grow
         file.createDimension("instance", n)
@@ -60,8 +60,8 @@ def write_netcdf(table: FeatureTable, path: Path) -> None:
             ("feature_names", table.names),
         ):
             _write_text(file, name, values, "generated" if name == "feature_names" else "instance")
-        place = {name: float(i) for i, name in enumerate(_PARTITIONS)}
-        partition = np.array([place.get(name, np.nan) for name in table.splits])
+        numbers_of = {name: float(i) for i, name in enumerate(_PARTITIONS)}
+        partition = np.array([numbers_of.get(name, np.nan) for name in table.splits])
         for name, numbers in (
             ("chunk_nr", table.chunks.astype(np.float64)),
             ("label_numeric", table.values),

@@ -149,8 +149,8 @@ def read_features(path: str | Path) -> FeatureTable:
     except Exception as error:  # of the readers of netCDF, which believe what a damaged file says
         if suffix != ".nc":
             raise
-        told = f"{type(error).__name__}: {error}"[:200]
-        raise FeatureTableError(f"{path}: not a netCDF file, or not all of one ({told})") from None
+        reason = f"{type(error).__name__}: {error}"[:200]
+        raise FeatureTableError(f"{path}: not a netCDF file, or not all of one ({reason})") from None
 
 
 def _is_file(path: Path) -> bool:
@@ -184,8 +184,8 @@ def read_labels(path: str | Path) -> ClipLabels:
     label = next((name for name in ("label", "label_numeric", "label_nominal", "kss") if name in table), None)
     if label is None and table.shape[1] != 2:
         raise FeatureTableError(f"{path}: no column of labels (label); it has {', '.join(table)}")
-    told = table[label] if label else table.loc[:, [name for name in table if name != clips.name]].iloc[:, 0]
-    labels = ["" if text in ("", UNKNOWN) else text for text in told]
+    column = table[label] if label else table.loc[:, [name for name in table if name != clips.name]].iloc[:, 0]
+    labels = ["" if text in ("", UNKNOWN) else text for text in column]
     numbers = [parse_number(text) if text else None for text in labels]
     split = next((table[name] for name in ("split", "partition") if name in table), None)
     group = next((table[name] for name in ("group", "speaker") if name in table), None)
@@ -220,9 +220,9 @@ def read_predictions(path: str | Path) -> pd.DataFrame:
     table = _read_text(path)
     clips = _column(path, table, ("clip", "file_name", "filename", "name"), "names of clips")
     rows = pd.DataFrame({"clip": clips})
-    given = {"predicted": _column(path, table, ("predicted", "prediction"), "predictions", once=False)}
-    given |= {"rounded": table["rounded"]} if "rounded" in table else {}
-    for name, texts in given.items():
+    columns = {"predicted": _column(path, table, ("predicted", "prediction"), "predictions", once=False)}
+    columns |= {"rounded": table["rounded"]} if "rounded" in table else {}
+    for name, texts in columns.items():
         numbers = [parse_number(text) for text in texts]
         wrong = next((i for i, number in enumerate(numbers) if number is None), None)
         if wrong is not None:
@@ -246,10 +246,12 @@ def _read_text(path: str | Path) -> pd.DataFrame:
     return table.rename(columns=str.strip)
 
 
-def _column(path: str | Path, table: pd.DataFrame, names: Sequence[str], what: str, *, once: bool = True) -> pd.Series:
+def _column(
+    path: str | Path, table: pd.DataFrame, names: Sequence[str], content: str, *, once: bool = True
+) -> pd.Series:
     column = next((table[name] for name in names if name in table), None)
     if column is None:
-        raise FeatureTableError(f"{path}: no column of {what} ({' or '.join(names)}); it has {', '.join(table)}")
+        raise FeatureTableError(f"{path}: no column of {content} ({' or '.join(names)}); it has {', '.join(table)}")
     twice = column[column.duplicated()] if once else column[:0]
     if len(twice):
         raise FeatureTableError(f"{path}: {len(twice)} clips stand there twice, such as {twice.iloc[0]}")
@@ -273,13 +275,13 @@ def _frame(table: FeatureTable, layout: Layout, labels_last: bool) -> pd.DataFra
     features = pd.DataFrame(table.features, columns=list(names))
     if layout == "published":
         return pd.concat([pd.DataFrame({"filename": table.ids}), features], axis=1)
-    known: dict[str, Any] = {"filename": table.ids, "chunk_nr": table.chunks}
+    identifiers: dict[str, Any] = {"filename": table.ids, "chunk_nr": table.chunks}
     labels: dict[str, Any] = {"label_nominal": table.labels, "label_numeric": _shortest(table.values)}
     others: dict[str, Any] = {}
     if layout == "table":
         folds = [";".join(map(str, row)) for row in table.folds.tolist()]
         others = {"split": table.splits, "group": table.groups, "cv_folds": folds}
-    before = known | others if labels_last else known | labels | others
+    before = identifiers | others if labels_last else identifiers | labels | others
     parts = [pd.DataFrame(before), features, *([pd.DataFrame(labels)] if labels_last else [])]
     return pd.concat(parts, axis=1)
 
@@ -316,18 +318,18 @@ def _table(path: Path, names: Sequence[str], rows: Iterator[tuple[int, list[str]
         raise FeatureTableError(f"{path}: there are names of columns but no row; add one for each clip")
 
     def number(name: str) -> np.ndarray:
-        found = []
+        parsed = []
         for clip, text in zip(reserved["filename"], reserved.get(name, ()), strict=False):
             value = parse_number(text) if text else np.nan
             if value is None:
                 raise FeatureTableError(f"{path}: {name} of {clip} is {text!r}; it must be a number")
-            found.append(np.nan if value == MISSING_NUMBER else value)
-        return np.array(found)
+            parsed.append(np.nan if value == MISSING_NUMBER else value)
+        return np.array(parsed)
 
     labels = tuple(reserved.get("label_nominal", ()))
-    told = number("label_numeric")
+    label_values = number("label_numeric")
     if "label_numeric" not in reserved and all(parse_number(label) is not None for label in labels if label):
-        told = np.array([float(label) if label else np.nan for label in labels])
+        label_values = np.array([float(label) if label else np.nan for label in labels])
     chunks = number("chunk_nr")
     wrong = [i for i, chunk in enumerate(chunks) if not (float(chunk).is_integer() and abs(chunk) < 2**53)]
     if wrong:
@@ -336,14 +338,14 @@ def _table(path: Path, names: Sequence[str], rows: Iterator[tuple[int, list[str]
     folds = [value.split(";") if value else [] for value in reserved.get("cv_folds", [])]
     for clip, parts in zip(reserved["filename"], folds, strict=False):
         if len(parts) != len(folds[0]) or not set(parts) <= {"0", "1"}:
-            given = shorten(";".join(parts))
-            raise FeatureTableError(f"{path}: cv_folds of {clip} is {given}; it must be 0 or 1 a fold, joined by ;")
+            shown = shorten(";".join(parts))
+            raise FeatureTableError(f"{path}: cv_folds of {clip} is {shown}; it must be 0 or 1 a fold, joined by ;")
     return FeatureTable(
         tuple(reserved["filename"]),
         np.stack(numbers),
         tuple(names[i] for i in features),
         labels,
-        told,
+        label_values,
         tuple(reserved.get("split", ())),
         tuple(reserved.get("group", ())),
         chunks.astype(np.int64),

@@ -84,11 +84,11 @@ def predictions_table(prepared: PreparedCorpus, rows: NDArray[np.int64], logits:
     classes, targets = prepared.classes, prepared.targets[rows]
     probabilities = label_probabilities(logits, targets.ndim == 2)
     if targets.ndim == 1:
-        labels, predicted = ([classes[int(i)] for i in chosen] for chosen in (targets, logits.argmax(dim=1)))
+        labels, predicted = ([classes[int(i)] for i in answers] for answers in (targets, logits.argmax(dim=1)))
     else:
         labels, predicted = (
-            [";".join(name for name, on in zip(classes, row, strict=True) if on) for row in chosen]
-            for chosen in (targets > 0.5, probabilities > 0.5)
+            [";".join(name for name, on in zip(classes, row, strict=True) if on) for row in answers]
+            for answers in (targets > 0.5, probabilities > 0.5)
         )
     columns: dict[str, Any] = {
         "clip": [prepared.manifest.ids[i] for i in rows],
@@ -163,13 +163,13 @@ def evaluate_attention(
     start = 0
     for number, batch in enumerate(batches.epoch(0)):
         is_multilabel = batch.targets.ndim == 2
-        part = record[start : start + len(batch)]
+        batch_record = record[start : start + len(batch)]
         start += len(batch)
         for name, measure in (("deletion", faithfulness.deletion_curve), ("insertion", faithfulness.insertion_curve)):
-            found = measure(
-                probabilities, batch.features, batch.lengths, part, fractions=_FRACTIONS, seed=(seed, number)
+            curve = measure(
+                probabilities, batch.features, batch.lengths, batch_record, fractions=_FRACTIONS, seed=(seed, number)
             )
-            curves[name].append(found)
+            curves[name].append(curve)
     joined = {name: faithfulness.PerturbationCurve.concatenate(parts) for name, parts in curves.items()}
     table = faithfulness.evaluate(record, events, curves=list(joined.values()), groups=groups, seed=seed)
     return table.to_dict(orient="index"), joined  # type: ignore[return-value]

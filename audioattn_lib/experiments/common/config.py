@@ -59,11 +59,11 @@ DropRate = Annotated[float, Range("[0, 1)")]
 
 def _split_folds(value: Any) -> Any:
     """Text of each fold, of ``"1, 2"``, ``1`` or ``[1, "2"]``."""
-    parts = value.split(",") if isinstance(value, str) else value
-    parts = [parts] if isinstance(parts, int) else parts
-    if not isinstance(parts, (list, tuple)):  # for the check of types
+    items = value.split(",") if isinstance(value, str) else value
+    items = [items] if isinstance(items, int) else items
+    if not isinstance(items, (list, tuple)):  # for the check of types
         return value
-    texts = [part.strip() if isinstance(part, str) else number_as_text(part) for part in parts]
+    texts = [item.strip() if isinstance(item, str) else number_as_text(item) for item in items]
     return tuple(text for text in texts if text != "")
 
 
@@ -165,22 +165,22 @@ class ExperimentConfig:
         ConfigError
             When there is no such preset or no such field; the message lists what there is.
         """
-        names = [part.strip() for part in name.split(",")] if isinstance(name, str) else [str(name)]
-        chosen = [part for part in names if part in cls.PRESETS]
-        wrong = [part for part in names if part not in cls.PRESETS and part not in cls.NAMED]
-        if wrong or len(chosen) > 1:
+        names = [item.strip() for item in name.split(",")] if isinstance(name, str) else [str(name)]
+        presets = [item for item in names if item in cls.PRESETS]
+        wrong = [item for item in names if item not in cls.PRESETS and item not in cls.NAMED]
+        if wrong or len(presets) > 1:
             more = f"; or named configurations on top of one: {', '.join(cls.NAMED)}" if cls.NAMED else ""
             raise ConfigError(f"preset is {name!r}; it must be one of {', '.join(cls.PRESETS)}{more}")
-        known = [field.name for field in dataclasses.fields(cls)]
-        unknown = sorted(changes.keys() - set(known))
+        field_names = [field.name for field in dataclasses.fields(cls)]
+        unknown = sorted(changes.keys() - set(field_names))
         if unknown:
-            raise ConfigError(f"no field is called {', '.join(unknown)}; there are {', '.join(known)}")
+            raise ConfigError(f"no field is called {', '.join(unknown)}; there are {', '.join(field_names)}")
         settings: dict[str, Any] = {}
-        for part in names:
-            settings |= cls.NAMED.get(part, {})
+        for item in names:
+            settings |= cls.NAMED.get(item, {})
         settings |= {field: value for field, value in changes.items() if value is not None}
-        made: Self = getattr(cls, chosen[0] if chosen else cls.NAMED_ON)(**settings)
-        return made
+        config: Self = getattr(cls, presets[0] if presets else cls.NAMED_ON)(**settings)
+        return config
 
 
 def restore_config(kind: type[C], run: Run) -> C:
@@ -197,9 +197,11 @@ def restore_config(kind: type[C], run: Run) -> C:
 
 def read_config(kind: type[C], content: Mapping[str, Any], file: Path, cure: str) -> C:
     """The configuration that a file holds; a :class:`RunError` names file and field, and ends with ``cure``."""
-    known = [field.name for field in dataclasses.fields(kind)]  # type: ignore[arg-type]
-    if unknown := sorted(content.keys() - set(known)):
-        raise RunError(f"{file}: no field is called {', '.join(unknown)[:200]}; there are {', '.join(known)}; {cure}")
+    field_names = [field.name for field in dataclasses.fields(kind)]  # type: ignore[arg-type]
+    if unknown := sorted(content.keys() - set(field_names)):
+        raise RunError(
+            f"{file}: no field is called {', '.join(unknown)[:200]}; there are {', '.join(field_names)}; {cure}"
+        )
     try:
         return kind(**content)
     except ConfigError as error:
@@ -214,11 +216,11 @@ def choose_numbers(name: str, given: str | float | Iterable[Any], kind: type[N],
     ConfigError
         When something is no such number, or there is none; the message names ``name`` and says ``what`` they must be.
     """
-    parts = given.split(",") if isinstance(given, str) else [given] if isinstance(given, (int, float)) else given
+    items = given.split(",") if isinstance(given, str) else [given] if isinstance(given, (int, float)) else given
     try:
-        found = [kind(part) for part in parts]
+        values = [kind(item) for item in items]
     except (TypeError, ValueError):
-        found = []
-    if not found:
+        values = []
+    if not values:
         raise ConfigError(f"{name} is {given!r}; it must be {what}, joined by commas")
-    return found
+    return values

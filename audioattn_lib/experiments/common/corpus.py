@@ -85,10 +85,10 @@ def parse_corpus(text: str) -> tuple[str, dict[str, Any]]:
     if not name:
         raise ConfigError(f"data is {text!r}; it must be the name of a corpus or the path of a folder")
     options: dict[str, Any] = {}
-    for part in query.split("&") if query else ():
-        key, equals, value = part.partition("=")
+    for option in query.split("&") if query else ():
+        key, equals, value = option.partition("=")
         if not key or not equals:
-            raise ConfigError(f"data is {text!r}; {part!r} is no option, write name=value&name=value behind the ?")
+            raise ConfigError(f"data is {text!r}; {option!r} is no option, write name=value&name=value behind the ?")
         try:
             options[key] = ast.literal_eval(value)
         except (ValueError, SyntaxError):

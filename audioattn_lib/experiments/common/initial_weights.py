@@ -92,7 +92,7 @@ def files_of(pretrained: str) -> list[Path]:
     ConfigError
         When something is neither a file nor a run with weights; the message says what to give.
     """
-    return [_locate(Path(part.strip())) for part in pretrained.split(",") if part.strip()]
+    return [_locate(Path(name.strip())) for name in pretrained.split(",") if name.strip()]
 
 
 def _locate(path: Path) -> Path:
@@ -100,9 +100,9 @@ def _locate(path: Path) -> Path:
         return path
     if not path.is_dir():
         raise ConfigError(f"pretrained is {str(path)!r}; there is no such run directory or file of weights")
-    for place in (path / "checkpoint" / _BEST, path / _BEST, path / WEIGHTS, path / FOLDER / WEIGHTS):
-        if place.is_file():
-            return place
+    for file in (path / "checkpoint" / _BEST, path / _BEST, path / WEIGHTS, path / FOLDER / WEIGHTS):
+        if file.is_file():
+            return file
     encoders = _read_json(path / "config.json").get("encoders") or []
     if encoders:
         names = ", ".join(str(path.parent / key) for key in encoders)
@@ -160,10 +160,10 @@ def _read_header(file: Path) -> dict[str, Any]:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return content if isinstance(content, dict) else {}
 
 
 def hash_weights(data_hash: str, config: Any) -> str:
@@ -184,9 +184,9 @@ def configure_like(config: type[C], experiment: str, pretrained: str, **changes:
         return None
     own = header["config"]
     left = (*INITIAL, *_OF_CORPUS) if changes.get("data", own.get("data")) != own.get("data") else INITIAL
-    known = {one.name for one in dataclasses.fields(config)} - set(left)  # type: ignore[arg-type]
-    kept = {name: value for name, value in own.items() if name in known}
-    return config(**{**kept, "pretrained": pretrained, **changes})
+    field_names = {field.name for field in dataclasses.fields(config)} - set(left)  # type: ignore[arg-type]
+    settings = {name: value for name, value in own.items() if name in field_names}
+    return config(**{**settings, "pretrained": pretrained, **changes})
 
 
 def select_part(model: nn.Module, part: str, encoder: Sequence[str]) -> list[str]:
@@ -233,7 +233,7 @@ def start_from(
         differ, or parameters or classes are not in the weights.
     """
     check_same(origin, config, same)
-    found = transfer_weights(
+    transfer = transfer_weights(
         model,
         origin.tensors,
         classes=classes,
@@ -241,28 +241,28 @@ def start_from(
         heads=heads,
         chosen=select_part(model, config.pretrained_part, encoder),
     )
-    strange = [one for one in found.mismatches if not one.name.startswith(tuple(heads))]
+    strange = [mismatch for mismatch in transfer.mismatches if not mismatch.name.startswith(tuple(heads))]
     if strange and origin.config:
-        told = "\n  ".join(map(str, strange[:_SHOWN]))
+        listed = "\n  ".join(map(str, strange[:_SHOWN]))
         raise ConfigError(
-            f"{origin.source}: weights of a network of another size; give the settings of its run:\n  {told}"
+            f"{origin.source}: weights of a network of another size; give the settings of its run:\n  {listed}"
         )
-    check_complete(origin, config, found, classes)
-    log.info("%s: %s", origin.source, found)
-    if not origin.classes and any(name.startswith(tuple(heads)) for name in found.taken):
+    check_complete(origin, config, transfer, classes)
+    log.info("%s: %s", origin.source, transfer)
+    if not origin.classes and any(name.startswith(tuple(heads)) for name in transfer.taken):
         log.warning(
             "%s: does not name its classes; they are taken in this order: %s",
             origin.source,
             ", ".join(classes[:_SHOWN]),
         )
-    if found.classes_drawn or found.classes_left:
+    if transfer.classes_drawn or transfer.classes_left:
         log.warning(
             "%s: classes as drawn, for it lacks them: %s; classes left out, for the corpus lacks them: %s",
             origin.source,
-            ", ".join(found.classes_drawn) or "none",
-            ", ".join(found.classes_left) or "none",
+            ", ".join(transfer.classes_drawn) or "none",
+            ", ".join(transfer.classes_left) or "none",
         )
-    return found
+    return transfer
 
 
 def check_same(origin: Origin, config: Any, same: Sequence[str]) -> None:
@@ -291,10 +291,10 @@ def check_complete(origin: Origin, config: Any, found: Transfer, classes: Sequen
             "drawn. Evaluate all of it, or train"
         )
     if found.classes_drawn:
-        known = ", ".join(origin.classes[:_SHOWN]) + (" ..." if len(origin.classes) > _SHOWN else "")
+        listed = ", ".join(origin.classes[:_SHOWN]) + (" ..." if len(origin.classes) > _SHOWN else "")
         raise ConfigError(
-            f"{origin.source}: has no class {', '.join(found.classes_drawn[:_SHOWN])}; its classes are {known}. With 0 "
-            "epochs nothing is learnt: evaluate on a corpus of these classes, or train"
+            f"{origin.source}: has no class {', '.join(found.classes_drawn[:_SHOWN])}; its classes are {listed}. With "
+            "0 epochs nothing is learnt: evaluate on a corpus of these classes, or train"
         )
     if not found.is_complete:
         raise ConfigError(

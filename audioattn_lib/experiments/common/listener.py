@@ -69,8 +69,8 @@ class Answers:
     ) -> Answers:
         """Answers of a classifier, with the probabilities that the tests of runs have."""
         probabilities = label_probabilities(logits.float().cpu(), is_multilabel).numpy()
-        kept = None if embeddings is None else embeddings.float().cpu().numpy()
-        return cls(record, probabilities=probabilities, embeddings=kept)
+        vectors = None if embeddings is None else embeddings.float().cpu().numpy()
+        return cls(record, probabilities=probabilities, embeddings=vectors)
 
 
 class Listener(ABC, Generic[C]):
@@ -172,7 +172,7 @@ class Listener(ABC, Generic[C]):
 def call_inputs(module: nn.Module) -> Iterator[list[Tensor]]:
     """Collect the first argument of each call of a module while the block runs, such as the input of a classifier."""
     calls: list[Tensor] = []
-    handle = module.register_forward_pre_hook(lambda _, given: calls.append(given[0].detach()))
+    handle = module.register_forward_pre_hook(lambda _, arguments: calls.append(arguments[0].detach()))
     try:
         yield calls
     finally:
@@ -223,8 +223,8 @@ def open_model(run: Run, convert: Callable[[Run], ModelFolder]) -> ModelFolder:
     RunError
         When there is none, or it cannot be made; the message says what is missing.
     """
-    if (place := find_model(run.path)) is not None:
-        return ModelFolder.read(place)
+    if (folder := find_model(run.path)) is not None:
+        return ModelFolder.read(folder)
     settings: Mapping[str, Any] = run.config
     if "baseline" in settings:
         raise RunError(

@@ -47,15 +47,15 @@ def run_all(run: Make[C], configs: Iterable[C], root: str | Path, *, shown: Sequ
     -----
     Book page: ``batch``.
     """
-    chosen = list(configs)
-    workers = _workers(chosen[0]) if chosen else 1
-    made: dict[int, Run] = {}
-    with Progress("runs", len(chosen)) as progress:
-        here = enumerate(run(config, root) for config in chosen)
-        for index, one in here if workers == 1 else _spread(run, chosen, root, workers):
-            made[index] = one
-            progress.advance(**{name: getattr(chosen[index], name) for name in shown})
-    return [made[index] for index in range(len(chosen))]
+    selected = list(configs)
+    workers = _workers(selected[0]) if selected else 1
+    results: dict[int, Run] = {}
+    with Progress("runs", len(selected)) as progress:
+        here = enumerate(run(config, root) for config in selected)
+        for index, result in here if workers == 1 else _spread(run, selected, root, workers):
+            results[index] = result
+            progress.advance(**{name: getattr(selected[index], name) for name in shown})
+    return [results[index] for index in range(len(selected))]
 
 
 def _workers(config: Any) -> int:
@@ -73,11 +73,11 @@ def _spread(run: Make[Any], configs: Sequence[Any], root: str | Path, workers: i
     for index, config in enumerate(configs):
         try:
             with only_read():
-                found = run(config, root)
+                result = run(config, root)
         except NotMadeError:
             missing.append(index)
         else:
-            yield index, found
+            yield index, result
     if len(missing) <= 1:
         yield from ((index, run(configs[index], root)) for index in missing)
         return

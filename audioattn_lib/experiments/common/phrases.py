@@ -31,10 +31,10 @@ Found = tuple[list[str], list[str]]
 
 def share(row: Mapping[str, Any], low: str = "low", high: str = "high", score: str = "score") -> str:
     """A score in [0, 1] in percent, such as ``84.2 % (79.0 to 89.1)``; without interval where it is not known."""
-    told = f"{100 * float(row[score]):.1f} %"
+    percent = f"{100 * float(row[score]):.1f} %"
     if np.isnan(float(row[low])):
-        return told
-    return f"{told} ({100 * float(row[low]):.1f} to {100 * float(row[high]):.1f})"
+        return percent
+    return f"{percent} ({100 * float(row[low]):.1f} to {100 * float(row[high]):.1f})"
 
 
 def beside_baseline(table: pd.DataFrame) -> str:
@@ -49,16 +49,16 @@ def gain(row: Mapping[str, Any], difference: str = "difference", low: str = "low
 
 def gain_over(study: ClassificationStudy, control: str, compared: Sequence[str]) -> tuple[str, str]:
     """Names of those reliably better than ``control``, empty for none, and the largest gain in words."""
-    found = study.compare(control, compared)
-    best = str(found["difference"].idxmax())
-    told = f"the best of them is at {gain(found.loc[best])}, {study.title(best)}"
-    return names([study.title(name) for name in reliably_above(found)]), told
+    comparison = study.compare(control, compared)
+    best = str(comparison["difference"].idxmax())
+    sentence = f"the best of them is at {gain(comparison.loc[best])}, {study.title(best)}"
+    return names([study.title(name) for name in reliably_above(comparison)]), sentence
 
 
 def use_over_control(study: ClassificationStudy, control: str, compared: Sequence[str], what: str) -> str:
     """When attention is worth its cost for a task ``what``: reliably better than the control, or not."""
-    found = study.compare(control, compared)
-    better = names([study.title(name) for name in reliably_above(found)], most=8)
+    comparison = study.compare(control, compared)
+    better = names([study.title(name) for name in reliably_above(comparison)], most=8)
     plain = study.title(control)
     if better:
         return f"**{what}**: {better}. Here they are reliably better than {plain}."

@@ -59,8 +59,8 @@ def choose(wanted: str | int | Iterable[str], choices: Sequence[str], what: str)
         names = [str(name) for name in wanted]
     unknown = [name for name in names if name not in choices]
     if unknown or not names:
-        given = ", ".join(unknown) or "empty"
-        raise ConfigError(f"{what} is {given}; it must be {', '.join(short)}, or names out of {', '.join(choices)}")
+        wrong = ", ".join(unknown) or "empty"
+        raise ConfigError(f"{what} is {wrong}; it must be {', '.join(short)}, or names out of {', '.join(choices)}")
     return names
 
 
@@ -133,11 +133,11 @@ class Study:
     @staticmethod
     def power_note(detectable: Iterable[float], *, unit: str = "points", scale: float = 100.0) -> str:
         """Say which differences these clips and seeds could not show; empty where that is unknown."""
-        known = [scale * value for value in detectable if np.isfinite(value) and value > 0]
-        if not known:
+        differences = [scale * value for value in detectable if np.isfinite(value) and value > 0]
+        if not differences:
             return ""
         digits = 0 if scale > 1 else 2
-        span = dict.fromkeys(f"{value:.{digits}f}" for value in (min(known), max(known)))
+        span = dict.fromkeys(f"{value:.{digits}f}" for value in (min(differences), max(differences)))
         return (
             f"With these clips and seeds, a difference below {' to '.join(span)} {unit}".rstrip()
             + " would be missed in more than one experiment of five."
@@ -270,9 +270,9 @@ class ClassificationStudy(Study):
             rows[name] = row
         if self.baselines:
             names = {"low": "difference_low", "high": "difference_high"}
-            for name, found in self.compare(BASELINE).rename(columns=names).iterrows():
+            for name, comparison in self.compare(BASELINE).rename(columns=names).iterrows():
                 columns = ["difference", "difference_low", "difference_high", "p_holm", "detectable"]
-                rows[str(name)] |= {column: float(found[column]) for column in columns}
+                rows[str(name)] |= {column: float(comparison[column]) for column in columns}
         rows["chance"] = self._chance(list(correct.index))
         return pd.DataFrame.from_dict(rows, orient="index").rename_axis(self.by)
 
@@ -294,8 +294,8 @@ class ClassificationStudy(Study):
         drawn = self.draws()
         if reference not in drawn:
             raise RunError(f"no run of {reference!r}; there are {', '.join(drawn)}")
-        chosen = [name for name in names or self.names if name != reference]
-        return systems.compare_systems({name: (drawn[name], drawn[reference]) for name in chosen})
+        others = [name for name in names or self.names if name != reference]
+        return systems.compare_systems({name: (drawn[name], drawn[reference]) for name in others})
 
     def draws(self) -> dict[str, systems.Draws]:
         """Score of each compared value and of the baseline, of each seed and on common resamples of the groups."""
@@ -367,9 +367,9 @@ class ClassificationStudy(Study):
                 joined = pd.DataFrame([table.loc[measure] for table in tables]).astype(float)
                 if joined["value"].notna().any():
                     columns = [name for name in _EVIDENCE if name in joined]
-                    chosen = joined[columns].mean()
+                    means = joined[columns].mean()
                     clips = {"clips": int(joined["clips"].sum())}
-                    rows.append({self.by: name, "measure": measure, **chosen.to_dict(), **clips})
+                    rows.append({self.by: name, "measure": measure, **means.to_dict(), **clips})
         return pd.DataFrame(rows)
 
     def records_of(self, clip: str) -> dict[str, AttentionRecord]:
@@ -397,8 +397,8 @@ class ClassificationStudy(Study):
 
         Without names, and where none of them was compared, it is all.
         """
-        chosen = [name for name in names if name in self.names] or self.names
-        return {self.title(name): self.select(name, fold).history for name in chosen}
+        selected = [name for name in names if name in self.names] or self.names
+        return {self.title(name): self.select(name, fold).history for name in selected}
 
     def verdict(self) -> str:
         """Summarise the table as text, with no claim beyond its confidence intervals."""

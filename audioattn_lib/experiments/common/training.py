@@ -58,10 +58,10 @@ def fit_network(
         More of :class:`~audioattn_lib.training.settings.TrainingSettings`, or other values than the configuration's.
     """
     config, names = context.config, context.prepared.manifest.ids
-    given = {"epochs": config.epochs, "max_grad_norm": config.max_grad_norm, "precision": config.precision}
-    given["monitor"] = getattr(config, "monitor", "loss")
-    given |= settings
-    if given["epochs"]:
+    options = {"epochs": config.epochs, "max_grad_norm": config.max_grad_norm, "precision": config.precision}
+    options["monitor"] = getattr(config, "monitor", "loss")
+    options |= settings
+    if options["epochs"]:
         fit(
             model,
             optimizer,
@@ -69,7 +69,7 @@ def fit_network(
             train,
             loss,
             evaluate,
-            TrainingSettings(about=about, **given),
+            TrainingSettings(about=about, **options),
             context.directory,
             device=context.device,
             describe=lambda batch: ", ".join(names[int(i)] for i in batch.indices),

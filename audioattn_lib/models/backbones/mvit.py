@@ -209,11 +209,11 @@ class _PooledAttention(nn.Module):
 
     def forward(self, x: Grid, mask: Mask) -> Grid:
         qkv = _clear(self.qkv(x), mask).unflatten(3, (3, self.heads, -1))
-        parts = qkv.permute(3, 0, 4, 5, 1, 2).flatten(1, 2)  # (3, B * heads, d, T, F)
+        projections = qkv.permute(3, 0, 4, 5, 1, 2).flatten(1, 2)  # (3, B * heads, d, T, F)
         query, key, value = (
-            norm(pool(part).movedim(1, -1)).unflatten(0, (-1, self.heads))  # (B, heads, T', F', d)
-            for part, pool, norm in zip(
-                parts,
+            norm(pool(projection).movedim(1, -1)).unflatten(0, (-1, self.heads))  # (B, heads, T', F', d)
+            for projection, pool, norm in zip(
+                projections,
                 (self.pool_q, self.pool_k, self.pool_v),
                 (self.norm_q, self.norm_k, self.norm_v),
                 strict=True,
@@ -262,8 +262,8 @@ class _Block(nn.Module):
     def _drop(self, added: Grid) -> Grid:
         if not self.training or self.drop_path == 0:
             return added
-        kept = torch.rand(len(added), 1, 1, 1, device=added.device) >= self.drop_path
-        return added * kept / (1 - self.drop_path)
+        mask = torch.rand(len(added), 1, 1, 1, device=added.device) >= self.drop_path
+        return added * mask / (1 - self.drop_path)
 
 
 def _clear(x: Grid, mask: Mask) -> Grid:

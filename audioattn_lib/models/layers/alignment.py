@@ -174,11 +174,11 @@ class CausalDecoder(nn.Module):
         upwards = ReusedMatrix(self.upper.input_weight[None], self.upper.input_bias.expand(n_steps, 1, batch, -1))
         hidden: list[Tensor] = []
         frames: list[Tensor] = []
-        made = previous.new_zeros(batch, n_bands)
+        generated = previous.new_zeros(batch, n_bands)
         for step in range(n_steps):
             gates = input_gates[step] if attending is None or query is None else attending(step, query)  # (B, gates)
             if own is not None:
-                frame = torch.where(own[:, step, None], made, previous[:, step])
+                frame = torch.where(own[:, step, None], generated, previous[:, step])
                 gates = gates + self.dropout(frame) @ from_frame
             if self.restart:
                 lower.state, upper.state = states
@@ -186,7 +186,7 @@ class CausalDecoder(nn.Module):
             hidden.append(query)
             if own is not None:
                 frames.append(torch.tanh(self.output(query)))
-                made = frames[-1].detach()
+                generated = frames[-1].detach()
         sequence = torch.stack(hidden, dim=1)  # (B, T, H)
         rebuilt = torch.stack(frames, dim=1) if frames else torch.tanh(self.output(sequence))
         return Decoded(rebuilt, sequence, None if attending is None else torch.stack(attending.weights, dim=1))
@@ -201,9 +201,9 @@ class _Attending:
         memory: Float[Tensor, "batch frames values"],
         mask: Bool[Tensor, "batch frames"] | None,
         weight: Float[Tensor, "values gates"],
-        known: Float[Tensor, "steps batch gates"],
+        input_gates: Float[Tensor, "steps batch gates"],
     ) -> None:
-        n_steps, batch, _ = known.shape
+        n_steps, batch, _ = input_gates.shape
         nothing = memory.new_zeros(())
         self.weights: list[Tensor] = []
         self._attention, self._mask, self._dtype = attention, mask, memory.dtype
@@ -211,7 +211,7 @@ class _Attending:
         size, values = self._keys.shape[2], memory.shape[2]
         self._asks = ReusedMatrix(attention.query.weight.T[None], nothing.expand(n_steps, 1, batch, size))
         self._reads = ReusedMatrix(memory, nothing.expand(n_steps, batch, 1, values))
-        self._enters = ReusedMatrix(weight[None], known[:, None])
+        self._enters = ReusedMatrix(weight[None], input_gates[:, None])
 
     def __call__(self, step: int, query: Float[Tensor, "batch hidden"]) -> Float[Tensor, "batch gates"]:
         asked = self._asks(step, query[None]).transpose(0, 1)  # (B, 1, A)

@@ -119,8 +119,8 @@ class Scaled(nn.Module):
     @property
     def frame_range(self) -> tuple[int, int | None]:
         """Fewest and most frames of a clip of an exported network."""
-        found: tuple[int, int | None] = getattr(self.network, "frame_range", (1, None))
-        return found
+        limits: tuple[int, int | None] = getattr(self.network, "frame_range", (1, None))
+        return limits
 
     def trace(
         self, features: Float[Tensor, "batch frames mels"], lengths: Int[Tensor, " batch"] | None = None

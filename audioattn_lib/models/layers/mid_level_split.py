@@ -124,8 +124,8 @@ class MidLevelSplit(nn.Module):
         image = features.transpose(1, 2)[:, None]  # (B, 1, n_mels, T)
         image = image if valid is None else image.masked_fill(~valid, 0.0)
         halves = []
-        for path, part in zip(self.paths, image.chunk(2, dim=2), strict=True):
-            x, seen = part, valid
+        for path, half in zip(self.paths, image.chunk(2, dim=2), strict=True):
+            x, seen = half, valid
             for layer in path.children():
                 if isinstance(layer, _Block):
                     x, seen = layer(x, seen)

@@ -138,7 +138,7 @@ class ParallelLayer(nn.Module):
         """All steps at once, from a state."""
         outputs = []
         for number, lane in enumerate(self.lanes):
-            own = tuple(part[number : number + 1].contiguous() for part in state)  # (1, B, units)
+            own = tuple(tensor[number : number + 1].contiguous() for tensor in state)  # (1, B, units)
             outputs.append(lane(inputs, own if self.cell == "lstm" else own[0])[0])
         return torch.cat(outputs, dim=-1)
 

@@ -174,10 +174,10 @@ class DiscreteStatisticsPooling(nn.Module):
         hidden = F.relu(self.hidden(values, mask)).transpose(1, 2)  # (B, A, T)
         scores = self.vectors(torch.tanh(self.norm(hidden, valid)))  # (B, C, T)
         weights = self.weights(at_least_float32(scores), dim=2, mask=valid)
-        kept = F.dropout(weights, self.dropout, self.training)
+        read_weights = F.dropout(weights, self.dropout, self.training)
         x = at_least_float32(values).transpose(1, 2)
-        mean = (kept * x).sum(2, keepdim=True)  # (B, C, 1)
-        variance = (kept * (x - mean).square()).sum(2)
+        mean = (read_weights * x).sum(2, keepdim=True)  # (B, C, 1)
+        variance = (read_weights * (x - mean).square()).sum(2)
         return padding, weights, _join(mean.squeeze(2), std(variance), values)
 
 
@@ -241,7 +241,7 @@ class ContinuousStatisticsPooling(nn.Module):
 
     def _attend(self, values: Tensor, lengths: Tensor | None) -> tuple[Attended, Tensor]:
         padding = Padding(values, lengths)
-        given, dtype = values, self.values.weight.dtype
+        inputs, dtype = values, self.values.weight.dtype
         values = self.values(padding.clear(values), padding.mask)  # (B, T, C)
         values = values.to(torch.promote_types(values.dtype, dtype))  # under autocast what the attention is made of
         # Weights of either sign that sum to 1 and squares of small differences: no place for half precision.
@@ -256,7 +256,7 @@ class ContinuousStatisticsPooling(nn.Module):
                 variance = coefficient_variance(
                     self.attention.value_function, attended.expectations, attended.values, attended.padding.frame_counts
                 )
-        return attended, _join(mean, std(variance), given)
+        return attended, _join(mean, std(variance), inputs)
 
 
 class MeanStatisticsPooling(nn.Module):

@@ -153,11 +153,11 @@ class Arrangement:
             cut = int(torch.searchsorted(self.positions, border))
         if not is_exporting() and cut in (0, len(self.positions)):
             raise ConfigError("patchout left no patch in one half of the rows; two branches need some in both")
-        parts = []
-        for part in (slice(0, cut), slice(cut, None)):
-            valid = None if self.valid is None else self.valid[:, part]
-            parts.append(dataclasses.replace(self, positions=self.positions[part], valid=valid, _plans={}))
-        return parts[0], parts[1]
+        arrangements = []
+        for patches in (slice(0, cut), slice(cut, None)):
+            valid = None if self.valid is None else self.valid[:, patches]
+            arrangements.append(dataclasses.replace(self, positions=self.positions[patches], valid=valid, _plans={}))
+        return arrangements[0], arrangements[1]
 
 
 class SelfAttention(nn.Module):
@@ -182,8 +182,8 @@ class SelfAttention(nn.Module):
     def forward(self, tokens: Tokens, plan: AttentionPlan | ExportedPlan) -> Tokens:
         """Apply multi-head attention to the tokens."""
         query, key, value = self._split(tokens)
-        parts = [self.proj(part.transpose(1, 2).flatten(2)) for part in plan.parts(query, key, value)]
-        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
+        outputs = [self.proj(context.transpose(1, 2).flatten(2)) for context in plan.parts(query, key, value)]
+        return outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=1)
 
     def weights(
         self, tokens: Tokens, plan: AttentionPlan | ExportedPlan, queries: int | None = None

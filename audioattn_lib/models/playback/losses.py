@@ -65,10 +65,10 @@ def playback_loss(
     def losses(logits: Tensor) -> Tensor:
         return label_loss(logits, targets, is_multilabel=is_multilabel, reduction="none")
 
-    stages = torch.stack([losses(one) for one in output.stage_logits.unbind(1)], dim=1)  # (B, stages)
+    stages = torch.stack([losses(logits) for logits in output.stage_logits.unbind(1)], dim=1)  # (B, stages)
     loss = _mean(losses(output.logits)) + stage_weight * _mean(stages)
     if output.salient_logits is not None:
-        salient = torch.stack([losses(one) for one in output.salient_logits.unbind(1)])
+        salient = torch.stack([losses(logits) for logits in output.salient_logits.unbind(1)])
         loss = loss + salient_weight * _mean(salient)
     return loss + rank_weight * rank_loss(stages, margin)
 

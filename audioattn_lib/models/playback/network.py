@@ -79,10 +79,10 @@ class _Clips:
     given: Tensor | None
     frames: Tensor | None
 
-    def keep(self, kept: Tensor) -> _Clips:
+    def keep(self, mask: Tensor) -> _Clips:
         """Those of them that go on."""
         values = ((field.name, getattr(self, field.name)) for field in dataclasses.fields(self))
-        going: dict[str, Any] = {name: None if value is None else value[kept] for name, value in values}
+        going: dict[str, Any] = {name: None if value is None else value[mask] for name, value in values}
         return _Clips(**going)
 
 
@@ -276,8 +276,8 @@ class Playback(nn.Module):
             or given to a model that chooses them itself.
         """
         if (segments is not None) != (self.selection == "given" and len(self.front) > 1):
-            given = "missing" if segments is None else "given"
-            raise ValueError(f"segments are {given}, and the selection is {self.selection!r}; only 'given' takes them")
+            state = "missing" if segments is None else "given"
+            raise ValueError(f"segments are {state}, and the selection is {self.selection!r}; only 'given' takes them")
         if threshold is not None and (self.training or not 0 <= threshold <= 1):
             raise ValueError(f"threshold is {threshold}; it must be in [0, 1], and None in training")
         clips = self._begin(waveforms, lengths, segments)
@@ -313,10 +313,10 @@ class Playback(nn.Module):
         if answer is None or len(clips.rows):
             answer = _put(answer, self.decoder.fuse(clips.heard), clips.rows, batch)
         # Playbacks may have different numbers of segments, and some may be missing after an early exit: NaN.
-        shape = (batch, stages - 1, max((part.shape[1] for part in bounds), default=0), 2)
+        shape = (batch, stages - 1, max((windows.shape[1] for windows in bounds), default=0), 2)
         played = torch.full(shape, torch.nan, dtype=torch.float64, device=waveforms.device)
-        for playback, part in enumerate(bounds):
-            played[:, playback, : part.shape[1]] = part
+        for playback, windows in enumerate(bounds):
+            played[:, playback, : windows.shape[1]] = windows
         while len(stage_logits) < stages:
             stage_logits.append(torch.full_like(stage_logits[0], torch.nan))
         return PlaybackOutput(
@@ -364,10 +364,10 @@ class Playback(nn.Module):
             bounds.append(self._select(clips, saliency, counts, clock))
             self._replay(clips, stage, bounds[-1], saliency, counts, clock)
             logits.append(self.decoder.classifier(clips.heard[:, -1]))
-        found = {"stage_logits": torch.stack(logits, dim=1)}
+        fields = {"stage_logits": torch.stack(logits, dim=1)}
         if bounds:
-            found["segments"] = torch.cat(bounds, dim=1).float()
-        return self.decoder.fuse(clips.heard), found
+            fields["segments"] = torch.cat(bounds, dim=1).float()
+        return self.decoder.fuse(clips.heard), fields
 
     def _confidence(self, logits: Tensor) -> Tensor:
         if self.tasks is not None:

@@ -83,8 +83,8 @@ class Tasks:
 
     def probabilities(self, logits: Float[Tensor, "batch classes"]) -> tuple[Tensor, ...]:
         """Of each task, rows with sum 1, in at least float32."""
-        return tuple(part.softmax(dim=-1) for part in self.split(at_least_float32(logits)))
+        return tuple(task_logits.softmax(dim=-1) for task_logits in self.split(at_least_float32(logits)))
 
     def confidence(self, logits: Float[Tensor, "batch classes"]) -> Float[Tensor, " batch"]:
         r"""Compute the minimum confidence of tasks, :math:`\min_k \max_c \mathrm{softmax}(\ell^{(k)})_c`, in [0, 1]."""
-        return torch.stack([part.amax(dim=-1) for part in self.probabilities(logits)]).amin(dim=0)
+        return torch.stack([rows.amax(dim=-1) for rows in self.probabilities(logits)]).amin(dim=0)

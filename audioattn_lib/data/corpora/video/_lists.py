@@ -54,16 +54,16 @@ class SoundFolder:
         The first name of all where there is none: the check of the corpus then says that it is missing.
         """
         stems = list(stems)
-        for place in ("", *inside):
-            names = self._names(place)
+        for subfolder in ("", *inside):
+            names = self._names(subfolder)
             for stem in stems:
                 for suffix in (self._suffix, *EXTENSIONS):
                     if stem + suffix in names:
-                        return (self._folder / place / (stem + suffix)).as_posix()
+                        return (self._folder / subfolder / (stem + suffix)).as_posix()
         return (self._folder / (stems[0] + self._suffix)).as_posix()
 
-    def _list(self, place: str) -> frozenset[str]:
-        folder = self._root / self._folder / place
+    def _list(self, subfolder: str) -> frozenset[str]:
+        folder = self._root / self._folder / subfolder
         return frozenset(entry.name for entry in folder.iterdir()) if folder.is_dir() else frozenset()
 
 
@@ -94,7 +94,7 @@ def list_folders(path: Path) -> list[Path]:
     return [path / name for name in _LISTS if (path / name).is_dir()]
 
 
-def choose_lists(path: Path, found: dict[Path, str], train: str | None) -> dict[Path, str]:
+def choose_lists(path: Path, split_of: dict[Path, str], train: str | None) -> dict[Path, str]:
     """Select a training list and a test list; of several, those named ``train`` and ``test``.
 
     Raises
@@ -104,17 +104,17 @@ def choose_lists(path: Path, found: dict[Path, str], train: str | None) -> dict[
     """
     selected: dict[Path, str] = {}
     for split, name in (("train", train or "train"), ("test", "test")):
-        lists = [source for source, part in found.items() if part == split]
+        lists = [source for source, own in split_of.items() if own == split]
         named = [source for source in lists if source.stem == name]
         if len(lists) != 1 or (split == "train" and train is not None):
             lists = named
-        if found and not lists:
-            there = ", ".join(source.name for source in found)
+        if split_of and not lists:
+            there = ", ".join(source.name for source in split_of)
             from .._incomplete import unconverted_lists  # which imports this module
 
             command = unconverted_lists(path)
-            told = f"convert the others: {command}" if command else "name a list with train"
-            raise ManifestError(f"{path}: no {name}.csv to {split} on among {there}; {told}")
+            advice = f"convert the others: {command}" if command else "name a list with train"
+            raise ManifestError(f"{path}: no {name}.csv to {split} on among {there}; {advice}")
         selected |= dict.fromkeys(lists, split)
     return selected
 

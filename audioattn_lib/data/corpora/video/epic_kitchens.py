@@ -74,7 +74,7 @@ def load(path: str | Path, *, label: str = "verb", audio: str | None = None) -> 
     lists = _folder(path)
     if lists is None:
         raise ManifestError(f"{path}: has no {' and '.join(_LISTS.values())}")
-    place = _find_audio(path, audio)
+    audio_folder = _find_audio(path, audio)
     names = {task: _read_names(lists / f"EPIC_100_{task}_classes.csv") for task in TASKS}
     rows: list[dict[str, str]] = []
     lines: list[int] = []
@@ -98,7 +98,7 @@ def load(path: str | Path, *, label: str = "verb", audio: str | None = None) -> 
                     "hours:minutes:seconds and start < stop are needed"
                 )
             if video not in files:
-                files[video] = _sound(path, place, video)
+                files[video] = _sound(path, audio_folder, video)
             rows.append(
                 {
                     "file_name": files[video],
@@ -140,11 +140,13 @@ def _find_audio(path: Path, audio: str | None) -> Path:
     raise ManifestError(f"{path}: no HDF5 file and no folder audio; name the sounds with audio")
 
 
-def _sound(path: Path, place: Path, video: str) -> str:
-    if (path / place).is_file():
-        return (place / video).as_posix()
+def _sound(path: Path, audio_folder: Path, video: str) -> str:
+    if (path / audio_folder).is_file():
+        return (audio_folder / video).as_posix()
     names = (video + suffix for suffix in EXTENSIONS)
-    return (place / next((name for name in names if (path / place / name).is_file()), f"{video}.wav")).as_posix()
+    return (
+        audio_folder / next((name for name in names if (path / audio_folder / name).is_file()), f"{video}.wav")
+    ).as_posix()
 
 
 def _read_names(source: Path) -> dict[int, str]:

@@ -46,9 +46,11 @@ def of_ranks(x: Array, y: Array, counts: Array) -> Array:
 
 def _ranks(values: Array, counts: Array) -> Array:
     """Ranks of the clips in each resample, shape ``(resamples, clips)``."""
+    # Equal values are one level. Copies of a level take consecutive ranks, whose mean is that of all levels below plus
+    # (copies + 1) / 2. Sorted once: only counts differ between resamples.
     _, level = np.unique(values, return_inverse=True)
     order = np.argsort(level, kind="stable")
     first = np.flatnonzero(np.diff(level[order], prepend=-1))
-    at_level = np.add.reduceat(counts[:, order], first, axis=1)
+    at_level = np.add.reduceat(counts[:, order], first, axis=1)  # (resamples, levels)
     below = np.cumsum(at_level, axis=1) - at_level
     return (below + 0.5 * (at_level + 1.0))[:, level]

@@ -132,7 +132,7 @@ def _average_precision(truth: Array, scores: Array, counts: Array) -> Array:
         weight = counts[:, order]
         # clips with equal scores have one place: precision counts at the last of them
         last = np.append(np.diff(score[order]) != 0, True)
-        positive = np.cumsum(weight * y[order], axis=1)[:, last]
+        positive = np.cumsum(weight * y[order], axis=1)[:, last]  # (resamples, distinct scores)
         drawn = np.cumsum(weight, axis=1)[:, last]
         precision = np.divide(positive, drawn, out=np.zeros_like(positive), where=drawn > 0)
         hits = np.diff(positive, axis=1, prepend=0.0)

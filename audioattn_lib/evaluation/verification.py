@@ -348,7 +348,7 @@ def _resample(
 ) -> tuple[NDArray[np.str_], Iterator[Array]]:
     """Names of the speakers, and how often each trial counts in each resample of them, some rows at a time."""
     names, codes = np.unique(trials.speakers[np.stack([trials.first, trials.second])], return_inverse=True)
-    first, second = codes.reshape(2, -1)[:, ordered.order]
+    first, second = codes.reshape(2, -1)[:, ordered.order]  # (trials,) each, in the order of the scores
     drawn = draw_counts(np.random.default_rng(seed), len(names), n_resamples, len(trials))
     return names, (
         np.where(ordered.is_same, counts[:, first], counts[:, first] * counts[:, second]) for counts in drawn
@@ -369,7 +369,8 @@ class _Ordered:
         self.order = np.argsort(values, kind="stable")
         values = values[self.order]
         self.is_same = same[self.order]
-        # equal scores fall on one side of every threshold together
+        # Equal scores fall on one side of every threshold together: thresholds are the first of each group of equals,
+        # and infinity, which refuses all. _ends is the last trial of each group.
         self._ends = np.append(np.flatnonzero(np.diff(values)), len(values) - 1)
         self.thresholds = np.append(values[np.insert(self._ends[:-1] + 1, 0, 0)], np.inf)
 
@@ -379,6 +380,7 @@ class _Ordered:
 
     def rates(self, weights: Array) -> tuple[Array, Array]:
         """Miss and false alarm rates at each threshold, for each row of weights of the trials."""
+        # shares of each kind with a score below the threshold, (rows, thresholds), from 0 to 1
         refused = []
         for kind in (self.is_same, ~self.is_same):
             total = np.cumsum(weights * kind, axis=1)[:, self._ends]
@@ -388,7 +390,7 @@ class _Ordered:
 
 def _crossing(miss: Array, false_alarm: Array) -> Array:
     """Compute the equal error rate of each row by linear interpolation between adjacent points."""
-    gap = miss - false_alarm  # rises from -1 to 1
+    gap = miss - false_alarm  # (rows, thresholds), rises from -1 to 1: so after > 0 and low + high > 0
     after = np.argmax(gap >= 0, axis=1)
     rows = np.arange(len(gap))
     low, high = -gap[rows, after - 1], gap[rows, after]

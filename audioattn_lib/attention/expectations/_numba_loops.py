@@ -198,6 +198,8 @@ def fill(location, variance, centres, widths, nodes, weights, k, cutoff, constan
             low, high = max(-a, middle - reach), min(a, middle + reach)
             radius = max(0.5 * (high - low), 0.0)
             middle = 0.5 * (high + low)
+            # The nodes y in [-1, 1] cover where neither is negligible: u = u0 + ur y in half-widths of the density,
+            # z = z0 + zr y in widths of the basis function. The integrand is (1 - u^2)^k exp(-z^2 / 2).
             u0, ur = middle * inverse, radius * inverse
             z0, zr = (middle - d) * narrow, radius * narrow
             if whole:

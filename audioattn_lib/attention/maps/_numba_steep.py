@@ -31,6 +31,8 @@ def _mass_above(z, level, k):  # type: ignore[no-untyped-def]
 
 @njit(**INNER)
 def _part_of_weights(y, lowest, excess, k, weight, base, logarithm_of_weight, p):  # type: ignore[no-untyped-def]
+    # p_i = (excess (y_i - lowest) + weight^excess)^k, k = 1 / excess; dp_i / dweight = (weight / p_i)^(excess - 1).
+    # Both as powers of 2, without a branch: the loop becomes vector instructions.
     total, slope = 0.0, 0.0
     for i in range(y.shape[0]):
         above = y[i] > lowest
@@ -60,6 +62,8 @@ def _settle(y, excess, z, open_, p):  # type: ignore[no-untyped-def]
         z[i] = excess * y[i]
         open_[i] = y[i]
     lowest, count, turn = 0.0, m, 0
+    # A search for the lowest score of the support, as in quickselect: of the scores that are open, one side of the
+    # pivot is settled by each turn. Pivots are the mean (the largest score up to it) and the middle one, in turn.
     while count > 0:
         if turn % 2:
             pivot = open_[count // 2]

@@ -137,6 +137,7 @@ def _smooth(y: Tensor, excess: float | Tensor) -> Tensor:
 
 
 def _power(v: Tensor, u: Tensor, offset: Tensor, exponent: Tensor) -> Tensor:
+    """u^exponent, 0 where u is 0; u = offset + v, so close to softmax log u = log1p(v) keeps the digits of v."""
     inside = u > _TINY
     logarithm = torch.where(offset > 0, torch.where(inside, v, 0.0).log1p(), torch.where(inside, u, 1.0).log())
     return torch.where(inside, (exponent * logarithm).clamp(-690.0, 690.0).exp(), 0.0)

@@ -167,9 +167,11 @@ class SlotAttention(nn.Module):
         """Refine slots over the frames, from ``slots`` or from :meth:`start`."""
         slots = self.start(frames.keys.shape[0]) if slots is None else slots
         for _ in range(self.iterations):
-            shares = self.share(slots, frames)
+            shares = self.share(slots, frames)  # (B, slots, T)
+            # a mean over frames: the update of a slot does not depend on how much of the clip it holds
             weights = shares / (shares.sum(dim=2, keepdim=True) + _EPSILON)
             update = torch.bmm(weights.to(frames.values.dtype), frames.values)  # (B, slots, width)
+            # the cell takes rows: every slot of every clip is one
             slots = self.cell(update.flatten(0, 1), slots.flatten(0, 1).to(update.dtype)).view_as(update)
             slots = slots + self.mlp(self.mlp_norm(slots))
         return slots

@@ -294,6 +294,7 @@ class PlaybackDecoder(nn.Module):
 
     def fuse(self, heard: Float[Tensor, "batch stages width"]) -> Float[Tensor, "batch classes"]:
         """Logits from the :math:`y_i` of all stages."""
+        # (B, stages, width), or (B, stages, classes) where predictions are fused
         x = heard if self.fusion_level == "features" else self.classifier(heard)
         if self.fusion == "adaptive_concat":
             assert self.mixture is not None
@@ -302,6 +303,7 @@ class PlaybackDecoder(nn.Module):
             fused = x.mean(dim=1)
         else:
             assert self.mixture is not None
+            # a matrix a stage, or a weight for each stage and class
             pattern = "bsw,swv->bv" if self.fusion_level == "features" else "bsc,sc->bc"
             fused = torch.einsum(pattern, x, self.mixture.to(x.dtype))
             if self.fusion_level == "features":

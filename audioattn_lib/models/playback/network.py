@@ -65,19 +65,20 @@ def confidence(logits: Float[Tensor, "batch classes"], *, is_multilabel: bool) -
 class _Clips:
     """Clips that have not stopped: their rows in the batch, sound, and state of the decoder."""
 
-    rows: Tensor
-    waveforms: Tensor
-    lengths: Tensor
-    level: Tensor
-    power: Tensor
-    n_frames: Tensor
-    tokens: Projected | None
-    counts: Tensor
-    latents: Tensor
-    heard: Tensor
-    slots: Tensor | None
-    given: Tensor | None
-    frames: Tensor | None
+    # R clips of a batch go on; T frames of the first hop, T' tokens of the whole clip
+    rows: Tensor  # (R,), in the batch
+    waveforms: Tensor  # (R, N)
+    lengths: Tensor  # (R,), samples
+    level: Tensor  # (R, 1, bands), mean of the whole clip, that playbacks subtract too
+    power: Tensor  # (R, T)
+    n_frames: Tensor  # (R,), of T
+    tokens: Projected | None  # keys and values of the slots, (R, T', D)
+    counts: Tensor  # (R,), of T'
+    latents: Tensor  # (R, latents, width)
+    heard: Tensor  # (R, stages so far, width), one y_i a stage
+    slots: Tensor | None  # (R, slots, D)
+    given: Tensor | None  # (R, parts, 2), seconds
+    frames: Tensor | None  # (R, T', features), for published slots
 
     def keep(self, mask: Tensor) -> _Clips:
         """Those of them that go on."""
@@ -383,7 +384,7 @@ class Playback(nn.Module):
         features, n_frames = self.front(waveforms, lengths)
         mask = frame_mask(n_frames, features.shape[1], features.device)
         valid = None if mask is None else mask[..., None]
-        level = masked_mean(features, valid, dim=1)  # (B, bands); playbacks subtract the same level
+        level = masked_mean(features, valid, dim=1)  # (B, 1, bands); playbacks subtract the same level
         tokens = self._encode(features - level, n_frames)  # (B, T', D)
         counts = self.encoder.count_frames(n_frames)
         device = waveforms.device

@@ -41,12 +41,12 @@ def put_beside(markup: str, folder: str | Path) -> str:
     folder = Path(folder)
     written: set[str] = set()
 
-    def replace(found: re.Match[str]) -> str:
+    def replace(match: re.Match[str]) -> str:
         try:
-            content = base64.b64decode(found[2], validate=True)
+            content = base64.b64decode(match[2], validate=True)
         except binascii.Error:
-            return found[0]
-        name = hashlib.sha256(content).hexdigest()[:16] + _ENDINGS[found[1]]
+            return match[0]
+        name = hashlib.sha256(content).hexdigest()[:16] + _ENDINGS[match[1]]
         if name not in written and not (folder / name).is_file():
             with write_whole(folder / name, durable=False) as temporary:
                 temporary.write_bytes(content)

@@ -40,17 +40,17 @@ def add_sources(markup: str, runs: Runs) -> str:
     -----
     Book page: architecture.
     """
-    told = _told(runs)
+    caption = _told(runs)
 
-    def of_table(found: re.Match[str]) -> str:
-        address = _csv_address(table_as_csv(found[0]))
+    def of_table(match: re.Match[str]) -> str:
+        address = _csv_address(table_as_csv(match[0]))
         link = f'<a class="aa-data" download="table.csv" href="{address}">Data (CSV)</a>'
-        return f'{found[0]}<p class="aa-source">{link}{" " + told if told else ""}</p>'
+        return f'{match[0]}<p class="aa-source">{link}{" " + caption if caption else ""}</p>'
 
     page = _TABLE.sub(of_table, markup)
     if not runs:
         return page
-    page = _FIGURE.sub(lambda found: f'{found[0]}<p class="aa-source">{told}</p>', page)
+    page = _FIGURE.sub(lambda match: f'{match[0]}<p class="aa-source">{caption}</p>', page)
     return page + _list_of(runs)
 
 
@@ -79,8 +79,8 @@ class _Cells(HTMLParser):
             self.rows.append([])
         elif tag in ("td", "th") and self.rows:
             self._repeat()
-            given = dict(attrs)
-            self._open = int(given.get("colspan") or 1), int(given.get("rowspan") or 1)
+            attributes = dict(attrs)
+            self._open = int(attributes.get("colspan") or 1), int(attributes.get("rowspan") or 1)
             self._text = []
 
     def handle_data(self, data: str) -> None:

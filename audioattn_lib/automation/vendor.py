@@ -68,9 +68,9 @@ class Package:
         VendorError
             When it cannot be had, or its hash is another.
         """
-        kept = cache_directory() / "npm" / f"{self.name}-{self.version}.tgz"
-        if kept.is_file():
-            content = kept.read_bytes()
+        cached = cache_directory() / "npm" / f"{self.name}-{self.version}.tgz"
+        if cached.is_file():
+            content = cached.read_bytes()
             if self._is_whole(content):
                 return content
         try:
@@ -80,7 +80,7 @@ class Package:
             raise VendorError(f"{self.address} cannot be fetched ({explain(error)})") from None
         if not self._is_whole(content):
             raise VendorError(f"{self.address}: its SHA-512 is not that of {self.name} {self.version}; it is not used")
-        with write_whole(kept) as temporary:
+        with write_whole(cached) as temporary:
             temporary.write_bytes(content)
         return content
 
@@ -124,10 +124,10 @@ def provide_runtime(html: str | Path, echo: Callable[[str], Any] = print) -> boo
     -----
     A page from a disk may fetch nothing but scripts, so WebAssembly is text in one. Book page: architecture.
     """
-    place = Path(html) / "_static" / "onnxruntime-web.js"
+    path = Path(html) / "_static" / "onnxruntime-web.js"
     head = f"// onnxruntime-web {ONNXRUNTIME_WEB.version}, MIT licence, Microsoft\n"
-    if place.is_file():
-        with open(place, encoding="utf-8") as file:
+    if path.is_file():
+        with open(path, encoding="utf-8") as file:
             if file.readline() == head:
                 return True
     try:
@@ -137,7 +137,7 @@ def provide_runtime(html: str | Path, echo: Callable[[str], Any] = print) -> boo
     except VendorError as error:
         echo(f"The page on your own sound does without onnxruntime-web: {error}")
         missing = f"this book was built without {ONNXRUNTIME_WEB.name}; build it again with a network"
-        write_text(place, f"document.currentScript.audioattnContent = {json.dumps({'missing': missing})};\n")
+        write_text(path, f"document.currentScript.audioattnContent = {json.dumps({'missing': missing})};\n")
         return False
     content = {
         # a module out of memory has no address that another could be relative to; the binary is handed over
@@ -145,5 +145,5 @@ def provide_runtime(html: str | Path, echo: Callable[[str], Any] = print) -> boo
         "wasm": base64.b64encode(gzip.compress(binary, mtime=0)).decode(),
     }
     code = script.decode().rpartition("//# sourceMappingURL")[0]
-    write_text(place, f"{head}{code}\ndocument.currentScript.audioattnContent = {json.dumps(content)};\n")
+    write_text(path, f"{head}{code}\ndocument.currentScript.audioattnContent = {json.dumps(content)};\n")
     return True

@@ -44,8 +44,8 @@ def _told_progress(name: str) -> Iterator[tuple[Callable[[int, int], None], dict
 
         def tell() -> None:
             nonlocal width
-            told = file.read_text(encoding="utf-8") if file.exists() else ""
-            line = f"{where}, {told}" if told else where
+            state = file.read_text(encoding="utf-8") if file.exists() else ""
+            line = f"{where}, {state}" if state else where
             click.echo(f"\r{line:{width}}", err=True, nl=False)
             width = len(line)
 

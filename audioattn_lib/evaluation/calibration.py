@@ -75,16 +75,16 @@ def measure_calibration(confidences: ArrayLike, is_right: ArrayLike, *, bins: in
         raise ValueError(f"is_right has shape {right.shape} for {len(sure)} confidences; give one a clip")
     if bins < 1:
         raise ValueError(f"bins is {bins}; it must be at least 1")
-    parts = np.array_split(np.argsort(sure, kind="stable"), min(bins, len(sure)))
-    counts = np.array([len(part) for part in parts])
-    found = [wilson_interval(int(right[part].sum()), len(part)) for part in parts]
-    confidence = np.array([sure[part].mean() for part in parts])
-    share = np.array([one.estimate for one in found])
+    rows_of_bins = np.array_split(np.argsort(sure, kind="stable"), min(bins, len(sure)))
+    counts = np.array([len(rows) for rows in rows_of_bins])
+    intervals = [wilson_interval(int(right[rows].sum()), len(rows)) for rows in rows_of_bins]
+    confidence = np.array([sure[rows].mean() for rows in rows_of_bins])
+    share = np.array([interval.estimate for interval in intervals])
     return Calibration(
         confidence,
         share,
-        np.array([one.low for one in found]),
-        np.array([one.high for one in found]),
+        np.array([interval.low for interval in intervals]),
+        np.array([interval.high for interval in intervals]),
         counts,
         float(counts @ np.abs(share - confidence) / len(sure)),
     )

@@ -200,8 +200,8 @@ class SharedNetwork(nn.Module):
     @staticmethod
     def weights_of(network: nn.Module) -> dict[str, Tensor]:
         """Weights of a network by name: parameters, and buffers with numbers that are no counts."""
-        kept = {**dict(network.named_parameters()), **dict(network.named_buffers())}
-        return {name: value.detach() for name, value in kept.items() if value.is_floating_point()}
+        tensors = {**dict(network.named_parameters()), **dict(network.named_buffers())}
+        return {name: value.detach() for name, value in tensors.items() if value.is_floating_point()}
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -220,9 +220,9 @@ class _WithAlpha(nn.Module):
         self.names: tuple[str, ...] = ()
 
     def forward(self, features: Tensor, lengths: Tensor, alpha: Tensor) -> tuple[Tensor, ...]:
-        logits, found = self.network.trace(features, lengths, alpha=alpha)  # type: ignore[operator, union-attr]
-        self.names = ("probabilities", *found)
-        return (_probabilities(logits.float(), self.outputs), *found.values())
+        logits, fields = self.network.trace(features, lengths, alpha=alpha)  # type: ignore[operator, union-attr]
+        self.names = ("probabilities", *fields)
+        return (_probabilities(logits.float(), self.outputs), *fields.values())
 
 
 @dataclass(frozen=True)
@@ -270,11 +270,11 @@ def export_shared(network: nn.Module, n_mels: int, outputs: Outputs = "class") -
     shared, weights = SharedNetwork(network.eval(), outputs), SharedNetwork.weights_of(network)
     features = torch.randn(_EXAMPLES, _LEAST_EXAMPLE, n_mels)
     lengths = torch.tensor([_LEAST_EXAMPLE, _LEAST_EXAMPLE - 1, _LEAST_EXAMPLE])
-    given = (features, lengths, torch.tensor(1.5), weights)
+    example = (features, lengths, torch.tensor(1.5), weights)
     clips, places = torch.export.Dim("batch", min=1, max=1 << 16), torch.export.Dim("frames", min=1, max=_MOST_FRAMES)
     with torch.no_grad():
         try:
-            shared(*given)  # names are not kept while a graph is recorded
+            shared(*example)  # names are not kept while a graph is recorded
         except (TypeError, AttributeError):
             raise ConfigError(
                 f"{type(network).__name__} cannot be exported with alpha as an input; networks of urban sounds with "
@@ -283,7 +283,7 @@ def export_shared(network: nn.Module, n_mels: int, outputs: Outputs = "class") -
         names = shared.names
         program = torch.export.export(
             shared,
-            given,
+            example,
             dynamic_shapes=({0: clips, 1: places}, {0: clips}, None, dict.fromkeys(weights)),
             prefer_deferred_runtime_asserts_over_guards=True,
         )
@@ -315,12 +315,12 @@ def export_front_end(front_end: Any) -> SharedGraph:
     if not isinstance(front_end, LogMel):
         raise ConfigError(f"{type(front_end).__name__} cannot be exported; log-mel front ends can be")
     count = _LEAST_EXAMPLE * front_end.hop_length
-    given = (torch.randn(_EXAMPLES, count), torch.tensor([count, count - 1, count]))
+    example = (torch.randn(_EXAMPLES, count), torch.tensor([count, count - 1, count]))
     clips, places = torch.export.Dim("batch", min=1, max=1 << 16), torch.export.Dim("samples", min=front_end.hop_length)
     with torch.no_grad():
         program = torch.export.export(
             _FrontEnd(front_end),
-            given,
+            example,
             dynamic_shapes=({0: clips, 1: places}, {0: clips}),
             prefer_deferred_runtime_asserts_over_guards=True,
         )

@@ -73,8 +73,8 @@ def _reduce(record: AttentionRecord) -> AttentionRecord:
         weights = np.zeros((len(record), record.alignment.shape[2]))
         for clip, count in enumerate(record.n_frames):
             weights[clip, :count] = record.frame_attention(clip)
-        kept = AttentionRecord.from_weights(
+        reduced = AttentionRecord.from_weights(
             weights, record.clock, n_frames=[int(n) for n in record.n_frames], mechanism=record.mechanism
         )
-        return dataclasses.replace(kept, clips=record.clips, durations=record.durations)
+        return dataclasses.replace(reduced, clips=record.clips, durations=record.durations)
     return dataclasses.replace(record, read_weights=None)

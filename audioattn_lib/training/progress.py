@@ -55,9 +55,9 @@ class Progress:
         self._done += 1
         self._bar.set_postfix(shown)
         self._bar.update()
-        told = f"{self._title} {self._done}/{self._total} " + " ".join(f"{k}={v}" for k, v in shown.items())
+        line = f"{self._title} {self._done}/{self._total} " + " ".join(f"{k}={v}" for k, v in shown.items())
         if (file := os.environ.get(TOLD)) and current_process().name == "MainProcess" and is_main_process():
             with suppress(OSError):  # whoever wanted to know is gone
-                Path(file).write_text(told, encoding="utf-8")
+                Path(file).write_text(line, encoding="utf-8")
         if is_main_process():
-            log.info("%s", told)
+            log.info("%s", line)

@@ -362,8 +362,8 @@ class ContinuousAttention(nn.Module):
         padding = Padding(values, lengths)
         values = padding.clear(values)
         encoded = self.encoder(values, padding.mask, padding.lengths)
-        chosen = self.alpha if alpha is None else alpha
-        modes = BetaGaussian(encoded.location, encoded.variance, chosen, check=False)  # (B, modes)
+        density_alpha = self.alpha if alpha is None else alpha
+        modes = BetaGaussian(encoded.location, encoded.variance, density_alpha, check=False)  # (B, modes)
         density = Mixture(encoded.mode_weights, modes, check=False)
         expectations = self.value_function.expect(density)  # (B, basis)
         weights = self.value_function.read_weights(expectations, padding.frame_counts, values.shape[1])  # (B, T)

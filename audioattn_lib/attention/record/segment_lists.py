@@ -81,7 +81,7 @@ def list_segments(record: AttentionRecord, labels: Sequence[Sequence[str]] | Non
             segments += [LabelledSegment(clip, label, *span) for label in labels[index] or ("",) for span in spans]
             continue
         if record.rows and record.segments is not None:
-            found += [
+            segments += [
                 LabelledSegment(clip, label, float(start), float(stop))
                 for label, (start, stop) in zip(record.rows[index], record.segments[index], strict=False)
             ]

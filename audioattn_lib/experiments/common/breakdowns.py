@@ -83,13 +83,13 @@ def calibrations(study: ClassificationStudy, names: Iterable[str] = ()) -> dict[
     """
     if study.is_multilabel:
         return {}
-    found = {}
+    reliability = {}
     for name in [name for name in names if name in study.names] or study.names:
         tables = pd.concat([run.predictions for run in study.runs_of(name)])
         columns = [column for column in tables if str(column).startswith("probability_")]
         sure = tables[columns].to_numpy(dtype=np.float64).max(axis=1).clip(0, 1)
-        found[study.title(name)] = measure_calibration(sure, (tables["label"] == tables["predicted"]).to_numpy())
-    return found
+        reliability[study.title(name)] = measure_calibration(sure, (tables["label"] == tables["predicted"]).to_numpy())
+    return reliability
 
 
 def sparsity_table(study: ClassificationStudy) -> pd.DataFrame:

@@ -64,17 +64,19 @@ def film(run: Run, clip: str = "", *, most: int = MOST_EPOCHS) -> Film | None:
     most
         Epochs, at least 2.
     """
-    found = load_probes(run.path)
-    if not found:
+    probes = load_probes(run.path)
+    if not probes:
         return None
-    epochs = list(found)
-    chosen = [epochs[i] for i in np.unique(np.linspace(0, len(epochs) - 1, min(most, len(epochs))).round().astype(int))]
-    first, last = found[epochs[0]], found[epochs[-1]]
+    epochs = list(probes)
+    selected = [
+        epochs[i] for i in np.unique(np.linspace(0, len(epochs) - 1, min(most, len(epochs))).round().astype(int))
+    ]
+    first, last = probes[epochs[0]], probes[epochs[-1]]
     if not clip:
         moved = [np.abs(first.frame_attention(i) - last.frame_attention(i)).sum() / 2 for i in range(len(last))]
         clip = last.clips[int(np.argmax(moved))]
     return Film(
         clip,
         model_name(run.experiment, run.config),
-        {f"Epoch {epoch + 1}": found[epoch][found[epoch].index(clip)] for epoch in chosen},
+        {f"Epoch {epoch + 1}": probes[epoch][probes[epoch].index(clip)] for epoch in selected},
     )

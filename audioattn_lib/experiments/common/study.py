@@ -109,8 +109,8 @@ class Study:
             A value of the field that is compared; without one any.
         """
         for run in (*self.runs, *self.encoders):
-            if (not name or name in map(str, run.config.values())) and (found := film(run)) is not None:
-                return found
+            if (not name or name in map(str, run.config.values())) and (frames := film(run)) is not None:
+                return frames
         return None
 
     @property

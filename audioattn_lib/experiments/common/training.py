@@ -116,10 +116,10 @@ def look_at(
     """
     if not len(rows):
         return None
-    chosen = rows[np.unique(np.linspace(0, len(rows) - 1, _LOOKED_AT).round().astype(int))]
+    selected = rows[np.unique(np.linspace(0, len(rows) - 1, _LOOKED_AT).round().astype(int))]
     manifest = context.prepared.manifest
-    names, durations = [manifest.ids[int(row)] for row in chosen], manifest.durations[chosen]
-    batches = functools.cache(lambda: load(chosen))
+    names, durations = [manifest.ids[int(row)] for row in selected], manifest.durations[selected]
+    batches = functools.cache(lambda: load(selected))
 
     def look(network: nn.Module) -> AttentionRecord:
         record = AttentionRecord.concatenate([attend(network, batch) for batch in batches().epoch(0)])

@@ -152,12 +152,12 @@ class Study:
             "not reliably different from": ~sure,
         }
         text = []
-        for relation, chosen in sorted(groups.items(), key=lambda item: int(item[1].sum())):
-            group = [self.title(str(name)) for name in table.index[chosen]]
+        for relation, mask in sorted(groups.items(), key=lambda item: int(item[1].sum())):
+            group = [self.title(str(name)) for name in table.index[mask]]
             verb = "is" if len(group) == 1 else "are"
             if len(group) == len(table) and len(table) > 1:
-                who = "None of them is" if relation.startswith("not ") else "All of them are"
-                text.append(f"{who} {relation.removeprefix('not ')} the linear baseline.")
+                subject = "None of them is" if relation.startswith("not ") else "All of them are"
+                text.append(f"{subject} {relation.removeprefix('not ')} the linear baseline.")
             elif len(group) > 4:
                 text.append(f"The other {len(group)} are {relation} the linear baseline.")
             elif group:

@@ -142,7 +142,8 @@ def _list_of(runs: Runs) -> str:
     return (
         f'<section id="{_ANCHOR}"><h2>Runs of this page</h2><details><summary>{len(runs)} '
         f"run{'s' * (len(runs) > 1)}: identity, settings in which they differ, and commit</summary>"
-        f'<div class="aa-scroll"><table class="dataframe"><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody>'
+        '<div class="pst-scrollable-table-container"><table class="dataframe">'
+        f"<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody>"
         f'</table></div><p class="aa-source">{link}</p></details></section>'
     )
 

@@ -27,6 +27,19 @@ def test_every_page_is_whole(built_book):
     assert check_pages(built_book / "_build" / "html", documents(built_book)) == []
 
 
+@pytest.mark.parametrize("name", ["urban_sound", "sleepiness"])
+def test_figures_and_tables_of_a_chapter_have_their_data_and_runs_and_their_code_is_folded(built_book, name):
+    page = (built_book / f"_build/html/book/chapters/{name}.html").read_text()
+    figures = re.findall(r'<figure class="audioattn aa-figure.*?</figure>(.{0,200})', page, re.DOTALL)
+    assert len(figures) > 3
+    assert all("#runs-of-this-page" in after for after in figures)
+    assert page.count("Data (CSV)") > len(figures), "those of figures, and of tables"
+    tables = sorted((built_book / f"_build/html/book/chapters/{name}_files").glob("*.csv"))
+    assert len(tables) > 4
+    assert all(len(table.read_text().splitlines()) > 1 for table in tables)
+    assert page.count('<details class="hide above-input">') >= len(figures)
+
+
 def test_nothing_is_done_again_when_nothing_changed(built_book):
     said = []
     build_book(built_book, mode="smoke", data_hash=_data_hash, echo=said.append)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from audioattn_lib.attention.maps._standard import entmax_of_standard_operations
 from audioattn_lib.attention.maps.entmax import entmax
 from audioattn_lib.attention.pooling.registry import MECHANISMS, build_attention
 from audioattn_lib.attention.record.record import FrameClock
@@ -113,6 +114,32 @@ def test_traced_tensors_are_the_fields_of_the_record():
             np.testing.assert_allclose(found["read_weights"].detach(), record.read_weights, atol=1e-6)
             for field in ("location", "variance", "mode_weight"):
                 np.testing.assert_allclose(found[field].detach(), getattr(record.density, field), rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", MECHANISMS)
+def test_alpha_given_with_the_input_is_that_of_the_mechanism_with_this_alpha(name):
+    torch.manual_seed(0)
+    values, lengths = torch.randn(2, 60, 4), torch.tensor([60, 31])
+    network = acrnn(name)
+    kind = [one for one, variant in MECHANISMS.items() if variant.domain == MECHANISMS[name].domain]
+    for other in kind:
+        same = acrnn(other)
+        same.load_state_dict(network.state_dict())
+        wanted, fields = same.trace(values, lengths)
+        logits, found = network.trace(values, lengths, alpha=torch.tensor(MECHANISMS[other].alpha))
+        torch.testing.assert_close(logits, wanted, atol=1e-6, rtol=1e-5)
+        for field, value in fields.items():
+            torch.testing.assert_close(found[field], value, atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("alpha", [1.0, 1.001, 1.2, 1.7, 2.0])
+@pytest.mark.parametrize("scale", [0.1, 3.0, 100.0])
+def test_few_steps_are_enough_up_to_an_alpha_of_two(alpha, scale):
+    torch.manual_seed(0)
+    scores = scale * torch.randn(20, 300, dtype=torch.float64)
+    scores[0, 1:] = -torch.inf
+    weights = entmax_of_standard_operations(scores, torch.tensor([[alpha]]), at_most_two=True)
+    torch.testing.assert_close(weights, entmax(scores, alpha), atol=2e-6, rtol=0)
 
 
 @LONG

@@ -37,7 +37,7 @@ def test_figures_and_tables_of_a_chapter_have_their_data_and_runs_and_their_code
     tables = sorted((built_book / f"_build/html/book/chapters/{name}_files").glob("*.csv"))
     assert len(tables) > 4
     assert all(len(table.read_text().splitlines()) > 1 for table in tables)
-    assert page.count('<details class="hide above-input">') >= len(figures)
+    assert page.count('<details class="admonition hide above-input">') >= len(figures)
 
 
 def test_nothing_is_done_again_when_nothing_changed(built_book):

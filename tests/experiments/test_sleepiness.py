@@ -412,6 +412,14 @@ def test_features_can_be_read_elsewhere(study, tmp_path):
     assert back.ids == table.ids
 
 
+def test_uses_and_findings_claim_what_the_tables_show(study):
+    told = sleepiness.uses(study)
+    sure = (study.compare("linear")[["p_holm", "difference"]] * [1, -1] < [0.05, 0]).all(axis=1)
+    assert ("for none is reliably above it" in told) == (not sure.any())
+    assert "This page does not test it" in told
+    assert sleepiness.findings(study)[0]
+
+
 def test_the_summary_is_the_table_in_words(study):
     summary = study.summary()
     assert list(summary.index) == ["Attention", "No attention, dense feature", "Fusion", "Linear baseline", "Chance"]

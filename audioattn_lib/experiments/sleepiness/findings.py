@@ -36,7 +36,7 @@ def findings(study: RegressionStudy) -> Found:
     shown, open_ = [], [study.unmeasured] if study.unmeasured else []
     with_, without = MATCHED
     if {with_, without} <= set(study.names):
-        found = study.compare(without, [with_]).loc[with_]
+        found = _over(study, with_, without)
         verb = "describe the speaker better" if found["difference"] > 0 else "describe the speaker worse"
         both = f"{number(table.loc[with_])} with attention, {number(table.loc[without])} without"
         told = f"of networks that differ in attention alone, features have a rank correlation of {both}"
@@ -60,6 +60,13 @@ def findings(study: RegressionStudy) -> Found:
     return shown, [*open_, study.power_note(against["detectable"], unit="", scale=1.0), study.seed_note]
 
 
+def _over(study: RegressionStudy, name: str, reference: str) -> dict[str, float]:
+    """Gain of one system over another as the table of the page has it: corrected for the same comparisons."""
+    row = study.compare(name).loc[reference]
+    ends = {"difference": -row["difference"], "low": -row["high"], "high": -row["low"]}
+    return {end: float(value) for end, value in ends.items()} | {"p_holm": float(row["p_holm"])}
+
+
 def _gain(row: object) -> str:
     return number(row, "difference")  # type: ignore[arg-type]
 
@@ -74,7 +81,7 @@ def uses(study: RegressionStudy) -> str:
     with_, without = MATCHED
     told = [use_over_baseline(study, study.compare(BASELINE))]
     if {with_, without} <= set(study.names):
-        found = study.compare(without, [with_]).loc[with_]
+        found = _over(study, with_, without)
         better = "with attention" if found["difference"] > 0 else "without attention"
         told.append(
             f"**To train such an autoencoder**: {better}, which is reliably better here."

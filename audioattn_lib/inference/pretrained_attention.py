@@ -216,6 +216,31 @@ class PretrainedAttention:
         chosen += ["gradient", "relevance"] if explained else []
         return {each: captured.record(self.tokens, reduction=each, query=query, **about) for each in chosen}
 
+    def answers(self, sounds: Sequence[Sound]) -> list[tuple[str, float]]:
+        """Most probable class of each sound, and its probability.
+
+        Parameters
+        ----------
+        sounds
+            As in :meth:`inputs`.
+
+        Raises
+        ------
+        ConfigError
+            When the network is no classifier.
+        """
+        if not self.classes:
+            raise ConfigError(f"{self.name} has no classes; {type(self.encoder).__name__} gives no scores")
+        config: Any = self.encoder.config
+        with torch.no_grad():
+            scores = self.encoder(self.inputs(sounds)).logits
+        is_multilabel = config.problem_type == "multi_label_classification"
+        best = (scores.sigmoid() if is_multilabel else scores.softmax(1)).max(1)
+        return [
+            (self.classes[number], value)
+            for number, value in zip(best.indices.tolist(), best.values.tolist(), strict=True)
+        ]
+
     def inputs(self, sounds: Sequence[Sound]) -> Tensor:
         """Input of the network for several sounds, on its device, as ``extractor`` makes it.
 

@@ -78,6 +78,9 @@ def test_a_spectrogram_transformer_is_trained_saved_and_heard(tmp_path):
     with torch.no_grad():
         right = network.encoder(inputs).logits.argmax(1) == corpus.targets[torch.as_tensor(split.test)]
     assert right.double().mean() == pytest.approx(made.scores["accuracy"])
+    answers = network.answers([(clip.samples, clip.sample_rate) for clip in clips])
+    assert [name == clip.label for (name, _), clip in zip(answers, clips, strict=True)] == right.tolist()
+    assert all(1 / len(corpus.classes) <= probability <= 1 for _, probability in answers)
     standardised = network.inputs([(clip.samples, clip.sample_rate) for clip in clips])
     assert 0.2 < standardised.std() < 0.8, "half a deviation, as the published network has it"
     reduced = network.reduce(clips[0].samples, clips[0].sample_rate, query=0)

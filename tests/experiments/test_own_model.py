@@ -31,7 +31,7 @@ def loud_frames(clips=48, frames=20):
 
 def head():
     torch.manual_seed(0)
-    return AttentiveHead(nn.Linear(4, 8), "sparsemax", 8, 2, clock=FrameClock(0.1))
+    return AttentiveHead(nn.Linear(4, 8), "softmax", 8, 2, clock=FrameClock(0.1))
 
 
 def test_a_pooling_behind_an_encoder_learns_and_goes_on_where_it_stopped(tmp_path):

@@ -22,8 +22,8 @@ from audioattn_lib.core.errors import AudioError, ConfigError
 from audioattn_lib.display.players.player import Player
 from audioattn_lib.display.show import show
 from audioattn_lib.inspection.capture import CapturedAttention, capture
-from audioattn_lib.inspection.known_models import KNOWN_MODELS, tokens_of
-from audioattn_lib.inspection.libraries import import_transformers
+from audioattn_lib.inspection.known_models import tokens_of
+from audioattn_lib.inspection.pretrained import WHISPER, load_encoder
 from audioattn_lib.inspection.reductions import find_sinks
 from audioattn_lib.inspection.tokens import PatchTokens, TimeTokens
 
@@ -31,7 +31,6 @@ from .sources import Sound, as_source
 
 __all__ = ["AttendedSound", "PretrainedAttention", "load_pretrained_attention"]
 
-_WHISPER = "whisper"
 _SPECTROGRAM_TRANSFORMER = "audio-spectrogram-transformer"
 _MOST_SAMPLES = 60 * 16000
 """Of models without a longest input: the weights grow with the square of the length."""
@@ -263,7 +262,7 @@ class PretrainedAttention:
         """
         heard = [self._heard(sound) for sound in sounds]
         lengths = {len(samples) for _, samples in heard}
-        if len(lengths) > 1 and self.kind not in (_WHISPER, _SPECTROGRAM_TRANSFORMER):
+        if len(lengths) > 1 and self.kind not in (WHISPER, _SPECTROGRAM_TRANSFORMER):
             raise AudioError(
                 f"sounds have {min(lengths)} to {max(lengths)} samples; {self.kind} takes one length a call"
             )
@@ -305,7 +304,7 @@ class PretrainedAttention:
 
     def _limits(self, rate: int) -> tuple[int, int]:
         """Most and fewest samples that the model takes."""
-        if self.kind == _WHISPER:
+        if self.kind == WHISPER:
             return int(self.extractor.n_samples), 1
         if self.kind == _SPECTROGRAM_TRANSFORMER:
             return (int(self.extractor.max_length) - 1) * rate // 100 + rate // 40, rate // 40
@@ -337,36 +336,8 @@ def load_pretrained_attention(name: str | Path, model_type: str = "auto", device
     -----
     Of Whisper the encoder is taken. Book page: ``your_sounds``.
     """
-    if model_type != "auto" and model_type not in KNOWN_MODELS:
-        raise ConfigError(f"model_type is {model_type!r}; it must be auto or one of {', '.join(KNOWN_MODELS)}")
-    library = import_transformers()
-    where = str(name)
-    if Path(where).exists() and not (Path(where) / "config.json").is_file():
-        raise ConfigError(f"{where}: holds no config.json; name a folder that save_pretrained wrote")
-    try:
-        config = (library.AutoConfig if model_type == "auto" else library.CONFIG_MAPPING[model_type]).from_pretrained(
-            where
-        )
-        kind = config.model_type
-        if kind not in KNOWN_MODELS:
-            raise ConfigError(
-                f"{where} is of model type {kind!r}; known are {', '.join(KNOWN_MODELS)}: capture another one with "
-                "audioattn_lib.capture"
-            )
-        made = getattr(library, (config.architectures or [""])[0] or "AutoModel", library.AutoModel)
-        model = made.from_pretrained(where, config=config, use_safetensors=True, dtype=torch.float32).eval().to(device)
-        extractor = library.AutoFeatureExtractor.from_pretrained(where)
-    except ConfigError:
-        raise
-    except (OSError, ValueError, KeyError) as error:
-        reason = str(error).splitlines()[0]
-        raise ConfigError(
-            f"{where}: no network could be read from a folder of this name, the cache or the hub ({reason}); "
-            "give a local folder with config.json, model.safetensors and preprocessor_config.json, or download it first"
-        ) from error
-    encoder = model.get_encoder() if kind == _WHISPER and hasattr(model, "get_encoder") else model
-    encoder = getattr(model, "encoder", encoder) if kind == _WHISPER and encoder is model else encoder
-    return PretrainedAttention(where, kind, encoder, extractor, tokens_of(encoder))
+    kind, encoder, extractor = load_encoder(name, model_type, device)
+    return PretrainedAttention(str(name), kind, encoder, extractor, tokens_of(encoder))
 
 
 def _coarser(record: AttentionRecord) -> AttentionRecord:

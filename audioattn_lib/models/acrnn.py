@@ -52,6 +52,7 @@ class FrontShape(TypedDict):
 
 PRESETS: dict[str, FrontShape] = {
     "published": {"channels": (128,), "kernel_sizes": (5,), "pool_sizes": (3,)},
+    "pointwise": {"channels": (128,), "kernel_sizes": (1,), "pool_sizes": (1,)},
     "four_convolutions": {"channels": (128,) * 4, "kernel_sizes": (7, 11, 31, 51), "pool_sizes": (3,) * 4},
 }
 
@@ -306,7 +307,7 @@ class ACRNN(nn.Module):
         bidirectional: bool = False,
         normalise: str = "clip",
     ) -> ACRNN:
-        """A published configuration: ``"published"`` or ``"four_convolutions"``, see :data:`PRESETS`.
+        """A published configuration, ``"published"`` or ``"four_convolutions"``, or ``"pointwise"``, each frame alone.
 
         ``attention`` is given the width of its values and makes the module;
         ``recurrent`` is ``"none"``, ``"gru"`` or ``"lstm"``; ``normalise`` is

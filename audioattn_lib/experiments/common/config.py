@@ -87,7 +87,10 @@ class ExperimentConfig:
     """Fields of all experiments. Unknown or impossible values are errors that name the field."""
 
     PRESETS: ClassVar[tuple[str, ...]] = ("smoke", "default", "paper")
-    """Names of the presets: class methods that take what is to be changed."""
+    """Names of the presets: class methods that take what is to be changed.
+
+    Where there is one called ``recordings``, the name ``default`` means it for data that the library does not make.
+    """
     COMPARED: ClassVar[Mapping[str, tuple[str, ...]]] = MappingProxyType({})
     """Fields of which a command may name several values, and all that there are."""
     NAMED: ClassVar[Mapping[str, Mapping[str, Any]]] = MappingProxyType({})
@@ -179,8 +182,18 @@ class ExperimentConfig:
         for item in names:
             settings |= cls.NAMED.get(item, {})
         settings |= {field: value for field, value in changes.items() if value is not None}
-        config: Self = getattr(cls, presets[0] if presets else cls.NAMED_ON)(**settings)
+        start = presets[0] if presets else cls.NAMED_ON
+        if start == "default" and "recordings" in cls.PRESETS and _is_recorded(settings.get("data")):
+            start = "recordings"
+        config: Self = getattr(cls, start)(**settings)
         return config
+
+
+def _is_recorded(data: Any) -> bool:
+    """Tell data that the library does not make from its synthetic corpora, with or without options."""
+    from audioattn_lib.data.corpora import SYNTHETIC  # not for those who only read the fields
+
+    return isinstance(data, str) and bool(data) and data.partition("?")[0] not in SYNTHETIC
 
 
 def restore_config(kind: type[C], run: Run) -> C:

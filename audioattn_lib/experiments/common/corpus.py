@@ -27,10 +27,14 @@ from audioattn_lib.data.splits import Split, split_clips
 from audioattn_lib.training.loop import select_device
 
 from .config import ExperimentConfig
+from .frame_encoder import PretrainedFrames
 
 __all__ = ["Clip", "PreparedCorpus", "checked", "load_checked", "load_corpus", "parse_corpus"]
 
 log = logging.getLogger("audioattn")
+
+FrontEnd = LogMel | MagnitudeMel | KaldiMel | PretrainedFrames
+"""What makes the features of a corpus."""
 
 
 @dataclass(frozen=True)
@@ -141,7 +145,7 @@ class PreparedCorpus:
     manifest
         The clips.
     store
-        Features of every clip, in decibels, as pictures show them.
+        Features of every clip, in decibels, as pictures show them; or frames of a pretrained encoder.
     front_end
         What made them.
     data_hash
@@ -152,7 +156,7 @@ class PreparedCorpus:
 
     manifest: Manifest
     store: FeatureStore
-    front_end: LogMel | MagnitudeMel | KaldiMel
+    front_end: FrontEnd
     data_hash: str
     targets: Tensor
 
@@ -160,7 +164,7 @@ class PreparedCorpus:
     def make(
         cls,
         manifest: Manifest,
-        front_end: LogMel | MagnitudeMel | KaldiMel,
+        front_end: FrontEnd,
         config: ExperimentConfig,
         targets: Tensor | None = None,
         *,
@@ -256,13 +260,17 @@ class PreparedCorpus:
         """One clip by its identifier, with everything a picture or a player needs."""
         row = self.manifest.ids.index(name)
         samples, rate = self.manifest.read_audio(row, self.front_end.sample_rate)
+        bands, features = self.front_end, self.store[row]
+        if isinstance(bands, PretrainedFrames):
+            bands = bands.bands
+            features = bands.cpu()(torch.as_tensor(samples)[None])[0][0]
         return Clip(
             name,
             self.manifest.table["label"].iloc[row],
             samples,
             rate,
-            self.store[row].numpy(),
-            self.clock,
-            self.front_end.frequencies.cpu().numpy(),
+            features.numpy(),
+            FrameClock(*bands.clock),
+            bands.frequencies.cpu().numpy(),
             tuple(self.manifest.events(row)),
         )

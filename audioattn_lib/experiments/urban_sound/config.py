@@ -25,10 +25,11 @@ from ..common.config import (
     NonNegative,
     Positive,
     Protocol,
+    Whole,
     require,
 )
 
-__all__ = ["ATTENTIONS", "CONTROL", "ECAPA", "Config"]
+__all__ = ["ATTENTIONS", "CONTROL", "ECAPA", "MEL", "Config"]
 
 CONTROL = "mean"
 """Equal weights for all frames: what a mechanism must beat to be worth its name."""
@@ -36,6 +37,10 @@ ATTENTIONS = tuple(MECHANISMS)
 """The eight published variants: four discrete maps, four continuous densities."""
 ECAPA = MappingProxyType({"ecapa": "discrete", "ecapa_tiny": "tiny"})
 """Sizes of ECAPA-TDNN by the name of the model; which attention its pooling has is a field of its own."""
+
+
+MEL = "mel"
+"""The field ``frame_encoder`` without a pretrained encoder."""
 
 
 @dataclass(frozen=True)
@@ -62,9 +67,17 @@ class Config(ExperimentConfig):
         OneOf(NORMALISATIONS),
         "level of the bands: of the clip as published (its mean removed), its median, of the corpus, or as they are",
     ] = "clip"
-    model: Annotated[str, OneOf((*PRESETS, *ECAPA)), "front: one convolution as published, four, or ECAPA-TDNN"] = (
-        "published"
-    )
+    frame_encoder: Annotated[
+        str,
+        "mel: log-mel bands, as published; or folder or identifier of a pretrained encoder of transformers, whose "
+        "frames are computed once",
+    ] = MEL
+    frame_layer: Annotated[Whole, "layer of the pretrained encoder that gives the frames; 0: before the first"] = 2
+    model: Annotated[
+        str,
+        OneOf((*PRESETS, *ECAPA)),
+        "front: one convolution as published, four, pointwise (each frame alone), or ECAPA-TDNN",
+    ] = "published"
     recurrent: Annotated[Literal["none", "gru", "lstm"], "layer behind the convolutions, as published none"] = "none"
     recurrent_size: Annotated[Count, "units of the recurrent layer, for each direction"] = 128
     bidirectional: Annotated[bool, "run the recurrent layer both ways"] = False

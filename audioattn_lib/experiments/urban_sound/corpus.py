@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from audioattn_lib.data.loading.store import StoredType
 from audioattn_lib.data.splits import Split, choose_folds, fold_names
 
 from ..common.corpus import PreparedCorpus, load_checked
-from .config import Config
+from .config import MEL, Config
 from .network import build_front_end
 
 __all__ = ["Prepared", "prepare"]
@@ -50,10 +51,12 @@ class Prepared(PreparedCorpus):
 
 def prepare(config: Config) -> Prepared:
     """Load and check the corpus, and compute its features once; both are kept for the next call."""
-    return _prepare(Config(**config.select("data", "sample_rate", "n_mels", "skip_bad_clips", "device")))
+    fields = ("data", "sample_rate", "n_mels", "frame_encoder", "frame_layer", "skip_bad_clips", "device")
+    return _prepare(Config(**config.select(*fields)))
 
 
 @lru_cache(maxsize=4)
 def _prepare(config: Config) -> Prepared:
     manifest = load_checked(config.data, skip_bad_clips=config.skip_bad_clips)
-    return Prepared.make(manifest, build_front_end(config), config)
+    stored: StoredType = "float32" if config.frame_encoder == MEL else "float16"
+    return Prepared.make(manifest, build_front_end(config), config, stored=stored)

@@ -61,8 +61,9 @@ __all__ = [
 
 NAME = "urban_sound"
 _OF_WEIGHTS = (
-    *("attention", "sample_rate", "n_mels", "band_normalization", "model", "recurrent", "bidirectional", "scaled"),
-    *("fused", "encoder", "positions", "n_components", "boundary", "n_basis", "basis_widths", "penalty"),
+    *("attention", "sample_rate", "n_mels", "frame_encoder", "frame_layer", "band_normalization", "model", "recurrent"),
+    *("bidirectional", "scaled", "fused", "encoder", "positions", "n_components", "boundary", "n_basis"),
+    *("basis_widths", "penalty"),
 )
 """Fields that weights were trained with and need for their evaluation."""
 REFIT_SIZE = 126
@@ -72,7 +73,7 @@ REFIT_WIDTHS = (0.03, 0.1, 0.3)
 
 _OF_BASELINE = (
     *("data", "fold", "train_folds", "valid_folds", "test_folds", "protocol", "seed", "sample_rate", "n_mels"),
-    *("skip_bad_clips", "batch_size"),
+    *("frame_encoder", "frame_layer", "skip_bad_clips", "batch_size"),
 )
 """Fields that the linear baseline depends on."""
 
@@ -81,7 +82,7 @@ Context = RunContext[Config, Prepared]
 
 def build_model(config: Config, prepared: Prepared, n_steps: int = 1) -> ACRNN | ECAPATDNN:
     """The network for a corpus, with weights drawn from the global generator; ``n_steps`` will train it."""
-    return build_network(config, len(prepared.classes), prepared.clock, n_steps)
+    return build_network(config, len(prepared.classes), prepared.clock, n_steps, prepared.front_end.n_mels)
 
 
 def run(config: Config, root: str | Path = "runs") -> Run:

@@ -14,6 +14,7 @@ from audioattn_lib.audio.features import LogMel
 from audioattn_lib.models.acrnn import ACRNN
 from audioattn_lib.models.ecapa import ECAPATDNN
 
+from ..common.frame_encoder import PretrainedFrames
 from ..common.listener import Answers, Listener, call_inputs
 from .config import Config
 from .network import build_front_end, build_network
@@ -27,10 +28,11 @@ class UrbanListener(Listener[Config]):
     CONFIG: ClassVar[type[Config]] = Config
     network: ACRNN | ECAPATDNN
 
-    def build(self) -> tuple[ACRNN | ECAPATDNN, LogMel]:
+    def build(self) -> tuple[ACRNN | ECAPATDNN, LogMel | PretrainedFrames]:
         """The network and its front end."""
-        clock = FrameClock(*self.description.clock)
-        return build_network(self.config, len(self.description.classes), clock), build_front_end(self.config)
+        clock, front_end = FrameClock(*self.description.clock), build_front_end(self.config)
+        classes = len(self.description.classes)
+        return build_network(self.config, classes, clock, n_features=front_end.n_mels), front_end
 
     def answers(self, inputs: Tensor, lengths: Tensor) -> Answers:
         """Probabilities, attention and embedding."""

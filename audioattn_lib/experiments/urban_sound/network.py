@@ -17,18 +17,19 @@ from audioattn_lib.models.acrnn import ACRNN
 from audioattn_lib.models.ecapa import ECAPATDNN
 from audioattn_lib.models.layers.statistics_pooling import build_pooling
 
-from .config import CONTROL, ECAPA, Config
+from ..common.frame_encoder import PretrainedFrames
+from .config import CONTROL, ECAPA, MEL, Config
 
 __all__ = ["build_front_end", "build_network"]
 
 
-def build_front_end(config: Config) -> LogMel:
-    """The transform of the publication, with its range and without its normalisation.
+def build_front_end(config: Config) -> LogMel | PretrainedFrames:
+    """The transform of the publication, with its range and without its normalisation; or a pretrained encoder.
 
     The model subtracts each clip's mean itself: the baseline needs what that removes.
     """
     rate = config.sample_rate
-    return LogMel(
+    bands = LogMel(
         rate,
         n_fft=round(0.025 * rate),
         hop_length=round(0.010 * rate),
@@ -36,10 +37,17 @@ def build_front_end(config: Config) -> LogMel:
         window="hamming",
         filters="shared_bandwidth",
     )
+    return bands if config.frame_encoder == MEL else PretrainedFrames(config.frame_encoder, config.frame_layer, bands)
 
 
-def build_network(config: Config, n_classes: int, clock: FrameClock, n_steps: int = 1) -> ACRNN | ECAPATDNN:
-    """The network of a configuration, with weights drawn from the global generator; ``n_steps`` will train it."""
+def build_network(
+    config: Config, n_classes: int, clock: FrameClock, n_steps: int = 1, n_features: int | None = None
+) -> ACRNN | ECAPATDNN:
+    """The network of a configuration, with weights drawn from the global generator.
+
+    ``n_steps`` will train it; a frame has ``n_features`` numbers, by default as many as mel bands.
+    """
+    width = config.n_mels if n_features is None else n_features
 
     def attention(features: int) -> nn.Module:
         options: dict[str, Any] = {"hidden_size": config.attention_size, "dropout": config.attention_dropout}
@@ -65,12 +73,10 @@ def build_network(config: Config, n_classes: int, clock: FrameClock, n_steps: in
 
     if config.model in ECAPA:
         normalise = config.band_normalization == "clip"
-        return ECAPATDNN.preset(
-            ECAPA[config.model], config.n_mels, n_classes, attention, clock=clock, normalise=normalise
-        )
+        return ECAPATDNN.preset(ECAPA[config.model], width, n_classes, attention, clock=clock, normalise=normalise)
     return ACRNN.preset(
         config.model,
-        config.n_mels,
+        width,
         n_classes,
         attention,
         clock=clock,

@@ -145,7 +145,7 @@ def test_impossible_values_name_their_field(field, value):
 def test_unknown_fields_and_presets_list_the_known_ones():
     with pytest.raises(ConfigError, match=r"atention.*there are data, seed"):
         Config.preset("smoke", atention="softmax")
-    with pytest.raises(ConfigError, match="smoke, default, paper"):
+    with pytest.raises(ConfigError, match="smoke, default, recordings, paper"):
         Config.preset("huge")
 
 
@@ -223,3 +223,10 @@ def test_ecapa_has_its_published_settings_and_refuses_those_of_the_other_network
     for field, value in (("dropout", 0.1), ("recurrent", "gru"), ("scaled", True), ("band_normalization", "corpus")):
         with pytest.raises(ConfigError, match=f"{field} is .*ecapa"):
             Config.ecapa(**{field: value})
+
+
+def test_recordings_have_a_preset_of_their_own():
+    assert Config.preset("default", data="esc10") == Config.recordings(data="esc10")
+    assert Config.preset("default", data="city?duration=2") == Config.default(data="city?duration=2")
+    assert Config.preset("default") == Config.default()
+    assert Config.preset("default", data="esc10", epochs=3).epochs == 3

@@ -43,7 +43,7 @@ from ..common.results import write_attention, write_attention_evaluation, write_
 from ..common.runs import RunContext, make_run, nothing_to_train, open_run, resolve_fold
 from ..common.study import ClassificationStudy, choose
 from ..common.training import count_parameters, fit_network, look_at
-from .config import ATTENTIONS, CONTROL, Config
+from .config import ATTENTIONS, CONTROL, MEL, Config
 from .corpus import Prepared, prepare
 from .listener import UrbanListener
 from .network import build_network
@@ -82,7 +82,8 @@ Context = RunContext[Config, Prepared]
 
 def build_model(config: Config, prepared: Prepared, n_steps: int = 1) -> ACRNN | ECAPATDNN:
     """The network for a corpus, with weights drawn from the global generator; ``n_steps`` will train it."""
-    return build_network(config, len(prepared.classes), prepared.clock, n_steps, prepared.front_end.n_mels)
+    width = config.n_mels if config.frame_encoder == MEL else prepared.front_end.n_mels
+    return build_network(config, len(prepared.classes), prepared.clock, n_steps, width)
 
 
 def run(config: Config, root: str | Path = "runs") -> Run:

@@ -5,6 +5,6 @@ the same calls return a note of one line at once: they start no widget, and comp
 reader of the book too.
 """
 
-from .calls import explore, film, gallery, hear, watch
+from .calls import explore, film, gallery, hear, sweep, watch
 
-__all__ = ["explore", "film", "gallery", "hear", "watch"]
+__all__ = ["explore", "film", "gallery", "hear", "sweep", "watch"]

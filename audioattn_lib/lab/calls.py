@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from audioattn_lib.experiments.common.study import Study
     from audioattn_lib.inference.model import Model
 
-__all__ = ["Note", "explore", "film", "gallery", "hear", "watch"]
+__all__ = ["Note", "explore", "film", "gallery", "hear", "sweep", "watch"]
 
 
 class Note(Block):
@@ -138,6 +138,32 @@ def watch(runs: str | Path = "runs") -> Iterator[None]:
 
     with watched(runs_folder(runs)):
         yield
+
+
+def sweep(file: str | Path, directory: str | Path = "sweeps") -> Any:
+    """Run, watch and stop a sweep; its results as a list to sort and search, whose rows open their runs.
+
+    Parameters
+    ----------
+    file
+        The sweep, such as ``"notebooks/sweeps/urban_sound.yml"``; a relative path is one of the checkout.
+    directory
+        Folder of all sweeps.
+
+    Returns
+    -------
+    SweepExplorer or Note
+        Widgets where a person watches; elsewhere a line that says where they are.
+
+    Notes
+    -----
+    Book page: ``batch``.
+    """
+    if not is_interactive():
+        return _note("a sweep to run, watch and stop, and its results as a list whose rows open their runs")
+    from .sweeps import SweepExplorer
+
+    return SweepExplorer(file, directory)
 
 
 def hear(model: str | Path | Model) -> Any:

@@ -29,6 +29,10 @@ class ClipList(anywidget.AnyWidget):
         ``"all"``, ``"wrong"``, ``"right"``, ``"unsure"`` or ``"outside"``.
     of_class
         Class of the clips to show; empty for all.
+    columns
+        Key and title of each column, the first of which is ``clip``; those of clips without.
+    about
+        Name of the list for those who do not see it.
     order
         Column and ``up`` or ``down``, such as ``"confidence down"``.
     """
@@ -41,6 +45,8 @@ class ClipList(anywidget.AnyWidget):
     of_class = traitlets.Unicode().tag(sync=True)
     order = traitlets.Unicode("clip up").tag(sync=True)
     sure = traitlets.Float(SURE).tag(sync=True)
+    columns: Any = traitlets.List().tag(sync=True)
+    about = traitlets.Unicode("Test clips").tag(sync=True)
 
     def fill(self, table: pd.DataFrame) -> None:
         """Show the rows of a table; the chosen clip stays where it is among them."""

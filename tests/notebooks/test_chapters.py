@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from audioattn_lib.automation.execution import runs_shown_in
+from audioattn_lib.automation.execution import execute, runs_shown_in
 from audioattn_lib.automation.notebooks import Notebook
 from audioattn_lib.automation.strict_yaml import read_yaml
 from audioattn_lib.experiments import EXPERIMENTS
@@ -54,3 +54,20 @@ def shows_its_runs(source: Path, executed: Path) -> None:
     trains = any(module.rpartition(".")[2] in EXPERIMENTS for module in Notebook(source).library_modules)
     assert bool(shown) == trains
     assert all({"experiment", "key", "path", "config", "metrics"} <= run.keys() for run in shown)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", sorted(EXPERIMENTS))
+def test_no_chapter_stalls(root, tmp_path, name):
+    """Fifty executions of a chapter with its explorer, of which the first trains: none hangs, none shows a widget."""
+    smoke = read_yaml(root / "notebooks" / "book.yml").data[name]["smoke"]
+    for number in range(50):
+        done = execute(
+            root / "notebooks" / f"{name}.ipynb",
+            tmp_path / f"{number}.ipynb",
+            smoke,
+            timeout=600 if number == 0 else 120,
+            directory=tmp_path,
+        )
+        assert "application/vnd.jupyter.widget" not in done.output.read_text(encoding="utf-8")
+        done.output.unlink()

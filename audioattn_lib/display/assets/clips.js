@@ -26,8 +26,9 @@ const render = ({ model, el }) => {
   const root = make("div", "audioattn aa-clips");
   const filters = make("div", "aa-filters");
   const heads = make("div", "aa-row aa-heads");
-  const body = make("div", "aa-body", { role: "listbox", tabindex: "0", "aria-label": "Test clips" });
+  const body = make("div", "aa-body", { role: "listbox", tabindex: "0", "aria-label": model.get("about") });
   const count = make("span", "", { "aria-live": "polite" });
+  const search = make("input", "", { type: "search", "aria-label": "Search the list", placeholder: "Search" });
 
   const choice = (trait, label, options) => {
     const text = make("label");
@@ -50,7 +51,9 @@ const render = ({ model, el }) => {
   const rows = () => model.get("rows");
   const classes = () => [...new Set(rows().flatMap((row) => String(row.label).split(";")))].filter(Boolean).sort();
 
-  const columns = "error" in (rows()[0] ?? {}) ? OF_NUMBERS : COLUMNS;
+  const given = model.get("columns");
+  const columns = given.length ? given : "error" in (rows()[0] ?? {}) ? OF_NUMBERS : COLUMNS;
+  if (given.length) root.style.setProperty("--aa-columns", `minmax(8rem, 1.6fr) repeat(${given.length - 1}, minmax(4rem, 1fr))`);
   for (const [key, title] of columns) {
     const button = make("button", "", { type: "button", "data-key": key });
     button.textContent = title;
@@ -74,7 +77,9 @@ const render = ({ model, el }) => {
     const test = FILTERS[model.get("only")][1];
     const wanted = model.get("of_class");
     const limits = { sure: model.get("sure") };
-    shown = rows().filter((row) => test(row, limits) && (!wanted || String(row.label).split(";").includes(wanted)));
+    const words = search.value.trim().toLowerCase().split(/\s+/).filter(Boolean);
+    const said = (row) => Object.values(row).join(" ").toLowerCase();
+    shown = rows().filter((row) => words.every((word) => said(row).includes(word)) && test(row, limits) && (!wanted || String(row.label).split(";").includes(wanted)));
     const sign = way === "down" ? -1 : 1;
     shown.sort((a, b) => (a[key] === null || b[key] === null ? compare(a[key], b[key]) : sign * compare(a[key], b[key])));
     for (const button of heads.children) {
@@ -104,7 +109,7 @@ const render = ({ model, el }) => {
     });
     if (!shown.length) {
       const none = make("div", "aa-none");
-      none.textContent = "No clip is like this.";
+      none.textContent = "Nothing is like this.";
       drawn.push(none);
     }
     body.replaceChildren(space, ...drawn);
@@ -137,10 +142,12 @@ const render = ({ model, el }) => {
     choose(shown[next].clip);
   });
 
+  search.addEventListener("input", () => list());
+  search.addEventListener("keydown", (event) => event.stopPropagation());
   const possible = Object.entries(FILTERS).filter(([key]) => key === "all" || columns === COLUMNS || key === "outside");
-  choice("only", "Show", () => possible.map(([key, [name]]) => [key, name]));
+  if (!given.length) choice("only", "Show", () => possible.map(([key, [name]]) => [key, name]));
   if (columns === COLUMNS) choice("of_class", "Class", () => [["", "All"], ...classes().map((name) => [name, name])]);
-  filters.append(count);
+  filters.append(search, count);
   root.setAttribute("data-lm-suppress-shortcuts", "true");
   root.append(filters, heads, body);
   el.append(root);

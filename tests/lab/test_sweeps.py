@@ -1,0 +1,50 @@
+"""A sweep in JupyterLab: results are a list, rows open runs, two are compared."""
+
+import nbformat
+import pandas as pd
+import pytest
+
+from audioattn_lib import lab
+from audioattn_lib.lab.calls import Note
+
+pytest.importorskip("anywidget")
+
+
+@pytest.fixture
+def explorer(city, tmp_path, monkeypatch):
+    from audioattn_lib.lab.sweeps import SweepExplorer
+
+    study, _ = city
+    (tmp_path / "runs").symlink_to(study.runs[0].path.parents[1])
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("n = 1", metadata={"tags": ["parameters"]})])
+    nbformat.write(notebook, tmp_path / "small.ipynb")
+    (tmp_path / "trial.yml").write_text("notebook: small.ipynb\ngrid:\n  n: [1, 2]\n")
+    folder = tmp_path / "sweeps" / "trial"
+    folder.mkdir(parents=True)
+    rows = [[run.config["attention"], f"urban_sound/{run.key}", run["accuracy"]] for run in study.runs]
+    pd.DataFrame(rows, columns=["attention", "run", "accuracy"]).to_csv(folder / "results.csv", index=False)
+    monkeypatch.chdir(tmp_path)
+    return SweepExplorer("trial.yml")
+
+
+def test_results_are_a_list_whose_rows_open_their_runs(city, explorer):
+    study, _ = city
+    assert [row["attention"] for row in explorer.runs.rows] == ["sparsemax", "triweight"]
+    assert "0 of 2 jobs" in explorer.status.value
+    explorer.runs.chosen = f"urban_sound/{study.runs[1].key}"
+    assert "triweight" in explorer.opened.value
+
+
+def test_two_runs_are_compared_by_settings_that_differ_and_scores(city, explorer):
+    study, _ = city
+    explorer.runs.chosen = f"urban_sound/{study.runs[1].key}"
+    explorer.second.value = f"urban_sound/{study.runs[0].key}"
+    page = explorer.opened.value
+    assert "<td>attention</td><td>triweight</td><td>sparsemax</td>" in page
+    assert "<td>seed</td>" not in page
+    difference = study.runs[1]["accuracy"] - study.runs[0]["accuracy"]
+    assert f"{difference:+.3g}" in page
+
+
+def test_without_a_person_there_is_a_note():
+    assert isinstance(lab.sweep("nothing.yml"), Note)

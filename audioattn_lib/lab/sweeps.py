@@ -62,7 +62,7 @@ class SweepExplorer:
         self.stop_button = ipywidgets.Button(description="Stop", icon="stop", disabled=True)
         self.status, self.opened = ipywidgets.HTML(), ipywidgets.HTML()
         self.runs = ClipList(columns=[["clip", "Run"]], about="Runs of the sweep")
-        self.second = ipywidgets.Dropdown(options=[""], description="Compare with")
+        self.second = ipywidgets.Dropdown(options=[""], description="Compare with", style={"description_width": "8rem"})
         buttons = ipywidgets.HBox([self.run_button, self.stop_button, self.status])
         self._list = ipywidgets.VBox([self.runs])
         self.box = ipywidgets.VBox(
@@ -162,7 +162,8 @@ class SweepExplorer:
 def compare_runs(first: Run, second: Run) -> str:
     """Two runs side by side as HTML: settings that differ, and all scores with their difference."""
     config, other = flatten(first.config), flatten(second.config)
-    differ = [name for name in dict.fromkeys((*config, *other)) if config.get(name) != other.get(name)]
+    fewer = min(config, other, key=len)  # a baseline has few settings: what it lacks says nothing
+    differ = [name for name in fewer if config.get(name) != other.get(name)]
     settings = [(name, config.get(name, ""), other.get(name, ""), "") for name in differ]
     scores = []
     metrics, theirs = flatten(first.metrics), flatten(second.metrics)

@@ -8,6 +8,7 @@ again when the file changes.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -54,7 +55,10 @@ class DomainTables(SphinxDirective):
         results = _read(self)
         if results is None:
             return parse_markdown(self, ["No such results are committed yet."])
-        lines = [f"{results.made_with.get('corpus', '')}", ""]
+        corpus = re.sub(
+            r"\btest_\w+", lambda found: f"test {test_title(found[0])}", results.made_with.get("corpus", "")
+        )
+        lines = [corpus, ""]
         lines += [f"Made with {_facts(results.made_with)}.", ""]
         found = parse_markdown(self, lines)
         for test in results.tests:

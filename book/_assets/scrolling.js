@@ -2,11 +2,7 @@
 (() => {
   const places = document.querySelectorAll(".bd-content :is(.aa-scroll, .cell_output table, table.dataframe, pre, .pst-scrollable-table-container)");
   const watch = new ResizeObserver((entries) => {
-    for (const { target } of entries) {
-      const scrolls = target.scrollWidth > target.clientWidth + 1;
-      if (scrolls && !target.hasAttribute("tabindex")) target.tabIndex = 0;
-      if (!scrolls && target.tabIndex === 0) target.removeAttribute("tabindex");
-    }
+    for (const { target } of entries) target.tabIndex = target.scrollWidth > target.clientWidth + 1 ? 0 : -1;
   });
   for (const place of places) watch.observe(place);
 })();

@@ -20,7 +20,7 @@ TEXTS = "search_texts.js"
 LONGEST = 60_000
 """Characters of a page that are kept; an excerpt is found in them."""
 _MENU_BUTTON = re.compile(
-    r'(?P<link><a class="reference internal"[^>]*>(?P<name>.*?)</a>)(?P<open><details[^>]*>)<summary>'
+    r'(?P<link><a class="[^"]*reference internal"[^>]*>(?P<name>.*?)</a>)(?P<open><details[^>]*>)<summary>'
 )
 
 

@@ -33,7 +33,7 @@ def test_a_card_has_the_first_finding_and_the_picture_of_the_executed_notebook(e
 
 def test_a_button_of_the_menu_is_named_after_its_page(extension):
     menu = (
-        '<li><a class="reference internal" href="a.html">Urban <em>sounds</em></a>'
+        '<li><a class="current reference internal" href="#">Urban <em>sounds</em></a>'
         '<details open="open"><summary><span></span></summary><ul></ul></details></li>'
     )
     named = extension("search_and_menu").name_buttons(menu)

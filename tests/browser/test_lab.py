@@ -26,7 +26,9 @@ SLIDERS = {"from_softmax_to_sparsemax": 1, "from_weights_to_densities": 2}
 ALWAYS = {*SLIDERS, "urban_sound", "accents"}
 """To Lab the others are like these two chapters: ``long``."""
 
-PROMPTS = "[...document.querySelectorAll('.jp-NotebookPanel .jp-CodeCell .jp-InputPrompt')].map(e => e.textContent)"
+# a cell whose source is hidden has an empty prompt instead
+SHOWN = ".jp-NotebookPanel .jp-CodeCell .jp-InputPrompt:not(.jp-Placeholder-prompt)"
+PROMPTS = f"[...document.querySelectorAll('{SHOWN}')].map(e => e.textContent)"
 IDLE = ".jp-Notebook-ExecutionIndicator[data-status=idle]"
 ERROR = "[data-mime-type='application/vnd.jupyter.error']"
 STARTED = rf"() => {PROMPTS}.some(prompt => /\d/.test(prompt))"

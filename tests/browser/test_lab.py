@@ -139,8 +139,8 @@ def references_are_read(page) -> None:
     page.locator(".jp-NotebookPanel .aa-cited").first.scroll_into_view_if_needed()
     text = ".jp-NotebookPanel .jp-RenderedMarkdown"
     wait_until(page, lambda: "{footcite" not in " ".join(page.locator(text).all_inner_texts()), "a role is shown raw")
-    links = page.locator(f"{text} a[data-aa-page]").all_inner_texts()
-    assert all(link.strip() for link in links)
+    links = page.locator(f"{text} a[data-aa-page]")  # their titles are fetched
+    wait_until(page, lambda: all(link.strip() for link in links.all_inner_texts()), "a link has no title")
     assert page.locator(".aa-cited").first.inner_text().rstrip(")")[-4:].isdigit()
 
 

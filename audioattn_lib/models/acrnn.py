@@ -52,8 +52,8 @@ class FrontShape(TypedDict):
 
 PRESETS: dict[str, FrontShape] = {
     "published": {"channels": (128,), "kernel_sizes": (5,), "pool_sizes": (3,)},
-    "pointwise": {"channels": (128,), "kernel_sizes": (1,), "pool_sizes": (1,)},
     "four_convolutions": {"channels": (128,) * 4, "kernel_sizes": (7, 11, 31, 51), "pool_sizes": (3,) * 4},
+    "pointwise": {"channels": (128,), "kernel_sizes": (1,), "pool_sizes": (1,)},
 }
 
 

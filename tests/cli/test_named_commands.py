@@ -9,7 +9,7 @@ from audioattn_lib.cli import audioattn
 
 PLACES = ("audioattn_lib/**/*.py", "book/**/*.md", "notebooks/*.ipynb", "notebooks/sweeps/*.yml", "*.md", "Makefile")
 CALL = re.compile(
-    r"(?:`|^ *\"?|\\n|\$ |python -m )audioattn(?:_lib)? (?!import|\.\.\.|aa-)([a-z][a-z_-]*(?: [^\n`\"'#|&;()]*)?)",
+    r"(?:`|^ *\"?|\\n|\$ |python -m )audioattn(?:_lib)? (?!import|\.\.\.|aa-)([a-z][a-z_-]*(?: [^\n\\`\"'#|&;()]*)?)",
     re.M,
 )
 OPTION = re.compile(r"--[a-z][a-z-]*|-[a-zA-Z]$")

@@ -413,7 +413,7 @@ def _check_length(path: Path, frames: int) -> None:
 
 
 def describe_unusable(frames: int, size: int, bad: int, peak: float) -> str:
-    """Why decoded samples are no sound, ``""`` where they are one.
+    """Return the reason why decoded samples are no sound, ``""`` where they are one.
 
     Parameters
     ----------

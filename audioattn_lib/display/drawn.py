@@ -1,4 +1,4 @@
-"""What a Matplotlib figure draws, as a table: the numbers behind a picture, point by point."""
+"""Read the data of a Matplotlib figure as a table, a row a point."""
 
 from __future__ import annotations
 

@@ -431,7 +431,7 @@ def find_sinks(
 
 
 def _from_ends(received: Tensor, ends: Sequence[int]) -> tuple[Tensor, int]:
-    """What tokens receive that lie as far from the end of their clip, and where the end is among them."""
+    """Align received attention by the distance from the end of each clip; return it with the index of the end."""
     n = received.shape[-1]
     if len(ends) != len(received) or not all(0 <= end <= n for end in ends):
         raise ConfigError(f"ends is {list(ends)}; give for each of {len(received)} clips a token from 0 to {n}")

@@ -1,4 +1,4 @@
-"""What a study compared, clip by clip: predictions, attention and the model of each.
+"""Look up predictions, attention and model of each run of a study, by clip.
 
 Book page: ``urban_sound``.
 """
@@ -133,7 +133,7 @@ def load_once(path: str) -> Model:
 
 
 def compared_models(study: Study) -> dict[str, Compared]:
-    """What a study of any chapter compared, by title; of several seeds the first."""
+    """Return the compared runs of a study of any chapter by title; of several seeds the first."""
     groups: Mapping[str, list[Run]]
     if isinstance(study, RegressionStudy):
         found = {}

@@ -152,7 +152,7 @@ def _rules(
 
 
 def told(compared: Mapping[str, Compared], clip: str) -> str:
-    """What the models say of a clip, in a few words."""
+    """Summarise the answers of the models to a clip in a few words."""
     rows = {title: one.predictions.loc[clip] for title, one in compared.items()}
     if not next(iter(compared.values())).classes:
         mean = np.mean([float(row["predicted"]) for row in rows.values()])

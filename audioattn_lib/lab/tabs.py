@@ -1,4 +1,4 @@
-"""What a chapter shows to a person with a kernel: the test clips, and one's own sound."""
+"""Show the test clips of a chapter and one's own sound in two tabs of JupyterLab."""
 
 from __future__ import annotations
 

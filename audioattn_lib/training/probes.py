@@ -28,7 +28,7 @@ Probe = Callable[[nn.Module], AttentionRecord]
 
 
 def probe(model: nn.Module, look: Probe, device: torch.device) -> AttentionRecord:
-    """What the model attends to; the generators of random numbers stay as they are.
+    """Return the attention of the model; the generators of random numbers stay as they are.
 
     Parameters
     ----------

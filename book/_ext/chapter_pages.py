@@ -51,7 +51,7 @@ def _has_findings(cell: nodes.Node) -> bool:
 
 
 def _is_question(node: nodes.Node) -> bool:
-    """Whether a paragraph is all in italics."""
+    """Return True for a paragraph that is all in italics."""
     return isinstance(node, nodes.paragraph) and all(isinstance(child, nodes.emphasis) for child in node.children)
 
 

@@ -137,7 +137,7 @@ def test_louder_is_only_higher(sounds):
 
 
 def test_an_event_leaves_no_trace_behind_the_median():
-    """Why the median exists: subtracting the mean writes a short event into every other frame."""
+    """Subtracting the mean writes a short event into every other frame; subtracting the median does not."""
     generator = torch.Generator().manual_seed(0)
     quiet = 0.01 * torch.randn(1, 32_000, generator=generator, dtype=torch.float64)
     event = quiet.clone()

@@ -1,4 +1,4 @@
-"""What the extensions of the book make of pages: cards from executed notebooks, and buttons with names."""
+"""Test the extensions of the book: cards from executed notebooks, and buttons with names."""
 
 import importlib.util
 import json

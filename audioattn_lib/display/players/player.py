@@ -287,7 +287,7 @@ def attention_of(
 
 @dataclass(frozen=True)
 class _Attention:
-    """What several mechanisms looked at, as a player draws it."""
+    """Convert the records of several mechanisms to the data that a player draws."""
 
     titles: list[str]
     curves: list[Curve]

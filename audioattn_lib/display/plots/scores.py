@@ -1,4 +1,4 @@
-"""What is behind a score: classes, how much of a clip is attended to, and whether confidence is deserved."""
+"""Plot scores by class, score over sparsity, and calibration of probabilities."""
 
 from __future__ import annotations
 

@@ -254,7 +254,7 @@ def detection_curves(study: ClassificationStudy) -> dict[str, DetectionCurve]:
 
 
 def unmeasured(study: ClassificationStudy) -> str:
-    """Why no speaker can be verified, in sentences; empty where trials were scored."""
+    """Return the reason why no speaker can be verified, in sentences; empty where trials were scored."""
     if any(run.metrics.get("verification") for run in study.runs):
         return ""
     if not any((load_embeddings(run)["speakers"] != "").any() for run in study.runs):

@@ -1,4 +1,4 @@
-"""What is behind the score of a study: classes, confidence, and how much of a clip is attended to."""
+"""Break the score of a study down by class, confidence, and attended share of the clip."""
 
 from __future__ import annotations
 

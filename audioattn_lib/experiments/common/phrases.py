@@ -56,7 +56,7 @@ def gain_over(study: ClassificationStudy, control: str, compared: Sequence[str])
 
 
 def use_over_control(study: ClassificationStudy, control: str, compared: Sequence[str], what: str) -> str:
-    """When attention is worth its cost for a task ``what``: reliably better than the control, or not."""
+    """Say whether attention is worth its cost for a task ``what``: reliably better than the control, or not."""
     comparison = study.compare(control, compared)
     better = names([study.title(name) for name in reliably_above(comparison)], most=8)
     plain = study.title(control)
@@ -66,7 +66,7 @@ def use_over_control(study: ClassificationStudy, control: str, compared: Sequenc
 
 
 def use_over_baseline(study: Study, compared: pd.DataFrame) -> str:
-    """When a network is worth its cost: reliably above the linear baseline, or not."""
+    """Say whether a network is worth its cost: reliably above the linear baseline, or not."""
     above = reliably_above(compared)
     if len(above) == len(compared):
         return "**Instead of a linear baseline**: any network of this page. All are reliably above it."

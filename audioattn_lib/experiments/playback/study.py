@@ -50,7 +50,7 @@ class PlaybackStudy(ClassificationStudy):
 
     @property
     def unmeasured(self) -> str:
-        """Why nobody can say whether the right parts were played back; empty where it was measured."""
+        """Return the reason why selected parts were not compared with events; empty where they were."""
         if any(run.metrics.get("where") for run in self.runs):
             return ""
         return self.plays_nothing_back or (
@@ -60,14 +60,14 @@ class PlaybackStudy(ClassificationStudy):
 
     @property
     def plays_nothing_back(self) -> str:
-        """Why there are no playbacks to show; empty where there are some."""
+        """Return the reason why there are no playbacks to show; empty where there are some."""
         if any(name != "none" for name in self.names):
             return ""
         return f"{self.title('none')} plays nothing back; add other names to selections."
 
     @property
     def no_encoders(self) -> str:
-        """Why the encoder alone was not tested; empty where it was."""
+        """Return the reason why the encoder alone was not tested; empty where it was."""
         if self.encoders:
             return ""
         return "Encoder and decoder were trained at once, so there is no encoder alone to test."

@@ -95,7 +95,7 @@ def uses(study: ClassificationStudy) -> str:
 
 
 def _evident(study: ClassificationStudy, attending: list[str]) -> list[str]:
-    """When attention shows where the event is, and when it shows what its network needs."""
+    """Say when attention shows the place of the event, and when the frames that its network needs."""
     table = study.attention_evaluation()
     uses_of = {
         "pointing_game": ("To show where the event is", "Their highest attention lies in it more often than chance."),

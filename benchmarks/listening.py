@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import atexit
-import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from functools import cache, partial
@@ -17,14 +14,11 @@ import soundfile
 import torch
 
 import audioattn_lib
-from audioattn_lib.attention.record.record import FrameClock
 from audioattn_lib.audio import io
-from audioattn_lib.experiments.common.listener import save_model
-from audioattn_lib.experiments.urban_sound.config import Config
-from audioattn_lib.experiments.urban_sound.network import build_front_end, build_network
-from audioattn_lib.training.model_folder import WEIGHTS, ModelDescription
+from audioattn_lib.training.model_folder import WEIGHTS
 
 from .harness import Case, Target, peak_memory
+from .untrained import scratch, untrained_model
 
 Work = dict[str, Callable[[], object]]
 
@@ -69,37 +63,13 @@ def cases(device: str) -> list[Case]:
     ]
 
 
-@cache
-def _place() -> Path:
-    place = Path(tempfile.mkdtemp())
-    atexit.register(shutil.rmtree, place, ignore_errors=True)
-    return place
-
-
-@cache
 def _model() -> Path:
-    """Folder of a model with weights as drawn: speed does not depend on their values."""
-    config = Config(attention="triweight")
-    front_end = build_front_end(config)
-    torch.manual_seed(0)
-    classes = tuple(f"class {number}" for number in range(10))
-    description = ModelDescription(
-        experiment="urban_sound",
-        task="class",
-        config=vars(config),
-        classes=classes,
-        sample_rate=RATE,
-        clock=front_end.clock,
-        clip_seconds=float(CLIP_SECONDS),
-        front_end=front_end.identity,
-    )
-    network = build_network(config, len(classes), FrameClock(*front_end.clock))
-    return save_model(_place(), description, network).path
+    return untrained_model("triweight", CLIP_SECONDS)
 
 
 @cache
 def _recording(minutes: int) -> Path:
-    path = _place() / f"{minutes} minutes.wav"
+    path = scratch() / f"{minutes} minutes.wav"
     generator = np.random.default_rng(0)
     with soundfile.SoundFile(path, "w", RATE, 1) as file:
         for _ in range(minutes):
@@ -110,7 +80,7 @@ def _recording(minutes: int) -> Path:
 @cache
 def _folder() -> list[Path]:
     generator = np.random.default_rng(0)
-    paths = [_place() / "clips" / f"{number}.wav" for number in range(CLIPS)]
+    paths = [scratch() / "clips" / f"{number}.wav" for number in range(CLIPS)]
     for path in paths:
         io.write(path, generator.normal(0, 0.05, RATE * CLIP_SECONDS), RATE, durable=False)
     return paths

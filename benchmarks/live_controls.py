@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
-from tempfile import mkdtemp
 
 import numpy as np
 import torch
@@ -15,18 +13,14 @@ from audioattn_lib.attention.record.record import FrameClock
 from audioattn_lib.display import player
 from audioattn_lib.display.players.player import attention_of
 from audioattn_lib.experiments.common.corpus import Clip
-from audioattn_lib.experiments.common.listener import save_model
-from audioattn_lib.experiments.urban_sound.config import Config
-from audioattn_lib.experiments.urban_sound.network import build_front_end, build_network
 from audioattn_lib.lab.bars import as_answers, bars
 from audioattn_lib.lab.live import Live, live
-from audioattn_lib.training.model_folder import ModelDescription
 
 from .harness import Case, Target
+from .untrained import CLASSES, untrained_model
 
 SECONDS, RATE = 10, 16_000
 MOST_SECONDS = 0.1
-CLASSES = tuple(f"class {number}" for number in range(10))
 CHANGES = {
     "alpha of weights": ("sparsemax", {"alpha": 1.7}),
     "temperature of weights": ("softmax", {"temperature": 0.4}),
@@ -51,25 +45,14 @@ def _redraw() -> dict[str, Callable[[], object]]:
 
 
 def _live(attention: str) -> tuple[Live, Clip]:
-    config = Config(attention=attention)
-    front_end = build_front_end(config)
-    torch.manual_seed(0)
-    description = ModelDescription(
-        experiment="urban_sound",
-        task="class",
-        config=vars(config),
-        classes=CLASSES,
-        sample_rate=RATE,
-        clock=front_end.clock,
-        clip_seconds=float(SECONDS),
-        front_end=front_end.identity,
-    )
-    clock = FrameClock(*front_end.clock)
-    folder = save_model(Path(mkdtemp()), description, build_network(config, len(CLASSES), clock))
+    model = audioattn_lib.load(untrained_model(attention, SECONDS), device="cpu")
+    front_end = model.listener.front_end
     samples = np.random.default_rng(0).normal(0, 0.1, SECONDS * RATE).astype(np.float32)
     features = front_end(torch.from_numpy(samples)[None], torch.tensor([len(samples)]))[0][0].numpy()
-    clip = Clip("noise", CLASSES[0], samples, RATE, features, clock, front_end.frequencies.numpy(), ())
-    found = live(audioattn_lib.load(folder.path, device="cpu"), clip)
+    clip = Clip(
+        "noise", CLASSES[0], samples, RATE, features, FrameClock(*front_end.clock), front_end.frequencies.numpy(), ()
+    )
+    found = live(model, clip)
     assert found is not None
     return found, clip
 

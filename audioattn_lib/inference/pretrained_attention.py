@@ -313,28 +313,14 @@ class PretrainedAttention:
 
 
 def load_pretrained_attention(name: str | Path, model_type: str = "auto", device: str = "cpu") -> PretrainedAttention:
-    """Load a pretrained network from a local folder, or by its identifier on the hub of Hugging Face.
+    """Load a pretrained network with the clock of its tokens.
 
-    Weights are read from safetensors alone, and no code of the hub is run.
-
-    Parameters
-    ----------
-    name
-        Folder with ``config.json``, ``model.safetensors`` and ``preprocessor_config.json``, or an identifier such as
-        ``facebook/wav2vec2-base``, which is downloaded unless it is in the cache of ``transformers``.
-    model_type
-        One of :data:`~audioattn_lib.inspection.known_models.KNOWN_MODELS`; ``auto`` reads it from the configuration.
-    device
-        Where to compute, a name that PyTorch knows.
-
-    Raises
-    ------
-    ConfigError
-        When ``transformers`` is not installed, nothing is found, the type is not known, or there are no safe weights.
+    Parameters, errors and safety are those of :func:`~audioattn_lib.inspection.pretrained.load_encoder`. Of Whisper the
+    encoder is taken.
 
     Notes
     -----
-    Of Whisper the encoder is taken. Book page: ``your_sounds``.
+    Book page: ``your_sounds``.
     """
     kind, encoder, extractor = load_encoder(name, model_type, device)
     return PretrainedAttention(str(name), kind, encoder, extractor, tokens_of(encoder))

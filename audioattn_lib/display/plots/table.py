@@ -95,13 +95,7 @@ def results_table(
         rows.append(f"<tr{kind}>{''.join(cells)}</tr>")
         interval = "" if math.isnan(low) else f" ({100 * low:.1f} to {100 * high:.1f})"
         lines.append(f"{shown}: {100 * score:.1f} %{interval}")
-    head = "".join(f'<th scope="col">{html.escape(each)}</th>' if each else "<td></td>" for each in heads)
-    about = f"<caption>{html.escape(caption)}</caption>" if caption else ""
-    markup = (
-        f'<div class="audioattn aa-table mathjax_ignore"><table class="dataframe">{about}<thead><tr>{head}</tr></thead>'
-        f"<tbody>{''.join(rows)}</tbody></table></div>"
-    )
-    return Table(markup, "\n".join(lines))
+    return _whole("aa-table", heads, rows, lines, caption)
 
 
 def attention_evaluation_table(
@@ -141,11 +135,16 @@ def attention_evaluation_table(
         before = name
         rows.append(f'<tr><th scope="row">{shown}</th>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>')
         lines.append(f"{name}, {measure}: {_hundredths(row['value'])}, uniform {_hundredths(row['uniform'])}")
-    head = "".join(f'<th scope="col">{html.escape(each.capitalize())}</th>' if each else "<td></td>" for each in heads)
+    return _whole("aa-table aa-dense", [head.capitalize() for head in heads], rows, lines, caption)
+
+
+def _whole(kind: str, heads: Sequence[str], rows: Sequence[str], lines: Sequence[str], caption: str) -> Table:
+    """Join the rows of a table under its headings; lines are its text."""
+    head = "".join(f'<th scope="col">{html.escape(each)}</th>' if each else "<td></td>" for each in heads)
     about = f"<caption>{html.escape(caption)}</caption>" if caption else ""
     markup = (
-        f'<div class="audioattn aa-table aa-dense mathjax_ignore"><table class="dataframe">{about}'
-        f"<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
+        f'<div class="audioattn {kind} mathjax_ignore"><table class="dataframe">{about}<thead><tr>{head}</tr></thead>'
+        f"<tbody>{''.join(rows)}</tbody></table></div>"
     )
     return Table(markup, "\n".join(lines))
 

@@ -66,6 +66,16 @@ def test_frames_are_those_of_the_layer_and_of_a_clip_alone(folders, kind):
         torch.testing.assert_close(features[0], expected[0], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("samples", [32000, 32001, 31999, 31840, 31841, 4161])
+def test_whisper_takes_a_clip_of_any_length(folders, samples):
+    frames = PretrainedFrames(str(folders / "whisper"), 1, bands())
+    sound = torch.randn(1, samples)
+    features, counts = frames(sound)
+    assert counts.tolist() == [-(-samples // 320)]
+    whole, _ = frames(torch.nn.functional.pad(sound, (0, -samples % 320)))
+    torch.testing.assert_close(features, whole)
+
+
 def test_a_whole_chunk_of_whisper_is_what_the_library_computes(folders):
     frames = PretrainedFrames(str(folders / "whisper"), 2, bands())
     sound = torch.randn(1, 64000)

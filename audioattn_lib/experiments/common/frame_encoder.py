@@ -127,13 +127,10 @@ class PretrainedFrames(nn.Module):
         if waveforms.shape[1] < self.win_length:
             least = self.win_length / self.sample_rate
             raise AudioError(f"a clip has {seconds:.3f} s; a frame of {self.name} is made of {least:.3f} s")
-        prepared = self._extractor(
-            list(waveforms.cpu().numpy()),
-            sampling_rate=self.sample_rate,
-            padding="longest",
-            truncation=False,
-            return_tensors="pt",
-        )
+        options: dict[str, Any] = {"padding": "longest", "truncation": False, "return_tensors": "pt"}
+        if self._positions is not None:  # a frame of Whisper is of two spectra; it takes no half of one
+            options["pad_to_multiple_of"] = 2 * int(self._extractor.hop_length)
+        prepared = self._extractor(list(waveforms.cpu().numpy()), sampling_rate=self.sample_rate, **options)
         inputs = next(prepared[field] for field in ("input_features", "input_values") if field in prepared)
         taken: list[Tensor] = []
         with self._hook(taken.append), self._as_long_as(inputs, seconds):

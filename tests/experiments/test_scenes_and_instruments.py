@@ -438,3 +438,9 @@ class TestBandScaling:
         scaling, clip = BandScaling(4, centring), self.clips()[0][None]
         device = torch.tensor([5.0, -3.0, 8.0, 0.0])
         torch.testing.assert_close(scaling(clip + device, None), scaling(clip, None), atol=1e-4, rtol=1e-4)
+
+
+def test_recordings_are_trained_longer_than_the_synthetic_orchestra():
+    assert Config.preset("default", data="notes/") == Config.recordings(data="notes/")
+    assert Config.preset("default", data="orchestra?clips_per_class=8").epochs == Config.default().epochs
+    assert Config.recordings().epochs > Config.default().epochs

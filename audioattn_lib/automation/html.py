@@ -5,13 +5,14 @@ Book page: batch.
 
 from __future__ import annotations
 
-import re
 from importlib import metadata
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from audioattn_lib.core.errors import ConfigError
 from audioattn_lib.core.files import write_text
+
+from .book_syntax import BookSyntax
 
 __all__ = ["write_html"]
 
@@ -49,7 +50,7 @@ _HIDDEN: Final = {
 """Tags of Jupyter Book that hide a cell, its input or its output."""
 
 
-def write_html(notebook: str | Path, page: str | Path) -> Path:
+def write_html(notebook: str | Path, page: str | Path, chapters: str | Path | None = None) -> Path:
     """Write an executed notebook as an HTML page and return its path.
 
     Parameters
@@ -58,6 +59,9 @@ def write_html(notebook: str | Path, page: str | Path) -> Path:
         The executed notebook.
     page
         File to write; its folder is made when missing. It appears whole or not at all.
+    chapters
+        Folder of the notebooks of the book, for the titles of pages that the notebook links to, and its references;
+        without it, pages are named by their files.
 
     Raises
     ------
@@ -67,7 +71,8 @@ def write_html(notebook: str | Path, page: str | Path) -> Path:
     Notes
     -----
     A page with formulas holds a copy of MathJax, 2 MB. Widgets need a kernel
-    and are left out.
+    and are left out. A link to a page of the book leads to the page of that name
+    in the folder of ``page``; where there is none, the title stands in its place.
 
     Book page: batch.
     """
@@ -81,9 +86,7 @@ def write_html(notebook: str | Path, page: str | Path) -> Path:
         content = nbformat.read(notebook, as_version=4)
     except (OSError, ValueError) as error:
         raise ConfigError(f"{notebook}: cannot be read as a notebook ({error})") from None
-    for cell in content.cells:
-        if cell.cell_type == "markdown":
-            cell.source = _without_book(cell.source)
+    _leave_book(content, BookSyntax(page.parent, chapters))
     formulas = any(cell.cell_type == "markdown" and "$" in cell.source for cell in content.cells)
     exporter = HTMLExporter(
         config=Config({"TagRemovePreprocessor": {"enabled": True, **_HIDDEN}}),
@@ -100,33 +103,22 @@ def write_html(notebook: str | Path, page: str | Path) -> Path:
     return page
 
 
-def _without_book(source: str) -> str:
-    """Replace the syntax of Jupyter Book in Markdown: labels, roles and citations go, admonitions become HTML."""
-    source = re.sub(r"^\([\w-]+\)=\n", "", source, flags=re.MULTILINE)
-    source = re.sub(r"\{footcite:\w+\}`([^`]*)`", lambda match: _citations(match[1]), source)
-    source = re.sub(r"\{[\w:-]+\}`([^`<]*?)\s*(?:<[^`]*>)?`", r"\1", source)
-    return re.sub(r"^(```+|:::+)\{([\w-]+)\} *(.*)\n((?:.*\n)*?)\1 *$", _box, source, flags=re.MULTILINE)
+def _leave_book(content: Any, syntax: BookSyntax) -> None:
+    """Put into words what only the book resolves, in cells and in Markdown that they show; say where its pages are."""
+    for cell in content.cells:
+        if cell.cell_type == "markdown":
+            cell.source = syntax.resolve(cell.source)
+        for shown in cell.get("outputs", []):
+            if "text/markdown" in shown.get("data", {}):
+                shown.data["text/markdown"] = syntax.resolve(shown.data["text/markdown"])
+    if syntax.named:
+        import nbformat
 
-
-def _citations(keys: str) -> str:
-    """Author and year out of keys such as ``martins2022sparse``."""
-    matches = (re.match(r"([a-z]+)(\d{4})", key.strip()) for key in keys.split(","))
-    return "; ".join(f"{match[1].capitalize()} {match[2]}" for match in matches if match)
-
-
-def _box(match: re.Match[str]) -> str:
-    kind, title, body = match[2], match[3], match[4]
-    if kind == "chapter-cards":  # a list, which reads as one without the book
-        return body
-    if kind not in ("admonition", "note", "tip", "warning", "important", "hint", "dropdown"):
-        return ""
-    lines = body.splitlines()
-    options = [line for line in lines if re.match(r":\w+:", line)]
-    text = "\n".join(line for line in lines if line not in options).strip()
-    title = title or kind.capitalize()
-    if kind == "dropdown" or any("dropdown" in line for line in options):
-        return f"<details><summary>{title}</summary>\n\n{text}\n\n</details>"
-    return f"> **{title}**\n>\n" + "\n".join(f"> {line}" for line in text.splitlines())
+        titles = ", ".join(f"*{title}*" for title in syntax.named)
+        note = (
+            f"Pages of the book that are named here and do not lie beside this page: {titles}. `make book` makes them."
+        )
+        content.cells.append(nbformat.v4.new_markdown_cell(note, id="pages-of-the-book"))
 
 
 def _mathjax() -> str:

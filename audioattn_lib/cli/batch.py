@@ -157,7 +157,7 @@ def run(notebook: str, parameters: tuple[tuple[str, str], ...], output: Path | N
     if target.suffix == ".html":
         from audioattn_lib.automation.html import write_html
 
-        click.echo(write_html(done.output, target))
+        click.echo(write_html(done.output, target, path.parent))
 
 
 @click.command()

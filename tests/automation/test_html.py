@@ -1,13 +1,18 @@
 """Laws of a page made from a notebook: it shows what the notebook shows and asks nothing of any network."""
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 
+from audioattn_lib.automation.book_syntax import BookSyntax
 from audioattn_lib.automation.execution import execute
-from audioattn_lib.automation.html import _without_book, write_html
+from audioattn_lib.automation.html import write_html
 from audioattn_lib.automation.pages import check_pages
 from audioattn_lib.core.errors import ConfigError
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.notebook
@@ -27,14 +32,14 @@ def test_what_is_no_notebook_is_refused(tmp_path):
         write_html(tmp_path / "none.ipynb", tmp_path / "out.html")
 
 
-def test_what_only_a_book_can_resolve_is_put_into_words():
-    text = _without_book(
+def test_what_only_a_book_can_resolve_is_put_into_words(tmp_path):
+    text = BookSyntax(tmp_path).resolve(
         "(a_label)=\n# Title\n"
         "See {term}`a density <density>`, {ref}`the page <page>` and {footcite:t}`martins2022sparse`.\n\n"
         "```{admonition} Solution\n:class: dropdown\n\nForty-two.\n```\n\n```{footbibliography}\n```\n"
         ":::{chapter-cards}\n1. A chapter\n:::\n"
     )
-    assert text.startswith("# Title\nSee a density, the page and Martins 2022.")
+    assert text.startswith("# Title\nSee a density, the page and Martins (2022).")
     assert "<details><summary>Solution</summary>\n\nForty-two.\n\n</details>" in text
     assert text.rstrip().endswith("\n1. A chapter")
     assert not any(mark in text for mark in ("{", "```", ":::"))
@@ -50,3 +55,34 @@ def test_hidden_cells_stay_hidden(notebook, tmp_path):
     text = write_html(execute(path, tmp_path / "out.ipynb").output, tmp_path / "out.html").read_text()
     assert "shown" in text
     assert "secret" not in text
+
+
+def test_a_link_to_a_page_that_is_not_there_is_its_title(root, tmp_path):
+    syntax = BookSyntax(tmp_path, root / "notebooks")
+    text = "told in [](../accents_published.md) and [the glossary](../glossary.md); see [](urban_sound.ipynb)."
+    title = (root / "book" / "accents_published.md").read_text().partition("# ")[2].partition("\n")[0]
+    assert syntax.resolve(text) == f"told in *{title}* and the glossary (*Glossary*); see *Urban sounds*."
+    assert syntax.named == [title, "Glossary", "Urban sounds"]
+    (tmp_path / "urban_sound.html").touch()
+    assert syntax.resolve("[](urban_sound.ipynb)") == "[Urban sounds](urban_sound.html)"
+    assert syntax.resolve("[a](https://a.b/c.md) ![b](c.md)") == "[a](https://a.b/c.md) ![b](c.md)"
+    assert BookSyntax(tmp_path).resolve("[](../your_sounds.md)") == "*Your sounds*"
+
+
+def test_sources_are_those_that_the_page_cites(root, tmp_path):
+    syntax = BookSyntax(tmp_path, root / "notebooks")
+    sources = "## Sources of this page\n\n```{footbibliography}\n```\n"
+    assert syntax.resolve(sources).strip() == ""
+    cited = syntax.resolve("As {footcite:t}`martins2016softmax` say {footcite:p}`india2019self,india2021double`.")
+    assert cited.startswith("As Martins and Astudillo (2016) say (India et al., 2019;")
+    listed = syntax.resolve(sources)
+    assert "- Martins and Astudillo (2016). *From Softmax to Sparsemax" in listed
+    assert listed.count("\n- ") == 3
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb")))
+def test_no_chapter_leaves_an_empty_or_a_broken_link(root, tmp_path, name):
+    syntax = BookSyntax(tmp_path, root / "notebooks")
+    cells = json.loads((root / "notebooks" / f"{name}.ipynb").read_text())["cells"]
+    text = "\n".join(syntax.resolve("".join(cell["source"])) for cell in cells if cell["cell_type"] == "markdown")
+    assert not re.findall(r"\[\]\(|\]\([^)]*\.(?:md|ipynb)|\{\w+(?::\w+)?\}`|is told in \.", text)

@@ -15,6 +15,7 @@ from .experiment import (
     study_larger,
 )
 from .findings import describe_shown, findings, uses, where_it_attends
+from .prose import describe_carriers, describe_protocol, describe_speakers
 
 __all__ = [
     "NAME",
@@ -23,7 +24,10 @@ __all__ = [
     "Prepared",
     "baseline",
     "build_model",
+    "describe_carriers",
+    "describe_protocol",
     "describe_shown",
+    "describe_speakers",
     "extract_embeddings",
     "findings",
     "load_model",

@@ -6,6 +6,7 @@ from .devices import Domain, domains_heard
 from .domain_methods import domain_method_title
 from .experiment import NAME, PATTERNS, attention_layers, baseline, build_model, load_model, run, study
 from .findings import findings, main_test
+from .prose import describe_heard, describe_limits
 from .results import test_title
 
 __all__ = [
@@ -17,6 +18,8 @@ __all__ = [
     "attention_layers",
     "baseline",
     "build_model",
+    "describe_heard",
+    "describe_limits",
     "domain_method_title",
     "domains_heard",
     "findings",

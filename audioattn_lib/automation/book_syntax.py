@@ -56,6 +56,7 @@ class BookSyntax:
     def resolve(self, source: str) -> str:
         """Replace labels, roles, citations, links to pages, and boxes."""
         source = re.sub(r"^\([\w-]+\)=\n", "", source, flags=re.MULTILINE)
+        source = re.sub(r"\((\{footcite:)t(\}`[^`]*`)\)", r"\1p\2", source)  # no brackets in brackets
         source = _CITATION.sub(self._cite, source)
         source = re.sub(r"\{[\w:-]+\}`([^`<]*?)\s*(?:<[^`]*>)?`", r"\1", source)
         source = _LINK.sub(self._name, source)

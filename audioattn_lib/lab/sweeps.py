@@ -102,14 +102,15 @@ class SweepExplorer:
 
     def look(self) -> None:
         """Read how far it is, and the results where there are new ones."""
-        done = failed = 0
-        for path in (self._folder / "jobs").glob("*.json"):
+        jobs = self._folder / "jobs"
+        done = {path.stem for path in jobs.glob("*.ipynb") if "." not in path.stem}  # not .failed and .partial
+        failed = 0
+        for path in jobs.glob("*.json"):
             with suppress(OSError, ValueError):
-                error = json.loads(path.read_text(encoding="utf-8")).get("error")
-                failed, done = failed + bool(error), done + (not error)
+                failed += path.stem not in done and bool(json.loads(path.read_text(encoding="utf-8")).get("error"))
         is_running = self._process is not None and self._process.poll() is None
         state = "runs" if is_running else "ended" if self._process is not None else "is not running"
-        told = f"{self.grid.name} {state}: {done} of {len(self.grid.jobs)} jobs done"
+        told = f"{self.grid.name} {state}: {len(done)} of {len(self.grid.jobs)} jobs done"
         told += f", {failed} failed" if failed else ""
         if self._process is not None and self._process.poll() not in (None, 0):
             told += f"; see {self._directory / (self.grid.name + '.log')}"
@@ -118,7 +119,8 @@ class SweepExplorer:
         table = self._folder / "results.csv"
         if table.exists() and table.stat().st_mtime != self._seen:
             self._seen = table.stat().st_mtime
-            self._fill(pd.read_csv(table))
+            with suppress(pd.errors.EmptyDataError):  # no job has made a run yet
+                self._fill(pd.read_csv(table))
 
     def _fill(self, table: pd.DataFrame) -> None:
         if not len(table):

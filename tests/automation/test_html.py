@@ -75,6 +75,7 @@ def test_sources_are_those_that_the_page_cites(root, tmp_path):
     assert syntax.resolve(sources).strip() == ""
     cited = syntax.resolve("As {footcite:t}`martins2016softmax` say {footcite:p}`india2019self,india2021double`.")
     assert cited.startswith("As Martins and Astudillo (2016) say (India et al., 2019;")
+    assert syntax.resolve("({footcite:t}`martins2016softmax`)") == "(Martins and Astudillo, 2016)"
     listed = syntax.resolve(sources)
     assert "- Martins and Astudillo (2016). *From Softmax to Sparsemax" in listed
     assert listed.count("\n- ") == 3

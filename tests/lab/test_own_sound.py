@@ -7,6 +7,9 @@ import pytest
 import soundfile
 
 from audioattn_lib import lab
+from audioattn_lib.experiments import accents
+from audioattn_lib.inference.model import load
+from audioattn_lib.inference.verification import verify_speaker
 from audioattn_lib.lab.calls import Note
 from audioattn_lib.lab.compared import compared_models
 
@@ -49,6 +52,47 @@ def test_a_file_that_is_no_sound_is_said(own):
     own.first.upload.value = (uploaded("a.txt", b"abc"),)
     assert own.heard is None
     assert own.note.value
+
+
+@pytest.fixture(scope="module")
+def voices(tmp_path_factory):
+    """A model of accents, trained in seconds, and its corpus."""
+    data = "accents?speakers_per_accent=3&clips_per_speaker=2&n_folds=3&duration=(1.0,1.2)"
+    config = accents.Config.smoke(data=data)
+    return load(accents.run(config, tmp_path_factory.mktemp("runs")).path), accents.prepare(config)
+
+
+def recording(corpus, row, folder):
+    """One clip as a file that is uploaded."""
+    clip = corpus.clip(corpus.manifest.ids[row])
+    path = folder / f"{row}.wav"
+    soundfile.write(path, clip.samples, clip.sample_rate)
+    return path
+
+
+def test_two_recordings_are_compared_as_verification_compares_them(voices, tmp_path):
+    from audioattn_lib.lab.own_sound import OwnSound
+
+    model, corpus = voices
+    compared = OwnSound({"accents": lambda: model})
+    assert compared.second.box.layout.display is None
+    one, other = (recording(corpus, row, tmp_path) for row in (0, 3))
+    compared.first.upload.value = (uploaded("one.wav", one.read_bytes()),)
+    assert compared.verified is None
+    compared.second.upload.value = (uploaded("other.wav", other.read_bytes()),)
+    expected = verify_speaker(model, one, other)
+    files = {"first", "second"}
+    assert {name: value for name, value in compared.verified.items() if name not in files} == {
+        name: value for name, value in expected.items() if name not in files
+    }
+    assert f"similarity {expected['score']:.2f}" in compared.note.value
+    compared.second.upload.value = (uploaded("one.wav", one.read_bytes()),)
+    assert compared.verified["score"] == pytest.approx(1.0, abs=1e-5)
+    assert "one speaker" in compared.note.value
+
+
+def test_models_of_anything_else_take_one_recording(own):
+    assert own.second.box.layout.display == "none"
 
 
 def test_without_a_person_there_is_a_note():

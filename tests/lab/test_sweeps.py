@@ -1,4 +1,6 @@
-"""A sweep in JupyterLab: results are a list, rows open runs, two are compared."""
+"""A sweep in JupyterLab: it runs, stops and goes on; results are a list, rows open runs, two are compared."""
+
+import time
 
 import nbformat
 import pandas as pd
@@ -48,3 +50,44 @@ def test_two_runs_are_compared_by_settings_that_differ_and_scores(city, explorer
 
 def test_without_a_person_there_is_a_note():
     assert isinstance(lab.sweep("nothing.yml"), Note)
+
+
+WAITS = """from pathlib import Path
+import time
+while n and not Path("go").exists():
+    time.sleep(0.05)"""
+"""A job that ends by itself for n = 0, and else once it may."""
+
+
+def test_a_sweep_that_is_stopped_keeps_what_is_done_and_goes_on(tmp_path, monkeypatch, request):
+    from audioattn_lib.lab.sweeps import SweepExplorer
+
+    cells = [nbformat.v4.new_code_cell("n = 0", metadata={"tags": ["parameters"]}), nbformat.v4.new_code_cell(WAITS)]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / "small.ipynb")
+    (tmp_path / "trial.yml").write_text("notebook: small.ipynb\ngrid:\n  n: [0, 1]\n")
+    monkeypatch.chdir(tmp_path)
+    explorer = SweepExplorer("trial.yml")
+    explorer.stop()  # nothing runs: nothing happens
+    explorer.run_button.click()
+    assert explorer.run_button.disabled
+    assert not explorer.stop_button.disabled
+    process = explorer._process
+    request.addfinalizer(explorer.stop)
+    while "1 of 2 jobs done" not in explorer.status.value:
+        assert process.poll() is None, (tmp_path / "sweeps" / "trial.log").read_text()
+        time.sleep(0.1)
+    jobs = (tmp_path / "sweeps" / "trial" / "jobs").glob("*.ipynb")
+    (kept,) = (path for path in jobs if "." not in path.stem)
+    before = kept.stat().st_mtime_ns
+    explorer.stop_button.click()
+    process.wait()
+    explorer.look()
+    assert "1 of 2 jobs done" in explorer.status.value
+    assert "failed" not in explorer.status.value
+    assert not explorer.run_button.disabled
+    (tmp_path / "go").touch()
+    explorer.run_button.click()
+    assert explorer._process.wait() == 0
+    explorer.look()
+    assert "2 of 2 jobs done" in explorer.status.value
+    assert kept.stat().st_mtime_ns == before, "what was done is done again"

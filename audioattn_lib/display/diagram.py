@@ -198,7 +198,7 @@ def network_diagram(network: str | Network) -> Diagram:
     alt = _describe(network)
     right = _MARGIN if network.skips else 0.0
     height = len(network.steps) * (_HEIGHT + _GAP) - (0.0 if network.steps[-1].shape else _GAP)
-    parts = [*_steps(network.steps), *(part for skip in network.skips for part in _skip(skip))]
+    parts = [*_steps(network.steps), *(element for skip in network.skips for element in _skip(skip))]
     markup = (
         f'<figure class="audioattn aa-diagram mathjax_ignore"><svg viewBox="0 -2 {_WIDTH + right:g} {height + 2:g}" '
         f'role="img" aria-label="{html.escape(alt, quote=True)}">{"".join(parts)}</svg>'
@@ -250,12 +250,12 @@ def _arrow(x: float, top: float, bottom: float) -> str:
 
 
 def _describe(network: Network) -> str:
-    told = []
+    steps = []
     for step in network.steps:
         names = " beside ".join(f"{box.name} ({box.about})" if box.about else box.name for box in step.boxes)
-        told.append(f"{names}, gives {step.shape}" if step.shape else names)
+        steps.append(f"{names}, gives {step.shape}" if step.shape else names)
     for skip in network.skips:
         ends = [network.steps[number].boxes[-1].name for number in (skip.start, skip.end)]
         label = skip.label.replace("\n", " ")
-        told.append(f"{label}: to {ends[1]}" if skip.start == skip.end else f"from {ends[0]} to {ends[1]}: {label}")
-    return f"{network.title}: {'; then '.join(told)}."
+        steps.append(f"{label}: to {ends[1]}" if skip.start == skip.end else f"from {ends[0]} to {ends[1]}: {label}")
+    return f"{network.title}: {'; then '.join(steps)}."

@@ -89,8 +89,8 @@ class Figure:
 
         width = Image.open(io.BytesIO(self.images[LIGHT.name])).width / PIXELS_PER_INCH * PAGE_PIXELS_PER_INCH
         data = f' <a class="aa-data" download="figure.csv" href="{csv_address(self.data)}">Data (CSV)</a>'
-        told = html.escape(self.caption) + (data if self.data else "")
-        caption = f"<figcaption>{told}</figcaption>" if told else ""
+        content = html.escape(self.caption) + (data if self.data else "")
+        caption = f"<figcaption>{content}</figcaption>" if content else ""
         wide = " aa-wide" if self.narrow else ""
         small = f'<div class="aa-narrow">{themed_images(self.narrow, self.alt)}</div>' if self.narrow else ""
         return (

@@ -44,11 +44,11 @@ def guess_first(
     if not answer:
         raise ValueError("answer is empty; give at least one sentence")
     listed = f"<ul>{''.join(f'<li>{bold(choice)}</li>' for choice in choices)}</ul>" if choices else ""
-    told = "".join(f"<p>{bold(sentence)}</p>" for sentence in answer)
+    paragraphs = "".join(f"<p>{bold(sentence)}</p>" for sentence in answer)
     markup = (
         f'<section class="audioattn aa-question mathjax_ignore" aria-label="{html.escape(title, quote=True)}">'
         f'<p class="aa-asked">{html.escape(title)}</p><p>{bold(question)}</p>{listed}'
-        f"<details><summary>Answer</summary>{told}</details></section>"
+        f"<details><summary>Answer</summary>{paragraphs}</details></section>"
     )
     plain = [f"{title}: {question}", *(f"- {choice}" for choice in choices), f"Answer: {' '.join(answer)}"]
     return Question(markup, "\n".join(line.replace("**", "") for line in plain))

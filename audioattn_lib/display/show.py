@@ -130,7 +130,9 @@ def show(
         records[name] = _map_record(each, name, frequencies, centres, duration)
     for name, each in _named(segments, "Segments", "segments"):
         records[name] = _segment_record(_intervals(each, "segments", duration), name, duration)
-    events = [KnownEvent(one.label, one.start, one.stop) for one in _intervals(labels, "labels", duration)]
+    events = [
+        KnownEvent(interval.label, interval.start, interval.stop) for interval in _intervals(labels, "labels", duration)
+    ]
     return player(
         samples,
         rate,
@@ -155,32 +157,32 @@ def _samples(sound: Any, sample_rate: int | None) -> tuple[NDArray[np.float32], 
     return to_mono(sound, sample_rate)
 
 
-def _named(given: Any, name: str, field: str) -> Iterable[tuple[str, Any]]:
+def _named(data: Any, name: str, field: str) -> Iterable[tuple[str, Any]]:
     """One or several of them, by name."""
-    if given is None:
+    if data is None:
         return ()
-    if hasattr(given, "columns") and field == "curve":  # a frame: a curve a column
-        return [(str(column), given[column]) for column in given.columns]
-    if isinstance(given, Mapping):
-        if not given:
+    if hasattr(data, "columns") and field == "curve":  # a frame: a curve a column
+        return [(str(column), data[column]) for column in data.columns]
+    if isinstance(data, Mapping):
+        if not data:
             raise ValueError(f"{field} is an empty mapping; leave it out, or give at least one")
-        return [(str(key), value) for key, value in given.items()]
-    if isinstance(given, AttentionRecord):
-        return [(given.mechanism or name, given)]
-    if hasattr(given, "index") and hasattr(given, "to_numpy"):
-        return [(str(given.name) if getattr(given, "name", None) is not None else name, given)]
-    return [(name, given)]
+        return [(str(key), value) for key, value in data.items()]
+    if isinstance(data, AttentionRecord):
+        return [(data.mechanism or name, data)]
+    if hasattr(data, "index") and hasattr(data, "to_numpy"):
+        return [(str(data.name) if getattr(data, "name", None) is not None else name, data)]
+    return [(name, data)]
 
 
-def _timed(given: Any, field: str, dimensions: int, duration: float) -> tuple[NDArray[np.float64], FrameClock]:
+def _timed(data: Any, field: str, dimensions: int, duration: float) -> tuple[NDArray[np.float64], FrameClock]:
     """Values whose last axis is time, at least 0, and the clock of its frames."""
     times = None
-    if hasattr(given, "index") and hasattr(given, "to_numpy"):
-        has_times = type(given.index).__name__ != "RangeIndex"  # numbers of rows, which pandas gives by itself
-        times, given = given.index.to_numpy() if has_times else None, given.to_numpy()
-    elif isinstance(given, tuple) and len(given) == 2 and np.ndim(given[0]) == 1 and np.ndim(given[1]) == dimensions:
-        times, given = given
-    values = _numbers(given, field)
+    if hasattr(data, "index") and hasattr(data, "to_numpy"):
+        has_times = type(data.index).__name__ != "RangeIndex"  # numbers of rows, which pandas gives by itself
+        times, data = data.index.to_numpy() if has_times else None, data.to_numpy()
+    elif isinstance(data, tuple) and len(data) == 2 and np.ndim(data[0]) == 1 and np.ndim(data[1]) == dimensions:
+        times, data = data
+    values = _numbers(data, field)
     if values.ndim != dimensions or 0 in values.shape:
         needed = "(frames,)" if dimensions == 1 else "(bands, frames)"
         raise ValueError(f"{field} has shape {values.shape}; it must be {needed}, or a pair of times and such an array")
@@ -208,9 +210,9 @@ def _timed(given: Any, field: str, dimensions: int, duration: float) -> tuple[ND
     )
 
 
-def _numbers(given: Any, field: str) -> NDArray[np.float64]:
+def _numbers(data: Any, field: str) -> NDArray[np.float64]:
     try:
-        values = host(given)
+        values = host(data)
     except (TypeError, ValueError):
         raise ValueError(f"{field} does not hold numbers alone, or its rows differ in length") from None
     if not np.isfinite(values).all():
@@ -218,10 +220,10 @@ def _numbers(given: Any, field: str) -> NDArray[np.float64]:
     return values
 
 
-def _curve_record(given: Any, name: str, duration: float) -> AttentionRecord:
-    if isinstance(given, AttentionRecord):
-        return _one(given, name, duration)
-    values, clock = _timed(given, f"curve {name!r}" if name != "Curve" else "curve", 1, duration)
+def _curve_record(data: Any, name: str, duration: float) -> AttentionRecord:
+    if isinstance(data, AttentionRecord):
+        return _one(data, name, duration)
+    values, clock = _timed(data, f"curve {name!r}" if name != "Curve" else "curve", 1, duration)
     weights = values / (values.sum() or 1.0)
     return AttentionRecord(
         name, clock, n_frames=np.array([len(values)]), weights=weights[None, None], durations=np.array([duration])
@@ -229,11 +231,11 @@ def _curve_record(given: Any, name: str, duration: float) -> AttentionRecord:
 
 
 def _map_record(
-    given: Any, name: str, frequencies: Any, centres: NDArray[np.float64], duration: float
+    data: Any, name: str, frequencies: Any, centres: NDArray[np.float64], duration: float
 ) -> AttentionRecord:
-    if isinstance(given, AttentionRecord):
-        return _one(given, name, duration)
-    values, clock = _timed(given, f"map {name!r}" if name != "Map" else "map", 2, duration)
+    if isinstance(data, AttentionRecord):
+        return _one(data, name, duration)
+    values, clock = _timed(data, f"map {name!r}" if name != "Map" else "map", 2, duration)
     maps, rows = values, None
     if frequencies is not None:
         frequencies = _numbers(frequencies, "frequencies")
@@ -267,15 +269,15 @@ def _on_bands(
     return np.stack([np.where(inside, np.interp(centres, frequencies, column), 0.0) for column in values.T], axis=1)
 
 
-def _segment_record(found: Sequence[LabelledSegment], name: str, duration: float) -> AttentionRecord:
-    if not found:
+def _segment_record(intervals: Sequence[LabelledSegment], name: str, duration: float) -> AttentionRecord:
+    if not intervals:
         raise ValueError("segments holds no interval; leave it out, or give at least one")
     frames = int(np.clip(round(duration / 0.01), 1, MOST_FRAMES))
     return AttentionRecord(
         name,
         FrameClock(duration / frames),
         n_frames=np.array([frames]),
-        segments=np.array([[(one.start, one.stop) for one in found]]),
+        segments=np.array([[(interval.start, interval.stop) for interval in intervals]]),
         durations=np.array([duration]),
     )
 
@@ -292,30 +294,33 @@ def _one(record: AttentionRecord, name: str, duration: float) -> AttentionRecord
     return dataclasses.replace(record, n_frames=np.array([inside]), durations=np.array([duration]))
 
 
-def _intervals(given: Any, field: str, duration: float) -> list[LabelledSegment]:
+def _intervals(data: Any, field: str, duration: float) -> list[LabelledSegment]:
     """Intervals from rows, a frame or a file, inside the sound."""
-    if given is None:
+    if data is None:
         return []
-    if isinstance(given, (str, Path)):
-        found = _read_intervals(Path(given))
-    elif isinstance(given, AttentionRecord):
-        found = [one for one in list_segments(given) if one.start < duration]
-    elif hasattr(given, "columns"):
-        missing = [name for name in ("start", "stop") if name not in given.columns]
+    if isinstance(data, (str, Path)):
+        intervals = _read_intervals(Path(data))
+    elif isinstance(data, AttentionRecord):
+        intervals = [interval for interval in list_segments(data) if interval.start < duration]
+    elif hasattr(data, "columns"):
+        missing = [name for name in ("start", "stop") if name not in data.columns]
         if missing:
             raise ValueError(f"{field} has no column {' and '.join(missing)}; it must have start and stop in seconds")
-        names = given["label"] if "label" in given.columns else [""] * len(given)
-        found = [_interval(row, field) for row in zip(given["start"], given["stop"], names, strict=True)]
+        names = data["label"] if "label" in data.columns else [""] * len(data)
+        intervals = [_interval(row, field) for row in zip(data["start"], data["stop"], names, strict=True)]
     else:
-        found = [_interval(row, field) for row in given]
-    for one in found:
-        if not 0 <= one.start <= one.stop:
+        intervals = [_interval(row, field) for row in data]
+    for interval in intervals:
+        if not 0 <= interval.start <= interval.stop:
             raise ValueError(
-                f"{field}: {one.label!r} lasts from {one.start} to {one.stop} s; 0 <= start <= stop is needed"
+                f"{field}: {interval.label!r} lasts from {interval.start} to {interval.stop} s; "
+                "0 <= start <= stop is needed"
             )
-        if one.start >= duration:
-            raise ValueError(f"{field}: {one.label!r} starts at {one.start} s, and the sound ends at {duration:.3f} s")
-    return [one._replace(stop=min(one.stop, duration)) for one in found]
+        if interval.start >= duration:
+            raise ValueError(
+                f"{field}: {interval.label!r} starts at {interval.start} s, and the sound ends at {duration:.3f} s"
+            )
+    return [interval._replace(stop=min(interval.stop, duration)) for interval in intervals]
 
 
 def _interval(row: Any, field: str) -> LabelledSegment:
@@ -331,11 +336,11 @@ def _read_intervals(path: Path) -> list[LabelledSegment]:
         return read_textgrid(path)
     if (layout := _LAYOUTS.get(path.suffix.lower())) is None:
         raise ConfigError(f"{path}: an ending that is not known; it must be .TextGrid, {', '.join(_LAYOUTS)}")
-    found = read_segments(path, layout)
-    clips = list(dict.fromkeys(one.clip for one in found))
+    segments = read_segments(path, layout)
+    clips = list(dict.fromkeys(segment.clip for segment in segments))
     if len(clips) > 1:
         raise ConfigError(f"{path}: lists segments of {len(clips)} clips ({', '.join(clips[:3])}); give those of one")
-    return found
+    return segments
 
 
 def log_mel(samples: NDArray[np.float32], rate: int) -> tuple[NDArray[np.float64], FrameClock, NDArray[np.float64]]:

@@ -40,7 +40,7 @@ def tabs(shown: Mapping[str, _Shown], *, label: str) -> Tabs:
         raise ValueError("shown is empty; give at least one player or picture by its title")
     bodies = [each.html() for each in shown.values()]
     name = "aa-tabs-" + hashlib.sha256("".join((label, *shown, *bodies)).encode()).hexdigest()[:10]
-    chosen = ",".join(
+    rule = ",".join(
         f"#{name}>input:nth-of-type({i})" + f":checked~.aa-panel:nth-of-type({i})" for i in range(1, len(shown) + 1)
     )
     heads = "".join(
@@ -51,6 +51,6 @@ def tabs(shown: Mapping[str, _Shown], *, label: str) -> Tabs:
     panels = "".join(f'<div class="aa-panel">{body}</div>' for body in bodies)
     markup = (
         f'<div class="audioattn aa-tabs mathjax_ignore" id="{name}" role="group" '
-        f'aria-label="{html.escape(label, quote=True)}"><style>{chosen}{{display:block}}</style>{heads}{panels}</div>'
+        f'aria-label="{html.escape(label, quote=True)}"><style>{rule}{{display:block}}</style>{heads}{panels}</div>'
     )
     return Tabs(markup, "\n".join([label, *(f"- {title}: {each!r}" for title, each in shown.items())]))

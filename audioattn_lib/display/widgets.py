@@ -84,8 +84,8 @@ class AttentionExplorer:
         self._update()
 
     def _update(self, _change: Any = None) -> None:
-        shown = self._show(**{name: control.value for name, control in self.controls.items()})
-        self.picture.value = shown.html()
+        figure = self._show(**{name: control.value for name, control in self.controls.items()})
+        self.picture.value = figure.html()
 
     def _ipython_display_(self) -> None:
         from IPython.display import HTML, display

@@ -60,7 +60,7 @@ def measure_attention(
     tokens: TimeTokens | PatchTokens | None = None,
     reductions: Sequence[str] = ("received", "rollout", "gradient", "relevance"),
     others: Sequence[str] = OTHERS,
-    given: Mapping[str, AttentionRecord] | None = None,
+    attributions: Mapping[str, AttentionRecord] | None = None,
     query: int | None = None,
     targets: Tensor | None = None,
     events: Events | None = None,
@@ -94,7 +94,7 @@ def measure_attention(
         Of :data:`~audioattn_lib.inspection.reductions.REDUCTIONS`.
     others
         Of :data:`OTHERS`; integrated gradients and occlusion need captum.
-    given
+    attributions
         Attributions of the same clips from elsewhere by name, such as the record of a pooling that is a density.
     query
         As in :func:`~audioattn_lib.inspection.reductions.attention_record`: 0 for a class token in front, None for the
@@ -134,12 +134,12 @@ def measure_attention(
     scores = scores_of(watched)
     with torch.no_grad():
         if targets is None:
-            targets = torch.cat([scores(part).argmax(1) for part in features.split(batch_size)])
+            targets = torch.cat([scores(batch).argmax(1) for batch in features.split(batch_size)])
     records = _reduced(watched, scores, features, targets, tokens, reductions, query)
     places = _places(records, features, tokens)
     size = (1 if axes == "time" else places[0], 1 if axes == "frequency" else places[1]) if grid is None else grid
     records |= _other(scores, features, targets, tokens, others, size, places, seed)
-    records = dict(given or {}) | records
+    records = dict(attributions or {}) | records
     again = None
     if randomise:
         shuffled = _frozen(model, torch.Generator().manual_seed(seed))
@@ -169,10 +169,10 @@ def measure_attention(
 
 
 def _check(inputs: Tensor, reductions: Sequence[str], others: Sequence[str]) -> None:
-    for name, given, known in (("reductions", reductions, REDUCTIONS), ("others", others, OTHERS)):
-        wrong = [each for each in given if each not in known]
+    for name, values, allowed in (("reductions", reductions, REDUCTIONS), ("others", others, OTHERS)):
+        wrong = [value for value in values if value not in allowed]
         if wrong:
-            raise ConfigError(f"{name} has {', '.join(map(repr, wrong))}; allowed are {', '.join(known)}")
+            raise ConfigError(f"{name} has {', '.join(map(repr, wrong))}; allowed are {', '.join(allowed)}")
     if (
         not isinstance(inputs, Tensor)
         or inputs.dim() not in (2, 3)
@@ -248,7 +248,7 @@ def _other(
     seed: int,
 ) -> dict[str, AttentionRecord]:
     """Attributions of the input, added up within equal parts of the clip, one for each token."""
-    found = {}
+    records = {}
     bands, frames = size
     step, height = -(-features.shape[1] // frames), -(-features.shape[2] // bands)
     mean = features.mean((1, 2), keepdim=True).expand_as(features)
@@ -266,8 +266,8 @@ def _other(
                 values = attr.Occlusion(scores).attribute(
                     features, sliding_window_shapes=window, strides=window, baselines=mean, target=targets
                 )
-        found[name] = _record_of(name, values.detach().abs().cpu(), tokens, places)
-    return found
+        records[name] = _record_of(name, values.detach().abs().cpu(), tokens, places)
+    return records
 
 
 def _record_of(name: str, values: Tensor, tokens: TimeTokens | PatchTokens, places: tuple[int, int]) -> AttentionRecord:

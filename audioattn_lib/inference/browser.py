@@ -123,27 +123,27 @@ def _check(
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-    read = {one.name for one in session.get_inputs()}
-    given = {name: value for name, value in weights.items() if name in read}
+    read = {graph_input.name for graph_input in session.get_inputs()}
+    initializers = {name: value for name, value in weights.items() if name in read}
     generator = torch.Generator().manual_seed(0)
     features = torch.randn(len(_FRAMES), max(_FRAMES), n_mels, generator=generator)
     lengths = torch.tensor(_FRAMES)
     for tried in (alpha, 1.25):
         with torch.no_grad():
             more = {} if tried == alpha else {"alpha": torch.tensor(tried)}
-            logits, found = network.trace(features, lengths, **more)  # type: ignore[operator]
+            logits, trace = network.trace(features, lengths, **more)  # type: ignore[operator]
         answer = logits.sigmoid() if outputs == "labels" else logits.softmax(dim=1)
-        wanted = [answer, *found.values()]
+        expected = [answer, *trace.values()]
         results = session.run(
             None,
             {
                 "features": features.numpy(),
                 "lengths": lengths.numpy(),
                 "alpha": np.array(tried, dtype=np.float32),
-                **given,
+                **initializers,
             },
         )
-        for ours, theirs in zip(wanted, results, strict=True):
+        for ours, theirs in zip(expected, results, strict=True):
             apart = float((ours - torch.from_numpy(np.asarray(theirs))).abs().max() / max(1.0, float(ours.abs().max())))
             if not apart <= TOLERANCE:
                 raise RunError(

@@ -145,13 +145,13 @@ def push_to_hub(
     with _hub(f"{folder} is complete on this machine: push it again when the hub can be reached", repo_id) as hub:
         interface = hub.HfApi(token=token)
         interface.create_repo(repo_id, private=private, exist_ok=True)
-        found = interface.upload_folder(
+        commit = interface.upload_folder(
             repo_id=repo_id,
             folder_path=folder,
             allow_patterns=[DESCRIPTION, WEIGHTS, CARD, ONNX],
             commit_message=message or "Model of audioattn",
         )
-    return str(found.commit_url)
+    return str(commit.commit_url)
 
 
 def from_pretrained(
@@ -208,9 +208,9 @@ def _hub(remedy: str, repo_id: str) -> Iterator[Any]:
     except AudioAttnError:
         raise
     except Exception as error:  # of its client, of the network, of the server: too many kinds to name
-        said = str(error).strip().splitlines()
+        lines = str(error).strip().splitlines()
         raise RunError(
-            f"{repo_id}: the hub of Hugging Face cannot be used ({type(error).__name__}: {said[0] if said else ''}); "
+            f"{repo_id}: the hub of Hugging Face cannot be used ({type(error).__name__}: {lines[0] if lines else ''}); "
             f"{remedy}"
         ) from error
 

@@ -50,10 +50,10 @@ def extract_embeddings(model: Model, data: str, *, skip_bad_clips: bool = False)
             yield manifest.read_audio(row, model.sample_rate)
 
     rows = []
-    for heard in model.stream(sounds(), window=math.inf):
-        if heard.embedding is None:
+    for listening in model.stream(sounds(), window=math.inf):
+        if listening.embedding is None:
             raise RunError(f"{model.path}: a model of {model.experiment} has no embedding of a sound; give another one")
-        rows.append(heard.embedding)
+        rows.append(listening.embedding)
     names = tuple(f"embedding_{number}" for number in range(len(rows[0])))
     if model.experiment == "sleepiness":  # as the features of a run of an autoencoder are called
         return FeatureTable.from_manifest(manifest, np.stack(rows))

@@ -58,7 +58,7 @@ class Prediction:
     def __str__(self) -> str:
         if self.score is not None:
             return f"{self.score:.3g} {self.unit}".rstrip()
-        best = sorted(self.probabilities.items(), key=lambda one: -one[1])[:_NAMED]
+        best = sorted(self.probabilities.items(), key=lambda item: -item[1])[:_NAMED]
         return ", ".join(f"{name} {value:.2f}" for name, value in best) or "embedding"
 
 
@@ -120,7 +120,7 @@ class Listening:
         return show(
             self.sound,
             self.sample_rate,
-            labels=[(one.start, one.stop, one.label) for one in self.events] or None,
+            labels=[(event.start, event.stop, event.label) for event in self.events] or None,
             title=title or f"{Path(self.name).name}: {self.prediction}",
             caption=caption,
             **overlay,

@@ -206,8 +206,8 @@ class Model:
         several = isinstance(sound, list)
         sounds = sound if several else [sound]
         options: dict[str, Any] = {"window": window, "overlap": overlap, "progress": progress}
-        found = list(self.stream(sounds, sample_rate, start=start, stop=stop, **options))
-        return found if several else found[0]
+        listenings = list(self.stream(sounds, sample_rate, start=start, stop=stop, **options))
+        return listenings if several else listenings[0]
 
     def stream(
         self,
@@ -263,10 +263,10 @@ class Model:
                 current = ahead
                 ahead = [(sound, pool.submit(read, sound)) for sound in islice(each, READ_AHEAD)]
                 rows = list(_finished(current, on_error))
-                found = self._hear_whole([(source, samples) for source, samples in rows if samples is not None])
+                whole_sounds = self._hear_whole([(source, samples) for source, samples in rows if samples is not None])
                 for source, samples in rows:
                     if samples is not None:
-                        yield next(found)
+                        yield next(whole_sounds)
                         continue
                     try:
                         yield self._hear_long(source, longest, overlap, progress)
@@ -278,16 +278,16 @@ class Model:
     def _hear_whole(self, read: Sequence[tuple[Source, NDArray[np.float32]]]) -> Iterator[Listening]:
         """Sounds of about one length in one pass, so that little is padding; the results in the order given."""
         order = sorted(range(len(read)), key=lambda row: len(read[row][1]))
-        found: dict[int, Listening] = {}
+        listenings: dict[int, Listening] = {}
         while order:
             longest = len(read[order[-1]][1])
             count = max(1, AT_ONCE_SECONDS * self.sample_rate // longest)
             rows, order = order[-count:], order[:-count]
             answers = self._hear([read[row][1] for row in rows])
             for place, row in enumerate(rows):
-                found[row] = self._listening(read[row][0], answers, place)
+                listenings[row] = self._listening(read[row][0], answers, place)
         for row in range(len(read)):
-            yield found.pop(row)
+            yield listenings.pop(row)
 
     def _hear_long(self, source: Source, window: float, overlap: float, progress: Progress | None) -> Listening:
         rate = self.sample_rate
@@ -325,20 +325,20 @@ class Model:
         if steps.probabilities is not None:
             timeline[list(self.classes)] = steps.probabilities
             for column, name in enumerate(self.classes):
-                found = find_intervals(edges, steps.probabilities[:, column], EVENT_PROBABILITY)
-                events += [LabelledSegment(source.name, name, a, b) for a, b in found]
+                intervals = find_intervals(edges, steps.probabilities[:, column], EVENT_PROBABILITY)
+                events += [LabelledSegment(source.name, name, a, b) for a, b in intervals]
         elif steps.scores is not None:
             timeline["score"] = steps.scores
         embedding = None if together is None else together[0]
-        events.sort(key=lambda one: (one.start, one.stop))
+        events.sort(key=lambda event: (event.start, event.stop))
         prediction = self._prediction(whole, 0)
         return Listening(source, rate, prediction, record, embedding, timeline, tuple(events))
 
     def _hear(self, waveforms: Sequence[NDArray[np.float32]]) -> Answers:
-        lengths = torch.tensor([len(one) for one in waveforms])
+        lengths = torch.tensor([len(waveform) for waveform in waveforms])
         padded = torch.zeros(len(waveforms), int(lengths.max()))
-        for row, one in enumerate(waveforms):
-            padded[row, : len(one)] = torch.from_numpy(one)
+        for row, waveform in enumerate(waveforms):
+            padded[row, : len(waveform)] = torch.from_numpy(waveform)
         return self.listener.hear(padded.to(self.device), lengths.to(self.device))
 
     def _listening(self, source: Source, answers: Answers, row: int) -> Listening:
@@ -352,7 +352,7 @@ class Model:
 
     def _prediction(self, answers: Answers, row: int) -> Prediction:
         score = None if answers.scores is None else float(answers.scores[row])
-        stages = () if answers.stages is None else tuple(self._named(one) for one in answers.stages[row])
+        stages = () if answers.stages is None else tuple(self._named(stage) for stage in answers.stages[row])
         if answers.probabilities is None:
             return Prediction(score=score, unit=self.description.unit)
         values = answers.probabilities[row]
@@ -364,8 +364,8 @@ class Model:
 
 def _join_values(answers: Answers) -> NDArray[np.float64]:
     """All that is averaged over time, side by side, ``(B, values)``."""
-    given = (answers.probabilities, answers.scores, answers.stages)
-    parts = [part.reshape(len(part), -1) for part in given if part is not None]
+    values = (answers.probabilities, answers.scores, answers.stages)
+    parts = [value.reshape(len(value), -1) for value in values if value is not None]
     if not parts:
         return np.zeros((0 if answers.embeddings is None else len(answers.embeddings), 0))
     return np.concatenate(parts, axis=1).astype(np.float64)
@@ -375,15 +375,15 @@ def _split_values(
     like: Answers, values: NDArray[np.floating[Any]], record: AttentionRecord, embeddings: NDArray[Any] | None
 ) -> Answers:
     """Answers of the kind of ``like`` from what :func:`_join_values` made."""
-    found: dict[str, Any] = {}
+    fields: dict[str, Any] = {}
     first = 0
     for name in ("probabilities", "scores", "stages"):
-        part = getattr(like, name)
-        if part is not None:
-            width = part[0].size
-            found[name] = values[:, first : first + width].reshape(len(values), *part.shape[1:])
+        value = getattr(like, name)
+        if value is not None:
+            width = value[0].size
+            fields[name] = values[:, first : first + width].reshape(len(values), *value.shape[1:])
             first += width
-    return Answers(record, embeddings=embeddings, **found)
+    return Answers(record, embeddings=embeddings, **fields)
 
 
 def _finished(

@@ -57,14 +57,14 @@ def results(run: Run) -> dict[str, Headline]:
     score = headline(run.metrics)
     if score is None:
         return {}
-    found = {"this model": score}
+    headlines = {"this model": score}
     if (baseline := baseline_of(run)) is not None:
-        found[baseline[0]] = baseline[1]
+        headlines[baseline[0]] = baseline[1]
     predictions = getattr(run, "predictions", None)
     labels = [] if predictions is None or "label" not in predictions else list(predictions["label"].fillna(""))
     if (chance := chance_of(run.metrics, list(map(str, labels)))) is not None:
-        found["chance"] = Headline(score.name, chance)
-    return found
+        headlines["chance"] = Headline(score.name, chance)
+    return headlines
 
 
 def card(
@@ -93,9 +93,9 @@ def card(
     Metadata as the hub reads them: Mitchell et al., *Model cards for model reporting*, FAT* 2019, for what a card says.
     Book page: ``use_a_trained_model``.
     """
-    known = results(run) if run is not None else {}
-    metadata = yaml.safe_dump(_metadata(description, known, licence), sort_keys=False, allow_unicode=True)
-    return f"---\n{metadata}---\n\n" + "\n".join(_text(description, run, known, data_licence, licence, onnx)) + "\n"
+    headlines = results(run) if run is not None else {}
+    metadata = yaml.safe_dump(_metadata(description, headlines, licence), sort_keys=False, allow_unicode=True)
+    return f"---\n{metadata}---\n\n" + "\n".join(_text(description, run, headlines, data_licence, licence, onnx)) + "\n"
 
 
 def onnx_section(onnx: OnnxFile) -> str:
@@ -125,22 +125,22 @@ def _corpus(description: ModelDescription) -> str:
     return Path(str(description.config.get("data", "")).partition("?")[0]).name or "unknown"
 
 
-def _metadata(description: ModelDescription, known: Mapping[str, Headline], licence: str) -> dict[str, Any]:
-    found: dict[str, Any] = {
+def _metadata(description: ModelDescription, headlines: Mapping[str, Headline], licence: str) -> dict[str, Any]:
+    metadata: dict[str, Any] = {
         "library_name": "audioattn",
         "pipeline_tag": "audio-classification" if description.classes else "feature-extraction",
         "tags": ["audioattn", "audio", "attention", description.experiment.replace("_", "-")],
     }
     if licence:
-        found["license"] = licence
-    score = known.get("this model")
+        metadata["license"] = licence
+    score = headlines.get("this model")
     if score is not None and math.isfinite(score.value):
-        found["model-index"] = [
+        metadata["model-index"] = [
             {
                 "name": _title(description),
                 "results": [
                     {
-                        "task": {"type": found["pipeline_tag"]},
+                        "task": {"type": metadata["pipeline_tag"]},
                         "dataset": {
                             "name": _corpus(description) or "unknown",
                             "type": _corpus(description) or "unknown",
@@ -150,13 +150,13 @@ def _metadata(description: ModelDescription, known: Mapping[str, Headline], lice
                 ],
             }
         ]
-    return found
+    return metadata
 
 
 def _text(
     description: ModelDescription,
     run: Run | None,
-    known: Mapping[str, Headline],
+    headlines: Mapping[str, Headline],
     data_licence: str,
     licence: str,
     onnx: OnnxFile | None,
@@ -193,7 +193,7 @@ def _text(
         packages = run.environment.get("packages", {})
         yield f"| run | `{description.run}`, torch {packages.get('torch', 'unknown')} |"
     yield from ("", "## Scores", "")
-    yield from _scores(run, known)
+    yield from _scores(run, headlines)
     yield from ("", "## Intended use", "")
     yield (
         "Study of attention: which moments of a sound a network uses, and whether they are those of the event. The "
@@ -223,25 +223,25 @@ def _text(
     yield from ("", f"Written by audioattn {__version__}.")
 
 
-def _scores(run: Run | None, known: Mapping[str, Headline]) -> Iterator[str]:
-    if run is None or not known:
+def _scores(run: Run | None, headlines: Mapping[str, Headline]) -> Iterator[str]:
+    if run is None or not headlines:
         yield "The run is not beside the model: no scores are known."
         return
-    name = known["this model"].name
+    name = headlines["this model"].name
     yield f"Test clips of fold `{run.config.get('fold', 'test')}`: {run.metrics.get('n_clips', len(run.predictions))}."
     yield from ("", f"| | {name} | 95 % interval |", "|---|---|---|")
-    for who, score in known.items():
+    for who, score in headlines.items():
         interval = f"{score.low:.3f} to {score.high:.3f}" if math.isfinite(score.low + score.high) else ""
         yield f"| {who} | {score.value:.3f} | {interval} |"
     evaluated = run.metrics.get("attention_evaluation")
-    rows = [(said, evaluated[key]) for key, said in _ATTENTION_SCORES.items() if evaluated and key in evaluated]
+    rows = [(title, evaluated[key]) for key, title in _ATTENTION_SCORES.items() if evaluated and key in evaluated]
     if rows:
         yield from ("", "| attention and events | value | 95 % interval | equal weights |", "|---|---|---|---|")
-        for said, row in rows:
+        for title, row in rows:
             numbers = [row.get(key) for key in ("value", "low", "high", "uniform")]
             if all(isinstance(number, float) for number in numbers):
                 value, low, high, uniform = numbers
-                yield f"| {said} | {value:.3f} | {low:.3f} to {high:.3f} | {uniform:.3f} |"
+                yield f"| {title} | {value:.3f} | {low:.3f} to {high:.3f} | {uniform:.3f} |"
 
 
 def _licence_of(corpus: str, synthetic: bool) -> str:

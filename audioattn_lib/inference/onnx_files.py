@@ -147,17 +147,17 @@ def write_onnx(exported: ExportedNetwork, path: str | Path, about: dict[str, str
     Book page: ``use_a_trained_model``.
     """
     path = Path(path)
-    found = convert(exported, about)
+    program = convert(exported, about)
     path.parent.mkdir(parents=True, exist_ok=True)
     with write_atomically(path) as temporary:
-        found.save(temporary)
+        program.save(temporary)
         difference = check_onnx(exported, temporary, lengths)
         if not difference <= TOLERANCE:
             raise RunError(
                 f"{path}: the ONNX file differs from the model by {difference:.1e}, more than {TOLERANCE:g}; it was "
                 "not written: export with other versions of torch and onnxscript, and report it"
             )
-    opset = int(found.model.opset_imports[""])
+    opset = int(program.model.opset_imports[""])
     return OnnxFile(path, path.stat().st_size, opset, exported.inputs, exported.outputs, difference, tuple(lengths))
 
 
@@ -175,18 +175,18 @@ def convert(graph: ExportedNetwork | SharedGraph, about: dict[str, str]) -> torc
     """
     _require()
     with _quiet():
-        found = torch.onnx.export(
+        exported = torch.onnx.export(
             graph.program, input_names=list(graph.inputs), output_names=list(graph.outputs), verbose=False
         )
-    assert found is not None
-    for node in found.model.graph.all_nodes():  # lines of code of this machine, most of a small file
+    assert exported is not None
+    for node in exported.model.graph.all_nodes():  # lines of code of this machine, most of a small file
         node.metadata_props.clear()
-    for value in found.model.graph.initializers.values():
+    for value in exported.model.graph.initializers.values():
         value.metadata_props.clear()
-    found.model.metadata_props.clear()
-    found.model.metadata_props.update(about)
-    found.model.producer_name = "audioattn"
-    return found
+    exported.model.metadata_props.clear()
+    exported.model.metadata_props.update(about)
+    exported.model.producer_name = "audioattn"
+    return exported
 
 
 def check_onnx(exported: ExportedNetwork, path: str | Path, lengths: Sequence[int]) -> float:
@@ -204,15 +204,15 @@ def check_onnx(exported: ExportedNetwork, path: str | Path, lengths: Sequence[in
     generator = torch.Generator().manual_seed(0)
     example = exported.program.example_inputs[0][0]
     worst = 0.0
-    for clips in [*([one] for one in lengths), list(lengths)]:
+    for clips in [*([length] for length in lengths), list(lengths)]:
         inputs = torch.randn(len(clips), max(clips), *example.shape[2:], generator=generator)
-        given = torch.tensor(clips)
+        frame_counts = torch.tensor(clips)
         with torch.no_grad():
-            wanted = [value.numpy() for value in exported.traced(inputs, given)]
+            expected = [value.numpy() for value in exported.traced(inputs, frame_counts)]
         results: list[Any] = session.run(
-            list(exported.outputs), {exported.inputs[0]: inputs.numpy(), exported.inputs[1]: given.numpy()}
+            list(exported.outputs), {exported.inputs[0]: inputs.numpy(), exported.inputs[1]: frame_counts.numpy()}
         )
-        for ours, theirs in zip(wanted, results, strict=True):
+        for ours, theirs in zip(expected, results, strict=True):
             if ours.shape != theirs.shape or (np.isnan(ours) != np.isnan(theirs)).any():
                 return float("inf")
             apart = np.abs(np.nan_to_num(ours) - np.nan_to_num(theirs)).max(initial=0.0)

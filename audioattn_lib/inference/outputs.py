@@ -55,11 +55,11 @@ def find_sounds(arguments: Sequence[str]) -> list[str]:
     ConfigError
         When a folder holds no sound, or ``-`` is given twice.
     """
-    found: list[str] = []
+    paths: list[str] = []
     for argument in arguments:
         path = Path(argument)
         if argument == STANDARD_INPUT or not path.is_dir():
-            found.append(argument)
+            paths.append(argument)
             continue
         inside = [
             str(file)
@@ -68,10 +68,10 @@ def find_sounds(arguments: Sequence[str]) -> list[str]:
         ]
         if not inside:
             raise ConfigError(f"{path}: holds no sound ({', '.join(EXTENSIONS)}); give a folder of sounds, or files")
-        found += inside
-    if found.count(STANDARD_INPUT) > 1:
+        paths += inside
+    if paths.count(STANDARD_INPUT) > 1:
         raise ConfigError("- is given twice; standard input can be read once")
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(paths))
 
 
 def read_standard_input(content: bytes) -> tuple[Any, int]:
@@ -85,15 +85,15 @@ def read_standard_input(content: bytes) -> tuple[Any, int]:
     return samples.mean(axis=1), int(rate)
 
 
-def named(heard: Listening, name: str) -> Listening:
+def named(listening: Listening, name: str) -> Listening:
     """Rename the sound of a listening, and the clip of its record."""
-    record = heard.record
+    record = listening.record
     if not record.is_empty:
-        record = record.named([name], np.array([heard.duration]))
-    return replace(heard, source=replace(heard.source, name=name), record=record)
+        record = record.named([name], np.array([listening.duration]))
+    return replace(listening, source=replace(listening.source, name=name), record=record)
 
 
-def describe(heard: Listening) -> dict[str, Any]:
+def describe(listening: Listening) -> dict[str, Any]:
     """Convert a listening to plain values for JSON.
 
     Returns
@@ -103,34 +103,36 @@ def describe(heard: Listening) -> dict[str, Any]:
         ``attention`` (``strongest``, ``mean`` and ``std`` in seconds, and ``attended``, the intervals with any
         attention), ``events``, and ``timeline`` where there is more than one step. What a model has not is left out.
     """
-    prediction, record = heard.prediction, heard.record
-    found: dict[str, Any] = {"sound": heard.name, "duration": heard.duration}
+    prediction, record = listening.prediction, listening.record
+    values: dict[str, Any] = {"sound": listening.name, "duration": listening.duration}
     if prediction.probabilities:
-        found |= {"label": prediction.label, "probabilities": dict(prediction.probabilities)}
+        values |= {"label": prediction.label, "probabilities": dict(prediction.probabilities)}
     if prediction.score is not None:
-        found |= {"score": prediction.score, "unit": prediction.unit}
+        values |= {"score": prediction.score, "unit": prediction.unit}
     if prediction.stages:
-        found["stages"] = [dict(stage) for stage in prediction.stages]
+        values["stages"] = [dict(stage) for stage in prediction.stages]
     if not record.is_empty and record.n_frames is not None:
         mean, variance = export.moments(record)
-        found["attention"] = {
+        values["attention"] = {
             "mechanism": record.mechanism,
-            "strongest": strongest(heard),
+            "strongest": strongest(listening),
             "mean": mean,
             "std": math.sqrt(max(variance, 0.0)),
             "attended": [[float(start), float(stop)] for start, stop in record.attended()],
         }
-    if heard.events:
-        found["events"] = [{"label": one.label, "start": one.start, "stop": one.stop} for one in heard.events]
-    if len(heard.timeline) > 1:
-        found["timeline"] = heard.timeline.to_dict(orient="records")
-    plain: dict[str, Any] = to_plain(found)
+    if listening.events:
+        values["events"] = [
+            {"label": event.label, "start": event.start, "stop": event.stop} for event in listening.events
+        ]
+    if len(listening.timeline) > 1:
+        values["timeline"] = listening.timeline.to_dict(orient="records")
+    plain: dict[str, Any] = to_plain(values)
     return plain
 
 
-def strongest(heard: Listening) -> float | None:
+def strongest(listening: Listening) -> float | None:
     """Seconds at which the model attends most; None without attention over time."""
-    record = heard.record
+    record = listening.record
     if record.is_empty or record.n_frames is None or not int(record.n_frames[0]):
         return None
     if record.density is not None:
@@ -181,7 +183,7 @@ class Outputs:
     _segments: list[segment_lists.LabelledSegment] = field(default_factory=list)
     _saved: float = field(default_factory=time.monotonic)
 
-    def add(self, heard: Listening) -> None:
+    def add(self, listening: Listening) -> None:
         """Write the files of one sound; the tables when the last time is some seconds ago.
 
         Raises
@@ -189,9 +191,9 @@ class Outputs:
         ConfigError
             When the disk is full or the folder cannot be written; what was written before is named and intact.
         """
-        name = self._names.of(heard.name)
-        self._collect(heard)
-        self._guard(lambda: self._write_one(heard, name))
+        name = self._names.of(listening.name)
+        self._collect(listening)
+        self._guard(lambda: self._write_one(listening, name))
         self.written += 1
         if time.monotonic() - self._saved > _SAVE_SECONDS:
             self.save()
@@ -212,27 +214,31 @@ class Outputs:
                 "or name another folder, and give the sounds that are left"
             ) from error
 
-    def _collect(self, heard: Listening) -> None:
-        described = describe(heard)
+    def _collect(self, listening: Listening) -> None:
+        described = describe(listening)
         if "csv" in self.formats:
             self._predictions.append(_row(described))
-            if len(heard.timeline) > 1:
-                self._steps += [{"sound": heard.name, **row} for row in heard.timeline.to_dict(orient="records")]
-        if "embeddings" in self.formats and heard.embedding is not None:
-            values = {f"embedding_{number}": float(value) for number, value in enumerate(heard.embedding)}
-            self._embeddings.append({"file_name": heard.name, **values})  # as `audioattn features` reads
+            if len(listening.timeline) > 1:
+                self._steps += [
+                    {"sound": listening.name, **row} for row in listening.timeline.to_dict(orient="records")
+                ]
+        if "embeddings" in self.formats and listening.embedding is not None:
+            values = {f"embedding_{number}": float(value) for number, value in enumerate(listening.embedding)}
+            self._embeddings.append({"file_name": listening.name, **values})  # as `audioattn features` reads
         if "rttm" in self.formats:
-            self._segments += _segments(heard)
+            self._segments += _segments(listening)
 
-    def _write_one(self, heard: Listening, name: str) -> None:
+    def _write_one(self, listening: Listening, name: str) -> None:
         if "page" in self.formats:
-            heard.save(self.folder / f"{name}.html")
+            listening.save(self.folder / f"{name}.html")
         if "json" in self.formats:
-            write_text(self.folder / f"{name}.json", json.dumps(describe(heard), indent=1, ensure_ascii=False) + "\n")
-        if "npz" in self.formats and not heard.record.is_empty:
-            export.save_npz(heard.record, self.folder / f"{name}.npz")
+            write_text(
+                self.folder / f"{name}.json", json.dumps(describe(listening), indent=1, ensure_ascii=False) + "\n"
+            )
+        if "npz" in self.formats and not listening.record.is_empty:
+            export.save_npz(listening.record, self.folder / f"{name}.npz")
         if "audacity" in self.formats:
-            segment_lists.save_segments(_segments(heard), self.folder / f"{name}.txt", "audacity")
+            segment_lists.save_segments(_segments(listening), self.folder / f"{name}.txt", "audacity")
 
     def _write_tables(self) -> None:
         for name, rows in (
@@ -246,14 +252,14 @@ class Outputs:
             segment_lists.save_segments(self._segments, self.folder / "segments.rttm", "rttm")
 
 
-def _segments(heard: Listening) -> list[segment_lists.LabelledSegment]:
+def _segments(listening: Listening) -> list[segment_lists.LabelledSegment]:
     """Events of a recording; of a sound that was heard whole, what is attended to, with its predicted classes."""
-    if heard.events:
-        return list(heard.events)
-    if heard.record.is_empty or heard.record.n_frames is None:
+    if listening.events:
+        return list(listening.events)
+    if listening.record.is_empty or listening.record.n_frames is None:
         return []
-    labels = [one for one in heard.prediction.label.split(";") if one]
-    return list(segment_lists.list_segments(heard.record, [labels] if heard.prediction.probabilities else None))
+    labels = [label for label in listening.prediction.label.split(";") if label]
+    return list(segment_lists.list_segments(listening.record, [labels] if listening.prediction.probabilities else None))
 
 
 def _row(described: Mapping[str, Any]) -> dict[str, Any]:
@@ -299,8 +305,8 @@ def hear_all(
         yield from stream(waiting)
         waiting = []
         try:
-            (heard,) = model.stream([read_standard_input(standard_input())], **options)
-            yield named(heard, STANDARD_INPUT)
+            (listening,) = model.stream([read_standard_input(standard_input())], **options)
+            yield named(listening, STANDARD_INPUT)
         except AudioError as error:
             on_error(STANDARD_INPUT, error)
     yield from stream(waiting)

@@ -109,12 +109,12 @@ class AttendedSound:
     def _caption(self) -> str:
         if not self.sinks:
             return "Attention that each token receives."
-        told = "; ".join(
+        sinks = "; ".join(
             f"layer {number} token {', '.join(f'{token} ({share:.1%})' for token, share in self.sinks[name])}"
             for number, name in enumerate(self.layers, start=1)
             if name in self.sinks
         )
-        return f"Attention that each token receives. Sinks, which take attention whatever is in the clip: {told}."
+        return f"Attention that each token receives. Sinks, which take attention whatever is in the clip: {sinks}."
 
 
 @dataclass(frozen=True)
@@ -211,9 +211,9 @@ class PretrainedAttention:
             if explained:  # with respect to the input: the weights of the network get no gradients
                 torch.autograd.grad(output.logits.max(), inputs)
         about: dict[str, Any] = {"clips": [name], "durations": [len(samples) / int(self.extractor.sampling_rate)]}
-        chosen = [*(["query"] if query is not None else []), "received", "value_norm", "rollout"]
-        chosen += ["gradient", "relevance"] if explained else []
-        return {each: captured.record(self.tokens, reduction=each, query=query, **about) for each in chosen}
+        reductions = [*(["query"] if query is not None else []), "received", "value_norm", "rollout"]
+        reductions += ["gradient", "relevance"] if explained else []
+        return {each: captured.record(self.tokens, reduction=each, query=query, **about) for each in reductions}
 
     def answers(self, sounds: Sequence[Sound]) -> list[tuple[str, float]]:
         """Most probable class of each sound, and its probability.
@@ -260,13 +260,13 @@ class PretrainedAttention:
         AudioError
             As :meth:`attend`, and when lengths differ that must not.
         """
-        heard = [self._heard(sound) for sound in sounds]
-        lengths = {len(samples) for _, samples in heard}
+        waveforms = [self._heard(sound) for sound in sounds]
+        lengths = {len(samples) for _, samples in waveforms}
         if len(lengths) > 1 and self.kind not in (WHISPER, _SPECTROGRAM_TRANSFORMER):
             raise AudioError(
                 f"sounds have {min(lengths)} to {max(lengths)} samples; {self.kind} takes one length a call"
             )
-        return self._prepared([samples for _, samples in heard])
+        return self._prepared([samples for _, samples in waveforms])
 
     def _heard(self, sound: Sound, sample_rate: int | None = None) -> tuple[str, NDArray[np.float32]]:
         source = as_source(sound, sample_rate)
@@ -344,9 +344,9 @@ def _coarser(record: AttentionRecord) -> AttentionRecord:
 
 
 def _heads(record: AttentionRecord) -> int:
-    held = record.maps[:, 0] if record.maps is not None else record.weights
-    assert held is not None
-    return int(held.shape[1])
+    values = record.maps[:, 0] if record.maps is not None else record.weights
+    assert values is not None
+    return int(values.shape[1])
 
 
 def _head(record: AttentionRecord, head: int) -> AttentionRecord:

@@ -35,7 +35,7 @@ MOST_ROWS = 6
 _THREADS = 2
 
 
-def save_recording(heard: Listening, path: str | Path) -> Path:
+def save_recording(listening: Listening, path: str | Path) -> Path:
     """Write the page of a recording, and the pages of its parts into the folder ``<name>_parts`` beside it.
 
     The page is written last: where it is, its parts are.
@@ -49,60 +49,60 @@ def save_recording(heard: Listening, path: str | Path) -> Path:
     folder = path.with_name(f"{path.stem}_parts")
     levels: list[NDArray[np.float64]] = []
     parts: list[OverviewPart] = []
-    count = _columns(heard)
+    count = _columns(listening)
 
     def write(number: int, start: float, samples: NDArray[np.float32]) -> NDArray[np.float64]:
-        stop = start + len(samples) / heard.sample_rate
-        _player_of(heard, start, stop, samples).save(folder / f"{number:04}.html")
-        return reduce_frames(log_mel(samples, heard.sample_rate)[0], count)
+        stop = start + len(samples) / listening.sample_rate
+        _player_of(listening, start, stop, samples).save(folder / f"{number:04}.html")
+        return reduce_frames(log_mel(samples, listening.sample_rate)[0], count)
 
     with ThreadPoolExecutor(_THREADS) as pool:
         waiting: list[Any] = []
-        for number, (start, samples) in enumerate(_pieces(heard)):
+        for number, (start, samples) in enumerate(_pieces(listening)):
             waiting.append(pool.submit(write, number, start, samples))
             parts.append(
-                OverviewPart(start, start + len(samples) / heard.sample_rate, f"{folder.name}/{number:04}.html")
+                OverviewPart(start, start + len(samples) / listening.sample_rate, f"{folder.name}/{number:04}.html")
             )
             if len(waiting) > 2 * _THREADS:
                 levels.append(waiting.pop(0).result())
-        levels += [one.result() for one in waiting]
-    return _overview(heard, levels, parts).save(path)
+        levels += [features.result() for features in waiting]
+    return _overview(listening, levels, parts).save(path)
 
 
-def draw_overview(heard: Listening) -> Overview:
+def draw_overview(listening: Listening) -> Overview:
     """The overview without parts: for a notebook, which has no place for their pages."""
-    count = _columns(heard)
-    levels = [reduce_frames(log_mel(samples, heard.sample_rate)[0], count) for _, samples in _pieces(heard)]
-    return _overview(heard, levels, [])
+    count = _columns(listening)
+    levels = [reduce_frames(log_mel(samples, listening.sample_rate)[0], count) for _, samples in _pieces(listening)]
+    return _overview(listening, levels, [])
 
 
-def _columns(heard: Listening) -> int:
-    return max(int(MOST_COLUMNS * PART_SECONDS / heard.duration), 4)
+def _columns(listening: Listening) -> int:
+    return max(int(MOST_COLUMNS * PART_SECONDS / listening.duration), 4)
 
 
-def _pieces(heard: Listening) -> Iterator[tuple[float, NDArray[np.float32]]]:
+def _pieces(listening: Listening) -> Iterator[tuple[float, NDArray[np.float32]]]:
     """Parts as start in seconds and samples; a last one of less than a second belongs to the one before."""
-    rate = heard.sample_rate
+    rate = listening.sample_rate
     length = round(PART_SECONDS * rate)
-    held, first = np.zeros(0, dtype=np.float32), 0
-    for block in heard.source.blocks(rate):
-        held = np.concatenate([held, block])
-        while len(held) >= length + rate:
-            yield first / rate, held[:length]
-            held, first = held[length:], first + length
-    if len(held) > 1:
-        yield first / rate, held
+    samples, first = np.zeros(0, dtype=np.float32), 0
+    for block in listening.source.blocks(rate):
+        samples = np.concatenate([samples, block])
+        while len(samples) >= length + rate:
+            yield first / rate, samples[:length]
+            samples, first = samples[length:], first + length
+    if len(samples) > 1:
+        yield first / rate, samples
 
 
-def _player_of(heard: Listening, start: float, stop: float, samples: NDArray[np.float32]) -> Any:
+def _player_of(listening: Listening, start: float, stop: float, samples: NDArray[np.float32]) -> Any:
     overlay: dict[str, Any] = {}
-    record = cut_record(heard.record, start, stop)
+    record = cut_record(listening.record, start, stop)
     if not record.is_empty:
         overlay = {"map" if record.maps is not None else "curve": record}
-    inside = [one for one in heard.events if one.start < stop and one.stop > start]
-    labels = [(max(one.start - start, 0.0), min(one.stop, stop) - start, one.label) for one in inside]
-    title = f"{Path(heard.name).name}, {time_of(start)} to {time_of(stop)}"
-    return show(samples, heard.sample_rate, labels=labels or None, title=title, **overlay)
+    inside = [event for event in listening.events if event.start < stop and event.stop > start]
+    labels = [(max(event.start - start, 0.0), min(event.stop, stop) - start, event.label) for event in inside]
+    title = f"{Path(listening.name).name}, {time_of(start)} to {time_of(stop)}"
+    return show(samples, listening.sample_rate, labels=labels or None, title=title, **overlay)
 
 
 def cut_record(record: AttentionRecord, start: float, stop: float) -> AttentionRecord:
@@ -134,36 +134,36 @@ def cut_record(record: AttentionRecord, start: float, stop: float) -> AttentionR
     for name in ("weights", "maps"):
         values = getattr(record, name)
         if values is not None:
-            part = values[..., rows]
-            if not part.sum() > 0:
+            cut = values[..., rows]
+            if not cut.sum() > 0:
                 return AttentionRecord.empty()
-            changes[name] = part / part.sum()
+            changes[name] = cut / cut.sum()
     return dataclasses.replace(record, **changes)
 
 
-def _overview(heard: Listening, levels: list[NDArray[np.float64]], parts: list[OverviewPart]) -> Overview:
-    record = heard.record
+def _overview(listening: Listening, levels: list[NDArray[np.float64]], parts: list[OverviewPart]) -> Overview:
+    record = listening.record
     features = np.concatenate(levels)
     curve = None
     if not record.is_empty:
         share = record.frame_attention()
         curve = record.clock.edges(len(share)), share
-    edges = np.append(heard.timeline["start"].to_numpy(), heard.timeline["stop"].iloc[-1])
-    names = [name for name in heard.timeline.columns if name not in ("start", "stop", "score")]
-    names = sorted(names, key=lambda name: -float(heard.timeline[name].max()))[:MOST_ROWS]
-    rows = {name: (edges, heard.timeline[name].to_numpy()) for name in names}
-    if "score" in heard.timeline:
-        values = heard.timeline["score"].to_numpy()
+    edges = np.append(listening.timeline["start"].to_numpy(), listening.timeline["stop"].iloc[-1])
+    names = [name for name in listening.timeline.columns if name not in ("start", "stop", "score")]
+    names = sorted(names, key=lambda name: -float(listening.timeline[name].max()))[:MOST_ROWS]
+    rows = {name: (edges, listening.timeline[name].to_numpy()) for name in names}
+    if "score" in listening.timeline:
+        values = listening.timeline["score"].to_numpy()
         low, high = float(values.min()), float(values.max())
-        title = f"{heard.prediction.unit or 'score'}, {low:.2f} to {high:.2f}"
+        title = f"{listening.prediction.unit or 'score'}, {low:.2f} to {high:.2f}"
         rows = {title: (edges, (values - low) / max(high - low, 1e-9))}
     return overview(
-        heard.duration,
+        listening.duration,
         features=features,
-        clock=FrameClock(heard.duration / len(features)),
+        clock=FrameClock(listening.duration / len(features)),
         curve=curve,
         rows=rows,
         parts=parts,
-        title=f"{Path(heard.name).name}: {heard.prediction}",
+        title=f"{Path(listening.name).name}: {listening.prediction}",
         caption="The curve is attention, each window with the same mass; the rows are the answer over time.",
     )

@@ -99,18 +99,18 @@ def as_source(sound: Sound, sample_rate: int | None = None, *, start: float = 0.
     if isinstance(sound, (str, Path)):
         if sample_rate is not None:
             raise AudioError(f"sample_rate is {sample_rate}; a file has its own, leave it out")
-        found = io.info(sound)
-        end = found.duration if stop is None else min(stop, found.duration)
+        about = io.info(sound)
+        end = about.duration if stop is None else min(stop, about.duration)
         if not 0 <= start < end:
             raise AudioError(
-                f"{sound}: asked for {start:g} to {end:g} s, but it lasts {found.duration:.4g} s; start must lie "
+                f"{sound}: asked for {start:g} to {end:g} s, but it lasts {about.duration:.4g} s; start must lie "
                 "before stop"
             )
-        return Source(str(sound), end - start, Path(sound), None, found.sample_rate, start, stop)
+        return Source(str(sound), end - start, Path(sound), None, about.sample_rate, start, stop)
     if isinstance(sound, tuple) and len(sound) == 2 and np.ndim(sound[1]) == 0:
         sound, sample_rate = sound
     samples, rate = to_mono(sound, sample_rate)
-    part = samples[round(start * rate) : None if stop is None else round(stop * rate)]
-    if problem := io.describe_unusable(len(part), len(part), 0, float(np.abs(part).max(initial=0.0))):
+    samples = samples[round(start * rate) : None if stop is None else round(stop * rate)]
+    if problem := io.describe_unusable(len(samples), len(samples), 0, float(np.abs(samples).max(initial=0.0))):
         raise AudioError(f"sound: {problem}")
-    return Source("sound", len(part) / rate, None, part, rate)
+    return Source("sound", len(samples) / rate, None, samples, rate)

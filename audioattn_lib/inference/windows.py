@@ -32,21 +32,21 @@ def cut_windows(blocks: Iterable[Samples], length: int, hop: int, grain: int) ->
     length, hop, grain
         In samples; ``hop`` is a multiple of ``grain``, and at most ``length``.
     """
-    held: Samples = np.zeros(0, dtype=np.float32)
+    buffer: Samples = np.zeros(0, dtype=np.float32)
     first = following = 0  # sample of held[0], and of the next window
     for block in blocks:
-        held = np.concatenate([held, block])
-        while following + length <= first + len(held):
-            yield following, held[following - first : following - first + length]
+        buffer = np.concatenate([buffer, block])
+        while following + length <= first + len(buffer):
+            yield following, buffer[following - first : following - first + length]
             following += hop
         # the last window may need the last ``length`` samples again
-        kept = max(min(following, first + len(held) - length), first)
-        held, first = held[kept - first :], kept
-    end = first + len(held)
+        kept = max(min(following, first + len(buffer) - length), first)
+        buffer, first = buffer[kept - first :], kept
+    end = first + len(buffer)
     covered = following - hop + length if following else 0
     if covered < end:
         start = -(-max(end - length, 0) // grain) * grain
-        yield start, held[start - first :]
+        yield start, buffer[start - first :]
 
 
 class ValueTimeline:
@@ -156,7 +156,7 @@ class AttentionTimeline:
         more = frames - len(self._sum)
         if more > 0:
             more = max(more, len(self._sum))
-            self._sum, self._weight = (np.pad(one, (0, more)) for one in (self._sum, self._weight))
+            self._sum, self._weight = (np.pad(values, (0, more)) for values in (self._sum, self._weight))
         if bands is not None:
             if self._maps is None:
                 self._maps = np.zeros((bands, 0), dtype=np.float32)

@@ -121,13 +121,13 @@ class CapturedAttention:
     def _extra(self, option: str, calls: dict[str, list[Tensor | None]] | None, hint: str) -> dict[str, Tensor]:
         if calls is None:
             raise ValueError(f"{option} were not kept; capture with {option}=True")
-        found: dict[str, list[Tensor]] = {}
+        tensors: dict[str, list[Tensor]] = {}
         for name in self.calls:
             own = [each for each in calls.get(name, [None]) if each is not None]
             if len(own) != len(self.calls[name]):
                 raise ValueError(f"layer {name!r} has no {option}: {hint}")
-            found[name] = own
-        return _join(found)
+            tensors[name] = own
+        return _join(tensors)
 
     def record(
         self,
@@ -145,9 +145,9 @@ class CapturedAttention:
         Without ``tokens`` their clock is that of the model, if it is known; see :func:`.known_models.tokens_of`.
         """
         tokens = tokens_of(self._model) if tokens is None else tokens
-        chosen = [layers] if isinstance(layers, str) else layers
+        selected = [layers] if isinstance(layers, str) else layers
         for name, kind in self.windowed.items():
-            if chosen is None or name in chosen:
+            if selected is None or name in selected:
                 raise ConfigError(
                     f"layer {name!r} ({kind}) attends within windows, and no clock of windows is known; read "
                     "`weights`, whose first axis holds the windows, or name layers without windows"
@@ -243,9 +243,9 @@ class _Heads:
 
 def _keep_gradient(calls: list[Tensor | None], place: int, heads: _Heads, kind: torch.dtype, gradient: Tensor) -> None:
     with torch.no_grad(), torch._C.DisableTorchFunction():
-        found = heads.of_weights(gradient).to(kind)
-        known = calls[place]
-        calls[place] = found if known is None else known + found
+        weight_gradient = heads.of_weights(gradient).to(kind)
+        earlier = calls[place]
+        calls[place] = weight_gradient if earlier is None else earlier + weight_gradient
 
 
 @contextmanager
@@ -361,10 +361,12 @@ class _Watch(TorchFunctionMode):
         heads = partial(_heads_of_weights, output)
         if "attentive" in kind or ("att" in kind and "pool" in kind):
             # a weight for each channel and frame, or for each frame
-            one = output.movedim(dim, -1)
-            if one.dim() in (2, 3):
+            per_frame = output.movedim(dim, -1)
+            if per_frame.dim() in (2, 3):
                 heads = partial(_heads_of_weights, output, dim=dim)
-                self.take(_as_they_are, one.reshape(len(one), -1, 1, one.shape[-1]), at=name, heads=heads)
+                self.take(
+                    _as_they_are, per_frame.reshape(len(per_frame), -1, 1, per_frame.shape[-1]), at=name, heads=heads
+                )
         elif "att" in kind and output.dim() == 4 and last:
             self.take(_as_they_are, output, at=name, heads=heads)
 
@@ -424,13 +426,13 @@ class _Watch(TorchFunctionMode):
         with torch.no_grad(), torch.autocast(_device(args), enabled=False):
             weights = rows_of(self.captured._queries, self.captured._received, *args, **kwargs)
             more = self.captured._gradients is not None or self.captured._value_norms is not None
-            found = heads(*args, **kwargs) if heads is not None and more else None
+            products = heads(*args, **kwargs) if heads is not None and more else None
         name = self.running[-1][0] if at is None else at
         for running, _, _, module in self.running:
             kind = type(module).__name__
             if name.startswith(running) and "att" in kind.lower() and any(w in kind.lower() for w in _WITHIN_WINDOWS):
                 self.captured.windowed[name] = kind
-        self.captured._add(name, weights, found)
+        self.captured._add(name, weights, products)
 
 
 def _heads_of_weights(output: Tensor, *_: Any, dim: int | None = None) -> _Heads:
@@ -441,10 +443,10 @@ def _projection_of(module: nn.Module, value: Tensor) -> Tensor | None:
     """Projection behind the heads of a module, shape (heads * size, out)."""
     width = value.shape[1] * value.shape[-1]
     for name in _OUTPUT_PROJECTIONS:
-        found = getattr(module, name, None)
-        found = found[0] if isinstance(found, nn.Sequential) and len(found) else found
-        if isinstance(found, nn.Linear) and found.in_features == width:
-            return found.weight.detach().T
+        layer = getattr(module, name, None)
+        layer = layer[0] if isinstance(layer, nn.Sequential) and len(layer) else layer
+        if isinstance(layer, nn.Linear) and layer.in_features == width:
+            return layer.weight.detach().T
     return None
 
 
@@ -456,8 +458,8 @@ def _heads_of_function(output: Tensor, *args: Any, **kwargs: Any) -> _Heads:
     separate = bound.get("use_separate_proj_weight")
     weight = bound["v_proj_weight"] if separate else bound["in_proj_weight"].chunk(3)[2]
     bias = None if bound["in_proj_bias"] is None else bound["in_proj_bias"].chunk(3)[2]
-    if (known := bound.get("static_v")) is not None:
-        split = known.detach().reshape(value.shape[1], heads, known.shape[1], -1)
+    if (fixed_values := bound.get("static_v")) is not None:
+        split = fixed_values.detach().reshape(value.shape[1], heads, fixed_values.shape[1], -1)
     else:
         projected = F.linear(value, weight, bias)  # (keys, batch, heads * size)
         if bound["bias_v"] is not None:
@@ -471,8 +473,8 @@ def _heads_of_function(output: Tensor, *args: Any, **kwargs: Any) -> _Heads:
 
 
 def _heads_of_module(output: Tensor, module: nn.MultiheadAttention, *args: Any, **kwargs: Any) -> _Heads:
-    given = inspect.signature(module.forward).bind(*args, **kwargs).arguments
-    query, key, value = (given[name] for name in ("query", "key", "value"))
+    arguments = inspect.signature(module.forward).bind(*args, **kwargs).arguments
+    query, key, value = (arguments[name] for name in ("query", "key", "value"))
     batched = query.dim() == 3 or query.is_nested
     if module.batch_first and batched:
         query, key, value = (_padded(each).transpose(0, 1) for each in (query, key, value))
@@ -673,8 +675,10 @@ def _weights(queries: Tensor | None, received: bool, query: Tensor, key: Tensor,
         whole = len(block) == length
         scores = (query if whole else query[..., block, :]).to(kind) @ keys
         if mask is not None:
-            part = mask if whole or mask.shape[-2] == 1 else mask[..., block, :]
-            scores = scores.masked_fill(~part, -torch.inf) if part.dtype == torch.bool else scores + part
+            mask_block = mask if whole or mask.shape[-2] == 1 else mask[..., block, :]
+            scores = (
+                scores.masked_fill(~mask_block, -torch.inf) if mask_block.dtype == torch.bool else scores + mask_block
+            )
         weights = torch.softmax(scores, -1)
         if mask is not None:  # a query without any key
             weights.nan_to_num_(0.0)
@@ -702,7 +706,7 @@ def _padded(each: Tensor) -> Tensor:
 
 
 def _padding_of(nested: Tensor) -> Tensor:
-    lengths = torch.tensor([len(part) for part in nested.unbind()], device=nested.device)
+    lengths = torch.tensor([len(row) for row in nested.unbind()], device=nested.device)
     return torch.arange(int(lengths.max()), device=nested.device) >= lengths[:, None]
 
 

@@ -128,8 +128,8 @@ def _passt(model: Any, front_end: Any = None) -> PatchTokens:
 def _mel_centres(bands: NDArray[np.floating], count: int, lowest: float, highest: float) -> NDArray[np.floating]:
     """Hertz of some of ``count`` bands of Kaldi, band b being centred at (b + 1) / (count + 1) of the mel scale."""
     bottom, top = (1127 * np.log1p(hertz / 700) for hertz in (lowest, highest))
-    found: NDArray[np.floating] = 700 * np.expm1((bottom + (bands + 1) / (count + 1) * (top - bottom)) / 1127)
-    return found
+    centres: NDArray[np.floating] = 700 * np.expm1((bottom + (bands + 1) / (count + 1) * (top - bottom)) / 1127)
+    return centres
 
 
 def _frequency_transformer(model: Any) -> PatchTokens:

@@ -69,8 +69,12 @@ def load_encoder(name: str | Path, model_type: str = "auto", device: str = "cpu"
                 f"{where} is of model type {kind!r}; known are {', '.join(KNOWN_MODELS)}: capture another one with "
                 "audioattn_lib.capture"
             )
-        made = getattr(library, (config.architectures or [""])[0] or "AutoModel", library.AutoModel)
-        model = made.from_pretrained(where, config=config, use_safetensors=True, dtype=torch.float32).eval().to(device)
+        model_class = getattr(library, (config.architectures or [""])[0] or "AutoModel", library.AutoModel)
+        model = (
+            model_class.from_pretrained(where, config=config, use_safetensors=True, dtype=torch.float32)
+            .eval()
+            .to(device)
+        )
         extractor = library.AutoFeatureExtractor.from_pretrained(where)
     except ConfigError:
         raise

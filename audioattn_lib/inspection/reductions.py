@@ -160,31 +160,31 @@ def attention_record(
     unknown = [name for name in names if name not in weights]
     if unknown:
         raise ConfigError(f"no layer {', '.join(map(repr, unknown))}; there are {', '.join(map(repr, weights))}")
-    chosen = [weights[name] for name in names]
-    if len({tuple(each.shape) for each in chosen}) > 1:
+    layers = [weights[name] for name in names]
+    if len({tuple(each.shape) for each in layers}) > 1:
         raise ValueError(
             f"layers differ in shape: {', '.join(f'{n} {tuple(weights[n].shape)}' for n in names)}; take one"
         )
     if reduction in ("rollout", "relevance", "gradient"):
         if reduction == "rollout":
-            joined = rollout(chosen)
+            joined = rollout(layers)
         else:
-            found = _of_layers(names, gradients, "gradients")
+            layer_gradients = _of_layers(names, gradients, "gradients")
             if reduction == "relevance":
                 # without the query's own start in R, which says nothing of the sound
-                joined = relevance(chosen, found)
+                joined = relevance(layers, layer_gradients)
                 joined = joined - torch.eye(joined.shape[-1], device=joined.device)
             else:
-                pairs = zip(chosen, found, strict=True)
+                pairs = zip(layers, layer_gradients, strict=True)
                 joined = torch.stack([gradient_weighted(each, slope) for each, slope in pairs]).mean(0)
         rows = (joined.mean(-2) if query is None else _row(joined, query))[:, None]
     elif reduction == "flow":
-        rows = attention_flow(chosen, query)[:, None]
+        rows = attention_flow(layers, query)[:, None]
     elif reduction == "value_norm":
-        pairs = zip(chosen, _of_layers(names, value_norms, "value_norms"), strict=True)
+        pairs = zip(layers, _of_layers(names, value_norms, "value_norms"), strict=True)
         rows = torch.stack([each.float().mean(-2) * norms.float() for each, norms in pairs]).mean(0)
     else:
-        mean = torch.stack([each.float() for each in chosen]).mean(0)
+        mean = torch.stack([each.float() for each in layers]).mean(0)
         rows = mean.mean(-2) if reduction == "received" else _row(mean, 0 if query is None else query)
     # (batch, heads, keys) without special tokens
     n_keys = rows.shape[-1]
@@ -216,8 +216,8 @@ def attention_record(
 def _join_layers(records: Sequence[AttentionRecord], names: Sequence[str], reduction: str) -> AttentionRecord:
     """One record of records of a layer each."""
     first = records[0]
-    held = "weights" if first.maps is None else "maps"
-    shapes = {getattr(each, held).shape for each in records}
+    field = "weights" if first.maps is None else "maps"
+    shapes = {getattr(each, field).shape for each in records}
     if len(shapes) > 1:
         raise ValueError(f"layers differ in shape, {sorted(shapes)}; name layers that are alike")
     about: dict[str, Any] = {"mechanism": reduction, "layers": tuple(names)}
@@ -348,10 +348,10 @@ def relevance(layers: Sequence[Tensor], gradients: Sequence[Tensor]) -> Tensor:
     return joined
 
 
-def _of_layers(names: Sequence[str], given: Mapping[str, Tensor] | None, field: str) -> list[Tensor]:
-    if given is None or any(name not in given for name in names):
+def _of_layers(names: Sequence[str], tensors: Mapping[str, Tensor] | None, field: str) -> list[Tensor]:
+    if tensors is None or any(name not in tensors for name in names):
         raise ValueError(f"{field} of layer {', '.join(names)} are missing; capture them")
-    return [given[name] for name in names]
+    return [tensors[name] for name in names]
 
 
 def _check_square(each: Tensor) -> None:
@@ -415,7 +415,7 @@ def find_sinks(
         raise ConfigError(f"share is {share}; it must be above 0 and at most 1")
     if times < 1:
         raise ConfigError(f"times is {times}; it must be at least 1")
-    found = {}
+    sinks = {}
     for name, each in weights.items():
         received = each.float().mean((1, 2))  # (clips, keys)
         n, first = received.shape[-1], 0
@@ -426,8 +426,8 @@ def find_sinks(
         # an equal share of few tokens is none
         is_sink = (mean >= needed) & (mean > 2 / n) & (least >= max(needed, 2 / n) / 2)
         if tokens := is_sink.nonzero().flatten().tolist():
-            found[name] = [(token - first, float(mean[token])) for token in tokens]
-    return found
+            sinks[name] = [(token - first, float(mean[token])) for token in tokens]
+    return sinks
 
 
 def _from_ends(received: Tensor, ends: Sequence[int]) -> tuple[Tensor, int]:

@@ -199,8 +199,8 @@ class PatchTokens:
 
 
 def _describe_special(first: int, last: int) -> str:
-    told = [f"{count} special ones {where}" for count, where in ((first, "in front"), (last, "behind")) if count]
-    return f"; {' and '.join(told)}" if told else ""
+    phrases = [f"{count} special ones {where}" for count, where in ((first, "in front"), (last, "behind")) if count]
+    return f"; {' and '.join(phrases)}" if phrases else ""
 
 
 def _check_positive(name: str, value: float) -> None:

@@ -31,20 +31,20 @@ def bars(answers: Mapping[str, Mapping[str, float] | float], label: str, *, most
         Classes of each model, at least 1.
     """
     true = set(label.split(";")) - {""}
-    rows, told = [], []
+    rows, lines = [], []
     for title, answer in answers.items():
         if isinstance(answer, Mapping):
             best = sorted(answer, key=lambda name: -answer[name])[:most]
-            chosen = [*best, *(name for name in answer if name in true and name not in best)]
-            cells = "".join(_bar(name, answer[name], is_right=name in true) for name in chosen)
-            told.append(f"{title}: " + ", ".join(f"{name} {answer[name]:.2f}" for name in chosen))
+            names = [*best, *(name for name in answer if name in true and name not in best)]
+            cells = "".join(_bar(name, answer[name], is_right=name in true) for name in names)
+            lines.append(f"{title}: " + ", ".join(f"{name} {answer[name]:.2f}" for name in names))
         else:
             cells = html.escape(f"{answer:.3g}")
-            told.append(f"{title}: {answer:.3g}")
+            lines.append(f"{title}: {answer:.3g}")
         rows.append(f'<tr><th scope="row">{html.escape(title)}</th><td><div>{cells}</div></td></tr>')
     caption = f"<caption>Label: {html.escape(label or 'unknown')}</caption>"
     markup = f'<div class="audioattn aa-bars mathjax_ignore"><table>{caption}{"".join(rows)}</table></div>'
-    return Bars(markup, "\n".join([f"Label: {label or 'unknown'}", *told]))
+    return Bars(markup, "\n".join([f"Label: {label or 'unknown'}", *lines]))
 
 
 def _bar(name: str, value: float, *, is_right: bool) -> str:

@@ -25,10 +25,10 @@ class Note(Block):
     STYLE = "explorer"
 
 
-def _note(what: str) -> Note:
-    text = f"In JupyterLab (make lab), this cell shows {what}."
+def _note(content: str) -> Note:
+    text = f"In JupyterLab (make lab), this cell shows {content}."
     where = "In JupyterLab (<code>make lab</code>)"
-    return Note(f'<p class="audioattn aa-note mathjax_ignore">{where}, this cell shows {what}.</p>', text)
+    return Note(f'<p class="audioattn aa-note mathjax_ignore">{where}, this cell shows {content}.</p>', text)
 
 
 def gallery(study: Study, corpus: PreparedCorpus) -> Gallery:
@@ -104,13 +104,13 @@ def film(study: Study, corpus: PreparedCorpus, name: str = "") -> Any:
     """
     from audioattn_lib.display.players.player import player
 
-    found = study.film(name) or study.film()
-    if found is None:
+    strip = study.film(name) or study.film()
+    if strip is None:
         text = "No network of this page attends, so there is no attention to see after each epoch."
         return Note(f'<p class="audioattn aa-note">{text}</p>', text)
-    clip = corpus.clip(found.clip)
-    title = f"{study.title(found.model)}, {clip.title}: attention after each epoch"
-    return player(clip.samples, clip.sample_rate, title=title, **found.player, **clip.picture)
+    clip = corpus.clip(strip.clip)
+    title = f"{study.title(strip.model)}, {clip.title}: attention after each epoch"
+    return player(clip.samples, clip.sample_rate, title=title, **strip.player, **clip.picture)
 
 
 @contextmanager

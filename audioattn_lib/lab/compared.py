@@ -98,13 +98,15 @@ class Compared:
         Where the label is a number, ``right`` is None and there is ``error``, the distance to it. ``inside`` is the
         share of attention inside the events that the label is about, NaN where none is known.
         """
-        found = self.predictions
-        table = pd.DataFrame({"clip": found.index, "label": found["label"], "predicted": found["predicted"]})
+        predictions = self.predictions
+        table = pd.DataFrame(
+            {"clip": predictions.index, "label": predictions["label"], "predicted": predictions["predicted"]}
+        )
         if self.classes:
-            chances = found[[f"probability_{name}" for name in self.classes]].to_numpy(np.float64)
+            chances = predictions[[f"probability_{name}" for name in self.classes]].to_numpy(np.float64)
             is_several = not np.allclose(chances.sum(axis=1), 1.0, atol=1e-3)
             table["confidence"] = np.maximum(chances, 1 - chances).min(axis=1) if is_several else chances.max(axis=1)
-            table["right"] = (found["label"] == found["predicted"]).to_numpy()
+            table["right"] = (predictions["label"] == predictions["predicted"]).to_numpy()
         else:
             for name in ("label", "predicted"):
                 table[name] = pd.to_numeric(table[name], errors="coerce")
@@ -121,8 +123,8 @@ class Compared:
             kept = [(place, name) for place, name in enumerate(record.clips) if name in share and name in rows]
             if kept and not record.is_empty:
                 events = carriers(manifest, np.array([rows[name] for _, name in kept]))
-                found = mass_inside_events(record[[place for place, _ in kept]], events)
-                share.update(zip((name for _, name in kept), found.tolist(), strict=True))
+                inside = mass_inside_events(record[[place for place, _ in kept]], events)
+                share.update(zip((name for _, name in kept), inside.tolist(), strict=True))
         return np.array([share[name] for name in clips], dtype=np.float64)
 
 
@@ -136,11 +138,11 @@ def compared_models(study: Study) -> dict[str, Compared]:
     """Return the compared runs of a study of any chapter by title; of several seeds the first."""
     groups: Mapping[str, list[Run]]
     if isinstance(study, RegressionStudy):
-        found = {}
+        models = {}
         for name in study.names:
             networks = [study.encoder(name)] if name in study.networks else []
-            found[study.title(name)] = Compared(study.title(name), (study.select(name),), tuple(networks), study.part)
-        return found
+            models[study.title(name)] = Compared(study.title(name), (study.select(name),), tuple(networks), study.part)
+        return models
     if isinstance(study, DomainStudy):
         groups = {
             f"{study.title(pattern)}, {method}" if len(study.domain_methods) > 1 else study.title(pattern): study.of(
@@ -158,5 +160,5 @@ def compared_models(study: Study) -> dict[str, Compared]:
 
 def _first_seed(title: str, runs: list[Run]) -> Compared:
     seed: Any = runs[0].config.get("seed")
-    chosen = tuple(run for run in runs if run.config.get("seed") == seed)
-    return Compared(title, chosen, chosen)
+    first_seed = tuple(run for run in runs if run.config.get("seed") == seed)
+    return Compared(title, first_seed, first_seed)

@@ -36,10 +36,10 @@ def make_gallery(study: Study, corpus: PreparedCorpus, count: int = 10) -> Galle
     compared = compared_models(study)
     losses, right = judge(compared)
     exhibits = []
-    for chosen, rule in choose_clips(losses, right, corpus, kept_clips(compared), count):
-        clip = corpus.clip(chosen)
+    for clip_name, rule in choose_clips(losses, right, corpus, kept_clips(compared), count):
+        clip = corpus.clip(clip_name)
         title = clip.title if len(right.columns) else f"label {clip.title}"
-        records = {name: one.record_of(clip) for name, one in compared.items()}
+        records = {name: model.record_of(clip) for name, model in compared.items()}
         shown = player(
             clip.samples,
             clip.sample_rate,
@@ -47,7 +47,7 @@ def make_gallery(study: Study, corpus: PreparedCorpus, count: int = 10) -> Galle
             title=f"{rule}: {title}",
             **clip.picture,
         )
-        exhibits.append(Exhibit(chosen, rule, title, told(compared, chosen), shown))
+        exhibits.append(Exhibit(clip_name, rule, title, told(compared, clip_name), shown))
     return show_gallery(exhibits, label="Test clips, each chosen by a rule")
 
 
@@ -57,9 +57,9 @@ def judge(compared: Mapping[str, Compared]) -> tuple[pd.DataFrame, pd.DataFrame]
     The loss of a number is its distance to the label.
     """
     losses, right = {}, {}
-    for title, one in compared.items():
-        table = one.predictions
-        if one.classes:
+    for title, model in compared.items():
+        table = model.predictions
+        if model.classes:
             losses[title] = table["loss"].astype(float)
             right[title] = (table["label"] == table["predicted"]).astype(float)
         else:
@@ -70,9 +70,9 @@ def judge(compared: Mapping[str, Compared]) -> tuple[pd.DataFrame, pd.DataFrame]
 def kept_clips(compared: Mapping[str, Compared]) -> set[str]:
     """Clips whose attention every model that attends has kept."""
     kept = [
-        {clip for run in one.networks for clip in run.attention.clips}
-        for one in compared.values()
-        if any(not run.attention.is_empty for run in one.networks)
+        {clip for run in model.networks for clip in run.attention.clips}
+        for model in compared.values()
+        if any(not run.attention.is_empty for run in model.networks)
     ]
     return set.intersection(*kept) if kept else set()
 
@@ -110,12 +110,12 @@ def choose_clips(
             names = fewer
             break
     order = losses.loc[names].mean(axis=1).sort_values(kind="stable").index
-    chosen: dict[str, str] = {}
+    rules: dict[str, str] = {}
     for rule, ranked in _rules(list(order), right, corpus, rows):
-        free = next((name for name in ranked if name not in chosen), None)
-        if free is not None and len(chosen) < count:
-            chosen[free] = rule
-    return list(chosen.items())
+        free = next((name for name in ranked if name not in rules), None)
+        if free is not None and len(rules) < count:
+            rules[free] = rule
+    return list(rules.items())
 
 
 def _rules(
@@ -140,8 +140,11 @@ def _rules(
     events = {name: corpus.manifest.events(rows[name]) for name in order}
     several = [name for name in order if len(events[name]) > 1]
     yield "Several events", sorted(several, key=lambda name: (-len(events[name]), place[name]))
-    known = [name for name in order if events[name]]
-    yield "The shortest event", sorted(known, key=lambda name: min(one.offset - one.onset for one in events[name]))
+    with_events = [name for name in order if events[name]]
+    yield (
+        "The shortest event",
+        sorted(with_events, key=lambda name: min(event.offset - event.onset for event in events[name])),
+    )
     spread = {name: float(np.std(corpus.store[rows[name]].numpy().mean(axis=1))) for name in order}
     yield "The steadiest sound", sorted(order, key=lambda name: spread[name])
     yield "The most changeable sound", sorted(order, key=lambda name: -spread[name])
@@ -153,7 +156,7 @@ def _rules(
 
 def told(compared: Mapping[str, Compared], clip: str) -> str:
     """Summarise the answers of the models to a clip in a few words."""
-    rows = {title: one.predictions.loc[clip] for title, one in compared.items()}
+    rows = {title: model.predictions.loc[clip] for title, model in compared.items()}
     if not next(iter(compared.values())).classes:
         mean = np.mean([float(row["predicted"]) for row in rows.values()])
         return f"predicted {mean:.2g} on average"

@@ -53,8 +53,8 @@ class ControlBox:
         reset.on_click(lambda _: self.reset(controls))
         for widget in self.widgets.values():
             widget.observe(self._tell, names="value")
-        shown = [*self.widgets.values(), reset] if controls else []
-        self.box.children = tuple(shown)
+        widgets = [*self.widgets.values(), reset] if controls else []
+        self.box.children = tuple(widgets)
         self._is_filling = False
 
     @property
@@ -160,8 +160,8 @@ class Explorer:
         if not name or (self.clip is not None and self.clip.name == name):
             return
         self.clip = self.corpus.clip(name)
-        found = {title: model.record_of(self.clip) for title, model in self.models.items()}
-        self._records = {title: record for title, record in found.items() if not record.is_empty}
+        records = {title: model.record_of(self.clip) for title, model in self.models.items()}
+        self._records = {title: record for title, record in records.items() if not record.is_empty}
         self._show_player()
         self.answers.value = bars(self._predictions(), self.clip.label).html()
         self._make_live()
@@ -171,7 +171,7 @@ class Explorer:
         titles = list(self._records)
         start = titles.index(self.model.value) if self.model.value in titles else 0
         clip = self.clip
-        shown = player(
+        page = player(
             clip.samples,
             clip.sample_rate,
             records=self._records,
@@ -179,7 +179,7 @@ class Explorer:
             title=f"{clip.name}: {clip.title}",
             **clip.picture,
         )
-        self.player.show(shown)
+        self.player.show(page)
         self.player.mechanism = titles[start] if titles else ""
 
     def _predictions(self) -> dict[str, Mapping[str, float] | float]:
@@ -212,10 +212,10 @@ class Explorer:
         if self._live is None or self.clip is None:
             return
         title, values = self.model.value, self.controls.values
-        found = self._live.answer(**values)
+        answered = self._live.answer(**values)
         is_changed = values != self._live.first
-        if title in self._records and not found.record.is_empty:
-            record = found.record[0] if is_changed else self._records[title]
+        if title in self._records and not answered.record.is_empty:
+            record = answered.record[0] if is_changed else self._records[title]
             seconds = len(self.clip.samples) / self.clip.sample_rate
             self.player.attention = attention_of(
                 {title: record},
@@ -225,14 +225,14 @@ class Explorer:
             )
             self.player.mechanism = title
         answers = self._predictions()
-        if is_changed and (answer := self._answer(found)) is not None:
+        if is_changed and (answer := self._answer(answered)) is not None:
             answers = {f"{title}, {_CHANGED}": answer, **answers}
         self.answers.value = bars(answers, self.clip.label).html()
 
-    def _answer(self, found: Answers) -> Mapping[str, float] | float | None:
-        if found.probabilities is not None:
-            return as_answers(self.chosen.classes, found.probabilities[0])
-        return None if found.scores is None else float(found.scores[0])
+    def _answer(self, answers: Answers) -> Mapping[str, float] | float | None:
+        if answers.probabilities is not None:
+            return as_answers(self.chosen.classes, answers.probabilities[0])
+        return None if answers.scores is None else float(answers.scores[0])
 
     def _ipython_display_(self) -> None:
         from IPython.display import display

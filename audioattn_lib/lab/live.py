@@ -122,7 +122,7 @@ def live(model: Model, clip: Clip) -> Live | None:
         return _of_patches(network, network.network, inputs, lengths)
     if isinstance(network, Playback):
         return _of_playback(model, network, waveform)
-    aligned = [one for one in network.modules() if isinstance(one, AlignmentAttention)]
+    aligned = [module for module in network.modules() if isinstance(module, AlignmentAttention)]
     return _of_alignment(model, aligned, inputs, lengths) if aligned else None
 
 
@@ -145,8 +145,8 @@ class _Moved(nn.Module):
         self.encoder, self.by, self.width = encoder, 0.0, 1.0
 
     def forward(self, values: Tensor, mask: Tensor | None, lengths: Tensor) -> Any:
-        found = self.encoder(values, mask, lengths)
-        return found._replace(location=found.location + self.by, variance=found.variance * self.width**2)
+        moments = self.encoder(values, mask, lengths)
+        return moments._replace(location=moments.location + self.by, variance=moments.variance * self.width**2)
 
 
 def _of_frames(
@@ -154,23 +154,23 @@ def _of_frames(
 ) -> Live | None:
     hidden = network.encode(inputs, lengths)
     seconds = hidden.shape[1] * network.clock.period
-    parts = [one for one in attention.modules() if isinstance(one, (DiscreteAttention, ContinuousAttention))]
+    parts = [module for module in attention.modules() if isinstance(module, (DiscreteAttention, ContinuousAttention))]
     if not parts:
         return None
     cooled: list[_Cooled] = []
     moved: list[_Moved] = []
     controls: list[Control] = []
-    for part in parts:
-        holder: Any = part.encoder if isinstance(part, ContinuousAttention) else part
+    for pooling in parts:
+        holder: Any = pooling.encoder if isinstance(pooling, ContinuousAttention) else pooling
         if isinstance(getattr(holder, "scorer", None), nn.Module):
             holder.scorer = _Cooled(holder.scorer)
             cooled.append(holder.scorer)
-        if isinstance(part, ContinuousAttention):
-            alpha = float(part.alpha)
-            part.raw_alpha, part.encoder = None, _Moved(part.encoder)
-            moved.append(part.encoder)
+        if isinstance(pooling, ContinuousAttention):
+            alpha = float(pooling.alpha)
+            pooling.raw_alpha, pooling.encoder = None, _Moved(pooling.encoder)
+            moved.append(pooling.encoder)
         else:
-            alpha = float(getattr(part.normalizer, "keywords", {}).get("alpha", _ALPHA_OF.get(part.name, 1.0)))
+            alpha = float(getattr(pooling.normalizer, "keywords", {}).get("alpha", _ALPHA_OF.get(pooling.name, 1.0)))
     controls.append(Slider("alpha", "alpha", *_ALPHA, alpha))
     if cooled:
         controls.append(_TEMPERATURE)
@@ -179,7 +179,7 @@ def _of_frames(
             Slider("location", "location by (s)", -round(seconds / 2, 2), round(seconds / 2, 2), 0.01, 0.0),
             Slider("width", "width times", -1.0, 1.0, 0.02, 0.0, is_log=True),
         ]
-    encoders = [one.encoder for one in moved if isinstance(one.encoder, MomentsEncoder)]
+    encoders = [module.encoder for module in moved if isinstance(module.encoder, MomentsEncoder)]
     if encoders:
         controls.append(Slider("components", "components", 1, MOST_COMPONENTS, 1, encoders[0].n_components))
 
@@ -190,11 +190,11 @@ def _of_frames(
         width: float = 0.0,
         components: int = 1,
     ) -> Answers:
-        for part in parts:
-            if isinstance(part, ContinuousAttention):
-                part.fixed_alpha = alpha
+        for pooling in parts:
+            if isinstance(pooling, ContinuousAttention):
+                pooling.fixed_alpha = alpha
             else:
-                part.normalizer = partial(entmax, alpha=alpha)
+                pooling.normalizer = partial(entmax, alpha=alpha)
         for scorer in cooled:
             scorer.temperature = 10.0**temperature
         for encoder in moved:
@@ -249,7 +249,7 @@ _TOKENS = "overlapping patches"
 
 
 def _of_patches(whole: Scaled, network: FrequencyTransformer, inputs: Tensor, lengths: Tensor) -> Live | None:
-    if any(one.branches != "one" for one in network.patterns):  # their layers have other weights
+    if any(layer_pattern.branches != "one" for layer_pattern in network.patterns):  # their layers have other weights
         return None
     rows, columns = network.grid.rows, network.grid.columns
     trained = network.patterns
@@ -262,14 +262,14 @@ def _of_patches(whole: Scaled, network: FrequencyTransformer, inputs: Tensor, le
 
     def answer(pattern: str, group: int, alpha: float) -> Answers:
         if pattern == options[0]:
-            chosen = trained
+            patterns = trained
         else:
             words = {"dense": "dense", "high and low": "high_low", _TOKENS: f"token_overlap_{int(group) * columns}"}
             name = words.get(pattern) or _GROUPED[pattern].format(int(group))
-            chosen = tuple(parse_patterns(name, len(trained)))
-        network.patterns, network.alpha = chosen, alpha
-        for block, one in zip(network.blocks, chosen, strict=True):
-            setattr(block, "pattern", one)  # noqa: B010  # a module's type has no such attribute
+            patterns = tuple(parse_patterns(name, len(trained)))
+        network.patterns, network.alpha = patterns, alpha
+        for block, layer_pattern in zip(network.blocks, patterns, strict=True):
+            setattr(block, "pattern", layer_pattern)  # noqa: B010  # a module's type has no such attribute
         logits, record = whole(inputs, lengths, record=True)
         return Answers.of_logits(logits, record, None, is_multilabel=False)
 
@@ -296,25 +296,25 @@ def _of_playback(model: Model, network: Playback, waveform: Tensor) -> Live | No
         settings = dataclasses.replace(config, hop_seconds=hops[names.index(hop)])
         network.front = build_front_end(settings, config.stages)
         changed.front_end = build_front_end(settings, 1)[0]
-        found = changed.answers(waveform, lengths)
+        answers = changed.answers(waveform, lengths)
         stage = int(playbacks)
-        if found.stages is None:
-            return found
-        record = found.record
+        if answers.stages is None:
+            return answers
+        record = answers.record
         if record.segments is not None:
             each = record.segments.shape[1] // most
             record = dataclasses.replace(record, segments=record.segments[:, : max(stage, 1) * each])
-        return dataclasses.replace(found, record=record, probabilities=found.stages[:, stage])
+        return dataclasses.replace(answers, record=record, probabilities=answers.stages[:, stage])
 
     return Live(controls, answer)
 
 
 def _of_alignment(model: Model, aligned: Sequence[AlignmentAttention], inputs: Tensor, lengths: Tensor) -> Live:
-    normalizers = [one.normalizer for one in aligned]
+    normalizers = [module.normalizer for module in aligned]
     alpha = float(_ALPHA_OF.get(str(getattr(model.config, "attention", "softmax")), 1.0))
     changed = copy.copy(model.listener)
     changed.network = copy.deepcopy(model.network).eval()
-    parts = [one for one in changed.network.modules() if isinstance(one, AlignmentAttention)]
+    parts = [module for module in changed.network.modules() if isinstance(module, AlignmentAttention)]
     controls: list[Control] = [Slider("alpha", "alpha", *_ALPHA, alpha), _TEMPERATURE]
     assert len(parts) == len(normalizers)
 
@@ -322,8 +322,8 @@ def _of_alignment(model: Model, aligned: Sequence[AlignmentAttention], inputs: T
         def normalise(scores: Tensor, mask: Tensor | None = None, dim: int = -1) -> Tensor:
             return entmax(scores / 10.0**temperature, alpha, dim, mask)
 
-        for part in parts:
-            part.normalizer = normalise
+        for attention in parts:
+            attention.normalizer = normalise
         return changed.answers(inputs, lengths)
 
     return Live(controls, answer)

@@ -43,8 +43,8 @@ class Microphone(anywidget.AnyWidget):
 class Input:
     """An upload and a microphone; ``heard`` is called with each new sound."""
 
-    def __init__(self, title: str, heard: Callable[[Path, str], None]) -> None:
-        self._heard, self._folder = heard, tempfile.TemporaryDirectory(prefix="audioattn-")
+    def __init__(self, title: str, on_sound: Callable[[Path, str], None]) -> None:
+        self._heard, self._folder = on_sound, tempfile.TemporaryDirectory(prefix="audioattn-")
         self.upload = ipywidgets.FileUpload(accept="audio/*,.flac,.wav,.mp3,.ogg", description="Upload a file")
         self.microphone = Microphone()
         self.box = ipywidgets.HBox([ipywidgets.Label(title), self.upload, self.microphone])
@@ -54,11 +54,11 @@ class Input:
     def _read_upload(self, _change: Any) -> None:
         if not self.upload.value:
             return
-        given = self.upload.value[-1]
+        uploaded = self.upload.value[-1]
         # A name of our own: that of the upload may hold a path.
-        path = Path(self._folder.name) / f"sound{Path(given['name']).suffix.lower()[:8]}"
-        path.write_bytes(bytes(given["content"]))
-        self._heard(path, str(given["name"]))
+        path = Path(self._folder.name) / f"sound{Path(uploaded['name']).suffix.lower()[:8]}"
+        path.write_bytes(bytes(uploaded["content"]))
+        self._heard(path, str(uploaded["name"]))
 
     def _read_microphone(self, _change: Any) -> None:
         if self.microphone.samples:
@@ -129,15 +129,15 @@ class OwnSound:
             return
         sound, name = self._sounds[place]
         try:
-            found = model.listen(sound)
+            listening = model.listen(sound)
         except AudioAttnError as error:
             self._say(str(error))
             return
-        self.heard = found
-        self.player.show(found.player(title=f"{name}: {found.prediction}"))
+        self.heard = listening
+        self.player.show(listening.player(title=f"{name}: {listening.prediction}"))
         self.player.layout.display = None
-        chances = found.prediction.probabilities
-        answer = chances or (found.prediction.score if found.prediction.score is not None else {})
+        chances = listening.prediction.probabilities
+        answer = chances or (listening.prediction.score if listening.prediction.score is not None else {})
         self.answers.value = bars({self.model.value: answer}, "", most=5).html() if answer != {} else ""
         if {"first", "second"} <= set(self._sounds) and model.experiment == "accents":
             self._verify(model)

@@ -110,11 +110,11 @@ class SweepExplorer:
                 failed += path.stem not in done and bool(json.loads(path.read_text(encoding="utf-8")).get("error"))
         is_running = self._process is not None and self._process.poll() is None
         state = "runs" if is_running else "ended" if self._process is not None else "is not running"
-        told = f"{self.grid.name} {state}: {len(done)} of {len(self.grid.jobs)} jobs done"
-        told += f", {failed} failed" if failed else ""
+        status = f"{self.grid.name} {state}: {len(done)} of {len(self.grid.jobs)} jobs done"
+        status += f", {failed} failed" if failed else ""
         if self._process is not None and self._process.poll() not in (None, 0):
-            told += f"; see {self._directory / (self.grid.name + '.log')}"
-        self.status.value = html.escape(told)
+            status += f"; see {self._directory / (self.grid.name + '.log')}"
+        self.status.value = html.escape(status)
         self.run_button.disabled, self.stop_button.disabled = is_running, not is_running
         table = self._folder / "results.csv"
         if table.exists() and table.stat().st_mtime != self._seen:
@@ -126,9 +126,9 @@ class SweepExplorer:
         if not len(table):
             return
         first = list(table.columns[: list(table.columns).index("run")])
-        shown = [*first, *(name for name in _SCORES if name in table)][:MOST_COLUMNS]
-        columns = [["clip", "Run"], *([name, name.replace("_", " ")] for name in shown)]
-        rows = table[["run", *shown]].rename(columns={"run": "clip"})
+        columns_shown = [*first, *(name for name in _SCORES if name in table)][:MOST_COLUMNS]
+        columns = [["clip", "Run"], *([name, name.replace("_", " ")] for name in columns_shown)]
+        rows = table[["run", *columns_shown]].rename(columns={"run": "clip"})
         if columns != self.runs.columns:  # a list has its columns for good
             self.runs = ClipList(columns=columns, about="Runs of the sweep")
             self.runs.observe(self._open, names="chosen")
@@ -175,8 +175,8 @@ def compare_runs(first: Run, second: Run) -> str:
     heads = ("", repr_short(first), repr_short(second), "difference")
     parts = []
     for title, rows in (("Settings that differ", settings), ("Scores", scores)):
-        head = "".join(f"<th>{html.escape(str(one))}</th>" for one in (title, *heads[1:]))
-        body = "".join(f"<tr>{''.join(f'<td>{html.escape(str(one))}</td>' for one in row)}</tr>" for row in rows)
+        head = "".join(f"<th>{html.escape(str(heading))}</th>" for heading in (title, *heads[1:]))
+        body = "".join(f"<tr>{''.join(f'<td>{html.escape(str(cell))}</td>' for cell in row)}</tr>" for row in rows)
         parts.append(f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>")
     return f'<div class="mathjax_ignore">{"".join(parts)}</div>'
 

@@ -71,7 +71,7 @@ class Training:
 
 def find_trainings(root: str | Path, since: float) -> list[Training]:
     """Trainings below a folder of runs that have written something since a time in seconds since 1970, in order."""
-    found = []
+    trainings = []
     for config in sorted(Path(root).glob("*/*/config.json")):
         path = config.parent
         files = [path / name for name in ("config.json", "history.csv", "metrics.json")]
@@ -86,22 +86,22 @@ def find_trainings(root: str | Path, since: float) -> list[Training]:
                     f"{name} {settings[name]}" for name in ("fold", "seed") if settings.get(name) not in (None, "")
                 ]
                 epochs = settings.get("encoder_epochs" if settings.get("step") == "encoder" else "epochs", len(table))
-                found.append(Training(path, ", ".join(parts), int(epochs), table, files[2].exists()))
-    return found
+                trainings.append(Training(path, ", ".join(parts), int(epochs), table, files[2].exists()))
+    return trainings
 
 
 def picture_of(trainings: list[Training]) -> str:
     """The trainings as HTML: those that run first, and at most twelve."""
-    running = [one for one in trainings if not one.is_done]
-    shown = [*running, *(one for one in reversed(trainings) if one.is_done)][:MOST_SHOWN]
+    running = [training for training in trainings if not training.is_done]
+    listed = [*running, *(training for training in reversed(trainings) if training.is_done)][:MOST_SHOWN]
     heads = ("Network", "Epoch", "Loss", "Validation", "Clips a second", "Left", "Attention over one clip")
     head = "".join(f'<th scope="col">{name}</th>' for name in heads)
-    rows = "".join(_row(one) for one in shown)
+    rows = "".join(_row(training) for training in listed)
     done = len(trainings) - len(running)
-    told = f"{done} of {len(trainings)} networks that were begun here are trained and tested."
+    summary = f"{done} of {len(trainings)} networks that were begun here are trained and tested."
     return (
         f'{style_tag("figure")}{style_tag("player")}{style_tag("watch")}<div class="audioattn aa-watch mathjax_ignore">'
-        f"<p>{told} Grey: loss of training, orange: of validation.</p>"
+        f"<p>{summary} Grey: loss of training, orange: of validation.</p>"
         f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
     )
 
@@ -109,9 +109,9 @@ def picture_of(trainings: list[Training]) -> str:
 def _row(training: Training) -> str:
     history = training.history
     last = history.iloc[-1] if len(history) else {}
-    known = [str(name) for name in history.columns if str(name).startswith("valid_") and np.isfinite(last[name])]
+    scored = [str(name) for name in history.columns if str(name).startswith("valid_") and np.isfinite(last[name])]
     scores = ", ".join(
-        f"{name.removeprefix('valid_').replace('_', ' ')} {last[name]:.3f}" for name in known[:MOST_SCORES]
+        f"{name.removeprefix('valid_').replace('_', ' ')} {last[name]:.3f}" for name in scored[:MOST_SCORES]
     )
     speed = f"{last['clips_per_second']:.0f}" if "clips_per_second" in history else ""
     left = training.seconds_left
@@ -143,9 +143,9 @@ def _losses(history: pd.DataFrame) -> str:
         across = max(len(line) - 1, 1)
         points = " ".join(f"{100 * i / across:.1f},{38 - 36 * (v - low) / (high - low):.1f}" for i, v in places)
         paths.append(f'<path d="M{points.replace(" ", "L")}"/>' if points else "<path/>")
-    told = f"Loss {lines[0][-1]:.3f}" if len(lines[0]) else "Loss"
+    label = f"Loss {lines[0][-1]:.3f}" if len(lines[0]) else "Loss"
     return (
-        f'<svg class="aa-loss" viewBox="0 0 100 40" preserveAspectRatio="none" role="img" aria-label="{told}">'
+        f'<svg class="aa-loss" viewBox="0 0 100 40" preserveAspectRatio="none" role="img" aria-label="{label}">'
         f"{''.join(paths)}</svg>"
     )
 
@@ -154,9 +154,9 @@ def _attention(training: Training) -> str:
     record = load_last_probe(training.path)
     if record is None:
         return ""
-    one = record[0]
-    drawn = attention_of({"": one}, one.sound()[1])
-    about = html.escape(f"{one.clips[0]}{drawn['reading']}", quote=True)
+    clip_record = record[0]
+    drawn = attention_of({"": clip_record}, clip_record.sound()[1])
+    about = html.escape(f"{clip_record.clips[0]}{drawn['reading']}", quote=True)
     return f'<div class="aa-attended" title="{about}">{drawn["curves"]}</div>'
 
 

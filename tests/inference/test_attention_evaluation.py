@@ -51,8 +51,9 @@ def test_the_attention_of_a_model_that_uses_it():
     x, events = clips()
     inside = np.array([[start <= 0.1 * t + 0.05 < stop for t in range(40)] for ((start, stop),) in events])
     perfect = AttentionRecord.from_weights(inside / inside.sum(1, keepdims=True), FrameClock(0.1))
-    found = measure_attention(Attention(), x, tokens=TimeTokens(0.1), reductions=("received", "gradient"), others=(
-        "integrated_gradients", "occlusion", "random"), given={"events": perfect}, events=events, **FEW)  # fmt: skip
+    others = ("integrated_gradients", "occlusion", "random")
+    options = {"tokens": TimeTokens(0.1), "reductions": ("received", "gradient"), "others": others, "events": events}
+    found = measure_attention(Attention(), x, attributions={"events": perfect}, **options, **FEW)
     assert found.table["value"]["events", "mass_inside_events"] == pytest.approx(1)
     assert ("events", "randomised_weights") not in found.table.index
     assert list(found.records) == ["events", "received", "gradient", "integrated_gradients", "occlusion", "random"]

@@ -166,10 +166,10 @@ def feature_map(
     -----
     Book page: ``sleepiness``.
     """
-    given = np.asarray(values)
-    kinds = sorted(set(given.tolist())) if given.dtype.kind in "UO" else []
-    told_values = [str(value) if kinds else _number(value) for value in given.tolist()]
-    numbers = np.array([kinds.index(value) for value in given.tolist()] if kinds else given, dtype=np.float64)
+    feature = np.asarray(values)
+    kinds = sorted(set(feature.tolist())) if feature.dtype.kind in "UO" else []
+    told_values = [str(value) if kinds else _number(value) for value in feature.tolist()]
+    numbers = np.array([kinds.index(value) for value in feature.tolist()] if kinds else feature, dtype=np.float64)
     xy = np.asarray(points, dtype=np.float64)
     if xy.shape != (len(names), 2) or numbers.shape != (len(names),) or not len(names):
         raise ValueError(
@@ -186,20 +186,24 @@ def feature_map(
     least, most = (float(finite.min()), float(finite.max())) if len(finite) else (np.nan, np.nan)
     share = (numbers - least) / (most - least or 1.0)
     styles = [
-        _kind(int(number)) if kinds else _UNKNOWN if np.isnan(number) else f"--aa-share:{100 * part:.0f}%"
-        for number, part in zip(numbers, share, strict=True)
+        _kind(int(number)) if kinds else _UNKNOWN if np.isnan(number) else f"--aa-share:{100 * position:.0f}%"
+        for number, position in zip(numbers, share, strict=True)
     ]
     circles = []
     for i in np.argsort([name in sounds for name in names], kind="stable"):
-        told = html.escape(f"{names[i]}, {label} {told_values[i]}", quote=True)
-        heard = names[i] in sounds
-        chosen = f' class="aa-heard" data-sound="{i}" tabindex="0" role="button" aria-label="{told}"' if heard else ""
-        circles.append(
-            f'<circle cx="{place[i, 0]:.1f}" cy="{height - place[i, 1]:.1f}" r="{7 if heard else 3.5}" '
-            f'style="{styles[i]}"{chosen}><title>{told}</title></circle>'
+        description = html.escape(f"{names[i]}, {label} {told_values[i]}", quote=True)
+        has_sound = names[i] in sounds
+        attributes = (
+            f' class="aa-heard" data-sound="{i}" tabindex="0" role="button" aria-label="{description}"'
+            if has_sound
+            else ""
         )
-    made = {i: compress_start(*sounds[name]) for i, name in enumerate(names) if name in sounds}
-    clips = {str(i): data_uri(content, "audio/mpeg") for i, content in made.items()}
+        circles.append(
+            f'<circle cx="{place[i, 0]:.1f}" cy="{height - place[i, 1]:.1f}" r="{7 if has_sound else 3.5}" '
+            f'style="{styles[i]}"{attributes}><title>{description}</title></circle>'
+        )
+    sounds_mp3 = {i: compress_start(*sounds[name]) for i, name in enumerate(names) if name in sounds}
+    clips = {str(i): data_uri(content, "audio/mpeg") for i, content in sounds_mp3.items()}
     settings = html.escape(json.dumps(clips), quote=True)
     scaled = ", ".join(kinds) if kinds else f"from {least:.3g} to {most:.3g}" if len(finite) else ""
     coloured = f"coloured by {label} {scaled}" if scaled else f"whose {label} is unknown"

@@ -139,14 +139,14 @@ def film_strip(
         if np.shape(stage.probabilities) != (len(classes),):
             raise ValueError(f"stage {number} has {len(stage.probabilities)} probabilities of {len(classes)} classes")
     sound = mono(samples)
-    known = known_events(events)
+    annotations = known_events(events)
     duration = len(sound) / sample_rate
 
     def draw(theme: Theme, width: float = WIDTH) -> Any:
         from matplotlib.figure import Figure as MatplotlibFigure
 
         narrow = width < WIDTH  # on a phone the probabilities stand below the parts
-        head = LANE / 72 * lanes(known, duration)[1]
+        head = LANE / 72 * lanes(annotations, duration)[1]
         bars = 0.2 * len(classes) + 0.65
         heights = [1.45, bars] if narrow else [max(1.45, bars)]
         ratios = [heights[0] + head, *heights[1:], *heights * (len(stages) - 1)]
@@ -154,22 +154,22 @@ def film_strip(
         columns_of = {} if narrow else {"width_ratios": (4.4, 1)}
         rows = figure.add_gridspec(len(ratios), 1 if narrow else 2, height_ratios=ratios, **columns_of)
         for number, stage in enumerate(stages):
-            shown = min(max(len(stage.features), 1), 2 if narrow else _MOST)
-            columns = rows[len(heights) * number, 0].subgridspec(1, shown)
-            for part in range(min(len(stage.features), shown)):
-                ax = figure.add_subplot(columns[part])
-                start = float(stage.parts[part][0])
+            n_columns = min(max(len(stage.features), 1), 2 if narrow else _MOST)
+            columns = rows[len(heights) * number, 0].subgridspec(1, n_columns)
+            for place in range(min(len(stage.features), n_columns)):
+                ax = figure.add_subplot(columns[place])
+                start = float(stage.parts[place][0])
                 clock = FrameClock(stage.hop, start - stage.hop / 2)
-                draw_spectrogram(ax, np.asarray(stage.features[part]), clock, frequencies, theme)
-                if part:
+                draw_spectrogram(ax, np.asarray(stage.features[place]), clock, frequencies, theme)
+                if place:
                     ax.set_yticks([])
                     ax.set_ylabel("")
-                _mark(ax, number, stages, known, theme)
+                _mark(ax, number, stages, annotations, theme)
                 if number == 0:
                     ax.set_xlim(0, duration)
-                    draw_events(ax, known, theme)
-                    ax.set_title(_name(0, stage), pad=7 + LANE * lanes(known, duration)[1])
-                elif part == 0:
+                    draw_events(ax, annotations, theme)
+                    ax.set_title(_name(0, stage), pad=7 + LANE * lanes(annotations, duration)[1])
+                elif place == 0:
                     ax.set_title(_name(number, stage))
             if not stage.features:
                 ax = figure.add_subplot(columns[0])
@@ -183,18 +183,20 @@ def film_strip(
         figure.supxlabel("Time (s)", fontsize=8.5, color=theme.muted)
         return figure
 
-    told = [f"{title}: " if title else "", f"{duration:.1f} s of sound, heard {len(stages)} times. "]
-    told += [_sentence(number, stage, classes) for number, stage in enumerate(stages)]
-    figure = render(draw, "".join(told).strip(), caption, narrow=lambda theme: draw(theme, NARROW))
+    sentences = [f"{title}: " if title else "", f"{duration:.1f} s of sound, heard {len(stages)} times. "]
+    sentences += [_sentence(number, stage, classes) for number, stage in enumerate(stages)]
+    figure = render(draw, "".join(sentences).strip(), caption, narrow=lambda theme: draw(theme, NARROW))
     return FilmStrip(figure, _sounds(sound, sample_rate, stages), title)
 
 
 def _name(number: int, stage: PlaybackStage) -> str:
-    what = "First stage" if number == 0 else f"Playback {number}"
-    return f"{what}, every {1000 * stage.hop:.3g} ms"
+    heading = "First stage" if number == 0 else f"Playback {number}"
+    return f"{heading}, every {1000 * stage.hop:.3g} ms"
 
 
-def _mark(ax: Axes, number: int, stages: Sequence[PlaybackStage], known: Sequence[KnownEvent], theme: Theme) -> None:
+def _mark(
+    ax: Axes, number: int, stages: Sequence[PlaybackStage], annotations: Sequence[KnownEvent], theme: Theme
+) -> None:
     """Mark the next segments in the first stage, and the events in a playback."""
     low, high = ax.get_ylim()
     if number == 0 and len(stages) > 1:
@@ -203,7 +205,7 @@ def _mark(ax: Axes, number: int, stages: Sequence[PlaybackStage], known: Sequenc
             ax.plot([start, stop], [low, low], color=theme.attention, lw=5, solid_capstyle="butt", clip_on=False)
     elif number:
         left, right = ax.get_xlim()
-        for event in known:
+        for event in annotations:
             start, stop = max(event.onset, left), min(event.offset, right)
             if stop > start:
                 ax.plot([start, stop], [high, high], color=theme.event, lw=4, solid_capstyle="butt", clip_on=False)
@@ -246,18 +248,18 @@ def _sentence(number: int, stage: PlaybackStage, classes: Sequence[str]) -> str:
 
 def _sounds(sound: NDArray[np.float32], sample_rate: int, stages: Sequence[PlaybackStage]) -> str:
     """Make a card with a player for each segment; a segment of several playbacks has one."""
-    heard: dict[tuple[float, float], list[int]] = {}
+    playbacks: dict[tuple[float, float], list[int]] = {}
     for number, stage in enumerate(stages[1:], start=1):
         for start, stop in np.asarray(stage.parts, dtype=float).round(3):
-            heard.setdefault((float(start), float(stop)), []).append(number)
+            playbacks.setdefault((float(start), float(stop)), []).append(number)
     cards = []
-    for (start, stop), numbers in sorted(heard.items(), key=lambda item: (item[1][0], item[0])):
-        part = sound[round(start * sample_rate) : round(stop * sample_rate)]
-        if not len(part):
+    for (start, stop), numbers in sorted(playbacks.items(), key=lambda item: (item[1][0], item[0])):
+        segment = sound[round(start * sample_rate) : round(stop * sample_rate)]
+        if not len(segment):
             continue
-        which = f"Playback{'s' if len(numbers) > 1 else ''} {' and '.join(map(str, numbers))}"
-        name = html.escape(f"{which}, {start:.2f} to {stop:.2f} s", quote=True)
-        source = data_uri(compress_start(part, sample_rate), "audio/mpeg")
+        playback = f"Playback{'s' if len(numbers) > 1 else ''} {' and '.join(map(str, numbers))}"
+        name = html.escape(f"{playback}, {start:.2f} to {stop:.2f} s", quote=True)
+        source = data_uri(compress_start(segment, sample_rate), "audio/mpeg")
         cards.append(
             f'<div class="aa-part"><span>{name}, lasts {stop - start:.2f} s</span>'
             f'<audio controls preload="metadata" aria-label="{name}" src="{source}"></audio></div>'

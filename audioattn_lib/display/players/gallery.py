@@ -76,17 +76,18 @@ def gallery(exhibits: Sequence[Exhibit], *, label: str = "Clips", start: int = 0
         raise ValueError(f"start is {start} for {len(exhibits)} exhibits; give at least one, and a number of theirs")
     clips = [
         {
-            "clip": one.clip,
-            "rule": one.rule,
-            "title": one.title,
-            "told": one.told,
-            "file": script_address(one.player.markup),
+            "clip": exhibit.clip,
+            "rule": exhibit.rule,
+            "title": exhibit.title,
+            "told": exhibit.told,
+            "file": script_address(exhibit.player.markup),
         }
-        for one in exhibits
+        for exhibit in exhibits
     ]
     settings = html.escape(json.dumps({"clips": clips, "start": start}), quote=True)
     listed = "".join(
-        f"<li>{html.escape(one.rule)}: {html.escape(one.title)}. {html.escape(one.told)}</li>" for one in exhibits
+        f"<li>{html.escape(exhibit.rule)}: {html.escape(exhibit.title)}. {html.escape(exhibit.told)}</li>"
+        for exhibit in exhibits
     )
     markup = (
         f'<section class="audioattn aa-gallery aa-gallery-waiting mathjax_ignore" '
@@ -95,5 +96,5 @@ def gallery(exhibits: Sequence[Exhibit], *, label: str = "Clips", start: int = 0
         f'<div class="aa-gallery-without"><p>Sounds need JavaScript, which is off.</p><ul>{listed}</ul></div>'
         "</section>"
     )
-    text = "\n".join([label, *(f"- {one.rule}: {one.title}. {one.told}" for one in exhibits)])
+    text = "\n".join([label, *(f"- {exhibit.rule}: {exhibit.title}. {exhibit.told}" for exhibit in exhibits)])
     return Gallery(markup, text)

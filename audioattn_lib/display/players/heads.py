@@ -46,20 +46,18 @@ def split_heads(record: AttentionRecord, clip: int = 0) -> list[tuple[int, float
         raise ValueError(f"the record of {record.mechanism or 'this mechanism'} has no weights of frames in heads")
     heads = single.weights.shape[1]
     shares = np.full(heads, 1 / heads) if single.head_weights is None else single.head_weights[0].astype(np.float64)
-    found = []
+    split = []
     peaks = single.weights[0].max(axis=1)
     for head in np.lexsort((-peaks, -shares)):  # the heaviest first, of equal ones that with the highest peak
         density = None
         if single.density is not None and single.density.location.shape[1] == heads:
-            kept, chosen = single.density, slice(head, head + 1)
-            density = Density(
-                kept.location[:, chosen], kept.variance[:, chosen], kept.alpha[:, chosen], np.ones((1, 1))
-            )
+            kept, only = single.density, slice(head, head + 1)
+            density = Density(kept.location[:, only], kept.variance[:, only], kept.alpha[:, only], np.ones((1, 1)))
         alone = dataclasses.replace(
             single, weights=single.weights[:, head : head + 1], head_weights=None, density=density
         )
-        found.append((int(head), float(shares[head]), alone))
-    return found
+        split.append((int(head), float(shares[head]), alone))
+    return split
 
 
 def plot_heads(
@@ -91,9 +89,9 @@ def plot_heads(
     """
     heads = split_heads(record, clip)
     values, bands = checked(features, frequencies)
-    known = known_events(events)
+    annotations = known_events(events)
     n_frames = int(record[clip].n_frames[0])  # type: ignore[index]
-    weights = np.stack([one.weights[0, 0, :n_frames] for _, _, one in heads])  # type: ignore[index]
+    weights = np.stack([head_record.weights[0, 0, :n_frames] for _, _, head_record in heads])  # type: ignore[index]
     shares = np.array([share for _, share, _ in heads])
     edges = record.clock.edges(n_frames)
     start, stop = float(min(edges[0], clock.start)), float(max(edges[-1], clock.edges(len(values))[-1]))
@@ -102,13 +100,13 @@ def plot_heads(
         from matplotlib.figure import Figure as MatplotlibFigure
 
         row = 0.2 if len(heads) > 4 else 0.3
-        height = 1.75 + row * len(heads) + 0.75 + LANE / 72 * lanes(known, stop - start)[1]
+        height = 1.75 + row * len(heads) + 0.75 + LANE / 72 * lanes(annotations, stop - start)[1]
         figure = MatplotlibFigure(figsize=(WIDTH, height), layout="constrained")
         grid = figure.add_gridspec(2, 2, height_ratios=[1.75, row * len(heads)], width_ratios=[6, 1])
         sound, frames, bars = (figure.add_subplot(grid[place]) for place in ((0, 0), (1, 0), (1, 1)))
         draw_spectrogram(sound, values, clock, bands, theme)
-        draw_events(sound, known, theme)
-        sound.set_title(title or title_of(record), pad=7 + LANE * lanes(known, stop - start)[1])
+        draw_events(sound, annotations, theme)
+        sound.set_title(title or title_of(record), pad=7 + LANE * lanes(annotations, stop - start)[1])
         sound.tick_params(labelbottom=False, bottom=False)
         peaks = weights / np.maximum(weights.max(axis=1, keepdims=True), 1e-12)
         extent = (edges[0], edges[-1], len(heads) - 0.5, -0.5)
@@ -125,14 +123,14 @@ def plot_heads(
         bars.set_axis_off()
         return figure
 
-    places = [float(one.frame_times()[one.frame_attention().argmax()]) for _, _, one in heads]
-    told = "; ".join(
+    places = [float(head_record.frame_times()[head_record.frame_attention().argmax()]) for _, _, head_record in heads]
+    description = "; ".join(
         f"head {head + 1} has weight {share:.0%} and looks most at {place:.2f} s"
         for (head, share, _), place in zip(heads[:8], places, strict=False)
     )
     more = f"; and {len(heads) - 8} more" if len(heads) > 8 else ""
     return render(
-        draw, f"Frame weights of {len(heads)} heads over {stop - start:.1f} s of sound: {told}{more}.", caption
+        draw, f"Frame weights of {len(heads)} heads over {stop - start:.1f} s of sound: {description}{more}.", caption
     )
 
 
@@ -170,7 +168,7 @@ def head_player(
     heads = split_heads(record, clip)
     equal = len({share for _, share, _ in heads}) == 1
     names = ["all", *(f"{head + 1} ({share:.0%})" for head, share, _ in heads)]
-    records = {"all heads": record[clip], **{f"head {head + 1}": one for head, _, one in heads}}
+    records = {"all heads": record[clip], **{f"head {head + 1}": head_record for head, _, head_record in heads}}
     return player(
         samples,
         sample_rate,

@@ -131,16 +131,18 @@ def overview(
     features, frequencies = checked(features, frequencies)
     low, high = level_range(features)
     levels = np.clip((features - low) / (high - low), 0, 1)
-    given = dict(rows or {})
+    named_rows = dict(rows or {})
     alt = f"Spectrogram of {time_of(duration)} of sound"
-    if given:
-        alt += f"; over time: {', '.join(given)}"
+    if named_rows:
+        alt += f"; over time: {', '.join(named_rows)}"
     name = html.escape(title or "Recording", quote=True)
     settings = {
         "duration": duration,
-        "parts": [{"start": one.start, "stop": one.stop, "address": one.address, "name": str(one)} for one in parts],
+        "parts": [
+            {"start": part.start, "stop": part.stop, "address": part.address, "name": str(part)} for part in parts
+        ],
     }
-    links = "".join(f'<li><a href="{html.escape(one.address, quote=True)}">{one}</a></li>' for one in parts)
+    links = "".join(f'<li><a href="{html.escape(part.address, quote=True)}">{part}</a></li>' for part in parts)
     pieces = [
         f'<figure class="audioattn aa-player aa-overview aa-overview-waiting mathjax_ignore" aria-label="{name}" '
         f'data-lm-suppress-shortcuts="true" data-overview="{html.escape(json.dumps(settings), quote=True)}">',
@@ -153,7 +155,7 @@ def overview(
         "</div>",
         *(
             f'<div class="aa-row"><span>{html.escape(label)}</span>{_area(*values, duration, 1.0, "aa-value")}</div>'
-            for label, values in given.items()
+            for label, values in named_rows.items()
         ),
         _ticks(duration),
         "</div></div>",

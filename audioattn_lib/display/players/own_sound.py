@@ -117,13 +117,13 @@ def own_sound(
     front, runs = script_address(packed(front_end)), [script_address(packed(graph)) for graph in graphs]
     listed = [
         {
-            "title": one.title,
-            "graph": one.graph,
-            "alpha": one.alpha,
-            "tensors": [[name, list(value.shape)] for name, value in one.weights.items()],
-            "weights": script_address(packed(b"".join(_bytes(value) for value in one.weights.values()))),
+            "title": network.title,
+            "graph": network.graph,
+            "alpha": network.alpha,
+            "tensors": [[name, list(value.shape)] for name, value in network.weights.items()],
+            "weights": script_address(packed(b"".join(_bytes(value) for value in network.weights.values()))),
         }
-        for one in networks
+        for network in networks
     ]
     first = [front, runs[networks[0].graph], str(listed[0]["weights"])]
     size = sum(len(address) * 3 // 4 for address in first) + runtime_bytes
@@ -150,7 +150,7 @@ def own_sound(
         f'data-own-sound="{html.escape(json.dumps(settings), quote=True)}">'
         '<p class="aa-own-without">The networks run in the page by JavaScript, which is off.</p></section>'
     )
-    titles = ", ".join(one.title for one in networks)
+    titles = ", ".join(network.title for network in networks)
     return OwnSound(markup, f"Your own sound: {titles} answer in the browser, {len(classes)} classes")
 
 

@@ -118,9 +118,9 @@ def cut_frames(values: NDArray[Any], clock: FrameClock, start: float, stop: floa
 def cut_events(events: Sequence[KnownEvent], start: float, stop: float) -> tuple[KnownEvent, ...]:
     """Events that overlap ``[start, stop)``, in seconds after ``start``."""
     return tuple(
-        KnownEvent(one.label, max(one.onset - start, 0.0), min(one.offset, stop) - start)
-        for one in events
-        if one.onset < stop and one.offset > start
+        KnownEvent(event.label, max(event.onset - start, 0.0), min(event.offset, stop) - start)
+        for event in events
+        if event.onset < stop and event.offset > start
     )
 
 

@@ -172,19 +172,19 @@ def player(
     """
     if record is not None and records is not None:
         raise ValueError("record and records are both given; give record for one mechanism, records for several")
-    shown = dict(records or {})
+    named = dict(records or {})
     if record is not None:
-        shown[title_of(record)] = record
+        named[title_of(record)] = record
     sound = mono(samples)
     duration = len(sound) / sample_rate
     features, frequencies = checked(features, frequencies)
-    known = known_events(events)
-    seen = _Attention.of(
-        {name: each[clip] for name, each in shown.items()}, frequencies, readings, is_long=bool(sliders), cells=cells
+    annotations = known_events(events)
+    attention = _Attention.of(
+        {name: each[clip] for name, each in named.items()}, frequencies, readings, is_long=bool(sliders), cells=cells
     )
-    curves, texts, gains, clocks = seen.curves, seen.texts, seen.gains, seen.clocks
+    curves, texts, gains, clocks = attention.curves, attention.texts, attention.gains, attention.clocks
     _check_choice(len(curves), sliders, start, len(texts))
-    alt = sentence((0.0, duration), frequencies, curves[start : start + 1] if sliders else curves, known)
+    alt = sentence((0.0, duration), frequencies, curves[start : start + 1] if sliders else curves, annotations)
     alt = f"{title}: {alt}" if title else alt
     level, level_clock = (gains[start], clocks[start]) if gains else (np.zeros(0), clock)
     parts = split(sound, sample_rate, budget, level, level_clock)
@@ -193,10 +193,10 @@ def player(
     ]
     low, high = level_range(features)
     levels = np.clip((features - low) / (high - low), 0, 1)
-    is_filtered = any(each is not None for each in seen.filters)
+    is_filtered = any(each is not None for each in attention.filters)
 
     def figure(part: Part, name: str, about: str) -> str:
-        drawn = seen.draw(part, start, is_cut=len(parts) > 1)
+        drawn = attention.draw(part, start, is_cut=len(parts) > 1)
         settings = {
             "duration": part.duration,
             "begin": part.start,
@@ -216,7 +216,7 @@ def player(
             f'data-lm-suppress-shortcuts="true" data-player="{html.escape(json.dumps(settings), quote=True)}">',
             f'<div class="aa-title">{html.escape(name)}</div>' if name else "",
             '<div class="aa-stage">',
-            _events(cut_events(known, part.start, part.stop), part.duration),
+            _events(cut_events(annotations, part.start, part.stop), part.duration),
             _hertz(frequencies),
             '<div class="aa-plot"><div class="aa-screen">',
             _picture(picture, picture_clock, part.duration, about),
@@ -237,19 +237,19 @@ def player(
 
     if len(parts) == 1:
         return Player(figure(parts[0], title, alt), title, alt)
-    chosen = strongest(parts, level, level_clock)
+    strongest_part = strongest(parts, level, level_clock)
     shown_seconds = sum(part.duration for part in parts)
     note = f"{time_of(duration)} in {len(parts)} parts; "
     if shown_seconds < duration - 1:
         note = f"{len(parts)} parts of {time_of(duration)}, those that are attended to most; "
-    note += f"{parts[chosen]} is attended to most and open." if curves else "the first is open."
+    note += f"{parts[strongest_part]} is attended to most and open." if curves else "the first is open."
     about = f"{title}: " if title else ""
     listed = []
     for number, part in enumerate(parts):
         spectrogram = f"{about}Spectrogram of {part}"
-        made = figure(part, f"{about}{part}", alt if number == chosen else spectrogram)
-        is_open = " open" if number == chosen else ""
-        listed.append(f'<details class="aa-stretch"{is_open}><summary>{part}</summary>{made}</details>')
+        content = figure(part, f"{about}{part}", alt if number == strongest_part else spectrogram)
+        is_open = " open" if number == strongest_part else ""
+        listed.append(f'<details class="aa-stretch"{is_open}><summary>{part}</summary>{content}</details>')
     markup = f'<div class="audioattn aa-stretches"><p class="aa-note">{html.escape(note)}</p>{"".join(listed)}</div>'
     return Player(markup, title, alt)
 
@@ -279,10 +279,10 @@ def attention_of(
     number
         Replace this mechanism alone, from 0, by the one record given.
     """
-    seen = _Attention.of(dict(records), frequencies, readings, cells=cells)
-    _check_choice(len(seen.curves), None, start, len(seen.texts))
-    drawn = seen.draw(Part(0.0, duration, b""), start, is_cut=False, first=number or 0, is_quick=True)
-    return {**drawn, "reading": seen.texts[start]} | ({} if number is None else {"number": number})
+    attention = _Attention.of(dict(records), frequencies, readings, cells=cells)
+    _check_choice(len(attention.curves), None, start, len(attention.texts))
+    drawn = attention.draw(Part(0.0, duration, b""), start, is_cut=False, first=number or 0, is_quick=True)
+    return {**drawn, "reading": attention.texts[start]} | ({} if number is None else {"number": number})
 
 
 @dataclass(frozen=True)
@@ -301,7 +301,7 @@ class _Attention:
     @classmethod
     def of(
         cls,
-        ones: Mapping[str, AttentionRecord],
+        records: Mapping[str, AttentionRecord],
         frequencies: NDArray[Any] | None,
         readings: Sequence[str] | None,
         *,
@@ -309,16 +309,16 @@ class _Attention:
         cells: bool = False,
     ) -> _Attention:
         points = SLIDER_POINTS if is_long else DENSITY_POINTS
-        curves = [curve(each, title=name, points=points) for name, each in ones.items()]
+        curves = [curve(each, title=name, points=points) for name, each in records.items()]
         texts = [_reading(row) for row in curves] if readings is None else list(readings)
-        gains = [gain(each) for each in ones.values()]
-        maps = [_map(each, frequencies) for each in ones.values()]
+        gains = [gain(each) for each in records.values()]
+        maps = [_map(each, frequencies) for each in records.values()]
         filters = [
-            _cells(each, frequencies, CELL_BYTES // len(ones)) if cells and each.maps is not None else None
-            for each in ones.values()
+            _cells(each, frequencies, CELL_BYTES // len(records)) if cells and each.maps is not None else None
+            for each in records.values()
         ]
-        clocks = [each.clock for each in ones.values()]
-        return cls(list(ones), curves, texts, gains, clocks, maps, filters, frequencies)
+        clocks = [each.clock for each in records.values()]
+        return cls(list(records), curves, texts, gains, clocks, maps, filters, frequencies)
 
     def draw(self, part: Part, start: int, *, is_cut: bool, first: int = 0, is_quick: bool = False) -> dict[str, Any]:
         """Settings of the mechanisms, and SVG of curves and pictures of maps as HTML; they count from ``first``."""
@@ -338,7 +338,7 @@ class _Attention:
                     first + number,
                     self.frequencies,
                     part,
-                    shown=number == start,
+                    is_shown=number == start,
                     is_quick=is_quick,
                 )
             )
@@ -419,8 +419,8 @@ def _picture(levels: NDArray[Any], clock: FrameClock, duration: float, alt: str)
     if not len(levels):
         return ""
     edges = clock.edges(len(levels))
-    shown = _few_columns(levels.T[::-1])
-    images = {theme.name: _webp(theme.spectrogram(shown)) for theme in THEMES}
+    columns = _few_columns(levels.T[::-1])
+    images = {theme.name: _webp(theme.spectrogram(columns)) for theme in THEMES}
     coarse = " aa-coarse" if len(levels) < FEW_COLUMNS else ""
     place = _place(edges[0], edges[-1], duration)
     return f'<div class="aa-picture{coarse}" style="{place}">{themed_images(images, alt)}</div>'
@@ -445,7 +445,7 @@ def _layer(
     frequencies: NDArray[Any] | None,
     part: Part,
     *,
-    shown: bool,
+    is_shown: bool,
     is_quick: bool = False,
 ) -> str:
     """Attention over time and frequency, averaged over layers and heads, to lay over the picture."""
@@ -458,7 +458,7 @@ def _layer(
     columns = _few_columns(share)
     images = {theme.name: _webp(theme.overlay(columns), is_quick=is_quick) for theme in THEMES}
     edges = clock.edges(share.shape[1])
-    hidden = "" if shown else " hidden"
+    hidden = "" if is_shown else " hidden"
     row, column = np.unravel_index(int(share.argmax()), share.shape)
     seconds = part.start + float(clock.centres(share.shape[1])[column])
     alt = f"{title}: attention over time and frequency, strongest at {seconds:.2f} s"

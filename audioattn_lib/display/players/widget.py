@@ -84,7 +84,7 @@ class PlayerWidget(anywidget.AnyWidget):
         page = {} if self.player is None else {"text/html": self.player.html(), "text/plain": repr(self.player)}
         if not is_interactive():
             return page
-        found = super()._repr_mimebundle_(**kwargs)
-        bundle, *rest = found if isinstance(found, tuple) else (found,)
+        bundles = super()._repr_mimebundle_(**kwargs)
+        bundle, *rest = bundles if isinstance(bundles, tuple) else (bundles,)
         # The page stays in the notebook where the widget ends with its kernel.
         return ({**page, **(bundle or {})}, *rest) if rest else {**page, **(bundle or {})}

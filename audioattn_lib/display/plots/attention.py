@@ -71,25 +71,31 @@ def plot_attention(
     JMLR 2022, show densities this way. Book page: ``urban_sound``.
     """
     single = _one(record, clip)
-    known = known_events(events)
+    annotations = known_events(events)
     heading = title or title_of(single)
-    shown = curve(single, title=heading)
+    mean_curve = curve(single, title=heading)
     if features is not None:
         features, frequencies = checked(features, frequencies)
     time = clock or single.clock
     if single.maps is not None:
-        return _plot_maps(single, features, time, frequencies, known, heading, caption)
-    rows = _head_rows(single) or [shown]
+        return _plot_maps(single, features, time, frequencies, annotations, heading, caption)
+    rows = _head_rows(single) or [mean_curve]
 
     def draw(theme: Theme) -> Any:
         figure, axes = _stack(
-            features, time, frequencies, known, [0.95 if len(rows) == 1 else 0.55] * len(rows), single.span(), theme
+            features,
+            time,
+            frequencies,
+            annotations,
+            [0.95 if len(rows) == 1 else 0.55] * len(rows),
+            single.span(),
+            theme,
         )
         for ax, row in zip(axes, rows, strict=True):
-            draw_curve(ax, row, known, theme)
+            draw_curve(ax, row, annotations, theme)
             if len(rows) > 1:
                 _name_row(ax, row.title, "", theme)
-        if single.read_weights is not None and not shown.over_frames:
+        if single.read_weights is not None and not mean_curve.over_frames:
             edges = single.clock.edges(int(single.n_frames[0]))  # type: ignore[index]
             reads = single.read_weights[0, : len(edges) - 1] / single.clock.period
             axes[0].plot((edges[1:] + edges[:-1]) / 2, reads, color=theme.muted, lw=0.9, zorder=4)
@@ -100,10 +106,10 @@ def plot_attention(
             if not np.isnan(start):
                 height = axes[0].get_ylim()[1]
                 axes[0].text((start + stop) / 2, 0.8 * height, str(number), color=theme.ink, ha="center", fontsize=8)
-        _head(figure.axes[0], heading, shown.summary, known, theme)
+        _head(figure.axes[0], heading, mean_curve.summary, annotations, theme)
         return figure
 
-    alt = sentence(single.span(), frequencies, [shown], known)
+    alt = sentence(single.span(), frequencies, [mean_curve], annotations)
     return render(draw, alt, caption)
 
 
@@ -137,28 +143,28 @@ def compare_attention(
     """
     if not records:
         raise ValueError("records is empty; give at least one record by its title")
-    ones = {name: _one(record, clip) for name, record in records.items()}
-    first = next(iter(ones.values()))
-    clips = {record.clips[0] for record in ones.values()}
+    singles = {name: _one(record, clip) for name, record in records.items()}
+    first = next(iter(singles.values()))
+    clips = {record.clips[0] for record in singles.values()}
     if len(clips) > 1:
         raise ValueError(f"clip {clip} is another sound in each record: {', '.join(sorted(clips))}; align the records")
-    known = known_events(events)
-    curves = [curve(record, title=name) for name, record in ones.items()]
+    annotations = known_events(events)
+    curves = [curve(record, title=name) for name, record in singles.items()]
     if features is not None:
         features, frequencies = checked(features, frequencies)
 
     def draw(theme: Theme) -> Any:
         heights = [0.44] * len(curves)
-        figure, axes = _stack(features, clock or first.clock, frequencies, known, heights, first.span(), theme)
+        figure, axes = _stack(features, clock or first.clock, frequencies, annotations, heights, first.span(), theme)
         for ax, row in zip(axes, curves, strict=True):
-            draw_curve(ax, row, known, theme)
+            draw_curve(ax, row, annotations, theme)
             whole = "everywhere > 0" if row.unbounded else f"{row.attended:.2f} s > 0"
             _name_row(ax, row.title, whole, theme)
         if title:
-            _head(figure.axes[0], title, "", known, theme)
+            _head(figure.axes[0], title, "", annotations, theme)
         return figure
 
-    return render(draw, sentence(first.span(), frequencies, curves, known), caption)
+    return render(draw, sentence(first.span(), frequencies, curves, annotations), caption)
 
 
 def draw_curve(ax: Axes, row: Curve, events: Sequence[KnownEvent], theme: Theme) -> None:
@@ -322,26 +328,28 @@ def _draw_regions(
     ax: Axes, regions: Regions, rows: tuple[NDArray[Any] | None, NDArray[Any] | None], theme: Theme
 ) -> None:
     """The border of every mode of one clip and its centre; ``rows`` are the frequencies of the map and of the axes."""
-    given, wanted = rows
+    map_rows, axis_rows = rows
     limits = ax.axis()
     for mode, share in enumerate(regions.mode_weight[0]):
         if share > 0:
             points = np.concatenate([regions.outline(mode=mode), regions.location[:1, mode]])
             time, row = points.T
-            if given is not None and wanted is not None and not np.array_equal(given, wanted):
-                row = np.interp(np.interp(row, np.arange(len(given)), given), wanted, np.arange(len(wanted)))
+            if map_rows is not None and axis_rows is not None and not np.array_equal(map_rows, axis_rows):
+                row = np.interp(
+                    np.interp(row, np.arange(len(map_rows)), map_rows), axis_rows, np.arange(len(axis_rows))
+                )
             ax.plot(time[:-1], row[:-1], color=theme.attention, lw=1.2, alpha=0.4 + 0.6 * float(share))
             ax.plot(time[-1], row[-1], marker="+", ms=6, color=theme.attention)
     ax.axis(limits)
 
 
 def _resample_rows(
-    values: NDArray[Any], given: NDArray[Any] | None, wanted: NDArray[Any] | None
+    values: NDArray[Any], from_hertz: NDArray[Any] | None, to_hertz: NDArray[Any] | None
 ) -> NDArray[np.float64]:
     """Rows at ``wanted`` frequencies in hertz from rows at ``given`` ones."""
-    if given is None or wanted is None:
+    if from_hertz is None or to_hertz is None:
         return values
-    return np.stack([np.interp(wanted, given, column) for column in values.T], axis=1)
+    return np.stack([np.interp(to_hertz, from_hertz, column) for column in values.T], axis=1)
 
 
 def _one(record: AttentionRecord, clip: int) -> AttentionRecord:

@@ -91,8 +91,8 @@ def plot_detection(
             ax.set_title(title)
         return figure
 
-    told = "; ".join(f"{mechanism_title(name)} {rate:.1%}" for name, rate in equal.items())
-    return render(draw, f"{title or 'Detection error trade-off'}: equal error rates {told}; chance 50 %.", caption)
+    rates = "; ".join(f"{mechanism_title(name)} {rate:.1%}" for name, rate in equal.items())
+    return render(draw, f"{title or 'Detection error trade-off'}: equal error rates {rates}; chance 50 %.", caption)
 
 
 def _equal(curve: _Curve) -> float:

@@ -85,7 +85,7 @@ def plot_lines(
         raise ValueError("lines is empty; give at least one curve by its name")
     curves = {name: _checked(name, line) for name, line in lines.items()}
     dots = {name: _checked(name, line) for name, line in (points or {}).items()}
-    known = known_events(events)
+    annotations = known_events(events)
 
     def draw(theme: Theme, width: float = WIDTH) -> Any:
         from matplotlib.figure import Figure as MatplotlibFigure
@@ -99,7 +99,7 @@ def plot_lines(
         above = 0.17 * (-(-named // columns) - -(-named // 4)) if width < WIDTH else 0.0
         figure = MatplotlibFigure(figsize=(width, height + above), layout="constrained")
         ax = figure.add_subplot()
-        for event in known:
+        for event in annotations:
             ax.axvspan(event.onset, event.offset, color=theme.event, alpha=0.13, lw=0, zorder=0)
         for name, (x, y) in dots.items():
             size, colour, level = (9.0, theme.ink, 5) if len(x) <= _FEW else (3.5, theme.chance, 1)

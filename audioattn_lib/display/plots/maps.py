@@ -89,12 +89,12 @@ def plot_simplex(
         return figure
 
     shares = [[100 * float(np.mean(count == n)) for n in range(3)] for count in zeros]
-    told = "; ".join(
-        f"{name}: no weight is zero on {none:.0f} % of the plane drawn, one is on {one:.0f} %, two are on {two:.0f} %"
-        for name, (none, one, two) in zip(called, shares, strict=True)
+    zero_shares = "; ".join(
+        f"{name}: no weight is zero on {none:.0f} % of the plane drawn, one is on {edge:.0f} %, two are on {two:.0f} %"
+        for name, (none, edge, two) in zip(called, shares, strict=True)
     )
-    words = f"Planes of three scores with the triangle of weights, and lines from scores to their weights. {told}."
-    return render(draw, f"{title}: {words}" if title else words, caption)
+    alt = f"Planes of three scores with the triangle of weights, and lines from scores to their weights. {zero_shares}."
+    return render(draw, f"{title}: {alt}" if title else alt, caption)
 
 
 def plot_threshold(
@@ -169,11 +169,11 @@ def plot_threshold(
             figure.suptitle(title, x=0.01, ha="left", fontsize=9.5, fontweight="bold")
         return figure
 
-    words = (
+    alt = (
         f"The {len(z)} largest of {len(x)} scores in order with the threshold {tau:.3f} for alpha {alpha:.3g}, and the "
         f"weights: {int((weights > 0).sum())} are above zero, the largest is {weights[0]:.3f}."
     )
-    return render(draw, f"{title}: {words}" if title else words, caption)
+    return render(draw, f"{title}: {alt}" if title else alt, caption)
 
 
 def _weights(points: NDArray[np.float64], alpha: float) -> NDArray[np.float64]:

@@ -52,7 +52,7 @@ def plot_pattern(
     if allowed.shape != (size, size):
         raise ValueError(f"mask has shape {allowed.shape} for {rows} x {columns} patches; give ({size}, {size})")
     row, column = patch or ((rows - 1) // 2, (columns - 1) // 2)
-    seen = allowed[row * columns + column].reshape(rows, columns)
+    attended = allowed[row * columns + column].reshape(rows, columns)
 
     def draw(theme: Theme, width: float = WIDTH) -> Any:
         from matplotlib.colors import ListedColormap
@@ -63,7 +63,7 @@ def plot_pattern(
         figure = MatplotlibFigure(figsize=(width, 5.6 if narrow else 3.0), layout="constrained")
         left, right = figure.subplots(2, 1) if narrow else figure.subplots(1, 2)
         colours: dict[str, Any] = {"cmap": ListedColormap([theme.rule, theme.attention]), "vmin": 0, "vmax": 1}
-        left.pcolormesh(seen, edgecolors=theme.page, lw=1.2, **colours)
+        left.pcolormesh(attended, edgecolors=theme.page, lw=1.2, **colours)
         left.add_patch(Rectangle((column, row), 1, 1, fill=False, ec=theme.ink, lw=2.2))
         left.set_xticks(
             np.arange(0, columns, max(1, columns // 6)) + 0.5, np.arange(0, columns, max(1, columns // 6)) + 1
@@ -90,7 +90,7 @@ def plot_pattern(
 
     alt = (
         f"{title + ': ' if title else ''}of {rows} x {columns} patches, in rows and columns, the one in row {row + 1} "
-        f"and column {column + 1} attends to {int(seen.sum())}, in {int(seen.any(axis=1).sum())} rows; "
+        f"and column {column + 1} attends to {int(attended.sum())}, in {int(attended.any(axis=1).sum())} rows; "
         f"{allowed.mean():.0%} of all pairs attend."
     )
     return render(draw, alt, caption, narrow=lambda theme: draw(theme, NARROW))

@@ -60,7 +60,7 @@ def plot_panels(panels: Sequence[Panel], events: Events | None = None, *, captio
     """
     if not panels:
         raise ValueError("panels is empty; give at least one Panel")
-    known = known_events(events)
+    annotations = known_events(events)
     arrays = [checked(panel.values, panel.frequencies) for panel in panels]
     edges = [panel.clock.edges(len(values)) for panel, (values, _) in zip(panels, arrays, strict=True)]
     left, right = min(edge[0] for edge in edges), max(edge[-1] for edge in edges)
@@ -68,7 +68,7 @@ def plot_panels(panels: Sequence[Panel], events: Events | None = None, *, captio
     def draw(theme: Theme) -> Any:
         from matplotlib.figure import Figure as MatplotlibFigure
 
-        height = 1.75 * len(panels) + 0.4 + LANE / 72 * lanes(known, right - left)[1]
+        height = 1.75 * len(panels) + 0.4 + LANE / 72 * lanes(annotations, right - left)[1]
         figure = MatplotlibFigure(figsize=(WIDTH, height), layout="constrained")
         axes = figure.subplots(len(panels), squeeze=False, sharex=True)[:, 0]
         for ax, panel, (values, frequencies) in zip(axes, panels, arrays, strict=True):
@@ -76,8 +76,8 @@ def plot_panels(panels: Sequence[Panel], events: Events | None = None, *, captio
             ax.set_xlim(left, right)
             if frequencies is None:
                 ax.set_ylabel("Channel")
-            ax.set_title(panel.title, pad=7 + (LANE * lanes(known, right - left)[1] if ax is axes[0] else 0))
-        draw_events(axes[0], known, theme)
+            ax.set_title(panel.title, pad=7 + (LANE * lanes(annotations, right - left)[1] if ax is axes[0] else 0))
+        draw_events(axes[0], annotations, theme)
         axes[-1].set_xlabel("Time (s)")
         return figure
 

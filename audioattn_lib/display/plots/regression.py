@@ -61,12 +61,12 @@ def plot_correlations(
         ax.axvline(0, color=theme.chance, lw=0.8, ls=(0, (4, 3)), zorder=0)
         return ax.figure
 
-    told = "; ".join(
+    description = "; ".join(
         f"{title} {score:.2f} ({low:.2f} to {high:.2f})"
         for title, (score, low, high) in zip(named.values(), scores, strict=True)
     )
     dots = "" if runs is None else " Small dots are single runs."
-    alt = f"{label} with 95 % intervals: {told}.{dots}"
+    alt = f"{label} with 95 % intervals: {description}.{dots}"
     return render(draw, alt, f"{caption}{dots}", narrow=lambda theme: draw(theme, NARROW))
 
 
@@ -146,7 +146,7 @@ def plot_alignment(records: Mapping[str, AttentionRecord] | AttentionRecord, *, 
     -----
     Book page: ``sleepiness``.
     """
-    shown: dict[str, ArrayLike] = {}
+    alignments: dict[str, ArrayLike] = {}
     labels: dict[str, tuple[str, ...]] = {}
     named = {title_of(records): records} if isinstance(records, AttentionRecord) else dict(records)
     if not named:
@@ -156,16 +156,16 @@ def plot_alignment(records: Mapping[str, AttentionRecord] | AttentionRecord, *, 
             raise ValueError(f"the record of {name} has no alignment; only a decoder that attends has one")
         n = int(record.n_frames[0])
         labels[name] = record.rows[0] if record.rows else ()
-        shown[name] = record.alignment[0, : len(labels[name]) or n, :n]
+        alignments[name] = record.alignment[0, : len(labels[name]) or n, :n]
     starts = {name: record.span(0) for name, record in named.items()}
 
     def draw(theme: Theme) -> Any:
         from matplotlib.figure import Figure as MatplotlibFigure
 
-        side = WIDTH / max(len(shown), 2)
+        side = WIDTH / max(len(alignments), 2)
         figure = MatplotlibFigure(figsize=(WIDTH, side + 0.4), layout="constrained")
-        axes = figure.subplots(1, max(len(shown), 2), squeeze=False)[0]
-        for ax, (name, weights) in zip(axes, shown.items(), strict=False):
+        axes = figure.subplots(1, max(len(alignments), 2), squeeze=False)[0]
+        for ax, (name, weights) in zip(axes, alignments.items(), strict=False):
             (low, high), values = starts[name], np.asarray(weights)
             ax.set_title(mechanism_title(name))
             ax.set_xlabel("Looked at (s)")
@@ -183,19 +183,21 @@ def plot_alignment(records: Mapping[str, AttentionRecord] | AttentionRecord, *, 
             image = ax.imshow(values, origin="lower", extent=extent, **look)
             colour_bar(figure, ax, image, "Weight")
             ax.set_ylabel("Frame made (s)")
-        for ax in axes[len(shown) :]:
+        for ax in axes[len(alignments) :]:
             ax.set_axis_off()
         return figure
 
-    told = []
-    for name, weights in shown.items():
+    sentences = []
+    for name, weights in alignments.items():
         values, (low, high) = np.asarray(weights), starts[name]
         if labels[name]:
             places = values @ np.linspace(low, high, values.shape[1])
             pairs = zip(labels[name], places, strict=True)
-            told.append(f"{mechanism_title(name)}: " + ", ".join(f"{word} at {place:.2f} s" for word, place in pairs))
+            sentences.append(
+                f"{mechanism_title(name)}: " + ", ".join(f"{word} at {place:.2f} s" for word, place in pairs)
+            )
             continue
         centres = values @ np.linspace(low, high, values.shape[1])
         distance = float(np.abs(centres - np.linspace(low, high, len(values))).mean())
-        told.append(f"{mechanism_title(name)}: the mean place looked at is {distance:.2f} s from the frame made")
-    return render(draw, f"Alignment of what was made with the frames of the sound. {'; '.join(told)}.", caption)
+        sentences.append(f"{mechanism_title(name)}: the mean place looked at is {distance:.2f} s from the frame made")
+    return render(draw, f"Alignment of what was made with the frames of the sound. {'; '.join(sentences)}.", caption)

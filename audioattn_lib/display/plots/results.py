@@ -101,12 +101,12 @@ def plot_results(
             ax.set_title(title)
         return ax.figure
 
-    told = "; ".join(
+    description = "; ".join(
         f"{name} {score:.1%}" + ("" if np.isnan(low) else f" ({low:.1%} to {high:.1%})")
         for name, (score, low, high) in zip(named.values(), scores, strict=True)
     )
     dots = "" if runs is None else " Small dots are single runs."
-    alt = f"{title or label} with 95 % intervals: {told}.{dots}"
+    alt = f"{title or label} with 95 % intervals: {description}.{dots}"
     return render(draw, alt, f"{caption}{dots}", narrow=lambda theme: draw(theme, NARROW))
 
 
@@ -200,8 +200,8 @@ def plot_training(
         groups = [(s, (split,)) for split in every for s in scores] if many else [(s, every) for s in scores]
         panels: list[tuple[str, tuple[str, ...]]] = []
         for score, splits in groups:
-            there = tuple(split for split in splits if any(f"{split}_{score}" in h for h in runs.values()))
-            panels += [(score, there)] if there else []
+            present = tuple(split for split in splits if any(f"{split}_{score}" in h for h in runs.values()))
+            panels += [(score, present)] if present else []
         panels += [("learning_rate", ("",))] if rates else []
         columns = 1 if width < WIDTH else min(len(panels), 2 if many else 3)
         rows = -(-len(panels) // columns)
@@ -337,7 +337,7 @@ def plot_faithfulness(
     """
     if not curves:
         raise ValueError("curves is empty; give at least one deletion or insertion curve")
-    wanted = {"deletion": "Most attended frames deleted", "insertion": "Most attended frames inserted"}
+    titles = {"deletion": "Most attended frames deleted", "insertion": "Most attended frames inserted"}
 
     def draw(theme: Theme, width: float = WIDTH) -> Any:
         import seaborn as sns
@@ -366,7 +366,7 @@ def plot_faithfulness(
                     err_kws={"alpha": 0.16, "lw": 0},
                     ax=ax,
                 )
-            ax.set_title(wanted.get(each.kind, each.kind))
+            ax.set_title(titles.get(each.kind, each.kind))
             ax.set_xlabel("Share of the frames")
             percent(ax, "x")
             ax.grid(alpha=0.5)
@@ -378,11 +378,11 @@ def plot_faithfulness(
             figure.suptitle(title, x=0.01, ha="left", fontsize=9.5, fontweight="bold")
         return figure
 
-    told = []
+    sentences = []
     for each in curves:
         areas = (f"{o} {float(np.mean(np.asarray(getattr(each, o)))):.2f}" for o in ("attention", "uniform", "random"))
-        told.append(f"{each.kind}, mean probability: {', '.join(areas)}")
-    alt = f"{title + ': ' if title else ''}{'. '.join(told)}."
+        sentences.append(f"{each.kind}, mean probability: {', '.join(areas)}")
+    alt = f"{title + ': ' if title else ''}{'. '.join(sentences)}."
     return render(draw, alt, caption, narrow=lambda theme: draw(theme, NARROW))
 
 
@@ -471,12 +471,12 @@ def plot_attention_evaluation(
             figure.suptitle(title, x=0.01, ha="left", fontsize=9.5, fontweight="bold")
         return figure
 
-    told = []
+    sentences = []
     for measure in measures:
         rows = table[table["measure"] == measure]
         values = ", ".join(f"{mechanism_title(str(n))} {v:.2f}" for n, v in zip(rows[by], rows["value"], strict=True))
-        told.append(f"{measure.replace('_', ' ')} (uniform {rows['uniform'].mean():.2f}): {values}")
-    alt = f"{title + ': ' if title else ''}{'. '.join(told)}."
+        sentences.append(f"{measure.replace('_', ' ')} (uniform {rows['uniform'].mean():.2f}): {values}")
+    alt = f"{title + ': ' if title else ''}{'. '.join(sentences)}."
     return render(draw, alt, caption, narrow=lambda theme: draw(theme, NARROW))
 
 

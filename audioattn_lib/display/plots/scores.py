@@ -101,11 +101,13 @@ def plot_class_scores(
             ax.set_title(title)
         return figure
 
-    told = "; ".join(
+    sentence = "; ".join(
         f"{name}: {', '.join(f'{of} {share:.0%}' for of, share in zip(classes, row, strict=True) if share == share)}"
         for name, row in zip(systems, shares, strict=True)
     )
-    return render(draw, f"{title or label} of each class. {told}.", caption, narrow=lambda theme: draw(theme, NARROW))
+    return render(
+        draw, f"{title or label} of each class. {sentence}.", caption, narrow=lambda theme: draw(theme, NARROW)
+    )
 
 
 def plot_sparsity(
@@ -175,11 +177,11 @@ def plot_sparsity(
             ax.set_title(title)
         return figure
 
-    told = "; ".join(
+    sentence = "; ".join(
         f"{row['title']} attends to {row['attended']:.0%} of the sound, {label.lower()} {row['score']:.1%}"
         for _, row in table.iterrows()
     )
-    return render(draw, f"{title or f'{label} and sparsity'}: {told}.", caption, narrow=lambda t: draw(t, NARROW))
+    return render(draw, f"{title or f'{label} and sparsity'}: {sentence}.", caption, narrow=lambda t: draw(t, NARROW))
 
 
 def plot_calibration(
@@ -243,10 +245,10 @@ def plot_calibration(
             ax.set_title(title)
         return figure
 
-    told = "; ".join(f"{mechanism_title(name)} {curve.error:.2f}" for name, curve in curves.items())
+    errors = "; ".join(f"{mechanism_title(name)} {curve.error:.2f}" for name, curve in curves.items())
     return render(
         draw,
-        f"{title or 'Reliability of probabilities'}: expected calibration errors {told}.",
+        f"{title or 'Reliability of probabilities'}: expected calibration errors {errors}.",
         caption,
         narrow=lambda theme: draw(theme, NARROW),
     )

@@ -98,8 +98,8 @@ def plot_slopes(
                 for place, table in zip(places, (start, end), strict=True):
                     interval = [float(table.loc[name, column]) for column in ("low", "high")]
                     ax.plot([place, place], interval, color=colour, lw=1, alpha=0.75)
-                shown = _short(mechanism_title(str(name)), 40)
-                handles[shown] = Line2D([], [], label=shown, **look)
+                short_name = _short(mechanism_title(str(name)), 40)
+                handles[short_name] = Line2D([], [], label=short_name, **look)
             ax.set_xticks([0, 1], [_short(start_label, 18), _short(end_label, 18)])
             ax.tick_params(axis="x", length=0, labelcolor=theme.ink)
             ax.set_xlim(-0.25, 1.25)
@@ -114,11 +114,11 @@ def plot_slopes(
             figure.suptitle(title, x=0.01, ha="left", fontsize=9.5, fontweight="bold")
         return figure
 
-    told = []
+    sentences = []
     for end_label, end in ends.items():
         pairs = (f"{mechanism_title(str(n))} {start.loc[n, 'score']:.1%} to {end.loc[n, 'score']:.1%}" for n in names)
-        told.append(f"{start_label} to {end_label}: {'; '.join(pairs)}")
-    alt = f"{title or label}, from {'. From '.join(told)}."
+        sentences.append(f"{start_label} to {end_label}: {'; '.join(pairs)}")
+    alt = f"{title or label}, from {'. From '.join(sentences)}."
     return render(draw, alt, caption, narrow=lambda theme: draw(theme, NARROW))
 
 

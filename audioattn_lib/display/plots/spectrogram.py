@@ -53,7 +53,7 @@ def plot_spectrogram(
     Book page: ``urban_sound``.
     """
     features, frequencies = checked(features, frequencies)
-    known = known_events(events)
+    annotations = known_events(events)
     span = (float(clock.edges(len(features))[0]), float(clock.edges(len(features))[-1]))
 
     def draw(theme: Theme) -> Any:
@@ -62,13 +62,13 @@ def plot_spectrogram(
         figure = MatplotlibFigure(figsize=(WIDTH, 2.5), layout="constrained")
         ax = figure.add_subplot()
         draw_spectrogram(ax, features, clock, frequencies, theme)
-        draw_events(ax, known, theme)
+        draw_events(ax, annotations, theme)
         ax.set_xlabel("Time (s)")
         if title:
-            ax.set_title(title, pad=7 + LANE * lanes(known, span[1] - span[0])[1])
+            ax.set_title(title, pad=7 + LANE * lanes(annotations, span[1] - span[0])[1])
         return figure
 
-    alt = sentence(span, frequencies, (), known)
+    alt = sentence(span, frequencies, (), annotations)
     return render(draw, f"{title}: {alt}" if title else alt, caption)
 
 

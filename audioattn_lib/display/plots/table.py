@@ -73,18 +73,18 @@ def results_table(
     ]
     chance = float(table.loc["chance", "score"]) if "chance" in table.index else None
     systems = [name for name in table.index if str(name) not in references]
-    known = [float(table.loc[name, "score"]) for name in table.index if name != "chance"]
-    best = (min if lower_is_better else max)(known, default=math.nan)  # a baseline may be the best of all
+    candidates = [float(table.loc[name, "score"]) for name in table.index if name != "chance"]
+    best = (min if lower_is_better else max)(candidates, default=math.nan)  # a baseline may be the best of all
     rows, lines = [], []
     for name in [*systems, *(name for name in references if name in table.index)]:
         row = table.loc[name]
         score, low, high = (float(row[column]) for column in ("score", "low", "high"))
-        shown = mechanism_title(str(name))
+        system = mechanism_title(str(name))
         between = "" if math.isnan(low) else f" <small>{100 * low:.1f}–{100 * high:.1f}</small>"
         roles = ["aa-reference"] * (str(name) in references) + ["aa-best"] * (score == best and name != "chance")
         kind = f' class="{" ".join(roles)}"' if roles else ""
         cells = [
-            f'<th scope="row">{html.escape(shown)}</th>',
+            f'<th scope="row">{html.escape(system)}</th>',
             # the picture of the interval repeats its numbers: beside them, on a phone below them
             f'<td><div class="aa-score"><span><b>{100 * score:.1f} %</b>{between}</span>'
             f"{_whisker(score, low, high, chance)}</div></td>",
@@ -94,7 +94,7 @@ def results_table(
         cells.extend(f"<td>{_share(float(row[column]))}</td>" for column in further)
         rows.append(f"<tr{kind}>{''.join(cells)}</tr>")
         interval = "" if math.isnan(low) else f" ({100 * low:.1f} to {100 * high:.1f})"
-        lines.append(f"{shown}: {100 * score:.1f} %{interval}")
+        lines.append(f"{system}: {100 * score:.1f} %{interval}")
     return _whole("aa-table", heads, rows, lines, caption)
 
 
@@ -131,9 +131,9 @@ def attention_evaluation_table(
             ends = f" <small>{_hundredths(row['gain_low'], '+')} to {_hundredths(row['gain_high'], '+')}</small>"
             cells.append(_hundredths(row["gain"], "+") + ends if not math.isnan(float(row["gain"])) else "")
         cells += [_hundredths(row[column]) for column in ("random", *further)]
-        shown = "" if name == before else html.escape(name)
+        heading = "" if name == before else html.escape(name)
         before = name
-        rows.append(f'<tr><th scope="row">{shown}</th>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>')
+        rows.append(f'<tr><th scope="row">{heading}</th>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>')
         lines.append(f"{name}, {measure}: {_hundredths(row['value'])}, uniform {_hundredths(row['uniform'])}")
     return _whole("aa-table aa-dense", [head.capitalize() for head in heads], rows, lines, caption)
 

@@ -168,7 +168,7 @@ class Example:
 
     def table(self, records: Mapping[str, AttentionRecord]) -> pd.DataFrame:
         """One row a record with its :class:`Sparsity`; without events their column is missing."""
-        rows = {name.replace(" ", "\N{NO-BREAK SPACE}"): self.sparsity(one).cells() for name, one in records.items()}
+        rows = {name.replace(" ", "\N{NO-BREAK SPACE}"): self.sparsity(each).cells() for name, each in records.items()}
         return pd.DataFrame.from_dict(rows, orient="index")
 
 
@@ -274,13 +274,13 @@ def example(data: str, clip: str = "") -> Example:
     fits = (lambda row: clip in manifest.ids[row]) if clip else (lambda row: _has_two(manifest, row))
     row = next(filter(fits, range(len(manifest))), None)
     if row is None and clip:
-        known = ", ".join(manifest.ids[:3])
-        raise ConfigError(f"clip is {clip!r}; no clip of {manifest.name} is called so, there are {known} and others")
+        names = ", ".join(manifest.ids[:3])
+        raise ConfigError(f"clip is {clip!r}; no clip of {manifest.name} is called so, there are {names} and others")
     row = row or 0
     front_end = LogMel()
     samples, rate = manifest.read_audio(row, front_end.sample_rate)
     features = front_end(torch.from_numpy(samples)[None])[0][0]
-    one = Clip(
+    shown_clip = Clip(
         manifest.ids[row],
         manifest.table["label"].iloc[row],
         samples,
@@ -290,7 +290,7 @@ def example(data: str, clip: str = "") -> Example:
         front_end.frequencies.numpy(),
         tuple(manifest.events(row)),
     )
-    return Example(one, manifest.name)
+    return Example(shown_clip, manifest.name)
 
 
 def least_heard(records: Mapping[str, AttentionRecord], clip: Clip) -> tuple[str, list[str], list[str]]:
@@ -314,18 +314,18 @@ def least_heard(records: Mapping[str, AttentionRecord], clip: Clip) -> tuple[str
     Book page: ``index``.
     """
     events = [(event.onset, event.offset) for event in clip.events]
-    found = {name: sparsity(record, events) for name, record in records.items()}
+    measures = {name: sparsity(record, events) for name, record in records.items()}
     duration = len(clip.samples) / clip.sample_rate
     question = (
-        f"The recording below lasts {duration:.1f} s: {clip.title}. {len(found)} networks were trained to name it. "
+        f"The recording below lasts {duration:.1f} s: {clip.title}. {len(measures)} networks were trained to name it. "
         "**Which of them attends to the fewest seconds, and to how many?**"
     )
-    told = ", ".join(f"{name} {min(one.support, duration):.2f} s" for name, one in found.items())
-    answer = [f"**{min(found, key=lambda name: found[name].support)}**. Seconds with any attention: {told}."]
+    seconds = ", ".join(f"{name} {min(measured.support, duration):.2f} s" for name, measured in measures.items())
+    answer = [f"**{min(measures, key=lambda name: measures[name].support)}**. Seconds with any attention: {seconds}."]
     if events:
-        shares = ", ".join(f"{name} {one.inside:.0%}" for name, one in found.items())
+        shares = ", ".join(f"{name} {measured.inside:.0%}" for name, measured in measures.items())
         answer.append(f"Share of the attention that lies inside the event, the green bracket: {shares}.")
-    return question, answer, list(found)
+    return question, answer, list(measures)
 
 
 def _has_two(manifest: Manifest, row: int) -> bool:

@@ -121,7 +121,7 @@ def fit_classifier(
         raise ConfigError(f"{type(model).__name__} has no parameter that is trained; none has requires_grad")
     scores = _Scores(forward)
     steps = epochs * len(train)
-    given = {"tensorboard": False, "monitor": "loss", **settings}
+    options = {"tensorboard": False, "monitor": "loss", **settings}
     return fit(
         model,
         torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=weight_decay),
@@ -129,7 +129,7 @@ def fit_classifier(
         train,
         lambda network, batch: classification_loss(scores(network, batch), batch.targets),
         lambda network: score_classifier(network, valid, forward),
-        TrainingSettings(epochs=epochs, **given),
+        TrainingSettings(epochs=epochs, **options),
         RunDirectory(Path(directory)),
         device=used,
         describe=lambda batch: f"clips {batch.indices.tolist()}",
@@ -189,8 +189,8 @@ def examples(corpus: PreparedCorpus, split: Split, count: int = 24) -> list[Clip
     lengths = corpus.store.n_frames[split.test]
     values, counts = np.unique(lengths, return_counts=True)
     rows = split.test[lengths == values[counts.argmax()]]
-    chosen = rows[np.unique(np.linspace(0, len(rows) - 1, min(count, len(rows))).round().astype(int))]
-    return [corpus.clip(corpus.manifest.ids[row]) for row in chosen]
+    spread = rows[np.unique(np.linspace(0, len(rows) - 1, min(count, len(rows))).round().astype(int))]
+    return [corpus.clip(corpus.manifest.ids[row]) for row in spread]
 
 
 class _Scores:
@@ -201,18 +201,18 @@ class _Scores:
 
     def __call__(self, model: nn.Module, batch: Batch) -> Tensor:
         if self.forward is not None:
-            found: Any = self.forward(model, batch)
+            logits: Any = self.forward(model, batch)
         elif isinstance(getattr(model, "module", model), AttentiveHead):  # as one of several processes wraps it
-            found = model(batch.features, batch.lengths)[0]
+            logits = model(batch.features, batch.lengths)[0]
         else:
-            found = model(batch.features)
-            found = getattr(found, "logits", found)
-        if not isinstance(found, Tensor) or found.dim() != 2:
+            logits = model(batch.features)
+            logits = getattr(logits, "logits", logits)
+        if not isinstance(logits, Tensor) or logits.dim() != 2:
             raise ConfigError(
-                f"{type(model).__name__} gave {tuple(found.shape) if isinstance(found, Tensor) else type(found)} and "
-                "no scores of shape (clips, classes); give forward"
+                f"{type(model).__name__} gave {tuple(logits.shape) if isinstance(logits, Tensor) else type(logits)} "
+                "and no scores of shape (clips, classes); give forward"
             )
-        return found.float()
+        return logits.float()
 
 
 class _Scored(nn.Module):
@@ -302,8 +302,8 @@ def train_spectrogram_transformer(
         sampling_rate=_RATE, num_mel_bins=_BANDS, max_length=max(frames, _PATCH), do_normalize=False
     )
     features = _extract(extractor, corpus, np.concatenate([split.train, split.valid, split.test]))
-    known = features[torch.as_tensor(split.train)]
-    extractor.mean, extractor.std, extractor.do_normalize = float(known.mean()), float(known.std()), True
+    training = features[torch.as_tensor(split.train)]
+    extractor.mean, extractor.std, extractor.do_normalize = float(training.mean()), float(training.std()), True
     store = ArrayStore(extractor.normalize(features))
 
     torch.manual_seed(seed)

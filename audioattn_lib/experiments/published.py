@@ -59,8 +59,8 @@ def sleepiness_table(study: RegressionStudy) -> pd.DataFrame:
     rows = {}
     fused = {name for name in SLEEPINESS if name != FUSION}  # of other networks it is another system
     for name, (devel, test) in SLEEPINESS.items():
-        known = name != FUSION or fused == set(study.networks)
-        runs = [run for run in study.runs if known and run.config["system"] == name]
+        is_reported = name != FUSION or fused == set(study.networks)
+        runs = [run for run in study.runs if is_reported and run.config["system"] == name]
         rows[study.title(name)] = {
             "published, devel": f"{devel:.3f}",
             "published, test": f"{test:.3f}",
@@ -103,9 +103,9 @@ def accents_table(study: ClassificationStudy) -> pd.DataFrame:
     for name, published in RELATIVE_GAINS.items():
         others = _rates(study, name)
         gains = [(others[which] - ours[which]) / others[which] for which in ours if others.get(which, 0.0) > 0]
-        found = f"{100 * np.mean(gains):+.1f} % ({100 * min(gains):+.1f} to {100 * max(gains):+.1f})" if gains else ""
+        cell = f"{100 * np.mean(gains):+.1f} % ({100 * min(gains):+.1f} to {100 * max(gains):+.1f})" if gains else ""
         title = study.title(name)
-        rows[f"lower than {title}, by"] = {"published": f"{100 * published:+.2f} %", "here": found}
+        rows[f"lower than {title}, by"] = {"published": f"{100 * published:+.2f} %", "here": cell}
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
@@ -174,27 +174,27 @@ def papers(chapter: str, study: Study, corpus: str) -> list[dict[str, Any]]:
     return rows
 
 
-def _ours(what: str, study: Study) -> str:
+def _ours(quantity: str, study: Study) -> str:
     """The figure of a study that stands beside that of a paper; empty where it has none."""
     if isinstance(study, RegressionStudy):
         table = study.table()
         titles = ("with attention", "without")
-        known = [(name, title) for name, title in zip(MATCHED, titles, strict=True) if name in table.index]
-        return "; ".join(f"{title} {number(table.loc[name])}" for name, title in known)
+        compared = [(name, title) for name, title in zip(MATCHED, titles, strict=True) if name in table.index]
+        return "; ".join(f"{title} {number(table.loc[name])}" for name, title in compared)
     if isinstance(study, DomainStudy):
         results = study.results()
         rows = results.rows[(results.rows["test"] == main_test(results)) & results.rows["gain"].notna()]
         dense = rows[(rows["pattern"] == study.patterns[0]) & (rows["domain_method"] != NONE)]
-        if what != "centring" or not len(dense):
+        if quantity != "centring" or not len(dense):
             return ""
         row = dense.iloc[0]
         return gain({"difference": row["gain"], "low": row["gain_low"], "high": row["gain_high"]})
-    if what == "accents" and isinstance(study, ClassificationStudy):
-        found = accents_table(study)["here"]
-        return "; ".join(f"{name} {value}" for name, value in found.items() if value)
+    if quantity == "accents" and isinstance(study, ClassificationStudy):
+        gains = accents_table(study)["here"]
+        return "; ".join(f"{name} {value}" for name, value in gains.items() if value)
     if isinstance(study, ClassificationStudy):
         table = study.table()
-        name = study.prefer(what)
+        name = study.prefer(quantity)
         return f"{study.title(name)}: {study.score_title.lower()} {share(table.loc[name])}"
     return ""
 

@@ -95,8 +95,8 @@ class Prepared(PreparedCorpus):
     def split(self, config: Any) -> Split:
         """Rows that train, choose the epoch and test; of classes that are known."""
         split = super().split(config)
-        known = (self.targets >= 0).numpy()
-        return Split(*(rows[known[rows]] for rows in (split.train, split.valid, split.test)))
+        is_known = (self.targets >= 0).numpy()
+        return Split(*(rows[is_known[rows]] for rows in (split.train, split.valid, split.test)))
 
     def unknown(self, config: Config) -> NDArray[np.int64]:
         """Rows of the test fold whose class is the unknown one."""
@@ -152,7 +152,7 @@ def _aim(manifest: Manifest, target: str, closed_set: bool) -> Manifest:
         raise ManifestError(f"{manifest.name}: no column {target!r} to predict; it has {', '.join(table)}")
     table = table.assign(label=table[target])
     if "vowel_labels" in table and "event_labels" not in table:
-        table = table.assign(**{f"event_{part}": table[f"vowel_{part}"] for part in ("labels", "onsets", "offsets")})
+        table = table.assign(**{f"event_{field}": table[f"vowel_{field}"] for field in ("labels", "onsets", "offsets")})
     if closed_set:
         table = table.drop(columns=[name for name in ("group",) if name in table])
     elif "group" not in table and "speaker" in table:

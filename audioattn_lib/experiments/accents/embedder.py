@@ -111,18 +111,18 @@ class Embedder(nn.Module):
             When a file cannot be used; the message names it.
         """
         each = [sounds] if isinstance(sounds, (str, Path, np.ndarray)) else list(sounds)
-        found = []
+        embeddings = []
         device = next(self.network.parameters()).device
         self.eval()
         for first in range(0, len(each), _AT_ONCE):
             waveforms = [self._samples(sound, sample_rate) for sound in each[first : first + _AT_ONCE]]
-            lengths = torch.tensor([len(one) for one in waveforms], device=device)
-            padded = nn.utils.rnn.pad_sequence([torch.as_tensor(one) for one in waveforms], batch_first=True)
+            lengths = torch.tensor([len(waveform) for waveform in waveforms], device=device)
+            padded = nn.utils.rnn.pad_sequence([torch.as_tensor(waveform) for waveform in waveforms], batch_first=True)
             features, n_frames = self.front_end(padded.to(device), lengths)
-            found.append(self.embed(features, n_frames)[0].float().cpu().numpy())
-        if not found:
+            embeddings.append(self.embed(features, n_frames)[0].float().cpu().numpy())
+        if not embeddings:
             raise ConfigError("sounds is empty; give at least one")
-        return np.concatenate(found)
+        return np.concatenate(embeddings)
 
     def _samples(self, sound: str | Path | NDArray[Any], sample_rate: int | None) -> NDArray[np.float32]:
         rate = self.front_end.sample_rate

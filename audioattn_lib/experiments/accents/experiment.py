@@ -190,17 +190,17 @@ def embed(network: EmbeddingNetwork, batches: Any) -> tuple[Tensor, Tensor, Atte
     network.eval()
     logits, embeddings, records = [], [], []
     for batch in batches.epoch(0):
-        found, record = network.embed(batch.features, batch.lengths, record=True)
-        logits.append(network.classify(found).float().cpu())
-        embeddings.append(found.float().cpu())
+        embedding, record = network.embed(batch.features, batch.lengths, record=True)
+        logits.append(network.classify(embedding).float().cpu())
+        embeddings.append(embedding.float().cpu())
         records.append(record)
     return torch.cat(logits), torch.cat(embeddings), AttentionRecord.concatenate(records)
 
 
-def _reject(valid: Tensor, known: Tensor, targets: Tensor, unknown: Tensor) -> dict[str, Any]:
+def _reject(valid: Tensor, tested: Tensor, targets: Tensor, unknown: Tensor) -> dict[str, Any]:
     """Rejection of the unknown class by the highest probability; its threshold keeps 95 % of the validation clips."""
-    sure = [logits.softmax(dim=1).amax(dim=1).numpy() for logits in (valid, known, unknown)]
-    return rejection_metrics(sure[1], (known.argmax(1) == targets).numpy(), sure[2], rejection_threshold(sure[0]))
+    sure = [logits.softmax(dim=1).amax(dim=1).numpy() for logits in (valid, tested, unknown)]
+    return rejection_metrics(sure[1], (tested.argmax(1) == targets).numpy(), sure[2], rejection_threshold(sure[0]))
 
 
 def baseline(config: Config, root: str | Path = "runs") -> Run:
@@ -286,9 +286,9 @@ def study_heads(
     headed = [name for name in names if POOLINGS[name].has_heads]
     studies: dict[int, ClassificationStudy] = {}
     for number in choose_numbers("heads", heads, int, "whole numbers from 1"):
-        chosen = headed if studies else names
-        if chosen:
-            studies[number] = study(dataclasses.replace(config, heads=number), chosen, folds, seeds, root)
+        pooling_names = headed if studies else names
+        if pooling_names:
+            studies[number] = study(dataclasses.replace(config, heads=number), pooling_names, folds, seeds, root)
     return studies
 
 
@@ -321,12 +321,12 @@ def study_larger(
     if not speakers or kind != NAME:
         return None
     option = "speakers_per_accent"
-    kept = [one for one in options.split("&") if one and not one.startswith(f"{option}=")]
+    kept = [text for text in options.split("&") if text and not text.startswith(f"{option}=")]
     data = f"{kind}?{'&'.join([f'{option}={speakers}', *kept])}"
     larger = dataclasses.replace(config, data=data, pooling=pooling, **settings)
-    made, prepared = run(larger, root), prepare(larger)
-    titles = {name: one.title for name, one in POOLINGS.items()}
-    return ClassificationStudy((made,), (), prepared.group_of, by="pooling", titles=titles), prepared
+    larger_run, prepared = run(larger, root), prepare(larger)
+    titles = {name: pooling_type.title for name, pooling_type in POOLINGS.items()}
+    return ClassificationStudy((larger_run,), (), prepared.group_of, by="pooling", titles=titles), prepared
 
 
 def load_model(run: Run) -> Embedder:
@@ -381,14 +381,14 @@ def extract_embeddings(run: Run, data: str, *, skip_bad_clips: bool = False, dev
     ManifestError, AudioError
         When clips cannot be used; the message names them.
     """
-    chosen = select_device(device)
-    model = load_model(run).to(chosen)
+    processor = select_device(device)
+    model = load_model(run).to(processor)
     manifest = load_checked(data, skip_bad_clips=skip_bad_clips, needs_classes=False)
-    store = FeatureStore.build(manifest, model.front_end, cache_directory() / "features", device=chosen)
+    store = FeatureStore.build(manifest, model.front_end, cache_directory() / "features", device=processor)
     rows = np.arange(len(manifest))
-    batches = BatchLoader(store, rows, rows, _AT_ONCE, shuffle=False, device=chosen).epoch(0)
-    found = torch.cat([model.embed(batch.features, batch.lengths)[0].float().cpu() for batch in batches])
-    return FeatureTable.from_manifest(manifest, found.numpy(), _embedding_names(model))
+    batches = BatchLoader(store, rows, rows, _AT_ONCE, shuffle=False, device=processor).epoch(0)
+    embeddings = torch.cat([model.embed(batch.features, batch.lengths)[0].float().cpu() for batch in batches])
+    return FeatureTable.from_manifest(manifest, embeddings.numpy(), _embedding_names(model))
 
 
 def _embedding_names(model: Embedder) -> tuple[str, ...]:

@@ -50,21 +50,21 @@ def findings(study: ClassificationStudy) -> Found:
     open_ = []
     attending = [name for name in study.names if name not in _WITHOUT]
     if _CONTROL in study.names and attending:
-        better, told = gain_over(study, _CONTROL, attending)
+        better, reason = gain_over(study, _CONTROL, attending)
         if better:
-            shown.append(f"Choosing frames helps: {better} beat the plain mean; {told}.")
+            shown.append(f"Choosing frames helps: {better} beat the plain mean; {reason}.")
         else:
-            open_.append(f"That choosing frames helps: no attention is reliably better than the plain mean; {told}.")
+            open_.append(f"That choosing frames helps: no attention is reliably better than the plain mean; {reason}.")
     shown += _where(study, attending)
     trials = verification_table(study)
     rates = trials.loc[[name for name in study.names if name in trials.index]]
     if len(rates):
         lowest = str(rates["score"].idxmin())
-        told = f"The lowest equal error rate of a network is {share(trials.loc[lowest])}, of {study.title(lowest)}"
+        reason = f"The lowest equal error rate of a network is {share(trials.loc[lowest])}, of {study.title(lowest)}"
         if BASELINE in trials.index:
             against = verification_differences(study, BASELINE).loc[lowest]
-            told += f", {relation(against)} that of the linear baseline, {share(trials.loc[BASELINE])}"
-        shown.append(f"{told}.")
+            reason += f", {relation(against)} that of the linear baseline, {share(trials.loc[BASELINE])}"
+        shown.append(f"{reason}.")
     power = study.power_note(table.loc[study.names, "detectable"]) if "detectable" in table else ""
     return shown, [*open_, *filter(None, [power]), study.seed_note]
 
@@ -77,12 +77,12 @@ def _where(study: ClassificationStudy, attending: list[str]) -> list[str]:
     inside = table[(table["measure"] == "mass_inside_events") & table[study.by].isin(attending)]
     if not len(inside):
         return []
-    told = (
+    reason = (
         f"Attention puts {span(list(inside['value']))} of its weight where the accent is known to be, equal weights "
         f"{100 * inside['uniform'].mean():.0f} %"
     )
     stays = (inside["value"] - inside["uniform"]).abs().max() < 0.05
-    return [f"{told}: it hardly leaves the mean." if stays else f"{told}."]
+    return [f"{reason}: it hardly leaves the mean." if stays else f"{reason}."]
 
 
 def uses(study: ClassificationStudy) -> str:
@@ -93,18 +93,18 @@ def uses(study: ClassificationStudy) -> str:
     Book page: ``accents``.
     """
     table = study.table()
-    told = []
+    lines = []
     attending = [name for name in study.names if name not in _WITHOUT]
     if _CONTROL in study.names and attending:
-        told.append(use_over_control(study, _CONTROL, attending, "To name the accent"))
+        lines.append(use_over_control(study, _CONTROL, attending, "To name the accent"))
     if BASELINE in table.index:
-        told.append(use_over_baseline(study, table.loc[study.names]))
+        lines.append(use_over_baseline(study, table.loc[study.names]))
     trials = verification_table(study)
     if BASELINE in trials.index and len(trials) > 1:
         against = verification_differences(study, BASELINE)
         fewer = against.index[(against["p_holm"] < 0.05) & (against["difference"] < 0)]
         sure = names([study.title(str(name)) for name in fewer], most=8)
-        told.append(
+        lines.append(
             f"**To tell speakers apart**: {sure}. These embeddings make reliably fewer errors than the baseline."
             if sure
             else "**To tell speakers apart**: train for speakers. No embedding of this page, trained for the label, "
@@ -115,12 +115,12 @@ def uses(study: ClassificationStudy) -> str:
     rows = rows[rows[study.by].isin(attending)] if len(rows) else rows
     if len(rows):
         sure = names([study.title(str(name)) for name in rows.loc[rows["gain_low"] > 0, study.by]], most=8)
-        told.append(
+        lines.append(
             f"**To show where the accent is**: {sure}. More of their weight lies there than of equal weights."
             if sure
             else "**To show where the accent is**: no pooling of this page."
         )
-    return "\n".join(f"- {line}" for line in told)
+    return "\n".join(f"- {line}" for line in lines)
 
 
 def where_it_attends(study: ClassificationStudy, name: str = "") -> str:

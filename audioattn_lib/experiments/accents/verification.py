@@ -129,14 +129,14 @@ def list_trials(listed: str, clips: Sequence[str], speakers: NDArray[Any], seed:
         parts = PurePosixPath(clip).with_suffix("").parts
         for first in range(len(parts)):
             position.setdefault("/".join(parts[first:]), row)
-    wanted = [[str(PurePosixPath(name).with_suffix("")) for name in pair] for pair in pairs]
-    missing = sorted({name for pair in wanted for name in pair} - position.keys())
+    listed_names = [[str(PurePosixPath(name).with_suffix("")) for name in pair] for pair in pairs]
+    missing = sorted({name for pair in listed_names for name in pair} - position.keys())
     if missing:
         raise ManifestError(
             f"{listed}: {len(missing)} clips are not among the {len(clips)} tested ones: {', '.join(missing[:5])}; "
             "test on the split that the list is of"
         )
-    rows = np.array([[position[name] for name in pair] for pair in wanted], dtype=np.int64)
+    rows = np.array([[position[name] for name in pair] for pair in listed_names], dtype=np.int64)
     first, second = rows.T
     if unknown:
         return Trials(first, second, is_same, _linked(first[is_same], second[is_same], len(clips)), _LINKED)
@@ -167,17 +167,17 @@ def verification_table(study: ClassificationStudy) -> pd.DataFrame:
     drawn = verification_draws(study)
     for name in (*study.names, BASELINE):
         runs = [run for run in _runs(study, name) if run.metrics.get("verification")]
-        found = [run.metrics["verification"] for run in runs]
-        if found:
+        verifications = [run.metrics["verification"] for run in runs]
+        if verifications:
             folds = {run.config["fold"]: run for run in runs}  # seeds test the same speakers
-            rates = [one["equal_error_rate"] for one in found]
+            rates = [scores["equal_error_rate"] for scores in verifications]
             interval = score_interval(drawn[name])
             rows[name] = {
-                "runs": len(found),
+                "runs": len(verifications),
                 "score": float(np.mean(rates)),
                 "low": interval.low,
                 "high": interval.high,
-                "min_detection_cost": float(np.mean([one["min_detection_cost"] for one in found])),
+                "min_detection_cost": float(np.mean([scores["min_detection_cost"] for scores in verifications])),
                 "std": float(np.std(rates, ddof=1)) if len(rates) > 1 else np.nan,
                 "trials": sum(run.metrics["verification"]["trials"] for run in folds.values()),
                 "speakers": _count_speakers(folds.values()),
@@ -191,7 +191,7 @@ def verification_draws(study: ClassificationStudy) -> dict[str, Draws]:
 
     Of several folds it is their mean; what was tested on no trials is left out.
     """
-    found = {}
+    draws = {}
     for name in (*study.names, BASELINE):
         folds: dict[str, list[Run]] = {}
         for run in _runs(study, name):
@@ -201,16 +201,16 @@ def verification_draws(study: ClassificationStudy) -> dict[str, Draws]:
         for runs in folds.values():
             trials = [_trials_of(run) for run in runs]
             scores = [
-                score_trials(load_embeddings(run)["embeddings"], one)
-                for run, one in zip(runs, trials, strict=True)
-                if one is not None
+                score_trials(load_embeddings(run)["embeddings"], trial)
+                for run, trial in zip(runs, trials, strict=True)
+                if trial is not None
             ]
-            parts.append(draw_equal_error_rates(scores, [one for one in trials if one is not None]))
+            parts.append(draw_equal_error_rates(scores, [trial for trial in trials if trial is not None]))
         if parts:
-            scores_of = np.mean([part.scores for part in parts], axis=0)
-            resampled = np.mean([part.resampled for part in parts], axis=0)
-            found[name] = Draws(scores_of, resampled, sum(part.groups for part in parts))
-    return found
+            scores_of = np.mean([fold_draws.scores for fold_draws in parts], axis=0)
+            resampled = np.mean([fold_draws.resampled for fold_draws in parts], axis=0)
+            draws[name] = Draws(scores_of, resampled, sum(fold_draws.groups for fold_draws in parts))
+    return draws
 
 
 def verification_differences(study: ClassificationStudy, reference: str) -> pd.DataFrame:
@@ -271,10 +271,10 @@ def unmeasured(study: ClassificationStudy) -> str:
 
 def heard_in_map(places: pd.DataFrame, most: int = _MOST_SOUNDS) -> list[str]:
     """At most ``most`` clips of :func:`embedding_map` to hear: one a speaker, any where speakers are unknown."""
-    known = places[places["speaker"] != ""].drop_duplicates("speaker")
-    clips = list(known["clip"]) or list(places["clip"])
-    chosen = np.unique(np.linspace(0, len(clips) - 1, min(most, len(clips))).round().astype(int))
-    return [str(clips[i]) for i in chosen]
+    by_speaker = places[places["speaker"] != ""].drop_duplicates("speaker")
+    clips = list(by_speaker["clip"]) or list(places["clip"])
+    spread = np.unique(np.linspace(0, len(clips) - 1, min(most, len(clips))).round().astype(int))
+    return [str(clips[i]) for i in spread]
 
 
 def embedding_map(run: Run, method: str = "tsne", seed: int = 0) -> pd.DataFrame:
@@ -297,8 +297,8 @@ def embedding_map(run: Run, method: str = "tsne", seed: int = 0) -> pd.DataFrame
         raise ValueError(f"method is {method!r}; it must be tsne or pca")
     if method == "pca" or len(x) < _FEW:
         left, strengths, _ = np.linalg.svd(x - x.mean(axis=0), full_matrices=False)
-        found = (left * strengths)[:, :2]
-        plane = np.pad(found, ((0, 0), (0, 2 - found.shape[1])))
+        components = (left * strengths)[:, :2]
+        plane = np.pad(components, ((0, 0), (0, 2 - components.shape[1])))
     else:
         from sklearn.manifold import TSNE
 

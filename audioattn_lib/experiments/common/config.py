@@ -76,10 +76,10 @@ Protocol = Annotated[
 LossMonitor = Annotated[Literal["error", "loss"], "validation score of the best epoch"]
 
 
-def require(config: Any, name: str, holds: bool, what: str) -> None:
+def require(config: Any, name: str, holds: bool, allowed: str) -> None:
     """Raise a :class:`ConfigError` that names the field, its value and what it must be, unless ``holds``."""
     if not holds:
-        raise ConfigError(f"{name} is {shorten(getattr(config, name))}; it must be {what}")
+        raise ConfigError(f"{name} is {shorten(getattr(config, name))}; it must be {allowed}")
 
 
 @dataclass(frozen=True)
@@ -221,7 +221,7 @@ def read_config(kind: type[C], content: Mapping[str, Any], file: Path, cure: str
         raise RunError(f"{file}: {error}; {cure}") from error
 
 
-def choose_numbers(name: str, given: str | float | Iterable[Any], kind: type[N], what: str) -> list[N]:
+def choose_numbers(name: str, value: str | float | Iterable[Any], kind: type[N], allowed: str) -> list[N]:
     """Numbers of which there may be several: one, some joined by commas, or a list; ``kind`` is int or float.
 
     Raises
@@ -229,11 +229,11 @@ def choose_numbers(name: str, given: str | float | Iterable[Any], kind: type[N],
     ConfigError
         When something is no such number, or there is none; the message names ``name`` and says ``what`` they must be.
     """
-    items = given.split(",") if isinstance(given, str) else [given] if isinstance(given, (int, float)) else given
+    items = value.split(",") if isinstance(value, str) else [value] if isinstance(value, (int, float)) else value
     try:
         values = [kind(item) for item in items]
     except (TypeError, ValueError):
         values = []
     if not values:
-        raise ConfigError(f"{name} is {given!r}; it must be {what}, joined by commas")
+        raise ConfigError(f"{name} is {value!r}; it must be {allowed}, joined by commas")
     return values

@@ -132,10 +132,10 @@ class PretrainedFrames(nn.Module):
             options["pad_to_multiple_of"] = 2 * int(self._extractor.hop_length)
         prepared = self._extractor(list(waveforms.cpu().numpy()), sampling_rate=self.sample_rate, **options)
         inputs = next(prepared[field] for field in ("input_features", "input_values") if field in prepared)
-        taken: list[Tensor] = []
-        with self._hook(taken.append), self._as_long_as(inputs, seconds):
+        hidden_states: list[Tensor] = []
+        with self._hook(hidden_states.append), self._as_long_as(inputs, seconds):
             self.encoder(inputs.to(waveforms.device))
-        return taken[0].float()
+        return hidden_states[0].float()
 
     @contextmanager
     def _hook(self, take: Callable[[Tensor], None]) -> Iterator[None]:
@@ -147,7 +147,7 @@ class PretrainedFrames(nn.Module):
             )
         else:
             handle = layers[0].register_forward_pre_hook(
-                lambda _, given, named: take(given[0] if given else named["hidden_states"]), with_kwargs=True
+                lambda _, inputs, named: take(inputs[0] if inputs else named["hidden_states"]), with_kwargs=True
             )
         try:
             yield

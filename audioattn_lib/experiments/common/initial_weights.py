@@ -189,12 +189,12 @@ def configure_like(config: type[C], experiment: str, pretrained: str, **changes:
     return config(**{**settings, "pretrained": pretrained, **changes})
 
 
-def select_part(model: nn.Module, part: str, encoder: Sequence[str]) -> list[str]:
+def select_part(model: nn.Module, selected: str, encoder: Sequence[str]) -> list[str]:
     """Parameters of the whole model, of its encoder, whose names begin with one of ``encoder``, or of the rest."""
     names = list(model.state_dict())
-    if part == "all":
+    if selected == "all":
         return names
-    return [name for name in names if name.startswith(tuple(encoder)) == (part == "encoder")]
+    return [name for name in names if name.startswith(tuple(encoder)) == (selected == "encoder")]
 
 
 def start_from(
@@ -281,7 +281,7 @@ def check_same(origin: Origin, config: Any, same: Sequence[str]) -> None:
         log.warning("%s: trained with other settings: %s", origin.source, "; ".join(changed))
 
 
-def check_complete(origin: Origin, config: Any, found: Transfer, classes: Sequence[str]) -> None:
+def check_complete(origin: Origin, config: Any, transfer: Transfer, classes: Sequence[str]) -> None:
     """Nothing that is evaluated may be as it was drawn."""
     if config.epochs:
         return
@@ -290,16 +290,16 @@ def check_complete(origin: Origin, config: Any, found: Transfer, classes: Sequen
             f"pretrained_part is {config.pretrained_part!r} and epochs is 0; the rest of the network would stay as "
             "drawn. Evaluate all of it, or train"
         )
-    if found.classes_drawn:
+    if transfer.classes_drawn:
         listed = ", ".join(origin.classes[:_SHOWN]) + (" ..." if len(origin.classes) > _SHOWN else "")
         raise ConfigError(
-            f"{origin.source}: has no class {', '.join(found.classes_drawn[:_SHOWN])}; its classes are {listed}. With "
-            "0 epochs nothing is learnt: evaluate on a corpus of these classes, or train"
+            f"{origin.source}: has no class {', '.join(transfer.classes_drawn[:_SHOWN])}; its classes are {listed}. "
+            "With 0 epochs nothing is learnt: evaluate on a corpus of these classes, or train"
         )
-    if not found.is_complete:
+    if not transfer.is_complete:
         raise ConfigError(
             f"{origin.source}: is not all of this network of {len(classes)} classes, and with 0 epochs nothing is "
-            f"learnt. Give weights of the same network, or train: {found}"
+            f"learnt. Give weights of the same network, or train: {transfer}"
         )
 
 

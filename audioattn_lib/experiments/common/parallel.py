@@ -51,8 +51,8 @@ def run_all(run: Make[C], configs: Iterable[C], root: str | Path, *, shown: Sequ
     workers = _workers(selected[0]) if selected else 1
     results: dict[int, Run] = {}
     with Progress("runs", len(selected)) as progress:
-        here = enumerate(run(config, root) for config in selected)
-        for index, result in here if workers == 1 else _spread(run, selected, root, workers):
+        in_process = enumerate(run(config, root) for config in selected)
+        for index, result in in_process if workers == 1 else _spread(run, selected, root, workers):
             results[index] = result
             progress.advance(**{name: getattr(selected[index], name) for name in shown})
     return [results[index] for index in range(len(selected))]

@@ -55,14 +55,14 @@ def gain_over(study: ClassificationStudy, control: str, compared: Sequence[str])
     return names([study.title(name) for name in reliably_above(comparison)]), sentence
 
 
-def use_over_control(study: ClassificationStudy, control: str, compared: Sequence[str], what: str) -> str:
+def use_over_control(study: ClassificationStudy, control: str, compared: Sequence[str], task: str) -> str:
     """Say whether attention is worth its cost for a task ``what``: reliably better than the control, or not."""
     comparison = study.compare(control, compared)
     better = names([study.title(name) for name in reliably_above(comparison)], most=8)
     plain = study.title(control)
     if better:
-        return f"**{what}**: {better}. Here they are reliably better than {plain}."
-    return f"**{what}**: {plain}, which has nothing to tune. No attention is reliably better here."
+        return f"**{task}**: {better}. Here they are reliably better than {plain}."
+    return f"**{task}**: {plain}, which has nothing to tune. No attention is reliably better here."
 
 
 def use_over_baseline(study: Study, compared: pd.DataFrame) -> str:

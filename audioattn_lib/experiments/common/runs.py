@@ -116,9 +116,9 @@ def runs_folder(root: str | Path) -> Path:
     JupyterLab executes a notebook in its own folder, and ``make book`` in that of the checkout: both have one folder
     of runs, so neither trains what the other has trained.
     """
-    root, here = Path(root), Path.cwd()
-    in_checkout = here.name == "notebooks" and (here / "book.yml").is_file() and (here.parent / "_toc.yml").is_file()
-    return here.parent / root if in_checkout else root
+    root, cwd = Path(root), Path.cwd()
+    in_checkout = cwd.name == "notebooks" and (cwd / "book.yml").is_file() and (cwd.parent / "_toc.yml").is_file()
+    return cwd.parent / root if in_checkout else root
 
 
 def make_run(

@@ -38,7 +38,7 @@ _SCORES = ("unweighted_average_recall", "macro_f1", "macro_auc")
 _EVIDENCE = ("value", "uniform", "random", "swapped", "gain", "gain_low", "gain_high")
 
 
-def choose(wanted: str | int | Iterable[str], choices: Sequence[str], what: str) -> list[str]:
+def choose(names: str | int | Iterable[str], choices: Sequence[str], kind: str) -> list[str]:
     """Names out of ``choices``: ``"all"``, one name, several joined by commas, or a list.
 
     Of folds also ``"first"``, and ``"first 2"``: the first two, or the only one of a corpus with splits.
@@ -48,19 +48,19 @@ def choose(wanted: str | int | Iterable[str], choices: Sequence[str], what: str)
     ConfigError
         When a name is none of the choices, or none is left.
     """
-    if isinstance(wanted, int):  # papermill makes a number of `-p folds 1`
-        wanted = str(wanted)
+    if isinstance(names, int):  # papermill makes a number of `-p folds 1`
+        names = str(names)
     short = {"all": list(choices)}
-    if what == "fold":
+    if kind == "fold":
         short |= {"first": list(choices[:1]), "first 2": list(choices[:2])}
-    if isinstance(wanted, str):
-        names = short.get(wanted) or [name.strip() for name in wanted.split(",") if name.strip()]
+    if isinstance(names, str):
+        names = short.get(names) or [name.strip() for name in names.split(",") if name.strip()]
     else:
-        names = [str(name) for name in wanted]
+        names = [str(name) for name in names]
     unknown = [name for name in names if name not in choices]
     if unknown or not names:
         wrong = ", ".join(unknown) or "empty"
-        raise ConfigError(f"{what} is {wrong}; it must be {', '.join(short)}, or names out of {', '.join(choices)}")
+        raise ConfigError(f"{kind} is {wrong}; it must be {', '.join(short)}, or names out of {', '.join(choices)}")
     return names
 
 

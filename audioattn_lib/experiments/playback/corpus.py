@@ -83,9 +83,9 @@ class Prepared(PreparedCorpus):
         """Parts of this length around the first events of each clip, in seconds, NaN where there are fewer."""
         places = torch.full((len(self.manifest), count, 2), torch.nan, dtype=torch.float64)
         for row, events in enumerate(label_events(self.manifest, np.arange(len(self.manifest)))):
-            for part, (onset, offset) in enumerate(sorted(events)[:count]):
+            for place, (onset, offset) in enumerate(sorted(events)[:count]):
                 start = max((onset + offset - seconds) / 2, 0.0)
-                places[row, part, 0], places[row, part, 1] = start, start + seconds
+                places[row, place, 0], places[row, place, 1] = start, start + seconds
         return places
 
     def waveform_loader(

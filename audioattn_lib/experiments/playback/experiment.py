@@ -155,7 +155,7 @@ def _train(context: Context) -> Playback:
         start_from(model, config, prepared.classes, origin, encoder=("encoder.",), heads=heads, same=same)
     if config.training == "two_step" and config.freeze_encoder:
         model.freeze_encoder()
-    known = _known_places(context)
+    events = _known_places(context)
     train = prepared.training_loader(split.train, config, device)
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     return fit_network(
@@ -164,8 +164,8 @@ def _train(context: Context) -> Playback:
         optimizer=torch.optim.AdamW(trained, config.learning_rate, weight_decay=config.weight_decay),
         learning_rate=schedule(config, config.learning_rate, config.epochs * len(train)),
         train=train,
-        loss=lambda network, batch: _loss(context, network, batch, known),
-        evaluate=lambda network: _evaluate(context, network, split.valid, known),
+        loss=lambda network, batch: _loss(context, network, batch, events),
+        evaluate=lambda network: _evaluate(context, network, split.valid, events),
         about=describe_weights(NAME, config, prepared.classes),
         look=None if config.selection in ("none", "oracle") else _look(context, split.valid),
     )
@@ -176,9 +176,9 @@ def _look(context: Context, rows: NDArray[np.int64]) -> Probe | None:
 
     def attend(network: Playback, batch: Any) -> AttentionRecord:
         samples = batch.features[..., 0]
-        found = hear(network, samples, batch.lengths, window=config.window_samples, views=config.views)
+        outputs = hear(network, samples, batch.lengths, window=config.window_samples, views=config.views)
         front_end = build_front_end(config, stages=1)[0]
-        return describe_segments(config.selection, front_end, batch.lengths.cpu(), found["segments"])
+        return describe_segments(config.selection, front_end, batch.lengths.cpu(), outputs["segments"])
 
     return look_at(context, rows, lambda chosen: prepared.waveform_loader(chosen, config, context.device), attend)
 
@@ -186,42 +186,42 @@ def _look(context: Context, rows: NDArray[np.int64]) -> Probe | None:
 def _test(context: Context, model: Playback) -> None:
     config, prepared = context.config, context.prepared
     _save(context.directory.path, config, prepared, model)
-    split, known = prepared.split(config), _known_places(context)
-    _hear(context, model, split.valid, known).save(context.directory.path, VALID)
-    heard = _hear(context, model, split.test, known)
-    heard.save(context.directory.path)
+    split, events = prepared.split(config), _known_places(context)
+    _hear(context, model, split.valid, events).save(context.directory.path, VALID)
+    predictions = _hear(context, model, split.test, events)
+    predictions.save(context.directory.path)
     groups = prepared.groups[split.test]
     stages = []
     for stage in range(config.stages):
-        found = score_interval(heard.targets, [heard.after(stage)], groups, heard.sizes)
-        cost = float(heard.cost[:, stage].mean())
-        stages.append({"score": found.estimate, "low": found.low, "high": found.high, "cost": cost})
+        interval = score_interval(predictions.targets, [predictions.after(stage)], groups, predictions.sizes)
+        cost = float(predictions.cost[:, stage].mean())
+        stages.append({"score": interval.estimate, "low": interval.low, "high": interval.high, "cost": cost})
     more: dict[str, Any] = {"stages": stages, "n_parameters": count_parameters(model)}
     if config.stages > 1:
-        more |= _where(context, split.test, heard)
-    _finish(context, split.test, torch.as_tensor(heard.logits), more)
+        more |= _where(context, split.test, predictions)
+    _finish(context, split.test, torch.as_tensor(predictions.logits), more)
 
 
-def _loss(context: Context, network: nn.Module, batch: Batch, known: Tensor | None) -> tuple[Tensor, Tensor]:
+def _loss(context: Context, network: nn.Module, batch: Batch, events: Tensor | None) -> tuple[Tensor, Tensor]:
     config, prepared, tasks = context.config, context.prepared, context.prepared.tasks
     samples, lengths, targets = mix(batch, config, len(prepared.classes))
-    heard = network(samples, lengths, segments=_places(known, batch))
+    output = network(samples, lengths, segments=_places(events, batch))
     weights = config.select("stage_weight", "salient_weight", "rank_weight")
     if tasks is not None:
-        value = multi_task_loss(heard, tasks.split(targets.to(heard.logits.dtype)), tasks, **weights)
+        value = multi_task_loss(output, tasks.split(targets.to(output.logits.dtype)), tasks, **weights)
     else:
-        value = playback_loss(heard, targets, is_multilabel=prepared.is_multilabel, **weights)
-    return value, count_right(heard.logits, batch.targets, tasks)
+        value = playback_loss(output, targets, is_multilabel=prepared.is_multilabel, **weights)
+    return value, count_right(output.logits, batch.targets, tasks)
 
 
-def _evaluate(context: Context, network: nn.Module, rows: NDArray[np.int64], known: Tensor | None) -> dict[str, float]:
-    logits = torch.as_tensor(_hear(context, network, rows, known).logits)
+def _evaluate(context: Context, network: nn.Module, rows: NDArray[np.int64], events: Tensor | None) -> dict[str, float]:
+    logits = torch.as_tensor(_hear(context, network, rows, events).logits)
     targets, tasks = context.prepared.targets[rows], context.prepared.tasks
     right = float(count_right(logits, targets, tasks))
     return {"loss": float(answer_loss(logits, targets, tasks)), "error": 1 - right / len(logits)}
 
 
-def _hear(context: Context, network: nn.Module, rows: NDArray[np.int64], known: Tensor | None) -> PlaybackPredictions:
+def _hear(context: Context, network: nn.Module, rows: NDArray[np.int64], events: Tensor | None) -> PlaybackPredictions:
     assert isinstance(network, Playback)
     config, prepared = context.config, context.prepared
     return listen(
@@ -230,7 +230,7 @@ def _hear(context: Context, network: nn.Module, rows: NDArray[np.int64], known: 
         prepared.manifest.ids,
         window=config.window_samples,
         views=config.views,
-        places=lambda batch: _places(known, batch),
+        places=lambda batch: _places(events, batch),
     )
 
 
@@ -242,8 +242,8 @@ def _known_places(context: Context) -> Tensor | None:
     return context.prepared.event_places(config.n_segments, config.segment_seconds)
 
 
-def _places(known: Tensor | None, batch: Batch) -> Tensor | None:
-    return None if known is None else known[batch.indices].to(batch.lengths.device)
+def _places(events: Tensor | None, batch: Batch) -> Tensor | None:
+    return None if events is None else events[batch.indices].to(batch.lengths.device)
 
 
 def train_encoder(config: Config, root: str | Path = "runs") -> Run:
@@ -312,8 +312,8 @@ def _test_encoder(context: Context, model: EncoderClassifier) -> None:
     for stage in range(config.playbacks + 1):
         parts = [model(batch.features[..., 0], batch.lengths, stage).float().cpu() for batch in loader.epoch(0)]
         logits = torch.cat(parts)
-        found = score_interval(targets, [logits.numpy()], groups, prepared.tasks.sizes if prepared.tasks else ())
-        hops.append({"hop": model.front.hop(stage), "score": found.estimate, "low": found.low, "high": found.high})
+        bounds = score_interval(targets, [logits.numpy()], groups, prepared.tasks.sizes if prepared.tasks else ())
+        hops.append({"hop": model.front.hop(stage), "score": bounds.estimate, "low": bounds.low, "high": bounds.high})
     _finish(context, rows, logits, {"hops": hops, "n_parameters": count_parameters(model)})
 
 
@@ -332,16 +332,16 @@ def _heads(config: Config) -> dict[str, int]:
     return heads | ({"decoder.mixture": 1, "decoder.fusion.": 0} if config.fusion_level == "predictions" else {})
 
 
-def _where(context: Context, rows: NDArray[np.int64], heard: PlaybackPredictions) -> dict[str, Any]:
+def _where(context: Context, rows: NDArray[np.int64], predictions: PlaybackPredictions) -> dict[str, Any]:
     """Save the playback record of all test clips and compute its localisation metrics against known events."""
     config, prepared = context.config, context.prepared
     samples = torch.as_tensor(prepared.waveforms.n_frames[rows])
     assert isinstance(prepared.front_end, LogMel)
-    record = describe_segments(config.selection, prepared.front_end, samples, heard.segments)
+    record = describe_segments(config.selection, prepared.front_end, samples, predictions.segments)
     segments = record.segments
     assert segments is not None
-    predictions = _predictions(prepared, rows, torch.as_tensor(heard.logits))
-    record = write_attention(context, rows, record, predictions=predictions, folds=config.fold)
+    answers = _predictions(prepared, rows, torch.as_tensor(predictions.logits))
+    record = write_attention(context, rows, record, predictions=answers, folds=config.fold)
     events, groups = label_events(prepared.manifest, rows), prepared.groups[rows]
     table = faithfulness.evaluate(record, events, groups=groups, seed=config.seed)
     durations = samples.numpy() / config.sample_rate
@@ -393,10 +393,10 @@ def study(
         Directory of all runs.
     """
     prepared = prepare(config)
-    chosen = choose(selections, SELECTIONS, "selection")
+    rules = choose(selections, SELECTIONS, "selection")
     if not prepared.has_events:
-        chosen = [name for name in chosen if name != "oracle"]
-        if not chosen:
+        rules = [name for name in rules if name != "oracle"]
+        if not rules:
             raise ConfigError(
                 f"selections is oracle alone, but {prepared.manifest.name} does not say when its events are; add "
                 f"another of {', '.join(SELECTIONS)}"
@@ -408,7 +408,7 @@ def study(
     origin = read_origin(config.pretrained, config.pretrained_prefix) if config.pretrained else None
     if _has_first_step(config, origin):
         encoders = run_all(train_encoder, [dataclasses.replace(config, seed=seed) for seed in numbers], root)
-    configs = [dataclasses.replace(config, selection=name, seed=seed) for seed in numbers for name in chosen]
+    configs = [dataclasses.replace(config, selection=name, seed=seed) for seed in numbers for name in rules]
     runs = run_all(run, configs, root, shown=("selection", "seed"))
     return PlaybackStudy(tuple(runs), tuple(baselines), prepared.group_of, encoders=tuple(encoders))
 
@@ -449,27 +449,27 @@ def trace_clip(run: Run, clip: Clip) -> list[dict[str, Any]]:
     prepared = prepare(config)
     model = load_model(run)
     samples = torch.as_tensor(clip.samples)[None]
-    given = None
+    places_given = None
     if config.selection == "oracle":
         row = prepared.manifest.ids.index(clip.name)
-        given = prepared.event_places(config.n_segments, config.segment_seconds)[row : row + 1]
-    heard = model(samples, segments=given)
-    logits = torch.cat([heard.stage_logits[0, :-1], heard.logits])
+        places_given = prepared.event_places(config.n_segments, config.segment_seconds)[row : row + 1]
+    output = model(samples, segments=places_given)
+    logits = torch.cat([output.stage_logits[0, :-1], output.logits])
     if prepared.tasks is not None:
         probabilities = join_log_probabilities(prepared.tasks, logits).exp().numpy()
     else:
         probabilities = label_probabilities(logits, prepared.is_multilabel).numpy()
     whole = np.array([[0.0, len(clip.samples) / clip.sample_rate]])
-    found: list[dict[str, Any]] = [
+    stages: list[dict[str, Any]] = [
         {"hop": model.front.hop(0), "parts": whole, "features": [model.front(samples)[0][0].numpy()]}
     ]
     for stage in range(1, config.stages):
-        places = heard.segments[:, stage - 1]
+        places = output.segments[:, stage - 1]
         places = places[:, ~places[0].isnan().any(dim=1)]
         features, n_frames = model.front.replay(samples, places, stage)
-        each = [part[:count].numpy() for part, count in zip(features[0], n_frames[0].tolist(), strict=True)]
-        found.append({"hop": model.front.hop(stage), "parts": places[0].numpy(), "features": each})
-    return [{**one, "probabilities": row} for one, row in zip(found, probabilities, strict=True)]
+        each = [frames[:count].numpy() for frames, count in zip(features[0], n_frames[0].tolist(), strict=True)]
+        stages.append({"hop": model.front.hop(stage), "parts": places[0].numpy(), "features": each})
+    return [{**stage, "probabilities": row} for stage, row in zip(stages, probabilities, strict=True)]
 
 
 def _finish(context: Context, rows: NDArray[np.int64], logits: Tensor, more: Mapping[str, Any]) -> None:

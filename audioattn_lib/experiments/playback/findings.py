@@ -35,14 +35,14 @@ def findings(study: PlaybackStudy) -> Found:
     table, stages = study.table(), study.stages()
     name = study.prefer(_CHOSEN)
     score = study.score_title.lower()
-    part = stages[stages["selection"] == name]
-    last = part.iloc[-1]
+    hearings = stages[stages["selection"] == name]
+    last = hearings.iloc[-1]
     shown, open_ = [], []
-    told = f"**{study.title(name)}** reaches a {score} of {share(last)}"
-    if len(part) > 1:
-        told += f" after {_count(int(last['playbacks']))}, from {share(part.iloc[0])} after the first hearing"
-        told += f", for {last['cost']:.1f} times its frames"
-    shown.append(f"{told}{beside_baseline(table)}.")
+    sentence = f"**{study.title(name)}** reaches a {score} of {share(last)}"
+    if len(hearings) > 1:
+        sentence += f" after {_count(int(last['playbacks']))}, from {share(hearings.iloc[0])} after the first hearing"
+        sentence += f", for {last['cost']:.1f} times its frames"
+    shown.append(f"{sentence}{beside_baseline(table)}.")
     pairs = study.differences()
     of_name = pairs[pairs["selection"] == name]
     for _, row in of_name.iterrows():

@@ -80,16 +80,16 @@ class PlaybackListener(Listener[Config]):
                 "says. Use a run with selection slots, energy or random"
             )
         with call_inputs(network.decoder.classifier) as read:
-            heard = hear(network, inputs, lengths, window=config.window_samples, views=config.views)
+            outputs = hear(network, inputs, lengths, window=config.window_samples, views=config.views)
         each = len(read) // config.views
         # the classifier reads the state after each hearing, and then perhaps what is fused of them
         views = [read[first + config.stages - 1] for first in range(0, len(read), each)]
-        stages = heard["stage_logits"].copy()
-        stages[:, -1] = heard["logits"]
+        stages = outputs["stage_logits"].copy()
+        stages[:, -1] = outputs["logits"]
         answers = np.stack([self._probabilities(stages[:, stage]) for stage in range(config.stages)], axis=1)
         record = AttentionRecord.empty()
         if config.stages > 1:
-            record = describe_segments(config.selection, self.front_end, lengths.cpu(), heard["segments"])
+            record = describe_segments(config.selection, self.front_end, lengths.cpu(), outputs["segments"])
         return Answers(
             record,
             probabilities=answers[:, -1],
@@ -110,10 +110,10 @@ class PlaybackListener(Listener[Config]):
         return " ".join(self.description.classes[row].partition(":")[2] for row in best)
 
     def _probabilities(self, logits: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
-        given, tasks = torch.as_tensor(logits), self.network.tasks
+        values, tasks = torch.as_tensor(logits), self.network.tasks
         if tasks is not None:
-            return join_log_probabilities(tasks, given).exp().numpy()
-        return label_probabilities(given, self.is_multilabel).numpy()
+            return join_log_probabilities(tasks, values).exp().numpy()
+        return label_probabilities(values, self.is_multilabel).numpy()
 
 
 def describe_segments(

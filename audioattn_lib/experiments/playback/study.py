@@ -82,11 +82,11 @@ class PlaybackStudy(ClassificationStudy):
         Help is the fall of the loss from the first hearing to the answer. Without a name, it is the last one compared.
         """
         run = self.runs_of(name or self.names[-1])[0]
-        heard, table = PlaybackPredictions.load(run), run.predictions
+        saved, table = PlaybackPredictions.load(run), run.predictions
         right = (table["label"] == table["predicted"]).to_numpy()
-        help_ = losses(heard.targets, heard.after(0), heard.sizes) - losses(heard.targets, heard.logits, heard.sizes)
-        chosen = np.where(right, help_, help_.min() - 1) if right.any() else help_
-        return run, str(heard.clips[int(chosen.argmax())])
+        help_ = losses(saved.targets, saved.after(0), saved.sizes) - losses(saved.targets, saved.logits, saved.sizes)
+        ranking = np.where(right, help_, help_.min() - 1) if right.any() else help_
+        return run, str(saved.clips[int(ranking.argmax())])
 
     def records_of(self, clip: str) -> dict[str, AttentionRecord]:
         """Return the playback records of one clip, one per selection method, by title."""
@@ -117,15 +117,15 @@ class PlaybackStudy(ClassificationStudy):
             seeds = self.heard(name)
             groups = self.groups_of(seeds[0].clips)
             for stage in range(seeds[0].frames.shape[1]):
-                found = systems.score_interval(_draw(seeds, [one.after(stage) for one in seeds], groups))
+                interval = systems.score_interval(_draw(seeds, [seed.after(stage) for seed in seeds], groups))
                 rows.append(
                     {
                         "selection": name,
                         "playbacks": stage,
-                        "score": found.estimate,
-                        "low": found.low,
-                        "high": found.high,
-                        "cost": float(np.mean([one.cost[:, stage].mean() for one in seeds])),
+                        "score": interval.estimate,
+                        "low": interval.low,
+                        "high": interval.high,
+                        "cost": float(np.mean([seed.cost[:, stage].mean() for seed in seeds])),
                     }
                 )
         return pd.DataFrame(rows)
@@ -135,17 +135,17 @@ class PlaybackStudy(ClassificationStudy):
         table = self.stages()
         parts = {name: table[table["selection"] == name] for name in self.names}
         return {
-            self.title(name): (part["playbacks"].to_numpy(), part["score"].to_numpy())
-            for name, part in parts.items()
-            if len(part) > 1
+            self.title(name): (of_name["playbacks"].to_numpy(), of_name["score"].to_numpy())
+            for name, of_name in parts.items()
+            if len(of_name) > 1
         }
 
     def score_by_cost(self) -> tuple[dict[str, tuple[NDArray[Any], NDArray[Any]]], tuple[NDArray[Any], NDArray[Any]]]:
         """Curves of :meth:`early_exit` by title, cost and score; and cost and score at the chosen thresholds."""
         tables = {self.title(name): self.early_exit(name) for name in self.names if name != "none"}
         lines = {title: (table["cost"].to_numpy(), table["score"].to_numpy()) for title, table in tables.items()}
-        chosen = pd.concat([table[table["chosen"]] for table in tables.values()]) if tables else pd.DataFrame()
-        return lines, (chosen["cost"].to_numpy(), chosen["score"].to_numpy())
+        exits = pd.concat([table[table["chosen"]] for table in tables.values()]) if tables else pd.DataFrame()
+        return lines, (exits["cost"].to_numpy(), exits["score"].to_numpy())
 
     def differences(self) -> pd.DataFrame:
         """Tabulate score differences of each selection method to no playback, random selection and selection by energy.
@@ -161,8 +161,8 @@ class PlaybackStudy(ClassificationStudy):
             for control in CONTROLS
             if control in drawn and name not in CONTROLS[: CONTROLS.index(control) + 1]
         ]
-        found = systems.compare_systems({f"{a} over {b}": (drawn[a], drawn[b]) for a, b in pairs})
-        table = found[["difference", "low", "high", "p_holm", "detectable"]].reset_index(drop=True)
+        comparisons = systems.compare_systems({f"{a} over {b}": (drawn[a], drawn[b]) for a, b in pairs})
+        table = comparisons[["difference", "low", "high", "p_holm", "detectable"]].reset_index(drop=True)
         table.insert(0, "selection", [name for name, _ in pairs])
         table.insert(1, "over", [control for _, control in pairs])
         return table
@@ -171,17 +171,17 @@ class PlaybackStudy(ClassificationStudy):
         """Score of each selection and of the baseline, of each seed and on common resamples of the groups."""
         drawn = super().draws()
         for name in self.names:
-            heard = self.heard(name)
-            drawn[name] = _draw(heard, [one.logits for one in heard], self.groups_of(heard[0].clips))
+            seeds = self.heard(name)
+            drawn[name] = _draw(seeds, [seed.logits for seed in seeds], self.groups_of(seeds[0].clips))
         return drawn
 
     def gains(self) -> pd.DataFrame:
         """The same as text for a page: a row a way to choose, a column a control, in points."""
         rows: dict[str, dict[str, str]] = {}
         for row in self.differences().to_dict(orient="records"):
-            told = f"{_points(row['difference'])} ({_points(row['low'])} to {_points(row['high'])})"
+            difference = f"{_points(row['difference'])} ({_points(row['low'])} to {_points(row['high'])})"
             column = f"over {self.title(row['over']).lower()}"
-            rows.setdefault(self.title(row["selection"]), {})[column] = f"{told}, p = {row['p_holm']:.3f}"
+            rows.setdefault(self.title(row["selection"]), {})[column] = f"{difference}, p = {row['p_holm']:.3f}"
         return pd.DataFrame.from_dict(rows, orient="index").fillna("")
 
     def early_exit(self, name: str) -> pd.DataFrame:
@@ -193,15 +193,15 @@ class PlaybackStudy(ClassificationStudy):
         seeds = self.heard(name)
         valid = [PlaybackPredictions.load(run, VALID) for run in self.runs_of(name)]
         classes = self.runs[0].classes
-        found, devel = ([_curve(one, classes) for one in part] for part in (seeds, valid))
+        curves, devel = ([_curve(seed, classes) for seed in runs] for runs in (seeds, valid))
         table = pd.DataFrame(
             {
                 "threshold": _THRESHOLDS,
-                "cost": np.mean([one[1] for one in found], axis=0),
-                "score": np.mean([one[0] for one in found], axis=0),
+                "cost": np.mean([curve[1] for curve in curves], axis=0),
+                "score": np.mean([curve[0] for curve in curves], axis=0),
             }
         )
-        scores, costs = (np.mean([one[part] for one in devel], axis=0) for part in (0, 1))
+        scores, costs = (np.mean([curve[column] for curve in devel], axis=0) for column in (0, 1))
         good = scores >= scores[-1] - _TOLERANCE
         table["chosen"] = np.arange(len(table)) == np.flatnonzero(good)[costs[good].argmin()]
         return table
@@ -231,15 +231,15 @@ class PlaybackStudy(ClassificationStudy):
         for name in self.names:
             if name in ("none", "random", "energy"):
                 continue
-            found = table[table["selection"] == name]
-            better = found[(found["p_holm"] < 0.05) & (found["difference"] > 0)]
-            worse = found[(found["p_holm"] < 0.05) & (found["difference"] < 0)]
+            comparisons = table[table["selection"] == name]
+            better = comparisons[(comparisons["p_holm"] < 0.05) & (comparisons["difference"] > 0)]
+            worse = comparisons[(comparisons["p_holm"] < 0.05) & (comparisons["difference"] < 0)]
             title = f"**{self.title(name)}**"
             if len(better):
                 text.append(f"{title} is reliably better than {self._list(better['over'])}.")
             if len(worse):
                 text.append(f"{title} is reliably worse than {self._list(worse['over'])}.")
-            rest = found[found["p_holm"] >= 0.05]
+            rest = comparisons[comparisons["p_holm"] >= 0.05]
             if len(rest):
                 text.append(f"{title} is not reliably different from {self._list(rest['over'])}.")
         return " ".join([*text, self.power_note(table["detectable"]), self.seed_note])
@@ -254,19 +254,19 @@ def _points(share: float) -> str:
     return f"{round(100 * share, 1) + 0.0:+.1f}"
 
 
-def _draw(heard: Sequence[PlaybackPredictions], logits: Sequence[NDArray[Any]], groups: NDArray[np.str_]) -> Any:
+def _draw(predictions: Sequence[PlaybackPredictions], logits: Sequence[NDArray[Any]], groups: NDArray[np.str_]) -> Any:
     """Score of each seed with its resamples, from the logits of one stage."""
-    first = heard[0]
+    first = predictions[0]
     if first.is_multilabel:
         return ranking.draw_average_precision(first.targets, list(logits), groups=groups)
-    return systems.draw_means([right(first.targets, one, first.sizes) for one in logits], groups=groups)
+    return systems.draw_means([right(first.targets, seed_logits, first.sizes) for seed_logits in logits], groups=groups)
 
 
-def _curve(heard: PlaybackPredictions, classes: Sequence[str]) -> tuple[NDArray[Any], NDArray[Any]]:
+def _curve(predictions: PlaybackPredictions, classes: Sequence[str]) -> tuple[NDArray[Any], NDArray[Any]]:
     """Score and mean cost at each threshold."""
     scores, costs = [], []
     for threshold in _THRESHOLDS:
-        logits, cost = heard.stop_when_sure(float(threshold))
-        scores.append(score(heard.targets, logits, classes, heard.sizes))
+        logits, cost = predictions.stop_when_sure(float(threshold))
+        scores.append(score(predictions.targets, logits, classes, predictions.sizes))
         costs.append(cost.mean())
     return np.array(scores), np.array(costs)

@@ -71,16 +71,16 @@ def read_tasks(manifest: Manifest, names: str) -> tuple[Tasks, tuple[str, ...], 
         values = manifest.table[name].to_numpy(dtype=str)
         if (empty := np.flatnonzero(values == "")).size:
             raise ConfigError(f"tasks is {names!r}, and {manifest.ids[int(empty[0])]} has no {name}; fill the column")
-        found, numbers = np.unique(values, return_inverse=True)
-        classes += [f"{name}:{value}" for value in found]
-        sizes.append(len(found))
-        targets.append(F.one_hot(torch.as_tensor(numbers), len(found)))
+        labels, numbers = np.unique(values, return_inverse=True)
+        classes += [f"{name}:{value}" for value in labels]
+        sizes.append(len(labels))
+        targets.append(F.one_hot(torch.as_tensor(numbers), len(labels)))
     return Tasks(columns, tuple(sizes)), tuple(classes), torch.cat(targets, dim=1)
 
 
 def task_classes(tasks: Tasks, targets: Tensor) -> NDArray[np.int64]:
     """Class of each clip in each task, ``(n, tasks)``, of targets of 0 and 1."""
-    return torch.stack([part.argmax(dim=1) for part in tasks.split(targets)], dim=1).cpu().numpy()
+    return torch.stack([values.argmax(dim=1) for values in tasks.split(targets)], dim=1).cpu().numpy()
 
 
 def answer_loss(logits: Tensor, targets: Tensor, tasks: Tasks | None, *, is_multilabel: bool | None = None) -> Tensor:
@@ -88,7 +88,7 @@ def answer_loss(logits: Tensor, targets: Tensor, tasks: Tasks | None, *, is_mult
     if tasks is None:
         return label_loss(logits, targets, is_multilabel=is_multilabel)
     pairs = zip(tasks.split(logits.float()), tasks.split(targets.to(logits.dtype)), strict=True)
-    return torch.stack([label_loss(part, wanted.to(part.dtype), is_multilabel=False) for part, wanted in pairs]).mean()
+    return torch.stack([label_loss(x, y.to(x.dtype), is_multilabel=False) for x, y in pairs]).mean()
 
 
 def count_right(logits: Tensor, targets: Tensor, tasks: Tasks | None) -> Tensor:
@@ -96,21 +96,21 @@ def count_right(logits: Tensor, targets: Tensor, tasks: Tasks | None) -> Tensor:
     if tasks is None:
         return classification_loss(logits, targets)[1]
     pairs = zip(tasks.split(logits), tasks.split(targets), strict=True)
-    return torch.stack([part.argmax(dim=1) == wanted.argmax(dim=1) for part, wanted in pairs]).all(dim=0).sum()
+    return torch.stack([values.argmax(dim=1) == expected.argmax(dim=1) for values, expected in pairs]).all(dim=0).sum()
 
 
 def join_log_probabilities(tasks: Tasks, logits: Tensor) -> Tensor:
     """Logits whose exponentials are the probabilities of the classes within their task."""
-    return torch.cat([part.log_softmax(dim=-1) for part in tasks.split(logits.float())], dim=-1)
+    return torch.cat([values.log_softmax(dim=-1) for values in tasks.split(logits.float())], dim=-1)
 
 
 def task_predictions(prepared: PreparedCorpus, rows: NDArray[np.int64], logits: Tensor, tasks: Tasks) -> pd.DataFrame:
     """``predictions.csv``: a row a clip; label and prediction of all tasks together and of each, and probabilities."""
     targets = prepared.targets[rows]
     truth, guess = task_classes(tasks, targets), task_classes(tasks, logits)
-    names = [[name.partition(":")[2] for name in part] for part in _split(prepared.classes, tasks)]
+    names = [[name.partition(":")[2] for name in values] for values in _split(prepared.classes, tasks)]
     label, predicted = (
-        [[names[task][number] for task, number in enumerate(row)] for row in chosen] for chosen in (truth, guess)
+        [[names[task][number] for task, number in enumerate(row)] for row in numbers] for numbers in (truth, guess)
     )
     joined = join_log_probabilities(tasks, logits)
     columns: dict[str, Any] = {
@@ -133,7 +133,7 @@ def task_scores(logits: Tensor, targets: Tensor, tasks: Tasks, groups: NDArray[n
     truth, guess = task_classes(tasks, targets), task_classes(tasks, logits)
     right = (truth == guess).all(axis=1)
     interval = statistics.bootstrap_interval(right.astype(np.float64), groups=groups)
-    probabilities = [part.softmax(dim=1).numpy() for part in tasks.split(logits.float())]
+    probabilities = [values.softmax(dim=1).numpy() for values in tasks.split(logits.float())]
     together = _TOGETHER.get(tasks.names, "together")
     return {
         "accuracy": float(right.mean()),
@@ -149,7 +149,7 @@ def fit_task_baselines(inputs: Summaries, train: Tensor, valid: Tensor, tasks: T
     """Logits of a logistic regression for each task, see
     :func:`~audioattn_lib.experiments.common.baseline.fit_linear_baseline`.
     """
-    targets = [torch.as_tensor(task_classes(tasks, part)) for part in (train, valid)]
+    targets = [torch.as_tensor(task_classes(tasks, values)) for values in (train, valid)]
     parts = [
         fit_linear_baseline(inputs, targets[0][:, task], targets[1][:, task], size)
         for task, size in enumerate(tasks.sizes)

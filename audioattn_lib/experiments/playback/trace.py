@@ -89,10 +89,10 @@ class PlaybackPredictions:
 
     def confidence(self, logits: Array) -> Array:
         """Compute the confidence of predictions, see :func:`~audioattn_lib.models.playback.network.confidence`."""
-        given = torch.as_tensor(logits)
+        answers = torch.as_tensor(logits)
         if self.tasks is not None:
-            return self.tasks.confidence(given).numpy()
-        return confidence(given, is_multilabel=self.is_multilabel).numpy()
+            return self.tasks.confidence(answers).numpy()
+        return confidence(answers, is_multilabel=self.is_multilabel).numpy()
 
     @property
     def cost(self) -> Array:
@@ -120,7 +120,7 @@ class PlaybackPredictions:
     def save(self, folder: Path, name: str = FILE) -> None:
         """Write the arrays beside a run; no pickles."""
         with write_atomically(folder / name) as temporary:
-            np.savez_compressed(temporary, **{one.name: getattr(self, one.name) for one in fields(self)})
+            np.savez_compressed(temporary, **{field.name: getattr(self, field.name) for field in fields(self)})
 
     @classmethod
     def load(cls, run: Run, name: str = FILE) -> Self:
@@ -135,7 +135,7 @@ class PlaybackPredictions:
         if not path.is_file():
             raise RunError(f"{path}: no such file; this run kept no stages")
         with np.load(path, allow_pickle=False) as file:
-            return cls(**{one.name: file[one.name] for one in fields(cls)})
+            return cls(**{field.name: file[field.name] for field in fields(cls)})
 
 
 class _Batches(Protocol):
@@ -171,18 +171,18 @@ def listen(
         Parts to play back for a batch, where the network is told.
     """
     clips: list[str] = []
-    targets, heard = [], []
+    targets, outputs = [], []
     for batch in batches.epoch(0):
         clips += [names[int(row)] for row in batch.indices]
         targets.append(batch.targets.cpu())
-        heard.append(
+        outputs.append(
             hear(model, batch.features[..., 0], batch.lengths, window=window, views=views, places=places(batch))
         )
-    parts = max(one["segments"].shape[2] for one in heard)
-    for one in heard:
-        missing = parts - one["segments"].shape[2]
-        one["segments"] = np.pad(one["segments"], ((0, 0), (0, 0), (0, missing), (0, 0)), constant_values=np.nan)
-    joined = {name: np.concatenate([one[name] for one in heard]) for name in heard[0]}
+    parts = max(output["segments"].shape[2] for output in outputs)
+    for output in outputs:
+        missing = parts - output["segments"].shape[2]
+        output["segments"] = np.pad(output["segments"], ((0, 0), (0, 0), (0, missing), (0, 0)), constant_values=np.nan)
+    joined = {name: np.concatenate([output[name] for output in outputs]) for name in outputs[0]}
     sizes = np.array(model.tasks.sizes if model.tasks else (), dtype=np.int64)
     return PlaybackPredictions(
         np.array(clips, dtype=np.str_), torch.cat(targets).numpy().astype(np.int64), **joined, sizes=sizes
@@ -215,8 +215,8 @@ def right(targets: NDArray[np.int64], logits: Array, sizes: Sequence[int] | NDAr
     tasks = _tasks(sizes)
     if tasks is None:
         return (logits.argmax(axis=1) == targets).astype(np.float64)
-    wanted, found = (task_classes(tasks, torch.as_tensor(part)) for part in (targets, logits))
-    return (wanted == found).all(axis=1).astype(np.float64)
+    expected, predicted = (task_classes(tasks, torch.as_tensor(scores)) for scores in (targets, logits))
+    return (expected == predicted).all(axis=1).astype(np.float64)
 
 
 def score(
@@ -228,16 +228,16 @@ def score(
     """Mean average precision where a clip may have several labels, and otherwise the share of clips that are right."""
     if targets.ndim == 1 or len(sizes):
         return float(right(targets, logits, sizes).mean())
-    found = metrics.multilabel_metrics(targets, _sigmoid(logits), classes)["mean_average_precision"]
-    return float("nan") if found is None else float(found)
+    value = metrics.multilabel_metrics(targets, _sigmoid(logits), classes)["mean_average_precision"]
+    return float("nan") if value is None else float(value)
 
 
 def losses(targets: NDArray[np.int64], logits: Array, sizes: Sequence[int] | NDArray[np.int64] = ()) -> Array:
     """Cross-entropy of each clip; with several labels or tasks the mean over the separate answers."""
-    given, answers, tasks = torch.as_tensor(targets), torch.as_tensor(logits).double(), _tasks(sizes)
+    expected, answers, tasks = torch.as_tensor(targets), torch.as_tensor(logits).double(), _tasks(sizes)
     if tasks is not None:
-        return (-(join_log_probabilities(tasks, answers) * given).sum(dim=1) / len(tasks.sizes)).numpy()
-    return label_loss(answers, given, reduction="none").numpy()
+        return (-(join_log_probabilities(tasks, answers) * expected).sum(dim=1) / len(tasks.sizes)).numpy()
+    return label_loss(answers, expected, reduction="none").numpy()
 
 
 def score_interval(
@@ -249,7 +249,7 @@ def score_interval(
 ) -> Interval:
     """The same with its interval over groups, as the mean of several networks, ``logits`` of each."""
     if targets.ndim == 1 or len(sizes):
-        each = np.mean([right(targets, one, sizes) for one in logits], axis=0)
+        each = np.mean([right(targets, seed_logits, sizes) for seed_logits in logits], axis=0)
         return statistics.bootstrap_interval(each, groups=groups, **options)
     return ranking.mean_average_precision_interval(targets, list(logits), groups=groups, **options)
 
@@ -285,23 +285,23 @@ def locate(
     seed
         Of the draws and of the intervals.
     """
-    chosen = [row for row, spans in enumerate(events) if spans and np.isfinite(segments[row]).any()]
-    if not chosen:
+    with_events = [row for row, spans in enumerate(events) if spans and np.isfinite(segments[row]).any()]
+    if not with_events:
         return {}
     generator = np.random.default_rng(seed)
     values, moved = [], []
-    for row in chosen:
+    for row in with_events:
         parts = segments[row][np.isfinite(segments[row]).all(axis=1)]
         values.append(_fit(parts[None], events[row], durations[row])[0])
         shifts = generator.uniform(0, durations[row], (_DRAWS, 1, 1))
         moved.append(_fit(parts + shifts, events[row], durations[row]).mean(axis=0))
-    found = {}
+    measures = {}
     for column, name in enumerate(("pointing", "found", "overlap")):
-        interval = statistics.bootstrap_interval(np.array(values)[:, column], groups=groups[chosen], seed=seed)
-        by_chance = float(np.mean([one[column] for one in moved]))
+        interval = statistics.bootstrap_interval(np.array(values)[:, column], groups=groups[with_events], seed=seed)
+        by_chance = float(np.mean([shifted[column] for shifted in moved]))
         bounds = {"value": interval.estimate, "low": interval.low, "high": interval.high}
-        found[name] = {**bounds, "random": by_chance, "clips": float(len(chosen))}
-    return found
+        measures[name] = {**bounds, "random": by_chance, "clips": float(len(with_events))}
+    return measures
 
 
 def _fit(parts: Array, events: Sequence[tuple[float, float]], duration: float) -> Array:
@@ -311,8 +311,8 @@ def _fit(parts: Array, events: Sequence[tuple[float, float]], duration: float) -
     for onset, offset in events:
         inside |= (grid >= onset) & (grid < offset)
     played = np.zeros((len(parts), len(grid)), dtype=bool)
-    for part in range(parts.shape[1]):
-        start, length = parts[:, part, :1] % duration, parts[:, part, 1:] - parts[:, part, :1]
+    for place in range(parts.shape[1]):
+        start, length = parts[:, place, :1] % duration, parts[:, place, 1:] - parts[:, place, :1]
         played |= (grid - start) % duration < length
     middle = (parts.mean(axis=2) % duration / _GRAIN).astype(int).clip(0, len(grid) - 1)
     both = (played & inside).sum(axis=1)
@@ -320,14 +320,14 @@ def _fit(parts: Array, events: Sequence[tuple[float, float]], duration: float) -
     return np.stack([inside[middle].mean(axis=1), both / max(int(inside.sum()), 1), both / either], axis=1)
 
 
-def _keep(heard: PlaybackOutput, start: Tensor | None, model: Playback) -> dict[str, Any]:
-    segments = heard.segments.cpu().numpy()
+def _keep(output: PlaybackOutput, start: Tensor | None, model: Playback) -> dict[str, Any]:
+    segments = output.segments.cpu().numpy()
     if start is not None:
         segments = segments + (start.double() / model.front.sample_rate).cpu().numpy()[:, None, None, None]
     return {
-        "logits": heard.logits.float().cpu().numpy(),
-        "stage_logits": heard.stage_logits.float().cpu().numpy(),
-        "frames": heard.frames.cpu().numpy(),
+        "logits": output.logits.float().cpu().numpy(),
+        "stage_logits": output.stage_logits.float().cpu().numpy(),
+        "frames": output.frames.cpu().numpy(),
         "segments": segments,
     }
 
@@ -343,7 +343,7 @@ def _join(views: Sequence[dict[str, Any]], model: Playback) -> dict[str, Any]:
             logits = stacked.sigmoid().mean(dim=0).logit(eps=1e-7)
         else:
             parts = [stacked] if model.tasks is None else model.tasks.split(stacked)
-            logits = torch.cat([part.softmax(dim=-1).mean(dim=0).clamp(min=1e-12).log() for part in parts], dim=-1)
+            logits = torch.cat([task.softmax(dim=-1).mean(dim=0).clamp(min=1e-12).log() for task in parts], dim=-1)
         joined[name] = logits.float().numpy()
     joined["frames"] = np.sum([view["frames"] for view in views], axis=0)
     joined["segments"] = np.concatenate([view["segments"] for view in views], axis=2)

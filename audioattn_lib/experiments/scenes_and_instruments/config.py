@@ -87,7 +87,7 @@ NAMED: Mapping[str, Mapping[str, Any]] = MappingProxyType(
 
 def _join(value: Any) -> Any:
     """Names joined by commas without spaces."""
-    return ",".join(part.strip() for part in value.split(",")) if isinstance(value, str) else value
+    return ",".join(name.strip() for name in value.split(",")) if isinstance(value, str) else value
 
 
 @dataclass(frozen=True)
@@ -177,7 +177,7 @@ class Config(ExperimentConfig):
         ConfigError
             When sizes and files of weights are several, and not equally many.
         """
-        sizes, count = tuple(self.size.split(",")), len([part for part in self.pretrained.split(",") if part.strip()])
+        sizes, count = tuple(self.size.split(",")), len([name for name in self.pretrained.split(",") if name.strip()])
         if len(sizes) > 1 and count > 1 and len(sizes) != count:
             raise ConfigError(
                 f"size names {len(sizes)} networks and pretrained {count} files; give a file for each network"

@@ -108,8 +108,8 @@ def _divide(manifest: Manifest, held_out: str, test_devel: bool) -> tuple[Split,
     table = manifest.table
     parts = {name: split_clips(manifest, name) for name in fold_names(manifest)}
     parts = parts if "split" in table and "fold" not in table else dict(list(parts.items())[:1])
-    for name, part in parts.items():
-        tests[part.test] = name if name.startswith("test") else f"test_{name}"
+    for name, fold in parts.items():
+        tests[fold.test] = name if name.startswith("test") else f"test_{name}"
     first = next(iter(parts.values()))
     train, valid = first.train, first.valid
     if test_devel:

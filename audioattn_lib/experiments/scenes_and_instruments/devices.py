@@ -69,8 +69,8 @@ def domains_heard(corpus: Prepared, config: Config) -> list[Domain]:
     Book page: ``scenes_and_instruments``.
     """
     trained = set(corpus.domains[corpus.fixed_split.train])
-    found = _devices(corpus, config, trained) if corpus.manifest.name == "orchestra" else _measured(corpus, trained)
-    return sorted(found, key=lambda domain: not domain.is_trained)
+    domains = _devices(corpus, config, trained) if corpus.manifest.name == "orchestra" else _measured(corpus, trained)
+    return sorted(domains, key=lambda domain: not domain.is_trained)
 
 
 def _devices(corpus: Prepared, config: Config, trained: set[str]) -> Iterator[Domain]:

@@ -46,17 +46,17 @@ def parse_domain_method(name: str) -> dict[str, Any]:
     Book page: ``scenes_and_instruments``.
     """
     fields: dict[str, Any] = {"band_normalization": NONE}
-    given: set[str] = set()
-    for part in (part.strip() for part in name.split("+")):
-        if part not in DOMAIN_METHODS:
+    names: set[str] = set()
+    for method in (method.strip() for method in name.split("+")):
+        if method not in DOMAIN_METHODS:
             raise ConfigError(
-                f"domain method is {part!r}; it must be one of {', '.join(DOMAIN_METHODS)}, or several joined by +"
+                f"domain method is {method!r}; it must be one of {', '.join(DOMAIN_METHODS)}, or several joined by +"
             )
-        twice = given & set(DOMAIN_METHODS[part])
+        twice = names & set(DOMAIN_METHODS[method])
         if twice:
             raise ConfigError(f"the domain method {name!r} sets {', '.join(sorted(twice))} twice; join different ones")
-        given |= set(DOMAIN_METHODS[part])
-        fields |= DOMAIN_METHODS[part]
+        names |= set(DOMAIN_METHODS[method])
+        fields |= DOMAIN_METHODS[method]
     return fields
 
 
@@ -80,4 +80,4 @@ def domain_method_title(name: str) -> str:
     -----
     Book page: ``scenes_and_instruments``.
     """
-    return "" if name == NONE else ", ".join(_TITLES[part] for part in name.split("+"))
+    return "" if name == NONE else ", ".join(_TITLES[method] for method in name.split("+"))

@@ -145,11 +145,11 @@ def _test(context: Context, model: nn.Module) -> None:
     _save(context.directory.path, config, prepared, model.eval())
     rows = prepared.split(config).test
     recorded = slice(None, None, max(len(rows) // _RECORDED, 1))
-    chosen = rows[recorded][:_RECORDED]
+    recorded_rows = rows[recorded][:_RECORDED]
     logits = _logits(model, prepared, rows, config, device)
-    record = predict(model, prepared.loader(chosen, config, device))[1]
-    predictions = predictions_table(prepared, chosen, logits[recorded][:_RECORDED])
-    write_attention(context, chosen, record, predictions=predictions, folds=list(prepared.tests[chosen]))
+    record = predict(model, prepared.loader(recorded_rows, config, device))[1]
+    predictions = predictions_table(prepared, recorded_rows, logits[recorded][:_RECORDED])
+    write_attention(context, recorded_rows, record, predictions=predictions, folds=list(prepared.tests[recorded_rows]))
     network = model.network if isinstance(model, AveragedModel) else model
     _finish(context, logits, {"n_parameters": count_parameters(network)})
 
@@ -206,8 +206,8 @@ def study(
         Directory of all runs.
     """
     names, treated = (
-        [name.strip() for name in given.split(",")] if isinstance(given, str) else list(given)
-        for given in (patterns, domain_methods)
+        [name.strip() for name in listed.split(",")] if isinstance(listed, str) else list(listed)
+        for listed in (patterns, domain_methods)
     )
     numbers = choose_numbers("seeds", seeds, int, "whole numbers from 0")
     changes = [parse_domain_method(name) for name in treated]
@@ -301,5 +301,5 @@ def _finish(context: Context, logits: Tensor, more: Mapping[str, Any]) -> None:
     by_test = domain_scores(right, table["split"], table["domain_seen"], groups=groups)
     by_domain = domain_scores(right, table["domain"], table["domain_seen"], groups=groups)
     scores = score_predictions(prepared.classes, logits, prepared.targets[rows], groups)
-    found = {"tests": by_test.to_dict(orient="index"), "domains": by_domain.to_dict(orient="index")}
-    write_results(context, table, {**scores, **found, **more})
+    scores_by_group = {"tests": by_test.to_dict(orient="index"), "domains": by_domain.to_dict(orient="index")}
+    write_results(context, table, {**scores, **scores_by_group, **more})

@@ -51,28 +51,28 @@ def findings(study: DomainStudy) -> Found:
     compared = networks[networks["difference_p"].notna()]
     if len(compared):
         _tell(compared, "difference", "Restricted attention over frequency", "dense attention", shown, open_, test)
-    for method, part in networks[networks["gain_p"].notna()].groupby("domain_method", sort=False):
-        _tell(part, "gain", domain_method_title(str(method)).capitalize(), "doing without", shown, open_, test)
+    for method, of_method in networks[networks["gain_p"].notna()].groupby("domain_method", sort=False):
+        _tell(of_method, "gain", domain_method_title(str(method)).capitalize(), "doing without", shown, open_, test)
     cost = _cost(results, test)
     if cost:
         shown.append(cost)
     return shown, [*open_, *filter(None, [results.power(test)]), study.seed_note]
 
 
-def _tell(rows: pd.DataFrame, what: str, who: str, over: str, shown: list[str], open_: list[str], test: str) -> None:
+def _tell(rows: pd.DataFrame, measure: str, who: str, over: str, shown: list[str], open_: list[str], test: str) -> None:
     """Add a sentence on the differences of one kind to what is shown, or to what is not."""
-    sure = rows[rows[f"{what}_p"] < 0.05]
-    better, worse = sure[sure[what] > 0], sure[sure[what] < 0]
-    extreme = rows.loc[rows[what].abs().idxmax()]
-    told = f"the largest difference is {_points(extreme, what)}, of {_name(extreme)}"
+    sure = rows[rows[f"{measure}_p"] < 0.05]
+    better, worse = sure[sure[measure] > 0], sure[sure[measure] < 0]
+    extreme = rows.loc[rows[measure].abs().idxmax()]
+    largest = f"the largest difference is {_points(extreme, measure)}, of {_name(extreme)}"
     if len(better):
         titles = names([_name(row) for _, row in better.iterrows()])
-        shown.append(f"{who}: better than {over} on {_plain(test)} for {titles}; {told}.")
+        shown.append(f"{who}: better than {over} on {_plain(test)} for {titles}; {largest}.")
     elif not len(worse):
-        open_.append(f"A gain by {who[0].lower()}{who[1:]} on {_plain(test)}: no difference is reliable; {told}.")
+        open_.append(f"A gain by {who[0].lower()}{who[1:]} on {_plain(test)}: no difference is reliable; {largest}.")
     if len(worse):
         titles = names([_name(row) for _, row in worse.iterrows()])
-        shown.append(f"{who}: worse than {over} on {_plain(test)} for {titles}; {told}.")
+        shown.append(f"{who}: worse than {over} on {_plain(test)} for {titles}; {largest}.")
 
 
 def _cost(results: DomainResults, test: str) -> str:
@@ -87,8 +87,8 @@ def _cost(results: DomainResults, test: str) -> str:
     return f"It costs elsewhere: with {method}, up to {_points(extreme, 'gain')} on {where}."
 
 
-def _points(row: pd.Series, what: str) -> str:
-    return gain(row, what, f"{what}_low", f"{what}_high")
+def _points(row: pd.Series, measure: str) -> str:
+    return gain(row, measure, f"{measure}_low", f"{measure}_high")
 
 
 def _name(row: pd.Series) -> str:

@@ -95,8 +95,8 @@ class DomainResults:
     @property
     def references(self) -> list[str]:
         """Rows of :meth:`scores` that are no patterns: the baseline with each centring, and chance; of all tests."""
-        found = self.rows[self.rows["pattern"].isin([BASELINE, CHANCE])]
-        return list(dict.fromkeys(self._name(row) for row in found.to_dict(orient="records")))
+        references = self.rows[self.rows["pattern"].isin([BASELINE, CHANCE])]
+        return list(dict.fromkeys(self._name(row) for row in references.to_dict(orient="records")))
 
     def scores(self, test: str, domain_method: str | None = None) -> pd.DataFrame:
         """One test set for a table or a picture: a row a pattern and domain method by title, references last.
@@ -107,15 +107,15 @@ class DomainResults:
         rows = self._of(test).to_dict(orient="records")
         if domain_method is not None:
             centring = parse_domain_method(domain_method)["band_normalization"]
-            wanted = {BASELINE: centring, CHANCE: ""}
+            centring_of = {BASELINE: centring, CHANCE: ""}
             rows = [
                 {**row, "domain_method": NONE}
                 for row in rows
-                if row["domain_method"] == wanted.get(row["pattern"], domain_method)
+                if row["domain_method"] == centring_of.get(row["pattern"], domain_method)
             ]
         rows.sort(key=lambda row: row["pattern"] in (BASELINE, CHANCE))  # keeps the order otherwise
-        found = pd.DataFrame.from_dict({self._name(row): row for row in rows}, orient="index")
-        return found[["runs", "score", "low", "high", "std"]].rename_axis("model")
+        scores = pd.DataFrame.from_dict({self._name(row): row for row in rows}, orient="index")
+        return scores[["runs", "score", "low", "high", "std"]].rename_axis("model")
 
     def unseen_scores(self) -> dict[str, pd.DataFrame]:
         """:meth:`scores` of every test set that is not that of the domains of training, by its title."""
@@ -143,8 +143,8 @@ class DomainResults:
 
     def verdict(self, test: str) -> str:
         """Summarise the results on one test set as text, with no claim beyond their confidence intervals."""
-        chosen = self._networks[self._networks["test"] == test]
-        best = chosen.loc[chosen["score"].idxmax()]
+        networks = self._networks[self._networks["test"] == test]
+        best = networks.loc[networks["score"].idxmax()]
         linear = self.rows[(self.rows["test"] == test) & (self.rows["pattern"] == BASELINE)]
         base = linear.loc[linear["score"].idxmax()]
         text = [
@@ -156,7 +156,7 @@ class DomainResults:
             ("difference", "dense attention with the same domain method"),
             ("gain", "no domain method"),
         ):
-            compared = chosen[chosen[f"{name}_p"].notna()]
+            compared = networks[networks[f"{name}_p"].notna()]
             if len(compared):
                 sure = compared[compared[f"{name}_p"] < 0.05]
                 better = [self._name(row) for row in sure[sure[name] > 0].to_dict(orient="records")]
@@ -167,8 +167,8 @@ class DomainResults:
 
     def power(self, test: str) -> str:
         """Say which differences on this test set could not be seen; empty where the table does not know."""
-        known = self._networks.loc[self._networks["test"] == test, ["difference_detectable", "gain_detectable"]]
-        values = 100 * known.to_numpy(dtype=float)
+        detectable = self._networks.loc[self._networks["test"] == test, ["difference_detectable", "gain_detectable"]]
+        values = 100 * detectable.to_numpy(dtype=float)
         values = values[np.isfinite(values) & (values > 0)]
         if not len(values):
             return ""
@@ -215,10 +215,10 @@ class DomainResults:
         return self.rows[~self.rows["pattern"].isin([BASELINE, CHANCE])]
 
     def _of(self, test: str) -> pd.DataFrame:
-        found = self.rows[self.rows["test"] == test]
-        if found.empty:
+        rows = self.rows[self.rows["test"] == test]
+        if rows.empty:
             raise RunError(f"there is no test {test!r}; there are {', '.join([*self.tests, WORST])}")
-        return found
+        return rows
 
     def _points(self, test: str, name: str) -> pd.DataFrame:
         rows: dict[str, dict[str, str]] = {}

@@ -66,17 +66,17 @@ class DomainStudy(Study):
     def of(self, pattern: str, domain_method: str) -> list[Run]:
         """The runs of one pattern (or of the baseline) with one domain method, a run a seed."""
         among = self.baselines if pattern == BASELINE else self.runs
-        found = [
+        runs = [
             run
             for run in among
             if pattern in (BASELINE, run.config.get("pattern")) and domain_method_of(run.config) == domain_method
         ]
-        if not found:
+        if not runs:
             raise RunError(
                 f"no run with pattern {pattern!r} and domain method {domain_method!r}; there are "
                 f"{', '.join(self.patterns)} with {', '.join(self.domain_methods)}"
             )
-        return found
+        return runs
 
     def correct(self, pattern: str, domain_method: str) -> pd.DataFrame:
         """Each clip's ``split``, ``domain`` and ``domain_seen``, and the share of seeds that were ``right``.
@@ -91,25 +91,25 @@ class DomainStudy(Study):
 
     def results(self) -> DomainResults:
         """The table of all scores and paired differences, and what the runs were made with."""
-        known = {
+        tables = {
             (name, domain_method): self.correct(name, domain_method)
             for domain_method in self.domain_methods
             for name in self.patterns
         }
-        known |= {
+        tables |= {
             (BASELINE, domain_method): self.correct(BASELINE, domain_method) for domain_method in self._baseline_methods
         }
         rows: list[dict[str, Any]] = []
         for test in self.tests:
-            part = [self._row(key, test, known) for key in known]
+            rows_of_test = [self._row(key, test, tables) for key in tables]
             for name, domain_method in itertools.product(("difference", "gain"), self.domain_methods):
-                self._compare(name, domain_method, test, part)
-            rows += [*part, self._chance(test)]
-        rows += [self._worst(key, table) for key, table in known.items()]
+                self._compare(name, domain_method, test, rows_of_test)
+            rows += [*rows_of_test, self._chance(test)]
+        rows += [self._worst(key, table) for key, table in tables.items()]
         rows.append(self._chance(WORST))
-        made = self.runs[0].environment
-        facts = {name: str(made[name]) for name in _DATED if made.get(name)}
-        facts |= {package: str(version) for package, version in made["packages"].items() if version}
+        environment = self.runs[0].environment
+        facts = {name: str(environment[name]) for name in _DATED if environment.get(name)}
+        facts |= {package: str(version) for package, version in environment["packages"].items() if version}
         return DomainResults(pd.DataFrame(rows, columns=list(COLUMNS)), facts)
 
     def example(self, pattern: str = "", domain_method: str = "") -> tuple[Run, str]:
@@ -121,8 +121,8 @@ class DomainStudy(Study):
         kept = set(run.attention.clips)
         table = run.predictions[run.predictions["clip"].isin(kept)]
         right = table[table["label"] == table["predicted"]]
-        chosen = right if len(right) else table
-        return run, str(chosen.loc[chosen["loss"].idxmin(), "clip"])
+        candidates = right if len(right) else table
+        return run, str(candidates.loc[candidates["loss"].idxmin(), "clip"])
 
     def verdict(self) -> str:
         """Summarise the results on each test set, see :meth:`DomainResults.verdict`."""
@@ -140,41 +140,41 @@ class DomainStudy(Study):
     def _baseline_methods(self) -> list[str]:
         return list(dict.fromkeys(domain_method_of(run.config) for run in self.baselines))
 
-    def _row(self, key: tuple[str, str], test: str, known: Mapping[tuple[str, str], pd.DataFrame]) -> dict[str, Any]:
-        (name, domain_method), table = key, known[key]
-        chosen = (table["split"] == test).to_numpy()
+    def _row(self, key: tuple[str, str], test: str, tables: Mapping[tuple[str, str], pd.DataFrame]) -> dict[str, Any]:
+        (name, domain_method), table = key, tables[key]
+        is_in_test = (table["split"] == test).to_numpy()
         shares = [
-            float((t["label"] == t["predicted"])[chosen].mean())
+            float((t["label"] == t["predicted"])[is_in_test].mean())
             for t in (run.predictions for run in self.of(name, domain_method))
         ]
-        return self._described(key, test, shares) | self._scored(key, chosen)
+        return self._described(key, test, shares) | self._scored(key, is_in_test)
 
-    def _compare(self, what: str, domain_method: str, test: str, rows: list[dict[str, Any]]) -> None:
+    def _compare(self, measure: str, domain_method: str, test: str, rows: list[dict[str, Any]]) -> None:
         """Add to the rows of a test their gains over dense attention, or over no domain method, by clip and seed."""
         drawn: dict[tuple[str, str], systems.Draws] = {}
         compared = {}
         for row in rows:
-            if row["domain_method"] != domain_method or (what == "difference" and row["pattern"] == BASELINE):
+            if row["domain_method"] != domain_method or (measure == "difference" and row["pattern"] == BASELINE):
                 continue
             key = (row["pattern"], domain_method)
-            other = (_REFERENCE, domain_method) if what == "difference" else (row["pattern"], NONE)
+            other = (_REFERENCE, domain_method) if measure == "difference" else (row["pattern"], NONE)
             if other == key or not any((r["pattern"], r["domain_method"]) == other for r in rows):
                 continue
             for each in (key, other):
                 drawn.setdefault(each, self._draw(each, test))
             compared[str(row["pattern"])] = (drawn[key], drawn[other])
-        found = systems.compare_systems(compared)
+        comparisons = systems.compare_systems(compared)
         for row in rows:
-            if row["domain_method"] == domain_method and row["pattern"] in found.index:
-                one = found.loc[row["pattern"]]
-                row |= {what: one["difference"], f"{what}_low": one["low"], f"{what}_high": one["high"]}
-                row |= {f"{what}_p": one["p_holm"], f"{what}_detectable": one["detectable"]}
+            if row["domain_method"] == domain_method and row["pattern"] in comparisons.index:
+                pair = comparisons.loc[row["pattern"]]
+                row |= {measure: pair["difference"], f"{measure}_low": pair["low"], f"{measure}_high": pair["high"]}
+                row |= {f"{measure}_p": pair["p_holm"], f"{measure}_detectable": pair["detectable"]}
 
     def _draw(self, key: tuple[str, str], test: str) -> systems.Draws:
         """Score of each seed on one test set, with its resamples."""
         tables = [run.predictions for run in self.of(*key)]
-        chosen = (tables[0]["split"] == test).to_numpy()
-        return systems.draw_means(_right(tables)[:, chosen], groups=self.groups_of(tables[0]["clip"][chosen]))
+        is_in_test = (tables[0]["split"] == test).to_numpy()
+        return systems.draw_means(_right(tables)[:, is_in_test], groups=self.groups_of(tables[0]["clip"][is_in_test]))
 
     def _worst(self, key: tuple[str, str], table: pd.DataFrame) -> dict[str, Any]:
         names = (table["split"] + ", " + table["domain"]).str.removesuffix(", ")
@@ -195,11 +195,11 @@ class DomainStudy(Study):
             "group": "",
         }
 
-    def _scored(self, key: tuple[str, str], chosen: NDArray[np.bool_]) -> dict[str, float]:
+    def _scored(self, key: tuple[str, str], is_in_test: NDArray[np.bool_]) -> dict[str, float]:
         tables = [run.predictions for run in self.of(*key)]
-        groups = self.groups_of(tables[0]["clip"][chosen])
-        found = systems.score_interval(systems.draw_means(_right(tables)[:, chosen], groups=groups))
-        return {"score": found.estimate, "low": found.low, "high": found.high}
+        groups = self.groups_of(tables[0]["clip"][is_in_test])
+        interval = systems.score_interval(systems.draw_means(_right(tables)[:, is_in_test], groups=groups))
+        return {"score": interval.estimate, "low": interval.low, "high": interval.high}
 
     def _chance(self, test: str) -> dict[str, Any]:
         """Of guessing the most frequent class of a test set; of guessing evenly in the worst group."""

@@ -59,8 +59,8 @@ class Augmentation:
             self.front_end.to(device)
         if config.ir_prob:
             source, rate = config.impulse_responses, config.sample_rate
-            found = draw_impulse_responses(_DRAWN, rate) if source == "drawn" else read_impulse_responses(source, rate)
-            self.responses = found.to(device)
+            drawn = draw_impulse_responses(_DRAWN, rate) if source == "drawn" else read_impulse_responses(source, rate)
+            self.responses = drawn.to(device)
 
     def __call__(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Features to learn from, of stored features, or of waveforms ``(B, N, 1)`` where ``of_sounds`` says so."""

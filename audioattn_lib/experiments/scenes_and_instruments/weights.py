@@ -47,33 +47,33 @@ def start_networks(model: Scaled | Ensemble, config: Config, prepared: Prepared)
         When weights do not fit; the message says what.
     """
     files = [str(file) for file in files_of(config.pretrained)]
-    given = [part.strip() for part in config.pretrained.split(",") if part.strip()]
-    networks = [one for one in model.networks if isinstance(one, Scaled)] if isinstance(model, Ensemble) else [model]
+    sources = [name.strip() for name in config.pretrained.split(",") if name.strip()]
+    networks = [each for each in model.networks if isinstance(each, Scaled)] if isinstance(model, Ensemble) else [model]
     if len(files) == 1 and len(networks) > 1:  # weights of the ensemble as a whole
-        origin = _current(read_origin(given[0], config.pretrained_prefix))
+        origin = _current(read_origin(sources[0], config.pretrained_prefix))
         heads = {f"networks.{i}.{head}": 0 for i in range(len(networks)) for head in _HEADS}
-        taken = _start(model, origin, config, prepared, heads)
+        loaded = _start(model, origin, config, prepared, heads)
         for place, network in enumerate(networks):
-            if f"networks.{place}.scaling.mean" not in taken:
+            if f"networks.{place}.scaling.mean" not in loaded:
                 fit_scaling(network.scaling, config, prepared)
         return
     for place, network in enumerate(networks):
         if not files:
             fit_scaling(network.scaling, config, prepared)
             continue
-        origin = _current(read_origin(given[place], ""))
+        origin = _current(read_origin(sources[place], ""))
         if origin.config or "scaling.mean" in origin.tensors or not isinstance(network.network, FrequencyTransformer):
             if config.pretrained_prefix:
-                origin = read_origin(given[place], config.pretrained_prefix)
-            taken = _start(network, origin, config, prepared, dict.fromkeys(_HEADS, 0))
+                origin = read_origin(sources[place], config.pretrained_prefix)
+            loaded = _start(network, origin, config, prepared, dict.fromkeys(_HEADS, 0))
         else:
             _start_published(network, origin, config, prepared)
-            taken = ()
-        if "scaling.mean" not in taken:
+            loaded = ()
+        if "scaling.mean" not in loaded:
             fit_scaling(network.scaling, config, prepared)
             fixed = config.front_end == "published" and config.band_normalization in ("none", "clip")
             whose = "that of the published networks" if fixed else "that of the training clips"
-            log.warning("%s: gives no scaling of the input; %s is taken", given[place], whose)
+            log.warning("%s: gives no scaling of the input; %s is taken", sources[place], whose)
 
 
 def _start(
@@ -90,13 +90,13 @@ def _start_published(network: Scaled, origin: Origin, config: Config, prepared: 
     inner = network.network
     assert isinstance(inner, FrequencyTransformer)
     encoder = [name for name in inner.state_dict() if not name.startswith("head.")]
-    chosen = set(select_part(inner, config.pretrained_part, encoder))
-    before = {name: tensor.clone() for name, tensor in inner.state_dict().items() if name not in chosen}
+    selected = set(select_part(inner, config.pretrained_part, encoder))
+    before = {name: tensor.clone() for name, tensor in inner.state_dict().items() if name not in selected}
     report = load_pretrained(inner, origin.tensors, prefix=config.pretrained_prefix or None)
     inner.load_state_dict(before, strict=False)
     drawn = (*report.replaced, *before)
-    taken = tuple(name for name in inner.state_dict() if name not in drawn)
-    check_complete(origin, config, Transfer(taken, drawn), prepared.manifest.classes)
+    loaded = tuple(name for name in inner.state_dict() if name not in drawn)
+    check_complete(origin, config, Transfer(loaded, drawn), prepared.manifest.classes)
     if not report.replaced and config.pretrained_part != "encoder":
         log.warning(
             "%s: does not name its classes; they are taken in this order: %s",

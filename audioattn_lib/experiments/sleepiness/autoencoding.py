@@ -43,8 +43,8 @@ class Rebuilding:
     def __call__(self, network: nn.Module, batch: Any) -> tuple[Tensor, Tensor]:
         """Loss of a batch, for training; nothing is right or wrong."""
         frames = self.scaling(batch.features, batch.lengths)
-        made, _ = network(frames, batch.lengths, scheduled_sampling=self.scheduled_sampling)
-        return reconstruction_loss(made, frames, batch.lengths, self.loss), made.new_zeros(())
+        rebuilt, _ = network(frames, batch.lengths, scheduled_sampling=self.scheduled_sampling)
+        return reconstruction_loss(rebuilt, frames, batch.lengths, self.loss), rebuilt.new_zeros(())
 
     @torch.no_grad()
     def validate(self, network: nn.Module, batches: _Batches) -> dict[str, float]:
@@ -52,8 +52,8 @@ class Rebuilding:
         loss, clips = 0.0, 0
         for batch in batches.epoch(0):
             frames = self.scaling(batch.features, batch.lengths)
-            made, _ = network(frames, batch.lengths)
-            loss += float(reconstruction_loss(made, frames, batch.lengths, self.loss)) * len(batch)
+            rebuilt, _ = network(frames, batch.lengths)
+            loss += float(reconstruction_loss(rebuilt, frames, batch.lengths, self.loss)) * len(batch)
             clips += len(batch)
         return {"loss": loss / clips}
 
@@ -66,14 +66,14 @@ class Rebuilding:
         def pictures(network: nn.Module) -> dict[str, Tensor]:
             forced, record = network(frames, record=True)
             free, _ = network(frames, scheduled_sampling=1.0)
-            found = {
+            images = {
                 f"frames/{name}": (values[0].T.flip(0) + 1) / 2
                 for name, values in (("input", frames), ("rebuilt", forced), ("rebuilt_freely", free))
             }
             if record.alignment is not None:
                 weights = torch.from_numpy(record.alignment[0])
-                found["alignment"] = weights / weights.max()
-            return found
+                images["alignment"] = weights / weights.max()
+            return images
 
         return pictures
 
@@ -98,8 +98,8 @@ def measure_losses(model: Seq2SeqAutoencoder, batches: _Batches, rebuilding: Reb
         frames = rebuilding.scaling(batch.features, batch.lengths)
         columns = []
         for sampling in (0.0, 1.0):
-            made, _ = model(frames, batch.lengths, scheduled_sampling=sampling)
-            squares = (made - frames).square().sum(dim=(1, 2)) / (batch.lengths * frames.shape[2])
+            rebuilt, _ = model(frames, batch.lengths, scheduled_sampling=sampling)
+            squares = (rebuilt - frames).square().sum(dim=(1, 2)) / (batch.lengths * frames.shape[2])
             columns.append((squares if rebuilding.loss == "mse" else squares.sqrt()).double().cpu())
         losses.append(torch.stack(columns, dim=1))
     return torch.cat(losses).numpy()

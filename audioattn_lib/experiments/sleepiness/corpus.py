@@ -60,16 +60,16 @@ class Prepared(PreparedCorpus):
 
     def describe(self) -> str:
         """The corpus in two sentences."""
-        manifest, known = self.manifest, self.values[self.manifest.has_label]
+        manifest, scale = self.manifest, self.values[self.manifest.has_label]
         minutes = float(np.sum(manifest.durations)) / 60
         split = self.fixed_split
         counts = f"{len(split.train)} train, {len(split.valid)} develop, {len(split.test)} test"
         text = f"**{manifest.name}**: {len(manifest)} clips, {minutes:.0f} minutes ({counts}), "
-        text += f"{self.who}, " + (f"labels from {known.min():g} to {known.max():g}." if len(known) else "no labels.")
+        text += f"{self.who}, " + (f"labels from {scale.min():g} to {scale.max():g}." if len(scale) else "no labels.")
         missing = {name: int((~np.isfinite(self.values[rows])).sum()) for name, rows in self.parts.items()}
-        told = [f"{count} of {len(self.parts[name])} {name} clips" for name, count in missing.items() if count]
-        if told:
-            text += f" No label is known of {', '.join(told)}: they are predicted and not scored."
+        counted = [f"{count} of {len(self.parts[name])} {name} clips" for name, count in missing.items() if count]
+        if counted:
+            text += f" No label is known of {', '.join(counted)}: they are predicted and not scored."
         if manifest.name == "voices":
             text += " Every voice is synthetic, made by this library, and how tired it is is known."
         return text
@@ -88,10 +88,10 @@ class Prepared(PreparedCorpus):
     def sounds(self, names: Sequence[str], count: int = 16) -> dict[str, tuple[NDArray[np.float32], int]]:
         """Samples and rate of some of these clips, evenly spaced along their labels; of any where no label is known."""
         place = {name: row for row, name in enumerate(self.manifest.ids)}
-        known = [name for name in names if np.isfinite(self.values[place[name]])]
-        ordered = sorted(known, key=lambda name: float(self.values[place[name]])) or list(names)
-        chosen = np.unique(np.linspace(0, len(ordered) - 1, min(count, len(ordered))).round().astype(int))
-        return {ordered[i]: self.manifest.read_audio(place[ordered[i]], self.front_end.sample_rate) for i in chosen}
+        labelled = [name for name in names if np.isfinite(self.values[place[name]])]
+        ordered = sorted(labelled, key=lambda name: float(self.values[place[name]])) or list(names)
+        spread = np.unique(np.linspace(0, len(ordered) - 1, min(count, len(ordered))).round().astype(int))
+        return {ordered[i]: self.manifest.read_audio(place[ordered[i]], self.front_end.sample_rate) for i in spread}
 
     def table(self, features: NDArray[np.float32]) -> FeatureTable:
         """Features of all clips, in the order of the manifest, with names, labels and parts."""
@@ -160,7 +160,7 @@ def write_spectrograms(prepared: PreparedCorpus, folder: Path) -> int:
     manifest, store = prepared.manifest, prepared.store
     kept = [name for name in ("label", "split", "fold", "group", "speaker") if name in manifest.table]
     table = manifest.table[kept].copy()
-    inside = [[part for part in PurePosixPath(name).parts if part not in ("..", "/")] for name in manifest.ids]
+    inside = [[name for name in PurePosixPath(name).parts if name not in ("..", "/")] for name in manifest.ids]
     table.insert(0, "file_name", [f"{'/'.join(parts)}.npy" for parts in inside])
     table["frames"] = store.n_frames
     table["seconds_between_frames"] = prepared.clock.period
@@ -184,8 +184,8 @@ def _long_enough(manifest: Manifest, seconds: float, skip: bool) -> Manifest:
     if not len(short):
         return manifest
     names = ", ".join(manifest.ids[row] for row in short[:5]) + (" ..." if len(short) > 5 else "")
-    told = f"{len(short)} clips are shorter than one window of {seconds:.3g} s: {names}"
+    problem = f"{len(short)} clips are shorter than one window of {seconds:.3g} s: {names}"
     if not skip:
-        raise ManifestError(f"{manifest.name}: {told}. Leave them out with skip_bad_clips, or lower n_fft")
-    log.warning("%s: %s; they are left out", manifest.name, told)
+        raise ManifestError(f"{manifest.name}: {problem}. Leave them out with skip_bad_clips, or lower n_fft")
+    log.warning("%s: %s; they are left out", manifest.name, problem)
     return manifest.subset(np.setdiff1d(np.arange(len(manifest)), short))

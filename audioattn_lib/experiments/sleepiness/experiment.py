@@ -103,8 +103,8 @@ def _regress(name: str, config: Config, table: FeatureTable, encoders: Sequence[
 
 
 def _fit(config: Config, prepared: Prepared, table: FeatureTable) -> FittedFeatures:
-    chosen = table.select(prepared.manifest.ids)
-    return fit_features(chosen, model=config.regressor, max_iter=config.max_iter, seed=config.seed)
+    rows = table.select(prepared.manifest.ids)
+    return fit_features(rows, model=config.regressor, max_iter=config.max_iter, seed=config.seed)
 
 
 def _save(path: Path, config: Config, prepared: Prepared, encoders: Sequence[Run], fitted: FittedFeatures) -> None:
@@ -196,11 +196,11 @@ def study_thresholds(
     studies: dict[str, RegressionStudy] = {}
     together: dict[tuple[str, int], list[Run]] = {}
     for threshold in choose_numbers("thresholds", thresholds, float, "decibels above 0"):
-        one = dataclasses.replace(config, top_db=threshold)
-        encoders = _autoencode_all(one, networks, seeds, root)
-        studies[f"{threshold:g} dB"] = _compare(one, encoders, root)
-        for which, runs in encoders.items():
-            together.setdefault(which, []).extend(runs)
+        at_threshold = dataclasses.replace(config, top_db=threshold)
+        encoders = _autoencode_all(at_threshold, networks, seeds, root)
+        studies[f"{threshold:g} dB"] = _compare(at_threshold, encoders, root)
+        for key, runs in encoders.items():
+            together.setdefault(key, []).extend(runs)
     if len(studies) > 1:
         studies["all"] = _compare(config, together, root)
     return studies
@@ -211,18 +211,18 @@ def _autoencode_all(
 ) -> dict[tuple[str, int], list[Run]]:
     """A trained autoencoder for every network and seed, of a corpus with numbers to predict from their features."""
     prepared = prepare(config)
-    for part in ("train", "devel"):
-        if not np.isfinite(prepared.values[prepared.parts[part]]).any():
+    for split in ("train", "devel"):
+        if not np.isfinite(prepared.values[prepared.parts[split]]).any():
             raise ManifestError(
-                f"{prepared.manifest.name}: no {part} clip has a label, so no regression can be fitted and no "
+                f"{prepared.manifest.name}: no {split} clip has a label, so no regression can be fitted and no "
                 "network compared. Give labels in a metadata.csv; an autoencoder alone needs none: "
                 "audioattn train sleepiness"
             )
     names = choose(networks, tuple(NETWORKS), "network")
-    chosen = [(name, seed) for seed in choose_numbers("seeds", seeds, int, "whole numbers from 0") for name in names]
-    configs = [dataclasses.replace(config, network=name, seed=seed) for name, seed in chosen]
+    keys = [(name, seed) for seed in choose_numbers("seeds", seeds, int, "whole numbers from 0") for name in names]
+    configs = [dataclasses.replace(config, network=name, seed=seed) for name, seed in keys]
     runs = run_all(autoencode, configs, root, shown=("network", "seed"))
-    return {one: [run] for one, run in zip(chosen, runs, strict=True)}
+    return {key: [run] for key, run in zip(keys, runs, strict=True)}
 
 
 def _compare(config: Config, encoders: Mapping[tuple[str, int], list[Run]], root: str | Path) -> RegressionStudy:

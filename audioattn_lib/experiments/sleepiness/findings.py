@@ -36,14 +36,14 @@ def findings(study: RegressionStudy) -> Found:
     shown, open_ = [], [study.unmeasured] if study.unmeasured else []
     with_, without = MATCHED
     if {with_, without} <= set(study.names):
-        found = _over(study, with_, without)
-        verb = "describe the speaker better" if found["difference"] > 0 else "describe the speaker worse"
+        paired = _over(study, with_, without)
+        verb = "describe the speaker better" if paired["difference"] > 0 else "describe the speaker worse"
         both = f"{number(table.loc[with_])} with attention, {number(table.loc[without])} without"
-        told = f"of networks that differ in attention alone, features have a rank correlation of {both}"
-        if found["p_holm"] < 0.05:
-            shown.append(f"Features of a network **with attention {verb}**: {told}, a difference of {_gain(found)}.")
+        result = f"of networks that differ in attention alone, features have a rank correlation of {both}"
+        if paired["p_holm"] < 0.05:
+            shown.append(f"Features of a network **with attention {verb}**: {result}, a difference of {_gain(paired)}.")
         else:
-            open_.append(f"That attention matters to the features: {told}, a difference of {_gain(found)}.")
+            open_.append(f"That attention matters to the features: {result}, a difference of {_gain(paired)}.")
         rebuilt = study.rebuilding()
         forced, free = ("true frames given", "running freely")
         first, second = (rebuilt.loc[study.title(name)] for name in MATCHED)
@@ -79,18 +79,18 @@ def uses(study: RegressionStudy) -> str:
     Book page: ``sleepiness``.
     """
     with_, without = MATCHED
-    told = [use_over_baseline(study, study.compare(BASELINE))]
+    lines = [use_over_baseline(study, study.compare(BASELINE))]
     if {with_, without} <= set(study.names):
-        found = _over(study, with_, without)
-        better = "with attention" if found["difference"] > 0 else "without attention"
-        told.append(
+        paired = _over(study, with_, without)
+        better = "with attention" if paired["difference"] > 0 else "without attention"
+        lines.append(
             f"**To train such an autoencoder**: {better}, which is reliably better here."
-            if found["p_holm"] < 0.05
+            if paired["p_holm"] < 0.05
             else "**To train such an autoencoder**: without attention, which is less to compute. Attention makes no "
             "reliable difference to the features here."
         )
-    told.append(
+    lines.append(
         "**With many recordings and few labels**: features that need no labels are meant for that. This page does not "
         "test it, for every recording that trains its networks has a label."
     )
-    return "\n".join(f"- {line}" for line in told)
+    return "\n".join(f"- {line}" for line in lines)

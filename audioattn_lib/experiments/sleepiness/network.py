@@ -94,10 +94,10 @@ class FeatureRegression(nn.Module):
     @classmethod
     def of(cls, encoders: Sequence[Seq2SeqAutoencoder], function: RegressionFunction) -> FeatureRegression:
         """With the arrays of a fitted regression."""
-        made = cls(encoders, function.vectors.shape[1], len(function.vectors))
-        for name, buffer in made.named_buffers(recurse=False):
+        module = cls(encoders, function.vectors.shape[1], len(function.vectors))
+        for name, buffer in module.named_buffers(recurse=False):
             buffer.copy_(torch.as_tensor(getattr(function, name)))
-        return made
+        return module
 
     def forward(self, features: Float[Tensor, "batch features"]) -> Float[Tensor, " batch"]:
         """Predicted numbers of features in the order of the encoders."""

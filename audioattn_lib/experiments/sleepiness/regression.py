@@ -92,9 +92,9 @@ def fit_features(
     """
     parts = {name: table.of_split(name) for name in PARTS}
     _require_separate(parts)
-    known = {name: part.take(np.flatnonzero(np.isfinite(part.values))) for name, part in _with_labels(parts).items()}
-    train, devel, test = known["train"], known["devel"], parts["test"]
-    found = fit_regression(
+    labelled = {name: rows.take(np.flatnonzero(np.isfinite(rows.values))) for name, rows in _with_labels(parts).items()}
+    train, devel, test = labelled["train"], labelled["devel"], parts["test"]
+    fitted = fit_regression(
         train.features,
         train.values,
         devel.features,
@@ -106,45 +106,45 @@ def fit_features(
     )
     labels = np.concatenate([train.values, devel.values])
     low, high = float(np.floor(labels.min())), float(np.ceil(labels.max()))
-    outputs = {"devel": (devel, found.devel_predictions), "test": (test, found.predictions)}
+    outputs = {"devel": (devel, fitted.devel_predictions), "test": (test, fitted.predictions)}
     predictions = pd.concat(
         [
             pd.DataFrame(
                 {
-                    "clip": part.ids,
+                    "clip": features.ids,
                     "split": name,
-                    "label": [label or UNKNOWN for label in part.labels],
+                    "label": [label or UNKNOWN for label in features.labels],
                     "predicted": predicted,
                     "rounded": to_label_range(predicted, low, high) if low < high else predicted,
                 }
             )
-            for name, (part, predicted) in outputs.items()
+            for name, (features, predicted) in outputs.items()
         ],
         ignore_index=True,
     )
     metrics: dict[str, Any] = {}
-    for name, (part, predicted) in outputs.items():
-        rows = np.flatnonzero(np.isfinite(part.values))
+    for name, (features, predicted) in outputs.items():
+        rows = np.flatnonzero(np.isfinite(features.values))
         if not len(rows):
             continue
-        truth, groups = part.values[rows], np.array(part.groups)[rows] if all(part.groups) else None
+        truth, groups = features.values[rows], np.array(features.groups)[rows] if all(features.groups) else None
         rounded = predictions.loc[predictions["split"] == name, "rounded"].to_numpy()[rows]
         scores = score_regression(truth, predicted[rows], groups=groups)
         scores["spearman_rounded"] = coarse = regression_metrics(truth, rounded)["spearman"] or 0.0
-        heard = train.values if name == "devel" else labels
-        scores["chance"] = chance_regression(truth, heard)
+        reference = train.values if name == "devel" else labels
+        scores["chance"] = chance_regression(truth, reference)
         if name == "devel":
             metrics |= {"devel": scores, "devel_spearman": scores["spearman"], "devel_spearman_rounded": coarse}
         else:
             metrics |= scores
     metrics |= {
         "n_features": table.width,
-        "complexity": found.complexity,
-        "validation": {f"{c:g}": score for c, score in found.validation.items()},
-        "converged": found.refit_converged,
-        "notes": list(found.notes),
+        "complexity": fitted.complexity,
+        "validation": {f"{c:g}": score for c, score in fitted.validation.items()},
+        "converged": fitted.refit_converged,
+        "notes": list(fitted.notes),
     }
-    return FittedFeatures(predictions, metrics, found.function, (low, high))
+    return FittedFeatures(predictions, metrics, fitted.function, (low, high))
 
 
 def score_predicted(predictions: pd.DataFrame, labels: ClipLabels, *, split: str = "test") -> dict[str, Any]:
@@ -180,13 +180,13 @@ def score_predicted(predictions: pd.DataFrame, labels: ClipLabels, *, split: str
         raise FeatureTableError(f"{len(missing)} predicted clips are not in {labels.source}, such as {missing[0]}")
     place = np.array(rows, dtype=np.int64)
     splits = np.array([own or labels.splits[row] for own, row in zip(predictions["split"], place, strict=True)])
-    chosen = np.flatnonzero(((splits == split) if split else True) & np.isfinite(labels.values[place]))
-    if not len(chosen):
+    scored_rows = np.flatnonzero(((splits == split) if split else True) & np.isfinite(labels.values[place]))
+    if not len(scored_rows):
         raise FeatureTableError(
             f"no predicted clip of split {split!r} has a number as its label in {labels.source}; there are "
             f"{', '.join(sorted(set(splits) - {''})) or 'no splits'}"
         )
-    scored = set(place[chosen].tolist())
+    scored = set(place[scored_rows].tolist())
     left = [
         name
         for row, name in enumerate(labels.ids)
@@ -194,12 +194,12 @@ def score_predicted(predictions: pd.DataFrame, labels: ClipLabels, *, split: str
     ]
     if left:
         raise FeatureTableError(f"{len(left)} clips of split {split} have a label and no prediction, such as {left[0]}")
-    truth = labels.values[place[chosen]]
-    groups = np.array(labels.groups)[place[chosen]]
-    given = predictions.iloc[chosen]
-    scores = score_regression(truth, given["predicted"].to_numpy(), groups=groups if all(groups) else None)
-    if "rounded" in given:
-        scores["spearman_rounded"] = regression_metrics(truth, given["rounded"].to_numpy())["spearman"] or 0.0
+    truth = labels.values[place[scored_rows]]
+    groups = np.array(labels.groups)[place[scored_rows]]
+    selected = predictions.iloc[scored_rows]
+    scores = score_regression(truth, selected["predicted"].to_numpy(), groups=groups if all(groups) else None)
+    if "rounded" in selected:
+        scores["spearman_rounded"] = regression_metrics(truth, selected["rounded"].to_numpy())["spearman"] or 0.0
     return scores
 
 
@@ -217,7 +217,7 @@ def _with_labels(parts: dict[str, FeatureTable]) -> dict[str, FeatureTable]:
 def _require_separate(parts: dict[str, FeatureTable]) -> None:
     """A speaker who trains must not be tested."""
     home: dict[str, str] = {}
-    for name, part in parts.items():
-        for group in set(part.groups) - {""}:
+    for name, features in parts.items():
+        for group in set(features.groups) - {""}:
             if home.setdefault(group, name) != name:
                 raise FeatureTableError(f"group {group} is in splits {home[group]} and {name}; it must be in one only")

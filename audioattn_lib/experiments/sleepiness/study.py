@@ -94,11 +94,11 @@ class RegressionStudy(Study):
 
     def records_of(self, clip: str) -> dict[str, AttentionRecord]:
         """Alignment of one clip by title of the network, the first seed of each."""
-        found = {}
+        records = {}
         for name in self.attending:
             attention = self.encoder(name).attention
-            found[self.title(name)] = attention[attention.index(clip)]
-        return found
+            records[self.title(name)] = attention[attention.index(clip)]
+        return records
 
     def example(self) -> tuple[Run, str]:
         """The first autoencoder that attends, and of the test clips whose alignments it kept the one of median loss."""
@@ -126,21 +126,21 @@ class RegressionStudy(Study):
         for name, drawn in self.draws().items():
             interval = systems.score_interval(drawn, bounds=(-1.0, 1.0))
             rows[name] |= {"score": interval.estimate, "low": interval.low, "high": interval.high}
-        for name, found in self.compare(BASELINE).iterrows():
+        for name, comparison in self.compare(BASELINE).iterrows():
             rows[str(name)] |= {
-                "difference": found["difference"],
-                "difference_low": found["low"],
-                "difference_high": found["high"],
-                "p_holm": found["p_holm"],
-                "detectable": found["detectable"],
+                "difference": comparison["difference"],
+                "difference_low": comparison["low"],
+                "difference_high": comparison["high"],
+                "p_holm": comparison["p_holm"],
+                "detectable": comparison["detectable"],
             }
         chance = self._scores(self.baseline)["chance"]
         permuted = [self._scores(run)["permutation"] for run in self.runs]
         rows["chance"] = {
             "runs": 0,
             "score": 0.0,
-            "low": float(np.mean([one["low"] for one in permuted])),
-            "high": float(np.mean([one["high"] for one in permuted])),
+            "low": float(np.mean([permutation["low"] for permutation in permuted])),
+            "high": float(np.mean([permutation["high"] for permutation in permuted])),
             **{name: chance[name] for name in ("pearson", "concordance", "mean_absolute_error")},
         }
         return pd.DataFrame.from_dict(rows, orient="index").rename_axis("system")
@@ -149,13 +149,13 @@ class RegressionStudy(Study):
         """The table for people: a row a system by title, numbers as text, intervals in brackets."""
         rows = {}
         for name, row in self.table().iterrows():
-            known = not pd.isna(row["difference"])
+            is_compared = not pd.isna(row["difference"])
             between = _interval(row["difference"], row["difference_low"], row["difference_high"], "+")
             rows[self.title(str(name))] = {
                 "Spearman": _interval(row["score"], row["low"], row["high"]),
                 "over seeds ±": _known(row["std"]),
-                "against linear": between if known else "",
-                "p (Holm)": f"{row['p_holm']:.2g}" if known else "",
+                "against linear": between if is_compared else "",
+                "p (Holm)": f"{row['p_holm']:.2g}" if is_compared else "",
                 "features": "" if pd.isna(row["n_features"]) else f"{row['n_features']:.0f}",
             }
         table = pd.DataFrame.from_dict(rows, orient="index")
@@ -233,8 +233,8 @@ class RegressionStudy(Study):
         drawn = self.draws()
         if reference not in drawn:
             raise RunError(f"no run of the system {reference!r}; there are {', '.join(drawn)}")
-        chosen = [name for name in names or self.names if name != reference]
-        return systems.compare_systems({name: (drawn[name], drawn[reference]) for name in chosen})
+        compared = [name for name in names or self.names if name != reference]
+        return systems.compare_systems({name: (drawn[name], drawn[reference]) for name in compared})
 
     def verdict(self) -> str:
         """Summarise the table as text, with no claim beyond its confidence intervals."""
@@ -249,18 +249,19 @@ class RegressionStudy(Study):
         ]
         text.append(self.against_baseline(table.loc[self.names]))
         text += [self.power_note(table.loc[self.names, "detectable"], unit="", scale=1.0), self.seed_note]
-        told = (self._scores(run)["note"].split("; ") for run in (*self.runs, self.baseline))
+        run_notes = (self._scores(run)["note"].split("; ") for run in (*self.runs, self.baseline))
         text += [
-            f"{note[:1].upper()}{note[1:]}." for note in dict.fromkeys(note for notes in told for note in notes if note)
+            f"{note[:1].upper()}{note[1:]}."
+            for note in dict.fromkeys(note for notes in run_notes for note in notes if note)
         ]
         return " ".join(text)
 
     def histories(self) -> dict[str, pd.DataFrame]:
         """Training history of the first autoencoder of each network, by title."""
-        found: dict[str, pd.DataFrame] = {}
+        histories: dict[str, pd.DataFrame] = {}
         for run in self.encoders:
-            found.setdefault(self.title(run.config["network"]), run.history)
-        return found
+            histories.setdefault(self.title(run.config["network"]), run.history)
+        return histories
 
     def _of(self, name: str) -> list[Run]:
         return [self.baseline] if name == BASELINE else [run for run in self.runs if run.config["system"] == name]
@@ -270,11 +271,11 @@ class RegressionStudy(Study):
         return run.metrics if self.part == "test" else run.metrics["devel"]
 
     def _row(self, runs: list[Run]) -> dict[str, Any]:
-        found = [run.metrics | self._scores(run) for run in runs]
-        scores = [float(one["spearman"]) for one in found]
+        measured = [run.metrics | self._scores(run) for run in runs]
+        scores = [float(scores_of_run["spearman"]) for scores_of_run in measured]
         row: dict[str, Any] = {"runs": len(runs)}
         row["std"] = float(np.std(scores, ddof=1)) if len(scores) > 1 else np.nan
-        return row | {name: float(np.mean([one[name] for one in found])) for name in _MEANS}
+        return row | {name: float(np.mean([scores_of_run[name] for scores_of_run in measured])) for name in _MEANS}
 
 
 def _interval(value: float, low: float, high: float, sign: str = "") -> str:
@@ -289,10 +290,10 @@ def _two_digits(value: float, sign: str = "") -> str:
     return f"{round(value, 2) + 0.0:{sign}.2f}"  # no minus before a zero
 
 
-def _scored(run: Run, part: str) -> pd.DataFrame:
+def _scored(run: Run, split: str) -> pd.DataFrame:
     """Labelled clips of one part of a run by clip: ``label`` and ``predicted`` as numbers."""
     table = run.predictions
-    chosen = table[(table["split"] == part) & (table["label"] != UNKNOWN)]
-    if not len(chosen):
-        raise RunError(f"{run.path}: no {part} clip has a label, so there is nothing to compare")
-    return chosen.set_index("clip")[["label", "predicted"]].astype(float)
+    labelled = table[(table["split"] == split) & (table["label"] != UNKNOWN)]
+    if not len(labelled):
+        raise RunError(f"{run.path}: no {split} clip has a label, so there is nothing to compare")
+    return labelled.set_index("clip")[["label", "predicted"]].astype(float)

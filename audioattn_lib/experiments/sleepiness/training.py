@@ -143,8 +143,8 @@ def _test(context: Context, trained: tuple[Seq2SeqAutoencoder, Rebuilding]) -> N
     shown = prepared.split(config).test[:N_ALIGNMENTS]
     write_attention(context, shown, record_alignments(model, loader(shown), rebuilding))
     rebuilt = {}
-    for part, rows in prepared.parts.items():
-        rebuilt[f"{part}_loss"], rebuilt[f"{part}_free_loss"] = losses[rows].mean(axis=0).tolist()
+    for split, rows in prepared.parts.items():
+        rebuilt[f"{split}_loss"], rebuilt[f"{split}_free_loss"] = losses[rows].mean(axis=0).tolist()
     sizes = {"n_features": model.n_features, "n_parameters": count_parameters(model)}
     clips = {"clip": table.ids, "split": table.splits, "label": table.labels, "predicted": ""}
     predictions = pd.DataFrame(clips | {"loss": losses[:, 0], "free_loss": losses[:, 1]})
@@ -259,8 +259,8 @@ def save_regression(
     network = FeatureRegression.of(models, fitted.function)
     settings = {
         "encoders": [
-            {"config": dataclasses.asdict(one), "reference": run["reference"]}
-            for one, run in zip(configs, encoders, strict=True)
+            {"config": dataclasses.asdict(encoder_config), "reference": run["reference"]}
+            for encoder_config, run in zip(configs, encoders, strict=True)
         ],
         "n_features": fitted.function.vectors.shape[1],
         "n_vectors": len(fitted.function.vectors),
@@ -280,12 +280,12 @@ def rebuild(run: Run, clip: Clip) -> dict[str, NDArray[np.float32]]:
     """
     model, scaling = load_model(run), _scaling_of(run)
     frames = scaling(torch.as_tensor(clip.features)[None])
-    made = {
+    stages = {
         "input": frames,
         "given the true frames": model(frames)[0],
         "running freely": model(frames, scheduled_sampling=1.0)[0],
     }
-    return {name: ((values[0] - 1) / 2 * scaling.top_db).numpy() for name, values in made.items()}
+    return {name: ((values[0] - 1) / 2 * scaling.top_db).numpy() for name, values in stages.items()}
 
 
 def _config_of(run: Run) -> Config:

@@ -123,8 +123,8 @@ class Config(ExperimentConfig):
             for name, value in of_acrnn.items():
                 lacks = f"{value!r} for {self.model}, which has no such thing"
                 require(self, name, getattr(self, name) == value, lacks)
-            known = self.band_normalization in ("clip", "none")
-            require(self, "band_normalization", known, f"clip or none for {self.model}")
+            is_allowed = self.band_normalization in ("clip", "none")
+            require(self, "band_normalization", is_allowed, f"clip or none for {self.model}")
 
     def _settle_folds(self) -> None:
         """Name the tested folds in ``fold``; where they choose the epoch too, that is the published protocol."""

@@ -113,9 +113,9 @@ def _train(context: Context) -> nn.Module:
     train = prepared.loader(split.train, config, device, shuffle=True)
     valid = prepared.loader(split.valid, config, device)
     model = build_model(config, prepared, n_steps=max(config.epochs * len(train), 1))
-    taken = _start(model, config, prepared) if config.pretrained else ()
+    loaded = _start(model, config, prepared) if config.pretrained else ()
     normalisation = getattr(model, "normalisation", None)
-    if isinstance(normalisation, CorpusNormalisation) and "normalisation.mean" not in taken:
+    if isinstance(normalisation, CorpusNormalisation) and "normalisation.mean" not in loaded:
         normalisation.fit(torch.cat([prepared.store[int(i)] for i in split.train]))
     return fit_network(
         context,
@@ -255,7 +255,7 @@ def stages(
     model = load_model(run) if model is None else model
     features = torch.as_tensor(clip.features)[None]
     hidden = model.encode(features)[0]
-    found: list[dict[str, Any]] = [
+    panels: list[dict[str, Any]] = [
         {"title": "Log-mel input", "values": clip.features, "clock": clip.clock, "frequencies": clip.frequencies},
         {"title": "Output of the front", "values": hidden.numpy(), "clock": clip.clock},
     ]
@@ -270,5 +270,5 @@ def stages(
             functions[f"Value function, penalty {penalty:g}"] = narrower
         for title, function in functions.items():
             values = function.reconstruct(hidden, frame_centres(len(hidden))).numpy()
-            found.append({"title": title, "values": values, "clock": clip.clock})
-    return found
+            panels.append({"title": title, "values": values, "clock": clip.clock})
+    return panels

@@ -42,11 +42,13 @@ def findings(study: ClassificationStudy) -> Found:
     open_ = []
     attending = [name for name in study.names if name != CONTROL]
     if CONTROL in study.names and attending:
-        better, told = gain_over(study, CONTROL, attending)
+        better, reason = gain_over(study, CONTROL, attending)
         if better:
-            shown.append(f"Attention helps: {better} beat the mean of the frames; {told}.")
+            shown.append(f"Attention helps: {better} beat the mean of the frames; {reason}.")
         else:
-            open_.append(f"That attention helps: no mechanism is reliably better than the mean of the frames; {told}.")
+            open_.append(
+                f"That attention helps: no mechanism is reliably better than the mean of the frames; {reason}."
+            )
     where = _where(study)
     (shown if where.startswith("Attention") else open_).append(where)
     power = study.power_note(table.loc[study.names, "detectable"]) if "detectable" in table else ""
@@ -60,13 +62,13 @@ def _where(study: ClassificationStudy) -> str:
     pointing = pointing[pointing[study.by].isin(MECHANISMS)] if len(pointing) else pointing
     if not len(pointing):
         return "Where the events are: this corpus does not say it, so nobody can say whether attention finds them."
-    told = []
+    shares = []
     for domain, title in _KINDS.items():
         values = [row["value"] for _, row in pointing.iterrows() if MECHANISMS[row[study.by]].domain == domain]
         if values:
-            told.append(f"in {span(values)} of the clips for {title}")
+            shares.append(f"in {span(values)} of the clips for {title}")
     uniform = f"{100 * pointing['uniform'].mean():.0f} %"
-    return f"Attention at its highest lies inside the event {' and '.join(told)}; equal weights would in {uniform}."
+    return f"Attention at its highest lies inside the event {' and '.join(shares)}; equal weights would in {uniform}."
 
 
 def uses(study: ClassificationStudy) -> str:
@@ -78,20 +80,20 @@ def uses(study: ClassificationStudy) -> str:
     """
     table = study.table()
     attending = [name for name in study.names if name in MECHANISMS]
-    told = []
+    lines = []
     if CONTROL in study.names and attending:
-        told.append(use_over_control(study, CONTROL, attending, "To name the clip"))
+        lines.append(use_over_control(study, CONTROL, attending, "To name the clip"))
     if BASELINE in table.index:
-        told.append(use_over_baseline(study, table.loc[study.names]))
-    told += _evident(study, attending)
+        lines.append(use_over_baseline(study, table.loc[study.names]))
+    lines += _evident(study, attending)
     bounded = [study.title(name) for name in attending if MECHANISMS[name].alpha > 1]
     if bounded:
-        told.append(
+        lines.append(
             "**To cut out a stretch with a start and an end**: a sparse map or a density with bounded support. "
             "Softmax and the Gaussian are zero nowhere, so they leave the threshold to you."
         )
-    told.append("**For several events in a clip**: a map. One density has one centre, however many events there are.")
-    return "\n".join(f"- {line}" for line in told)
+    lines.append("**For several events in a clip**: a map. One density has one centre, however many events there are.")
+    return "\n".join(f"- {line}" for line in lines)
 
 
 def _evident(study: ClassificationStudy, attending: list[str]) -> list[str]:
@@ -101,10 +103,10 @@ def _evident(study: ClassificationStudy, attending: list[str]) -> list[str]:
         "pointing_game": ("To show where the event is", "Their highest attention lies in it more often than chance."),
         "deletion_area": ("To show what the network needs", "Deleting what they attend to costs more than chance."),
     }
-    told = []
+    lines = []
     for measure, (use, why) in uses_of.items():
         rows = table[(table["measure"] == measure) & table[study.by].isin(attending)] if len(table) else table
         if len(rows):
             sure = names([study.title(str(name)) for name in rows.loc[rows["gain_low"] > 0, study.by]], most=8)
-            told.append(f"**{use}**: {sure}. {why}" if sure else f"**{use}**: no mechanism of this page.")
-    return told
+            lines.append(f"**{use}**: {sure}. {why}" if sure else f"**{use}**: no mechanism of this page.")
+    return lines

@@ -82,11 +82,11 @@ def densities_alone(
         None where no density is left.
     """
     densities = [name for name, mechanism in MECHANISMS.items() if mechanism.domain == "continuous"]
-    chosen = [name for name in choose(names, densities, "densities") if name in study.names]
-    if not chosen:
+    selected = [name for name in choose(names, densities, "densities") if name in study.names]
+    if not selected:
         return None
-    fold = str(study.run_of(clip, chosen[0]).config["fold"])
-    return compare(dataclasses.replace(config, fused=False), chosen, "all" if config.test_folds else [fold], root)
+    fold = str(study.run_of(clip, selected[0]).config["fold"])
+    return compare(dataclasses.replace(config, fused=False), selected, "all" if config.test_folds else [fold], root)
 
 
 def records_of_reading(
@@ -113,20 +113,20 @@ def reading_table(study: ClassificationStudy, alone: ClassificationStudy) -> pd.
     rows: dict[str, dict[str, str]] = {}
     for run in alone.runs:
         name = str(run.config["attention"])
-        for title, one in (
+        for title, run_of_title in (
             ("softmax added", study.select(name, str(run.config["fold"]))),
             ("density alone", run),
         ):
-            events = _events(one.attention, one.config)
-            table = one.predictions
-            found = {"right": _percent(float((table["label"] == table["predicted"]).mean()))}
+            events = _events(run_of_title.attention, run_of_title.config)
+            table = run_of_title.predictions
+            row = {"right": _percent(float((table["label"] == table["predicted"]).mean()))}
             if any(events):
                 for column, record in (
-                    ("density inside events", one.attention),
-                    ("frames read inside events", what_is_read(one.attention)),
+                    ("density inside events", run_of_title.attention),
+                    ("frames read inside events", what_is_read(run_of_title.attention)),
                 ):
-                    found[column] = _percent(float(np.nanmean(mass_inside_events(record, events))))
-            rows[f"{study.title(name)}, {title}"] = found
+                    row[column] = _percent(float(np.nanmean(mass_inside_events(record, events))))
+            rows[f"{study.title(name)}, {title}"] = row
     return pd.DataFrame.from_dict(rows, orient="index").fillna("")
 
 

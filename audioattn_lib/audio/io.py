@@ -123,14 +123,14 @@ class SoundStream:
         """Samples ``(n, channels)`` from where the stream stands: ``count`` of them, or to the end."""
         step = max(1, _BLOCK // self.channels)
         while count is None or count > 0:
-            wanted = step if count is None else min(step, count)
-            block = self._file.read(wanted, dtype="float32", always_2d=True)
+            count_read = step if count is None else min(step, count)
+            block = self._file.read(count_read, dtype="float32", always_2d=True)
             self._left -= block.size
             if self._left < 0:
                 raise AudioError(f"{self.path}: decodes to more samples than its size can hold; leave it out")
             if len(block):
                 yield block
-            if len(block) < wanted:
+            if len(block) < count_read:
                 return
             count = None if count is None else count - len(block)
 

@@ -172,8 +172,8 @@ class KaldiMel(nn.Module):
         half = self.n_fft // 2
         position = torch.arange(-half, x.shape[1] + half, device=x.device)
         period = (2 * (lengths - 1)).clamp(min=1)[:, None]
-        there = position.abs() % period
-        return x.gather(1, torch.minimum(there, (period - there).clamp(max=x.shape[1] - 1)))
+        phase = position.abs() % period
+        return x.gather(1, torch.minimum(phase, (period - phase).clamp(max=x.shape[1] - 1)))
 
     def _filters(self, f_min: float, f_max: float) -> tuple[Tensor, Tensor]:
         return mel_filters(self.sample_rate, self.n_fft, self.n_mels, f_min, f_max, filters="mel_triangle")

@@ -91,14 +91,14 @@ def cut_and_mix_clips(
     """
     frames = features.shape[1]
     share = _beta(len(features), alpha, generator)
-    taken = ((1 - torch.maximum(share, 1 - share)) * frames).round().long()
+    cut_length = ((1 - torch.maximum(share, 1 - share)) * frames).round().long()
     first = torch.rand(len(features), generator=generator, device=generator.device, dtype=torch.float64).cpu()
-    first = (first * (frames - taken + 1)).long()
+    first = (first * (frames - cut_length + 1)).long()
     partner = torch.randperm(len(features), generator=generator, device=generator.device).to(features.device)
     positions = torch.arange(frames)
-    inside = (positions >= first[:, None]) & (positions < (first + taken)[:, None])
+    inside = (positions >= first[:, None]) & (positions < (first + cut_length)[:, None])
     mixed = torch.where(inside.to(features.device)[..., None], features[partner], features)
-    return Mixed(mixed, partner, (1 - taken / frames).to(features))
+    return Mixed(mixed, partner, (1 - cut_length / frames).to(features))
 
 
 def mix_band_statistics(

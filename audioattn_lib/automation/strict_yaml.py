@@ -131,9 +131,9 @@ class _Walk:
         if isinstance(node, yaml.SequenceNode) and node.tag == "tag:yaml.org,2002:seq":
             items = []
             for index, item in enumerate(node.value):
-                here = (*way, index)
-                self.lines[here] = item.start_mark.line + 1
-                items.append(self.visit(item, here))
+                place = (*way, index)
+                self.lines[place] = item.start_mark.line + 1
+                items.append(self.visit(item, place))
             return items
         return self._scalar(node)
 
@@ -142,11 +142,11 @@ class _Walk:
         for name_node, value in node.value:
             line = name_node.start_mark.line + 1
             name = self._scalar(name_node)
-            here = (*way, name)
+            place = (*way, name)
             if name in content:
-                raise self._error(name_node, f"{name} is given twice; it stands in line {self.lines[here]} already")
-            self.lines[here] = line
-            content[name] = self.visit(value, here)
+                raise self._error(name_node, f"{name} is given twice; it stands in line {self.lines[place]} already")
+            self.lines[place] = line
+            content[name] = self.visit(value, place)
         return content
 
     def _scalar(self, node: yaml.Node) -> Any:

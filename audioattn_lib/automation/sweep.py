@@ -203,11 +203,11 @@ def _run_all(
 ) -> None:
     from distributed import wait
 
-    source, here = grid.notebook.path.resolve(), os.getcwd()
+    source, directory = grid.notebook.path.resolve(), os.getcwd()
     futures = {}
     for index, job in enumerate(waiting):
         output = done / f"{job.key}.ipynb"
-        arguments = (source, output, dict(job.parameters), timeout, threads, gpus, here)
+        arguments = (source, output, dict(job.parameters), timeout, threads, gpus, directory)
         futures[job.key] = client.submit(_run_job, *arguments, key=job.key, pure=False, priority=-index)
     open_jobs = {job.key: job for job in waiting}
     while open_jobs:

@@ -192,13 +192,13 @@ def panels(
     if not hasattr(experiment, "stages"):
         raise ConfigError(f"{run}: a run of {loaded.experiment} has no panels; name a run of urban_sound")
     try:
-        wanted = [float(text) for text in penalties.split(",") if text.strip()]
+        strengths = [float(text) for text in penalties.split(",") if text.strip()]
     except ValueError:
         raise ConfigError(f"penalties is {penalties!r}; give numbers joined by commas, such as 0.01,0.001") from None
     prepared, model = _prepared(loaded), experiment.load_model(loaded)
     for name, path in zip(names, _pictures(names, output or run / "figures" / "panels", kind), strict=True):
         clip = prepared.clip(name)
-        shown = [Panel(**stage) for stage in experiment.stages(loaded, clip, penalties=wanted, model=model)]
+        shown = [Panel(**stage) for stage in experiment.stages(loaded, clip, penalties=strengths, model=model)]
         with for_files():
             click.echo(plot_panels(shown, clip.events).save(path, theme))
 

@@ -233,11 +233,11 @@ def _notebooks() -> Path:
 
 def checkout() -> Path:
     """The checkout of the project around the working directory, or the one that the library runs from."""
-    here = Path.cwd()
-    for folder in (here, *here.parents, Path(__file__).resolve().parents[2]):
+    working = Path.cwd()
+    for folder in (working, *working.parents, Path(__file__).resolve().parents[2]):
         if (folder / "_toc.yml").is_file() and (folder / "notebooks").is_dir():
             return folder
-    raise ConfigError(f"{here} is in no checkout of the project (a folder with _toc.yml and notebooks/); go to one")
+    raise ConfigError(f"{working} is in no checkout of the project (a folder with _toc.yml and notebooks/); go to one")
 
 
 def _has_data(name: str) -> bool:

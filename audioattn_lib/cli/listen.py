@@ -96,10 +96,10 @@ def listen(
     options: dict[str, Any] = {"window": window, "overlap": overlap, "progress": progress}
     width = min(max(len(name) for name in names), 60)
     try:
-        for heard in hear_all(loaded, names, sys.stdin.buffer.read, fail, **options):
-            click.echo(json.dumps(describe(heard), ensure_ascii=False) if as_json else _line(heard, width))
+        for listening in hear_all(loaded, names, sys.stdin.buffer.read, fail, **options):
+            click.echo(json.dumps(describe(listening), ensure_ascii=False) if as_json else _line(listening, width))
             if files is not None:
-                files.add(heard)
+                files.add(listening)
     finally:
         if files is not None:
             files.save()
@@ -108,13 +108,13 @@ def listen(
     end_with_failures(failed, len(names), "heard")
 
 
-def _line(heard: Listening, width: int) -> str:
+def _line(listening: Listening, width: int) -> str:
     """One row of the table: sound, seconds, prediction, and when it attends most."""
     from audioattn_lib.inference.outputs import strongest
 
-    most = strongest(heard)
+    most = strongest(listening)
     attends = "" if most is None else f"  attends most at {most:.2f} s"
-    return f"{heard.name:{width}}  {heard.duration:8.2f} s  {heard.prediction}{attends}"
+    return f"{listening.name:{width}}  {listening.duration:8.2f} s  {listening.prediction}{attends}"
 
 
 @click.command()

@@ -80,11 +80,11 @@ def read_labels(path: str | Path, n_classes: int | None = None) -> pd.DataFrame:
             )
         rows.append({"path": name, "class": int(label), "line": number})
     table = pd.DataFrame(rows)
-    wanted = int(table["class"].max()) + 1 if n_classes is None else n_classes
-    missing = sorted(set(range(wanted)) - set(table["class"]))
+    count = int(table["class"].max()) + 1 if n_classes is None else n_classes
+    missing = sorted(set(range(count)) - set(table["class"]))
     if n_classes is None and missing:
         raise ManifestError(
-            f"{path}: classes go up to {wanted - 1}, but there is no line of class {', '.join(map(str, missing[:5]))}; "
+            f"{path}: classes go up to {count - 1}, but there is no line of class {', '.join(map(str, missing[:5]))}; "
             "count them from 0 without gaps"
         )
     return table

@@ -206,8 +206,8 @@ def _targets(name: str, values: ArrayLike, clips: int, task: Task) -> NDArray[An
     y = to_array(name, values)
     dimensions = 2 if task == "multilabel" else 1
     if y.ndim != dimensions or len(y) != clips:
-        wanted = f"({clips}, labels)" if task == "multilabel" else f"({clips},)"
-        raise ValueError(f"{name} has shape {y.shape}; for {task} of {clips} clips it must be {wanted}")
+        shape = f"({clips}, labels)" if task == "multilabel" else f"({clips},)"
+        raise ValueError(f"{name} has shape {y.shape}; for {task} of {clips} clips it must be {shape}")
     if task == "multilabel" and not np.isin(y, (0, 1)).all():
         raise ValueError(f"{name} holds something other than 0 and 1; 1 says that the clip has the label")
     if (y < 0).any() or (y != np.floor(y)).any():

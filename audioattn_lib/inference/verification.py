@@ -64,9 +64,9 @@ def verify_speaker(model: Model, first: Sound, second: Sound, threshold: float |
             )
     if not (math.isfinite(threshold) and -1 <= threshold <= 1):
         raise ConfigError(f"threshold is {threshold}; it must be from -1 to 1")
-    first_embedding, second_embedding = (heard.embedding.astype(np.float64) for heard in model.listen([first, second]))
-    norm = float(np.linalg.norm(first_embedding) * np.linalg.norm(second_embedding))
-    score = float(first_embedding @ second_embedding / norm) if norm > 0 else 0.0
+    a, b = (listening.embedding.astype(np.float64) for listening in model.listen([first, second]))
+    norm = float(np.linalg.norm(a) * np.linalg.norm(b))
+    score = float(a @ b / norm) if norm > 0 else 0.0
     names = [str(sound) if isinstance(sound, (str, Path)) else "sound" for sound in (first, second)]
     return {
         "first": names[0],

@@ -160,31 +160,31 @@ def attention_record(
     unknown = [name for name in names if name not in weights]
     if unknown:
         raise ConfigError(f"no layer {', '.join(map(repr, unknown))}; there are {', '.join(map(repr, weights))}")
-    layers = [weights[name] for name in names]
-    if len({tuple(each.shape) for each in layers}) > 1:
+    layer_weights = [weights[name] for name in names]
+    if len({tuple(each.shape) for each in layer_weights}) > 1:
         raise ValueError(
             f"layers differ in shape: {', '.join(f'{n} {tuple(weights[n].shape)}' for n in names)}; take one"
         )
     if reduction in ("rollout", "relevance", "gradient"):
         if reduction == "rollout":
-            joined = rollout(layers)
+            joined = rollout(layer_weights)
         else:
             layer_gradients = _of_layers(names, gradients, "gradients")
             if reduction == "relevance":
                 # without the query's own start in R, which says nothing of the sound
-                joined = relevance(layers, layer_gradients)
+                joined = relevance(layer_weights, layer_gradients)
                 joined = joined - torch.eye(joined.shape[-1], device=joined.device)
             else:
-                pairs = zip(layers, layer_gradients, strict=True)
+                pairs = zip(layer_weights, layer_gradients, strict=True)
                 joined = torch.stack([gradient_weighted(each, slope) for each, slope in pairs]).mean(0)
         rows = (joined.mean(-2) if query is None else _row(joined, query))[:, None]
     elif reduction == "flow":
-        rows = attention_flow(layers, query)[:, None]
+        rows = attention_flow(layer_weights, query)[:, None]
     elif reduction == "value_norm":
-        pairs = zip(layers, _of_layers(names, value_norms, "value_norms"), strict=True)
+        pairs = zip(layer_weights, _of_layers(names, value_norms, "value_norms"), strict=True)
         rows = torch.stack([each.float().mean(-2) * norms.float() for each, norms in pairs]).mean(0)
     else:
-        mean = torch.stack([each.float() for each in layers]).mean(0)
+        mean = torch.stack([each.float() for each in layer_weights]).mean(0)
         rows = mean.mean(-2) if reduction == "received" else _row(mean, 0 if query is None else query)
     # (batch, heads, keys) without special tokens
     n_keys = rows.shape[-1]

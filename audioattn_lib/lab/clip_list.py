@@ -23,7 +23,7 @@ class ClipList(anywidget.AnyWidget):
     ----------
     rows
         One a clip: ``clip``, ``label``, ``predicted``, ``confidence``, ``right``, ``inside``.
-    chosen
+    selected
         Name of the chosen clip.
     only
         ``"all"``, ``"wrong"``, ``"right"``, ``"unsure"`` or ``"outside"``.
@@ -40,7 +40,7 @@ class ClipList(anywidget.AnyWidget):
     _esm = module_text("clips")
     _css = style_text("figure", "explorer")
     rows: Any = traitlets.List().tag(sync=True)
-    chosen = traitlets.Unicode().tag(sync=True)
+    selected = traitlets.Unicode().tag(sync=True)
     only = traitlets.Enum(["all", "wrong", "right", "unsure", "outside"], default_value="all").tag(sync=True)
     of_class = traitlets.Unicode().tag(sync=True)
     order = traitlets.Unicode("clip up").tag(sync=True)
@@ -54,5 +54,5 @@ class ClipList(anywidget.AnyWidget):
         with self.hold_sync():
             self.rows = rows
             names = [row["clip"] for row in rows]
-            if self.chosen not in names:
-                self.chosen = names[0] if names else ""
+            if self.selected not in names:
+                self.selected = names[0] if names else ""

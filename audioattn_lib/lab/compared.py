@@ -43,20 +43,20 @@ class Compared:
         Runs with its predictions of the test clips.
     networks
         Runs with its network and attention; those of ``runs``, or of the first step of training.
-    part
+    split
         Split whose clips are scored; empty for all.
     """
 
     title: str
     runs: tuple[Run, ...]
     networks: tuple[Run, ...]
-    part: str = ""
+    split: str = ""
 
     @functools.cached_property
     def predictions(self) -> pd.DataFrame:
         """Predictions of the test clips, each clip once, by clip."""
         table = pd.concat([run.predictions for run in self.runs]).drop_duplicates("clip").set_index("clip")
-        return table[table["split"] == self.part] if self.part else table
+        return table[table["split"] == self.split] if self.split else table
 
     @property
     def classes(self) -> list[str]:

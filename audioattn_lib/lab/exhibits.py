@@ -47,7 +47,7 @@ def make_gallery(study: Study, corpus: PreparedCorpus, count: int = 10) -> Galle
             title=f"{rule}: {title}",
             **clip.picture,
         )
-        exhibits.append(Exhibit(clip_name, rule, title, told(compared, clip_name), shown))
+        exhibits.append(Exhibit(clip_name, rule, title, summarise_answers(compared, clip_name), shown))
     return show_gallery(exhibits, label="Test clips, each chosen by a rule")
 
 
@@ -154,7 +154,7 @@ def _rules(
     yield "A very high loss", near(0.9)
 
 
-def told(compared: Mapping[str, Compared], clip: str) -> str:
+def summarise_answers(compared: Mapping[str, Compared], clip: str) -> str:
     """Summarise the answers of the models to a clip in a few words."""
     rows = {title: model.predictions.loc[clip] for title, model in compared.items()}
     if not next(iter(compared.values())).classes:

@@ -104,7 +104,7 @@ class Explorer:
     Attributes
     ----------
     clips
-        The list, see :class:`~audioattn_lib.lab.clip_list.ClipList`: ``clips.chosen``, ``clips.only``.
+        The list, see :class:`~audioattn_lib.lab.clip_list.ClipList`: ``clips.selected``, ``clips.only``.
     player
         The player, see :class:`~audioattn_lib.display.players.widget.PlayerWidget`.
     model
@@ -133,7 +133,7 @@ class Explorer:
         Thread(target=_compile, daemon=True).start()
         self.clips.fill(self._table())
         self.model.observe(self._choose_model, names="value")
-        self.clips.observe(self._choose_clip, names="chosen")
+        self.clips.observe(self._choose_clip, names="selected")
         self._choose_clip()
 
     @property
@@ -150,13 +150,13 @@ class Explorer:
 
     def _choose_model(self, _change: Any = None) -> None:
         self.clips.fill(self._table())
-        if self.clip is not None and self.clip.name == self.clips.chosen:
+        if self.clip is not None and self.clip.name == self.clips.selected:
             self._make_live()
             if self.model.value in self._records:
                 self.player.mechanism = self.model.value
 
     def _choose_clip(self, _change: Any = None) -> None:
-        name = self.clips.chosen
+        name = self.clips.selected
         if not name or (self.clip is not None and self.clip.name == name):
             return
         self.clip = self.corpus.clip(name)

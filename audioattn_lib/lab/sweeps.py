@@ -45,7 +45,7 @@ class SweepExplorer:
     Attributes
     ----------
     runs
-        The list of results: ``runs.chosen`` is the run that is open.
+        The list of results: ``runs.selected`` is the run that is open.
     second
         The run to compare it with.
     """
@@ -131,7 +131,7 @@ class SweepExplorer:
         rows = table[["run", *columns_shown]].rename(columns={"run": "clip"})
         if columns != self.runs.columns:  # a list has its columns for good
             self.runs = ClipList(columns=columns, about="Runs of the sweep")
-            self.runs.observe(self._open, names="chosen")
+            self.runs.observe(self._open, names="selected")
             self._list.children = (self.runs,)
         self.runs.fill(rows.astype(object).where(rows.notna(), None))
         kept = self.second.value
@@ -144,7 +144,7 @@ class SweepExplorer:
         return Run.load(self._root / "runs" / name)
 
     def _open(self, _change: Any = None) -> None:
-        name, other = self.runs.chosen, self.second.value
+        name, other = self.runs.selected, self.second.value
         if not name:
             return
         try:

@@ -222,7 +222,7 @@ class Seq2SeqAutoencoder(nn.Module):
     def decode(
         self,
         encoded: EncodedSequence,
-        given: Float[Tensor, "batch frames bands"],
+        frames: Float[Tensor, "batch frames bands"],
         lengths: Int[Tensor, " batch"] | None = None,
         *,
         scheduled_sampling: float = 0.0,
@@ -233,7 +233,7 @@ class Seq2SeqAutoencoder(nn.Module):
         ----------
         encoded
             What :meth:`encode` gave.
-        given
+        frames
             The true frames, in order of time; a frame is read only after it was rebuilt.
         lengths
             Valid frames of each clip.
@@ -250,10 +250,10 @@ class Seq2SeqAutoencoder(nn.Module):
             raise ConfigError(
                 f"scheduled_sampling is {scheduled_sampling}; it is a probability, give a number in [0, 1]"
             )
-        given = self._clear(given, lengths)
+        frames = self._clear(frames, lengths)
         backwards = self.wiring.backwards
         follows = backwards and self.variant == "corrected"
-        previous = shift_frames(reverse_frames(given, lengths) if follows else given)
+        previous = shift_frames(reverse_frames(frames, lengths) if follows else frames)
         own = None
         if scheduled_sampling > 0:
             own = torch.rand(previous.shape[:2], device=previous.device) < scheduled_sampling
@@ -262,7 +262,7 @@ class Seq2SeqAutoencoder(nn.Module):
             previous,
             self._starts(encoded),
             memory=encoded.outputs,
-            mask=frame_mask(lengths, given.shape[1], given.device),
+            mask=frame_mask(lengths, frames.shape[1], frames.device),
             query=self._query(encoded),
             own=own,
         )
@@ -356,7 +356,7 @@ class Seq2SeqAutoencoder(nn.Module):
 
 
 def reconstruction_loss(
-    made: Float[Tensor, "batch frames bands"],
+    rebuilt: Float[Tensor, "batch frames bands"],
     frames: Float[Tensor, "batch frames bands"],
     lengths: Int[Tensor, " batch"] | None = None,
     kind: str = "mse",
@@ -367,7 +367,7 @@ def reconstruction_loss(
 
     Parameters
     ----------
-    made, frames
+    rebuilt, frames
         What was rebuilt and what was there.
     lengths
         Valid frames of each clip, :math:`n_b`.
@@ -385,7 +385,7 @@ def reconstruction_loss(
     """
     if kind not in LOSSES:
         raise ConfigError(f"kind is {kind!r}; it must be one of {', '.join(LOSSES)}")
-    squares = (at_least_float32(made) - at_least_float32(frames)).square()
+    squares = (at_least_float32(rebuilt) - at_least_float32(frames)).square()
     mask = frame_mask(lengths, frames.shape[1], frames.device)
     if mask is None:
         mean = squares.mean()

@@ -44,11 +44,11 @@ class Mismatch:
     """A parameter that weights and model have in different shapes."""
 
     name: str
-    found: tuple[int, ...]
+    loaded: tuple[int, ...]
     expected: tuple[int, ...]
 
     def __str__(self) -> str:
-        return f"{self.name}: {_size(self.found)} in the weights, {_size(self.expected)} in the model"
+        return f"{self.name}: {_size(self.loaded)} in the weights, {_size(self.expected)} in the model"
 
 
 @dataclass(frozen=True)
@@ -174,22 +174,22 @@ def _read_table_alone(path: Path) -> dict[str, Tensor] | None:
     return dict(table)
 
 
-def compare_weights(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> WeightReport:
-    """Compare names and shapes of ``found`` with ``expected``, the state dict of a model.
+def compare_weights(expected: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> WeightReport:
+    """Compare names and shapes of ``weights`` with ``expected``, the state dict of a model.
 
     Notes
     -----
     Book page: ``playback_published``.
     """
-    shared = [name for name in expected if name in found]
+    shared = [name for name in expected if name in weights]
     return WeightReport(
-        tuple(name for name in shared if found[name].shape == expected[name].shape),
-        tuple(name for name in expected if name not in found),
-        tuple(name for name in found if name not in expected),
+        tuple(name for name in shared if weights[name].shape == expected[name].shape),
+        tuple(name for name in expected if name not in weights),
+        tuple(name for name in weights if name not in expected),
         tuple(
-            Mismatch(name, tuple(found[name].shape), tuple(expected[name].shape))
+            Mismatch(name, tuple(weights[name].shape), tuple(expected[name].shape))
             for name in shared
-            if found[name].shape != expected[name].shape
+            if weights[name].shape != expected[name].shape
         ),
     )
 
@@ -230,9 +230,9 @@ def load_weights(model: nn.Module, weights: str | Path | Mapping[str, Tensor], *
     report, names = _match_names(expected, tensors)
     if not report.matched:
         some = ", ".join(list(tensors)[:3]) or "nothing"
-        wanted = ", ".join(list(expected)[:3])
+        ours = ", ".join(list(expected)[:3])
         raise ConfigError(
-            f"{source}: matches no parameter of the model; it holds {some} ..., the model {wanted} ...; "
+            f"{source}: matches no parameter of the model; it holds {some} ..., the model {ours} ...; "
             "give weights of the same architecture and size"
         )
     if strict and not report.is_complete:
@@ -307,12 +307,12 @@ class Transfer:
 @torch.no_grad()
 def transfer_weights(
     model: nn.Module,
-    found: Mapping[str, Tensor],
+    weights: Mapping[str, Tensor],
     *,
     classes: Sequence[str] = (),
     found_classes: Sequence[str] = (),
     heads: Mapping[str, int] | None = None,
-    chosen: Sequence[str] | None = None,
+    selected: Sequence[str] | None = None,
 ) -> Transfer:
     """Put weights into a model by the names of its parameters, and outputs by the names of the classes.
 
@@ -320,13 +320,13 @@ def transfer_weights(
     ----------
     model
         Is changed; what does not match stays as it is.
-    found
+    weights
         Tensors by name; prefixes are tried as by :func:`load_weights`.
     classes, found_classes
         Names of the outputs of the model and of the weights, in their order. Without both, outputs keep their places.
     heads
         Which parameters have a row for each class: what their names begin with, and the axis of the classes.
-    chosen
+    selected
         The parameters that may be taken; all by default.
 
     Raises
@@ -339,15 +339,15 @@ def transfer_weights(
     Book page: ``commands``.
     """
     expected = model.state_dict()
-    _, names = _match_names(expected, found)
-    allowed = set(expected if chosen is None else chosen)
+    _, names = _match_names(expected, weights)
+    allowed = set(expected if selected is None else selected)
     places = _class_places(classes, found_classes)
     state: dict[str, Tensor] = {}
     mismatches: list[Mismatch] = []
     for name, new in expected.items():
         if name not in names or name not in allowed:
             continue
-        old = found[names[name]]
+        old = weights[names[name]]
         axis = _class_axis(name, new, heads or {})
         if places is not None and axis is not None:
             merged = _merge(new, old, axis, places, len(found_classes))
@@ -359,9 +359,9 @@ def transfer_weights(
         else:
             mismatches.append(Mismatch(name, tuple(old.shape), tuple(new.shape)))
     if not state:
-        some, wanted = ", ".join(list(found)[:3]) or "nothing", ", ".join(list(expected)[:3])
+        some, ours = ", ".join(list(weights)[:3]) or "nothing", ", ".join(list(expected)[:3])
         raise ConfigError(
-            f"the weights match no parameter of the model; they hold {some} ..., the model {wanted} ...; give weights "
+            f"the weights match no parameter of the model; they hold {some} ..., the model {ours} ...; give weights "
             "of the same architecture and size"
         )
     model.load_state_dict(state, strict=False)
@@ -371,7 +371,7 @@ def transfer_weights(
     return Transfer(
         tuple(state),
         tuple(name for name in expected if name in allowed and name not in state and name not in wrong),
-        tuple(name for name in found if name not in used),
+        tuple(name for name in weights if name not in used),
         tuple(mismatches),
         tuple(name for name in classes if name not in found_classes) if has_head else (),
         tuple(name for name in found_classes if name not in classes) if has_head else (),
@@ -398,12 +398,12 @@ def _merge(new: Tensor, old: Tensor, axis: int, places: list[tuple[int, int]], n
         return None
     merged = new.clone()
     if places:
-        here, there = (torch.tensor(indices, device=new.device) for indices in zip(*places, strict=True))
-        merged.index_copy_(axis, here, old.to(new).index_select(axis, there))
+        new_rows, old_rows = (torch.tensor(indices, device=new.device) for indices in zip(*places, strict=True))
+        merged.index_copy_(axis, new_rows, old.to(new).index_select(axis, old_rows))
     return merged
 
 
-def without_prefix(found: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+def without_prefix(weights: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     """The tensors whose names begin with ``prefix``, such as ``"net_swa."`` of a Lightning checkpoint, without it.
 
     Raises
@@ -415,10 +415,12 @@ def without_prefix(found: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor
     -----
     Book page: ``scenes_published``.
     """
-    matching = {name[len(prefix) :]: tensor for name, tensor in found.items() if name.startswith(prefix)}
+    matching = {name[len(prefix) :]: tensor for name, tensor in weights.items() if name.startswith(prefix)}
     if not matching:
-        there = ", ".join(sorted({f"{name.partition('.')[0]}." for name in found})[:_LISTED])
-        raise ConfigError(f"prefix is {prefix!r}, and no name of the weights begins with it; they begin with {there}")
+        prefixes = ", ".join(sorted({f"{name.partition('.')[0]}." for name in weights})[:_LISTED])
+        raise ConfigError(
+            f"prefix is {prefix!r}, and no name of the weights begins with it; they begin with {prefixes}"
+        )
     return matching
 
 

@@ -79,7 +79,7 @@ def describe_environment(device: str, data_hash: str) -> dict[str, Any]:
 def _git_commit() -> str | None:
     """Commit of the checkout the library runs from; None when it is installed without one."""
     try:
-        asked = subprocess.run(
+        process = subprocess.run(
             ["git", "rev-parse", "HEAD"],
             cwd=Path(__file__).parent,
             capture_output=True,
@@ -89,7 +89,7 @@ def _git_commit() -> str | None:
         )
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return asked.stdout.strip() or None
+    return process.stdout.strip() or None
 
 
 @dataclass(frozen=True)

@@ -213,13 +213,13 @@ def list_runs(root: str | Path, conditions: Sequence[str] = ()) -> list[RunSumma
     root = Path(root)
     if not root.is_dir():
         raise ConfigError(f"{root}: no such folder of runs; train a model, or name the folder with --runs")
-    wanted = {}
+    conditions_by_field = {}
     for condition in conditions:
         name, equals, value = condition.partition("=")
         if not name or not equals:
             raise ConfigError(f"condition is {condition!r}; write field=value, such as attention=softmax or seed=1")
-        wanted[name.strip().replace("-", "_")] = value.strip()
-    runs = [run for path in _run_directories(root) if (run := _summarise(path, wanted)) is not None]
+        conditions_by_field[name.strip().replace("-", "_")] = value.strip()
+    runs = [run for path in _run_directories(root) if (run := _summarise(path, conditions_by_field)) is not None]
     return sorted(runs, key=lambda run: (run.modified, run.path))
 
 
@@ -230,7 +230,7 @@ def _run_directories(root: Path) -> Iterator[Path]:
                 yield file.parent
 
 
-def _summarise(path: Path, wanted: Mapping[str, str]) -> RunSummary | None:
+def _summarise(path: Path, conditions_by_field: Mapping[str, str]) -> RunSummary | None:
     """One row, or None where a condition does not hold."""
     resolved = path.resolve()
     experiment, config, metrics, error = resolved.parent.name, {}, {}, ""
@@ -255,7 +255,7 @@ def _summarise(path: Path, wanted: Mapping[str, str]) -> RunSummary | None:
         error=error,
     )
     fields = {**config, "experiment": experiment, "model": run.model, "status": run.status}
-    for name, value in wanted.items():
+    for name, value in conditions_by_field.items():
         if name == "key":
             if not run.key.startswith(value):
                 return None

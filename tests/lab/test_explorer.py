@@ -43,7 +43,7 @@ def test_only_the_chosen_clip_is_read(city, explorer, monkeypatch):
     read = []
     clip = type(corpus).clip
     monkeypatch.setattr(type(corpus), "clip", lambda self, name: read.append(name) or clip(self, name))
-    explorer.clips.chosen = wanted = explorer.clips.rows[-1]["clip"]
+    explorer.clips.selected = wanted = explorer.clips.rows[-1]["clip"]
     assert read == [wanted]
     assert wanted in explorer.player.markup
     assert explorer.player.mechanism == "Sparsemax"

@@ -33,13 +33,13 @@ def test_results_are_a_list_whose_rows_open_their_runs(city, explorer):
     study, _ = city
     assert [row["attention"] for row in explorer.runs.rows] == ["sparsemax", "triweight"]
     assert "0 of 2 jobs" in explorer.status.value
-    explorer.runs.chosen = f"urban_sound/{study.runs[1].key}"
+    explorer.runs.selected = f"urban_sound/{study.runs[1].key}"
     assert "triweight" in explorer.opened.value
 
 
 def test_two_runs_are_compared_by_settings_that_differ_and_scores(city, explorer):
     study, _ = city
-    explorer.runs.chosen = f"urban_sound/{study.runs[1].key}"
+    explorer.runs.selected = f"urban_sound/{study.runs[1].key}"
     explorer.second.value = f"urban_sound/{study.runs[0].key}"
     page = explorer.opened.value
     assert "<td>attention</td><td>triweight</td><td>sparsemax</td>" in page

@@ -155,7 +155,7 @@ def test_outputs_go_by_the_names_of_their_classes():
     assert (report.classes_drawn, report.classes_left) == (("new", "other"), ("b",))
     assert not report.is_complete
     assert "class left out: b" in str(report)
-    same = transfer_weights(nn.Linear(4, 3), old.state_dict(), chosen=["weight"])
+    same = transfer_weights(nn.Linear(4, 3), old.state_dict(), selected=["weight"])
     assert (same.taken, same.left) == (("weight",), ("bias",))
     with pytest.raises(ConfigError, match="the weights match no parameter of the model; they hold other"):
         transfer_weights(new, {"other": torch.zeros(1)})

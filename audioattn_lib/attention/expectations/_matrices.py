@@ -54,10 +54,10 @@ def matrices_of_standard_operations(
     margin = 0 if boundary == "renormalise" else n_frames // 2
     places = torch.arange(-margin, n_frames + margin, device=device)  # (P,) for the longest clip
     own = torch.zeros_like(lengths) if boundary == "renormalise" else lengths // 2
-    there = (places >= -own[:, None]) & (places < (lengths + own)[:, None])
+    is_inside = (places >= -own[:, None]) & (places < (lengths + own)[:, None])
     points = (places.double() + 0.5) / count  # (B, P)
     # the functions at all points of the regression, (B, P, m)
-    rows = (basis(points) @ directions) * scale * there[..., None]
+    rows = (basis(points) @ directions) * scale * is_inside[..., None]
     gram = rows.mT @ rows + (penalty * scale.square()) * torch.eye(len(eigenvalues), dtype=torch.float64, device=device)
     # its eigenvalues are at most the largest sum of a row
     inverse = torch.eye(len(eigenvalues), dtype=torch.float64, device=device) / gram.abs().sum(-1, keepdim=True).amax(

@@ -73,8 +73,8 @@ def _loops() -> Callable[..., Any] | None:
             return None
         from ._numba_loops import fill
 
-        ones = np.ones(1)
-        fill(ones, ones, ones, ones, ones, ones, 1.0, 1.0, 1.0, True, np.empty((3, 1, 1)))
+        sample = np.ones(1)
+        fill(sample, sample, sample, sample, sample, sample, 1.0, 1.0, 1.0, True, np.empty((3, 1, 1)))
     # whatever keeps a compiler of somebody else's from working, the expectations are to be had without it
     except Exception:
         return None

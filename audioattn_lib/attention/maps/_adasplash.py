@@ -37,7 +37,7 @@ MOST_ELEMENTS = 1 << 30
 """Most elements for the kernels: they index with 32 bits, and padding may double the number."""
 
 
-def entmax_weights(x: Tensor, top: Tensor, alpha: float, *, asked: bool = False) -> Tensor | None:
+def entmax_weights(x: Tensor, top: Tensor, alpha: float, *, is_required: bool = False) -> Tensor | None:
     """Alpha-entmax of the last dimension, or None where the kernel does not serve or ours is faster.
 
     It serves real float32 scores on CUDA with an alpha of 4/3, 3/2 or 2: it is
@@ -61,7 +61,7 @@ def entmax_weights(x: Tensor, top: Tensor, alpha: float, *, asked: bool = False)
     if kernel is None:
         return None
     theirs = functools.partial(_run, kernel, x, top, alpha)
-    if asked or is_faster(
+    if is_required or is_faster(
         ("triton_entmax for alpha", alpha, "on", x.device),
         size_class(x.shape[-1], x.numel()),
         theirs,

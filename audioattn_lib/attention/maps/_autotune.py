@@ -50,8 +50,8 @@ def is_faster(
         theirs = math.inf
     mine = _seconds(ours)
     _found[key] = theirs <= mine and theirs < math.inf
-    taken = "taken" if _found[key] else "not taken"
-    log.info("%s, sizes of class %s: %.3g ms, ours %.3g ms; %s", name, sizes, 1e3 * theirs, 1e3 * mine, taken)
+    choice = "taken" if _found[key] else "not taken"
+    log.info("%s, sizes of class %s: %.3g ms, ours %.3g ms; %s", name, sizes, 1e3 * theirs, 1e3 * mine, choice)
     return _found[key]
 
 

@@ -179,14 +179,14 @@ def entmax(
     Sources: Peters et al., ACL 2019; Correia et al., EMNLP 2019. Book page:
     ``from_softmax_to_sparsemax``.
     """
-    asked = implementation == "adasplash"
+    is_required = implementation == "adasplash"
     if implementation != "auto":
         _check_implementation(implementation)
     if not isinstance(alpha, Tensor):
         check_alpha(alpha)
-        if alpha == 1 and not asked:
+        if alpha == 1 and not is_required:
             return softmax(scores, dim, mask)
-    if asked and (isinstance(alpha, Tensor) or alpha == 1):
+    if is_required and (isinstance(alpha, Tensor) or alpha == 1):
         raise _not_served(scores, alpha)
     x = prepare(scores, dim, mask)
     if isinstance(alpha, Tensor):
@@ -194,10 +194,10 @@ def entmax(
     dim = dim if dim < 0 else dim - scores.ndim
     if dim != -1:
         x = x.movedim(dim, -1)
-    if is_exporting() and not asked:
+    if is_exporting() and not is_required:
         weights = entmax_of_standard_operations(x, alpha)
     elif torch.compiler.is_compiling():
-        if asked:
+        if is_required:
             raise _not_served(scores, alpha)
         weights = _traced_rows(x, alpha, dim) if isinstance(alpha, Tensor) else _traced(x, float(alpha), dim)
     elif torch._C._are_functorch_transforms_active():

@@ -113,9 +113,9 @@ def select_windows(
     selected = torch.stack(starts_chosen, dim=1)
     # equal starts are those of missing windows alone, whose order other programs do not keep
     first, order = selected.sort(dim=1) if is_exporting() else selected.sort(dim=1, stable=True)
-    there = torch.stack(present, dim=1).gather(1, order)
-    scores = means.gather(1, first.clamp(max=n_starts - 1)).masked_fill(~there, 0.0)
-    return Segments(_to_seconds(first, first + size[:, None], there, clock), scores)
+    is_present = torch.stack(present, dim=1).gather(1, order)
+    scores = means.gather(1, first.clamp(max=n_starts - 1)).masked_fill(~is_present, 0.0)
+    return Segments(_to_seconds(first, first + size[:, None], is_present, clock), scores)
 
 
 def select_runs(saliency: Saliency, lengths: Lengths = None, *, clock: FrameClock) -> Segments:
@@ -151,11 +151,11 @@ def select_runs(saliency: Saliency, lengths: Lengths = None, *, clock: FrameCloc
             "select_runs has no vmap: how many runs there are depends on the saliency; "
             "give it all clips as one batch, (batch, frames)"
         ) from None
-    there = torch.arange(count, device=saliency.device) < runs[:, None]
+    is_present = torch.arange(count, device=saliency.device) < runs[:, None]
     first, last = (_places(edge == sign, count) for sign in (1, -1))
     total = F.pad(valid.cumsum(dim=1), (1, 0))
     scores = (total.gather(1, last) - total.gather(1, first)) / (last - first).clamp(min=1)
-    return Segments(_to_seconds(first, last, there, clock), scores.masked_fill(~there, 0.0))
+    return Segments(_to_seconds(first, last, is_present, clock), scores.masked_fill(~is_present, 0.0))
 
 
 def read_saliency(
@@ -184,6 +184,6 @@ def _places(marks: Tensor, count: int) -> Tensor:
     return position.masked_fill(position == n, 0)
 
 
-def _to_seconds(first: Tensor, last: Tensor, there: Tensor, clock: FrameClock) -> Tensor:
+def _to_seconds(first: Tensor, last: Tensor, is_present: Tensor, clock: FrameClock) -> Tensor:
     bounds = clock.start + torch.stack([first, last], dim=-1).double() * clock.period
-    return bounds.masked_fill(~there[..., None], torch.nan)
+    return bounds.masked_fill(~is_present[..., None], torch.nan)

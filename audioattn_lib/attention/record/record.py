@@ -311,10 +311,10 @@ class AttentionRecord:
         KeyError
             When it has no such layer; the message lists those that it has.
         """
-        held = self.maps if self.layer_weights is None else self.layer_weights
-        if held is None:
+        values = self.maps if self.layer_weights is None else self.layer_weights
+        if values is None:
             raise ValueError(f"the record of {self.mechanism or 'this mechanism'} has no axis of layers")
-        layer_names = self.layers or tuple(map(str, range(held.shape[1])))
+        layer_names = self.layers or tuple(map(str, range(values.shape[1])))
         if isinstance(which, str) and which in layer_names:
             which = layer_names.index(which)
         if isinstance(which, str) or not -len(layer_names) <= which < len(layer_names):
@@ -323,8 +323,8 @@ class AttentionRecord:
         name = f"{self.mechanism}: {layer_names[index]}" if self.mechanism else layer_names[index]
         own = {"mechanism": name, "layers": self.layers[index : index + 1]}
         if self.layer_weights is None:
-            return dataclasses.replace(self, maps=held[:, index : index + 1], **own)  # type: ignore[arg-type]
-        return dataclasses.replace(self, weights=held[:, index], layer_weights=None, **own)  # type: ignore[arg-type]
+            return dataclasses.replace(self, maps=values[:, index : index + 1], **own)  # type: ignore[arg-type]
+        return dataclasses.replace(self, weights=values[:, index], layer_weights=None, **own)  # type: ignore[arg-type]
 
     def named(self, clips: Iterable[str], durations: Array | None = None) -> AttentionRecord:
         """The same record with the identifiers of its clips, and the seconds of their sounds where they are known."""

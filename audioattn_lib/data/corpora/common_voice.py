@@ -69,8 +69,8 @@ def load(
     accent = next((name for name in _ACCENTS if name in table), None)
     missing = [name for name in ("client_id", "path") if name not in table]
     if accent is None or missing:
-        wanted = ", ".join([*missing, *(["accents"] if accent is None else [])])
-        raise ManifestError(f"{source}:1: no column {wanted}; Common Voice has client_id, path and accents")
+        columns = ", ".join([*missing, *(["accents"] if accent is None else [])])
+        raise ManifestError(f"{source}:1: no column {columns}; Common Voice has client_id, path and accents")
     merged = _parse(accents)
     stated = table[accent].str.strip()
     label = stated if merged is None else stated.map(merged).fillna("")

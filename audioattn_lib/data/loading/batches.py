@@ -233,8 +233,8 @@ class BatchLoader:
         for chunk in chunks:
             indices = self.indices[chunk]
             longest = int(self.store.n_frames[indices.numpy()].max())  # known on the host: no wait for the device
-            there = chunk.to(self.device)
-            yield Batch(features[there, :longest], lengths[there], targets[there], indices)
+            rows = chunk.to(self.device)
+            yield Batch(features[rows, :longest], lengths[rows], targets[rows], indices)
 
     def _read(self, chunks: Sequence[Tensor]) -> Iterator[Batch]:
         pinned = self.device.type == "cuda"

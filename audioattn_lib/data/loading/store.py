@@ -301,15 +301,15 @@ class _Writer:
     def _keep(self, path: Path, frames: int) -> None:
         """Go on behind the last line of the journal whose features are among the first ``frames``."""
         first, *lines = (path / _JOURNAL).read_bytes()[: self._journal_bytes].splitlines(keepends=True)
-        self.done, held, self._journal_bytes = 0, 0, len(first)
+        self.done, kept, self._journal_bytes = 0, 0, len(first)
         for line in lines:
             counts = json.loads(line)["n_frames"]
-            if held + sum(counts) > frames:
+            if kept + sum(counts) > frames:
                 break
-            held += sum(counts)
+            kept += sum(counts)
             self.done += len(counts)
             self._journal_bytes += len(line)
-        self._bytes = held * self._header.features * np.dtype(self._header.dtype).itemsize
+        self._bytes = kept * self._header.features * np.dtype(self._header.dtype).itemsize
 
     def __enter__(self) -> None:
         with ExitStack() as opened:

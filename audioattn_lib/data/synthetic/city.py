@@ -160,8 +160,8 @@ def compose(options: CityOptions) -> Iterator[CityClip]:
 def _clip(options: CityOptions, label: str, number: int, background: Callable[[str, int, int], Sound]) -> CityClip:
     rng = random_numbers(options.seed, "clip", label, number)
     fold = number % options.n_folds + 1
-    thing = (number // options.n_folds) % options.sources_per_fold
-    take = SOUNDS[label].draw(random_numbers(options.seed, "source", label, fold, thing))
+    source = (number // options.n_folds) % options.sources_per_fold
+    take = SOUNDS[label].draw(random_numbers(options.seed, "source", label, fold, source))
 
     kind = str(rng.choice(list(BACKGROUNDS)))
     recording = int(rng.integers(_BACKGROUND_RECORDINGS))
@@ -194,7 +194,7 @@ def _clip(options: CityOptions, label: str, number: int, background: Callable[[s
         mix,
         label,
         fold,
-        f"{label}-{fold}-{thing}",
+        f"{label}-{fold}-{source}",
         kind,
         f"{kind}-{fold}-{recording}",
         snr,
@@ -204,7 +204,7 @@ def _clip(options: CityOptions, label: str, number: int, background: Callable[[s
 
 
 def _place(
-    mix: Sound, sound: Sound, level: float, rng: Generator, taken: list[tuple[str, float, float]]
+    mix: Sound, sound: Sound, level: float, rng: Generator, occupied: list[tuple[str, float, float]]
 ) -> tuple[float, float] | None:
     """Add a sound to the clip where it meets none of ``taken``: its onset and offset, None without room."""
     begin, end = _audible(sound)
@@ -213,7 +213,7 @@ def _place(
     for _ in range(20):
         first = int(rng.integers(samples(0.05) - begin, max(last, samples(0.05) - begin + 1)))
         onset, offset = (first + begin) / RATE, (first + end) / RATE
-        if all(offset + 0.1 < other[1] or onset > other[2] + 0.1 for other in taken):
+        if all(offset + 0.1 < other[1] or onset > other[2] + 0.1 for other in occupied):
             cut = slice(max(first, 0), min(first + len(sound), len(mix)))
             mix[cut] += sound[cut.start - first : cut.stop - first]
             return onset, min(offset, len(mix) / RATE)

@@ -154,10 +154,10 @@ def make_once(corpus: str, options: Any, module: str, cache: str | Path | None, 
         return target
     work: Path | None = None
     try:
-        with exclusive(parent / f".{corpus}-{name}.lock") as held:
+        with exclusive(parent / f".{corpus}-{name}.lock") as is_exclusive:
             if _is_whole(target):
                 return target
-            for left in parent.glob(f".{corpus}-{name}-*") if held else ():  # what killed processes left
+            for left in parent.glob(f".{corpus}-{name}-*") if is_exclusive else ():  # what killed processes left
                 shutil.rmtree(left, ignore_errors=True)
             work = parent / f".{corpus}-{name}-{owner()}-{secrets.token_hex(4)}"
             work.mkdir()

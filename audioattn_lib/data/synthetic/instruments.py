@@ -203,8 +203,8 @@ class Device:
         """Apply the device to a sound."""
         size = scipy.fft.next_fast_len(len(sound), real=True)
         curve = self.gain(np.fft.rfftfreq(size, 1 / RATE))
-        heard = scipy.fft.irfft(scipy.fft.rfft(sound, size) * curve, size)[: len(sound)]
-        return heard + 10.0 ** (self.noise / 20.0) * shaped_noise(rng, len(sound), self.gain)
+        filtered = scipy.fft.irfft(scipy.fft.rfft(sound, size) * curve, size)[: len(sound)]
+        return filtered + 10.0 ** (self.noise / 20.0) * shaped_noise(rng, len(sound), self.gain)
 
     def impulse_response(self, taps: int, sample_rate: int = RATE) -> Sound:
         """Its response to a click of height 1, without its noise: ``taps`` samples, of minimum phase, as circuits have.

@@ -237,14 +237,14 @@ def _clip(
 
 
 def _place(
-    mix: Sound, sound: Sound, level: float, rng: Generator, taken: Sequence[tuple[str, float, float]]
+    mix: Sound, sound: Sound, level: float, rng: Generator, occupied: Sequence[tuple[str, float, float]]
 ) -> tuple[float, float] | None:
     """Add a sound to the clip where it meets none of ``taken``: its onset and offset, None without room."""
     last = len(mix) - len(sound) - samples(_EDGE)
     for _ in range(50):
         first = int(rng.integers(samples(_EDGE), last))
         onset, offset = first / RATE, (first + len(sound)) / RATE
-        if all(offset + 0.1 < other[1] or onset > other[2] + 0.1 for other in taken):
+        if all(offset + 0.1 < other[1] or onset > other[2] + 0.1 for other in occupied):
             mix[first : first + len(sound)] += sound * 10.0 ** ((level - a_weighted_level(sound)) / 20.0)
             return onset, offset
     return None

@@ -177,9 +177,9 @@ def _phrase(
         onset += seconds + float(rng.uniform(0.0, 0.05))
         pitch = float(np.clip(pitch * 2.0 ** (rng.integers(-7, 8) / 12), *_PITCHES))
     mix *= 10.0 ** (rng.uniform(*_LEVEL) / 20.0) / np.sqrt(np.mean(mix**2))
-    heard = machines[device].record(mix, rng)
-    heard *= min(1.0, _PEAK / float(np.abs(heard).max()))
-    return Phrase(heard, label, split, instrument, device, tuple(notes))
+    recorded = machines[device].record(mix, rng)
+    recorded *= min(1.0, _PEAK / float(np.abs(recorded).max()))
+    return Phrase(recorded, label, split, instrument, device, tuple(notes))
 
 
 def _row(number: int, phrase: Phrase, options: OrchestraOptions) -> dict[str, object]:

@@ -320,25 +320,25 @@ def _articulate(
             rows.append((0.0, 0.0, 0.0, 2000.0, 6000.0, *target))
     table = np.array(rows)
     centres = (np.arange(n_frames) + 0.5) * HOP / RATE
-    held = table[np.searchsorted(np.array(begins), centres, side="right") - 1]
+    targets = table[np.searchsorted(np.array(begins), centres, side="right") - 1]
 
     def slow(values: NDArray[np.float64], seconds: float) -> NDArray[np.float64]:
         return scipy.ndimage.gaussian_filter1d(values, seconds * RATE / HOP, axis=0, mode="nearest")
 
-    voicing = slow(held[:, 0], 0.010)
+    voicing = slow(targets[:, 0], 0.010)
     breath = delivery.breathiness
     formants = np.concatenate(
-        [slow(held[:, 5:8], 0.012 + 0.016 * (1.0 - delivery.precision)), np.tile(_HIGHER, (n_frames, 1))], axis=1
+        [slow(targets[:, 5:8], 0.012 + 0.016 * (1.0 - delivery.precision)), np.tile(_HIGHER, (n_frames, 1))], axis=1
     )
     formants = formants * voice.formant_ratios * REFERENCE_LENGTH / voice.tract_length
     widening = np.array([1.0 + 0.8 * breath, 1.0 + 0.3 * breath, *[1.0] * (N_FORMANTS - 2)])
     return Articulation(
         pitch=_melody(voice, delivery, syllables, centres, rng),
         voicing=voicing,
-        aspiration=slow(held[:, 1], 0.006) + (0.01 + 0.16 * breath) * voicing,
-        friction=slow(held[:, 2], 0.004),
-        friction_low=held[:, 3],
-        friction_high=held[:, 4],
+        aspiration=slow(targets[:, 1], 0.006) + (0.01 + 0.16 * breath) * voicing,
+        friction=slow(targets[:, 2], 0.004),
+        friction_low=targets[:, 3],
+        friction_high=targets[:, 4],
         formants=formants,
         bandwidths=np.tile(_BANDWIDTHS * widening, (n_frames, 1)),
         open_quotient=float(np.clip(voice.open_quotient + 0.22 * breath, 0.35, 0.92)),

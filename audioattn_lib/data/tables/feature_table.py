@@ -338,8 +338,11 @@ def fuse(tables: Mapping[str, FeatureTable]) -> FeatureTable:
     (first_name, first), *others = tables.items()
     aligned = {first_name: first}
     for name, table in others:
-        for here, there, lacking, source in ((first, table, name, first_name), (table, first, first_name, name)):
-            missing = [key[0] for key in here.keys if key not in there.rows]
+        for table_with, table_without, lacking, source in (
+            (first, table, name, first_name),
+            (table, first, first_name, name),
+        ):
+            missing = [key[0] for key in table_with.keys if key not in table_without.rows]
             if missing:
                 raise FeatureTableError(
                     f"{len(missing)} clips of {source} are not in {lacking}: {_some(missing)}; features are joined by "

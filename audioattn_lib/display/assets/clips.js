@@ -90,13 +90,13 @@ const render = ({ model, el }) => {
     reveal();
     draw();
   };
-  const place = () => shown.findIndex((row) => row.clip === model.get("chosen"));
+  const place = () => shown.findIndex((row) => row.clip === model.get("selected"));
   const draw = () => {
     const first = Math.max(Math.floor(body.scrollTop / HEIGHT) - 4, 0);
     const space = make("div");
     space.style.height = `${shown.length * HEIGHT}px`;
     const drawn = shown.slice(first, first + 20).map((row, i) => {
-      const line = make("div", "aa-row", { role: "option", id: `${id}-${first + i}`, "aria-selected": String(row.clip === model.get("chosen")) });
+      const line = make("div", "aa-row", { role: "option", id: `${id}-${first + i}`, "aria-selected": String(row.clip === model.get("selected")) });
       line.style.top = `${(first + i) * HEIGHT}px`;
       for (const [key] of columns) {
         const cell = make("span", key === "predicted" && row.right === false ? "aa-wrong" : "");
@@ -125,7 +125,7 @@ const render = ({ model, el }) => {
     else if (top + HEIGHT > body.scrollTop + body.clientHeight) body.scrollTop = top + HEIGHT - body.clientHeight;
   };
   const choose = (clip, isNow = false) => {
-    model.set("chosen", clip);
+    model.set("selected", clip);
     reveal();
     draw();
     clearTimeout(timer);
@@ -154,7 +154,7 @@ const render = ({ model, el }) => {
   list();
   requestAnimationFrame(() => { reveal(); draw(); });
   for (const name of ["rows", "order"]) model.on(`change:${name}`, list);
-  model.on("change:chosen", () => { reveal(); draw(); });
+  model.on("change:selected", () => { reveal(); draw(); });
   return () => clearTimeout(timer);
 };
 export default { render };

@@ -42,11 +42,11 @@ class Gallery {
   build() {
     const name = `aa-gallery-${Math.random().toString(36).slice(2)}`;
     const list = element("div", "aa-gallery-list", { role: "radiogroup", "aria-label": "Clip" });
-    this.inputs = this.clips.map(({ rule, title, told }, i) => {
+    this.inputs = this.clips.map(({ rule, title, answers }, i) => {
       const item = element("label");
-      const input = element("input", "", { type: "radio", name, value: i, "aria-label": `${rule}: ${title}. ${told}` });
+      const input = element("input", "", { type: "radio", name, value: i, "aria-label": `${rule}: ${title}. ${answers}` });
       const text = element("span");
-      text.append(element("b", "", {}, rule), element("span", "", {}, title), element("small", "", {}, told));
+      text.append(element("b", "", {}, rule), element("span", "", {}, title), element("small", "", {}, answers));
       input.addEventListener("change", () => this.show(i, { mechanism: this.mechanism(0), beside: this.mechanism(1), isAsked: true }));
       item.append(input, text);
       list.append(item);

@@ -28,7 +28,7 @@ class Exhibit:
         Rule by which it was chosen.
     title
         What it is, such as its label.
-    told
+    answers
         What the models say of it, in a few words.
     player
         Its player.
@@ -41,7 +41,7 @@ class Exhibit:
     clip: str
     rule: str
     title: str
-    told: str
+    answers: str
     player: Player
 
 
@@ -79,14 +79,14 @@ def gallery(exhibits: Sequence[Exhibit], *, label: str = "Clips", start: int = 0
             "clip": exhibit.clip,
             "rule": exhibit.rule,
             "title": exhibit.title,
-            "told": exhibit.told,
+            "answers": exhibit.answers,
             "file": script_address(exhibit.player.markup),
         }
         for exhibit in exhibits
     ]
     settings = html.escape(json.dumps({"clips": clips, "start": start}), quote=True)
     listed = "".join(
-        f"<li>{html.escape(exhibit.rule)}: {html.escape(exhibit.title)}. {html.escape(exhibit.told)}</li>"
+        f"<li>{html.escape(exhibit.rule)}: {html.escape(exhibit.title)}. {html.escape(exhibit.answers)}</li>"
         for exhibit in exhibits
     )
     markup = (
@@ -96,5 +96,5 @@ def gallery(exhibits: Sequence[Exhibit], *, label: str = "Clips", start: int = 0
         f'<div class="aa-gallery-without"><p>Sounds need JavaScript, which is off.</p><ul>{listed}</ul></div>'
         "</section>"
     )
-    text = "\n".join([label, *(f"- {exhibit.rule}: {exhibit.title}. {exhibit.told}" for exhibit in exhibits)])
+    text = "\n".join([label, *(f"- {exhibit.rule}: {exhibit.title}. {exhibit.answers}" for exhibit in exhibits)])
     return Gallery(markup, text)

@@ -239,7 +239,7 @@ def start_from(
         classes=classes,
         found_classes=origin.classes,
         heads=heads,
-        chosen=select_part(model, config.pretrained_part, encoder),
+        selected=select_part(model, config.pretrained_part, encoder),
     )
     strange = [mismatch for mismatch in transfer.mismatches if not mismatch.name.startswith(tuple(heads))]
     if strange and origin.config:

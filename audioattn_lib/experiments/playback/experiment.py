@@ -180,7 +180,7 @@ def _look(context: Context, rows: NDArray[np.int64]) -> Probe | None:
         front_end = build_front_end(config, stages=1)[0]
         return describe_segments(config.selection, front_end, batch.lengths.cpu(), outputs["segments"])
 
-    return look_at(context, rows, lambda chosen: prepared.waveform_loader(chosen, config, context.device), attend)
+    return look_at(context, rows, lambda clip_rows: prepared.waveform_loader(clip_rows, config, context.device), attend)
 
 
 def _test(context: Context, model: Playback) -> None:

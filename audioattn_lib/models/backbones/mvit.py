@@ -219,12 +219,12 @@ class _PooledAttention(nn.Module):
                 strict=True,
             )
         )
-        there = None
+        is_valid = None
         if mask is not None:
-            there = mask[:, :: self.key_stride].clone()
-            there[:, 0] = True  # a clip without frames reads something that is finite and then cleared
-            there = there.repeat_interleave(key.shape[3], dim=1)[:, None, None]
-        read = F.scaled_dot_product_attention(query.flatten(2, 3), key.flatten(2, 3), value.flatten(2, 3), there)
+            is_valid = mask[:, :: self.key_stride].clone()
+            is_valid[:, 0] = True  # a clip without frames reads something that is finite and then cleared
+            is_valid = is_valid.repeat_interleave(key.shape[3], dim=1)[:, None, None]
+        read = F.scaled_dot_product_attention(query.flatten(2, 3), key.flatten(2, 3), value.flatten(2, 3), is_valid)
         read = read.unflatten(2, query.shape[2:4]) + query
         return self.proj(read.permute(0, 2, 3, 1, 4).flatten(3))
 

@@ -214,8 +214,8 @@ class _Attending:
         self._enters = ReusedMatrix(weight[None], input_gates[:, None])
 
     def __call__(self, step: int, query: Float[Tensor, "batch hidden"]) -> Float[Tensor, "batch gates"]:
-        asked = self._asks(step, query[None]).transpose(0, 1)  # (B, 1, A)
-        weights = self._attention.weights(self._keys, asked, self._mask)  # (B, S)
+        asking = self._asks(step, query[None]).transpose(0, 1)  # (B, 1, A)
+        weights = self._attention.weights(self._keys, asking, self._mask)  # (B, S)
         self.weights.append(weights)
         context = self._reads(step, weights[:, None].to(self._dtype))  # (B, 1, values)
         return self._enters(step, context.transpose(0, 1))[0]

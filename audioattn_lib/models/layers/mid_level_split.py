@@ -125,19 +125,19 @@ class MidLevelSplit(nn.Module):
         image = image if valid is None else image.masked_fill(~valid, 0.0)
         halves = []
         for path, half in zip(self.paths, image.chunk(2, dim=2), strict=True):
-            x, seen = half, valid
+            x, is_valid = half, valid
             for layer in path.children():
                 if isinstance(layer, _Block):
-                    x, seen = layer(x, seen)
+                    x, is_valid = layer(x, is_valid)
                 else:
-                    x = layer(x, seen)
+                    x = layer(x, is_valid)
             halves.append(x)
-        x = self.classify(self.join(torch.cat(halves, dim=2), seen), seen)
-        x = _normalise(self.last_norm, x, seen).mean(dim=2)  # (B, classes, T)
-        if seen is None:
+        x = self.classify(self.join(torch.cat(halves, dim=2), is_valid), is_valid)
+        x = _normalise(self.last_norm, x, is_valid).mean(dim=2)  # (B, classes, T)
+        if is_valid is None:
             return x.mean(dim=2), AttentionRecord.empty()
-        count = seen[:, 0, 0].sum(dim=1, keepdim=True)
-        return x.masked_fill(~seen[:, 0], 0.0).sum(dim=2) / count, AttentionRecord.empty()
+        count = is_valid[:, 0, 0].sum(dim=1, keepdim=True)
+        return x.masked_fill(~is_valid[:, 0], 0.0).sum(dim=2) / count, AttentionRecord.empty()
 
 
 def _normalise(norm: MaskedBatchNorm1d, x: Tensor, mask: Tensor | None) -> Tensor:

@@ -61,8 +61,8 @@ class EncoderClassifier(nn.Module):
         level = masked_mean(features, None if mask is None else mask[..., None], dim=1)
         tokens = self.encoder((features - level) / DECIBELS, mask)
         counts = self.encoder.count_frames(n_frames)
-        there = frame_mask(counts, tokens.shape[1], tokens.device)
+        is_valid = frame_mask(counts, tokens.shape[1], tokens.device)
         evidence = _SHARPNESS * at_least_float32(self.classifiers[stage](tokens))
-        if there is not None:
-            evidence = evidence.masked_fill(~there[..., None], -torch.inf)
+        if is_valid is not None:
+            evidence = evidence.masked_fill(~is_valid[..., None], -torch.inf)
         return (evidence.logsumexp(dim=1) - counts.to(evidence)[:, None].log()) / _SHARPNESS

@@ -292,10 +292,10 @@ class PlaybackDecoder(nn.Module):
         latents = self.stages[stage](latents, context, gate, mask)
         return latents, self.norm(latents.mean(dim=1))
 
-    def fuse(self, heard: Float[Tensor, "batch stages width"]) -> Float[Tensor, "batch classes"]:
+    def fuse(self, stage_outputs: Float[Tensor, "batch stages width"]) -> Float[Tensor, "batch classes"]:
         """Logits from the :math:`y_i` of all stages."""
         # (B, stages, width), or (B, stages, classes) where predictions are fused
-        x = heard if self.fusion_level == "features" else self.classifier(heard)
+        x = stage_outputs if self.fusion_level == "features" else self.classifier(stage_outputs)
         if self.fusion == "adaptive_concat":
             assert self.mixture is not None
             return self.join(self.dropout((x * self.mixture.softmax(0)[:, None]).flatten(1)))

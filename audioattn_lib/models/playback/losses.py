@@ -36,7 +36,7 @@ def playback_loss(
 
     Parameters
     ----------
-    heard
+    output
         Of a :class:`~audioattn_lib.models.playback.network.Playback`.
     targets
         Class of each clip, integers ``(B,)``; or 1 where a clip has a label and

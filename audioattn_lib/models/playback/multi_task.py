@@ -30,7 +30,7 @@ def multi_task_loss(
 
     Parameters
     ----------
-    heard
+    output
         Of a playback model with ``tasks.n_classes`` outputs.
     targets
         Class of each clip in each task, counted from 0 within the task, shape

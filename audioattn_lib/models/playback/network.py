@@ -75,9 +75,9 @@ class _Clips:
     tokens: Projected | None  # keys and values of the slots, (R, T', D)
     counts: Tensor  # (R,), of T'
     latents: Tensor  # (R, latents, width)
-    heard: Tensor  # (R, stages so far, width), one y_i a stage
+    stage_outputs: Tensor  # (R, stages so far, width), one y_i a stage
     slots: Tensor | None  # (R, slots, D)
-    given: Tensor | None  # (R, parts, 2), seconds
+    fixed_segments: Tensor | None  # (R, parts, 2), seconds
     frames: Tensor | None  # (R, T', features), for published slots
 
     def keep(self, mask: Tensor) -> _Clips:
@@ -302,7 +302,7 @@ class Playback(nn.Module):
                 frames[clips.rows, stage] = n_frames
                 if alone is not None:
                     salient.append(_spread(alone, clips.rows, batch))
-            logits = self.decoder.classifier(clips.heard[:, -1])
+            logits = self.decoder.classifier(clips.stage_outputs[:, -1])
             stage_logits.append(_spread(logits, clips.rows, batch))
             if threshold is not None and stage + 1 < stages:
                 # The answer of a clip that stops is the prediction of its last stage, not the fused one.
@@ -312,7 +312,7 @@ class Playback(nn.Module):
                 if not len(clips.rows):
                     break
         if answer is None or len(clips.rows):
-            answer = _put(answer, self.decoder.fuse(clips.heard), clips.rows, batch)
+            answer = _put(answer, self.decoder.fuse(clips.stage_outputs), clips.rows, batch)
         # Playbacks may have different numbers of segments, and some may be missing after an early exit: NaN.
         shape = (batch, stages - 1, max((windows.shape[1] for windows in bounds), default=0), 2)
         played = torch.full(shape, torch.nan, dtype=torch.float64, device=waveforms.device)
@@ -358,17 +358,17 @@ class Playback(nn.Module):
                 "depends on the sound; slots, energy and random can be"
             )
         clips = self._begin(waveforms, lengths, None)
-        logits = [self.decoder.classifier(clips.heard[:, -1])]
+        logits = [self.decoder.classifier(clips.stage_outputs[:, -1])]
         bounds = []
         for stage in range(1, stages):
             saliency, clock, counts = self._saliency(clips, stage)
             bounds.append(self._select(clips, saliency, counts, clock))
             self._replay(clips, stage, bounds[-1], saliency, counts, clock)
-            logits.append(self.decoder.classifier(clips.heard[:, -1]))
+            logits.append(self.decoder.classifier(clips.stage_outputs[:, -1]))
         fields = {"stage_logits": torch.stack(logits, dim=1)}
         if bounds:
             fields["segments"] = torch.cat(bounds, dim=1).float()
-        return self.decoder.fuse(clips.heard), fields
+        return self.decoder.fuse(clips.stage_outputs), fields
 
     def _confidence(self, logits: Tensor) -> Tensor:
         if self.tasks is not None:
@@ -378,9 +378,9 @@ class Playback(nn.Module):
     def _begin(self, waveforms: Tensor, lengths: Tensor | None, segments: Tensor | None) -> _Clips:
         """Run the first stage: the whole clip at the coarsest hop."""
         batch, samples = waveforms.shape
-        there = frame_mask(lengths, samples, waveforms.device)
-        if there is not None:  # here once, so that every playback meets silence behind the end
-            waveforms = waveforms.masked_fill(~there, 0.0)
+        is_valid = frame_mask(lengths, samples, waveforms.device)
+        if is_valid is not None:  # here once, so that every playback meets silence behind the end
+            waveforms = waveforms.masked_fill(~is_valid, 0.0)
         features, n_frames = self.front(waveforms, lengths)
         mask = frame_mask(n_frames, features.shape[1], features.device)
         valid = None if mask is None else mask[..., None]
@@ -392,12 +392,12 @@ class Playback(nn.Module):
             torch.full((batch,), samples, device=device) if lengths is None else torch.as_tensor(lengths).to(device)
         )
         times = self._clock.start + (torch.arange(tokens.shape[1], device=device) + 0.5) * self._clock.period
-        there = torch.arange(tokens.shape[1], device=device) < counts[:, None]
+        is_valid = torch.arange(tokens.shape[1], device=device) < counts[:, None]
         positions = self._positions(times.expand(batch, -1), lengths)
-        latents, heard = self.decoder.read(0, self.decoder.start(batch), tokens, positions, mask=there)
+        latents, stage_output = self.decoder.read(0, self.decoder.start(batch), tokens, positions, mask=is_valid)
         projected, slots = None, None
         if self.slot_attention is not None:
-            projected = self.slot_attention.project(tokens, there)
+            projected = self.slot_attention.project(tokens, is_valid)
             slots = self.slot_attention.refine(projected)
         # From decibels to power, summed over bands: (B, T). The selection "energy" reads it.
         power = torch.logsumexp(features * (np.log(10.0) / 10.0), dim=2).exp()
@@ -414,7 +414,7 @@ class Playback(nn.Module):
             projected,
             counts,
             latents,
-            heard[:, None],
+            stage_output[:, None],
             slots,
             segments,
             None if self.saliency_slots is None else tokens,
@@ -433,10 +433,10 @@ class Playback(nn.Module):
         batch, parts = n_frames.shape  # features: (B, parts, T, bands)
         flat = n_frames.flatten()  # each segment is encoded alone, as a clip of its own
         tokens = self._encode((features - clips.level[:, None]).flatten(0, 1), flat).unflatten(0, (batch, parts))
-        heard = torch.where(n_frames > 0, self.encoder.count_frames(flat).view_as(n_frames), 0)
+        n_tokens = torch.where(n_frames > 0, self.encoder.count_frames(flat).view_as(n_frames), 0)
         period = self.front.hop(stage) * self.encoder.reduction
         frame = torch.arange(tokens.shape[2], device=tokens.device)
-        there = (frame < heard[..., None]).flatten(1)  # (B, parts * T')
+        is_valid = (frame < n_tokens[..., None]).flatten(1)  # (B, parts * T')
         # In a part, as in a clip, a token is taken to last from half a frame before its first frame.
         start = places[..., :1].nan_to_num(0.0) - self.front.hop(stage) / 2
         times = (start + (frame + 0.5) * period).flatten(1)
@@ -448,16 +448,16 @@ class Playback(nn.Module):
             highest = saliency.amax(dim=1, keepdim=True)
             # the saliency belongs to frames of the coarse hop; it is interpolated at the times of the tokens
             gate = read_saliency(saliency, times.to(saliency.dtype), counts, clock=clock) / highest
-            weights = gate.masked_fill(~there, 0.0)
+            weights = gate.masked_fill(~is_valid, 0.0)
             weights = weights / weights.sum(dim=1, keepdim=True).clamp(min=1e-12)
             alone = self.salient_classifier(torch.einsum("bt,btd->bd", weights.to(tokens.dtype), tokens))
         positions = self._positions(times, clips.lengths)
-        clips.latents, read = self.decoder.read(stage, clips.latents, tokens, positions, gate=gate, mask=there)
-        clips.heard = torch.cat([clips.heard, read[:, None]], dim=1)
+        clips.latents, read = self.decoder.read(stage, clips.latents, tokens, positions, gate=gate, mask=is_valid)
+        clips.stage_outputs = torch.cat([clips.stage_outputs, read[:, None]], dim=1)
         if self.slot_attention is not None and stage + 1 < len(self.front):
             # Slots read the whole clip as well: a clip may have no segment, and slots need at least one token.
             assert clips.tokens is not None
-            both = clips.tokens.beside(self.slot_attention.project(tokens, there))
+            both = clips.tokens.beside(self.slot_attention.project(tokens, is_valid))
             clips.slots = self.slot_attention.refine(both, clips.slots)
         return n_frames.sum(dim=1), alone
 
@@ -484,8 +484,8 @@ class Playback(nn.Module):
 
     def _select(self, clips: _Clips, saliency: Tensor, counts: Tensor, clock: FrameClock) -> Tensor:
         """Select the segments of the next stage: start and stop in seconds; NaN where there are fewer."""
-        if clips.given is not None:
-            places = clips.given
+        if clips.fixed_segments is not None:
+            places = clips.fixed_segments
         elif self.selection == "published":
             places = select_runs(saliency, counts, clock=clock).bounds
         else:

@@ -50,12 +50,12 @@ class _Attention(nn.Module):
         query = self.to_q(latents).unflatten(2, (self.heads, -1)).transpose(1, 2)
         source = latents if context is None else context
         key, value = self.to_kv(source).unflatten(2, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        heard = None
+        has_tokens = None
         if mask is not None:
-            heard = mask.any(dim=1)[:, None, None]  # (B, 1, 1)
-            mask = (mask[:, None] | ~heard)[:, None]  # (B, 1, 1, tokens): softmax over nothing is not a number
+            has_tokens = mask.any(dim=1)[:, None, None]  # (B, 1, 1)
+            mask = (mask[:, None] | ~has_tokens)[:, None]  # (B, 1, 1, tokens): softmax over nothing is not a number
         read = F.scaled_dot_product_attention(query, key, value, attn_mask=mask).transpose(1, 2).flatten(2)
-        return self.to_out(read if heard is None else read.masked_fill(~heard, 0.0))
+        return self.to_out(read if has_tokens is None else read.masked_fill(~has_tokens, 0.0))
 
 
 class _GatedGelu(nn.Module):
@@ -267,9 +267,9 @@ class PublishedDecoder(nn.Module):
             latents = forward(attention(latents))
         return latents, self.reduce(latents.mean(dim=1))
 
-    def fuse(self, heard: Float[Tensor, "batch stages width"]) -> Float[Tensor, "batch classes"]:
+    def fuse(self, stage_outputs: Float[Tensor, "batch stages width"]) -> Float[Tensor, "batch classes"]:
         """Logits from the :math:`y_i` of all stages."""
-        x = heard if self.fusion_level == "features" else self.fc(heard)
+        x = stage_outputs if self.fusion_level == "features" else self.fc(stage_outputs)
         if self.fusion_name == "mean":
             fused = x.mean(dim=1)
         elif self.fusion_name == "adaptive":
@@ -305,11 +305,11 @@ class PublishedDecoder(nn.Module):
             positions = torch.stack([first[token % frames], second[token // frames]], dim=-1)
         else:
             positions = torch.cartesian_prod(first, second)  # (tokens, 2)
-        latents, heard = self.start(batch), []
+        latents, outputs = self.start(batch), []
         for stage, tokens in enumerate(maps):
             latents, y = self.read(stage, latents, tokens.flatten(1, 2), positions.expand(batch, -1, -1))
-            heard.append(y)
-        together = torch.stack(heard, dim=1)
+            outputs.append(y)
+        together = torch.stack(outputs, dim=1)
         return self.fuse(together), self.fc(together).transpose(0, 1)
 
 

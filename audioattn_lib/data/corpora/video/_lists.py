@@ -109,12 +109,12 @@ def choose_lists(path: Path, split_of: dict[Path, str], train: str | None) -> di
         if len(lists) != 1 or (split == "train" and train is not None):
             lists = named
         if split_of and not lists:
-            there = ", ".join(source.name for source in split_of)
+            names = ", ".join(source.name for source in split_of)
             from .._incomplete import unconverted_lists  # which imports this module
 
             command = unconverted_lists(path)
             advice = f"convert the others: {command}" if command else "name a list with train"
-            raise ManifestError(f"{path}: no {name}.csv to {split} on among {there}; {advice}")
+            raise ManifestError(f"{path}: no {name}.csv to {split} on among {names}; {advice}")
         selected |= dict.fromkeys(lists, split)
     return selected
 

@@ -82,19 +82,19 @@ def load(path: str | Path, *, train: str | None = None, audio: str | None = None
 
 
 def _official(path: Path, train: str | None, sounds: SoundFolder) -> tuple[list[dict[str, str]], list[int]]:
-    there = {name: path / file for name, file in _SEGMENTS.items() if (path / file).is_file()}
+    tables = {name: path / file for name, file in _SEGMENTS.items() if (path / file).is_file()}
     if train is None:
-        train = "balanced" if "balanced" in there else "unbalanced"
+        train = "balanced" if "balanced" in tables else "unbalanced"
     if train not in TRAIN_LISTS:
         raise ConfigError(f"train is {train!r}; it must be one of {', '.join(TRAIN_LISTS)}")
-    wanted = [*(["balanced", "unbalanced"] if train == "all" else [train]), "test"]
-    for name in wanted:
-        if name not in there:
+    subsets = [*(["balanced", "unbalanced"] if train == "all" else [train]), "test"]
+    for name in subsets:
+        if name not in tables:
             raise ManifestError(f"{path / _SEGMENTS[name]}: no such table; fetch it, or choose train differently")
     classes = _read_classes(path / _CLASSES)
     rows, lines = [], []
-    for name in wanted:
-        source = there[name]
+    for name in subsets:
+        source = tables[name]
         for line, (video, *times, mids) in _read_segments(source):
             start, stop = (parse_number(text) for text in times)
             if start is None or stop is None or not 0 <= start < stop:

@@ -302,7 +302,7 @@ def _solve(
     top = x.amax(-1, keepdim=True)
     refuse_non_finite(top, x.movedim(-1, dim))
     if implementation != "ours" and not isinstance(alpha, Tensor):
-        weights = entmax_weights_on_device(x, top, alpha, asked=implementation == "adasplash")
+        weights = entmax_weights_on_device(x, top, alpha, is_required=implementation == "adasplash")
         if weights is not None:
             return weights, None
         if implementation == "adasplash":

@@ -21,8 +21,8 @@ def style_tag(name: str) -> str:
 
 
 def script_tag(name: str) -> str:
-    """The script ``assets/<name>.js`` as an element."""
-    return _tag("script", f"{name}.js")
+    """The script ``assets/<name>.js`` as an element, after ``awaken.js``, with which it starts its players."""
+    return _tag("script", "awaken.js", f"{name}.js")
 
 
 def style_text(*names: str) -> str:
@@ -45,7 +45,7 @@ def _text(file: str) -> str:
 
 
 @functools.cache
-def _tag(kind: str, file: str) -> str:
-    text = _text(file)
-    stamp = f"{file}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+def _tag(kind: str, *files: str) -> str:
+    text = "\n".join(map(_text, files))
+    stamp = f"{files[-1]}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
     return f'<{kind} data-audioattn="{stamp}">{text}</{kind}>'

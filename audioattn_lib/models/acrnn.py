@@ -97,31 +97,31 @@ class MedianNormalisation(nn.Module):
 
 
 class CorpusNormalisation(nn.Module):
-    """Subtract from each band its mean over the training clips and divide by its deviation.
+    """Subtract from each band its mean over the training clips and divide by its standard deviation.
 
     Steady sounds keep their spectrum. :meth:`fit` sets the two numbers of each
     band; they belong to the weights and are saved with them.
     """
 
     mean: Tensor
-    deviation: Tensor
+    std: Tensor
 
     def __init__(self, n_features: int) -> None:
         super().__init__()
         self.register_buffer("mean", torch.zeros(n_features))
-        self.register_buffer("deviation", torch.ones(n_features))
+        self.register_buffer("std", torch.ones(n_features))
 
     @torch.no_grad()
     def fit(self, frames: Float[Tensor, "frames mels"]) -> None:
-        """Take mean and deviation (at least 1e-5) over all frames of the training clips."""
+        """Take mean and standard deviation (at least 1e-5) over all frames of the training clips."""
         self.mean.copy_(frames.mean(dim=0))
-        self.deviation.copy_(frames.std(dim=0, correction=0).clamp(min=1e-5))
+        self.std.copy_(frames.std(dim=0, correction=0).clamp(min=1e-5))
 
     def forward(
         self, features: Float[Tensor, "batch frames mels"], mask: Bool[Tensor, "batch frames"] | None
     ) -> Float[Tensor, "batch frames mels"]:
         """Standardise each band; padding becomes 0."""
-        standard = (features - self.mean) / self.deviation
+        standard = (features - self.mean) / self.std
         return standard if mask is None else standard * mask[..., None]
 
 

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from ..core.declarations import shorten
 from ..core.errors import RunError
 from ..core.files import parse_json, read_bounded
-from ..core.tensor_files import load_tensors, write_tensors
+from ..core.tensor_files import current_names, load_tensors, write_tensors
 from .run_directory import write_atomically
 
 __all__ = ["Position", "load_best", "load_checkpoint", "load_state", "load_weights", "save_best", "save_checkpoint"]
@@ -125,7 +125,7 @@ def load_checkpoint(directory: Path, model: nn.Module, optimizer: torch.optim.Op
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
         raise RunError(f"{file}: the checkpoint is damaged ({field}: {reason}); {cure}") from error
-    weights = {name[6:]: tensor for name, tensor in tensors.items() if name.startswith("model/")}
+    weights = current_names({name[6:]: value for name, value in tensors.items() if name.startswith("model/")})
     _check_state(model, weights, directory)
     try:
         optimizer.load_state_dict({"state": state, "param_groups": groups})

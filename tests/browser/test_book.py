@@ -82,17 +82,33 @@ def unanswered(page, document, *, on_a_phone):
     return [row[0] for row in asked if not page.evaluate(SEEN, [*row[2:], 844 if on_a_phone else 800])]
 
 
+def axe_core(package="axe_playwright_python"):
+    """Script of axe-core; a failure where it cannot be read, since an audit that did not run finds nothing."""
+    spec = importlib.util.find_spec(package)
+    script = Path(spec.origin).with_name("axe.min.js") if spec else None
+    if script is None or not script.is_file():
+        pytest.fail(f"axe-core cannot be loaded from {script or package}; install the extra test: make environment")
+    return script.read_text(encoding="utf-8")
+
+
+def test_an_audit_without_axe_core_fails():
+    assert "axe" in axe_core()
+    with pytest.raises(pytest.fail.Exception, match="install"):
+        axe_core("axe_that_is_not_installed")
+    with pytest.raises(pytest.fail.Exception, match=r"axe\.min\.js"):
+        axe_core("json")  # a package without the script
+
+
 @pytest.fixture(scope="module")
 def audit():
-    """Run axe-core on a page: its serious findings; none where axe-core is not installed or the page is not audited."""
-    found = importlib.util.find_spec("axe_playwright_python")
-    script = Path(found.origin).with_name("axe.min.js").read_text(encoding="utf-8") if found else ""
+    """Run axe-core on a page that is audited: its serious findings."""
+    script = axe_core()
 
     def run(page, document):
-        if not script or document.removeprefix("book/chapters/") not in AUDITED:
+        if document.removeprefix("book/chapters/") not in AUDITED:
             return []
         page.evaluate(script)
-        return page.evaluate(AUDIT)
+        return page.evaluate(AUDIT)  # without axe-core an error, which is no audit without findings
 
     return run
 

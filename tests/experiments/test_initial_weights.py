@@ -166,7 +166,7 @@ def test_classes_are_matched_by_name_and_the_scaling_stays(on_tones, caplog):
     assert torch.equal(after["classifier.weight"], before["classifier.weight"][places])
     assert torch.equal(after["classifier.bias"], before["classifier.bias"][places])
     assert torch.equal(after["normalisation.mean"], before["normalisation.mean"])
-    assert torch.equal(after["normalisation.deviation"], before["normalisation.deviation"])
+    assert torch.equal(after["normalisation.std"], before["normalisation.std"])
     # the same recordings: odds of the two classes are those that the network of four gives
     own = tones(folder / "same", ["high", "low"])
     same = urban_sound.run(like(urban_sound, run.path, epochs=0, data=own, fold="1"), folder / "runs")

@@ -324,7 +324,7 @@ def test_published_weights_meet_the_scaling_that_they_expect(tmp_path, caplog):
     assert "does not name its classes; they are taken in this order" in caplog.text
     model = experiment.load_model(run)
     assert torch.equal(model.network.head[1].weight, state["net_swa.head.1.weight"])
-    assert model.scaling.deviation[0] == pytest.approx(5 * 10 / np.log(10), rel=1e-3)
+    assert model.scaling.std[0] == pytest.approx(5 * 10 / np.log(10), rel=1e-3)
     other = {name: tensor[:4] if name.startswith("net_swa.head.1.") else tensor for name, tensor in state.items()}
     torch.save({"state_dict": other}, tmp_path / "a.ckpt")
     with pytest.raises(

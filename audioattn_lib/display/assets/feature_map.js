@@ -45,16 +45,7 @@ const build = (root) => {
     const points = [...root.querySelectorAll(".aa-heard")].sort((a, b) => distance(a) - distance(b));
     if (points.length && distance(points[0]) <= REACH) choose(points[0]);
   });
-  root.classList.remove("aa-map-waiting");
 };
 
-const waiting = document.getElementsByClassName("aa-map-waiting");
-const wake = () => {
-  // A page that is still being parsed may hold half a map; this element comes after the points.
-  for (const root of [...waiting]) if (root.querySelector("output")) build(root);
-};
-window.audioattnMap = { wake };
-wake();
-document.addEventListener("DOMContentLoaded", wake);
-new MutationObserver(() => { if (waiting.length) wake(); }).observe(document.documentElement, { childList: true, subtree: true });
+window.audioattnAwaken("audioattnMap", "aa-map-waiting", (root) => root.querySelector("output"), build);
 })();

@@ -138,17 +138,7 @@ class Gallery {
   }
 }
 
-const waiting = document.getElementsByClassName("aa-gallery-waiting");
-const wake = () => {
-  for (const root of [...waiting]) {
-    if (!root.querySelector(".aa-gallery-without") || !window.audioattnPlayer) continue; // still being parsed
-    root.classList.remove("aa-gallery-waiting");
-    root.audioattn = new Gallery(root);
-  }
-};
-window.audioattnGallery = { wake };
-wake();
-// Notebooks attach an output after its script has run, pages go on parsing.
-document.addEventListener("DOMContentLoaded", wake);
-new MutationObserver(() => { if (waiting.length) wake(); }).observe(document.documentElement, { childList: true, subtree: true });
+window.audioattnAwaken("audioattnGallery", "aa-gallery-waiting", (root) => root.querySelector(".aa-gallery-without") && window.audioattnPlayer, (root) => {
+  root.audioattn = new Gallery(root);
+});
 })();

@@ -97,18 +97,10 @@ const build = (root) => {
       open(Math.max(chosen + step, 0));
     });
   }
-  root.classList.remove("aa-overview-waiting");
   root.classList.add("aa-awake");
   draw(1);
   root.audioattn = { open, zoomTo, get chosen() { return chosen; } };
 };
 
-const waiting = document.getElementsByClassName("aa-overview-waiting");
-const wake = () => {
-  for (const root of [...waiting]) if (root.querySelector(".aa-seconds")) build(root);
-};
-window.audioattnOverview = { wake };
-wake();
-document.addEventListener("DOMContentLoaded", wake);
-new MutationObserver(() => { if (waiting.length) wake(); }).observe(document.documentElement, { childList: true, subtree: true });
+window.audioattnAwaken("audioattnOverview", "aa-overview-waiting", (root) => root.querySelector(".aa-seconds"), build);
 })();

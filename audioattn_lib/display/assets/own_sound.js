@@ -601,17 +601,7 @@ class OwnSound {
   }
 }
 
-const waiting = document.getElementsByClassName("aa-own-waiting");
-const wake = () => {
-  for (const root of [...waiting]) {
-    if (!root.querySelector(".aa-own-without")) continue; // still being parsed
-    root.classList.remove("aa-own-waiting");
-    root.audioattn = new OwnSound(root);
-  }
-};
-window.audioattnOwnSound = { wake };
-wake();
-// Notebooks attach an output after its script has run, pages go on parsing.
-document.addEventListener("DOMContentLoaded", wake);
-new MutationObserver(() => { if (waiting.length) wake(); }).observe(document.documentElement, { childList: true, subtree: true });
+window.audioattnAwaken("audioattnOwnSound", "aa-own-waiting", (root) => root.querySelector(".aa-own-without"), (root) => {
+  root.audioattn = new OwnSound(root);
+});
 })();

@@ -634,18 +634,7 @@ class Player {
   }
 }
 
-const waiting = document.getElementsByClassName("aa-waiting");
-const wake = (within = document) => {
-  for (const root of [...within.getElementsByClassName("aa-waiting")]) {
-    // A page that is still being parsed may hold half a player; its sound comes after all that is needed.
-    if (!root.querySelector("audio")) continue;
-    root.classList.remove("aa-waiting");
-    root.audioattn = new Player(root);
-  }
-};
-window.audioattnPlayer = { wake };
-wake();
-// Notebooks attach an output after its script has run, pages go on parsing.
-document.addEventListener("DOMContentLoaded", () => wake());
-new MutationObserver(() => { if (waiting.length) wake(); }).observe(document.documentElement, { childList: true, subtree: true });
+window.audioattnAwaken("audioattnPlayer", "aa-waiting", (root) => root.querySelector("audio"), (root) => {
+  root.audioattn = new Player(root);
+});
 })();

@@ -23,18 +23,9 @@ const build = (root) => {
   slider.addEventListener("keydown", (event) => event.stopPropagation());
   text.append(name, slider, output);
   root.querySelector(".aa-scrub").append(text);
-  root.classList.remove("aa-scrubber-waiting");
   root.classList.add("aa-awake");
   show();
 };
 
-const waiting = document.getElementsByClassName("aa-scrubber-waiting");
-const wake = () => {
-  // A page that is still being parsed may hold half a scrubber; this element comes after the frames.
-  for (const root of [...waiting]) if (root.querySelector(".aa-scrub")) build(root);
-};
-window.audioattnScrubber = { wake };
-wake();
-document.addEventListener("DOMContentLoaded", wake);
-new MutationObserver(() => { if (waiting.length) wake(); }).observe(document.documentElement, { childList: true, subtree: true });
+window.audioattnAwaken("audioattnScrubber", "aa-scrubber-waiting", (root) => root.querySelector(".aa-scrub"), build);
 })();

@@ -52,7 +52,7 @@ class PlayerWidget(anywidget.AnyWidget):
     Book page: ``use_a_trained_model``.
     """
 
-    _esm = module_text("player", "widget")
+    _esm = module_text("awaken", "player", "widget")
     _css = style_text("figure", "player")
     markup = traitlets.Unicode().tag(sync=True)
     attention = traitlets.Dict().tag(sync=True)

@@ -9,7 +9,6 @@ Book page: ``urban_sound``.
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ from torch import Tensor, nn
 from audioattn_lib.audio.features import LogMel
 from audioattn_lib.automation.key import file_hash
 from audioattn_lib.core.errors import AudioError, ConfigError
+from audioattn_lib.core.tensor_files import tensor_digest
 from audioattn_lib.inspection.known_models import tokens_of
 from audioattn_lib.inspection.pretrained import WHISPER, load_encoder
 from audioattn_lib.inspection.tokens import TimeTokens
@@ -86,7 +86,7 @@ class PretrainedFrames(nn.Module):
         self.win_length = math.ceil((tokens.receptive_field or tokens.period) * rate)
         self.n_mels = int(network.config.hidden_size)
         self._positions: nn.Embedding | None = network.embed_positions if kind == WHISPER else None
-        self.identity = f"frames of layer {layer} of {kind} {_digest(name, encoder)}"
+        self.identity = f"frames of layer {layer} of {kind} {_identity(name, encoder)}"
 
     @property
     def clock(self) -> tuple[float, float]:
@@ -172,13 +172,9 @@ class PretrainedFrames(nn.Module):
             encoder.embed_positions, encoder.config.max_source_positions = self._positions, most
 
 
-def _digest(name: str, encoder: nn.Module) -> str:
-    """Hash of the weights: of the file in a folder, else of the numbers."""
+def _identity(name: str, encoder: nn.Module) -> str:
+    """Hash of the weights: of the file in a folder, else of the tensors."""
     weights = Path(name) / "model.safetensors"
     if weights.is_file():
         return file_hash(weights)
-    digest = hashlib.sha256()
-    for key, value in sorted(encoder.state_dict().items()):
-        digest.update(key.encode())
-        digest.update(value.cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
+    return tensor_digest(encoder.state_dict())

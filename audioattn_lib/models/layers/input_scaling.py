@@ -27,7 +27,7 @@ CENTRINGS = ("none", "corpus", "clip", "clip_scaled")
 
 
 class BandScaling(nn.Module):
-    r"""Centre a spectrogram by bands or as a whole, and scale it to deviation 1 over the training clips.
+    r"""Centre a spectrogram by bands or as a whole, and scale it to standard deviation 1 over the training clips.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ class BandScaling(nn.Module):
         ``"corpus"``: standardise each band over the training clips.
         ``"clip"``: subtract from each band of a clip its mean over the valid
         frames, then scale by one number (frequency-wise centring).
-        ``"clip_scaled"``: also divide each band of a clip by its deviation
+        ``"clip_scaled"``: also divide each band of a clip by its standard deviation
         (frequency-wise normalisation).
 
     Notes
@@ -50,7 +50,7 @@ class BandScaling(nn.Module):
     """
 
     mean: Tensor
-    deviation: Tensor
+    std: Tensor
 
     def __init__(self, n_mels: int, centring: str = "none") -> None:
         super().__init__()
@@ -58,31 +58,31 @@ class BandScaling(nn.Module):
             raise ConfigError(f"centring is {centring!r}; it must be one of {', '.join(CENTRINGS)}")
         self.centring = centring
         self.register_buffer("mean", torch.zeros(n_mels))
-        self.register_buffer("deviation", torch.ones(n_mels))
+        self.register_buffer("std", torch.ones(n_mels))
 
     @torch.no_grad()
     def fit(self, clips: Sequence[Float[Tensor, "frames mels"]]) -> None:
-        """Take means and deviations (at least 1e-5) over all frames of the training clips."""
+        """Take means and standard deviations (at least 1e-5) over all frames of the training clips."""
         frames = torch.cat([self._centre(clip[None], None)[0] for clip in clips]).double()
         if self.centring == "corpus":
             self.mean.copy_(frames.mean(dim=0))
-            self.deviation.copy_(frames.std(dim=0, correction=0).clamp(min=1e-5))
+            self.std.copy_(frames.std(dim=0, correction=0).clamp(min=1e-5))
         else:
             self.mean.fill_(frames.mean())
-            self.deviation.fill_(frames.std(correction=0).clamp(min=1e-5))
+            self.std.fill_(frames.std(correction=0).clamp(min=1e-5))
 
     def fix(self, mean: float, std: float) -> None:
         """Set one mean and standard deviation for all bands, such as those of published weights."""
         if not std > 0:
             raise ConfigError(f"std is {std}; it must be above 0")
         self.mean.fill_(mean)
-        self.deviation.fill_(std)
+        self.std.fill_(std)
 
     def forward(
         self, features: Float[Tensor, "batch frames mels"], mask: Bool[Tensor, "batch frames"] | None
     ) -> Float[Tensor, "batch frames mels"]:
         """The scaled features; padding becomes 0."""
-        scaled = (self._centre(features, mask) - self.mean) / self.deviation
+        scaled = (self._centre(features, mask) - self.mean) / self.std
         return scaled if mask is None else scaled.masked_fill(~mask[..., None], 0.0)
 
     def _centre(self, features: Tensor, mask: Tensor | None) -> Tensor:

@@ -1,0 +1,19 @@
+// Start pictures and players when their elements are complete: in a page that is still being parsed, and in an output
+// that a notebook attaches after its script has run. Stands before every script that needs it.
+//   name      window[name].wake(within) starts what waits, in the page or within an element
+//   waiting   class of elements that wait; it is taken away at the start
+//   isWhole   whether an element is there to its last part
+window.audioattnAwaken ??= (name, waiting, isWhole, start) => {
+  const roots = document.getElementsByClassName(waiting);
+  const wake = (within = document) => {
+    for (const root of [...within.getElementsByClassName(waiting)]) {
+      if (!isWhole(root)) continue;
+      root.classList.remove(waiting);
+      start(root);
+    }
+  };
+  window[name] = { wake };
+  wake();
+  document.addEventListener("DOMContentLoaded", () => wake());
+  new MutationObserver(() => { if (roots.length) wake(); }).observe(document.documentElement, { childList: true, subtree: true });
+};

@@ -23,7 +23,13 @@ __all__ = ["RENAMED", "current_names", "load_tensors", "read_digest", "tensor_di
 
 _DIGEST: Final = "sha256"
 _HASH: Final = re.compile(r"\S{64}")
-RENAMED: Final = MappingProxyType({"scaling.deviation": "scaling.std", "normalisation.deviation": "normalisation.std"})
+RENAMED: Final = MappingProxyType(
+    {
+        "scaling.deviation": "scaling.std",
+        "normalisation.deviation": "normalisation.std",
+        "slot_attention.log_deviations": "slot_attention.log_std",
+    }
+)
 """Last two components of names in weights of earlier versions, and what they are now; add a line for every rename."""
 
 

@@ -168,8 +168,8 @@ def _starts(weights: Any, median: int) -> Any:
     from scipy.ndimage import median_filter
 
     if weights.shape[1] > 1:
-        deviation = np.maximum(weights.std(axis=1, keepdims=True), 1e-12)
-        weights = (weights - weights.mean(axis=1, keepdims=True)) / deviation
+        std = np.maximum(weights.std(axis=1, keepdims=True), 1e-12)
+        weights = (weights - weights.mean(axis=1, keepdims=True)) / std
     return _warp(median_filter(weights, (1, 1, median), mode="nearest").mean(axis=0).astype(np.float64))
 
 

@@ -88,7 +88,7 @@ class SlotAttention(nn.Module):
     Notes
     -----
     The first slots are learnt means, one a slot. In training they are drawn
-    around them with a learnt deviation, as published; in evaluation they are
+    around them with a learnt standard deviation, as published; in evaluation they are
     the means, so the same clip always gives the same slots. Softmax runs in at
     least float32. Nothing depends on other clips of the batch. Locatello et
     al., NeurIPS 2020, algorithm 1. Book page: ``architecture``.
@@ -107,7 +107,7 @@ class SlotAttention(nn.Module):
                 raise ConfigError(f"{name} is {value}; it must be at least {lowest}")
         self.iterations = iterations
         self.means = nn.Parameter(torch.randn(n_slots, width) * width**-0.5)
-        self.log_deviations = nn.Parameter(torch.full((n_slots, width), -3.0))
+        self.log_std = nn.Parameter(torch.full((n_slots, width), -3.0))
         self.frame_norm, self.slot_norm, self.mlp_norm = (nn.LayerNorm(size) for size in (features, width, width))
         self.query, self.key, self.value = (nn.Linear(size, width, bias=False) for size in (width, features, features))
         self.cell = nn.GRUCell(width, width)
@@ -118,7 +118,7 @@ class SlotAttention(nn.Module):
         means = self.means.expand(batch, -1, -1)
         if not self.training:
             return means
-        return means + self.log_deviations.exp() * torch.randn_like(means)
+        return means + self.log_std.exp() * torch.randn_like(means)
 
     def forward(
         self,

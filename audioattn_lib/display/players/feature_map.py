@@ -124,8 +124,8 @@ def _standardised(features: ArrayLike) -> NDArray[np.float64]:
     x = np.asarray(features, dtype=np.float64)
     if x.ndim != 2 or len(x) < 2:
         raise ValueError(f"features has shape {x.shape}; it must be (clips, features) with at least two clips")
-    deviation = x.std(axis=0)
-    return (x - x.mean(axis=0))[:, deviation > 0] / deviation[deviation > 0]
+    std = x.std(axis=0)
+    return (x - x.mean(axis=0))[:, std > 0] / std[std > 0]
 
 
 def feature_map(

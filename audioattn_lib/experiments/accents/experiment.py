@@ -221,8 +221,8 @@ def _fit_baseline(context: Context, _: None) -> None:
     inputs = summarise_split(split, lambda rows: prepared.loader(rows, config, context.device))
     train, valid = prepared.targets[split.train], prepared.targets[split.valid]
     logits = fit_linear_baseline(inputs, train, valid, len(prepared.classes))
-    deviation = np.maximum(inputs[0].std(axis=0), 1e-6)
-    _finish(context, split.test, logits, (inputs[2] - inputs[0].mean(axis=0)) / deviation, {})
+    std = np.maximum(inputs[0].std(axis=0), 1e-6)
+    _finish(context, split.test, logits, (inputs[2] - inputs[0].mean(axis=0)) / std, {})
 
 
 def study(

@@ -45,9 +45,9 @@ class Normalisation:
 
 
 def normalise(features: Tensor, lengths: Tensor, how: str) -> Tensor:
-    """Mean of each band over the valid frames removed (``cmn``), and divided by its deviation (``cmvn``).
+    """Mean of each band over the valid frames removed (``cmn``), and divided by its standard deviation (``cmvn``).
 
-    Bands whose deviation is at most 0.01 are not divided, as published. Padding becomes 0.
+    Bands whose standard deviation is at most 0.01 are not divided, as published. Padding becomes 0.
     """
     if how == "none":
         return features
@@ -56,6 +56,6 @@ def normalise(features: Tensor, lengths: Tensor, how: str) -> Tensor:
     x = at_least_float32(features)
     x = x - masked_mean(x, valid, dim=1)
     if how == "cmvn":
-        deviation = masked_mean(x.square(), valid, dim=1).sqrt()
-        x = x / torch.where(deviation > 0.01, deviation, 1.0)
+        std = masked_mean(x.square(), valid, dim=1).sqrt()
+        x = x / torch.where(std > 0.01, std, 1.0)
     return x if valid is None else x.masked_fill(~valid, 0.0)

@@ -35,12 +35,14 @@ def findings(study: PlaybackStudy) -> Found:
     table, stages = study.table(), study.stages()
     name = study.prefer(_CHOSEN)
     score = study.score_title.lower()
-    hearings = stages[stages["selection"] == name]
-    last = hearings.iloc[-1]
+    by_playback = stages[stages["selection"] == name]
+    last = by_playback.iloc[-1]
     shown, open_ = [], []
     sentence = f"**{study.title(name)}** reaches a {score} of {share(last)}"
-    if len(hearings) > 1:
-        sentence += f" after {_count(int(last['playbacks']))}, from {share(hearings.iloc[0])} after the first hearing"
+    if len(by_playback) > 1:
+        sentence += (
+            f" after {_count(int(last['playbacks']))}, from {share(by_playback.iloc[0])} after the first hearing"
+        )
         sentence += f", for {last['cost']:.1f} times its frames"
     shown.append(f"{sentence}{beside_baseline(table)}.")
     pairs = study.differences()

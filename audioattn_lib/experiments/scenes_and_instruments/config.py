@@ -13,7 +13,7 @@ from typing import Annotated, Any
 from audioattn_lib.attention.patterns.names import parse_patterns
 from audioattn_lib.core.declarations import Convert, OneOf, Range
 from audioattn_lib.core.errors import ConfigError
-from audioattn_lib.models.layers.input_scaling import CENTRINGS
+from audioattn_lib.models.layers.input_scaling import BAND_NORMALIZATIONS
 from audioattn_lib.models.layers.transformer import ARCHITECTURES, PRESETS
 from audioattn_lib.training.averaging import AVERAGES
 
@@ -100,7 +100,7 @@ class Config(ExperimentConfig):
 
     data: Annotated[str, "corpus: orchestra, or a folder with recordings"] = "orchestra"
     pattern: Annotated[str, "attention pattern, or one for each layer with commas"] = "dense"
-    band_normalization: Annotated[str, OneOf(CENTRINGS), "centring of the bands"] = "none"
+    band_normalization: Annotated[str, OneOf(BAND_NORMALIZATIONS), "centring of the bands"] = "none"
     size: Annotated[
         str,
         Convert(_join),

@@ -10,14 +10,14 @@ from types import MappingProxyType
 from typing import Any
 
 from audioattn_lib.core.errors import ConfigError
-from audioattn_lib.models.layers.input_scaling import CENTRINGS
+from audioattn_lib.models.layers.input_scaling import BAND_NORMALIZATIONS
 
 __all__ = ["DOMAIN_METHODS", "NONE", "domain_method_of", "domain_method_title", "parse_domain_method"]
 
 NONE = "none"
 DOMAIN_METHODS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
-        **{name: {"band_normalization": name} for name in CENTRINGS},
+        **{name: {"band_normalization": name} for name in BAND_NORMALIZATIONS},
         "mixstyle": {"mixstyle_prob": 0.7},
         "impulse_responses": {"ir_prob": 0.5},
     }

@@ -79,11 +79,11 @@ class Prepared(PreparedCorpus):
         """Rows of the clips by the name of their part."""
         return {"train": self.fixed_split.train, "devel": self.fixed_split.valid, "test": self.fixed_split.test}
 
-    def scaling(self, threshold: float, level: str) -> DecibelScaling:
+    def scaling(self, top_db: float, level: str) -> DecibelScaling:
         """From decibels to [-1, 1]; the level of a ``"corpus"`` is that of its training clips, else of each clip."""
         if level == "clip":
-            return DecibelScaling(threshold)
-        return DecibelScaling(threshold, max(float(self.store[int(row)].max()) for row in self.fixed_split.train))
+            return DecibelScaling(top_db)
+        return DecibelScaling(top_db, max(float(self.store[int(row)].max()) for row in self.fixed_split.train))
 
     def sounds(self, names: Sequence[str], count: int = 16) -> dict[str, tuple[NDArray[np.float32], int]]:
         """Samples and rate of some of these clips, evenly spaced along their labels; of any where no label is known."""

@@ -195,10 +195,10 @@ def study_thresholds(
     """
     studies: dict[str, RegressionStudy] = {}
     together: dict[tuple[str, int], list[Run]] = {}
-    for threshold in choose_numbers("thresholds", thresholds, float, "decibels above 0"):
-        at_threshold = dataclasses.replace(config, top_db=threshold)
+    for top_db in choose_numbers("thresholds", thresholds, float, "decibels above 0"):
+        at_threshold = dataclasses.replace(config, top_db=top_db)
         encoders = _autoencode_all(at_threshold, networks, seeds, root)
-        studies[f"{threshold:g} dB"] = _compare(at_threshold, encoders, root)
+        studies[f"{top_db:g} dB"] = _compare(at_threshold, encoders, root)
         for key, runs in encoders.items():
             together.setdefault(key, []).extend(runs)
     if len(studies) > 1:

@@ -20,9 +20,9 @@ from audioattn_lib.core.errors import ConfigError
 
 from .common import frame_mask, masked_mean, subtract_mean
 
-__all__ = ["CENTRINGS", "BandScaling", "Scaled"]
+__all__ = ["BAND_NORMALIZATIONS", "BandScaling", "Scaled"]
 
-CENTRINGS = ("none", "corpus", "clip", "clip_scaled")
+BAND_NORMALIZATIONS = ("none", "corpus", "clip", "clip_scaled")
 """Scalings: one mean, a mean a band, a mean a band and clip, or mean and standard deviation a band and clip."""
 
 
@@ -33,7 +33,7 @@ class BandScaling(nn.Module):
     ----------
     n_mels
         Bands.
-    centring
+    band_normalization
         ``"none"``: subtract one number, the mean of the training clips.
         ``"corpus"``: standardise each band over the training clips.
         ``"clip"``: subtract from each band of a clip its mean over the valid
@@ -52,11 +52,13 @@ class BandScaling(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, n_mels: int, centring: str = "none") -> None:
+    def __init__(self, n_mels: int, band_normalization: str = "none") -> None:
         super().__init__()
-        if centring not in CENTRINGS:
-            raise ConfigError(f"centring is {centring!r}; it must be one of {', '.join(CENTRINGS)}")
-        self.centring = centring
+        if band_normalization not in BAND_NORMALIZATIONS:
+            raise ConfigError(
+                f"band_normalization is {band_normalization!r}; it must be one of {', '.join(BAND_NORMALIZATIONS)}"
+            )
+        self.band_normalization = band_normalization
         self.register_buffer("mean", torch.zeros(n_mels))
         self.register_buffer("std", torch.ones(n_mels))
 
@@ -64,7 +66,7 @@ class BandScaling(nn.Module):
     def fit(self, clips: Sequence[Float[Tensor, "frames mels"]]) -> None:
         """Take means and standard deviations (at least 1e-5) over all frames of the training clips."""
         frames = torch.cat([self._centre(clip[None], None)[0] for clip in clips]).double()
-        if self.centring == "corpus":
+        if self.band_normalization == "corpus":
             self.mean.copy_(frames.mean(dim=0))
             self.std.copy_(frames.std(dim=0, correction=0).clamp(min=1e-5))
         else:
@@ -86,10 +88,10 @@ class BandScaling(nn.Module):
         return scaled if mask is None else scaled.masked_fill(~mask[..., None], 0.0)
 
     def _centre(self, features: Tensor, mask: Tensor | None) -> Tensor:
-        if not self.centring.startswith("clip"):
+        if not self.band_normalization.startswith("clip"):
             return features
         centred = subtract_mean(features, mask)
-        if self.centring == "clip":
+        if self.band_normalization == "clip":
             return centred
         valid = None if mask is None else mask[..., None]
         return centred / masked_mean(centred.square(), valid, dim=1).sqrt().clamp(min=1e-5).to(centred.dtype)

@@ -62,7 +62,7 @@ class EncoderClassifier(nn.Module):
         tokens = self.encoder((features - level) / DECIBELS, mask)
         counts = self.encoder.count_frames(n_frames)
         is_valid = frame_mask(counts, tokens.shape[1], tokens.device)
-        evidence = _SHARPNESS * at_least_float32(self.classifiers[stage](tokens))
+        scores = _SHARPNESS * at_least_float32(self.classifiers[stage](tokens))
         if is_valid is not None:
-            evidence = evidence.masked_fill(~is_valid[..., None], -torch.inf)
-        return (evidence.logsumexp(dim=1) - counts.to(evidence)[:, None].log()) / _SHARPNESS
+            scores = scores.masked_fill(~is_valid[..., None], -torch.inf)
+        return (scores.logsumexp(dim=1) - counts.to(scores)[:, None].log()) / _SHARPNESS

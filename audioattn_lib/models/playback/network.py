@@ -62,7 +62,7 @@ def confidence(logits: Float[Tensor, "batch classes"], *, is_multilabel: bool) -
 
 
 @dataclass
-class _Clips:
+class _PlaybackState:
     """Clips that have not stopped: their rows in the batch, sound, and state of the decoder."""
 
     # R clips of a batch go on; T frames of the first hop, T' tokens of the whole clip
@@ -80,11 +80,11 @@ class _Clips:
     fixed_segments: Tensor | None  # (R, parts, 2), seconds
     frames: Tensor | None  # (R, T', features), for published slots
 
-    def keep(self, mask: Tensor) -> _Clips:
+    def keep(self, mask: Tensor) -> _PlaybackState:
         """Those of them that go on."""
         values = ((field.name, getattr(self, field.name)) for field in dataclasses.fields(self))
         going: dict[str, Any] = {name: None if value is None else value[mask] for name, value in values}
-        return _Clips(**going)
+        return _PlaybackState(**going)
 
 
 class Playback(nn.Module):
@@ -375,7 +375,7 @@ class Playback(nn.Module):
             return self.tasks.confidence(logits)
         return confidence(logits, is_multilabel=self.is_multilabel)
 
-    def _begin(self, waveforms: Tensor, lengths: Tensor | None, segments: Tensor | None) -> _Clips:
+    def _begin(self, waveforms: Tensor, lengths: Tensor | None, segments: Tensor | None) -> _PlaybackState:
         """Run the first stage: the whole clip at the coarsest hop."""
         batch, samples = waveforms.shape
         is_valid = frame_mask(lengths, samples, waveforms.device)
@@ -404,7 +404,7 @@ class Playback(nn.Module):
         rows = torch.arange(batch, device=device)
         if segments is not None:
             segments = segments.to(device, torch.float64)
-        return _Clips(
+        return _PlaybackState(
             rows,
             waveforms,
             lengths,
@@ -421,7 +421,7 @@ class Playback(nn.Module):
         )
 
     def _replay(
-        self, clips: _Clips, stage: int, places: Tensor, saliency: Tensor, counts: Tensor, clock: FrameClock
+        self, clips: _PlaybackState, stage: int, places: Tensor, saliency: Tensor, counts: Tensor, clock: FrameClock
     ) -> tuple[Tensor, Tensor | None]:
         """Encode the segments ``places`` at the hop of the stage, and let the decoder and the slots read them.
 
@@ -461,7 +461,7 @@ class Playback(nn.Module):
             clips.slots = self.slot_attention.refine(both, clips.slots)
         return n_frames.sum(dim=1), alone
 
-    def _saliency(self, clips: _Clips, stage: int) -> tuple[Tensor, FrameClock, Tensor]:
+    def _saliency(self, clips: _PlaybackState, stage: int) -> tuple[Tensor, FrameClock, Tensor]:
         """Compute the saliency of each frame; return it with the clock and the number of the frames."""
         if self.saliency_slots is not None:
             return self.saliency_slots[stage - 1](clips.frames, clips.counts), self._clock, clips.counts
@@ -482,7 +482,7 @@ class Playback(nn.Module):
         places = torch.frac(torch.sin(frame * rate) * size).abs()
         return places.to(clips.power.dtype).expand_as(clips.power), clock, clips.n_frames
 
-    def _select(self, clips: _Clips, saliency: Tensor, counts: Tensor, clock: FrameClock) -> Tensor:
+    def _select(self, clips: _PlaybackState, saliency: Tensor, counts: Tensor, clock: FrameClock) -> Tensor:
         """Select the segments of the next stage: start and stop in seconds; NaN where there are fewer."""
         if clips.fixed_segments is not None:
             places = clips.fixed_segments

@@ -16,6 +16,7 @@ import click
 from audioattn_lib import __version__
 from audioattn_lib.cli import attend, attention, batch, data, export, features, listen, runs, train
 from audioattn_lib.core.errors import AudioAttnError
+from audioattn_lib.core.imports import import_later
 
 __all__ = ["audioattn", "main"]
 
@@ -86,4 +87,5 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a locale such as C has no place for most characters
             stream.reconfigure(errors="backslashreplace")
+    import_later("pandas")  # a quarter of the time of a command that makes no table
     audioattn(prog_name="audioattn")

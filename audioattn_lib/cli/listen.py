@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from audioattn_lib.cli.output import end_with_failures
+from audioattn_lib.core.imports import without_collection
 
 if TYPE_CHECKING:
     from audioattn_lib.core.errors import AudioError
@@ -73,11 +74,12 @@ def listen(
       audioattn listen runs/urban_sound/<key> recordings/ -o heard --format page --format csv
       ffmpeg -i film.mp4 -f wav - | audioattn listen my_model - --json
     """
-    import audioattn_lib
-    from audioattn_lib.inference.outputs import Outputs, describe, find_sounds, hear_all
+    with without_collection():
+        import audioattn_lib
+        from audioattn_lib.inference.outputs import Outputs, describe, find_sounds, hear_all
 
-    names = find_sounds(sounds)
-    loaded = audioattn_lib.load(model, device)
+        names = find_sounds(sounds)
+        loaded = audioattn_lib.load(model, device)
     files = None
     if output is not None or formats:
         files = Outputs(output or Path("heard"), formats or ("page",))
@@ -138,8 +140,9 @@ def verify(model: Path, first: str, second: str, threshold: float | None, as_jso
       audioattn verify runs/accents/<key> a.wav b.wav
       audioattn verify runs/accents/<key> a.wav b.wav --threshold 0.5 --json
     """
-    import audioattn_lib
-    from audioattn_lib.inference.verification import verify_speaker
+    with without_collection():
+        import audioattn_lib
+        from audioattn_lib.inference.verification import verify_speaker
 
     result = verify_speaker(audioattn_lib.load(model, device), first, second, threshold)
     if as_json:

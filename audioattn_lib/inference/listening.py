@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -78,9 +79,8 @@ class Listening:
         Attention in seconds of the sound, of one clip.
     embedding
         Features that the answer is made of, shape ``(E,)``; None where the model has none.
-    timeline
-        Answer over time: a row a step with ``start`` and ``stop`` in seconds, and a column for each class, or
-        ``score``. One row for a sound that was heard whole.
+    steps
+        Answer over time of a sound that was heard in windows, as :attr:`timeline` has it; None for one heard whole.
     events
         Parts of a recording in which a class is at least as probable as one half, in seconds; empty for a sound that
         was heard whole.
@@ -91,7 +91,7 @@ class Listening:
     prediction: Prediction
     record: AttentionRecord
     embedding: NDArray[np.float32] | None
-    timeline: pd.DataFrame
+    steps: pd.DataFrame | None = None
     events: tuple[LabelledSegment, ...] = ()
 
     @property
@@ -108,6 +108,24 @@ class Listening:
     def sound(self) -> NDArray[np.float32]:
         """Samples as the model heard them, one channel at :attr:`sample_rate`; read from the file on each access."""
         return self.source.read(self.sample_rate)
+
+    @cached_property
+    def timeline(self) -> pd.DataFrame:
+        """Answer over time: a row a step with ``start`` and ``stop`` in seconds, and a column a class, or ``score``.
+
+        One row for a sound that was heard whole.
+        """
+        if self.steps is not None:
+            return self.steps
+        values: dict[str, Any] = dict(self.prediction.probabilities)
+        if self.prediction.score is not None:
+            values = {"score": self.prediction.score}
+        return pd.DataFrame([{"start": 0.0, "stop": self.duration, **values}])
+
+    @property
+    def has_steps(self) -> bool:
+        """True where the timeline has more than one row."""
+        return self.steps is not None and len(self.steps) > 1
 
     def player(self, *, title: str = "", caption: str = "") -> Player:
         """Player of the sound with its attention."""
@@ -147,11 +165,3 @@ class Listening:
 
     def __repr__(self) -> str:
         return f"Listening({self.name!r}, {self.duration:.4g} s: {self.prediction})"
-
-
-def one_row(prediction: Prediction, duration: float) -> pd.DataFrame:
-    """Timeline of a sound that was heard whole."""
-    values: dict[str, Any] = dict(prediction.probabilities)
-    if prediction.score is not None:
-        values = {"score": prediction.score}
-    return pd.DataFrame([{"start": 0.0, "stop": duration, **values}])

@@ -27,7 +27,7 @@ from audioattn_lib.training.loop import select_device
 from audioattn_lib.training.model_folder import ModelFolder, find_model
 from audioattn_lib.training.run_directory import Run
 
-from .listening import Listening, Prediction, one_row
+from .listening import Listening, Prediction
 from .sources import Sound, Source, as_source
 from .windows import AttentionTimeline, ValueTimeline, cut_windows, find_intervals
 
@@ -347,8 +347,7 @@ class Model:
         if not record.is_empty:
             record = record[row].named([source.name], np.array([source.duration]))
         embedding = None if answers.embeddings is None else answers.embeddings[row]
-        timeline = one_row(prediction, source.duration)
-        return Listening(source, self.sample_rate, prediction, record, embedding, timeline)
+        return Listening(source, self.sample_rate, prediction, record, embedding)
 
     def _prediction(self, answers: Answers, row: int) -> Prediction:
         score = None if answers.scores is None else float(answers.scores[row])

@@ -124,7 +124,7 @@ def describe(listening: Listening) -> dict[str, Any]:
         values["events"] = [
             {"label": event.label, "start": event.start, "stop": event.stop} for event in listening.events
         ]
-    if len(listening.timeline) > 1:
+    if listening.has_steps:
         values["timeline"] = listening.timeline.to_dict(orient="records")
     plain: dict[str, Any] = to_plain(values)
     return plain
@@ -218,7 +218,7 @@ class Outputs:
         described = describe(listening)
         if "csv" in self.formats:
             self._predictions.append(_row(described))
-            if len(listening.timeline) > 1:
+            if listening.has_steps:
                 self._steps += [
                     {"sound": listening.name, **row} for row in listening.timeline.to_dict(orient="records")
                 ]

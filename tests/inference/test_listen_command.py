@@ -4,6 +4,8 @@ import csv
 import errno
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -176,3 +178,15 @@ def test_features_are_extracted_by_a_model_folder_alone(runs, sounds, tmp_path, 
     expected, found = (read_features(tmp_path / table) for table in ("run.csv", "alone.csv"))
     np.testing.assert_allclose(found.features, expected.features, atol=1e-5)
     assert (found.ids, found.names) == (expected.ids, expected.names)
+
+
+def test_a_clip_without_files_is_heard_without_pandas(model, sounds):
+    code = (
+        "import sys; from audioattn_lib.cli import main; sys.argv = ['audioattn', *sys.argv[1:]]\n"
+        "try: main()\n"
+        "except SystemExit as end: print(end.code, 'pandas.core' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "listen", model, sounds / "a.wav"], capture_output=True, text=True
+    )
+    assert done.stdout.splitlines()[-1:] == ["0 False"], done.stderr

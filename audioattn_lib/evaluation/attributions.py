@@ -43,7 +43,7 @@ def compare_attributions(
     n_resamples: int = 2000,
     level: float = 0.95,
     seed: int = 0,
-    batch_size: int = 256,
+    batch_size: int = 64,
 ) -> pd.DataFrame:
     """Faithfulness, localisation and dependence on the weights of several attributions of the same clips.
 

@@ -7,6 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
+from sklearn.compose import TransformedTargetRegressor
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import Ridge
+from sklearn.model_selection import GridSearchCV, PredefinedSplit
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import MinMaxScaler, RobustScaler, StandardScaler
+from sklearn.svm import SVR, LinearSVR
 
 from audioattn_lib.evaluation.correlations import of_ranks
 from audioattn_lib.evaluation.intervals import bootstrap_interval
@@ -96,6 +103,34 @@ def test_the_unit_of_a_feature_changes_nothing():
     scaled = [part * [1e-3, 1, 1e3, 7, 100] + 5 for part in x]
     ours, theirs = (fit_regression(p[0], y[0], p[1], y[1], p[2], model="ridge").predictions for p in (x, scaled))
     np.testing.assert_allclose(ours, theirs, rtol=1e-6)
+
+
+@pytest.mark.parametrize("model", REGRESSORS)
+def test_a_grid_search_of_scikit_learn_chooses_and_predicts_the_same(model):
+    x = np.random.default_rng(0).normal(size=(90, 7))
+    y = 5 + x @ np.linspace(-1, 1, 7) + np.random.default_rng(1).normal(size=90) / 2
+    steps, estimator, name = [MinMaxScaler()], LinearSVR(epsilon=0.0, max_iter=1000, random_state=0), "linearsvr__C"
+    if model == "linear_svr":  # means of features and median of labels are taken away first
+        steps.append(StandardScaler(with_std=False))
+        estimator = TransformedTargetRegressor(estimator, transformer=RobustScaler(with_scaling=False))
+        name = "transformedtargetregressor__regressor__C"
+    elif model == "ridge":
+        estimator, name = Ridge(), "ridge__alpha"
+    elif model == "rbf_svr":
+        estimator, name = SVR(), "svr__C"
+    search = GridSearchCV(
+        make_pipeline(*steps, estimator),
+        {name: [1 / c if model == "ridge" else c for c in COMPLEXITIES]},
+        scoring=lambda fitted, inputs, labels: stats.spearmanr(labels, fitted.predict(inputs)).statistic,
+        cv=PredefinedSplit([-1] * 50 + [0] * 20),
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        search.fit(x[:70], y[:70])
+    ours = fit_regression(x[:50], y[:50], x[50:70], y[50:70], x[70:], model=model)
+    assert list(ours.validation.values()) == pytest.approx(search.cv_results_["mean_test_score"], abs=1e-12)
+    assert COMPLEXITIES.index(ours.complexity) == search.best_index_
+    assert ours.predictions == pytest.approx(search.predict(x[70:]), abs=1e-10)
 
 
 def test_of_equally_good_complexities_the_smallest_is_taken():

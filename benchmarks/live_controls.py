@@ -1,19 +1,26 @@
-"""Speed of live controls: from the value of a slider to what the browser draws, for a clip of 10 s."""
+"""Speed of the explorer: from the value of a slider to what the browser draws, and the list of five hundred clips."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 
 import audioattn_lib
-from audioattn_lib.attention.record.record import FrameClock
+from audioattn_lib.attention.record.record import AttentionRecord, FrameClock
+from audioattn_lib.data.manifest import Manifest
 from audioattn_lib.display import player
 from audioattn_lib.display.players.player import attention_of
 from audioattn_lib.experiments.common.corpus import Clip
 from audioattn_lib.lab.bars import as_answers, bars
+from audioattn_lib.lab.clip_list import ClipList
+from audioattn_lib.lab.compared import Compared
 from audioattn_lib.lab.live import Live, live
 
 from .harness import Case, Target
@@ -21,6 +28,7 @@ from .untrained import CLASSES, untrained_model
 
 SECONDS, RATE = 10, 16_000
 MOST_SECONDS = 0.1
+CLIPS, MOST_SECONDS_OF_LIST = 500, 0.5
 CHANGES = {
     "alpha of weights": ("sparsemax", {"alpha": 1.7}),
     "temperature of weights": ("softmax", {"temperature": 0.4}),
@@ -32,7 +40,15 @@ CHANGES = {
 def cases(device: str) -> list[Case]:
     """Attention, answer and their drawing after a slider has moved; a player drawn anew as reference."""
     targets = [Target(name, "seconds", MOST_SECONDS) for name in CHANGES]
-    return [Case(f"A slider of a clip of {SECONDS} s, a player drawn anew as reference", _redraw, "player", targets)]
+    return [
+        Case(f"A slider of a clip of {SECONDS} s, a player drawn anew as reference", _redraw, "player", targets),
+        Case(
+            f"List of {CLIPS} test clips, a player of {SECONDS} s as reference",
+            _list_clips,
+            "player",
+            [Target("list", "seconds", MOST_SECONDS_OF_LIST)],
+        ),
+    ]
 
 
 def _redraw() -> dict[str, Callable[[], object]]:
@@ -62,3 +78,25 @@ def _draw(changed: Live, clip: Clip, changes: dict[str, float]) -> object:
     assert answers.probabilities is not None
     drawn = attention_of({"changed": answers.record[0]}, float(SECONDS), frequencies=clip.frequencies, number=0)
     return drawn, bars({"changed": as_answers(CLASSES, answers.probabilities[0])}, clip.label).html()
+
+
+def _list_clips() -> dict[str, Callable[[], object]]:
+    """Predictions, confidence and share of attention inside the events of all clips, as the explorer lists them."""
+    rng = np.random.default_rng(0)
+    names, frames = [f"{number}.wav" for number in range(CLIPS)], SECONDS * 100
+    chances = rng.dirichlet(np.ones(len(CLASSES)), CLIPS)
+    labels, predicted = rng.choice(CLASSES, CLIPS), np.array(CLASSES)[chances.argmax(axis=1)]
+    table = pd.DataFrame({"clip": names, "split": "test", "label": labels, "predicted": predicted})
+    table = table.assign(**{f"probability_{name}": chances[:, number] for number, name in enumerate(CLASSES)})
+    record = AttentionRecord.from_weights(
+        rng.dirichlet(np.ones(frames), CLIPS), FrameClock(0.01), n_frames=[frames] * CLIPS, clips=names
+    )
+    events = {"event_labels": labels, "event_onsets": "2.0", "event_offsets": "3.0"}
+    manifest = Manifest(Path(), pd.DataFrame({"file_name": names, "label": labels, **events}), "clips")
+
+    def fill() -> None:  # nothing of one call is kept for the next
+        run: Any = SimpleNamespace(predictions=table, attention=record, classes=list(CLASSES))
+        ClipList().fill(Compared("Softmax", (run,), (run,)).table(manifest))
+
+    clip = _live("softmax")[1]
+    return {"player": lambda: player(clip.samples, clip.sample_rate, **clip.picture), "list": fill}

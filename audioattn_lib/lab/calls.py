@@ -31,7 +31,7 @@ def _note(content: str) -> Note:
     return Note(f'<p class="audioattn aa-note mathjax_ignore">{where}, this cell shows {content}.</p>', text)
 
 
-def gallery(study: Study, corpus: PreparedCorpus) -> Gallery:
+def gallery(study: Study, corpus: PreparedCorpus, shown: str = "") -> Gallery:
     """Show ten test clips of a study, each chosen by a rule that is named, with sound and attention.
 
     It needs no kernel afterwards: a page of the book shows it too.
@@ -42,6 +42,8 @@ def gallery(study: Study, corpus: PreparedCorpus) -> Gallery:
         What ``study(config)`` of a chapter returned.
     corpus
         What ``prepare(config)`` of the chapter returned.
+    shown
+        Name of a clip that the page has shown before: the gallery opens on another.
 
     Notes
     -----
@@ -49,7 +51,7 @@ def gallery(study: Study, corpus: PreparedCorpus) -> Gallery:
     """
     from .exhibits import make_gallery
 
-    return make_gallery(study, corpus)
+    return make_gallery(study, corpus, shown=shown)
 
 
 def explore(study: Study, corpus: PreparedCorpus) -> Any:

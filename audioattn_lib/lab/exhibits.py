@@ -26,8 +26,8 @@ LONGEST = 20.0
 """Seconds of a clip that one player holds; longer ones are taken where there are no others."""
 
 
-def make_gallery(study: Study, corpus: PreparedCorpus, count: int = 10) -> Gallery:
-    """Make players of ``count`` test clips of a study, which :func:`choose_clips` chooses.
+def make_gallery(study: Study, corpus: PreparedCorpus, count: int = 10, shown: str = "") -> Gallery:
+    """Make players of ``count`` test clips, which :func:`choose_clips` chooses; it opens on another than ``shown``.
 
     Notes
     -----
@@ -40,15 +40,16 @@ def make_gallery(study: Study, corpus: PreparedCorpus, count: int = 10) -> Galle
         clip = corpus.clip(clip_name)
         title = clip.title if len(right.columns) else f"label {clip.title}"
         records = {name: model.record_of(clip) for name, model in compared.items()}
-        shown = player(
+        drawn = player(
             clip.samples,
             clip.sample_rate,
             records={name: record for name, record in records.items() if not record.is_empty},
             title=f"{rule}: {title}",
             **clip.picture,
         )
-        exhibits.append(Exhibit(clip_name, rule, title, summarise_answers(compared, clip_name), shown))
-    return show_gallery(exhibits, label="Test clips, each chosen by a rule")
+        exhibits.append(Exhibit(clip_name, rule, title, summarise_answers(compared, clip_name), drawn))
+    start = next((number for number, exhibit in enumerate(exhibits) if exhibit.clip != shown), 0)
+    return show_gallery(exhibits, label="Test clips, each clip_name by a rule", start=start)
 
 
 def judge(compared: Mapping[str, Compared]) -> tuple[pd.DataFrame, pd.DataFrame]:

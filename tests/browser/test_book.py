@@ -301,6 +301,7 @@ def test_the_microphone_is_heard_as_python_hears_it(launch, built_book, own_mode
     _, asked, errors = open_own_page(page, built_book)
     page.get_by_role("button", name="Record").click()
     page.wait_for_function(f"{OWN}.status.textContent.startsWith('Recording: 1.')")
+    assert page.evaluate(f"!{OWN}.level.hidden && {OWN}.level.value") > 0.1
     page.get_by_role("button", name="Stop").click()
     page.locator(".aa-own .aa-play").wait_for()
     samples = np.array(page.evaluate(f"Array.from({OWN}.samples)"), dtype=np.float32)

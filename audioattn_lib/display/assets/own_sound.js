@@ -113,7 +113,8 @@ class OwnSound {
     if (navigator.mediaDevices?.getUserMedia && window.AudioWorkletNode) {
       this.recorder = element("button", "aa-own-button", { type: "button" }, "Record");
       this.recorder.addEventListener("click", () => (this.recording ? this.recording.stop() : this.record()));
-      this.sources.append(this.recorder);
+      this.level = element("meter", "aa-own-level", { min: 0, max: 1, low: 0.3, high: 0.97, optimum: 0.6, hidden: "", "aria-label": "Level of the microphone" });
+      this.sources.append(this.recorder, this.level);
     }
     root.addEventListener("dragover", (event) => { if (!this.sources.hidden) event.preventDefault(); });
     root.addEventListener("drop", (event) => {
@@ -241,6 +242,7 @@ class OwnSound {
     const address = `data:text/javascript,${encodeURIComponent(code)}`;
     const taken = [];
     let count = 0;
+    let peak = 0;
     let timer = null;
     const end = async () => {
       if (!this.recording) return;
@@ -251,6 +253,7 @@ class OwnSound {
       await context.close();
       this.recorder.textContent = "Record";
       this.recorder.classList.remove("aa-own-live");
+      this.level.hidden = true;
       if (!count) { this.say("Nothing was recorded."); return; }
       const { rate } = this.settings;
       const offline = new OfflineAudioContext(1, Math.max(Math.round((count * rate) / sampleRate), 1), rate);
@@ -273,12 +276,20 @@ class OwnSound {
     this.recording = { stop: end };
     this.recorder.textContent = "Stop";
     this.recorder.classList.add("aa-own-live");
+    this.level.hidden = false;
     const taker = new AudioWorkletNode(context, "taker", { numberOfOutputs: 0, channelCount: 1, channelCountMode: "explicit" });
-    taker.port.onmessage = ({ data }) => { if (this.recording) { taken.push(data); count += data.length; } };
+    taker.port.onmessage = ({ data }) => {
+      if (!this.recording) return;
+      taken.push(data);
+      count += data.length;
+      for (const value of data) peak = Math.max(peak, Math.abs(value));
+    };
     context.createMediaStreamSource(stream).connect(taker);
     timer = setInterval(() => {
       const seconds = count / context.sampleRate;
       this.say(`Recording: ${seconds.toFixed(1)} s`);
+      this.level.value = clamp(1 + Math.log10(Math.max(peak, 1e-3)) / 3, 0, 1); // 60 dB below the loudest there is, to it
+      peak = 0;
       if (seconds >= LONGEST) end();
     }, 100);
   }

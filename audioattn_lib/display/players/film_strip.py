@@ -17,8 +17,7 @@ from ..assets import style_tag
 from ..describe import Events, KnownEvent, known_events
 from ..figure import Figure, render
 from ..page import save_page
-from ..plots.results import NARROW
-from ..plots.spectrogram import LANE, WIDTH, draw_events, draw_spectrogram, lanes
+from ..plots.spectrogram import LANE, NARROW, WIDTH, draw_events, draw_spectrogram, lanes, letter_share
 from ..style import Theme
 from .sound import compress_start, data_uri, mono
 
@@ -146,20 +145,22 @@ def film_strip(
         from matplotlib.figure import Figure as MatplotlibFigure
 
         narrow = width < WIDTH  # on a phone the probabilities stand below the parts
-        head = LANE / 72 * lanes(annotations, duration)[1]
+        above = LANE * lanes(annotations, duration, letter_share(width))[1]
         bars = 0.2 * len(classes) + 0.65
         heights = [1.45, bars] if narrow else [max(1.45, bars)]
-        ratios = [heights[0] + head, *heights[1:], *heights * (len(stages) - 1)]
+        ratios = [heights[0] + above / 72, *heights[1:], *heights * (len(stages) - 1)]
         figure = MatplotlibFigure(figsize=(width, sum(ratios)), layout="constrained")
         columns_of = {} if narrow else {"width_ratios": (4.4, 1)}
         rows = figure.add_gridspec(len(ratios), 1 if narrow else 2, height_ratios=ratios, **columns_of)
         for number, stage in enumerate(stages):
             n_columns = min(max(len(stage.features), 1), 2 if narrow else _MOST)
             columns = rows[len(heights) * number, 0].subgridspec(1, n_columns)
+            lowest = []
             for place in range(min(len(stage.features), n_columns)):
                 ax = figure.add_subplot(columns[place])
                 start = float(stage.parts[place][0])
                 clock = FrameClock(stage.hop, start - stage.hop / 2)
+                lowest.append(ax)
                 draw_spectrogram(ax, np.asarray(stage.features[place]), clock, frequencies, theme)
                 if place:
                     ax.set_yticks([])
@@ -168,7 +169,7 @@ def film_strip(
                 if number == 0:
                     ax.set_xlim(0, duration)
                     draw_events(ax, annotations, theme)
-                    ax.set_title(_name(0, stage), pad=7 + LANE * lanes(annotations, duration)[1])
+                    ax.set_title(_name(0, stage), pad=7 + above)
                 elif place == 0:
                     ax.set_title(_name(number, stage))
             if not stage.features:
@@ -180,7 +181,11 @@ def film_strip(
             _bars(ax, stage.probabilities, before, classes, labels, theme)
             if number == 0:
                 ax.set_title("Probability", fontweight="normal")
-        figure.supxlabel("Time (s)", fontsize=8.5, color=theme.muted)
+        if narrow:  # the lowest row is that of the probabilities
+            for ax in lowest:
+                ax.set_xlabel("Time (s)", fontsize=8.5, color=theme.muted)
+        else:
+            figure.supxlabel("Time (s)", fontsize=8.5, color=theme.muted)
         return figure
 
     sentences = [f"{title}: " if title else "", f"{duration:.1f} s of sound, heard {len(stages)} times. "]

@@ -13,7 +13,7 @@ from audioattn_lib.attention.record.record import AttentionRecord, FrameClock
 
 from ..describe import Events, known_events, title_of
 from ..figure import Figure, render
-from ..plots.spectrogram import LANE, WIDTH, checked, draw_events, draw_spectrogram, lanes
+from ..plots.spectrogram import LANE, NARROW, WIDTH, checked, draw_events, draw_spectrogram, lanes, letter_share
 from ..style import Theme
 from .player import Player, player
 
@@ -96,17 +96,18 @@ def plot_heads(
     edges = record.clock.edges(n_frames)
     start, stop = float(min(edges[0], clock.start)), float(max(edges[-1], clock.edges(len(values))[-1]))
 
-    def draw(theme: Theme) -> Any:
+    def draw(theme: Theme, width: float = WIDTH) -> Any:
         from matplotlib.figure import Figure as MatplotlibFigure
 
         row = 0.2 if len(heads) > 4 else 0.3
-        height = 1.75 + row * len(heads) + 0.75 + LANE / 72 * lanes(annotations, stop - start)[1]
-        figure = MatplotlibFigure(figsize=(WIDTH, height), layout="constrained")
+        above = LANE * lanes(annotations, stop - start, letter_share(width))[1]
+        height = 1.75 + row * len(heads) + 0.75 + above / 72
+        figure = MatplotlibFigure(figsize=(width, height), layout="constrained")
         grid = figure.add_gridspec(2, 2, height_ratios=[1.75, row * len(heads)], width_ratios=[6, 1])
         sound, frames, bars = (figure.add_subplot(grid[place]) for place in ((0, 0), (1, 0), (1, 1)))
         draw_spectrogram(sound, values, clock, bands, theme)
         draw_events(sound, annotations, theme)
-        sound.set_title(title or title_of(record), pad=7 + LANE * lanes(annotations, stop - start)[1])
+        sound.set_title(title or title_of(record), pad=7 + above)
         sound.tick_params(labelbottom=False, bottom=False)
         peaks = weights / np.maximum(weights.max(axis=1, keepdims=True), 1e-12)
         extent = (edges[0], edges[-1], len(heads) - 0.5, -0.5)
@@ -129,9 +130,8 @@ def plot_heads(
         for (head, share, _), place in zip(heads[:8], places, strict=False)
     )
     more = f"; and {len(heads) - 8} more" if len(heads) > 8 else ""
-    return render(
-        draw, f"Frame weights of {len(heads)} heads over {stop - start:.1f} s of sound: {description}{more}.", caption
-    )
+    alt = f"Frame weights of {len(heads)} heads over {stop - start:.1f} s of sound: {description}{more}."
+    return render(draw, alt, caption, narrow=lambda theme: draw(theme, NARROW))
 
 
 def head_player(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from audioattn_lib.attention.record.record import AttentionRecord, FrameClock
 from ..describe import Curve, Events, KnownEvent, curve, known_events, sentence, title_of
 from ..figure import Figure, render
 from ..style import Theme, map_opacity
-from .spectrogram import LANE, WIDTH, checked, draw_events, draw_spectrogram, lanes
+from .spectrogram import LANE, NARROW, WIDTH, checked, draw_events, draw_spectrogram, lanes, letter_share
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 __all__ = ["compare_attention", "draw_curve", "plot_attention"]
 
 SPECTROGRAM_HEIGHT = 1.75
+ROW_NAME = 0.17
+"""Inches for the name of a row above it, in a picture for a phone."""
 LEGEND = "The bar below a curve marks where attention is above zero; the tick in it is the mean."
 
 
@@ -81,16 +84,9 @@ def plot_attention(
         return _plot_maps(single, features, time, frequencies, annotations, heading, caption)
     rows = _head_rows(single) or [mean_curve]
 
-    def draw(theme: Theme) -> Any:
-        figure, axes = _stack(
-            features,
-            time,
-            frequencies,
-            annotations,
-            [0.95 if len(rows) == 1 else 0.55] * len(rows),
-            single.span(),
-            theme,
-        )
+    def draw(theme: Theme, width: float = WIDTH) -> Any:
+        heights = [0.95 if len(rows) == 1 else 0.55] * len(rows)
+        figure, axes = _stack(features, time, frequencies, annotations, heights, single.span(), theme, width)
         for ax, row in zip(axes, rows, strict=True):
             draw_curve(ax, row, annotations, theme)
             if len(rows) > 1:
@@ -110,7 +106,7 @@ def plot_attention(
         return figure
 
     alt = sentence(single.span(), frequencies, [mean_curve], annotations)
-    return render(draw, alt, caption)
+    return render(draw, alt, caption, narrow=functools.partial(draw, width=NARROW))
 
 
 def compare_attention(
@@ -153,9 +149,11 @@ def compare_attention(
     if features is not None:
         features, frequencies = checked(features, frequencies)
 
-    def draw(theme: Theme) -> Any:
+    def draw(theme: Theme, width: float = WIDTH) -> Any:
         heights = [0.44] * len(curves)
-        figure, axes = _stack(features, clock or first.clock, frequencies, annotations, heights, first.span(), theme)
+        figure, axes = _stack(
+            features, clock or first.clock, frequencies, annotations, heights, first.span(), theme, width
+        )
         for ax, row in zip(axes, curves, strict=True):
             draw_curve(ax, row, annotations, theme)
             whole = "everywhere > 0" if row.unbounded else f"{row.attended:.2f} s > 0"
@@ -164,7 +162,8 @@ def compare_attention(
             _head(figure.axes[0], title, "", annotations, theme)
         return figure
 
-    return render(draw, sentence(first.span(), frequencies, curves, annotations), caption)
+    alt = sentence(first.span(), frequencies, curves, annotations)
+    return render(draw, alt, caption, narrow=functools.partial(draw, width=NARROW))
 
 
 def draw_curve(ax: Axes, row: Curve, events: Sequence[KnownEvent], theme: Theme) -> None:
@@ -199,13 +198,16 @@ def _stack(
     heights: Sequence[float],
     span: tuple[float, float],
     theme: Theme,
+    width: float,
 ) -> tuple[Any, list[Axes]]:
     """A spectrogram (where there are features) and rows of these heights in inches on one time axis."""
     from matplotlib.figure import Figure as MatplotlibFigure
 
+    if width < WIDTH and len(heights) > 1:
+        heights = [height + ROW_NAME for height in heights]
     ratios = ([] if features is None else [SPECTROGRAM_HEIGHT]) + list(heights)
-    extra = 0.75 + LANE / 72 * lanes(events, span[1] - span[0])[1]
-    figure = MatplotlibFigure(figsize=(WIDTH, sum(ratios) + 0.06 * len(ratios) + extra), layout="constrained")
+    extra = 0.75 + LANE / 72 * lanes(events, span[1] - span[0], letter_share(width))[1]
+    figure = MatplotlibFigure(figsize=(width, sum(ratios) + 0.06 * len(ratios) + extra), layout="constrained")
     figure.get_layout_engine().set(h_pad=0.02, hspace=0.02)  # type: ignore[union-attr, call-arg]
     grid = figure.add_gridspec(len(ratios), height_ratios=ratios)
     axes = [figure.add_subplot(grid[i]) for i in range(len(ratios))]
@@ -225,8 +227,9 @@ def _stack(
 def _head(ax: Axes, title: str, note: str, events: Sequence[KnownEvent], theme: Theme) -> None:
     """A title on the left and a note on the right, above the brackets of the events."""
     left, right = ax.get_xlim()
-    pad = 7 + LANE * lanes(events, right - left)[1]
-    room = 0.88 * 72 * ax.figure.get_figwidth()  # type: ignore[union-attr]  # points right of the tick labels
+    inches = ax.figure.get_figwidth()  # type: ignore[union-attr]
+    pad = 7 + LANE * lanes(events, right - left, letter_share(inches))[1]
+    room = 0.88 * 72 * inches  # points right of the tick labels
     below = ax.set_title(note, loc="right", fontsize=8, fontweight="normal", color=theme.muted, pad=pad)
     words = ax.set_title(title, pad=pad)
     width = _width(words)
@@ -247,6 +250,11 @@ def _width(text: Text) -> float:
 
 
 def _name_row(ax: Axes, name: str, note: str, theme: Theme) -> None:
+    if ax.figure.get_figwidth() < WIDTH:  # type: ignore[union-attr]
+        above: dict[str, Any] = {"fontsize": 7.5, "va": "bottom", "transform": ax.transAxes, "clip_on": False}
+        ax.text(0, 0.99, name, color=theme.ink, **above)
+        ax.text(1, 0.99, note, color=theme.muted, ha="right", **above)
+        return
     ax.set_ylabel(name, rotation=0, ha="right", va="center", color=theme.ink, labelpad=6)
     ax.text(1.008, 0.45, note, transform=ax.transAxes, fontsize=7, color=theme.muted, va="center", clip_on=False)
 

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from ..describe import Events, known_events
 from ..figure import Figure, render
 from ..style import Theme
-from .results import DASHES, NARROW
-from .spectrogram import WIDTH, host
+from .results import DASHES
+from .spectrogram import NARROW, WIDTH, host
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

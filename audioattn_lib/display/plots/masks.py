@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 
 from ..figure import Figure, render
 from ..style import Theme
-from .results import NARROW
-from .spectrogram import WIDTH
+from .spectrogram import NARROW, WIDTH
 
 __all__ = ["plot_pattern"]
 

@@ -13,7 +13,7 @@ from audioattn_lib.attention.record.record import FrameClock
 from ..describe import Events, known_events
 from ..figure import Figure, render
 from ..style import Theme
-from .spectrogram import LANE, WIDTH, checked, draw_events, draw_spectrogram, lanes
+from .spectrogram import LANE, NARROW, WIDTH, checked, draw_events, draw_spectrogram, lanes, letter_share
 
 __all__ = ["Panel", "plot_panels"]
 
@@ -65,21 +65,23 @@ def plot_panels(panels: Sequence[Panel], events: Events | None = None, *, captio
     edges = [panel.clock.edges(len(values)) for panel, (values, _) in zip(panels, arrays, strict=True)]
     left, right = min(edge[0] for edge in edges), max(edge[-1] for edge in edges)
 
-    def draw(theme: Theme) -> Any:
+    def draw(theme: Theme, width: float = WIDTH) -> Any:
         from matplotlib.figure import Figure as MatplotlibFigure
 
-        height = 1.75 * len(panels) + 0.4 + LANE / 72 * lanes(annotations, right - left)[1]
-        figure = MatplotlibFigure(figsize=(WIDTH, height), layout="constrained")
+        above = LANE * lanes(annotations, right - left, letter_share(width))[1]
+        height = 1.75 * len(panels) + 0.4 + above / 72
+        figure = MatplotlibFigure(figsize=(width, height), layout="constrained")
         axes = figure.subplots(len(panels), squeeze=False, sharex=True)[:, 0]
         for ax, panel, (values, frequencies) in zip(axes, panels, arrays, strict=True):
             draw_spectrogram(ax, values, panel.clock, frequencies, theme)
             ax.set_xlim(left, right)
             if frequencies is None:
                 ax.set_ylabel("Channel")
-            ax.set_title(panel.title, pad=7 + (LANE * lanes(annotations, right - left)[1] if ax is axes[0] else 0))
+            ax.set_title(panel.title, pad=7 + (above if ax is axes[0] else 0))
         draw_events(axes[0], annotations, theme)
         axes[-1].set_xlabel("Time (s)")
         return figure
 
     shapes = [f"{panel.title} ({values.shape[1]} rows)" for panel, (values, _) in zip(panels, arrays, strict=True)]
-    return render(draw, f"{right - left:.1f} s of sound in {len(panels)} panels: {', '.join(shapes)}.", caption)
+    alt = f"{right - left:.1f} s of sound in {len(panels)} panels: {', '.join(shapes)}."
+    return render(draw, alt, caption, narrow=lambda theme: draw(theme, NARROW))

@@ -14,8 +14,8 @@ from audioattn_lib.attention.record.record import AttentionRecord
 from ..describe import mechanism_title, title_of
 from ..figure import Figure, render
 from ..style import Theme
-from .results import NARROW, REFERENCES, colour_bar, draw_intervals, require
-from .spectrogram import WIDTH
+from .results import REFERENCES, colour_bar, draw_intervals, require
+from .spectrogram import NARROW, WIDTH
 
 if TYPE_CHECKING:
     import pandas as pd

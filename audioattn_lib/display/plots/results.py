@@ -12,14 +12,13 @@ from numpy.typing import NDArray
 from ..describe import mechanism_title
 from ..figure import Figure, render
 from ..style import Theme
-from .spectrogram import WIDTH
+from .spectrogram import NARROW, WIDTH
 
 if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["plot_attention_evaluation", "plot_confusion", "plot_faithfulness", "plot_results", "plot_training"]
 
-NARROW = 3.5  # inches, for a phone
 REFERENCES = ("linear", "chance")
 DASHES = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (6, 1.5, 1.2, 1.5)), (0, (3, 2)), "-")
 """Dashes that tell curves apart, in order."""

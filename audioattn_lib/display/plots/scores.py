@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from ..describe import mechanism_title
 from ..figure import Figure, render
 from ..style import Theme
-from .results import DASHES, NARROW, colour_bar, percent, require
-from .spectrogram import WIDTH
+from .results import DASHES, colour_bar, percent, require
+from .spectrogram import NARROW, WIDTH
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -10,8 +10,8 @@ import numpy as np
 from ..describe import mechanism_title
 from ..figure import Figure, render
 from ..style import Theme
-from .results import DASHES, NARROW, REFERENCES, percent, require
-from .spectrogram import WIDTH
+from .results import DASHES, REFERENCES, percent, require
+from .spectrogram import NARROW, WIDTH
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 __all__ = ["draw_events", "draw_spectrogram", "level_range", "mel_ticks", "plot_spectrogram"]
 
 WIDTH = 6.6  # inches; Matplotlib's sizes of text then fit the width of a page
+NARROW = 3.5  # inches, for a phone
+LETTER = 0.0135
+"""Share of an axis of a picture of that width that one letter of the name of an event takes."""
 LANE = 11  # points for the bracket and the name of an event
 NICE_FREQUENCIES = (31.25, 62.5, 125, 250, 500, 1000, 2000, 4000, 8000, 16000)
 
@@ -56,20 +60,21 @@ def plot_spectrogram(
     annotations = known_events(events)
     span = (float(clock.edges(len(features))[0]), float(clock.edges(len(features))[-1]))
 
-    def draw(theme: Theme) -> Any:
+    def draw(theme: Theme, width: float = WIDTH) -> Any:
         from matplotlib.figure import Figure as MatplotlibFigure
 
-        figure = MatplotlibFigure(figsize=(WIDTH, 2.5), layout="constrained")
+        figure = MatplotlibFigure(figsize=(width, 2.5), layout="constrained")
         ax = figure.add_subplot()
         draw_spectrogram(ax, features, clock, frequencies, theme)
         draw_events(ax, annotations, theme)
         ax.set_xlabel("Time (s)")
         if title:
-            ax.set_title(title, pad=7 + LANE * lanes(annotations, span[1] - span[0])[1])
+            ax.set_title(title, pad=7 + LANE * lanes(annotations, span[1] - span[0], letter_share(width))[1])
         return figure
 
     alt = sentence(span, frequencies, (), annotations)
-    return render(draw, f"{title}: {alt}" if title else alt, caption)
+    narrow = functools.partial(draw, width=NARROW)
+    return render(draw, f"{title}: {alt}" if title else alt, caption, narrow=narrow)
 
 
 def draw_spectrogram(
@@ -106,7 +111,7 @@ def draw_events(ax: Axes, events: Sequence[KnownEvent], theme: Theme) -> None:
     from matplotlib.transforms import ScaledTranslation, blended_transform_factory
 
     left, right = ax.get_xlim()
-    places, _ = lanes(events, right - left)
+    places, _ = lanes(events, right - left, letter_share(ax.figure.get_figwidth()))  # type: ignore[union-attr]
     for event, lane in zip(events, places, strict=True):
         lift = ScaledTranslation(0, (5 + LANE * lane) / 72, ax.figure.dpi_scale_trans)  # type: ignore[union-attr]
         place = blended_transform_factory(ax.transData, ax.transAxes) + lift
@@ -119,7 +124,12 @@ def draw_events(ax: Axes, events: Sequence[KnownEvent], theme: Theme) -> None:
         words.set_in_layout(True)
 
 
-def lanes(events: Sequence[KnownEvent], width: float, character: float = 0.0135) -> tuple[list[int], int]:
+def letter_share(width: float) -> float:
+    """Share of an axis that one letter of the name of an event takes, in a picture ``width`` inches wide."""
+    return LETTER * WIDTH / width
+
+
+def lanes(events: Sequence[KnownEvent], width: float, character: float = LETTER) -> tuple[list[int], int]:
     """The lowest free lane of each event, and how many lanes there are.
 
     The axis is ``width`` seconds wide; ``character`` is the share of it that one letter takes.

@@ -17,7 +17,10 @@ from typing import Any, Final
 __all__ = ["add_sources", "table_as_csv"]
 
 _FIGURE: Final = re.compile(r'<figure class="audioattn aa-figure.*?</figure>', re.DOTALL)
-_TABLE: Final = re.compile(r'<table\b[^>]*class="[^"]*\bdataframe\b[^"]*"[^>]*>.*?</table>', re.DOTALL)
+_TABLE: Final = re.compile(
+    r'<table\b[^>]*class="(?:[^"]*\s)?(?P<kind>dataframe|table)(?:\s[^"]*)?"[^>]*>.*?</table>', re.DOTALL
+)
+"""A table that code has made, or that is written in the text."""
 _ANCHOR: Final = "runs-of-this-page"
 _MOST_FIELDS: Final = 5
 
@@ -45,7 +48,8 @@ def add_sources(markup: str, runs: Runs) -> str:
     def of_table(match: re.Match[str]) -> str:
         address = _csv_address(table_as_csv(match[0]))
         link = f'<a class="aa-data" download="table.csv" href="{address}">Data (CSV)</a>'
-        return f'{match[0]}<p class="aa-source">{link}{" " + caption if caption else ""}</p>'
+        told = f" {caption}" if caption and match["kind"] == "dataframe" else ""  # the text names its own source
+        return f'{match[0]}<p class="aa-source">{link}{told}</p>'
 
     page = _TABLE.sub(of_table, markup)
     if not runs:

@@ -28,6 +28,17 @@ def test_a_table_without_runs_has_its_data_and_nothing_else():
     assert FIGURE in page
 
 
+def test_a_table_of_the_text_has_its_data_and_no_runs():
+    written = (
+        '<table class="table"><thead><tr><th>pooling</th></tr></thead><tbody><tr><td>mean</td></tr></tbody></table>'
+    )
+    other = '<table class="aa-table"><tr><td>1</td></tr></table>'
+    page = add_sources(written + other, RUNS)
+    (address,) = re.findall(r'table.csv" href="data:text/csv;base64,([^"]+)', page)
+    assert base64.b64decode(address).decode() == "pooling\nmean\n"
+    assert page.partition("</section>")[0].count("From the ") == 0
+
+
 def test_figures_and_tables_name_runs_seeds_and_commit_and_link_to_them():
     page = add_sources(TABLE + FIGURE, RUNS)
     told = re.findall(r'<p class="aa-source">(?:<a[^>]*>Data \(CSV\)</a> )?From the (.*?)\.</p>', page)

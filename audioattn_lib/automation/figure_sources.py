@@ -48,8 +48,8 @@ def add_sources(markup: str, runs: Runs) -> str:
     def of_table(match: re.Match[str]) -> str:
         address = _csv_address(table_as_csv(match[0]))
         link = f'<a class="aa-data" download="table.csv" href="{address}">Data (CSV)</a>'
-        told = f" {caption}" if caption and match["kind"] == "dataframe" else ""  # the text names its own source
-        return f'{match[0]}<p class="aa-source">{link}{told}</p>'
+        runs_note = f" {caption}" if caption and match["kind"] == "dataframe" else ""  # the text names its own source
+        return f'{match[0]}<p class="aa-source">{link}{runs_note}</p>'
 
     page = _TABLE.sub(of_table, markup)
     if not runs:

@@ -41,8 +41,7 @@ def _text(file: str) -> str:
     # Comments and indentation are for whoever reads the source, not for every page.
     text = re.sub(r"/\*.*?\*/", "", text, flags=re.DOTALL)
     lines = (line.strip() for line in text.splitlines())
-    text = "\n".join(line for line in lines if line and not line.startswith("//"))
-    return text
+    return "\n".join(line for line in lines if line and not line.startswith("//"))
 
 
 @functools.cache

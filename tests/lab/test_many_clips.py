@@ -62,12 +62,12 @@ def test_what_is_not_shown_is_not_computed(made, monkeypatch):
     shown = explorer_module.Explorer(None, corpus)
     assert len(shown.clips.rows) == COUNT
     assert all(0 <= row["inside"] <= 1 for row in shown.clips.rows)
-    first = shown.clips.chosen
+    first = shown.clips.selected
     assert read == [first]
     assert asked == [first] * len(models), "the attention of the chosen clip, of each model once"
     shown.clips.only = "wrong"  # sorted and filtered in the browser
     shown.clips.order = "confidence down"
     assert read == [first]
-    shown.clips.chosen = wanted = shown.clips.rows[-1]["clip"]
+    shown.clips.selected = wanted = shown.clips.rows[-1]["clip"]
     assert read == [first, wanted]
     assert asked == [first] * len(models) + [wanted] * len(models)

@@ -378,9 +378,7 @@ def _build_pages_alone(root: Path, pages: list[str], echo: Echo, inherited: tupl
     unfinished.touch()
     echo("Pages: building")
     command = [
-        sys.executable,
-        "-c",
-        "from jupyter_book.cli.main import main; main()",
+        *(sys.executable, "-m", "audioattn_lib.automation.jupyter_book"),
         *("build", str(root), "-W", "-n", "--keep-going"),
     ]
     with open(log, "w", encoding="utf-8") as stream:

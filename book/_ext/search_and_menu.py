@@ -31,6 +31,13 @@ def keep_text(app: Sphinx, doctree: nodes.document) -> None:
     texts[app.env.docname] = " ".join(words)[:LONGEST]
 
 
+def merge_texts(app: Sphinx, env: Any, pages: set[str], other: Any) -> None:
+    """Take the texts of the pages that another process read."""
+    texts = env.__dict__.setdefault("audioattn_texts", {})
+    read = getattr(other, "audioattn_texts", {})
+    texts.update((name, read[name]) for name in pages if name in read)
+
+
 def _words(node: nodes.Node, *, code: bool, inside: bool = False) -> Iterator[str]:
     """The words of a page outside of its code, or inside."""
     if isinstance(node, nodes.Text):
@@ -45,7 +52,7 @@ def write_texts(app: Sphinx, error: Exception | None) -> None:
     """Write the script with the text of all pages."""
     if error is None and app.builder.format == "html":
         kept = getattr(app.env, "audioattn_texts", {})
-        texts = {name: text for name, text in kept.items() if name in app.env.all_docs}
+        texts = {name: kept[name] for name in sorted(kept) if name in app.env.all_docs}
         script = f"window.audioattnTexts = {json.dumps(texts, ensure_ascii=False)};\n"
         (Path(app.outdir) / "_static" / TEXTS).write_text(script, encoding="utf-8")
 
@@ -85,6 +92,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_js_file("scrolling.js", loading_method="defer")
     app.connect("config-inited", set_scorer)
     app.connect("doctree-read", keep_text)
+    app.connect("env-merge-info", merge_texts)
     app.connect("html-page-context", add_scripts, priority=900)
     app.connect("build-finished", write_texts)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -27,6 +27,12 @@ def test_every_page_is_whole(built_book):
     assert check_pages(built_book / "_build" / "html", documents(built_book)) == []
 
 
+def test_search_quotes_every_page(built_book):
+    script = (built_book / "_build/html/_static/search_texts.js").read_text()
+    texts = json.loads(script.removeprefix("window.audioattnTexts = ").removesuffix(";\n"))
+    assert sorted(name for name, text in texts.items() if text) == sorted(documents(built_book))
+
+
 @pytest.mark.parametrize("name", ["urban_sound", "sleepiness"])
 def test_figures_and_tables_of_a_chapter_have_their_data_and_runs_and_their_code_is_folded(built_book, name):
     page = (built_book / f"_build/html/book/chapters/{name}.html").read_text()

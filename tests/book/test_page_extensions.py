@@ -2,6 +2,8 @@
 
 import importlib.util
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -39,3 +41,20 @@ def test_a_button_of_the_menu_is_named_after_its_page(extension):
     named = extension("search_and_menu").name_buttons(menu)
     assert '<summary aria-label="Pages below Urban sounds">' in named
     assert named.replace(' aria-label="Pages below Urban sounds"', "") == menu
+
+
+def test_search_quotes_every_page_whichever_process_read_it(root, tmp_path):
+    names = [f"page{number}" for number in range(7)]  # Sphinx reads more than five pages in several processes
+    for name in names:
+        (tmp_path / f"{name}.rst").write_text(f"{name}\n{'=' * len(name)}\n\nA sentence of {name}.\n")
+    toctree = "".join(f"   {name}\n" for name in names)
+    (tmp_path / "index.rst").write_text(f"Contents\n========\n\n.. toctree::\n\n{toctree}")
+    extensions = root / "book" / "_ext"
+    (tmp_path / "conf.py").write_text(
+        f"import sys\nsys.path.insert(0, {str(extensions)!r})\nextensions = ['search_and_menu']\n"
+    )
+
+    out = tmp_path / "html"
+    subprocess.run([sys.executable, "-m", "sphinx", "-q", "-j", "2", str(tmp_path), str(out)], check=True)
+    texts = (out / "_static" / "search_texts.js").read_text()
+    assert all(f"A sentence of {name}." in texts for name in names)

@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of all runs")
     parser.add_argument("--output", type=Path, default=HERE, help="folder of the tables")
     options = parser.parse_args(arguments)
-    fields = dict(_field(text) for text in options.set)
+    fields = dict(field_of(text) for text in options.set)
     config = scenes_and_instruments.Config.preset("default", data=options.data, **fields)
     study = scenes_and_instruments.study(
         config, options.patterns, options.domain_methods, range(options.seeds), options.runs
@@ -58,7 +58,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _field(text: str) -> tuple[str, Any]:
+def field_of(text: str) -> tuple[str, Any]:
+    """Name and value of ``field=value``: a literal where it can be read as one, else text."""
     name, _, value = text.partition("=")
     try:
         return name, ast.literal_eval({"true": "True", "false": "False"}.get(value, value))

@@ -66,13 +66,14 @@ def split_clips(manifest: Manifest, fold: str, protocol: str = "nested", seed: i
         Name of the test fold, one of :func:`fold_names`, or ``"first"``.
     protocol
         ``"nested"``: validation is the fold after the test fold, cyclically (with fewer than three folds, or with
-        splits of which none is for validation, a fifth of the training groups). ``"published"``: validation *is* the
+        splits of which none is for validation, a fifth of the training groups). ``"grouped"``: validation is always
+        a fifth of the groups outside the test fold, and all other clips train. ``"published"``: validation *is* the
         test fold, so the best epoch is chosen on test clips and scores are optimistic.
     seed
         Chooses groups where the corpus does not.
     """
-    if protocol not in ("nested", "published"):
-        raise ConfigError(f"protocol is {protocol!r}; it must be nested or published")
+    if protocol not in ("nested", "grouped", "published"):
+        raise ConfigError(f"protocol is {protocol!r}; it must be nested, grouped or published")
     names = fold_names(manifest)
     fold = names[0] if fold == "first" else str(fold)
     if fold not in names:
@@ -88,7 +89,8 @@ def split_clips(manifest: Manifest, fold: str, protocol: str = "nested", seed: i
         rest = np.setdiff1d(np.arange(len(assigned)), test)
     if protocol == "published":
         valid = test
-    elif not len(valid):
+    elif protocol == "grouped" or not len(valid):
+        rest = np.union1d(rest, valid)
         valid = grouped_share(manifest, rest, seed)
     train = np.setdiff1d(rest, valid)
     for name, rows in (("training", train), ("validation", valid), ("test", test)):

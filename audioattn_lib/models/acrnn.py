@@ -54,7 +54,9 @@ PRESETS: dict[str, FrontShape] = {
     "published": {"channels": (128,), "kernel_sizes": (5,), "pool_sizes": (3,)},
     "four_convolutions": {"channels": (128,) * 4, "kernel_sizes": (7, 11, 31, 51), "pool_sizes": (3,) * 4},
     "pointwise": {"channels": (128,), "kernel_sizes": (1,), "pool_sizes": (1,)},
+    "frames": {"channels": (), "kernel_sizes": (), "pool_sizes": ()},
 }
+"""Blocks of the front by name; ``"frames"`` has none, so that attention reads the features themselves."""
 
 
 class ClipNormalisation(nn.Module):
@@ -192,7 +194,7 @@ class ConvolutionalFront(nn.Module):
         dropout: float = 0.15,
     ) -> None:
         super().__init__()
-        if not len(channels) == len(kernel_sizes) == len(pool_sizes) >= 1:
+        if not len(channels) == len(kernel_sizes) == len(pool_sizes):
             raise ConfigError(
                 f"channels, kernel_sizes and pool_sizes have {len(channels)}, {len(kernel_sizes)} and "
                 f"{len(pool_sizes)} entries; each block needs one of each"
@@ -202,12 +204,14 @@ class ConvolutionalFront(nn.Module):
             ConvolutionBlock(i, o, k, p, batch_norm=batch_norm, dropout=dropout)
             for i, o, k, p in zip(widths, channels, kernel_sizes, pool_sizes, strict=False)
         )
-        self.out_features = channels[-1]
+        self.out_features = widths[-1]
 
     def forward(
         self, features: Float[Tensor, "batch frames mels"], mask: Bool[Tensor, "batch frames"] | None
     ) -> Float[Tensor, "batch frames channels"]:
         """Encode each frame with its neighbours."""
+        if not self.blocks:
+            return features
         x = features.transpose(1, 2)  # (B, n_mels, T)
         for block in self.blocks:
             x = block(x, None if mask is None else mask[:, None])
@@ -255,7 +259,7 @@ class ACRNN(nn.Module):
     front
         From ``(B, T, n_mels)`` and a mask to ``(B, T, C)``; has ``out_features``.
     attention
-        From ``(B, T, H)`` and lengths to a context ``(B, H)`` and a record.
+        From ``(B, T, H)`` and lengths to a context ``(B, H)``, or of its ``out_features``, and a record.
     classifier
         From ``(B, H)`` to ``(B, classes)``.
     recurrent
@@ -307,9 +311,11 @@ class ACRNN(nn.Module):
         bidirectional: bool = False,
         normalise: str = "clip",
     ) -> ACRNN:
-        """A published configuration, ``"published"`` or ``"four_convolutions"``, or ``"pointwise"``, each frame alone.
+        """A published configuration, ``"published"`` or ``"four_convolutions"``; ``"pointwise"``, each frame alone; or
+        ``"frames"``, without a front.
 
-        ``attention`` is given the width of its values and makes the module;
+        ``attention`` is given the width of its values and makes the module, whose context is as wide unless it has
+        ``out_features``;
         ``recurrent`` is ``"none"``, ``"gru"`` or ``"lstm"``; ``normalise`` is
         ``"clip"`` (published), ``"median"``, ``"corpus"`` (then fit ``normalisation`` to the
         training clips) or ``"none"``.
@@ -323,11 +329,11 @@ class ACRNN(nn.Module):
         if recurrent != "none":
             layer = RecurrentLayer(width, recurrent_size, recurrent, bidirectional=bidirectional)
             width = layer.out_features
-        classifier = nn.Linear(width, n_classes)
+        pooling = attention(width)
         return cls(
             front,
-            attention(width),
-            classifier,
+            pooling,
+            nn.Linear(getattr(pooling, "out_features", width), n_classes),
             recurrent=layer,
             normalisation=NORMALISATIONS[normalise](n_mels),
             clock=clock,

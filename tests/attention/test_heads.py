@@ -89,7 +89,7 @@ def test_every_head_learns_its_own_alpha():
 def test_what_cannot_be_is_named():
     with pytest.raises(ConfigError, match="heads is 4 for 6 features; it must be at least 1 and divide"):
         build_attention("softmax", 6, heads=4)
-    with pytest.raises(ConfigError, match="heads is 2, which equal weights do not have"):
+    with pytest.raises(ConfigError, match="heads is 2, which mean does not have"):
         build_attention("mean", 6, heads=2)
     with pytest.raises(ConfigError, match="heads is empty"):
         MultiHeadAttention([])

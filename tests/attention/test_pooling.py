@@ -19,7 +19,7 @@ CONTINUOUS = [name for name, variant in MECHANISMS.items() if variant.domain == 
 
 
 def modules():
-    for name in (*MECHANISMS, "mean"):
+    for name in (*MECHANISMS, "mean", "max"):
         yield name, {}
     for encoder in ("moments", "convolution", "last_state"):
         for fused in (True, False):
@@ -40,7 +40,7 @@ EVERY = pytest.mark.parametrize(("name", "options"), list(modules()), ids=str)
 
 def make(name, options, seed=0):
     torch.manual_seed(seed)
-    options = options if name == "mean" else {**SMALL, **options}
+    options = options if name in ("mean", "max") else {**SMALL, **options}
     return build_attention(name, 5, **options).double().eval()
 
 
@@ -202,7 +202,7 @@ def test_two_forwards_before_a_backward_and_shared_weights():
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-@pytest.mark.parametrize("name", [*MECHANISMS, "mean"])
+@pytest.mark.parametrize("name", [*MECHANISMS, "mean", "max"])
 def test_half_precision(name, dtype):
     attention, h = make(name, {}), values(2, 50, 5)
     full = attention(h)[0]
@@ -241,9 +241,16 @@ def test_the_published_modules_have_the_published_parameters():
     ]
 
 
+def test_max_pooling_records_the_share_of_features_with_their_maximum_in_a_frame():
+    h = torch.tensor([[[1.0, 5.0, 0.0, 2.0], [3.0, 4.0, 0.0, 2.0], [9.0, 9.0, 9.0, 9.0]]])
+    context, record = build_attention("max", 4)(h, torch.tensor([2]), record=True)
+    assert context.tolist() == [[3.0, 5.0, 0.0, 2.0]]
+    assert record.weights[0, 0, :2].tolist() == [0.75, 0.25]  # of equals the first
+
+
 def test_clips_without_frames_are_named():
     attention, h = make("softmax", {}), values(3, 4, 5)
-    for name in ("softmax", "triweight", "mean"):
+    for name in ("softmax", "triweight", "mean", "max"):
         attention = make(name, {})
         with pytest.raises(ValueError, match="clip 1 of the batch has 0 valid frames; it must have 1 to 4"):
             attention(h, torch.tensor([4, 0, 2]))

@@ -45,6 +45,7 @@ from audioattn_lib.attention.pooling.encoders import (
 )
 from audioattn_lib.attention.pooling.frames import ContinuousAttention, DiscreteAttention, MeanAttention
 from audioattn_lib.attention.pooling.heads import MultiHeadAttention
+from audioattn_lib.attention.pooling.maximum import MaxAttention
 from audioattn_lib.attention.pooling.multi_head import DoubleMultiHeadPooling, MultiHeadPooling
 from audioattn_lib.attention.pooling.registry import build_attention
 from audioattn_lib.attention.pooling.scores import AdditiveScorer
@@ -278,6 +279,7 @@ add_encoder(lambda: LastStateEncoder(D))
 add_attention("DiscreteAttention", lambda: DiscreteAttention(D, hidden_size=4), VALUES)
 add_attention("DiscreteAttention", lambda: build_attention("sparsemax", D, hidden_size=4), VALUES, "sparsemax")
 add_attention("MeanAttention", MeanAttention, VALUES)
+add_attention("MaxAttention", MaxAttention, VALUES)
 add_attention("SlotAttention", lambda: SlotAttention(D), VALUES)
 
 

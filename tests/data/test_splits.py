@@ -43,6 +43,17 @@ def test_published_validation_is_the_test_fold():
     assert not set(split.train) & set(split.test)
 
 
+def test_grouped_validation_is_a_fifth_of_the_recordings_that_are_not_tested():
+    manifest = folded()
+    split = split_clips(manifest, "2", protocol="grouped", seed=1)
+    parts = [set(split.train), set(split.valid), set(split.test)]
+    assert sum(map(len, parts)) == len(set.union(*parts)) == 40
+    groups = manifest.table["group"]
+    assert not set(groups.iloc[split.train]) & set(groups.iloc[split.valid])
+    assert groups.iloc[split.valid].nunique() == 3  # a fifth of 15
+    assert set(split.valid) != set(split_clips(manifest, "2", protocol="grouped", seed=2).valid)
+
+
 def test_two_folds_validate_on_groups_of_the_training_fold():
     manifest = corpus(fold=np.arange(40) % 2 + 1, group=np.arange(40) // 4)
     split = split_clips(manifest, "1")
@@ -69,7 +80,7 @@ def test_a_corpus_without_columns_is_divided_by_group():
 def test_unknown_folds_and_splits_are_listed():
     with pytest.raises(ConfigError, match="fold is '9'; tiny has 1, 2, 3, 4"):
         split_clips(folded(), "9")
-    with pytest.raises(ConfigError, match="nested or published"):
+    with pytest.raises(ConfigError, match="nested, grouped or published"):
         split_clips(folded(), "1", protocol="peek")
     with pytest.raises(ManifestError, match="no split is called test"):
         fold_names(corpus(split=["train"] * 40))

@@ -1,5 +1,6 @@
 """Laws of frames of pretrained encoders, on small random ones and on the real one that lies beside the checkout."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -11,6 +12,7 @@ from audioattn_lib.audio.features import LogMel
 from audioattn_lib.core.errors import AudioError, ConfigError
 from audioattn_lib.data.corpora import load
 from audioattn_lib.experiments import urban_sound
+from audioattn_lib.experiments.common.averaged_frames import average_frames
 from audioattn_lib.experiments.common.frame_encoder import PretrainedFrames
 from audioattn_lib.inspection.libraries import import_transformers
 
@@ -108,6 +110,36 @@ def test_a_network_on_such_frames_is_trained_read_and_listens(folders, tmp_path)
     assert clip.features.shape[1] == len(clip.frequencies) == config.n_mels
     baseline = urban_sound.baseline(config, tmp_path)
     assert baseline.path != run.path
+
+
+def test_averages_are_of_valid_frames_alone():
+    features = torch.arange(12.0).reshape(2, 6, 1)
+    features[1, 4:] = float("nan")  # padding
+    means, counts = average_frames(features, torch.tensor([6, 3]), 2)
+    assert counts.tolist() == [3, 2]
+    assert means[..., 0].tolist() == [[0.5, 2.5, 4.5], [6.5, 8.0, 0.0]]
+    means, counts = average_frames(features[:1], torch.tensor([6]), 4)
+    assert (means[0, :, 0].tolist(), counts.tolist()) == ([1.5, 4.5], [2])
+
+
+@pytest.mark.parametrize("attention", ["max", "statistics"])
+def test_averaged_frames_are_computed_once_and_listen_alike(folders, tmp_path, monkeypatch, attention):
+    monkeypatch.setenv("AUDIOATTN_DATA", str(folders))
+    options = {"frame_encoder": "wav2vec2", "frame_layer": 1, "frame_step": 3, "protocol": "grouped"}
+    config = urban_sound.Config.smoke(
+        data=DATA, model="pointwise", band_normalization="corpus", attention=attention, **options
+    )
+    prepared = urban_sound.prepare(config)
+    whole = urban_sound.prepare(dataclasses.replace(config, frame_step=1))
+    assert prepared.clock.period == pytest.approx(3 * whole.clock.period)
+    clip = next(i for i in range(len(whole.store)) if whole.store.n_frames[i] % 3 == 0)
+    torch.testing.assert_close(prepared.store[clip], whole.store[clip].reshape(-1, 3, 16).mean(dim=1))
+    run = urban_sound.run(config, tmp_path)
+    manifest, name = prepared.manifest, run.predictions["clip"].iloc[0]
+    heard = audioattn_lib.load(run.path).listen(manifest.paths[manifest.ids.index(name)])
+    expected = run.predictions.iloc[0][[f"probability_{label}" for label in manifest.classes]]
+    found = [heard.prediction.probabilities[label] for label in manifest.classes]
+    np.testing.assert_allclose(found, expected.astype(float), atol=2e-3)
 
 
 @pytest.mark.parametrize(

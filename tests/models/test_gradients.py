@@ -6,6 +6,7 @@ import torch
 from audioattn_lib.attention.pooling.clustering import normalise, share_out
 from audioattn_lib.attention.pooling.frames import DiscreteAttention, MeanAttention
 from audioattn_lib.attention.pooling.heads import MultiHeadAttention
+from audioattn_lib.attention.pooling.maximum import MaxAttention
 from audioattn_lib.attention.pooling.multi_head import DoubleMultiHeadPooling, MultiHeadPooling
 from audioattn_lib.attention.pooling.scores import AdditiveScorer
 from audioattn_lib.attention.pooling.segments import read_saliency, select_runs, select_windows
@@ -73,6 +74,7 @@ CASES = {
     "additive scores of cells": (module(lambda: AdditiveScorer(2, 3, scaled=True)), 0.4 * draw(1, 2, 3, 2)),
     "discrete attention": (pooling(lambda: DiscreteAttention(4, hidden_size=3)), FRAMES),
     "mean attention": (pooling(MeanAttention), FRAMES),
+    "maximum": (pooling(MaxAttention), FRAMES),
     "heads side by side": (
         pooling(lambda: MultiHeadAttention([DiscreteAttention(2, hidden_size=3) for _ in range(2)])),
         FRAMES,

@@ -19,6 +19,7 @@ from ..densities.beta_gaussian import ALPHAS
 from ..maps.entmax import entmax
 from .frames import ContinuousAttention, DiscreteAttention, MeanAttention
 from .heads import MultiHeadAttention
+from .maximum import MaxAttention
 
 __all__ = ["MECHANISMS", "Variant", "build_attention", "from_published"]
 
@@ -62,6 +63,7 @@ MECHANISMS: Mapping[str, Variant] = MappingProxyType(
 )
 """The published mechanisms by name."""
 
+_WITHOUT_WEIGHTS: Mapping[str, Any] = {"mean": MeanAttention, "max": MaxAttention}
 
 _PUBLISHED: Mapping[str, Mapping[str, str]] = {
     "discrete": {name: name for name, variant in MECHANISMS.items() if variant.domain == "discrete"},
@@ -105,7 +107,7 @@ def build_attention(name: str, features: int, *, heads: int = 1, **options: Any)
     Parameters
     ----------
     name
-        One of :data:`MECHANISMS`, or ``"mean"`` for equal weights.
+        One of :data:`MECHANISMS`, or ``"mean"`` for equal weights, or ``"max"`` for the maximum of every feature.
     features
         Width of the frames, at least 1.
     heads
@@ -114,7 +116,7 @@ def build_attention(name: str, features: int, *, heads: int = 1, **options: Any)
     **options
         Of :class:`~audioattn_lib.attention.pooling.frames.DiscreteAttention` or
         :class:`~audioattn_lib.attention.pooling.frames.ContinuousAttention`; ``"mean"``
-        has none.
+        and ``"max"`` have none.
 
     Raises
     ------
@@ -128,14 +130,14 @@ def build_attention(name: str, features: int, *, heads: int = 1, **options: Any)
     """
     if heads < 1 or features % heads:
         raise ConfigError(f"heads is {heads} for {features} features; it must be at least 1 and divide their number")
-    if heads > 1 and name != "mean":
+    if heads > 1 and name not in _WITHOUT_WEIGHTS:
         return MultiHeadAttention([build_attention(name, features // heads, **options) for _ in range(heads)])
     if heads > 1:
-        raise ConfigError(f"heads is {heads}, which equal weights do not have; leave it at 1")
-    if name == "mean":
-        make: Any = MeanAttention
+        raise ConfigError(f"heads is {heads}, which {name} does not have; leave it at 1")
+    if name in _WITHOUT_WEIGHTS:
+        make: Any = _WITHOUT_WEIGHTS[name]
     elif name not in MECHANISMS:
-        raise ConfigError(f"attention is {name!r}; it must be one of {', '.join((*MECHANISMS, 'mean'))}")
+        raise ConfigError(f"attention is {name!r}; it must be one of {', '.join((*MECHANISMS, *_WITHOUT_WEIGHTS))}")
     elif MECHANISMS[name].domain == "discrete":
         make = partial(DiscreteAttention, features, partial(entmax, alpha=MECHANISMS[name].alpha), name=name)
     else:

@@ -50,6 +50,10 @@ class ArrayStore:
     def __len__(self) -> int:
         return len(self.n_frames)
 
+    def __getitem__(self, index: int) -> Float[Tensor, "frames features"]:
+        """Features of one clip."""
+        return self.features[index, : int(self.n_frames[index])]
+
     def batch(self, indices: Any) -> tuple[Float[Tensor, "batch frames features"], Int[Tensor, " batch"]]:
         """Features of several clips, as long as the longest of them, and how many frames each has."""
         rows = torch.as_tensor(np.asarray(indices, dtype=np.int64))

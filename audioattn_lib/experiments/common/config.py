@@ -70,8 +70,9 @@ def _split_folds(value: Any) -> Any:
 Fold = Annotated[str, Convert(number_as_text), "test fold or test split; first is the first there is"]
 Folds = Annotated[tuple[str, ...], Convert(_split_folds)]
 Protocol = Annotated[
-    Literal["nested", "published"],
-    "clips that choose the best epoch: others than the tested ones, or as published the test fold",
+    Literal["nested", "grouped", "published"],
+    "clips that choose the best epoch: nested a fold that is not tested, grouped a fifth of the recordings that are "
+    "not, published the test fold",
 ]
 LossMonitor = Annotated[Literal["error", "loss"], "validation score of the best epoch"]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import logging
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
@@ -20,12 +21,14 @@ from audioattn_lib.core.errors import ConfigError
 from audioattn_lib.data.audit import audit
 from audioattn_lib.data.corpora import load
 from audioattn_lib.data.files import cache_directory
+from audioattn_lib.data.loading.arrays import ArrayStore
 from audioattn_lib.data.loading.batches import BatchLoader, Store
 from audioattn_lib.data.loading.store import FeatureStore, StoredType
 from audioattn_lib.data.manifest import UNKNOWN, Event, Manifest
 from audioattn_lib.data.splits import Split, split_clips
 from audioattn_lib.training.loop import select_device
 
+from .averaged_frames import AveragedFrames
 from .config import ExperimentConfig
 from .frame_encoder import PretrainedFrames
 
@@ -33,7 +36,7 @@ __all__ = ["Clip", "PreparedCorpus", "checked", "load_checked", "load_corpus", "
 
 log = logging.getLogger("audioattn")
 
-FrontEnd = LogMel | MagnitudeMel | KaldiMel | PretrainedFrames
+FrontEnd = LogMel | MagnitudeMel | KaldiMel | PretrainedFrames | AveragedFrames
 """What makes the features of a corpus."""
 
 
@@ -155,7 +158,7 @@ class PreparedCorpus:
     """
 
     manifest: Manifest
-    store: FeatureStore
+    store: FeatureStore | ArrayStore
     front_end: FrontEnd
     data_hash: str
     targets: Tensor
@@ -206,7 +209,14 @@ class PreparedCorpus:
 
     def split(self, config: Any) -> Split:
         """Rows that train, choose the epoch and test, by the fields ``fold``, ``protocol`` and ``seed``."""
-        return split_clips(self.manifest, config.fold, getattr(config, "protocol", "nested"), config.seed)
+        key = config.fold, getattr(config, "protocol", "nested"), config.seed
+        if key not in self._splits:  # groups of classes take a second to spread
+            self._splits[key] = split_clips(self.manifest, *key)
+        return self._splits[key]
+
+    @cached_property
+    def _splits(self) -> dict[tuple[str, str, int], Split]:
+        return {}
 
     def loader(
         self,
@@ -261,7 +271,7 @@ class PreparedCorpus:
         row = self.manifest.ids.index(name)
         samples, rate = self.manifest.read_audio(row, self.front_end.sample_rate)
         bands, features = self.front_end, self.store[row]
-        if isinstance(bands, PretrainedFrames):
+        if isinstance(bands, PretrainedFrames | AveragedFrames):
             bands = bands.bands
             features = bands.cpu()(torch.as_tensor(samples)[None])[0][0]
         return Clip(

@@ -1,6 +1,6 @@
 """Urban sounds: which attention finds the event in a noisy street?"""
 
-from .config import ATTENTIONS, CONTROL, Config
+from .config import ATTENTIONS, CONTROL, CONTROLS, Config
 from .corpus import Prepared, prepare
 from .experiment import NAME, REFIT_WIDTHS, baseline, build_model, load_model, run, stages, study
 from .findings import findings, uses
@@ -9,6 +9,7 @@ from .reading import densities_alone, reading_table, records_of_reading, what_is
 __all__ = [
     "ATTENTIONS",
     "CONTROL",
+    "CONTROLS",
     "NAME",
     "REFIT_WIDTHS",
     "Config",

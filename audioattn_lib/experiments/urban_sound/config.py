@@ -29,10 +29,12 @@ from ..common.config import (
     require,
 )
 
-__all__ = ["ATTENTIONS", "CONTROL", "ECAPA", "MEL", "Config"]
+__all__ = ["ATTENTIONS", "CONTROL", "CONTROLS", "ECAPA", "MEL", "Config"]
 
 CONTROL = "mean"
 """Equal weights for all frames: what a mechanism must beat to be worth its name."""
+CONTROLS = (CONTROL, "max", "statistics")
+"""Poolings without attention: mean, maximum of every feature, mean and deviation."""
 ATTENTIONS = tuple(MECHANISMS)
 """The eight published variants: four discrete maps, four continuous densities."""
 ECAPA = MappingProxyType({"ecapa": "discrete", "ecapa_tiny": "tiny"})
@@ -47,13 +49,16 @@ MEL = "mel"
 class Config(ExperimentConfig):
     """One model on one test fold. Unknown or impossible values are errors that name the field."""
 
-    PRESETS = ("smoke", "default", "recordings", "paper", "ecapa")
+    PRESETS = ("smoke", "default", "recordings", "frozen", "paper", "ecapa")
     COMPARED = MappingProxyType({"attention": (*ATTENTIONS, CONTROL)})
 
     data: Annotated[str, "corpus: city, or a folder with recordings"] = "city"
-    attention: Annotated[str, OneOf((*ATTENTIONS, CONTROL)), "attention map or density, or mean for equal weights"] = (
-        "softmax"
-    )
+    attention: Annotated[
+        str,
+        OneOf((*ATTENTIONS, *CONTROLS)),
+        "attention map or density; or mean for equal weights, max for the maximum of every feature, statistics for "
+        "mean and deviation",
+    ] = "softmax"
     attention_domain: Annotated[
         Literal["", "discrete", "continuous"], "of attention where that is a published name; empty: it is one of ours"
     ] = ""
@@ -69,14 +74,15 @@ class Config(ExperimentConfig):
     ] = "clip"
     frame_encoder: Annotated[
         str,
-        "mel: log-mel bands, as published; or folder or identifier of a pretrained encoder of transformers, whose "
-        "frames are computed once",
+        "mel: log-mel bands, as published; or folder (also in that of AUDIOATTN_DATA) or identifier of a pretrained "
+        "encoder of transformers, whose frames are computed once",
     ] = MEL
     frame_layer: Annotated[Whole, "layer of the pretrained encoder that gives the frames; 0: before the first"] = 2
+    frame_step: Annotated[Count, "frames of the pretrained encoder that are averaged to one"] = 1
     model: Annotated[
         str,
         OneOf((*PRESETS, *ECAPA)),
-        "front: one convolution as published, four, pointwise (each frame alone), or ECAPA-TDNN",
+        "front: one convolution as published, four, pointwise (each frame alone), frames (none), or ECAPA-TDNN",
     ] = "published"
     recurrent: Annotated[Literal["none", "gru", "lstm"], "layer behind the convolutions, as published none"] = "none"
     recurrent_size: Annotated[Count, "units of the recurrent layer, for each direction"] = 128
@@ -105,6 +111,7 @@ class Config(ExperimentConfig):
     cycle_steps: Annotated[Count, "steps from the lowest to the highest rate"] = 1000
     weight_decay: Annotated[NonNegative, "of Adam"] = 2e-06
     monitor: LossMonitor = "error"
+    perturbations: Annotated[bool, "measure what deleting and inserting attended frames of tested clips changes"] = True
 
     def __post_init__(self) -> None:
         texts = isinstance(self.attention, str) and isinstance(self.attention_domain, str)
@@ -117,12 +124,15 @@ class Config(ExperimentConfig):
         """Check the learning rates, the lists of folds, and what ECAPA-TDNN lacks."""
         self._settle_folds()
         require(self, "min_learning_rate", self.min_learning_rate <= self.learning_rate, "at most learning_rate")
+        averages = self.frame_step == 1 or self.frame_encoder != MEL
+        require(self, "frame_step", averages, "1 without a pretrained encoder, whose frames it averages")
         require(self, "basis_widths", bool(self.basis_widths), "at least one number")
         if self.model in ECAPA:
             of_acrnn = {"recurrent": "none", "dropout": 0.0, "scaled": False, "softmax_warmup_fraction": 0.0}
             for name, value in of_acrnn.items():
                 lacks = f"{value!r} for {self.model}, which has no such thing"
                 require(self, name, getattr(self, name) == value, lacks)
+            require(self, "attention", self.attention not in CONTROLS[1:], f"a mechanism or mean for {self.model}")
             is_allowed = self.band_normalization in ("clip", "none")
             require(self, "band_normalization", is_allowed, f"clip or none for {self.model}")
 
@@ -160,6 +170,20 @@ class Config(ExperimentConfig):
         synthetic ones.
         """
         return cls.default(**{"band_normalization": "corpus", "epochs": 30, "cycle_steps": 150, **changes})
+
+    @classmethod
+    def frozen(cls, **changes: Any) -> Config:
+        """Poolings on frames of a frozen encoder: Whisper tiny, layer 2, a frame of 100 ms, and one linear layer.
+
+        Learning rate, weight decay and batch size were chosen on validation clips of UrbanSound8K, see the page on real
+        recordings: seconds a network, once the frames are computed.
+        """
+        settings = {
+            **{"data": "urbansound8k", "frame_encoder": "encoders/whisper_tiny_en_encoder", "frame_step": 5},
+            **{"protocol": "grouped", "model": "frames", "attention_size": 32, "perturbations": False},
+            **{"batch_size": 128, "epochs": 12, "learning_rate": 3e-3, "cycle_steps": 54, "weight_decay": 1e-2},
+        }
+        return cls.recordings(**{**settings, **changes})
 
     @classmethod
     def paper(cls, **changes: Any) -> Config:

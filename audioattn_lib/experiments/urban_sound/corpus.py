@@ -5,6 +5,7 @@ Book page: ``urban_sound``.
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -14,6 +15,7 @@ import numpy as np
 from audioattn_lib.data.loading.store import StoredType
 from audioattn_lib.data.splits import Split, choose_folds, fold_names
 
+from ..common.averaged_frames import AveragedFrames
 from ..common.corpus import PreparedCorpus, load_checked
 from .config import MEL, Config
 from .network import build_front_end
@@ -51,12 +53,16 @@ class Prepared(PreparedCorpus):
 
 def prepare(config: Config) -> Prepared:
     """Load and check the corpus, and compute its features once; both are kept for the next call."""
-    fields = ("data", "sample_rate", "n_mels", "frame_encoder", "frame_layer", "skip_bad_clips", "device")
+    fields = ("data", "sample_rate", "n_mels", "frame_encoder", "frame_layer", "frame_step", "skip_bad_clips", "device")
     return _prepare(Config(**config.select(*fields)))
 
 
 @lru_cache(maxsize=4)
 def _prepare(config: Config) -> Prepared:
     manifest = load_checked(config.data, skip_bad_clips=config.skip_bad_clips)
-    stored: StoredType = "float32" if config.frame_encoder == MEL else "float16"
-    return Prepared.make(manifest, build_front_end(config), config, stored=stored)
+    front_end = build_front_end(config)
+    if not isinstance(front_end, AveragedFrames):
+        stored: StoredType = "float32" if config.frame_encoder == MEL else "float16"
+        return Prepared.make(manifest, front_end, config, stored=stored)
+    prepared = Prepared.make(manifest, front_end.frames, config, stored="float16")
+    return dataclasses.replace(prepared, front_end=front_end, store=front_end.average(prepared.store))

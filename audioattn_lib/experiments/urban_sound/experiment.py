@@ -34,7 +34,7 @@ from audioattn_lib.training.schedules import triangular
 
 from ..common.baseline import fit_linear_baseline, summarise_split
 from ..common.classification import classification_loss, label_events, predict, predictions_table, validate
-from ..common.config import restore_config
+from ..common.config import choose_numbers, restore_config
 from ..common.corpus import Clip
 from ..common.initial_weights import describe_weights, read_origin, start_from
 from ..common.listener import describe_model, open_model, save_model
@@ -43,7 +43,7 @@ from ..common.results import write_attention, write_attention_evaluation, write_
 from ..common.runs import RunContext, make_run, nothing_to_train, open_run, resolve_fold
 from ..common.study import ClassificationStudy, choose
 from ..common.training import count_parameters, fit_network, look_at
-from .config import ATTENTIONS, CONTROL, MEL, Config
+from .config import ATTENTIONS, CONTROL, CONTROLS, MEL, Config
 from .corpus import Prepared, prepare
 from .listener import UrbanListener
 from .network import build_network
@@ -61,7 +61,17 @@ __all__ = [
 
 NAME = "urban_sound"
 _OF_WEIGHTS = (
-    *("attention", "sample_rate", "n_mels", "frame_encoder", "frame_layer", "band_normalization", "model", "recurrent"),
+    *(
+        "attention",
+        "sample_rate",
+        "n_mels",
+        "frame_encoder",
+        "frame_layer",
+        "frame_step",
+        "band_normalization",
+        "model",
+        "recurrent",
+    ),
     *("bidirectional", "scaled", "fused", "encoder", "positions", "n_components", "boundary", "n_basis"),
     *("basis_widths", "penalty"),
 )
@@ -73,7 +83,7 @@ REFIT_WIDTHS = (0.03, 0.1, 0.3)
 
 _OF_BASELINE = (
     *("data", "fold", "train_folds", "valid_folds", "test_folds", "protocol", "seed", "sample_rate", "n_mels"),
-    *("frame_encoder", "frame_layer", "skip_bad_clips", "batch_size"),
+    *("frame_encoder", "frame_layer", "frame_step", "skip_bad_clips", "batch_size"),
 )
 """Fields that the linear baseline depends on."""
 
@@ -138,7 +148,10 @@ def _test(context: Context, model: nn.Module) -> None:
     logits, record = predict(model, loader)
     predictions = predictions_table(prepared, rows, logits)
     record = write_attention(context, rows, record, predictions=predictions, folds=config.fold)
-    measured = write_attention_evaluation(context, rows, model, loader, record, label_events(prepared.manifest, rows))
+    measured = {}
+    if config.perturbations:
+        events = label_events(prepared.manifest, rows)
+        measured = write_attention_evaluation(context, rows, model, loader, record, events)
     write_classification(
         context, rows, logits, {"n_parameters": count_parameters(model), "attention_evaluation": measured}
     )
@@ -189,6 +202,7 @@ def study(
     attentions: str | Iterable[str] = "all",
     folds: str | Iterable[str] = "all",
     root: str | Path = "runs",
+    seeds: str | int | Iterable[Any] | None = None,
 ) -> ClassificationStudy:
     """Every mechanism on every fold, with the linear baseline on each; what exists already is read back.
 
@@ -198,19 +212,31 @@ def study(
         Everything but ``attention`` and ``fold``.
     attentions
         Names out of :data:`~audioattn_lib.experiments.urban_sound.config.ATTENTIONS` and
-        :data:`~audioattn_lib.experiments.urban_sound.config.CONTROL`: a list, or joined by commas, or ``"all"``.
+        :data:`~audioattn_lib.experiments.urban_sound.config.CONTROLS`: a list, or joined by commas; or ``"all"``, which
+        is all of the first and ``"mean"``.
     folds
         Test folds, in the same way; unused where the configuration has ``test_folds``.
     root
         Directory of all runs.
+    seeds
+        Whole numbers from 0: one, some joined by commas, or a list; by default that of the configuration. The baseline
+        has the first.
     """
     prepared = prepare(config)
+    numbers = choose_numbers("seeds", config.seed if seeds is None else seeds, int, "whole numbers from 0")
     folds = [config.fold] if config.test_folds else choose(folds, fold_names(prepared.manifest), "fold")
-    attentions = choose(attentions, (*ATTENTIONS, CONTROL), "attention")
-    configs = [dataclasses.replace(config, attention=name, fold=fold) for fold in folds for name in attentions]
-    baselines = [baseline(dataclasses.replace(config, fold=fold), root) for fold in folds]
-    runs = run_all(run, configs, root, shown=("attention", "fold"))
-    titles = {name: variant.title for name, variant in MECHANISMS.items()} | {CONTROL: "Mean"}
+    wanted = (*ATTENTIONS, CONTROL) if attentions == "all" else attentions
+    attentions = choose(wanted, (*ATTENTIONS, *CONTROLS), "attention")
+    configs = [
+        dataclasses.replace(config, attention=name, fold=fold, seed=seed)
+        for seed in numbers
+        for fold in folds
+        for name in attentions
+    ]
+    baselines = [baseline(dataclasses.replace(config, fold=fold, seed=numbers[0]), root) for fold in folds]
+    runs = run_all(run, configs, root, shown=("attention", "fold", "seed"))
+    titles = {name: variant.title for name, variant in MECHANISMS.items()}
+    titles |= {name: name.capitalize() for name in CONTROLS}
     return ClassificationStudy(tuple(runs), tuple(baselines), prepared.group_of, by="attention", titles=titles)
 
 

@@ -11,7 +11,7 @@ from audioattn_lib.attention.pooling.registry import MECHANISMS
 
 from ..common.phrases import Found, beside_baseline, gain_over, names, share, span, use_over_baseline, use_over_control
 from ..common.study import BASELINE, ClassificationStudy
-from .config import CONTROL
+from .config import CONTROL, CONTROLS
 
 __all__ = ["findings", "uses"]
 
@@ -40,7 +40,7 @@ def findings(study: ClassificationStudy) -> Found:
     score = study.score_title.lower()
     shown = [f"**{study.title(best)}** has the highest {score}, {share(table.loc[best])}{beside_baseline(table)}."]
     open_ = []
-    attending = [name for name in study.names if name != CONTROL]
+    attending = [name for name in study.names if name not in CONTROLS]
     if CONTROL in study.names and attending:
         better, reason = gain_over(study, CONTROL, attending)
         if better:

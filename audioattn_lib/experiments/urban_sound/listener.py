@@ -14,6 +14,7 @@ from audioattn_lib.audio.features import LogMel
 from audioattn_lib.models.acrnn import ACRNN
 from audioattn_lib.models.ecapa import ECAPATDNN
 
+from ..common.averaged_frames import AveragedFrames
 from ..common.frame_encoder import PretrainedFrames
 from ..common.listener import Answers, Listener, call_inputs
 from .config import Config
@@ -28,7 +29,7 @@ class UrbanListener(Listener[Config]):
     CONFIG: ClassVar[type[Config]] = Config
     network: ACRNN | ECAPATDNN
 
-    def build(self) -> tuple[ACRNN | ECAPATDNN, LogMel | PretrainedFrames]:
+    def build(self) -> tuple[ACRNN | ECAPATDNN, LogMel | PretrainedFrames | AveragedFrames]:
         """The network and its front end."""
         clock, front_end = FrameClock(*self.description.clock), build_front_end(self.config)
         classes = len(self.description.classes)

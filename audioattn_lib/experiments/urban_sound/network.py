@@ -6,6 +6,8 @@ Book page: ``urban_sound``.
 from __future__ import annotations
 
 import math
+import os
+from pathlib import Path
 from typing import Any
 
 from torch import nn
@@ -13,18 +15,22 @@ from torch import nn
 from audioattn_lib.attention.pooling.registry import MECHANISMS, build_attention
 from audioattn_lib.attention.record.record import FrameClock
 from audioattn_lib.audio.features import LogMel
+from audioattn_lib.data.corpora import DATA_VARIABLE
 from audioattn_lib.models.acrnn import ACRNN
 from audioattn_lib.models.ecapa import ECAPATDNN
-from audioattn_lib.models.layers.statistics_pooling import build_pooling
+from audioattn_lib.models.layers.statistics_pooling import MeanStatisticsPooling, build_pooling
 
+from ..common.averaged_frames import AveragedFrames
 from ..common.frame_encoder import PretrainedFrames
-from .config import CONTROL, ECAPA, MEL, Config
+from .config import CONTROLS, ECAPA, MEL, Config
 
 __all__ = ["build_front_end", "build_network"]
 
 
-def build_front_end(config: Config) -> LogMel | PretrainedFrames:
+def build_front_end(config: Config) -> LogMel | PretrainedFrames | AveragedFrames:
     """The transform of the publication, with its range and without its normalisation; or a pretrained encoder.
+
+    A folder of an encoder is looked for in that of ``AUDIOATTN_DATA`` too.
 
     The model subtracts each clip's mean itself: the baseline needs what that removes.
     """
@@ -37,7 +43,16 @@ def build_front_end(config: Config) -> LogMel | PretrainedFrames:
         window="hamming",
         filters="shared_bandwidth",
     )
-    return bands if config.frame_encoder == MEL else PretrainedFrames(config.frame_encoder, config.frame_layer, bands)
+    if config.frame_encoder == MEL:
+        return bands
+    frames = PretrainedFrames(_find_encoder(config.frame_encoder), config.frame_layer, bands)
+    return frames if config.frame_step == 1 else AveragedFrames(frames, config.frame_step)
+
+
+def _find_encoder(name: str) -> str:
+    """A folder as it is named, or in that of the corpora; anything else is an identifier."""
+    folder = Path(os.environ.get(DATA_VARIABLE, "")) / name
+    return str(folder) if not Path(name).exists() and (folder / "config.json").is_file() else name
 
 
 def build_network(
@@ -51,7 +66,9 @@ def build_network(
 
     def attention(features: int) -> nn.Module:
         options: dict[str, Any] = {"hidden_size": config.attention_size, "dropout": config.attention_dropout}
-        if config.attention == CONTROL:
+        if config.attention == "statistics":
+            return MeanStatisticsPooling(features)
+        if config.attention in CONTROLS:
             options = {}
         elif MECHANISMS[config.attention].domain == "discrete":
             if config.model not in ECAPA:

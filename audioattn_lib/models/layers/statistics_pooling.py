@@ -260,7 +260,17 @@ class ContinuousStatisticsPooling(nn.Module):
 
 
 class MeanStatisticsPooling(nn.Module):
-    """Mean and standard deviation under equal weights, the reference for attention. It has no parameters."""
+    """Mean and standard deviation under equal weights, the reference for attention. It has no parameters.
+
+    Parameters
+    ----------
+    channels
+        Width of the values, at least 1, where something asks for ``out_features``, which is twice as much.
+    """
+
+    def __init__(self, channels: int | None = None) -> None:
+        super().__init__()
+        self.out_features = None if channels is None else 2 * channels
 
     def forward(
         self,

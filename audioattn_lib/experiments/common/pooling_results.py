@@ -1,0 +1,225 @@
+"""Poolings compared on a corpus as a table: to read, to draw, to keep in a file.
+
+:meth:`PoolingResults.of_study` makes it from runs; a file gives it back without them.
+
+Book page: ``urban_sound_recordings``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from audioattn_lib.attention.pooling.registry import MECHANISMS
+from audioattn_lib.core.errors import RunError
+from audioattn_lib.core.files import write_text, write_whole
+
+from . import phrases
+from .study import BASELINE, ClassificationStudy, Study
+
+__all__ = ["CHANCE", "CONTROL", "PoolingResults"]
+
+CONTROL = "mean"
+"""Every pooling is compared with it."""
+CHANCE = "chance"
+_DIFFERENCE = ("difference", "difference_low", "difference_high", "p_holm", "detectable")
+_COST = ("seconds", "parameters", "attended")
+COLUMNS = ("pooling", "title", "seeds", "score", "low", "high", "seed_scores", *_DIFFERENCE, "seed_differences", *_COST)
+
+
+@dataclass(frozen=True)
+class PoolingResults:
+    """Scores of poolings on the same clips.
+
+    Parameters
+    ----------
+    rows
+        A row a pooling, the linear baseline and chance among them: ``score`` (share of clips predicted right, mean over
+        seeds) with its 95 % interval ``low`` to ``high`` over recordings and seeds, and ``seed_scores``; the
+        ``difference`` to :data:`CONTROL`, paired by clip and seed, with its interval and p-value, corrected for the
+        number of poolings (Holm), ``detectable``, the least that would be seen in four experiments of five, and
+        ``seed_differences``; ``seconds`` of training and ``parameters`` of a run, and ``attended``, the share of the
+        sound with any attention. Numbers of several seeds are joined by ``;``.
+    made_with
+        Where the numbers come from, text by name.
+
+    Notes
+    -----
+    Book page: ``urban_sound_recordings``.
+    """
+
+    rows: pd.DataFrame
+    made_with: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of_study(cls, study: ClassificationStudy, made_with: Mapping[str, str] | None = None) -> PoolingResults:
+        """Tabulate a study that compares :data:`CONTROL` with other poolings.
+
+        Raises
+        ------
+        RunError
+            When the study lacks the control.
+        """
+        if CONTROL not in study.names:
+            raise RunError(f"poolings are {', '.join(study.names)}; {CONTROL} must be among them to compare with")
+        table, drawn = study.table(), study.draws()
+        others = [name for name in drawn if name != CONTROL]
+        # one family of tests: the linear baseline is a reference and does not make the intervals of the others wider
+        poolings = [name for name in others if name != BASELINE]
+        compared = {
+            **(study.compare(CONTROL, poolings).to_dict(orient="index") if poolings else {}),
+            **(study.compare(CONTROL, [BASELINE]).to_dict(orient="index") if BASELINE in others else {}),
+        }
+        rows = []
+        for name in map(str, table.index):
+            row: dict[str, Any] = {"pooling": name, "title": study.title(name)}
+            row |= {column: float(table.loc[name, column]) for column in ("score", "low", "high")}
+            row["seeds"] = drawn[name].seeds if name in drawn else 0
+            row["seed_scores"] = _join(drawn[name].scores) if name in drawn else ""
+            if name in compared:
+                found: Mapping[Any, Any] = compared[name]
+                row |= dict(
+                    zip(_DIFFERENCE, (found[c] for c in ("difference", "low", "high", *_DIFFERENCE[3:])), strict=True)
+                )
+                row["seed_differences"] = _join(drawn[name].scores - drawn[CONTROL].scores)
+            if name in study.names:
+                row |= _cost(study, name)
+            rows.append(row)
+        return cls(pd.DataFrame(rows).reindex(columns=list(COLUMNS)), dict(made_with or {}))
+
+    @property
+    def attending(self) -> list[str]:
+        """Names of the attention mechanisms."""
+        return [name for name in self.rows["pooling"] if name in MECHANISMS]
+
+    def scores(self) -> pd.DataFrame:
+        """Score and interval by name, as :func:`~audioattn_lib.display.results_table` takes it."""
+        return self.rows.set_index("pooling")[["score", "low", "high"]]
+
+    def differences(self) -> pd.DataFrame:
+        """Tabulate the difference to the control of each pooling and the baseline by title: ``difference``, ``low``,
+        ``high``.
+        """
+        rows = self.rows[self.rows["difference"].notna()].set_index("title")
+        return rows[list(_DIFFERENCE[:3])].set_axis(["difference", "low", "high"], axis=1)
+
+    def seed_differences(self) -> pd.DataFrame:
+        """Tabulate the difference to the control of each seed: a row a pooling by title, a column a seed."""
+        rows = self.rows[self.rows["difference"].notna() & ~self.rows["pooling"].isin([BASELINE])]
+        values = {row["title"]: _split(row["seed_differences"]) for row in rows.to_dict(orient="records")}
+        return pd.DataFrame.from_dict(values, orient="index")
+
+    def costs(self) -> pd.DataFrame:
+        """Tabulate difference to the control, cost and attended share as text, a row a pooling by title."""
+        shown = {}
+        for row in self.rows.to_dict(orient="records"):
+            if row["pooling"] == CHANCE:
+                continue
+            against = ""
+            if pd.notna(row["difference"]):
+                chance = "p < 0.001" if row["p_holm"] < 0.001 else f"p = {row['p_holm']:.3f}"
+                against = f"{phrases.gain(row, 'difference', 'difference_low', 'difference_high')}, {chance}"
+            shown[row["title"]] = {
+                "Against mean pooling": against,
+                "Would be missed below": _number(row["detectable"], "{:.1f} points", 100),
+                "Training": _number(row["seconds"], "{:.1f} s"),
+                "Parameters": _number(row["parameters"], "{:,.0f}"),
+                "Sound with attention": _number(row["attended"], "{:.0f} %", 100),
+            }
+        return pd.DataFrame.from_dict(shown, orient="index")
+
+    def verdict(self) -> str:
+        """Summarise in words if attention is better than mean pooling, with no claim beyond the intervals."""
+        rows = self.rows.set_index("pooling")
+        attending = rows.loc[self.attending]
+        control = rows.loc[CONTROL]
+        best = attending["difference"].idxmax()
+        text = [f"Mean pooling names {phrases.share(control)} of the clips right."]
+        sure = attending[attending["p_holm"] < 0.05]
+        better = phrases.names([str(title) for title in sure.loc[sure["difference"] > 0, "title"]], most=8)
+        worse = phrases.names([str(title) for title in sure.loc[sure["difference"] < 0, "title"]], most=8)
+        gain = phrases.gain(attending.loc[best], "difference", "difference_low", "difference_high")
+        if better:
+            text.append(f"**Attention is better than mean pooling for {better}**; the best, {rows.loc[best, 'title']}:")
+        else:
+            text.append(
+                f"**That attention is better than mean pooling is not shown** for any of {len(attending)} mechanisms; "
+                f"the best, {rows.loc[best, 'title']}:"
+            )
+        text[-1] += f" {gain}."
+        text += [f"Reliably worse: {worse}."] if worse else []
+        for name in rows.index:
+            if name not in (*self.attending, CONTROL, CHANCE):
+                row = rows.loc[name]
+                told = phrases.gain(row, "difference", "difference_low", "difference_high")
+                text.append(f"{row['title']}, without attention, against mean pooling: {told}.")
+        return " ".join([*text, self.power()])
+
+    def power(self) -> str:
+        """Say which differences between attention and the control could not be seen."""
+        rows = self.rows.set_index("pooling")
+        return Study.power_note(rows.loc[self.attending, "detectable"])
+
+    def write(self, path: str | Path) -> None:
+        """Keep the rows in a CSV file, and what they were made with in a JSON file beside it."""
+        path = Path(path)
+        with write_whole(path) as temporary:
+            self.rows.to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n")
+        write_text(path.with_suffix(".json"), json.dumps(dict(self.made_with), indent=1) + "\n")
+
+    @classmethod
+    def read(cls, path: str | Path) -> PoolingResults:
+        """The results in a file.
+
+        Raises
+        ------
+        RunError
+            When a file is missing or no such table.
+        """
+        path = Path(path)
+        text = ("pooling", "title", "seed_scores", "seed_differences")
+        try:
+            rows = pd.read_csv(path, dtype=dict.fromkeys(text, str))
+            made_with = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise RunError(f"{path}: no results can be read ({error}); PoolingResults.write makes them") from None
+        lacking = [name for name in COLUMNS if name not in rows]
+        if lacking:
+            raise RunError(f"{path}: lacks the columns {', '.join(lacking)}; PoolingResults.write makes such a file")
+        rows[list(text)] = rows[list(text)].fillna("")
+        return cls(rows, made_with)
+
+
+def _cost(study: ClassificationStudy, name: str) -> dict[str, float]:
+    """Median seconds of training, parameters, and share of the sound with any attention, of the runs of a pooling."""
+    runs = study.runs_of(name)
+    found = {
+        "seconds": float(np.median([run.history["seconds"].sum() for run in runs])),
+        "parameters": float(runs[0].metrics["n_parameters"]),
+    }
+    if name in MECHANISMS:
+        shares = []
+        for record in (run.attention for run in runs):
+            for clip in range(len(record)):
+                start, stop = record.sound(clip)
+                shares.append(sum(b - a for a, b in record.attended(clip)) / (stop - start))
+        found["attended"] = float(np.mean(shares))
+    return found
+
+
+def _join(values: Sequence[float] | np.ndarray[Any, Any]) -> str:
+    return ";".join(f"{value:.6g}" for value in values)
+
+
+def _split(text: str) -> list[float]:
+    return [float(value) for value in text.split(";") if value]
+
+
+def _number(value: float, pattern: str, scale: float = 1.0) -> str:
+    return "" if pd.isna(value) else pattern.format(scale * value)

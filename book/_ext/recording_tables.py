@@ -1,0 +1,90 @@
+"""``{recording-results} NAME``: a committed table of ``benchmarks/results/recordings/``, as figure, tables and verdict.
+
+``{recording-verdict} NAME`` is the verdict alone, for other pages.
+
+Numbers on the page are those of the file and no others; the page is built
+again when the file changes.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from docutils import nodes
+from library_pages import parse_markdown
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+
+RESULTS = Path(__file__).resolve().parents[2] / "benchmarks" / "results" / "recordings"
+FACTS = ("settings", "folds", "seeds", "date", "processor", "python", "torch", "git_commit")
+NOTHING = "No such results are committed yet."
+
+
+class RecordingVerdict(SphinxDirective):
+    """Verdict in words."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        results = _read(self)
+        return parse_markdown(self, [NOTHING if results is None else results.verdict()])
+
+
+class RecordingResults(SphinxDirective):
+    """Verdict, differences to mean pooling as a picture, scores, costs, and the source of the numbers."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        from audioattn_lib import display
+
+        results = _read(self)
+        if results is None:
+            return parse_markdown(self, [NOTHING])
+        figure = display.plot_gains(
+            results.differences(),
+            seeds=results.seed_differences(),
+            label="Difference to mean pooling in points of accuracy",
+            caption="Lines are 95 % intervals over recordings and seeds; a thick one excludes zero.",
+        )
+        scores = display.results_table(results.scores().rename(index=_titles(results)))
+        markup = results.costs().to_html(border=0, justify="left")
+        return [
+            *parse_markdown(self, [results.verdict(), ""]),
+            nodes.raw("", figure.html(), format="html"),
+            nodes.raw("", f"<div style='margin-block:1rem'>{scores.html()}</div>", format="html"),
+            nodes.raw("", f"<div class='cell_output' style='overflow-x:auto'>{markup}</div>", format="html"),
+            *parse_markdown(self, [results.made_with.get("corpus", ""), "", f"Made with {_facts(results)}."]),
+        ]
+
+
+def _read(directive: SphinxDirective) -> Any:
+    """The results that a directive names, None where there are none; the page is built again when the file changes."""
+    from audioattn_lib.experiments.common.pooling_results import PoolingResults
+
+    path = RESULTS / f"{directive.arguments[0]}.csv"
+    for file in (path, path.with_suffix(".json")):
+        directive.env.note_dependency(str(file))
+    return PoolingResults.read(path) if path.is_file() else None
+
+
+def _titles(results: Any) -> dict[str, str]:
+    """Titles by name, but of the references, which tables know by name."""
+    rows = results.rows[~results.rows["pooling"].isin(["linear", "chance"])]
+    return dict(zip(rows["pooling"], rows["title"], strict=True))
+
+
+def _facts(results: Any) -> str:
+    made = results.made_with
+    short = {
+        name: str(made[name])[:12] if name == "git_commit" else str(made[name]) for name in FACTS if made.get(name)
+    }
+    return ", ".join(f"{name.replace('_', ' ')}: {value}" for name, value in short.items())
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Entry point of the extension."""
+    app.add_directive("recording-results", RecordingResults)
+    app.add_directive("recording-verdict", RecordingVerdict)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,95 @@
+"""Tables of poolings on recordings: made from runs, kept in a file, told in words that the intervals allow."""
+
+import importlib
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from audioattn_lib import display
+from audioattn_lib.core.errors import RunError
+from audioattn_lib.experiments.common.pooling_results import CHANCE, COLUMNS, CONTROL, PoolingResults
+
+
+def tables(root):
+    return sorted((root / "benchmarks" / "results" / "recordings").glob("*.csv"))
+
+
+def results(gain, p):
+    """Mean pooling at 50 %, softmax and statistics above it by a gain."""
+    rows = pd.DataFrame(
+        [
+            {"pooling": CONTROL, "title": "Mean", "score": 0.5, "low": 0.4, "high": 0.6},
+            *(
+                {"pooling": name, "title": name.capitalize(), "score": 0.5 + gain, "low": 0.4 + gain,
+                 "high": 0.6 + gain, "difference": gain, "difference_low": gain - 0.02, "difference_high": gain + 0.02,
+                 "p_holm": p, "detectable": 0.03, "seed_differences": f"{gain - 0.01};{gain + 0.01}"}
+                for name in ("softmax", "statistics")
+            ),
+            {"pooling": CHANCE, "title": "Chance", "score": 0.1},
+        ]
+    )  # fmt: skip
+    return PoolingResults(rows.reindex(columns=list(COLUMNS)))
+
+
+@pytest.mark.parametrize(
+    ("gain", "p", "told"),
+    [
+        (0.05, 0.01, "is better than mean pooling for Softmax**; the best, Softmax: +5.0 points (+3.0 to +7.0)"),
+        (0.01, 0.40, "That attention is better than mean pooling is not shown** for any of 1 mechanisms"),
+        (-0.05, 0.01, "Reliably worse: Softmax."),
+    ],
+)  # fmt: skip
+def test_the_verdict_claims_what_the_intervals_do(gain, p, told):
+    verdict = results(gain, p).verdict()
+    assert told in verdict
+    assert "Statistics, without attention, against mean pooling" in verdict
+    assert "a difference below 3 points would be missed" in verdict
+
+
+def test_the_figure_tells_what_it_draws():
+    table = results(0.05, 0.01)
+    figure = display.plot_gains(table.differences(), seeds=table.seed_differences())
+    assert "Softmax +5.0 (+3.0 to +7.0)" in figure.alt
+    assert figure.narrow
+    np.testing.assert_allclose(table.seed_differences().loc["Softmax"], [0.04, 0.06])
+
+
+def test_every_committed_table_has_its_references_and_says_where_it_comes_from(root):
+    page = (root / "book" / "urban_sound_recordings.md").read_text()
+    for path in tables(root):
+        table = PoolingResults.read(path)
+        assert {"corpus", "settings", "seeds", "date", "processor", "git_commit", "torch"} <= set(table.made_with)
+        assert "/" not in table.made_with["settings"], f"{path.name} names a path of one machine"
+        assert {CONTROL, "linear", CHANCE} <= set(table.rows["pooling"])
+        assert f"{{recording-results}} {path.stem}\n" in page
+
+
+def test_a_table_is_made_and_read_back(root, tmp_path, monkeypatch, capsys):
+    monkeypatch.syspath_prepend(root)
+    main = importlib.import_module("benchmarks.recordings").main
+    arguments = ["tiny", "--data", "city?clips_per_class=6&n_folds=3&duration=2", "--preset", "smoke"]
+    arguments += ["--poolings", "mean, max, statistics, sparsemax", "--folds", "1", "--seeds", "2"]
+    arguments += ["--set", "perturbations=false"]
+    arguments += ["--runs", str(tmp_path / "runs"), "--output", str(tmp_path)]
+    assert main(arguments) == 0
+    first = (tmp_path / "tiny.csv").read_text()
+    stamps = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("metrics.json")}
+    assert main(arguments) == 0
+    assert (tmp_path / "tiny.csv").read_text() == first
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("metrics.json")} == stamps
+    table = PoolingResults.read(tmp_path / "tiny.csv")
+    assert table.made_with["settings"] == "those of the preset smoke, perturbations = False"
+    rows = table.rows.set_index("pooling")
+    assert list(rows.index) == ["mean", "max", "statistics", "sparsemax", "linear", "chance"]
+    assert rows.loc["sparsemax", "seeds"] == 2
+    scores = [float(score) for score in rows.loc["sparsemax", "seed_scores"].split(";")]
+    assert rows.loc["sparsemax", "score"] == pytest.approx(np.mean(scores), abs=1e-5)
+    assert rows.loc["sparsemax", "difference"] == pytest.approx(
+        rows.loc["sparsemax", "score"] - rows.loc["mean", "score"], abs=1e-5
+    )
+    assert 0 < rows.loc["sparsemax", "attended"] <= 1
+    assert "Mean pooling names" in capsys.readouterr().out
+    (tmp_path / "tiny.csv").write_text("pooling\nmean\n")
+    with pytest.raises(RunError, match="lacks the columns title"):
+        PoolingResults.read(tmp_path / "tiny.csv")

@@ -181,7 +181,7 @@ class Config(ExperimentConfig):
         settings = {
             **{"data": "urbansound8k", "frame_encoder": "encoders/whisper_tiny_en_encoder", "frame_step": 5},
             **{"protocol": "grouped", "model": "frames", "attention_size": 32, "perturbations": False},
-            **{"batch_size": 128, "epochs": 12, "learning_rate": 3e-3, "cycle_steps": 54, "weight_decay": 1e-2},
+            **{"batch_size": 128, "epochs": 10, "learning_rate": 3e-3, "cycle_steps": 54, "weight_decay": 1e-2},
         }
         return cls.recordings(**{**settings, **changes})
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["plot_gains"]
 
-_RING = {"marker": "o", "mfc": "none", "ms": 3.6, "mew": 0.9, "ls": "none"}
+_RING: dict[str, Any] = {"marker": "o", "mfc": "none", "ms": 3.6, "mew": 0.9, "ls": "none"}
 
 
 def plot_gains(

@@ -99,7 +99,8 @@ class AveragedFrames(nn.Module):
     @torch.no_grad()
     def forward(self, waveforms: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Averages ``(B, T, width)``, 0 on padding, and how many each clip has."""
-        return average_frames(*self.frames(waveforms, lengths), self.step)
+        features, counts = self.frames(waveforms, lengths)
+        return average_frames(features, counts, self.step)
 
     def average(self, store: Store) -> ArrayStore:
         """Averages of all frames of a store, in memory as float32."""
@@ -107,6 +108,7 @@ class AveragedFrames(nn.Module):
         features = torch.zeros(len(store), int(n_frames.max()), self.n_mels)
         for first in range(0, len(store), _CLIPS):
             rows = np.arange(first, min(first + _CLIPS, len(store)))
-            means, _ = average_frames(*store.batch(rows), self.step)
+            frames, counts = store.batch(rows)
+            means, _ = average_frames(frames, counts, self.step)
             features[first : first + len(rows), : means.shape[1]] = means
         return ArrayStore(features, n_frames)

@@ -77,6 +77,7 @@ def spectrograms(preset: str, labels: str | None, output: Path | None, **options
     from dataclasses import replace
 
     from audioattn_lib.cli.fields import given
+    from audioattn_lib.data.loading.store import FeatureStore
     from audioattn_lib.experiments.sleepiness.config import Config
     from audioattn_lib.experiments.sleepiness.corpus import compute_spectrograms, write_spectrograms
 
@@ -85,6 +86,7 @@ def spectrograms(preset: str, labels: str | None, output: Path | None, **options
         config = replace(config, data=f"{config.data}{'&' if '?' in config.data else '?'}labels={labels}")
     prepared = compute_spectrograms(config)
     store, manifest = prepared.store, prepared.manifest
+    assert isinstance(store, FeatureStore)  # spectrograms are on disk
     minutes = float(manifest.durations.sum()) / 60
     click.echo(f"{manifest.name}: {len(manifest)} clips, {minutes:.0f} minutes")
     click.echo(f"{store.path}: {store.n_frames.sum()} frames of {store.n_features} bands")

@@ -22,7 +22,6 @@ from audioattn_lib.audio.features import LogMel
 from audioattn_lib.audio.scaling import DecibelScaling
 from audioattn_lib.core.errors import ConfigError, ManifestError
 from audioattn_lib.core.files import sync, write_whole
-from audioattn_lib.data.loading.store import FeatureStore
 from audioattn_lib.data.manifest import Manifest
 from audioattn_lib.data.splits import Split, split_clips
 from audioattn_lib.data.tables.feature_table import FeatureTable
@@ -44,13 +43,10 @@ class Prepared(PreparedCorpus):
 
     Parameters
     ----------
-    store
-        Spectrograms of every clip, on disk.
     fixed_split
         Rows of the clips that train, develop and test.
     """
 
-    store: FeatureStore
     fixed_split: Split
 
     def split(self, config: Any) -> Split:

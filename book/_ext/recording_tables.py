@@ -49,12 +49,12 @@ class RecordingResults(SphinxDirective):
             caption="Lines are 95 % intervals over recordings and seeds; a thick one excludes zero.",
         )
         scores = display.results_table(results.scores().rename(index=_titles(results)))
-        markup = results.costs().to_html(border=0, justify="left")
+        markup, style = results.costs().to_html(border=0, justify="left"), "overflow-x:auto;white-space:nowrap"
         return [
             *parse_markdown(self, [results.verdict(), ""]),
             nodes.raw("", figure.html(), format="html"),
             nodes.raw("", f"<div style='margin-block:1rem'>{scores.html()}</div>", format="html"),
-            nodes.raw("", f"<div class='cell_output' style='overflow-x:auto'>{markup}</div>", format="html"),
+            nodes.raw("", f"<div class='cell_output' style='{style}'>{markup}</div>", format="html"),
             *parse_markdown(self, [results.made_with.get("corpus", ""), "", f"Made with {_facts(results)}."]),
         ]
 

@@ -49,8 +49,8 @@ MEL = "mel"
 class Config(ExperimentConfig):
     """One model on one test fold. Unknown or impossible values are errors that name the field."""
 
-    PRESETS = ("smoke", "default", "recordings", "frozen", "paper", "ecapa")
-    COMPARED = MappingProxyType({"attention": (*ATTENTIONS, CONTROL)})
+    PRESETS = ("smoke", "default", "recordings", "paper", "ecapa", "frozen")
+    COMPARED = MappingProxyType({"attention": (*ATTENTIONS, *CONTROLS)})
 
     data: Annotated[str, "corpus: city, or a folder with recordings"] = "city"
     attention: Annotated[

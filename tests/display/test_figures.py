@@ -89,6 +89,11 @@ def _calls(features):
         "plot_correlations": lambda title: display.plot_correlations(_results(), titles={"triweight": title}),
         "plot_predictions": lambda title: display.plot_predictions({title: _predictions(), "linear": _predictions()}),
         "plot_pattern": lambda title: display.plot_pattern(np.eye(6, dtype=bool), 2, 3, title=title),
+        "plot_gains": lambda title: display.plot_gains(
+            pd.DataFrame({"difference": [0.02, -0.01], "low": [0.01, np.nan], "high": [0.03, np.nan]}, [title, "b"]),
+            seeds=pd.DataFrame({0: [0.01], 1: [0.03]}, [title]),
+            title=title,
+        ),
         "plot_slopes": lambda title: display.plot_slopes(_results(), {title: _results()}, start_label=title),
         "plot_lines": lambda title: display.plot_lines(
             {title: (CLOCK.centres(9), np.arange(9)), "Zero": (CLOCK.centres(9), np.zeros(9))},

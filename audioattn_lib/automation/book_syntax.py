@@ -1,4 +1,4 @@
-"""What only the book resolves, put into words for a page that stands alone: links to its pages, citations, boxes.
+"""Syntax that the book alone resolves, as text of a page that stands alone: links to pages, citations, boxes.
 
 Book page: batch.
 """
@@ -104,7 +104,7 @@ class BookSyntax:
         return "; ".join(parts) if is_textual else f"({'; '.join(parts)})"
 
     def _references(self) -> str:
-        """What was cited so far, as a list under its heading; nothing where no references can be read."""
+        """References cited so far, as a list under its heading; nothing where no references can be read."""
         entries = [self._library[key] for key in self._cited if key in self._library]
         if not entries:
             return ""

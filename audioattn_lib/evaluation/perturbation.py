@@ -237,7 +237,7 @@ def _heights(
 
 
 def _own(shares: Tensor) -> Tensor:
-    """Whether an order has an input of its own at each share: where nothing or all is replaced, the first has it."""
+    """True where an order has an input of its own at each share: where nothing or all is replaced, the first has it."""
     is_own = ((shares > 0) & (shares < 1)).repeat(len(_ORDERS), 1)
     is_own[0] = True
     return is_own

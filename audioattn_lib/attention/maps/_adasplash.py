@@ -51,7 +51,7 @@ def entmax_weights(x: Tensor, top: Tensor, alpha: float, *, is_required: bool = 
         The largest of each row, of size 1 in the last dimension.
     alpha
         Above 1.
-    asked
+    is_required
         Take the kernel wherever it serves, however long it takes.
     """
     fits = x.dtype == torch.float32 and 0 < x.numel() < MOST_ELEMENTS

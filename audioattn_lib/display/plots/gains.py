@@ -9,8 +9,8 @@ import numpy as np
 
 from ..figure import Figure, render
 from ..style import Theme
-from .results import NARROW, require
-from .spectrogram import WIDTH
+from .results import require
+from .spectrogram import NARROW, WIDTH
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -80,10 +80,10 @@ def plot_gains(
             ax.set_title(title if width >= WIDTH else textwrap.fill(title, 40))
         return ax.figure
 
-    told = "; ".join(
+    sentence = "; ".join(
         f"{name} {difference:+.1f}" + ("" if np.isnan(low) else f" ({low:+.1f} to {high:+.1f})")
         for name, (difference, low, high) in zip(names, values, strict=True)
     )
     rings = "" if seeds is None else " Rings are single seeds."
-    alt = f"{title or label}, against {reference}, with 95 % intervals: {told}."
+    alt = f"{title or label}, against {reference}, with 95 % intervals: {sentence}."
     return render(draw, alt, f"{caption}{rings}", narrow=lambda theme: draw(theme, NARROW))

@@ -83,9 +83,9 @@ class PoolingResults:
             row["seeds"] = drawn[name].seeds if name in drawn else 0
             row["seed_scores"] = _join(drawn[name].scores) if name in drawn else ""
             if name in compared:
-                found: Mapping[Any, Any] = compared[name]
+                pair: Mapping[Any, Any] = compared[name]
                 row |= dict(
-                    zip(_DIFFERENCE, (found[c] for c in ("difference", "low", "high", *_DIFFERENCE[3:])), strict=True)
+                    zip(_DIFFERENCE, (pair[c] for c in ("difference", "low", "high", *_DIFFERENCE[3:])), strict=True)
                 )
                 row["seed_differences"] = _join(drawn[name].scores - drawn[CONTROL].scores)
             if name in study.names:
@@ -157,8 +157,8 @@ class PoolingResults:
         for name in rows.index:
             if name not in (*self.attending, CONTROL, CHANCE):
                 row = rows.loc[name]
-                told = phrases.gain(row, "difference", "difference_low", "difference_high")
-                text.append(f"{row['title']}, without attention, against mean pooling: {told}.")
+                difference = phrases.gain(row, "difference", "difference_low", "difference_high")
+                text.append(f"{row['title']}, without attention, against mean pooling: {difference}.")
         return " ".join([*text, self.power()])
 
     def power(self) -> str:
@@ -199,7 +199,7 @@ class PoolingResults:
 def _cost(study: ClassificationStudy, name: str) -> dict[str, float]:
     """Median seconds of training, parameters, and share of the sound with any attention, of the runs of a pooling."""
     runs = study.runs_of(name)
-    found = {
+    row = {
         "seconds": float(np.median([run.history["seconds"].sum() for run in runs])),
         "parameters": float(runs[0].metrics["n_parameters"]),
     }
@@ -209,8 +209,8 @@ def _cost(study: ClassificationStudy, name: str) -> dict[str, float]:
             for clip in range(len(record)):
                 start, stop = record.sound(clip)
                 shares.append(sum(b - a for a, b in record.attended(clip)) / (stop - start))
-        found["attended"] = float(np.mean(shares))
-    return found
+        row["attended"] = float(np.mean(shares))
+    return row
 
 
 def _join(values: Sequence[float] | np.ndarray[Any, Any]) -> str:

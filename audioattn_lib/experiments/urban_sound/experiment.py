@@ -225,8 +225,8 @@ def study(
     prepared = prepare(config)
     numbers = choose_numbers("seeds", config.seed if seeds is None else seeds, int, "whole numbers from 0")
     folds = [config.fold] if config.test_folds else choose(folds, fold_names(prepared.manifest), "fold")
-    wanted = (*ATTENTIONS, CONTROL) if attentions == "all" else attentions
-    attentions = choose(wanted, (*ATTENTIONS, *CONTROLS), "attention")
+    compared = (*ATTENTIONS, CONTROL) if attentions == "all" else attentions
+    attentions = choose(compared, (*ATTENTIONS, *CONTROLS), "attention")
     configs = [
         dataclasses.replace(config, attention=name, fold=fold, seed=seed)
         for seed in numbers

@@ -26,7 +26,7 @@ from .describe import KnownEvent
 from .players.player import Player, player
 from .plots.spectrogram import host
 
-__all__ = ["log_mel", "show"]
+__all__ = ["log_mel", "read_intervals", "show"]
 
 Overlay = Any
 """An array, a pair of times and values, a pandas series or frame, an AttentionRecord, or a mapping of names to them."""
@@ -41,6 +41,8 @@ BUDGET = 2_000_000  # bytes of MP3: about 20 min
 LEVELS = 80.0  # dB shown below the peak
 
 _LAYOUTS = {".csv": "csv", ".rttm": "rttm", ".txt": "audacity"}
+LABEL_FILES = (".textgrid", *_LAYOUTS)
+"""Endings of files with labelled intervals, in lower case."""
 
 
 def show(
@@ -299,7 +301,7 @@ def _intervals(data: Any, field: str, duration: float) -> list[LabelledSegment]:
     if data is None:
         return []
     if isinstance(data, (str, Path)):
-        intervals = _read_intervals(Path(data))
+        intervals = read_intervals(Path(data))
     elif isinstance(data, AttentionRecord):
         intervals = [interval for interval in list_segments(data) if interval.start < duration]
     elif hasattr(data, "columns"):
@@ -331,7 +333,23 @@ def _interval(row: Any, field: str) -> LabelledSegment:
         raise ValueError(f"{field}: {row!r} is no row of start, stop and perhaps a label") from None
 
 
-def _read_intervals(path: Path) -> list[LabelledSegment]:
+def read_intervals(path: Path) -> list[LabelledSegment]:
+    """Read the intervals with names of one clip from a file.
+
+    Parameters
+    ----------
+    path
+        ``.TextGrid``, ``.rttm``, ``.csv`` with clip, label, start and stop, or ``.txt`` of Audacity labels.
+
+    Raises
+    ------
+    ConfigError
+        When its ending is another one, it cannot be read, or it lists several clips.
+
+    Notes
+    -----
+    Book page: ``your_sounds``.
+    """
     if path.suffix.lower() == ".textgrid":
         return read_textgrid(path)
     if (layout := _LAYOUTS.get(path.suffix.lower())) is None:

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from audioattn_lib.attention.record.record import AttentionRecord, FrameClock
 from audioattn_lib.core.errors import AudioError, ConfigError
 from audioattn_lib.display.players.player import Player
-from audioattn_lib.display.show import show
+from audioattn_lib.display.show import Intervals, show
 from audioattn_lib.inspection.capture import CapturedAttention, capture
 from audioattn_lib.inspection.known_models import tokens_of
 from audioattn_lib.inspection.pretrained import WHISPER, load_encoder
@@ -69,7 +69,14 @@ class AttendedSound:
         """Seconds of the sound."""
         return len(self.samples) / self.sample_rate
 
-    def player(self, heads: bool = False, *, title: str = "") -> Player:
+    @property
+    def peak(self) -> float:
+        """Second at which the roll-out is highest, within the sound: padding behind it does not count."""
+        times = self.rollout.frame_times()
+        heights = np.where(times < self.duration, self.rollout.frame_attention(), -1.0)
+        return float(times[heights.argmax()])
+
+    def player(self, heads: bool = False, *, title: str = "", labels: Intervals = None) -> Player:
         """The sound with the attention of each layer and the roll-out, chosen by buttons.
 
         Parameters
@@ -80,11 +87,13 @@ class AttendedSound:
             below 2 MB.
         title
             Text above; the name of the file by default.
+        labels
+            Words or events over the spectrogram, as :func:`~audioattn_lib.display.show` takes them.
         """
         title = title or Path(self.name).stem
         layers = {f"Layer {number}": record for number, record in enumerate(self.layers.values(), start=1)}
         if not heads:
-            return self._show(layers | {"Roll-out": self.rollout}, title)
+            return self._show(layers | {"Roll-out": self.rollout}, title, labels=labels)
         counts = {_heads(record) for record in layers.values()}
         if len(counts) > 1:
             raise ConfigError(f"layers have {sorted(counts)} heads; choose layers, without heads")
@@ -100,7 +109,7 @@ class AttendedSound:
             for head in range(n_heads + 1)
         }
         sliders = {"Layer": [*range(1, len(layers) + 1), "roll-out"], "Head": list(range(n_heads + 1))}
-        return self._show(records, title, sliders=sliders)
+        return self._show(records, title, labels=labels, sliders=sliders)
 
     def _show(self, records: dict[str, AttentionRecord], title: str, **options: Any) -> Player:
         overlay: dict[str, Any] = {"curve" if self.rollout.maps is None else "map": records}
@@ -133,6 +142,8 @@ class PretrainedAttention:
         Feature extractor of ``transformers``.
     tokens
         Time, and frequency, of the tokens.
+    whole
+        Network of which ``encoder`` is a part, or ``encoder`` itself: of a whole Whisper with its decoder.
     """
 
     name: str
@@ -140,6 +151,7 @@ class PretrainedAttention:
     encoder: nn.Module
     extractor: Any
     tokens: TimeTokens | PatchTokens
+    whole: nn.Module
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -322,8 +334,8 @@ def load_pretrained_attention(name: str | Path, model_type: str = "auto", device
     -----
     Book page: ``your_sounds``.
     """
-    kind, encoder, extractor = load_encoder(name, model_type, device)
-    return PretrainedAttention(str(name), kind, encoder, extractor, tokens_of(encoder))
+    kind, encoder, extractor, whole = load_encoder(name, model_type, device)
+    return PretrainedAttention(str(name), kind, encoder, extractor, tokens_of(encoder), whole)
 
 
 def _coarser(record: AttentionRecord) -> AttentionRecord:

@@ -22,11 +22,15 @@ WHISPER = "whisper"
 
 
 class PretrainedEncoder(NamedTuple):
-    """Type of a model, its network (of Whisper the encoder) in evaluation mode, and what prepares its input."""
+    """Type of a model, its network (of Whisper the encoder) in evaluation mode, and what prepares its input.
+
+    ``whole`` is the network with all that the folder holds: of Whisper with its decoder, if it has one.
+    """
 
     kind: str
     network: nn.Module
     extractor: Any
+    whole: nn.Module
 
 
 def load_encoder(name: str | Path, model_type: str = "auto", device: str = "cpu") -> PretrainedEncoder:
@@ -86,4 +90,4 @@ def load_encoder(name: str | Path, model_type: str = "auto", device: str = "cpu"
         ) from error
     encoder = model.get_encoder() if kind == WHISPER and hasattr(model, "get_encoder") else model
     encoder = getattr(model, "encoder", encoder) if kind == WHISPER and encoder is model else encoder
-    return PretrainedEncoder(kind, encoder, extractor)
+    return PretrainedEncoder(kind, encoder, extractor, model)

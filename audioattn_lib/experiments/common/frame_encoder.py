@@ -65,7 +65,7 @@ class PretrainedFrames(nn.Module):
 
     def __init__(self, name: str, layer: int, bands: LogMel) -> None:
         super().__init__()
-        kind, encoder, self._extractor = load_encoder(name)
+        kind, encoder, self._extractor, _ = load_encoder(name)
         tokens = tokens_of(encoder)
         if not isinstance(tokens, TimeTokens):
             raise ConfigError(f"frame_encoder is {name}, a {kind} with patches; name one with frames, such as wav2vec2")

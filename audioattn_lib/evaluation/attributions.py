@@ -18,12 +18,18 @@ from ..attention.record.record import AttentionRecord
 from .comparisons import bootstrap_interval
 from .correlations import of_ranks
 from .faithfulness import evaluate
-from .localisation import Events
+from .localisation import ALL_MEASURES, Events
 from .perturbation import Predict, deletion_curve, insertion_curve
 
-__all__ = ["compare_attributions"]
+__all__ = ["ALIKE", "compare_attributions", "judge_attributions"]
 
 Array = NDArray[np.float64]
+
+ALIKE = 0.5
+"""Spearman's correlation with the attribution of random weights, from which on two attributions are called alike."""
+_CERTAIN = 0.05
+_OF_EVENTS = ("pointing_game", "mass_inside_events", "rank_accuracy")
+_OF_USE = ("deletion_area", "insertion_area")
 
 
 def compare_attributions(
@@ -79,6 +85,8 @@ def compare_attributions(
     Notes
     -----
     Sources: Petsiuk et al., *RISE*, BMVC 2018 (deletion and insertion); Zhang et al., ECCV 2016 (pointing game);
+    Arras et al., *CLEVR-XAI*, Information Fusion 2022 (accuracy of ranks and of mass, the latter is
+    ``mass_inside_events``);
     Adebayo et al., *Sanity checks for saliency maps*, NeurIPS 2018 (random weights). A deleted part is a sound that
     the model was never trained on, so a curve also measures how the model takes that. Book page: ``your_sounds``.
     """
@@ -107,6 +115,7 @@ def compare_attributions(
                 n_resamples=n_resamples,
                 level=level,
                 seed=seed,
+                measures=ALL_MEASURES,
             )
             table = table if events is not None else table.iloc[-len(curves) :]
             if randomised is not None and name in randomised:
@@ -119,6 +128,59 @@ def compare_attributions(
             raise ValueError(f"attribution {name!r}: {error}") from error
         tables[name] = table
     return pd.concat(tables, names=["attribution", "measure"])
+
+
+def judge_attributions(table: pd.DataFrame) -> pd.DataFrame:
+    """Verdict on each attribution in words, from the numbers of :func:`compare_attributions` alone.
+
+    Parameters
+    ----------
+    table
+        As :func:`compare_attributions` gives it.
+
+    Returns
+    -------
+    DataFrame
+        A row an attribution. ``finds the event``: ``yes`` where all of pointing game, mass and rank accuracy are better
+        than uniform attention (``gain_low`` above 0) and differ from the same attention at random places (``random_p``
+        below 0.05), ``in part`` where some are, ``no`` where none is and one is surely worse (``gain_high`` below
+        0), and ``not shown`` otherwise. ``the network used it``: the same for deletion and insertion.
+        ``depends on the weights``: ``yes`` where the correlation with random weights lies below :data:`ALIKE` with its
+        interval, ``no`` where it lies above, ``not shown`` between. ``not known`` where a measure is missing.
+
+    Notes
+    -----
+    With many attributions some ``yes`` is chance: the words are not corrected for their number. Book page:
+    ``urban_sound_results``.
+    """
+    verdicts = {}
+    for name, rows in table.groupby(level=0, sort=False):
+        own = rows.droplevel(0)
+        verdicts[name] = {
+            "finds the event": _judge(own, _OF_EVENTS),
+            "the network used it": _judge(own, _OF_USE),
+            "depends on the weights": _judge_weights(own),
+        }
+    return pd.DataFrame.from_dict(verdicts, orient="index").rename_axis("attribution")
+
+
+def _judge(rows: pd.DataFrame, measures: Sequence[str]) -> str:
+    own = rows.loc[[name for name in measures if name in rows.index]].dropna(subset=["gain_low"])
+    if own.empty:
+        return "not known"
+    better = (own["gain_low"] > 0) & (own["random_p"] < _CERTAIN)
+    if better.all():
+        return "yes"
+    if better.any():
+        return "in part"
+    return "no" if (own["gain_high"] < 0).any() else "not shown"
+
+
+def _judge_weights(rows: pd.DataFrame) -> str:
+    if "randomised_weights" not in rows.index:
+        return "not known"
+    low, high = rows.loc["randomised_weights", ["low", "high"]].astype(float)
+    return "yes" if high < ALIKE else "no" if low > ALIKE else "not shown"
 
 
 def _likeness(record: AttentionRecord, other: AttentionRecord) -> Array:

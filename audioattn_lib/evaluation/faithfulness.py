@@ -33,18 +33,21 @@ from numpy.typing import ArrayLike, NDArray
 from ..attention.record.record import AttentionRecord
 from .comparisons import Interval, bootstrap_interval, paired_comparison
 from .localisation import (
+    ALL_MEASURES,
     MEASURES,
     Events,
     event_share,
     mass_inside_events,
     pointing_game,
     random_attention,
+    rank_accuracy,
     support_iou,
     swapped_attention,
 )
 from .perturbation import PerturbationCurve, deletion_curve, insertion_curve
 
 __all__ = [
+    "ALL_MEASURES",
     "MEASURES",
     "Events",
     "PerturbationCurve",
@@ -55,6 +58,7 @@ __all__ = [
     "mass_inside_events",
     "pointing_game",
     "random_attention",
+    "rank_accuracy",
     "support_iou",
     "swapped_attention",
 ]
@@ -73,6 +77,7 @@ def evaluate(
     n_resamples: int = 2000,
     level: float = 0.95,
     seed: int = 0,
+    measures: Sequence[str] = MEASURES,
 ) -> pd.DataFrame:
     """All measures in one table, against uniform and random attention.
 
@@ -80,7 +85,7 @@ def evaluate(
     ----------
     record, events, tolerance
         As in :func:`pointing_game`. Clips without events are left out of the
-        first three rows, and counted.
+        rows of ``measures``, and counted.
     curves
         Deletion and insertion curves of the same clips, if there are any.
     groups
@@ -90,11 +95,13 @@ def evaluate(
         Of random and of swapped attention.
     n_resamples, level, seed
         Of the bootstrap, as in :func:`~audioattn_lib.evaluation.comparisons.bootstrap_interval`.
+    measures
+        Of :data:`ALL_MEASURES`, in the order of their rows.
 
     Raises
     ------
     ValueError
-        When the record is empty, or events, curves or groups are not those of its clips.
+        When the record is empty, a measure is not known, or events, curves or groups are not those of its clips.
 
     Returns
     -------
@@ -110,6 +117,9 @@ def evaluate(
         interval is that of the bootstrap, its p-value that of a paired
         comparison, and nothing is swapped (NaN). No clip with events: NaN.
     """
+    unknown = [name for name in measures if name not in ALL_MEASURES]
+    if unknown:
+        raise ValueError(f"measures has {', '.join(map(repr, unknown))}; allowed are {', '.join(ALL_MEASURES)}")
     share = event_share(record, events)
     has_events = ~np.isnan(share)
     group_of = None if groups is None else np.asarray(groups)
@@ -123,6 +133,7 @@ def evaluate(
         ),
         "mass_inside_events": (mass_inside_events(record, events), share),
         "support_iou": (support_iou(record, events), share),
+        "rank_accuracy": (rank_accuracy(record, events), share),
     }
     options: dict[str, Any] = {"n_draws": n_draws, "seed": seed, "tolerance": tolerance}
     draws = {
@@ -134,7 +145,8 @@ def evaluate(
         return bootstrap_interval(values, groups=groups, n_resamples=n_resamples, level=level, seed=seed)
 
     rows: dict[str, dict[str, float]] = {}
-    for name, (value, uniform) in scores_of.items():
+    for name in measures:
+        value, uniform = scores_of[name]
         rows[name] = {"clips": int(has_events.sum()), "left_out": int((~has_events).sum())}
         if not has_events.any():
             continue

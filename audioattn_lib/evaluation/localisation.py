@@ -18,12 +18,14 @@ from ..attention.record.record import AttentionRecord, merge_spans
 from .perturbation import resample
 
 __all__ = [
+    "ALL_MEASURES",
     "MEASURES",
     "Events",
     "event_share",
     "mass_inside_events",
     "pointing_game",
     "random_attention",
+    "rank_accuracy",
     "support_iou",
     "swapped_attention",
 ]
@@ -32,6 +34,8 @@ Array = NDArray[np.floating[Any]]
 Events = Sequence[Sequence[tuple[float, float]]]
 
 MEASURES = ("pointing_game", "mass_inside_events", "support_iou")
+ALL_MEASURES = (*MEASURES, "rank_accuracy")
+"""With the accuracy of the ranks, which judges attributions of any size and needs no support."""
 _TIE = 1e-6  # weights of float32 that are equal but for rounding differ by less, relative to the largest
 
 
@@ -71,7 +75,7 @@ def pointing_game(record: AttentionRecord, events: Events, *, tolerance: float =
 
 
 def mass_inside_events(record: AttentionRecord, events: Events) -> Array:
-    """Share of each clip's attention that lies inside its events.
+    """Share of each clip's attention that lies inside its events: its relevance mass accuracy.
 
     Attention is taken as constant over each frame, so a frame that an event
     covers in part counts with that part.
@@ -85,8 +89,40 @@ def mass_inside_events(record: AttentionRecord, events: Events) -> Array:
     -------
     ndarray
         From 0 to 1, shape ``(clips,)``; NaN for a clip without events.
+
+    Notes
+    -----
+    Arras et al., *CLEVR-XAI: a benchmark dataset for the ground truth evaluation of neural network explanations*,
+    Information Fusion 2022, section 3.2.
     """
     return _scores_of(_locate(record, events), "mass")
+
+
+def rank_accuracy(record: AttentionRecord, events: Events) -> Array:
+    r"""Relevance rank accuracy: share of the K most attended frames that is event, where the events last K frames.
+
+    .. math:: \frac{1}{K} \sum_{t \in \text{top } K} c_t, \qquad K = \sum_t c_t
+
+    with the share :math:`c_t` of frame :math:`t` that events cover. K need not be whole: the last of the frames counts
+    in part. Frames that are attended to equally (within a millionth) are taken in equal parts, so uniform attention
+    scores the share of the clip that is event.
+
+    Parameters
+    ----------
+    record, events
+        As in :func:`pointing_game`.
+
+    Returns
+    -------
+    ndarray
+        From 0 to 1, shape ``(clips,)``; NaN for a clip without events. Only the order of the frames counts, so
+        attributions of any size can be compared. 1 is reached where events begin and end with frames.
+
+    Notes
+    -----
+    Arras et al., *CLEVR-XAI*, Information Fusion 2022, section 3.2, for pixels that lie in an object or not.
+    """
+    return _scores_of(_locate(record, events), "rank")
 
 
 def support_iou(record: AttentionRecord, events: Events) -> Array:
@@ -144,7 +180,7 @@ def random_attention(
     Returns
     -------
     dict
-        For each of :data:`MEASURES` an array of shape ``(clips, n_draws)``; NaN for a clip without events.
+        For each of :data:`ALL_MEASURES` an array of shape ``(clips, n_draws)``; NaN for a clip without events.
     """
     clips, wider = _locate(record, events), _locate(record, events, tolerance)
     scores = _nothing(clips, n_draws)
@@ -158,6 +194,7 @@ def random_attention(
         scores["pointing_game"][i] = _at_all_shifts(target.peak, target.coverage)[shifts]
         scores["mass_inside_events"][i] = _at_all_shifts(clip.frame_attention, clip.coverage)[shifts]
         scores["support_iou"][i] = clip.overlap_with(moved)[shifts]
+        scores["rank_accuracy"][i] = _at_all_shifts(clip.highest, clip.coverage)[shifts]
     return scores
 
 
@@ -181,7 +218,7 @@ def swapped_attention(
     Returns
     -------
     dict
-        For each of :data:`MEASURES` an array of shape ``(clips, n_draws)``;
+        For each of :data:`ALL_MEASURES` an array of shape ``(clips, n_draws)``;
         NaN for a clip without events, or if only one has any.
     """
     clips, wider = _locate(record, events), _locate(record, events, tolerance)
@@ -197,11 +234,15 @@ def swapped_attention(
     supports = np.zeros((len(located), spans, 2))  # empty spans add nothing
     for row, (_, clip, _) in zip(supports, located, strict=True):
         row[: len(clip.support)] = clip.support / clip.duration
+    descending = -np.sort(-frame_attention, axis=1)
     for index, (i, clip, target) in enumerate(located):
         others = (index + generator.integers(1, len(located), n_draws)) % len(located)
         scores["pointing_game"][i] = (peak @ target.covered(frames))[others]
         scores["mass_inside_events"][i] = (frame_attention @ clip.covered(frames))[others]
         scores["support_iou"][i] = clip.overlap_with(supports * clip.duration)[others]
+        coverage = clip.covered(frames)
+        highest = _highest(frame_attention, coverage.sum(), descending)
+        scores["rank_accuracy"][i] = (highest @ coverage)[others]
     return scores
 
 
@@ -244,6 +285,16 @@ class _Located:
         """Equal shares for the frames of most attention, shape ``(frames,)``."""
         highest = self.frame_attention >= self.frame_attention.max() * (1 - _TIE)
         return highest / highest.sum()
+
+    @cached_property
+    def highest(self) -> Array:
+        """Shares of the frames of most attention, as many as the events last, shape ``(frames,)``."""
+        found: Array = _highest(self.frame_attention[None], self.coverage.sum())[0]
+        return found
+
+    @property
+    def rank(self) -> float:
+        return float(self.highest @ self.coverage)
 
     @property
     def pointing(self) -> float:
@@ -299,7 +350,24 @@ def _scores_of(clips: Sequence[_Located | None], name: str) -> Array:
 def _nothing(clips: Sequence[_Located | None], n_draws: int) -> dict[str, Array]:
     if n_draws < 1:
         raise ValueError(f"n_draws is {n_draws}; it must be at least 1")
-    return {name: np.full((len(clips), n_draws), np.nan) for name in MEASURES}
+    return {name: np.full((len(clips), n_draws), np.nan) for name in ALL_MEASURES}
+
+
+def _highest(attention: Array, count: float, descending: Array | None = None) -> Array:
+    """Shares, of sum 1, of the ``count`` most attended frames of each row, those at the border in equal parts.
+
+    ``attention`` has shape (rows, frames), and ``descending`` holds its rows sorted; ``count`` need not be whole.
+    """
+    descending = -np.sort(-attention, axis=1) if descending is None else descending
+    frames = attention.shape[1]
+    count = float(np.clip(count, 1e-9, frames))
+    last = descending[:, min(int(np.ceil(count - 1e-9)), frames) - 1, None]
+    margin = _TIE * descending[:, :1]
+    above, level = attention > last + margin, np.abs(attention - last) <= margin
+    # at least one frame is level with the last one
+    rest = (count - above.sum(1, keepdims=True)) / level.sum(1, keepdims=True)
+    shares: Array = (above + level * rest) / count
+    return shares
 
 
 def _at_all_shifts(weights: Array, coverage: Array) -> Array:

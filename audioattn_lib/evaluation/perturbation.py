@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..attention.record.record import AttentionRecord
 
-__all__ = ["AXES", "PerturbationCurve", "deletion_curve", "insertion_curve"]
+__all__ = ["AXES", "PerturbationCurve", "delete_frames", "deletion_curve", "insertion_curve"]
 
 Array = NDArray[np.floating[Any]]
 Predict = Callable[[Tensor, Tensor], Tensor]
@@ -155,6 +155,46 @@ def insertion_curve(
         As in :func:`deletion_curve`.
     """
     return _curve("insertion", predict, features, lengths, record, targets, fractions, seed, batch_size, axes, grid)
+
+
+def delete_frames(
+    features: Tensor, lengths: Tensor, record: AttentionRecord, fraction: float, *, seed: int | Sequence[int] = 0
+) -> Tensor:
+    """Delete the most attended frames of each clip, as a deletion curve does, to train a model on what is left.
+
+    Parameters
+    ----------
+    features, lengths, record, seed
+        As in :func:`deletion_curve`, which takes the same frames.
+    fraction
+        Share of the frames of each clip, from 0 to 1.
+
+    Returns
+    -------
+    Tensor
+        Of the shape of ``features``; a deleted frame is the mean frame of its clip.
+
+    Raises
+    ------
+    ValueError
+        When an argument does not fit the others; the message names it.
+
+    Notes
+    -----
+    A deleted frame is a sound that the model was never trained on, so a falling curve may show that alone. A model
+    that is trained again without the frames, and is worse than one trained without others, shows that they were needed:
+    Hooker et al., *A benchmark for interpretability methods in deep neural networks*, NeurIPS 2019. Book page:
+    ``your_sounds``.
+    """
+    if not 0 <= fraction <= 1:
+        raise ValueError(f"fraction is {fraction}; it must be from 0 to 1")
+    _check(features, lengths, record, None, (0.0, 1.0), 1)
+    frames = features.shape[1]
+    ranks = torch.from_numpy(_ranks(record, lengths.cpu().numpy(), frames, seed)[:, 0]).to(features.device)
+    valid = torch.arange(frames, device=features.device) < lengths[:, None]
+    mean = features.where(valid[..., None], 0).sum(dim=1, keepdim=True) / lengths[:, None, None]
+    count = (fraction * lengths.double() + 0.5).floor()
+    return torch.where(((ranks < count[:, None]) & valid)[..., None], mean, features)
 
 
 def _curve(

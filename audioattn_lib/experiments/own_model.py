@@ -186,11 +186,7 @@ def examples(corpus: PreparedCorpus, split: Split, count: int = 24) -> list[Clip
     -----
     Book page: ``bring_your_own_model``.
     """
-    lengths = corpus.store.n_frames[split.test]
-    values, counts = np.unique(lengths, return_counts=True)
-    rows = split.test[lengths == values[counts.argmax()]]
-    spread = rows[np.unique(np.linspace(0, len(rows) - 1, min(count, len(rows))).round().astype(int))]
-    return [corpus.clip(corpus.manifest.ids[row]) for row in spread]
+    return [corpus.clip(corpus.manifest.ids[row]) for row in corpus.rows_of_one_length(split.test, count)]
 
 
 class _Scores:

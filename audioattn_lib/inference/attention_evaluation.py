@@ -25,12 +25,13 @@ from audioattn_lib.inspection.known_models import tokens_of
 from audioattn_lib.inspection.reductions import OF_VALUES, REDUCTIONS
 from audioattn_lib.inspection.tokens import PatchTokens, TimeTokens
 
-__all__ = ["OTHERS", "Evidence", "measure_attention"]
+__all__ = ["OTHERS", "Evidence", "attribute_input", "measure_attention"]
 
 OTHERS = ("integrated_gradients", "occlusion", "random")
 """Attributions of the input beside attention; the first two are captum's."""
 
 Forward = Callable[[nn.Module, Tensor], Tensor]
+Attribute = Callable[[nn.Module, Tensor], AttentionRecord]
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ def measure_attention(
     tokens: TimeTokens | PatchTokens | None = None,
     reductions: Sequence[str] = ("received", "rollout", "gradient", "relevance"),
     others: Sequence[str] = OTHERS,
-    attributions: Mapping[str, AttentionRecord] | None = None,
+    attributions: Mapping[str, AttentionRecord | Attribute] | None = None,
     query: int | None = None,
     targets: Tensor | None = None,
     events: Events | None = None,
@@ -95,7 +96,8 @@ def measure_attention(
     others
         Of :data:`OTHERS`; integrated gradients and occlusion need captum.
     attributions
-        Attributions of the same clips from elsewhere by name, such as the record of a pooling that is a density.
+        Attributions of the same clips from elsewhere by name, such as the record of a pooling that is a density. A
+        function from model and inputs to a record is also called with the shuffled weights.
     query
         As in :func:`~audioattn_lib.inspection.reductions.attention_record`: 0 for a class token in front, None for the
         mean over all queries.
@@ -135,15 +137,17 @@ def measure_attention(
     with torch.no_grad():
         if targets is None:
             targets = torch.cat([scores(batch).argmax(1) for batch in features.split(batch_size)])
-    records = _reduced(watched, scores, features, targets, tokens, reductions, query)
-    places = _places(records, features, tokens)
+    records = _given(attributions, watched, inputs)
+    reduced = _reduced(watched, scores, features, targets, tokens, reductions, query)
+    places = _places(reduced or records, features, tokens)
+    records |= reduced
     size = (1 if axes == "time" else places[0], 1 if axes == "frequency" else places[1]) if grid is None else grid
     records |= _other(scores, features, targets, tokens, others, size, places, seed)
-    records = dict(attributions or {}) | records
     again = None
     if randomise:
         shuffled = _frozen(model, torch.Generator().manual_seed(seed))
-        again = _reduced(shuffled, scores_of(shuffled), features, targets, tokens, reductions, query)
+        again = _given(attributions, shuffled, inputs, shuffled=True)
+        again |= _reduced(shuffled, scores_of(shuffled), features, targets, tokens, reductions, query)
         learnt = [name for name in others if name != "random"]
         again |= _other(scores_of(shuffled), features, targets, tokens, learnt, size, places, seed)
     if axes != "time":
@@ -166,6 +170,52 @@ def measure_attention(
         batch_size=batch_size,
     )
     return Evidence(table, records, targets)
+
+
+def attribute_input(
+    model: nn.Module,
+    inputs: Tensor,
+    targets: Tensor,
+    tokens: TimeTokens,
+    frames: int,
+    *,
+    others: Sequence[str] = OTHERS,
+    forward: Forward | None = None,
+    seed: int = 0,
+) -> dict[str, AttentionRecord]:
+    """Attribute the score of a class to the input over time, by methods that know nothing of attention.
+
+    Parameters
+    ----------
+    model, inputs, targets, others, forward, seed
+        As in :func:`measure_attention`.
+    tokens
+        Clock of the records.
+    frames
+        Of the records, at most those of the inputs: what lies in one is added up.
+
+    Returns
+    -------
+    dict
+        A record of all clips for each of ``others``.
+
+    Raises
+    ------
+    ConfigError
+        As :func:`measure_attention`.
+
+    Notes
+    -----
+    Book page: ``your_sounds``.
+    """
+    _check(inputs, (), others)
+    of_model, watched = _scores if forward is None else forward, _frozen(model)
+    samples = inputs.dim() == 2
+    features = inputs[..., None] if samples else inputs
+    size = (1, min(frames, features.shape[1]))
+    return _other(
+        lambda x: of_model(watched, x[..., 0] if samples else x), features, targets, tokens, others, size, size, seed
+    )
 
 
 def _check(inputs: Tensor, reductions: Sequence[str], others: Sequence[str]) -> None:
@@ -203,6 +253,18 @@ def _frozen(model: nn.Module, generator: torch.Generator | None = None) -> nn.Mo
     return copied
 
 
+def _given(
+    given: Mapping[str, AttentionRecord | Attribute] | None, model: nn.Module, inputs: Tensor, shuffled: bool = False
+) -> dict[str, AttentionRecord]:
+    """Records from elsewhere; of shuffled weights those alone that a function makes."""
+    with torch.no_grad():
+        return {
+            name: each if isinstance(each, AttentionRecord) else each(model, inputs)
+            for name, each in (given or {}).items()
+            if not (shuffled and isinstance(each, AttentionRecord))
+        }
+
+
 def _reduced(
     model: nn.Module,
     scores: Callable[[Tensor], Tensor],
@@ -233,7 +295,9 @@ def _places(records: dict[str, AttentionRecord], features: Tensor, tokens: TimeT
         return min(tokens.bands, features.shape[2]), min(tokens.frames, features.shape[1])
     counts = [int(record.n_frames[0]) for record in records.values() if record.n_frames is not None]
     if not counts:
-        raise ConfigError("reductions is empty, and only PatchTokens say how many tokens there are; give one reduction")
+        raise ConfigError(
+            "reductions and attributions are empty, and only PatchTokens say how many tokens there are; give one reduction"
+        )
     return 1, min(counts[0], features.shape[1])
 
 

@@ -208,7 +208,8 @@ class PretrainedAttention:
         dict
             ``received`` and ``value_norm`` of the last layer and the roll-out of all; of a classifier ``gradient`` of
             the last layer and ``relevance`` of all too, for the class that it answers. With a query, its row in the
-            last layer is the first.
+            last layer is the first. They end where the sound ends: padding behind it, which may have much of the
+            attention, is left away.
 
         Raises
         ------
@@ -225,7 +226,11 @@ class PretrainedAttention:
         about: dict[str, Any] = {"clips": [name], "durations": [len(samples) / int(self.extractor.sampling_rate)]}
         reductions = [*(["query"] if query is not None else []), "received", "value_norm", "rollout"]
         reductions += ["gradient", "relevance"] if explained else []
-        return {each: captured.record(self.tokens, reduction=each, query=query, **about) for each in reductions}
+        seconds = about["durations"][0]
+        return {
+            each: _cut(captured.record(self.tokens, reduction=each, query=query, **about), seconds)
+            for each in reductions
+        }
 
     def answers(self, sounds: Sequence[Sound]) -> list[tuple[str, float]]:
         """Most probable class of each sound, and its probability.
@@ -336,6 +341,16 @@ def load_pretrained_attention(name: str | Path, model_type: str = "auto", device
     """
     kind, encoder, extractor, whole = load_encoder(name, model_type, device)
     return PretrainedAttention(str(name), kind, encoder, extractor, tokens_of(encoder), whole)
+
+
+def _cut(record: AttentionRecord, seconds: float) -> AttentionRecord:
+    """Frames whose centre lies within the sound, at least one."""
+    assert record.n_frames is not None
+    count = max(int((record.clock.centres(int(record.n_frames[0])) < seconds).sum()), 1)
+    inside = {
+        name: values[..., :count] for name in ("weights", "maps") if (values := getattr(record, name)) is not None
+    }
+    return dataclasses.replace(record, n_frames=np.array([count]), **inside)
 
 
 def _coarser(record: AttentionRecord) -> AttentionRecord:

@@ -12,17 +12,20 @@ from hypothesis import strategies as st
 from audioattn_lib.attention.record.density import Density
 from audioattn_lib.attention.record.record import AttentionRecord, FrameClock
 from audioattn_lib.evaluation.faithfulness import (
+    ALL_MEASURES,
     MEASURES,
     evaluate,
     event_share,
     mass_inside_events,
     pointing_game,
     random_attention,
+    rank_accuracy,
     support_iou,
     swapped_attention,
 )
 
 CLOCK = FrameClock(0.1, -0.05)
+FUNCTIONS = (pointing_game, mass_inside_events, support_iou, rank_accuracy)
 
 
 def discrete(*weights: list[float], clock: FrameClock = CLOCK) -> AttentionRecord:
@@ -70,7 +73,7 @@ class TestUniformAttention:
     def test_scores_the_share_of_events_in_every_measure(self, n: int, events: list[tuple[float, float]]) -> None:
         record = discrete([1.0] * n)
         share = event_share(record, [events])
-        for measure in (pointing_game, mass_inside_events, support_iou):
+        for measure in FUNCTIONS:
             np.testing.assert_allclose(measure(record, [events]), share, atol=1e-12)
 
     @given(st.integers(1, 15), spans)
@@ -174,7 +177,7 @@ class TestEvents:
         record = softmax([10], seed)
         pieces = [piece for a, b in events for piece in ((a, (a + b) / 2), ((a + b) / 2, b), (a, b))]
         random.shuffle(pieces)  # type: ignore[attr-defined]
-        for measure in (pointing_game, mass_inside_events, support_iou):
+        for measure in FUNCTIONS:
             np.testing.assert_allclose(measure(record, [pieces]), measure(record, [events]), atol=1e-9)
 
     def test_clips_without_events_have_no_score(self) -> None:
@@ -186,14 +189,14 @@ class TestEvents:
     def test_padding_and_company_change_nothing(self) -> None:
         record = softmax([3, 10, 7])
         events = [[(0.0, 0.1)], [(0.3, 0.6)], [(0.2, 0.25), (0.4, 0.5)]]
-        for measure in (pointing_game, mass_inside_events, support_iou):
+        for measure in FUNCTIONS:
             alone = [measure(record[i], [events[i]])[0] for i in range(3)]
             np.testing.assert_allclose(measure(record, events), alone)
 
     def test_a_later_clock_with_later_events_is_the_same(self) -> None:
         weights = np.exp(np.random.default_rng(0).standard_normal(10)).tolist()
         early, late = discrete(weights), discrete(weights, clock=FrameClock(0.1, 6.95))
-        for measure in (pointing_game, mass_inside_events, support_iou):
+        for measure in FUNCTIONS:
             np.testing.assert_allclose(measure(late, [[(7.3, 7.45)]]), measure(early, [[(0.3, 0.45)]]))
 
     @pytest.mark.parametrize(
@@ -219,6 +222,43 @@ class TestEvents:
             evaluate(discrete([1]), [[]], groups=["a", "b"])
 
 
+class TestRankAccuracy:
+    def test_by_hand(self) -> None:
+        record = discrete([0.1, 0.4, 0.3, 0.2], clock=FrameClock())
+        assert rank_accuracy(record, [[(1, 3)]])[0] == pytest.approx(1)
+        assert rank_accuracy(record, [[(2, 4)]])[0] == pytest.approx(1 / 2)  # frames 1 and 2 are the first two
+        assert rank_accuracy(record, [[(0, 1)]])[0] == pytest.approx(0)
+        # one frame and a half of event: all of frame 1, half of which is event, and half of frame 2
+        assert rank_accuracy(record, [[(1.5, 3)]])[0] == pytest.approx((0.5 + 0.5) / 1.5)
+
+    def test_ties_at_the_border_are_taken_in_equal_parts(self) -> None:
+        record = discrete([3, 1, 1, 0], clock=FrameClock())
+        assert rank_accuracy(record, [[(0, 2)]])[0] == pytest.approx((1 + 1 / 2) / 2)
+
+    @given(st.integers(0, 1000), st.floats(0.2, 5))
+    @settings(max_examples=30)
+    def test_only_the_order_counts(self, seed: int, power: float) -> None:
+        """A rising function of the attention scores the same, so attributions of any size can be compared."""
+        weights = np.random.default_rng(seed).random(12) + 0.01
+        events = [[(0.2, 0.7)]]
+        bent = rank_accuracy(discrete((weights**power).tolist()), events)
+        assert bent[0] == pytest.approx(rank_accuracy(discrete(weights.tolist()), events)[0], abs=1e-9)
+
+    @given(st.integers(0, 1000))
+    @settings(max_examples=30)
+    def test_is_precision_at_as_many_frames_as_are_event(self, seed: int) -> None:
+        """Of events that begin and end with frames it is scikit-learn's R-precision."""
+        from sklearn.metrics import precision_score
+
+        generator = np.random.default_rng(seed)
+        weights, first = generator.random(20), int(generator.integers(0, 15))
+        inside = np.isin(np.arange(20), range(first, first + 5))
+        chosen = np.isin(np.arange(20), np.argsort(-weights)[:5])
+        record = discrete(weights.tolist(), clock=FrameClock())
+        expected = precision_score(inside, chosen)
+        assert rank_accuracy(record, [[(first, first + 5)]])[0] == pytest.approx(expected, abs=1e-9)
+
+
 class TestRandomAttention:
     @given(st.integers(0, 1000), spans)
     @settings(max_examples=30)
@@ -229,8 +269,7 @@ class TestRandomAttention:
         draws = random_attention(record, [events], n_draws=60, seed=seed)
         shifts = np.random.default_rng(seed).integers(0, 10, 60)
         moved = [discrete(np.roll(record.frame_attention(0), k).tolist()) for k in range(10)]
-        measures = (pointing_game, mass_inside_events, support_iou)
-        for name, measure in zip(MEASURES, measures, strict=True):
+        for name, measure in zip(ALL_MEASURES, FUNCTIONS, strict=True):
             expected = np.array([measure(m, [events])[0] for m in moved])
             np.testing.assert_allclose(draws[name][0], expected[shifts], atol=1e-9)
             if name != "support_iou":  # over all places, chance is the share of events
@@ -239,7 +278,7 @@ class TestRandomAttention:
     def test_is_reproducible_and_leaves_out_clips_without_events(self) -> None:
         record = softmax([5, 6])
         first, second = (random_attention(record, [[(0, 0.2)], []], n_draws=5, seed=1) for _ in range(2))
-        for name in MEASURES:
+        for name in ALL_MEASURES:
             np.testing.assert_array_equal(first[name], second[name])
             assert np.isnan(first[name][1]).all()
             assert np.isfinite(first[name][0]).all()
@@ -252,7 +291,7 @@ class TestSwappedAttention:
         record = AttentionRecord.concatenate([sparse(20, seed + i) for i in range(4)])
         events = [[(0.1 * i, 0.1 * i + 0.5)] for i in range(4)]
         draws = swapped_attention(record, events, n_draws=40, seed=seed)
-        for name, measure in zip(MEASURES, (pointing_game, mass_inside_events, support_iou), strict=True):
+        for name, measure in zip(ALL_MEASURES, FUNCTIONS, strict=True):
             for i in range(4):
                 others = [measure(record[j], [events[i]])[0] for j in range(4) if j != i]
                 assert np.isclose(draws[name][i][:, None], others, atol=1e-9).any(axis=1).all()
@@ -274,6 +313,13 @@ class TestSwappedAttention:
 class TestEvaluate:
     def events(self, n: int, seed: int = 0) -> list[list[tuple[float, float]]]:
         return [[(t, t + 0.2)] for t in np.random.default_rng(seed).uniform(0, 1.6, n)]
+
+    def test_measures_are_chosen_by_name(self) -> None:
+        table = evaluate(softmax([9, 9]), [[(0, 0.3)], [(0.2, 0.5)]], measures=ALL_MEASURES[::-1], n_draws=5)
+        assert list(table.index) == [*ALL_MEASURES[::-1]]
+        assert np.isfinite(table.loc["rank_accuracy", ["value", "gain", "random", "swapped"]].astype(float)).all()
+        with pytest.raises(ValueError, match="measures has 'mass'; allowed are pointing_game"):
+            evaluate(softmax([9]), [[]], measures=["mass"])
 
     def test_attention_on_the_events_beats_chance(self) -> None:
         events = self.events(30)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from audioattn_lib.attention.record.record import AttentionRecord
 from audioattn_lib.evaluation.faithfulness import PerturbationCurve, deletion_curve, evaluate, insertion_curve
+from audioattn_lib.evaluation.perturbation import delete_frames
 
 QUARTERS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
@@ -44,6 +45,25 @@ def linear_model(features: Tensor, lengths: Tensor) -> Tensor:
     valid = torch.arange(frames, device=features.device) < lengths[:, None]
     weight = torch.linspace(-1, 2, frames, device=features.device)
     return ((features * weight[:, None]).sum(dim=1) * 1.0 + valid.sum(dim=1, keepdim=True)).softmax(dim=1)
+
+
+class TestDeletedFrames:
+    def test_by_hand(self) -> None:
+        deleted = delete_frames(*one_clip(), discrete([4, 1, 3, 2]), 0.5)
+        assert deleted[0, :, 0].tolist() == [0, -1, 0, -1]  # the mean of the clip is 0
+
+    @pytest.mark.parametrize("number", range(5))
+    def test_are_those_of_the_deletion_curve(self, number: int) -> None:
+        features, lengths, record = some_clips()
+        curve = deletion_curve(
+            linear_model, features, lengths, record, fractions=QUARTERS, targets=torch.ones(5, dtype=torch.int64)
+        )
+        left = delete_frames(features, lengths, record, QUARTERS[number])
+        np.testing.assert_allclose(linear_model(left, lengths)[:, 1], curve.attention[:, number], atol=1e-6)
+
+    def test_a_share_outside_of_a_clip_is_refused(self) -> None:
+        with pytest.raises(ValueError, match=r"fraction is 1.5; it must be from 0 to 1"):
+            delete_frames(*one_clip(), discrete([4, 1, 3, 2]), 1.5)
 
 
 class TestByHand:

@@ -122,3 +122,14 @@ def test_the_encoder_of_whisper(data_root):
     assert tokens["layers.3.self_attn"].keys() >= {0, 1499}
     assert any(end <= token <= end + 2 and share > 30 / 1500 for token, share in tokens["layers.3.self_attn"].items())
     assert all(token < 3 or end - 1 <= token <= end + 2 or token > 1490 for sinks in tokens.values() for token in sinks)
+
+
+@pytest.mark.data
+def test_reductions_end_where_a_real_recording_ends(data_root):
+    """Whisper hears 30 s; of a clip of 5 s the padding is not drawn, though much attention lies in it."""
+    loaded = load_pretrained_attention(data_root / "encoders" / "whisper_tiny_en_encoder")
+    reduced = loaded.reduce(next((data_root / "esc10" / "audio").glob("*.flac")))
+    assert list(reduced) == ["received", "value_norm", "rollout"]
+    assert {record.n_frames[0] for record in reduced.values()} == {251}
+    assert all(record.sound()[1] == pytest.approx(5.0, abs=0.01) for record in reduced.values())
+    assert all(0 < record.weights.sum() < record.weights.shape[1] for record in reduced.values())

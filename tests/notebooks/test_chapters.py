@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from audioattn_lib.automation.execution import execute, runs_shown_in
@@ -71,3 +72,29 @@ def test_no_chapter_stalls(root, tmp_path, name):
         )
         assert "application/vnd.jupyter.widget" not in done.output.read_text(encoding="utf-8")
         done.output.unlink()
+
+
+@pytest.mark.data
+@pytest.mark.long
+def test_a_pretrained_encoder_on_real_recordings(root, data_root, tmp_path):
+    """The chapter on one's own model with the encoder of Whisper, which has no classes, on some real recordings."""
+    table = pd.read_csv(data_root / "esc10" / "metadata.csv")
+    some = table.groupby(["fold", "label"]).head(2)
+    corpus = tmp_path / "recordings"
+    for name in some["file_name"]:
+        (corpus / name).parent.mkdir(parents=True, exist_ok=True)
+        (corpus / name).symlink_to(data_root / "esc10" / name)
+    some.to_csv(corpus / "metadata.csv", index=False)
+    parameters = {
+        "preset": "smoke",
+        "data": str(corpus),
+        "model": str(data_root / "encoders" / "whisper_tiny_en_encoder"),
+        "epochs": 1,
+    }
+    done = execute(
+        root / "notebooks" / "bring_your_own_model.ipynb", tmp_path / "out.ipynb", parameters, directory=tmp_path
+    )
+    page = done.output.read_text(encoding="utf-8")
+    assert "whisper with no classes" in page
+    assert "layers.3.self_attn" in page
+    assert "Spectrogram of 30.0 s" not in page  # of padding nothing is shown

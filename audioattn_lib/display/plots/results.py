@@ -26,6 +26,7 @@ _SPLITS = {"valid": "validation", "train": "training"}
 MEASURES = {
     "pointing_game": "Pointing game",
     "mass_inside_events": "Mass inside\nevents",
+    "rank_accuracy": "Rank\naccuracy",
     "support_iou": "Support IoU",
     "deletion_area": "Deletion area\n(lower is better)",
     "insertion_area": "Insertion area",

@@ -240,6 +240,16 @@ class PreparedCorpus:
             resident=resident,
         )
 
+    def rows_of_one_length(self, rows: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+        """Return about ``count`` of some rows, evenly over all whose clips have the length of most of them."""
+        lengths = self.store.n_frames[rows]
+        values, counts = np.unique(lengths, return_counts=True)
+        alike = rows[lengths == values[counts.argmax()]]
+        chosen: NDArray[np.int64] = alike[
+            np.unique(np.linspace(0, len(alike) - 1, min(count, len(alike))).round().astype(int))
+        ]
+        return chosen
+
     @property
     def groups(self) -> NDArray[np.str_]:
         """Independent unit of each clip: its recording or speaker, or the clip itself."""

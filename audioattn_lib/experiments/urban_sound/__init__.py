@@ -4,7 +4,7 @@ from .config import ATTENTIONS, CONTROL, CONTROLS, Config
 from .corpus import Prepared, prepare
 from .experiment import NAME, REFIT_WIDTHS, baseline, build_model, load_model, run, stages, study
 from .findings import findings, uses
-from .reading import densities_alone, reading_table, records_of_reading, what_is_read
+from .reading import densities_alone, held_out_networks, reading_table, records_of_reading, what_is_read
 
 __all__ = [
     "ATTENTIONS",
@@ -18,6 +18,7 @@ __all__ = [
     "build_model",
     "densities_alone",
     "findings",
+    "held_out_networks",
     "load_model",
     "prepare",
     "reading_table",

@@ -16,18 +16,21 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 
 from audioattn_lib.attention.pooling.registry import MECHANISMS
 from audioattn_lib.attention.record.record import AttentionRecord
 from audioattn_lib.evaluation.localisation import mass_inside_events
 
 from ..common.classification import label_events
+from ..common.held_out import HeldOutNetwork
 from ..common.study import ClassificationStudy, choose
 from .config import Config
 from .corpus import prepare
+from .experiment import load_model
 from .experiment import study as compare
 
-__all__ = ["densities_alone", "reading_table", "records_of_reading", "what_is_read"]
+__all__ = ["densities_alone", "held_out_networks", "reading_table", "records_of_reading", "what_is_read"]
 
 
 def what_is_read(record: AttentionRecord) -> AttentionRecord:
@@ -138,3 +141,42 @@ def _events(record: AttentionRecord, settings: Any) -> list[list[tuple[float, fl
 
 def _percent(value: float) -> str:
     return f"{100 * value:.1f} %"
+
+
+def held_out_networks(
+    study: ClassificationStudy, names: str | Iterable[str] = "softmax, triweight", clips: int = 16
+) -> dict[str, HeldOutNetwork]:
+    """Networks of a study with some test clips of their first fold, for measures that call them again.
+
+    Parameters
+    ----------
+    study
+        As :func:`~audioattn_lib.experiments.urban_sound.study` makes it.
+    names
+        Mechanisms: a list, or joined by commas; those that the study did not compare are left out.
+    clips
+        About how many test clips, of the length that most have, evenly over all of them.
+
+    Returns
+    -------
+    dict
+        By the title of the mechanism.
+
+    Notes
+    -----
+    Book page: ``urban_sound_results``.
+    """
+    networks = {}
+    for name in [each for each in choose(names, list(MECHANISMS), "attention") if each in study.names]:
+        run = study.runs_of(name)[0]
+        config = Config(**run.config)
+        prepared = prepare(config)
+        rows = prepared.rows_of_one_length(prepared.split(config).test, clips)
+        networks[study.title(name)] = HeldOutNetwork(
+            load_model(run),
+            torch.stack([prepared.store[int(row)] for row in rows]),
+            label_events(prepared.manifest, rows),
+            prepared.groups[rows],
+            {"frames read": what_is_read} if MECHANISMS[name].domain == "continuous" else {},
+        )
+    return networks

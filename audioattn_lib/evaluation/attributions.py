@@ -19,7 +19,7 @@ from .comparisons import bootstrap_interval
 from .correlations import of_ranks
 from .faithfulness import evaluate
 from .localisation import ALL_MEASURES, Events
-from .perturbation import Predict, deletion_curve, insertion_curve
+from .perturbation import FRACTIONS, Predict, deletion_curve, insertion_curve
 
 __all__ = ["ALIKE", "compare_attributions", "judge_attributions"]
 
@@ -50,12 +50,13 @@ def compare_attributions(
     level: float = 0.95,
     seed: int = 0,
     batch_size: int = 64,
+    fractions: Sequence[float] = FRACTIONS,
 ) -> pd.DataFrame:
     """Faithfulness, localisation and dependence on the weights of several attributions of the same clips.
 
     Parameters
     ----------
-    predict, features, targets, axes, grid, batch_size
+    predict, features, targets, axes, grid, batch_size, fractions
         As in :func:`~audioattn_lib.evaluation.perturbation.deletion_curve`. Samples are features of shape
         ``(clips, samples, 1)``.
     attributions
@@ -99,7 +100,8 @@ def compare_attributions(
             batches = zip(features.split(batch_size), lengths.split(batch_size), strict=True)
             targets = torch.cat([predict(batch, own).argmax(1) for batch, own in batches])
     options: dict[str, Any] = {
-        "targets": targets, "axes": axes, "grid": grid, "seed": seed, "batch_size": batch_size
+        "targets": targets, "axes": axes, "grid": grid, "seed": seed, "batch_size": batch_size,
+        "fractions": fractions,
     }  # fmt: skip
     tables = {}
     for name, record in attributions.items():

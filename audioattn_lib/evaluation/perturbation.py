@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..attention.record.record import AttentionRecord
 
-__all__ = ["AXES", "PerturbationCurve", "delete_frames", "deletion_curve", "insertion_curve"]
+__all__ = ["AXES", "FRACTIONS", "PerturbationCurve", "delete_frames", "deletion_curve", "insertion_curve"]
 
 Array = NDArray[np.floating[Any]]
 Predict = Callable[[Tensor, Tensor], Tensor]
@@ -22,6 +22,7 @@ AXES = ("time", "frequency", "cells")
 """Axes along which input is deleted or inserted: frames, bands, or cells of both."""
 
 FRACTIONS = tuple(np.linspace(0, 1, 11).tolist())
+"""Shares of the input that a curve deletes or inserts by default."""
 _ORDERS = ("attention", "uniform", "random")
 
 

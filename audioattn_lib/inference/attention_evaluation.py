@@ -20,6 +20,7 @@ from audioattn_lib.attention.record.record import AttentionRecord
 from audioattn_lib.core.errors import ConfigError
 from audioattn_lib.evaluation.attributions import compare_attributions
 from audioattn_lib.evaluation.localisation import Events
+from audioattn_lib.evaluation.perturbation import FRACTIONS
 from audioattn_lib.inspection.capture import capture
 from audioattn_lib.inspection.known_models import tokens_of
 from audioattn_lib.inspection.reductions import OF_VALUES, REDUCTIONS
@@ -73,6 +74,7 @@ def measure_attention(
     n_resamples: int = 2000,
     seed: int = 0,
     batch_size: int = 64,
+    fractions: Sequence[float] = FRACTIONS,
 ) -> Evidence:
     """Measure which attention of a model says what the model uses.
 
@@ -103,7 +105,7 @@ def measure_attention(
         mean over all queries.
     targets
         Class to explain in each clip; by default the predicted one.
-    events, axes, grid, groups, n_draws, n_resamples, seed, batch_size
+    events, axes, grid, groups, n_draws, n_resamples, seed, batch_size, fractions
         As in :func:`~audioattn_lib.evaluation.attributions.compare_attributions`. By default a grid has as many units
         as there are tokens.
     randomise
@@ -168,6 +170,7 @@ def measure_attention(
         n_resamples=n_resamples,
         seed=seed,
         batch_size=batch_size,
+        fractions=fractions,
     )
     return Evidence(table, records, targets)
 
@@ -296,7 +299,7 @@ def _places(records: dict[str, AttentionRecord], features: Tensor, tokens: TimeT
     counts = [int(record.n_frames[0]) for record in records.values() if record.n_frames is not None]
     if not counts:
         raise ConfigError(
-            "reductions and attributions are empty, and only PatchTokens say how many tokens there are; give one reduction"
+            "reductions and attributions are empty, and only PatchTokens say how many tokens there are; give one"
         )
     return 1, min(counts[0], features.shape[1])
 

@@ -5,6 +5,7 @@ Book page: ``urban_sound_results``.
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -23,10 +24,11 @@ __all__ = ["ATTENTION", "evaluation_table", "judge_networks", "measure_networks"
 
 ATTENTION = "attention"
 """Name of the attention of a network among its attributions."""
+_QUICK: dict[str, Any] = {"grid": (1, 40), "fractions": (0.0, 0.1, 0.2, 0.35, 0.6, 1.0), "n_draws": 500}
 
 
 def measure_networks(
-    networks: Mapping[str, HeldOutNetwork], others: Sequence[str] = OTHERS, *, seed: int = 0, **settings: Any
+    networks: Mapping[str, HeldOutNetwork], others: Sequence[str] | None = None, *, seed: int = 0, **settings: Any
 ) -> dict[str, Evidence]:
     """Judge the attention of networks of this book beside integrated gradients, occlusion and random numbers.
 
@@ -35,11 +37,13 @@ def measure_networks(
     networks
         By the name to show, such as :func:`~audioattn_lib.experiments.urban_sound.held_out_networks` gives them.
     others
-        Of :data:`~audioattn_lib.inference.attention_evaluation.OTHERS`.
+        Of :data:`~audioattn_lib.inference.attention_evaluation.OTHERS`; by default all of them, and random numbers
+        alone where captum is not installed.
     seed
         Of random attributions, shuffled weights and resampling.
     **settings
-        More of :func:`~audioattn_lib.inference.attention_evaluation.measure_attention`.
+        More of :func:`~audioattn_lib.inference.attention_evaluation.measure_attention`. By default a clip has 40 parts
+        in time, and curves have 6 points, closest where they are steepest.
 
     Returns
     -------
@@ -56,6 +60,8 @@ def measure_networks(
     All are made for the class that the network answers, and are measured over time. Book page:
     ``urban_sound_results``.
     """
+    if others is None:
+        others = OTHERS if importlib.util.find_spec("captum") else ("random",)
     measured = {}
     for title, network in networks.items():
         with torch.no_grad():
@@ -73,7 +79,7 @@ def measure_networks(
             events=network.events if any(map(len, network.events)) else None,
             groups=network.groups,
             seed=seed,
-            **settings,
+            **(_QUICK | settings),
         )
     return measured
 

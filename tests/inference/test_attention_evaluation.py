@@ -9,10 +9,13 @@ from torch.nn import functional as F
 from audioattn_lib.attention.record.record import AttentionRecord, FrameClock
 from audioattn_lib.core.errors import ConfigError
 from audioattn_lib.display import plot_attention_evaluation
-from audioattn_lib.evaluation.attributions import compare_attributions
+from audioattn_lib.evaluation.attributions import compare_attributions, judge_attributions
 from audioattn_lib.evaluation.perturbation import deletion_curve
+from audioattn_lib.experiments.common.held_out import HeldOutNetwork
 from audioattn_lib.inference.attention_evaluation import measure_attention
+from audioattn_lib.inference.network_evaluation import evaluation_table, judge_networks, measure_networks
 from audioattn_lib.inspection.tokens import PatchTokens, TimeTokens
+from audioattn_lib.models.attentive_head import AttentiveHead
 
 
 class Attention(nn.Module):
@@ -141,3 +144,43 @@ def test_what_does_not_fit_is_named():
     record = AttentionRecord("some", n_frames=np.full(2, 4), weights=np.full((2, 1, 4), 0.25))
     with pytest.raises(ValueError, match="attribution 'mine': record describes 2 clips, features 6"):
         compare_attributions(lambda f, _: f.mean(1).softmax(1), x, {"mine": record}, **FEW)
+
+
+def test_attributions_by_a_function_are_made_again_with_shuffled_weights():
+    x, _ = clips()
+    calls = []
+
+    def loudest(model, features):
+        calls.append(model)
+        level = features.abs().sum(-1).numpy()
+        return AttentionRecord.from_weights(level / level.sum(1, keepdims=True), FrameClock(0.1))
+
+    table = measure_attention(
+        Attention(), x, tokens=TimeTokens(0.1), reductions=(), others=("random",), attributions={"level": loudest},
+        fractions=(0.0, 0.5, 1.0), **FEW,
+    ).table  # fmt: skip
+    assert len(calls) == 2
+    assert table["value"]["level", "randomised_weights"] == pytest.approx(1)  # the weights play no part
+    assert judge_attributions(table).loc["level", "depends on the weights"] == "no"
+
+
+def test_networks_of_this_book_are_judged_beside_other_attributions():
+    torch.manual_seed(0)
+    x, events = clips()
+    head = AttentiveHead(torch.nn.Linear(8, 6), "softmax", 6, 2, clock=FrameClock(0.1))
+    same = {"the same again": lambda record: record}
+    network = HeldOutNetwork(head, x, events, np.array(list("aabbcc")), same)
+    measured = measure_networks({"Mine": network}, ("random",), n_draws=20, n_resamples=100)
+    names = ["attention", "the same again", "random"]
+    assert list(measured["Mine"].records) == names
+    value = measured["Mine"].table["value"]
+    for measure in value["attention"].index:
+        assert value["attention", measure] == pytest.approx(value["the same again", measure])
+    # only the order counts, and the frames are those of the network
+    assert measured["Mine"].table["value"]["attention", "rank_accuracy"] <= 1
+    joined = evaluation_table(measured)
+    assert list(dict.fromkeys(joined["attribution"])) == [f"Mine: {name}" for name in names]
+    assert "support_iou" not in set(joined["measure"])
+    assert list(judge_networks(measured).index) == [("Mine", name) for name in names]
+    assert evaluation_table({}).empty
+    assert judge_networks({}).empty

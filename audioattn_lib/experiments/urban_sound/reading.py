@@ -144,7 +144,7 @@ def _percent(value: float) -> str:
 
 
 def held_out_networks(
-    study: ClassificationStudy, names: str | Iterable[str] = "softmax, triweight", clips: int = 16
+    study: ClassificationStudy, names: str | Iterable[str] = "softmax", clips: int = 12
 ) -> dict[str, HeldOutNetwork]:
     """Networks of a study with some test clips of their first fold, for measures that call them again.
 

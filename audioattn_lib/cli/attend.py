@@ -85,13 +85,13 @@ def attend(
     failed: list[str] = []
     for name in names:
         drawn: Any = [(each.start, each.stop, each.label) for each in listed.get(name, ())] or None
-        told = ""
+        summary = ""
         try:
             attended = loaded.attend(name)
             if aligner is not None:
                 aligned = aligner.align(name, text=" ".join(each.label for each in listed.get(name, ())))
                 drawn = None if aligned.is_empty else aligned
-                told = compare_times(aligned, listed.get(name))
+                summary = compare_times(aligned, listed.get(name))
         except AudioError as error:
             failed.append(str(error))
             continue
@@ -101,5 +101,5 @@ def attend(
             save_segments([] if drawn is None else list_segments(drawn), output / f"{stem}.txt", "audacity")
         sinks = f"  sinks in {', '.join(attended.sinks)}" if attended.sinks else ""
         most = attended.peak
-        click.echo(f"{name}  {attended.duration:.2f} s  attends most at {most:.2f} s{sinks}{told}  {path}")
+        click.echo(f"{name}  {attended.duration:.2f} s  attends most at {most:.2f} s{sinks}{summary}  {path}")
     end_with_failures(failed, len(names), "used")

@@ -289,8 +289,8 @@ class _Located:
     @cached_property
     def highest(self) -> Array:
         """Shares of the frames of most attention, as many as the events last, shape ``(frames,)``."""
-        found: Array = _highest(self.frame_attention[None], self.coverage.sum())[0]
-        return found
+        shares: Array = _highest(self.frame_attention[None], self.coverage.sum())[0]
+        return shares
 
     @property
     def rank(self) -> float:

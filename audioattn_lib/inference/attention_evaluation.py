@@ -139,7 +139,7 @@ def measure_attention(
     with torch.no_grad():
         if targets is None:
             targets = torch.cat([scores(batch).argmax(1) for batch in features.split(batch_size)])
-    records = _given(attributions, watched, inputs)
+    records = _from_elsewhere(attributions, watched, inputs)
     reduced = _reduced(watched, scores, features, targets, tokens, reductions, query)
     places = _places(reduced or records, features, tokens)
     records |= reduced
@@ -148,7 +148,7 @@ def measure_attention(
     again = None
     if randomise:
         shuffled = _frozen(model, torch.Generator().manual_seed(seed))
-        again = _given(attributions, shuffled, inputs, shuffled=True)
+        again = _from_elsewhere(attributions, shuffled, inputs, shuffled=True)
         again |= _reduced(shuffled, scores_of(shuffled), features, targets, tokens, reductions, query)
         learnt = [name for name in others if name != "random"]
         again |= _other(scores_of(shuffled), features, targets, tokens, learnt, size, places, seed)
@@ -256,14 +256,17 @@ def _frozen(model: nn.Module, generator: torch.Generator | None = None) -> nn.Mo
     return copied
 
 
-def _given(
-    given: Mapping[str, AttentionRecord | Attribute] | None, model: nn.Module, inputs: Tensor, shuffled: bool = False
+def _from_elsewhere(
+    attributions: Mapping[str, AttentionRecord | Attribute] | None,
+    model: nn.Module,
+    inputs: Tensor,
+    shuffled: bool = False,
 ) -> dict[str, AttentionRecord]:
     """Records from elsewhere; of shuffled weights those alone that a function makes."""
     with torch.no_grad():
         return {
             name: each if isinstance(each, AttentionRecord) else each(model, inputs)
-            for name, each in (given or {}).items()
+            for name, each in (attributions or {}).items()
             if not (shuffled and isinstance(each, AttentionRecord))
         }
 

@@ -216,14 +216,14 @@ def load_aligner(loaded: PretrainedAttention) -> WordAligner:
         )
     layers, heads = int(network.config.decoder_layers), int(network.config.decoder_attention_heads)
     named = getattr(network.generation_config, "alignment_heads", None)
-    chosen = named or [(layer, head) for layer in range(layers // 2, layers) for head in range(heads)]
-    wrong = [pair for pair in chosen if not (0 <= pair[0] < layers and 0 <= pair[1] < heads)]
+    pairs = named or [(layer, head) for layer in range(layers // 2, layers) for head in range(heads)]
+    wrong = [pair for pair in pairs if not (0 <= pair[0] < layers and 0 <= pair[1] < heads)]
     if wrong:
         raise ConfigError(
             f"{loaded.name}: alignment_heads of generation_config.json names {wrong[0]}; the decoder has {layers} "
             f"layers of {heads} heads"
         )
-    return WordAligner(loaded, tokenizer, tuple((int(layer), int(head)) for layer, head in chosen))
+    return WordAligner(loaded, tokenizer, tuple((int(layer), int(head)) for layer, head in pairs))
 
 
 def find_labels(path: Path, sounds: Sequence[str]) -> dict[str, list[LabelledSegment]]:
@@ -287,9 +287,9 @@ def compare_times(record: AttentionRecord, labels: Sequence[LabelledSegment] | N
     if record.is_empty:
         return "  no words"
     assert record.segments is not None
-    told = f"  {len(record.rows[0])} words"
+    counted = f"  {len(record.rows[0])} words"
     spoken = [each for each in labels or () for _ in each.label.split()[:1]]
     if len(spoken) != len(record.rows[0]):  # a label of several words says nothing of where they begin
-        return told
+        return counted
     distance = np.abs(record.segments[0, :, 0] - [each.start for each in spoken]).mean()
-    return f"{told}, on average {distance:.2f} s from the file"
+    return f"{counted}, on average {distance:.2f} s from the file"

@@ -245,10 +245,9 @@ class PreparedCorpus:
         lengths = self.store.n_frames[rows]
         values, counts = np.unique(lengths, return_counts=True)
         alike = rows[lengths == values[counts.argmax()]]
-        chosen: NDArray[np.int64] = alike[
-            np.unique(np.linspace(0, len(alike) - 1, min(count, len(alike))).round().astype(int))
-        ]
-        return chosen
+        places = np.unique(np.linspace(0, len(alike) - 1, min(count, len(alike))).round().astype(int))
+        spread: NDArray[np.int64] = alike[places]
+        return spread
 
     @property
     def groups(self) -> NDArray[np.str_]:

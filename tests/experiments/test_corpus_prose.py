@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
-from audioattn_lib.experiments import EXPERIMENTS, accents, playback, scenes_and_instruments
+from audioattn_lib.experiments import EXPERIMENTS, accents, playback, scenes_and_instruments, urban_sound
 
 ROOT = Path(__file__).resolve().parents[2]
 SPEAKS_OF_A_CORPUS = ("synthetic", "never heard", "The sound here", "orchestra", "speakers it")
@@ -57,3 +57,11 @@ def test_recorded_sound_is_not_called_synthetic():
     assert "needles" not in playback.describe_hops(corpus("sparse10"))
     assert playback.describe_conclusions(corpus("needles")) == ""
     assert "sparse10" in playback.describe_conclusions(corpus("sparse10"))
+
+
+def test_a_prepared_corpus_shows_itself_in_a_few_words():
+    prepared = urban_sound.prepare(urban_sound.Config.smoke(data="city?clips_per_class=3&n_folds=3&duration=2"))
+    assert repr(prepared).startswith("Prepared city: 30 clips, ")
+    assert len(repr(prepared)) < 300
+    assert "<b>city</b>" in prepared._repr_html_()
+    assert "tensor" not in repr(prepared)

@@ -35,7 +35,7 @@ CORPUS_FIELDS = ("data", "target", "closed_set", "unknown", "sample_rate", "n_me
 """Fields of a configuration that say what the corpus is."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Prepared(PreparedCorpus):
     """A corpus ready for training.
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import html
 import logging
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Self
@@ -139,7 +141,7 @@ def checked(manifest: Manifest, *, skip_bad_clips: bool = False, needs_classes: 
     return report.skippable
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class PreparedCorpus:
     """A corpus ready for training: its table and its features.
 
@@ -196,6 +198,18 @@ class PreparedCorpus:
         if targets is None:
             targets = torch.as_tensor(np.asarray(manifest.label_indices()))
         return cls(manifest, store, front_end, manifest.content_hash(), targets, **more)
+
+    def describe(self) -> str:
+        """Return the corpus in a sentence of Markdown."""
+        minutes = float(np.sum(self.manifest.durations)) / 60
+        return f"**{self.manifest.name}**: {len(self.manifest)} clips, {minutes:.0f} minutes"
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__} {self.describe().replace('**', '')}"
+
+    def _repr_html_(self) -> str:
+        text = re.sub(r"[*][*](.+?)[*][*]", r"<b>\1</b>", html.escape(self.describe(), quote=False))
+        return f'<p class="mathjax_ignore">{text}</p>'
 
     @property
     def classes(self) -> tuple[str, ...]:

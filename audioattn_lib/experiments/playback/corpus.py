@@ -28,7 +28,7 @@ from .tasks import read_tasks
 __all__ = ["Prepared", "build_front_end", "prepare"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Prepared(PreparedCorpus):
     """A corpus ready for training.
 

@@ -27,7 +27,7 @@ from .results import test_title
 __all__ = ["Prepared", "prepare"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Prepared(PreparedCorpus):
     """A corpus ready for training.
 

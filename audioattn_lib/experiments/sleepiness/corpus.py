@@ -35,7 +35,7 @@ __all__ = ["Prepared", "compute_spectrograms", "prepare", "write_spectrograms"]
 log = logging.getLogger("audioattn")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Prepared(PreparedCorpus):
     """A corpus ready for training: clips, their spectrograms in decibels, and which of them train and test.
 

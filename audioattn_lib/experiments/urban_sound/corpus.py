@@ -23,7 +23,7 @@ from .network import build_front_end
 __all__ = ["Prepared", "prepare"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Prepared(PreparedCorpus):
     """A corpus ready for training."""
 

@@ -27,6 +27,7 @@ from ..attention.record.record import AttentionRecord, FrameClock
 from ..core.errors import ConfigError
 from ..core.tensors import is_exporting
 from .layers.common import MaskedBatchNorm1d, frame_mask, subtract_mean
+from .layers.window_maximum import window_maximum
 
 __all__ = [
     "ACRNN",
@@ -171,11 +172,7 @@ class ConvolutionBlock(nn.Module):
         if self.pool_size > 1:
             # A maximum over the border must not see padding: it is what a shorter clip would see, nothing.
             x = x if mask is None else x.masked_fill(~mask, float("-inf"))
-            if is_exporting():  # a maximum over one axis would fix the number of frames
-                size, margin = (self.pool_size, 1), (self.pool_size // 2, 0)
-                x = F.max_pool2d(x[..., None], size, stride=1, padding=margin).squeeze(-1)
-            else:
-                x = F.max_pool1d(x, self.pool_size, stride=1, padding=self.pool_size // 2)
+            x = window_maximum(x, self.pool_size)
         x = self.dropout(F.relu(x))
         return x if mask is None else x.masked_fill(~mask, 0.0)
 

@@ -7,6 +7,7 @@ from torch import nn
 from audioattn_lib.core.errors import ConfigError
 from audioattn_lib.models.backbones.tdnn import FrameLayers, Res2NetBlock, SERes2NetBlock, SqueezeExcitation, TDNNBlock
 from audioattn_lib.models.layers.common import MaskedBatchNorm1d, frame_mask, masked_mean, subtract_mean
+from audioattn_lib.models.layers.window_maximum import window_maximum
 
 
 def batch(channels=4, lengths=(9, 1, 5), filling=0.0):
@@ -118,3 +119,17 @@ def test_impossible_options_are_named():
         FrameLayers(80, kernel_sizes=(5, 3, 3, 1))
     with pytest.raises(ConfigError, match="summed_residuals"):
         FrameLayers(80, (16, 16, 8, 16, 32))
+
+
+@pytest.mark.parametrize("size", [1, 3, 5])
+@pytest.mark.parametrize("frames", [1, 2, 50])
+def test_the_maximum_of_a_window_is_that_of_pytorch_to_the_bit(size: int, frames: int) -> None:
+    x = torch.randn(3, 4, frames, generator=torch.Generator().manual_seed(0))
+    x[0, :, frames // 2 :] = float("-inf")  # padding
+    x[1, 0, 0] = float("nan")
+    x[2, :, -1] = -0.0
+    pooled = torch.nn.functional.max_pool1d(x, size, stride=1, padding=size // 2)
+    torch.testing.assert_close(window_maximum(x, size), pooled, rtol=0, atol=0, equal_nan=True)
+    trained = window_maximum(x.clone().requires_grad_(), size)
+    torch.testing.assert_close(trained, pooled, rtol=0, atol=0, equal_nan=True)
+    assert trained.requires_grad

@@ -32,6 +32,8 @@ _SUFFIXES = (".hdf5", ".h5")
 
 def locate(path: str | Path) -> tuple[Path, str] | None:
     """The HDF5 file of a path and the name in it; None for a path that goes through no such file."""
+    if not any(suffix in str(path).lower() for suffix in _SUFFIXES):  # of most paths, which are many
+        return None
     path = Path(path)
     for parent in path.parents:
         if parent.suffix.lower() in _SUFFIXES and _is_file(parent):

@@ -187,6 +187,11 @@ for _corpus in (
         "Phrases of instruments through several devices.",
         "audioattn data synthesise orchestra my_orchestra --clips-per-class 20 --duration 2",
     ),
+    (
+        "mixtures",
+        "Recorded events at known times over backgrounds, of any length.",
+        "audioattn data synthesise mixtures my_mixtures --events my_sounds --clips 200 --duration 60",
+    ),
 ):
     _add_corpus(*_corpus)
 

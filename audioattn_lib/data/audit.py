@@ -237,6 +237,7 @@ def _check_values(manifest: Manifest) -> Iterator[Problem]:
 
 def _check_times(manifest: Manifest, inspections: Sequence[Inspection]) -> Iterator[Problem]:
     """Parts that lie outside of their file, events outside of their clip, durations that are not true."""
+    durations = manifest.table["duration"].tolist() if "duration" in manifest.table else None
     for row, inspection in enumerate(inspections):
         try:
             start, stop = manifest.bounds(row)
@@ -268,7 +269,7 @@ def _check_times(manifest: Manifest, inspections: Sequence[Inspection]) -> Itera
                     f"but the clip lasts {clip:.4g} s",
                     (row,),
                 )
-        stated = parse_number(manifest.table.at[row, "duration"]) if "duration" in manifest.table else None
+        stated = None if durations is None else parse_number(durations[row])
         if stated is not None and abs(stated - clip) > 5 * _TOLERANCE:
             yield Problem(
                 "wrong duration",
@@ -283,9 +284,11 @@ def _check_repetition(manifest: Manifest, inspections: Sequence[Inspection]) -> 
     parts: dict[tuple[str, ...], int] = {}
     sounds: dict[tuple[str, ...], list[int]] = defaultdict(list)
     table = manifest.table
+    names = table["file_name"].tolist()
+    bounds = [table[column].tolist() for column in ("start", "stop") if column in table]
     for row, inspection in enumerate(inspections):
-        segment = tuple(table.at[row, column] for column in ("start", "stop") if column in table)
-        name = (table.at[row, "file_name"], *segment)
+        segment = tuple(values[row] for values in bounds)
+        name = (names[row], *segment)
         if name in parts:
             first = manifest.lines[parts[name]]
             yield Problem(
@@ -334,10 +337,11 @@ def _check_groups(manifest: Manifest) -> Iterator[Problem]:
             continue
         sides = _sides(manifest, column)
         if "group" in table:
-            for name, rows in table[table["group"] != ""].groupby("group").groups.items():
+            grouped = table[table["group"] != ""]
+            crossing = sides[grouped.index].groupby(grouped["group"]).nunique()
+            crossing = crossing[crossing > 1]  # few, where groups are many
+            for name, rows in grouped[grouped["group"].isin(crossing.index)].groupby("group").groups.items():
                 counts = sides[rows].value_counts()
-                if len(counts) < 2:
-                    continue
                 home = counts.index[0]
                 away = tuple(int(row) for row in rows if sides[row] != home)
                 listed = ", ".join(f"{side} ({count} clips)" for side, count in counts.items())

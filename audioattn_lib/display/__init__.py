@@ -16,6 +16,7 @@ from .players.player import Player, player
 from .players.scrubber import Scrubber, scrubber
 from .plots.attention import compare_attention, plot_attention
 from .plots.detection import plot_detection
+from .plots.gain_curves import plot_gain_curves
 from .plots.gains import plot_gains
 from .plots.lines import plot_lines
 from .plots.maps import plot_simplex, plot_threshold
@@ -69,6 +70,7 @@ __all__ = [
     "plot_correlations",
     "plot_detection",
     "plot_faithfulness",
+    "plot_gain_curves",
     "plot_gains",
     "plot_heads",
     "plot_lines",

@@ -95,6 +95,15 @@ def _calls(features):
             title=title,
         ),
         "plot_slopes": lambda title: display.plot_slopes(_results(), {title: _results()}, start_label=title),
+        "plot_gain_curves": lambda title: display.plot_gain_curves(
+            {
+                title: {
+                    title: pd.DataFrame(
+                        {"share": [0.1, 0.3], "difference": [0.1, 0.0], "low": [0, 0], "high": [0.2, 0]}
+                    )
+                }
+            }
+        ),
         "plot_lines": lambda title: display.plot_lines(
             {title: (CLOCK.centres(9), np.arange(9)), "Zero": (CLOCK.centres(9), np.zeros(9))},
             points={"Measured": (CLOCK.centres(9), np.arange(9))},

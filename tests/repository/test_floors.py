@@ -53,6 +53,7 @@ ROOMS = {
         "accents": 1,
         "scenes_and_instruments": 1,
         "playback": 1,
+        "mixtures": 1,
     },
 }
 MODULES_IN_A_ROOM = 18

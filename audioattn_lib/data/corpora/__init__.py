@@ -27,6 +27,7 @@ from . import (
     esc,
     folder,
     label_lists,
+    mixtures,
     nsynth,
     sleepiness,
     synthetic,
@@ -118,6 +119,8 @@ LAYOUTS: Mapping[str, Layout] = MappingProxyType(
 )
 """Layouts in the order in which they are tried."""
 
+_MIXTURES = "Mixtures: recorded events at known times over backgrounds, mixtures?events=CORPUS&backgrounds=CORPUS"
+
 _OWN = "folder"
 """Layout that takes any sounds, so that parts of the others are looked for before it."""
 
@@ -131,7 +134,8 @@ def load(
     ----------
     name_or_path
         ``"city"``, ``"voices"``, ``"accents"``, ``"needles"`` or ``"orchestra"``,
-        which are made on first use; or the path of a folder, table or sound; or the name of a folder in the folder
+        which are made on first use; or ``"mixtures"``, made of other corpora; or the path of a folder, table or
+        sound; or the name of a folder in the folder
         that the environment variable ``AUDIOATTN_DATA`` names, in capitals or not; or a name out of
         :data:`LAYOUTS` where one folder in there is laid out so.
     cache
@@ -141,9 +145,10 @@ def load(
     options
         Options of the corpus: of ``city`` those of
         :class:`~audioattn_lib.data.synthetic.city.CityOptions`, of the
-        others likewise, of a folder ``group``, ``label`` and ``labels``, of ESC ``subset``, of Common Voice
-        ``accents``, of EPIC-KITCHENS ``label``, of lists of labels ``train``, ``dev`` and ``test``. Of any corpus on
-        disk ``fold`` or ``split``, the column that divides it, and ``classes``, those to keep, joined by commas.
+        others and of ``mixtures`` likewise, of a folder ``group``, ``label`` and ``labels``, of ESC ``subset``, of
+        Common Voice ``accents``, of EPIC-KITCHENS ``label``, of lists of labels ``train``, ``dev`` and ``test``. Of any
+        corpus on disk ``fold`` or ``split``, the column that divides it, and ``classes``, those to keep, joined by
+        commas.
 
     Raises
     ------
@@ -161,6 +166,12 @@ def load(
         raise ConfigError(f"accept_truncated is {accept_truncated!r}; it must be True or False")
     if name in SYNTHETIC:
         return synthetic.load(name, cache, **options)
+    if name == mixtures.NAME:
+
+        def load_source(source: str) -> Manifest:
+            return load(source, cache, **({} if source in SYNTHETIC else {"accept_truncated": accept_truncated}))
+
+        return mixtures.load(cache, load_source, **options)
     path = _find(name)
     layout, missing = (LAYOUTS[_OWN], "") if "labels" in options else _recognise(path)
     if layout is None:
@@ -205,6 +216,7 @@ def available() -> pd.DataFrame:
         {"name": name, "description": description, "where": "made on first use"}
         for name, description in SYNTHETIC.items()
     ]
+    rows.append({"name": mixtures.NAME, "description": _MIXTURES, "where": "made of the corpora in its options"})
     root = os.environ.get(DATA_VARIABLE)
     if root and Path(root).is_dir():
         for path in sorted(Path(root).iterdir()):

@@ -30,10 +30,11 @@ SYNTHETIC: Mapping[str, str] = MappingProxyType(
 
 
 def options_of(name: str) -> type[CorpusOptions]:
-    """Return the class of the options of the synthetic corpus ``name``, such as :class:`.CityOptions`."""
-    from ..synthetic import accents, city, needles, orchestra, voices  # their signal processing imports for a second
+    """Return the class of the options of a corpus that is made, such as :class:`.CityOptions`."""
+    # their signal processing imports for a second
+    from ..synthetic import accents, city, mixtures, needles, orchestra, voices
 
-    kinds = (city.CityOptions, voices.VoicesOptions, accents.AccentsOptions)
+    kinds = (city.CityOptions, voices.VoicesOptions, accents.AccentsOptions, mixtures.MixturesOptions)
     return {kind.corpus: kind for kind in (*kinds, needles.NeedlesOptions, orchestra.OrchestraOptions)}[name]
 
 

@@ -39,6 +39,7 @@ __all__ = [
     "require_range",
     "require_whole",
     "write_clips",
+    "write_rows",
 ]
 
 log = logging.getLogger("audioattn")
@@ -214,7 +215,12 @@ def write_clips(
             io.write(folder / str(row["file_name"]), samples, RATE, durable=False)
             rows.append(row)
             bar.advance()
-    with write_whole(folder / "metadata.csv") as table, open(table, "w", encoding="utf-8", newline="") as file:
+    write_rows(folder / "metadata.csv", rows)
+
+
+def write_rows(path: Path, rows: Sequence[dict[str, object]]) -> None:
+    """Write a table as CSV, at least one row, whole or not at all."""
+    with write_whole(path) as table, open(table, "w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)

@@ -1,0 +1,204 @@
+"""Gains of poolings by the share of a clip that its event fills, as a table: to read, to draw, to keep in a file.
+
+Book page: ``mixtures_results``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from audioattn_lib.attention.pooling.registry import MECHANISMS
+from audioattn_lib.core.errors import RunError
+from audioattn_lib.core.files import write_text, write_whole
+
+from ..common.study import Study
+
+__all__ = ["ANY", "GainResults", "pooling_title"]
+
+ANY = "attention"
+"""Stands for the mean over all mechanisms."""
+_TITLES = {
+    ANY: "Attention, mean of all mechanisms",
+    "mean": "Mean",
+    "max": "Maximum",
+    "statistics": "Mean and deviation",
+    "linear": "Linear baseline, mean and deviation",
+}
+_SUBJECTS = {
+    "mean": "the mean",
+    "max": "the maximum",
+    "statistics": "mean and deviation in a network",
+    "linear": "the linear baseline of mean and deviation",
+}
+_WHOLE = (0, 1)
+"""Ends of the share in the rows over all clips."""
+_LEVEL = 0.05
+COLUMNS = (
+    *("pooling", "reference", "share_low", "share_high", "share", "clips", "groups", "seeds"),
+    *("score", "score_low", "score_high", "mass_inside", "difference", "low", "high", "p_holm", "detectable"),
+)
+
+
+def pooling_title(name: str) -> str:
+    """Return the title of a pooling for tables and plots."""
+    return MECHANISMS[name].title if name in MECHANISMS else _TITLES.get(name, name)
+
+
+@dataclass(frozen=True)
+class GainResults:
+    """Scores of poolings, over all clips and by the share of a clip that its event fills.
+
+    Parameters
+    ----------
+    rows
+        A row for each pooling and bin of the share, first those of all clips (``share_low`` 0 and ``share_high`` 1):
+        geometric mean ``share`` of the bin, ``clips``, ``groups`` (recordings of events) and ``seeds``; ``score``
+        (share of clips named right) with its 95 % interval, share of the attention inside of the event,
+        ``difference`` to the reference with its interval and p-value, both corrected for the comparisons of the
+        family (Holm), and the smallest difference that could be seen.
+    made_with
+        Where the numbers come from, text by name.
+
+    Notes
+    -----
+    Book page: ``mixtures_results``.
+    """
+
+    rows: pd.DataFrame
+    made_with: Mapping[str, str] = field(default_factory=dict)
+
+    @staticmethod
+    def title(name: str) -> str:
+        """Title of a pooling, as :func:`pooling_title` gives it."""
+        return pooling_title(name)
+
+    @property
+    def reference(self) -> str:
+        """Pooling that the others are compared with."""
+        return str(self.rows["reference"].iloc[0])
+
+    @property
+    def overall(self) -> pd.DataFrame:
+        """Rows over all clips, by pooling."""
+        return self._compared[self._is_whole].set_index("pooling")
+
+    @property
+    def parts(self) -> pd.DataFrame:
+        """Rows of the bins of the share."""
+        return self._compared[~self._is_whole]
+
+    @property
+    def against_others(self) -> pd.DataFrame:
+        """The mean of all mechanisms against other references than the first, over all clips, by reference."""
+        return self.rows[self.rows["reference"] != self.reference].set_index("reference")
+
+    def curves(self) -> dict[str, pd.DataFrame]:
+        """Gain by the share, a table for each pooling by title: ``share``, ``difference``, ``low``, ``high``."""
+        names = sorted(dict.fromkeys(self.parts["pooling"]), key=lambda name: name != ANY)  # keeps the order otherwise
+        names.remove(self.reference)
+        return {pooling_title(name): self.parts[self.parts["pooling"] == name].sort_values("share") for name in names}
+
+    def scores(self) -> pd.DataFrame:
+        """Overall scores for a table: a row a pooling by title, with ``score``, ``low``, ``high``, ``mass_inside``."""
+        table = self.overall.drop(columns=["low", "high"]).rename(columns={"score_low": "low", "score_high": "high"})
+        return table.rename(index=pooling_title)[["score", "low", "high", "mass_inside"]].rename_axis("pooling")
+
+    def gains(self) -> pd.DataFrame:
+        """Gains in points as text: a row a pooling, a column a bin of the share; a star where it is reliable."""
+        cells: dict[str, dict[str, str]] = {}
+        for row in self._compared[self._compared["pooling"] != self.reference].to_dict(orient="records"):
+            is_whole = (row["share_low"], row["share_high"]) == _WHOLE
+            column = "all clips" if is_whole else _span(row)
+            star = "*" if row["p_holm"] < _LEVEL else ""
+            cells.setdefault(pooling_title(row["pooling"]), {})[column] = f"{_points(row)}{star}"
+        return pd.DataFrame.from_dict(cells, orient="index").fillna("")
+
+    def verdict(self) -> list[str]:
+        """Summarise in sentences, with no claim beyond the intervals, and with the power that the runs had."""
+        overall, reference = self.overall, _SUBJECTS.get(self.reference, pooling_title(self.reference))
+        sentences = []
+        if ANY in overall.index:
+            sentences.append(_say("Attention, the mean of all mechanisms,", overall.loc[ANY].to_dict(), reference))
+        mechanisms = overall[overall.index.isin(MECHANISMS)]
+        sure = mechanisms[mechanisms["p_holm"] < _LEVEL]
+        for word, names in (
+            ("better", sure.index[sure["difference"] > 0]),
+            ("worse", sure.index[sure["difference"] < 0]),
+        ):
+            if len(names) or word == "better":
+                listed = ", ".join(pooling_title(str(name)) for name in names) or "none"
+                sentences.append(f"Reliably {word} than {reference}, of {len(mechanisms)} mechanisms alone: {listed}.")
+        for name in ("max", "statistics", "linear"):
+            if name in overall.index and name != self.reference:
+                sentences.append(_say(_SUBJECTS[name].capitalize(), overall.loc[name].to_dict(), reference))
+        for name, row in self.against_others.to_dict(orient="index").items():
+            sentences.append(_say("Attention, the mean of all mechanisms,", row, _SUBJECTS[str(name)]))
+        attention = self.parts[self.parts["pooling"] == ANY]
+        for row in attention.to_dict(orient="records"):
+            sentences.append(_say(f"Where the event fills {_span(row)} of the clip, attention", row, reference))
+        for subject, rows in (("Of the parts", attention), ("Of all clips", overall)):
+            if note := Study.power_note(rows["detectable"].dropna()):
+                sentences.append(f"{subject}: {note[0].lower()}{note[1:]}")
+        return sentences
+
+    @property
+    def _compared(self) -> pd.DataFrame:
+        return self.rows[self.rows["reference"] == self.reference]
+
+    @property
+    def _is_whole(self) -> pd.Series:
+        rows = self._compared
+        return (rows["share_low"] == _WHOLE[0]) & (rows["share_high"] == _WHOLE[1])
+
+    def write(self, path: str | Path) -> None:
+        """Keep the rows in a CSV file, and what they were made with in a JSON file beside it."""
+        path = Path(path)
+        with write_whole(path) as temporary:
+            self.rows.to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n")
+        write_text(path.with_suffix(".json"), json.dumps(dict(self.made_with), indent=1) + "\n")
+
+    @classmethod
+    def read(cls, path: str | Path) -> GainResults:
+        """The results in a file.
+
+        Raises
+        ------
+        RunError
+            When a file is missing or no such table.
+        """
+        path = Path(path)
+        try:
+            rows = pd.read_csv(path)
+            made_with = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise RunError(f"{path}: no results can be read ({error}); GainResults.write makes them") from None
+        lacking = [name for name in COLUMNS if name not in rows]
+        if lacking:
+            raise RunError(f"{path}: lacks the columns {', '.join(lacking)}; GainResults.write makes such a file")
+        return cls(rows, made_with)
+
+
+def _say(subject: str, row: Mapping[Any, Any], reference: str) -> str:
+    """One comparison in a sentence."""
+    if not np.isfinite(row["low"]):
+        return f"{subject} cannot be compared with {reference}: there are too few recordings."
+    if row["low"] > 0 or row["high"] < 0:
+        return f"{subject} is {'better' if row['low'] > 0 else 'worse'} than {reference}: {_points(row)} points."
+    return f"{subject} is not shown to differ from {reference}: {_points(row)} points."
+
+
+def _points(row: Mapping[Any, Any]) -> str:
+    """A difference in points with its interval."""
+    return f"{100 * row['difference']:+.1f} ({100 * row['low']:+.1f} to {100 * row['high']:+.1f})"
+
+
+def _span(row: Mapping[Any, Any]) -> str:
+    """A bin of the share in per cent."""
+    return f"{100 * row['share_low']:.3g} to {100 * row['share_high']:.3g} %"

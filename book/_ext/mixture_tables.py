@@ -1,0 +1,100 @@
+"""``{mixture-gains} NAME ...``: the figure of committed tables of ``benchmarks/results/mixtures/``, a panel each.
+
+``{mixture-results} NAME`` is such a table in words, scores and gains. Numbers on the page are those of the file and no
+others; the page is built again when the file changes.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from docutils import nodes
+from library_pages import parse_markdown
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+
+RESULTS = Path(__file__).resolve().parents[2] / "benchmarks" / "results" / "mixtures"
+FACTS = ("frames", "settings", "seeds", "runs", "date", "processor", "git_commit")
+
+
+class MixtureGains(SphinxDirective):
+    """Gain over the mean by the share of the clip that the event fills."""
+
+    required_arguments = 1
+    optional_arguments = 7
+
+    def run(self) -> list[nodes.Node]:
+        from audioattn_lib import display
+
+        tables = {name: _read(self, name) for name in self.arguments}
+        panels = {_title(results): results.curves() for results in tables.values() if results is not None}
+        if not panels:
+            return []
+        figure = display.plot_gain_curves(panels, caption=_CAPTION)
+        return [nodes.raw("", figure.html(), format="html")]
+
+
+class MixtureTables(SphinxDirective):
+    """Source of the numbers, the verdict, scores of all clips, gains by share."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        from audioattn_lib import display
+
+        results = _read(self, self.arguments[0])
+        if results is None:
+            return parse_markdown(self, ["No such results are committed yet."])
+        facts = ", ".join(f"{name.replace('_', ' ')}: {_short(name, results.made_with)}" for name in FACTS)
+        lines = [results.made_with.get("corpus", ""), "", *(f"- {line}" for line in results.verdict()), ""]
+        content = parse_markdown(self, [*lines, f"Made with {facts}.", ""])
+        table = display.results_table(
+            results.scores(),
+            references=[results.title(results.reference)],
+            scores=["mass_inside"],
+            caption="All clips: share named right",
+        )
+        content.append(nodes.raw("", f"<div style='margin-block:1rem'>{table.html()}</div>", format="html"))
+        markup = results.gains().to_html(border=0, justify="left")
+        content.append(
+            nodes.raw(
+                "",
+                "<p>Gain over the mean in points, by the share of the clip that the event fills; * is reliable:</p>"
+                f"<div class='cell_output' style='overflow-x:auto'>{markup}</div>",
+                format="html",
+            )
+        )
+        return content
+
+
+_CAPTION = (
+    "Vertical lines are 95 % intervals over recordings and seeds, widened for the number of comparisons. The mean of "
+    "all mechanisms is one comparison in each part; the other curves are corrected together."
+)
+
+
+def _read(directive: SphinxDirective, name: str) -> Any:
+    """The results of a name, None where there are none; the page is built again when the file changes."""
+    from audioattn_lib.experiments.mixtures.results import GainResults
+
+    path = RESULTS / f"{name}.csv"
+    for file in (path, path.with_suffix(".json")):
+        directive.env.note_dependency(str(file))
+    return GainResults.read(path) if path.is_file() else None
+
+
+def _title(results: Any) -> str:
+    return str(results.made_with.get("title") or "mixtures")
+
+
+def _short(name: str, made_with: Any) -> str:
+    value = str(made_with.get(name, "not known"))
+    return value[:12] if name == "git_commit" else value
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Entry point of the extension."""
+    app.add_directive("mixture-gains", MixtureGains)
+    app.add_directive("mixture-results", MixtureTables)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -146,7 +146,9 @@ def test_names_are_looked_for_where_the_variable_says(corpus, monkeypatch):
     listed = corpora.available().set_index("name")
     assert {"city", "voices", "accents", "needles", "corpus"} <= set(listed.index)
     assert listed.loc["corpus", "where"] == str(root)
-    with pytest.raises(ConfigError, match=r"no corpus 'copus': .*orchestra, corpus; nor is it in .*AUDIOATTN_DATA"):
+    with pytest.raises(
+        ConfigError, match=r"no corpus 'copus': .*orchestra, mixtures, corpus; nor is it in .*AUDIOATTN_DATA"
+    ):
         corpora.load("copus")
 
 

@@ -433,7 +433,7 @@ def generate(
 
 @dataclass(frozen=True)
 class _Identity:
-    """What mixtures depend on: options, and the content of both corpora in the place of their names."""
+    """Identity of mixtures: options, and the content of both corpora in the place of their names."""
 
     options: MixturesOptions
     contents: tuple[str, ...]

@@ -43,7 +43,7 @@ class Prepared(PreparedCorpus):
 
     @property
     def frames(self) -> str:
-        """What the frames are and how far apart."""
+        """Describe the frames and their distance in time."""
         front_end: Any = self.front_end
         name = f"{front_end.n_mels} log-mel bands"
         if isinstance(front_end, WindowedFrames):

@@ -22,10 +22,12 @@ from .plots.lines import plot_lines
 from .plots.maps import plot_simplex, plot_threshold
 from .plots.masks import plot_pattern
 from .plots.panels import Panel, plot_panels
+from .plots.pareto import plot_pareto
 from .plots.regression import plot_alignment, plot_correlations, plot_predictions
 from .plots.results import plot_attention_evaluation, plot_confusion, plot_faithfulness, plot_results, plot_training
 from .plots.scores import plot_calibration, plot_class_scores, plot_sparsity
 from .plots.slopes import plot_slopes
+from .plots.sortable import Column, SortableTable, sortable_table
 from .plots.spectrogram import plot_spectrogram
 from .plots.table import Table, attention_evaluation_table, results_table
 from .question import Question, guess_first
@@ -35,6 +37,7 @@ from .widgets import AttentionExplorer, explore, is_interactive
 
 __all__ = [
     "AttentionExplorer",
+    "Column",
     "Diagram",
     "FeatureMap",
     "Figure",
@@ -46,6 +49,7 @@ __all__ = [
     "Player",
     "Question",
     "Scrubber",
+    "SortableTable",
     "Table",
     "Tabs",
     "attention_evaluation_table",
@@ -75,6 +79,7 @@ __all__ = [
     "plot_heads",
     "plot_lines",
     "plot_panels",
+    "plot_pareto",
     "plot_pattern",
     "plot_predictions",
     "plot_results",
@@ -88,6 +93,7 @@ __all__ = [
     "results_table",
     "scrubber",
     "show",
+    "sortable_table",
     "split_heads",
     "tabs",
 ]

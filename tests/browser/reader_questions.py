@@ -20,6 +20,7 @@ QUESTIONS = (
     ("What do the runs of a chapter not show?", "chapters/urban_sound", ".aa-findings .aa-open", ""),
     ("Which mechanism scores highest?", "chapters/urban_sound_results", "figure img", ""),
     ("Do restricted patterns help with unseen sources?", "scenes_results", "figure img", ""),
+    ("What was found about all mechanisms?", "chapters/comparison", ".aa-findings li", "reliably"),
     ("What is wrong with softmax?", "chapters/from_softmax_to_sparsemax", "article p", "exactly none"),
     ("What is a density over time?", "chapters/from_weights_to_densities", "article p", "density"),
     ("How do I hear my own recordings?", "your_sounds", "article", "folder"),

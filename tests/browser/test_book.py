@@ -65,7 +65,7 @@ SEEN = """([selector, words, height]) => [...document.querySelectorAll(selector)
   return box.width > 0 && box.top >= 0 && box.top < height && e.textContent.includes(words);
 })"""
 """Whether an element with these words begins in the first screen of a page."""
-AUDITED = ("index", "primer", "playback", "urban_sound_results")
+AUDITED = ("index", "primer", "playback", "urban_sound_results", "comparison")
 AUDIT = """async () => {
   const asked = { preload: false, resultTypes: ["violations"], runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"] };
   const serious = (await axe.run(document, asked)).violations.filter((v) => ["serious", "critical"].includes(v.impact));

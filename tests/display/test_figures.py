@@ -94,6 +94,14 @@ def _calls(features):
             seeds=pd.DataFrame({0: [0.01], 1: [0.03]}, [title]),
             title=title,
         ),
+        "plot_pareto": lambda title: display.plot_pareto(
+            pd.DataFrame(
+                {"task": title, "mechanism": ["Mean", title], "family": "map", "name": ["mean", "b"]}
+                | {"score": [0.5, 0.6], "time": [1.0, 2.0]}
+            ),
+            "time",
+            cost_label="Time",
+        ),
         "plot_slopes": lambda title: display.plot_slopes(_results(), {title: _results()}, start_label=title),
         "plot_gain_curves": lambda title: display.plot_gain_curves(
             {

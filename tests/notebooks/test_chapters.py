@@ -52,7 +52,8 @@ def test_chapters_of_the_book_show_their_runs(root, built_book):
 
 def shows_its_runs(source: Path, executed: Path) -> None:
     shown = runs_shown_in(executed)
-    trains = any(module.rpartition(".")[2] in EXPERIMENTS for module in Notebook(source).library_modules)
+    experiments = {*EXPERIMENTS, "comparison"}
+    trains = any(module.rpartition(".")[2] in experiments for module in Notebook(source).library_modules)
     assert bool(shown) == trains
     assert all({"experiment", "key", "path", "config", "metrics"} <= run.keys() for run in shown)
 

@@ -12,7 +12,8 @@ import pytest
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 CHAPTERS = ("urban_sound", "sleepiness", "accents", "scenes_and_instruments", "playback")
-PAGES = (*CHAPTERS, "urban_sound_results", "sleepiness_results", "accents_results", "index", "bring_your_own_model")
+PAGES = (*CHAPTERS, "comparison", "urban_sound_results", "sleepiness_results", "accents_results", "index")
+PAGES += ("bring_your_own_model",)
 _NUMBER = re.compile(r"(?<![\w.,/])[-+−]?(?:\d*\.?\d+\s?%|\d*\.\d+)(?![\w/]|\.\d)")
 _CODE = re.compile(r"`[^`\n]+`|\$\$.*?\$\$|\$[^$\n]+\$", re.DOTALL)
 _SOURCE = re.compile(r"\{footcite|\]\([^)]+\)|https?://|audioattn (?:run|sweep|train)")

@@ -54,6 +54,7 @@ ROOMS = {
         "scenes_and_instruments": 1,
         "playback": 1,
         "mixtures": 1,
+        "comparison": 1,
     },
 }
 MODULES_IN_A_ROOM = 18

@@ -1,0 +1,205 @@
+"""The findings of the comparison in sentences, from its table.
+
+Book page: ``comparison``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+from ..common.phrases import Found, gain, names, share, span
+from ..common.study import BASELINE, SEEDS_OF_A_RANKING
+from .mechanisms import CONTROL, MECHANISMS
+from .study import Comparison
+from .tasks import Task
+
+__all__ = ["findings", "uses"]
+
+_USES = {"pointing_gain": "To show where the event is", "deletion_gain": "To show what the network needs"}
+_FEW = 5
+"""Names that a sentence lists."""
+
+
+def findings(comparison: Comparison) -> Found:
+    """Findings of a comparison and what it does not show.
+
+    Parameters
+    ----------
+    comparison
+        As :func:`~audioattn_lib.experiments.comparison.study.study` makes it.
+
+    Returns
+    -------
+    shown, not_shown
+        Sentences, with the numbers of these runs.
+
+    Notes
+    -----
+    Book page: ``comparison``.
+    """
+    table = comparison.table()
+    shown, left_open = [], []
+    ranges: dict[str, pd.Series] = {}
+    for task in comparison.tasks:
+        rows = _attending(table, task.title)
+        better, worse = _reliable(rows, 1), _reliable(rows, -1)
+        if task.is_control:
+            differing = len(better) + len(worse)
+            sentence = f"**{task.title}**, a control that no mechanism can solve: {differing} of {len(rows)} differ"
+            shown.append(f"{sentence} reliably from the mean.")
+            continue
+        best = rows.loc[rows["score"].idxmax()]
+        highest = f"highest is {best['mechanism']} with {share(best)}, {gain(*_ends(best))} over the mean"
+        if len(better):
+            count = "All" if len(better) == len(rows) else f"{len(better)} of {len(rows)}"
+            verb = "are" if len(better) > 1 else "is"
+            shown.append(f"**{task.title}**: {count} mechanisms {verb} reliably better than the mean; {highest}.")
+        else:
+            left_open.append(f"{task.title}: no mechanism is reliably better than the mean; {highest}.")
+        if len(worse):
+            shown.append(
+                f"**{task.title}**: {len(worse)} {'is' if len(worse) == 1 else 'are'} reliably worse than the mean."
+            )
+        ranges[task.title] = rows["detectable"]
+    shown += _evident(table)
+    left_open += _power(ranges)
+    left_open.append(_seeds(comparison))
+    return shown or ["No mechanism is reliably better than the mean on any task."], left_open
+
+
+def _attending(table: pd.DataFrame, task: str) -> pd.DataFrame:
+    """Rows of a task that are mechanisms, without the mean."""
+    return table[(table["task"] == task) & table["name"].isin(MECHANISMS) & (table["name"] != CONTROL)]
+
+
+def _reliable(rows: pd.DataFrame, sign: int) -> pd.DataFrame:
+    """Rows whose difference to the mean has an interval on one side of zero."""
+    end = rows["difference_low"] if sign > 0 else -rows["difference_high"]
+    return rows[end > 0]
+
+
+def _ends(row: pd.Series) -> tuple[pd.Series, str, str, str]:
+    return row, "difference", "difference_low", "difference_high"
+
+
+def _power(ranges: Mapping[str, pd.Series]) -> list[str]:
+    """Say in one sentence which differences each task could not show."""
+    below = []
+    for title, detectable in ranges.items():
+        values = detectable[detectable > 0]
+        ends = dict.fromkeys(f"{100 * value:.0f}" for value in (values.min(), values.max())) if len(values) else {}
+        below += [f"{' to '.join(ends)} points ({title})"] if ends else []
+    return [f"Smaller differences than {', '.join(below)} would be missed in more than one experiment of five."] * bool(
+        below
+    )
+
+
+def _evident(table: pd.DataFrame) -> list[str]:
+    """Say how many mechanisms point at events, and how many networks need what they attend to."""
+    sentences = []
+    rows = table[table["name"].isin(MECHANISMS) & (table["name"] != CONTROL)]
+    measured = rows[rows["pointing_gain"].notna()]
+    if len(measured):
+        sure = measured[measured["pointing_gain_low"] > 0]
+        gains = f", by {span(list(sure['pointing_gain']))} of the clips" if len(sure) else ""
+        where = " and ".join(dict.fromkeys(measured["task"]))
+        counted = f"{len(sure)} of {len(measured)} pairs of mechanism and task ({where})"
+        sentences.append(f"Attention points at the event oftener than chance for {counted}{gains}.")
+    needed = rows[rows["deletion_gain"].notna()]
+    if len(needed):
+        sure = needed[needed["deletion_gain_low"] > 0]
+        sentences.append(
+            f"Deleting the frames attended to most costs more than deleting others for {len(sure)} of {len(needed)} "
+            "pairs of mechanism and task."
+        )
+    return sentences
+
+
+def _seeds(comparison: Comparison) -> str:
+    count = comparison.n_seeds
+    if count == 1:
+        return "Every network was trained with one seed: the intervals are over clips alone, and nothing is ranked."
+    few = " So few seeds rank no mechanism against another." if count < SEEDS_OF_A_RANKING else ""
+    return f"The intervals include variation between the {count} seeds of every network.{few}"
+
+
+def uses(comparison: Comparison) -> str:
+    """Say in a list what to use when, with no claim beyond the table: a difference that is named excludes zero.
+
+    Notes
+    -----
+    Book page: ``comparison``.
+    """
+    table = comparison.table()
+    sentences = []
+    solved = [task for task in comparison.tasks if not task.is_control]
+    for task in solved:
+        rows = _attending(table, task.title)
+        better = _reliable(rows, 1)
+        if better.empty:
+            sentences.append(f"**{task.title}**: the mean, which has nothing to tune. No mechanism is reliably better.")
+            continue
+        cheap = better.loc[better["milliseconds"].idxmin()]
+        sentence = f"**{task.title}**: {_listed(better)}. Their differences to the mean have intervals above zero."
+        sentences.append(f"{sentence} {cheap['mechanism']} takes the least time of them.")
+    everywhere = _everywhere(table, [task.title for task in solved])
+    if len(solved) > 1:
+        text = names(everywhere, most=_FEW) or "no mechanism"
+        sentences.append(
+            f"**One mechanism for all of these tasks**: {text}. Reliably better than the mean on each of them."
+        )
+    sentences += _bounded(table, solved)
+    sentences += _shows(table)
+    linear = table[(table["name"] == BASELINE) & table["task"].isin([task.title for task in solved])]
+    above = list(linear.loc[linear["difference_low"] > 0, "task"])
+    if above:
+        sentences.append(f"**A linear baseline instead of a network with the mean**: {names(above, most=_FEW)}.")
+    sentences.append(
+        "**Which of two mechanisms**: this table does not say. It compares each with the mean, and no two with each "
+        "other."
+    )
+    return "\n".join(f"- {line}" for line in sentences)
+
+
+def _listed(rows: pd.DataFrame) -> str:
+    titles = [str(title) for title in rows.sort_values("score", ascending=False)["mechanism"]]
+    if len(titles) <= _FEW:
+        return names(titles, most=_FEW)
+    return f"{len(titles)} mechanisms, those with the highest scores {names(titles[:3])}"
+
+
+def _everywhere(table: pd.DataFrame, tasks: list[str]) -> list[str]:
+    """Titles of mechanisms that are reliably better than the mean on every task."""
+    sure = [set(_reliable(_attending(table, task), 1)["mechanism"]) for task in tasks]
+    return [title for title in dict.fromkeys(table["mechanism"]) if sure and all(title in each for each in sure)]
+
+
+def _bounded(table: pd.DataFrame, solved: list[Task]) -> list[str]:
+    """Name the mechanism that attends to least of the sound among those reliably better than the mean."""
+    sentences = []
+    for task in solved:
+        better = _reliable(_attending(table, task.title), 1)
+        if len(better) and better["attended"].min() < 1:
+            least = better.loc[better["attended"].idxmin()]
+            sentences.append(
+                f"**To leave sound out** ({task.title}): {least['mechanism']} attends to "
+                f"{100 * least['attended']:.0f} % of the sound, the least of those reliably better than the mean."
+            )
+    return sentences
+
+
+def _shows(table: pd.DataFrame) -> list[str]:
+    rows = table[table["name"].isin(MECHANISMS) & (table["name"] != CONTROL)]
+    sentences = []
+    for measure, use in _USES.items():
+        measured = rows[rows[measure].notna()]
+        if measured.empty:
+            continue
+        tasks = measured.groupby("mechanism", sort=False)[f"{measure}_low"].min()
+        sure = [str(name) for name in tasks.index[tasks > 0]]
+        text = names(sure, most=_FEW) if len(sure) <= _FEW else f"{len(sure)} of {len(tasks)} mechanisms"
+        reason = "on every task where this is known, with an interval above zero"
+        sentences.append(f"**{use}**: {text or 'no mechanism'}, {reason}.")
+    return sentences

@@ -1,0 +1,169 @@
+"""One network of the comparison: trained, tested and measured, all in memory.
+
+A network is tenths of a second of work, so that nothing of it is kept but its results.
+
+Book page: ``comparison``.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from audioattn_lib.attention.record.record import AttentionRecord
+from audioattn_lib.data.loading.batches import Batch, BatchLoader
+from audioattn_lib.evaluation.localisation import event_share, pointing_game
+from audioattn_lib.evaluation.perturbation import deletion_curve
+
+from ..common.classification import classification_loss, label_events, predictions_table
+from ..common.training import count_parameters
+from .config import Config
+from .corpus import Prepared
+from .mechanisms import MECHANISMS
+from .network import PooledNetwork, count_memory
+
+__all__ = ["Trial"]
+
+_FRACTIONS = (0.1, 0.3)
+"""Shares of the frames that are deleted."""
+_VALIDATE_EVERY = 2
+"""Epochs from one validation to the next; the last one is validated."""
+_MOST = 0.9
+"""Share of the attention whose frames are counted."""
+_DIGITS = 6
+
+
+class Trial:
+    """A task whose clips lie in memory, on which networks are trained and tested one after the other.
+
+    Parameters
+    ----------
+    config
+        Settings of all networks.
+    prepared
+        The corpus.
+    device
+        Where to train and test.
+    """
+
+    def __init__(self, config: Config, prepared: Prepared, device: torch.device) -> None:
+        self.config, self.prepared, self.device = config, prepared, device
+        split = prepared.split(config)
+        self.rows = split.test
+        self.train = self._loader(split.train, config.batch_size, shuffle=True)
+        (self.valid,) = self._loader(split.valid, len(split.valid)).epoch(0)
+        (self.tested,) = self._loader(split.test, len(split.test)).epoch(0)
+        count = min(config.n_measured, len(split.test))
+        self.measured = np.unique(np.linspace(0, len(split.test) - 1, count).round().astype(int))
+        frames = torch.cat([prepared.store[int(row)] for row in split.train]).to(device)
+        self.mean, self.std = frames.mean(0), frames.std(0).clamp(min=1e-3)
+        self.events = label_events(prepared.manifest, split.test[self.measured])
+
+    def _loader(self, rows: NDArray[np.int64], size: int, *, shuffle: bool = False) -> BatchLoader:
+        prepared = self.prepared
+        return BatchLoader(prepared.store, prepared.targets, rows, size, shuffle, self.config.seed, self.device)
+
+    def test(self, mechanism: str, seed: int) -> pd.DataFrame:
+        """Train one network and test it: a row a clip with prediction, measures of attention, and cost."""
+        torch.manual_seed(seed)
+        network = PooledNetwork(
+            self.mean,
+            self.std,
+            MECHANISMS[mechanism],
+            self.config.hidden_size,
+            len(self.prepared.classes),
+            self.prepared.clock,
+        ).to(self.device)
+        self.train.seed = seed
+        milliseconds = self._fit(network)
+        with torch.no_grad():
+            logits, record = network(self.tested.features, self.tested.lengths, record=True)
+        table = predictions_table(self.prepared, self.rows, logits.float().cpu())
+        table["split"] = f"{mechanism}, seed {seed}"
+        record = record.named(table["clip"], self.prepared.manifest.durations[self.rows])
+        batch = next(iter(self.train.epoch(0)))
+        measured = {
+            **self._measure(network, record, seed),
+            "mechanism": mechanism,
+            "seed": seed,
+            "milliseconds": milliseconds,
+            "kilobytes": count_memory(network, batch.features, batch.lengths) / 1024,
+            "parameters": count_parameters(network.pooling),
+        }
+        return table.assign(**measured).round(_DIGITS)
+
+    def _fit(self, network: PooledNetwork) -> float:
+        """Train a network, give it the weights of its best epoch, and return the milliseconds that a clip takes."""
+        config = self.config
+        optimizer = torch.optim.Adam(network.parameters(), lr=config.learning_rate, fused=True)
+        lowest, best = np.inf, copy.deepcopy(network.state_dict())
+        seconds = []
+        torch.set_flush_denormal(True)  # trained softmax weights reach denormal numbers, which are slow
+        for epoch in range(config.epochs):
+            network.train()
+            started = time.process_time()
+            for batch in self.train.epoch(epoch):
+                self._loss(network, batch).backward()
+                nn.utils.clip_grad_norm_(network.parameters(), config.max_grad_norm)
+                optimizer.step()
+                optimizer.zero_grad()
+            seconds.append(time.process_time() - started)
+            if (config.epochs - 1 - epoch) % _VALIDATE_EVERY:
+                continue
+            network.eval()
+            with torch.no_grad():
+                score = float(self._loss(network, self.valid))
+            if score < lowest:
+                lowest, best = score, copy.deepcopy(network.state_dict())
+        torch.set_flush_denormal(False)
+        network.load_state_dict(best)
+        network.eval()
+        return 1000 * float(np.median(seconds)) / len(self.train.indices)
+
+    @staticmethod
+    def _loss(network: PooledNetwork, batch: Batch) -> Tensor:
+        return classification_loss(network(batch.features, batch.lengths)[0], batch.targets)[0]
+
+    def _measure(self, network: PooledNetwork, record: AttentionRecord, seed: int) -> dict[str, NDArray[np.float64]]:
+        """Sparsity, evidence and faithfulness of each clip; NaN where events are not known or nothing was measured."""
+
+        def predict(features: Tensor, lengths: Tensor) -> Tensor:
+            return network(features, lengths)[0].softmax(dim=1)
+
+        rows = torch.as_tensor(self.measured, device=self.device)
+        features, lengths = self.tested.features[rows], self.tested.lengths[rows]
+        record = record[self.measured]
+        curve = deletion_curve(predict, features, lengths, record, fractions=_FRACTIONS, seed=seed)
+        measures = {
+            "attended": np.array([_attended(record, clip) for clip in range(len(record))]),
+            "held": np.array([_held(record.frame_attention(clip)) for clip in range(len(record))]),
+            "pointing": np.asarray(pointing_game(record, self.events), dtype=np.float64),
+            "event_share": np.asarray(event_share(record, self.events), dtype=np.float64),
+            "deletion_gain": curve.area("random") - curve.area("attention"),
+        }
+        return {name: self._spread(values) for name, values in measures.items()}
+
+    def _spread(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Numbers of the measured clips at their places among all test clips, NaN elsewhere."""
+        spread = np.full(len(self.rows), np.nan)
+        spread[self.measured] = values
+        return spread
+
+
+def _attended(record: AttentionRecord, clip: int) -> float:
+    """Share of the sound of a clip that has any attention."""
+    start, stop = record.sound(clip)
+    return sum(b - a for a, b in record.attended(clip)) / (stop - start)
+
+
+def _held(attention: NDArray[np.floating[Any]]) -> float:
+    """Smallest share of the frames that holds nine tenths of the attention."""
+    mass = np.cumsum(np.sort(attention)[::-1])
+    return float((np.searchsorted(mass, _MOST * mass[-1]) + 1) / len(mass))

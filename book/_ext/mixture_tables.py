@@ -70,7 +70,7 @@ class MixtureTables(SphinxDirective):
 
 _CAPTION = (
     "Vertical lines are 95 % intervals over recordings and seeds, widened for the number of comparisons. The mean of "
-    "all mechanisms is one comparison in each part; the other curves are corrected together."
+    "all mechanisms is one comparison in each part; the others, and single mechanisms, are corrected together."
 )
 
 

@@ -111,7 +111,7 @@ def test_the_table_is_written_read_drawn_and_put_into_words(results, tmp_path):
     assert set(read.gains().columns) == {"all clips", "0 to 20 %", "20 to 100 %"}
     (tmp_path / "bad.csv").write_text("pooling\nmean\n")
     (tmp_path / "bad.json").write_text("{}")
-    with pytest.raises(RunError, match="lacks the columns share_low"):
+    with pytest.raises(RunError, match="lacks the columns reference, share_low"):
         mixtures.GainResults.read(tmp_path / "bad.csv")
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["plot_gain_curves"]
 
 _GAIN = ("difference", "low", "high")
-_SPREAD = 0.07
+_SPREAD = 0.05
 """Factor between the places of neighbouring systems on the logarithmic axis: intervals do not hide each other."""
 
 

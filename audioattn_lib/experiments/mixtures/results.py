@@ -29,7 +29,7 @@ _TITLES = {
     "mean": "Mean",
     "max": "Maximum",
     "statistics": "Mean and deviation",
-    "linear": "Linear baseline, mean and deviation",
+    "linear": "Linear baseline",
 }
 _SUBJECTS = {
     "mean": "the mean",
@@ -100,9 +100,13 @@ class GainResults:
         return self.rows[self.rows["reference"] != self.reference].set_index("reference")
 
     def curves(self) -> dict[str, pd.DataFrame]:
-        """Gain by the share, a table for each pooling by title: ``share``, ``difference``, ``low``, ``high``."""
+        """Gain by the share, a table for each pooling by title: ``share``, ``difference``, ``low``, ``high``.
+
+        Of the mechanisms only their mean, where there is one: so many curves with intervals cannot be read.
+        """
         names = sorted(dict.fromkeys(self.parts["pooling"]), key=lambda name: name != ANY)  # keeps the order otherwise
         names.remove(self.reference)
+        names = [name for name in names if name not in MECHANISMS or ANY not in names]
         return {pooling_title(name): self.parts[self.parts["pooling"] == name].sort_values("share") for name in names}
 
     def scores(self) -> pd.DataFrame:

@@ -12,8 +12,8 @@ from audioattn_lib.audio.features import LogMel
 from audioattn_lib.core.errors import AudioError, ConfigError
 from audioattn_lib.data.corpora import load
 from audioattn_lib.experiments import urban_sound
-from audioattn_lib.experiments.common.averaged_frames import average_frames
-from audioattn_lib.experiments.common.frame_encoder import PretrainedFrames
+from audioattn_lib.experiments.common.frames.averaged import average_frames
+from audioattn_lib.experiments.common.frames.encoder import PretrainedFrames
 from audioattn_lib.inspection.libraries import import_transformers
 
 pytest.importorskip("transformers")

@@ -12,9 +12,9 @@ from audioattn_lib.core.errors import ConfigError, ManifestError, RunError
 from audioattn_lib.display import plot_gain_curves
 from audioattn_lib.evaluation.systems import compare_systems, draw_means
 from audioattn_lib.experiments import mixtures
+from audioattn_lib.experiments.common.frames.windowed import WindowedFrames
 from audioattn_lib.experiments.mixtures.network import Whitening
 from audioattn_lib.experiments.mixtures.results import ANY
-from audioattn_lib.experiments.mixtures.windowed_frames import WindowedFrames
 from audioattn_lib.models.layers.max_pooling import MaxPooling
 
 POOLINGS = ["mean", "max", "statistics", "softmax", "gaussian"]

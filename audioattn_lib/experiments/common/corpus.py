@@ -30,9 +30,9 @@ from audioattn_lib.data.manifest import UNKNOWN, Event, Manifest
 from audioattn_lib.data.splits import Split, split_clips
 from audioattn_lib.training.loop import select_device
 
-from .averaged_frames import AveragedFrames
 from .config import ExperimentConfig
-from .frame_encoder import PretrainedFrames
+from .frames.averaged import AveragedFrames
+from .frames.encoder import PretrainedFrames
 
 __all__ = ["Clip", "PreparedCorpus", "checked", "load_checked", "load_corpus", "parse_corpus"]
 

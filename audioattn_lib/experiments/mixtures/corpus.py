@@ -18,10 +18,10 @@ from audioattn_lib.core.errors import ManifestError
 from audioattn_lib.data.loading.arrays import ArrayStore
 
 from ..common.corpus import PreparedCorpus, load_checked
-from ..common.frame_encoder import PretrainedFrames
+from ..common.frames.encoder import PretrainedFrames
+from ..common.frames.windowed import WindowedFrames
 from .config import MEL, Config
 from .network import Whitening
-from .windowed_frames import WindowedFrames
 
 __all__ = ["Prepared", "prepare", "whiten"]
 

@@ -15,8 +15,8 @@ import numpy as np
 from audioattn_lib.data.loading.store import StoredType
 from audioattn_lib.data.splits import Split, choose_folds, fold_names
 
-from ..common.averaged_frames import AveragedFrames
 from ..common.corpus import PreparedCorpus, load_checked
+from ..common.frames.averaged import AveragedFrames
 from .config import MEL, Config
 from .network import build_front_end
 

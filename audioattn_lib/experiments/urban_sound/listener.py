@@ -14,8 +14,8 @@ from audioattn_lib.audio.features import LogMel
 from audioattn_lib.models.acrnn import ACRNN
 from audioattn_lib.models.ecapa import ECAPATDNN
 
-from ..common.averaged_frames import AveragedFrames
-from ..common.frame_encoder import PretrainedFrames
+from ..common.frames.averaged import AveragedFrames
+from ..common.frames.encoder import PretrainedFrames
 from ..common.listener import Answers, Listener, call_inputs
 from .config import Config
 from .network import build_front_end, build_network

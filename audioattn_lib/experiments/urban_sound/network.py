@@ -20,8 +20,8 @@ from audioattn_lib.models.acrnn import ACRNN
 from audioattn_lib.models.ecapa import ECAPATDNN
 from audioattn_lib.models.layers.statistics_pooling import MeanStatisticsPooling, build_pooling
 
-from ..common.averaged_frames import AveragedFrames
-from ..common.frame_encoder import PretrainedFrames
+from ..common.frames.averaged import AveragedFrames
+from ..common.frames.encoder import PretrainedFrames
 from .config import CONTROLS, ECAPA, MEL, Config
 
 __all__ = ["build_front_end", "build_network"]

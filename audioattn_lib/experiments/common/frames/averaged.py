@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from audioattn_lib.data.loading.arrays import ArrayStore
 from audioattn_lib.data.loading.batches import Store
 
-from .frame_encoder import PretrainedFrames
+from .encoder import PretrainedFrames
 
 __all__ = ["AveragedFrames", "average_frames"]
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from audioattn_lib.core.errors import ConfigError
 
-from ..common.frame_encoder import PretrainedFrames
+from .encoder import PretrainedFrames
 
 __all__ = ["WindowedFrames"]
 

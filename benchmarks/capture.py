@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from audioattn_lib.inspection.capture import capture
 
-from .harness import Case, Target
+from .harness import Case, Target, peak_memory
 
 TOKENS, LAYERS, HEADS, SIZE = 1200, 12, 12, 768
 
@@ -33,6 +33,12 @@ def cases(device: str) -> list[Case]:
             "eager attention",
             [Target("captured", "ratio", 1.6)],
             seconds=40,
+        ),
+        Case(
+            f"memory by which one pass grows, {sizes}",
+            memory,
+            "not captured",
+            [Target("row of the class token", "ratio", 1.1)],
         ),
     ]
 
@@ -102,3 +108,18 @@ def kept(device: str) -> dict[str, Callable[[], object]]:
             fused(x)
 
     return {"eager attention": by_hand, "captured": beside}
+
+
+def memory() -> dict[str, Callable[[], object]]:
+    """Megabytes by which a fresh interpreter grows in one pass, alone and with the row of the class token captured."""
+    setup = (
+        "import torch\nfrom audioattn_lib.inspection.capture import capture\n"
+        "from benchmarks.capture import encoders\n"
+        "fused, _, x = encoders('cpu')\ntorch.set_grad_enabled(False)\nfused(x[:, :10])"
+    )
+    return {
+        "not captured": partial(peak_memory, setup, "fused(x)"),
+        "row of the class token": partial(
+            peak_memory, setup, "with capture(fused, queries=[0]) as captured: fused(x); captured.weights"
+        ),
+    }

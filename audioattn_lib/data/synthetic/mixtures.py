@@ -39,7 +39,7 @@ from .backgrounds import BACKGROUNDS, record_background
 from .corpus import CorpusOptions, make_once, random_numbers, require_range, require_whole, write_clips, write_rows
 from .recordings import Recordings, divide_recordings, join_stretches, loudest_stretch
 
-__all__ = ["MADE", "Mixer", "Mixture", "MixtureEvent", "MixturesOptions", "generate"]
+__all__ = ["MADE", "Mixer", "MixedClip", "MixtureEvent", "MixturesOptions", "generate"]
 
 MADE = "made"
 """Backgrounds that are computed: traffic, wind, rain and a crowd."""
@@ -166,7 +166,7 @@ class MixtureEvent:
 
 
 @dataclass(frozen=True)
-class Mixture:
+class MixedClip:
     """One clip: its samples, their parts, and what is known about it.
 
     Parameters
@@ -258,7 +258,7 @@ class Mixer:
     def __len__(self) -> int:
         return self.options.clips
 
-    def __getitem__(self, number: int) -> Mixture:
+    def __getitem__(self, number: int) -> MixedClip:
         """Make the clip of a number, from 0."""
         if not 0 <= number < len(self):
             raise IndexError(f"clip {number} of {len(self)} mixtures")
@@ -276,7 +276,7 @@ class Mixer:
             mix[event.first : event.first + event.length] += gain * sound
         scale = min(1.0, _PEAK / float(np.abs(mix).max()))
         in_order = tuple(sorted(events, key=lambda event: (event.first, event.length)))
-        return Mixture(scale * mix, scale * bed, fold, background, group, rows, in_order)
+        return MixedClip(scale * mix, scale * bed, fold, background, group, rows, in_order)
 
     def rows(self) -> Iterator[tuple[Sound, dict[str, object]]]:
         """Samples of every clip, and its row of the manifest."""
@@ -284,7 +284,7 @@ class Mixer:
             mixture = self[number]
             yield mixture.samples, self.row(number, mixture)
 
-    def row(self, number: int, mixture: Mixture) -> dict[str, object]:
+    def row(self, number: int, mixture: MixedClip) -> dict[str, object]:
         """Row of the manifest of a clip: what sounds when, from which recordings, under which licences."""
         events = mixture.events
         sources = [event.row for event in events]

@@ -39,7 +39,7 @@ from .backgrounds import BACKGROUNDS, record_background
 from .corpus import CorpusOptions, make_once, random_numbers, require_range, require_whole, write_clips, write_rows
 from .recordings import Recordings, divide_recordings, join_stretches, loudest_stretch
 
-__all__ = ["MADE", "Mixer", "MixedClip", "MixtureEvent", "MixturesOptions", "generate"]
+__all__ = ["MADE", "MixedClip", "Mixer", "MixtureEvent", "MixturesOptions", "generate"]
 
 MADE = "made"
 """Backgrounds that are computed: traffic, wind, rain and a crowd."""

@@ -96,7 +96,8 @@ class SweepExplorer:
 
     def _follow(self, process: subprocess.Popen[bytes]) -> None:
         while process.poll() is None:
-            self.look()
+            with suppress(OSError, ValueError):  # a file that is being written or replaced: read it the next time
+                self.look()
             time.sleep(EVERY)
         self.look()
 

@@ -226,7 +226,7 @@ def test_a_configuration_is_printed_whole_and_nothing_is_trained(run, tmp_path):
 
 def test_help_shows_what_a_preset_changes(run):
     text = " ".join(run("train", "urban_sound", "--help").output.split())
-    assert "[default: 15; smoke 1; recordings 30; paper 20; ecapa 25]" in text
+    assert "[default: 15; smoke 1; recordings 30; paper 20; ecapa 25; frozen 10]" in text
     text = " ".join(run("train", "accents", "--help").output.split())
     assert "Settings to start from: default, smoke, paper, accent." in text
     assert "[default: 8; smoke 2; paper 32; accent 32]" in text

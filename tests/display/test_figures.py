@@ -266,7 +266,9 @@ def test_where_nothing_can_be_drawn_words_say_why(tmp_path):
 @pytest.mark.parametrize("words", ["audio/fold1/101415-3-0-2.wav: dog_bark, and behind it the rain", "x" * 90, "short"])
 def test_a_title_and_the_note_beside_it_do_not_touch(words, features, monkeypatch):
     drawn = []
-    monkeypatch.setattr("audioattn_lib.display.plots.attention.render", lambda draw, *rest: drawn.append(draw))
+    monkeypatch.setattr(
+        "audioattn_lib.display.plots.attention.render", lambda draw, *rest, **options: drawn.append(draw)
+    )
     levels, frequencies = features
     display.plot_attention(make_record("sparsemax"), features=levels, frequencies=frequencies, title=words)
     made = drawn[0](LIGHT)
@@ -374,12 +376,12 @@ def test_figures_for_files_are_drawn_once_and_are_the_same(tmp_path, monkeypatch
     monkeypatch.setattr(figure, "encode", lambda image: drawn.append(image) or encode(image))
     record = make_record("triweight")
     shown = display.plot_attention(record)
-    assert len(drawn) == 2
+    assert len(drawn) == 4, "two themes, wide and narrow"
     with figure.for_files():
         quick = display.plot_attention(record)
         for name in ("a.png", "a.webp"):
             quick.save(tmp_path / name, "dark")
-    assert len(drawn) == 3, "the picture for a page alone"
+    assert len(drawn) == 5, "the picture for a page alone"
     for name in ("b.png", "b.webp"):
         shown.save(tmp_path / name, "dark")
     for suffix in (".png", ".webp"):

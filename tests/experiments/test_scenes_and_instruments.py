@@ -257,10 +257,12 @@ def test_no_epochs_evaluate_weights_as_they_are(tmp_path):
     assert torch.equal(found["network.head.1.weight"], untrained["network.head.1.weight"])
 
 
-@pytest.mark.parametrize("name", ["smoke", "default", "paper", "nsynth", "nsynth_cnn"])
+@pytest.mark.parametrize("name", ["smoke", "default", "recordings", "paper", "nsynth", "nsynth_cnn"])
 def test_presets_are_valid_and_take_changes(name):
     assert Config.preset(name, seed=2, data=None).seed == 2
-    with pytest.raises(ConfigError, match="preset is 'beats'; it must be one of smoke, default, paper, nsynth, nsyn"):
+    with pytest.raises(
+        ConfigError, match="preset is 'beats'; it must be one of smoke, default, recordings, paper, nsynth"
+    ):
         Config.preset("beats")
 
 

@@ -73,9 +73,15 @@ def test_a_sweep_that_is_stopped_keeps_what_is_done_and_goes_on(tmp_path, monkey
     assert not explorer.stop_button.disabled
     process = explorer._process
     request.addfinalizer(explorer.stop)
-    while "1 of 2 jobs done" not in explorer.status.value:
-        assert process.poll() is None, (tmp_path / "sweeps" / "trial.log").read_text()
-        time.sleep(0.1)
+    log = tmp_path / "sweeps" / "trial.log"
+    for _ in range(600):  # two minutes at most: the machine may be busy
+        if "1 of 2 jobs done" in explorer.status.value:
+            break
+        assert process.poll() is None, log.read_text()
+        time.sleep(0.2)
+        explorer.look()  # as the thread that follows it does
+    else:
+        pytest.fail(f"{explorer.status.value}: {log.read_text()}")
     jobs = (tmp_path / "sweeps" / "trial" / "jobs").glob("*.ipynb")
     (kept,) = (path for path in jobs if "." not in path.stem)
     before = kept.stat().st_mtime_ns

@@ -340,9 +340,13 @@ def test_it_learns_in_bfloat16_too(network, cell, scheduled_sampling):
         torch.manual_seed(2)
         model.zero_grad()
         with torch.autocast("cpu", torch.bfloat16, enabled=low):
-            loss = reconstruction_loss(
-                model(frames, LENGTHS, scheduled_sampling=scheduled_sampling)[0], frames, LENGTHS
-            )
+            try:
+                rebuilt = model(frames, LENGTHS, scheduled_sampling=scheduled_sampling)[0]
+            except RuntimeError as error:
+                if not low or "could not create a primitive" not in str(error):
+                    raise
+                pytest.skip("PyTorch has no LSTM in bfloat16 for this processor, which lacks AVX-512")
+            loss = reconstruction_loss(rebuilt, frames, LENGTHS)
         loss.backward()
         found.append([loss.detach(), *(p.grad.norm() for p in model.parameters())])
     exact, rounded = (torch.stack([part.float() for part in one]) for one in found)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..figure import Figure, render
 from ..style import Theme
-from .results import DASHES, NARROW, require
-from .spectrogram import WIDTH
+from .results import DASHES, require
+from .spectrogram import NARROW, WIDTH
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -69,7 +69,7 @@ def plot_gain_curves(
         legend = 0.19 * (len(names) if width < WIDTH else -(-len(names) // 3)) + 0.2
         figure = MatplotlibFigure(figsize=(width, 2.8 * rows + legend), layout="constrained")
         axes = figure.subplots(rows, len(panels) // rows, squeeze=False, sharey=True).ravel()
-        looks = {
+        looks: dict[str, dict[str, Any]] = {
             name: {
                 "color": theme.series[number % len(theme.series)],
                 "ls": DASHES[number % len(DASHES)],

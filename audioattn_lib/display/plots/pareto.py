@@ -12,8 +12,8 @@ from audioattn_lib.evaluation.pareto import pareto_front
 
 from ..figure import Figure, render
 from ..style import Theme
-from .results import NARROW, percent, require
-from .spectrogram import WIDTH
+from .results import percent, require
+from .spectrogram import NARROW, WIDTH
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -89,7 +89,12 @@ def _power(ranges: Mapping[str, pd.Series]) -> list[str]:
     below = []
     for title, detectable in ranges.items():
         values = detectable[detectable > 0]
-        ends = dict.fromkeys(f"{100 * value:.0f}" for value in (values.min(), values.max())) if len(values) else {}
+        most = "more than 100"  # two seeds can leave an interval without an end that means anything
+        ends = (
+            dict.fromkeys(f"{100 * value:.0f}" if value <= 1 else most for value in (values.min(), values.max()))
+            if len(values)
+            else {}
+        )
         below += [f"{' to '.join(ends)} points ({title})"] if ends else []
     return [f"Smaller differences than {', '.join(below)} would be missed in more than one experiment of five."] * bool(
         below

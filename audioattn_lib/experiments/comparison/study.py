@@ -107,7 +107,8 @@ class TaskResult:
             if name in differences.index:
                 compared = differences.loc[name]
                 row |= {"difference": compared["difference"], "p_holm": compared["p_holm"]}
-                row |= {f"difference_{end}": compared[end] for end in ("low", "high")}
+                # intervals of two seeds may pass the largest difference that two shares can have
+                row |= {f"difference_{end}": float(np.clip(compared[end], -1, 1)) for end in ("low", "high")}
                 row["detectable"] = compared["detectable"]
             if name in costs.index:
                 row |= {cost: float(costs.loc[name, cost]) for cost in COSTS}

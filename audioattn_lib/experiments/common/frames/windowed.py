@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from audioattn_lib.core.errors import ConfigError
 
+from .averaged import average_frames
 from .encoder import PretrainedFrames
 
 __all__ = ["WindowedFrames"]
@@ -79,8 +80,9 @@ class WindowedFrames(nn.Module):
         count = max(1, round(len(samples) / size))
         bounds = [*(size * index for index in range(count)), len(samples)]
         windows = [samples[first:last] for first, last in pairwise(bounds)]
-        return torch.cat([self._average(self.frames(window[None])[0][0]) for window in windows])
+        return torch.cat([self._average(window) for window in windows])
 
-    def _average(self, frames: Tensor) -> Tensor:
-        """Mean of each ``averaged`` frames ``(T, width)``."""
-        return torch.stack([group.mean(dim=0) for group in frames.split(self.averaged)])
+    def _average(self, window: Tensor) -> Tensor:
+        """Averaged frames ``(T, width)`` of the samples of one window."""
+        features, counts = self.frames(window[None])
+        return average_frames(features, counts, self.averaged)[0][0]

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from audioattn_lib.attention.pooling.maximum import MaxAttention
 from audioattn_lib.core.errors import ConfigError, ManifestError, RunError
 from audioattn_lib.display import plot_gain_curves
 from audioattn_lib.evaluation.systems import compare_systems, draw_means
@@ -15,7 +16,6 @@ from audioattn_lib.experiments import mixtures
 from audioattn_lib.experiments.common.frames.windowed import WindowedFrames
 from audioattn_lib.experiments.mixtures.network import Whitening
 from audioattn_lib.experiments.mixtures.results import ANY
-from audioattn_lib.models.layers.max_pooling import MaxPooling
 
 POOLINGS = ["mean", "max", "statistics", "softmax", "gaussian"]
 RATES = (1e-3, 1e-2)
@@ -167,13 +167,13 @@ def test_every_committed_table_says_where_it_comes_from_and_is_on_the_page(reque
 def test_the_maximum_ignores_padding_and_company():
     values = torch.randn(3, 7, 4)
     lengths = torch.tensor([7, 3, 5])
-    context, record = MaxPooling()(values, lengths, record=True)
+    context, record = MaxAttention()(values, lengths, record=True)
     for clip, length in enumerate(lengths):
         np.testing.assert_array_equal(context[clip], values[clip, :length].amax(dim=0))
         weights = record.weights[clip, 0]
         assert weights.sum() == pytest.approx(1)
         assert not weights[length:].any()
-    assert MaxPooling()(values, lengths)[1].is_empty
+    assert MaxAttention()(values, lengths)[1].is_empty
 
 
 def test_whitened_frames_of_training_have_unit_covariance():

@@ -420,6 +420,14 @@ class AttentionRecord:
         """Return :meth:`support` clipped to the duration of the clip."""
         return self.within_sound(self.support(clip), clip)
 
+    def attended_share(self) -> Array:
+        """Compute the share of the sound of each clip with any attention, from 0 to 1; shape ``(clips,)``."""
+        shares = []
+        for clip in range(len(self)):
+            start, stop = self.sound(clip)
+            shares.append(sum(b - a for a, b in self.attended(clip)) / (stop - start))
+        return np.array(shares, dtype=np.float64)
+
     def within_sound(self, spans: Iterable[tuple[float, float]], clip: int = 0) -> list[tuple[float, float]]:
         """The parts of intervals in seconds that lie in the sound of one clip, in their order."""
         low, high = self.sound(clip)

@@ -107,15 +107,10 @@ def sparsity_table(study: ClassificationStudy) -> pd.DataFrame:
     for name in study.names:
         if name not in MECHANISMS:
             continue
-        shares = []
-        for run in study.runs_of(name):
-            record = run.attention
-            for clip in range(len(record)):
-                start, stop = record.sound(clip)
-                shares.append(sum(b - a for a, b in record.attended(clip)) / (stop - start))
+        shares = np.concatenate([run.attention.attended_share() for run in study.runs_of(name)])
         variant = MECHANISMS[name]
         family = "Maps: a weight for each frame" if variant.domain == "discrete" else "Densities over time"
         attended = {"family": family, "title": study.title(name), "alpha": variant.alpha}
-        rows.append(attended | {"attended": float(np.mean(shares)), **table.loc[name, ["score", "low", "high"]]})
+        rows.append(attended | {"attended": float(shares.mean()), **table.loc[name, ["score", "low", "high"]]})
     columns = ["family", "title", "alpha", "attended", "score", "low", "high"]
     return pd.DataFrame(rows, columns=columns).sort_values(["family", "alpha"], ascending=[False, True])

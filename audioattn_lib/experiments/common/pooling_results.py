@@ -7,7 +7,6 @@ Book page: ``urban_sound_recordings``.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,10 +17,10 @@ import pandas as pd
 
 from audioattn_lib.attention.pooling.registry import MECHANISMS
 from audioattn_lib.core.errors import RunError
-from audioattn_lib.core.files import write_text, write_whole
 
 from . import phrases
 from .study import BASELINE, ClassificationStudy, Study
+from .table_files import read_table, write_table
 
 __all__ = ["CHANCE", "CONTROL", "PoolingResults"]
 
@@ -168,10 +167,7 @@ class PoolingResults:
 
     def write(self, path: str | Path) -> None:
         """Keep the rows in a CSV file, and what they were made with in a JSON file beside it."""
-        path = Path(path)
-        with write_whole(path) as temporary:
-            self.rows.to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n")
-        write_text(path.with_suffix(".json"), json.dumps(dict(self.made_with), indent=1) + "\n")
+        write_table(path, self.rows, self.made_with)
 
     @classmethod
     def read(cls, path: str | Path) -> PoolingResults:
@@ -182,16 +178,8 @@ class PoolingResults:
         RunError
             When a file is missing or no such table.
         """
-        path = Path(path)
         text = ("pooling", "title", "seed_scores", "seed_differences")
-        try:
-            rows = pd.read_csv(path, dtype=dict.fromkeys(text, str))
-            made_with = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise RunError(f"{path}: no results can be read ({error}); PoolingResults.write makes them") from None
-        lacking = [name for name in COLUMNS if name not in rows]
-        if lacking:
-            raise RunError(f"{path}: lacks the columns {', '.join(lacking)}; PoolingResults.write makes such a file")
+        rows, made_with = read_table(path, COLUMNS, cls.__name__, dtype=dict.fromkeys(text, str))
         rows[list(text)] = rows[list(text)].fillna("")
         return cls(rows, made_with)
 
@@ -204,12 +192,7 @@ def _cost(study: ClassificationStudy, name: str) -> dict[str, float]:
         "parameters": float(runs[0].metrics["n_parameters"]),
     }
     if name in MECHANISMS:
-        shares = []
-        for record in (run.attention for run in runs):
-            for clip in range(len(record)):
-                start, stop = record.sound(clip)
-                shares.append(sum(b - a for a, b in record.attended(clip)) / (stop - start))
-        row["attended"] = float(np.mean(shares))
+        row["attended"] = float(np.concatenate([run.attention.attended_share() for run in runs]).mean())
     return row
 
 

@@ -142,7 +142,7 @@ class Trial:
         record = record[self.measured]
         curve = deletion_curve(predict, features, lengths, record, fractions=_FRACTIONS, seed=seed)
         measures = {
-            "attended": np.array([_attended(record, clip) for clip in range(len(record))]),
+            "attended": record.attended_share(),
             "held": np.array([_held(record.frame_attention(clip)) for clip in range(len(record))]),
             "pointing": np.asarray(pointing_game(record, self.events), dtype=np.float64),
             "event_share": np.asarray(event_share(record, self.events), dtype=np.float64),
@@ -155,12 +155,6 @@ class Trial:
         spread = np.full(len(self.rows), np.nan)
         spread[self.measured] = values
         return spread
-
-
-def _attended(record: AttentionRecord, clip: int) -> float:
-    """Share of the sound of a clip that has any attention."""
-    start, stop = record.sound(clip)
-    return sum(b - a for a, b in record.attended(clip)) / (stop - start)
 
 
 def _held(attention: NDArray[np.floating[Any]]) -> float:

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from audioattn_lib.attention.pooling.frames import MeanAttention
+from audioattn_lib.attention.pooling.maximum import MaxAttention
 from audioattn_lib.attention.pooling.registry import build_attention
 from audioattn_lib.attention.record.record import AttentionRecord, FrameClock
-from audioattn_lib.models.layers.max_pooling import MaxPooling
 from audioattn_lib.models.layers.statistics_pooling import MeanStatisticsPooling
 
 from .config import ATTENTIONS, Config
@@ -115,5 +115,5 @@ def build_network(config: Config, features: int, n_classes: int, clock: FrameClo
     if config.pooling in ATTENTIONS:
         network.pooling = build_attention(config.pooling, size, hidden_size=config.attention_size)
     elif config.pooling != "mean":
-        network.pooling = MaxPooling() if config.pooling == "max" else MeanStatisticsPooling()
+        network.pooling = MaxAttention() if config.pooling == "max" else MeanStatisticsPooling()
     return network

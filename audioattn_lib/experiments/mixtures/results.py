@@ -5,7 +5,6 @@ Book page: ``mixtures_results``.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,10 +14,9 @@ import numpy as np
 import pandas as pd
 
 from audioattn_lib.attention.pooling.registry import MECHANISMS
-from audioattn_lib.core.errors import RunError
-from audioattn_lib.core.files import write_text, write_whole
 
 from ..common.study import Study
+from ..common.table_files import read_table, write_table
 
 __all__ = ["ANY", "GainResults", "pooling_title"]
 
@@ -163,10 +161,7 @@ class GainResults:
 
     def write(self, path: str | Path) -> None:
         """Keep the rows in a CSV file, and what they were made with in a JSON file beside it."""
-        path = Path(path)
-        with write_whole(path) as temporary:
-            self.rows.to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n")
-        write_text(path.with_suffix(".json"), json.dumps(dict(self.made_with), indent=1) + "\n")
+        write_table(path, self.rows, self.made_with)
 
     @classmethod
     def read(cls, path: str | Path) -> GainResults:
@@ -177,16 +172,7 @@ class GainResults:
         RunError
             When a file is missing or no such table.
         """
-        path = Path(path)
-        try:
-            rows = pd.read_csv(path)
-            made_with = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise RunError(f"{path}: no results can be read ({error}); GainResults.write makes them") from None
-        lacking = [name for name in COLUMNS if name not in rows]
-        if lacking:
-            raise RunError(f"{path}: lacks the columns {', '.join(lacking)}; GainResults.write makes such a file")
-        return cls(rows, made_with)
+        return cls(*read_table(path, COLUMNS, cls.__name__))
 
 
 def _say(subject: str, row: Mapping[Any, Any], reference: str) -> str:

@@ -8,19 +8,18 @@ Book page: ``scenes_and_instruments``.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from audioattn_lib.attention.patterns.names import parse_pattern
 from audioattn_lib.core.errors import RunError
-from audioattn_lib.core.files import write_text, write_whole
 
+from ..common.study import Study
+from ..common.table_files import read_table, write_table
 from .domain_methods import NONE, domain_method_title, parse_domain_method
 
 __all__ = ["BASELINE", "CHANCE", "WORST", "DomainResults", "pattern_title", "test_title"]
@@ -168,22 +167,11 @@ class DomainResults:
     def power(self, test: str) -> str:
         """Say which differences on this test set could not be seen; empty where the table does not know."""
         detectable = self._networks.loc[self._networks["test"] == test, ["difference_detectable", "gain_detectable"]]
-        values = 100 * detectable.to_numpy(dtype=float)
-        values = values[np.isfinite(values) & (values > 0)]
-        if not len(values):
-            return ""
-        span = dict.fromkeys(f"{value:.0f}" for value in (values.min(), values.max()))
-        return (
-            f"With these clips and seeds, a difference below {' to '.join(span)} points would be missed in more than "
-            "one experiment of five."
-        )
+        return Study.power_note(detectable.to_numpy(dtype=float).ravel())
 
     def write(self, path: str | Path) -> None:
         """Keep the rows in a CSV file, and what they were made with in a JSON file beside it."""
-        path = Path(path)
-        with write_whole(path) as temporary:
-            self.rows.to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n")
-        write_text(path.with_suffix(".json"), json.dumps(dict(self.made_with), indent=1) + "\n")
+        write_table(path, self.rows, self.made_with)
 
     @classmethod
     def read(cls, path: str | Path) -> DomainResults:
@@ -194,18 +182,15 @@ class DomainResults:
         RunError
             When a file is missing or no such table.
         """
-        path = Path(path)
-        try:
-            rows = pd.read_csv(
-                path, keep_default_na=False, na_values=[""], dtype={"pattern": str, "domain_method": str}
-            )
-            made_with = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise RunError(f"{path}: no results can be read ({error}); DomainResults.write makes them") from None
-        rows = rows.reindex(columns=list(dict.fromkeys([*rows, *_LATER])))
-        lacking = [name for name in COLUMNS if name not in rows]
-        if lacking:
-            raise RunError(f"{path}: lacks the columns {', '.join(lacking)}; DomainResults.write makes such a file")
+        rows, made_with = read_table(
+            path,
+            COLUMNS,
+            cls.__name__,
+            later=_LATER,
+            keep_default_na=False,
+            na_values=[""],
+            dtype={"pattern": str, "domain_method": str},
+        )
         text = ["domain_method", "group"]
         rows[text] = rows[text].fillna("")
         return cls(rows, made_with)

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .display.show import show
-    from .inference.export import from_pretrained, push_to_hub
+    from .inference.export.hub import from_pretrained, push_to_hub
     from .inference.model import load
     from .inspection.capture import capture
     from .training.run_directory import Run
@@ -42,9 +42,9 @@ __version__ = "0.1.0"
 _MODULES = {
     "Run": ".training.run_directory",
     "capture": ".inspection.capture",
-    "from_pretrained": ".inference.export",
+    "from_pretrained": ".inference.export.hub",
     "load": ".inference.model",
-    "push_to_hub": ".inference.export",
+    "push_to_hub": ".inference.export.hub",
     "show": ".display.show",
 }
 

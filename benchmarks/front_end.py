@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from audioattn_lib.audio._torchaudio import torchaudio
-from audioattn_lib.audio.features import LogMel
+from audioattn_lib.audio.features.log_mel import LogMel
 
 from .harness import Case, Target
 

@@ -59,7 +59,7 @@ def pages(found: list[str]) -> dict[str, Callable[[], str]]:
     sound = 0.1 * np.random.default_rng(0).standard_normal(round(SECONDS * RATE)).astype(np.float32)
 
     def ours() -> str:
-        from audioattn_lib.inference.pretrained_attention import AttendedSound
+        from audioattn_lib.inference.pretrained.attention import AttendedSound
         from audioattn_lib.inspection.reductions import attention_record
         from audioattn_lib.inspection.tokens import TimeTokens
 

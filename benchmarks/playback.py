@@ -11,7 +11,7 @@ from unittest.mock import patch
 
 import torch
 
-from audioattn_lib.audio.multi_resolution import MultiResolutionLogMel
+from audioattn_lib.audio.features.multi_resolution import MultiResolutionLogMel
 from audioattn_lib.experiments.playback.config import Config
 from audioattn_lib.experiments.playback.training import build_network
 from audioattn_lib.models.backbones.mvit import MViT

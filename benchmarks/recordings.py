@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from audioattn_lib.experiments import urban_sound
-from audioattn_lib.experiments.common.pooling_results import PoolingResults
+from audioattn_lib.experiments.common.studies.pooling_results import PoolingResults
 
 from .domains import field_of
 from .harness import environment

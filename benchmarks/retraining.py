@@ -26,7 +26,7 @@ import torch
 from torch import Tensor, nn
 
 from audioattn_lib.data.loading.arrays import ArrayStore
-from audioattn_lib.evaluation.perturbation import delete_frames
+from audioattn_lib.evaluation.attention.perturbation import delete_frames
 from audioattn_lib.experiments import own_model, urban_sound
 from audioattn_lib.inference.attention_evaluation import attribute_input
 from audioattn_lib.inspection.tokens import TimeTokens

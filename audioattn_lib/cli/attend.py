@@ -72,8 +72,8 @@ def attend(
     from audioattn_lib.attention.record.segment_lists import list_segments, save_segments
     from audioattn_lib.core.errors import AudioError, ConfigError
     from audioattn_lib.inference.outputs import STANDARD_INPUT, FileNames, find_sounds
-    from audioattn_lib.inference.pretrained_attention import load_pretrained_attention
-    from audioattn_lib.inference.pretrained_words import compare_times, find_labels, load_aligner
+    from audioattn_lib.inference.pretrained.attention import load_pretrained_attention
+    from audioattn_lib.inference.pretrained.words import compare_times, find_labels, load_aligner
 
     if STANDARD_INPUT in sounds:
         raise ConfigError("- is no sound here; name files or folders")

@@ -44,7 +44,7 @@ def export(
       audioattn export runs/urban_sound/<key> -o my_model --onnx
       audioattn export runs/accents/<key> -o my_model --push-to-hub me/accents
     """
-    from audioattn_lib.inference.export import export_model, push_to_hub
+    from audioattn_lib.inference.export.hub import export_model, push_to_hub
 
     from_waveform = {"auto": None, "waveform": True, "features": False}[reads]
     done = export_model(

@@ -1,6 +1,6 @@
 """Impulse responses of recording devices: read from a folder, or drawn.
 
-They serve :func:`audioattn_lib.audio.mixing.apply_impulse_responses`, which
+They serve :func:`audioattn_lib.audio.augmentation.mixing.apply_impulse_responses`, which
 records training clips with other devices.
 
 Book page: ``data``.

@@ -22,7 +22,7 @@ from jaxtyping import Float, Int
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from .metrics import multilabel_metrics, to_array
+from .scores.metrics import multilabel_metrics, to_array
 
 __all__ = ["Baseline", "linear_baseline", "summary_features"]
 

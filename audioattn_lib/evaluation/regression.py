@@ -18,9 +18,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .correlations import of_ranks
-from .intervals import numbers
-from .metrics import to_array
+from .scores.metrics import to_array
+from .statistics.correlations import of_ranks
+from .statistics.intervals import numbers
 
 __all__ = ["COMPLEXITIES", "REGRESSORS", "Regression", "RegressionFunction", "fit_regression"]
 

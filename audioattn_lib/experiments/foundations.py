@@ -24,10 +24,10 @@ from ..attention.densities.beta_gaussian import BetaGaussian
 from ..attention.densities.mixture import Mixture
 from ..attention.record.density import Density
 from ..attention.record.record import AttentionRecord, FrameClock
-from ..audio.features import LogMel
+from ..audio.features.log_mel import LogMel
 from ..core.errors import ConfigError
 from ..data.manifest import Manifest
-from ..evaluation.localisation import mass_inside_events
+from ..evaluation.attention.localisation import mass_inside_events
 from .common.corpus import Clip, load_corpus
 
 __all__ = ["Example", "Sparsity", "example", "least_heard", "sparsity"]

@@ -280,7 +280,7 @@ def train_spectrogram_transformer(
     Returns
     -------
     TrainedNetwork
-        :func:`~audioattn_lib.inference.pretrained_attention.load_pretrained_attention` reads its folder.
+        :func:`~audioattn_lib.inference.pretrained.attention.load_pretrained_attention` reads its folder.
 
     Raises
     ------

@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 
 from ..training.run_directory import Run
-from .common.phrases import gain, number, share
-from .common.study import ClassificationStudy, Study
+from .common.studies.phrases import gain, number, share
+from .common.studies.study import ClassificationStudy, Study
 from .scenes_and_instruments.domain_methods import NONE
 from .scenes_and_instruments.findings import main_test
 from .scenes_and_instruments.study import DomainStudy

@@ -18,9 +18,9 @@ from torch import Tensor, nn
 
 from audioattn_lib.attention.record.record import AttentionRecord
 from audioattn_lib.core.errors import ConfigError
-from audioattn_lib.evaluation.attributions import compare_attributions
-from audioattn_lib.evaluation.localisation import Events
-from audioattn_lib.evaluation.perturbation import FRACTIONS
+from audioattn_lib.evaluation.attention.attributions import compare_attributions
+from audioattn_lib.evaluation.attention.localisation import Events
+from audioattn_lib.evaluation.attention.perturbation import FRACTIONS
 from audioattn_lib.inspection.capture import capture
 from audioattn_lib.inspection.known_models import tokens_of
 from audioattn_lib.inspection.reductions import OF_VALUES, REDUCTIONS
@@ -42,7 +42,7 @@ class Evidence:
     Attributes
     ----------
     table
-        Of :func:`~audioattn_lib.evaluation.attributions.compare_attributions`.
+        Of :func:`~audioattn_lib.evaluation.attention.attributions.compare_attributions`.
     records
         Attribution of each clip by name, for players: ``show(sound, curve=measured.records["relevance"][0])``.
     targets
@@ -106,8 +106,8 @@ def measure_attention(
     targets
         Class to explain in each clip; by default the predicted one.
     events, axes, grid, groups, n_draws, n_resamples, seed, batch_size, fractions
-        As in :func:`~audioattn_lib.evaluation.attributions.compare_attributions`. By default a grid has as many units
-        as there are tokens.
+        As in :func:`~audioattn_lib.evaluation.attention.attributions.compare_attributions`. By default a grid has as
+        many units as there are tokens.
     randomise
         Shuffle the weights, each parameter within itself, and compare.
 
@@ -123,7 +123,7 @@ def measure_attention(
     Occlusion covers one unit of the grid at a time with the mean of the clip; integrated gradients begin at that mean
     (50 steps), and the absolute value counts. Sources: Sundararajan et al., *Axiomatic attribution for deep networks*,
     ICML 2017; Zeiler and Fergus, *Visualizing and understanding convolutional networks*, ECCV 2014; those of
-    :func:`~audioattn_lib.evaluation.attributions.compare_attributions`. Book page: ``your_sounds``.
+    :func:`~audioattn_lib.evaluation.attention.attributions.compare_attributions`. Book page: ``your_sounds``.
     """
     _check(inputs, reductions, others)
     tokens = tokens_of(model) if tokens is None else tokens

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from audioattn_lib.attention.record.record import AttentionRecord
-from audioattn_lib.evaluation.attributions import judge_attributions
+from audioattn_lib.evaluation.attention.attributions import judge_attributions
 from audioattn_lib.experiments.common.held_out import HeldOutNetwork
 from audioattn_lib.inspection.tokens import TimeTokens
 

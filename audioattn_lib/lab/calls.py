@@ -13,7 +13,7 @@ from audioattn_lib.display.widgets import is_interactive
 if TYPE_CHECKING:
     from audioattn_lib.display.players.gallery import Gallery
     from audioattn_lib.experiments.common.corpus import PreparedCorpus
-    from audioattn_lib.experiments.common.study import Study
+    from audioattn_lib.experiments.common.studies.study import Study
     from audioattn_lib.inference.model import Model
 
 __all__ = ["Note", "explore", "film", "gallery", "hear", "sweep", "watch"]

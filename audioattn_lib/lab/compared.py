@@ -16,10 +16,10 @@ import pandas as pd
 from audioattn_lib.attention.record.record import AttentionRecord
 from audioattn_lib.core.errors import AudioAttnError
 from audioattn_lib.data.manifest import Manifest
-from audioattn_lib.evaluation.localisation import mass_inside_events
+from audioattn_lib.evaluation.attention.localisation import mass_inside_events
 from audioattn_lib.experiments.accents.attention_evaluation import carriers
 from audioattn_lib.experiments.common.corpus import Clip
-from audioattn_lib.experiments.common.study import ClassificationStudy, Study
+from audioattn_lib.experiments.common.studies.study import ClassificationStudy, Study
 from audioattn_lib.experiments.scenes_and_instruments.study import DomainStudy
 from audioattn_lib.experiments.sleepiness.study import RegressionStudy
 from audioattn_lib.inference.model import Model, load

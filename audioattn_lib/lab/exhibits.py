@@ -14,7 +14,7 @@ from audioattn_lib.display.players.gallery import Exhibit, Gallery
 from audioattn_lib.display.players.gallery import gallery as show_gallery
 from audioattn_lib.display.players.player import player
 from audioattn_lib.experiments.common.corpus import PreparedCorpus
-from audioattn_lib.experiments.common.study import Study
+from audioattn_lib.experiments.common.studies.study import Study
 
 from .compared import Compared, compared_models
 

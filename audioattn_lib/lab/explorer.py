@@ -22,7 +22,7 @@ from audioattn_lib.display.players.player import attention_of
 from audioattn_lib.display.players.widget import PlayerWidget
 from audioattn_lib.experiments.common.corpus import Clip, PreparedCorpus
 from audioattn_lib.experiments.common.listener import Answers
-from audioattn_lib.experiments.common.study import Study
+from audioattn_lib.experiments.common.studies.study import Study
 
 from .bars import as_answers, bars
 from .clip_list import ClipList

@@ -8,7 +8,7 @@ from typing import Any
 import ipywidgets
 
 from audioattn_lib.experiments.common.corpus import PreparedCorpus
-from audioattn_lib.experiments.common.study import Study
+from audioattn_lib.experiments.common.studies.study import Study
 
 from .explorer import Explorer
 from .own_sound import OwnSound

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from ..audio.features import LogMel
+from ..audio.features.log_mel import LogMel
 from ..core.errors import ConfigError
 
 __all__ = [

@@ -31,7 +31,7 @@ from ..core.files import explain, parse_json, read_bounded, remove_leftovers, wr
 from ..core.ranks import rank_info
 
 if TYPE_CHECKING:
-    from ..evaluation.faithfulness import PerturbationCurve
+    from ..evaluation.attention.faithfulness import PerturbationCurve
 
 __all__ = ["Run", "RunDirectory", "describe_environment", "read_json"]
 
@@ -198,7 +198,7 @@ class Run:
     @cached_property
     def curves(self) -> dict[str, PerturbationCurve]:
         """Deletion and insertion curves of the test clips by kind."""
-        from ..evaluation.perturbation import PerturbationCurve  # imports torch, and reading a run needs none
+        from ..evaluation.attention.perturbation import PerturbationCurve  # imports torch, and reading a run needs none
 
         file = self.path / "curves.npz"
         try:

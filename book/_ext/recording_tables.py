@@ -61,7 +61,7 @@ class RecordingResults(SphinxDirective):
 
 def _read(directive: SphinxDirective) -> Any:
     """The results that a directive names, None where there are none; the page is built again when the file changes."""
-    from audioattn_lib.experiments.common.pooling_results import PoolingResults
+    from audioattn_lib.experiments.common.studies.pooling_results import PoolingResults
 
     path = RESULTS / f"{directive.arguments[0]}.csv"
     for file in (path, path.with_suffix(".json")):

@@ -21,7 +21,7 @@ import torch
 from audioattn_lib.attention.record.export import save_npz
 from audioattn_lib.attention.record.record import AttentionRecord
 from audioattn_lib.audio import io
-from audioattn_lib.audio.features import LogMel
+from audioattn_lib.audio.features.log_mel import LogMel
 from audioattn_lib.core.errors import AudioAttnError
 from audioattn_lib.core.files import write_text
 from audioattn_lib.data.audit import audit

@@ -33,7 +33,7 @@ LATER = (
 def jobs() -> dict[str, Callable[[], object]]:
     import torch
 
-    from audioattn_lib.audio.features import LogMel
+    from audioattn_lib.audio.features.log_mel import LogMel
     from audioattn_lib.automation.book import build_book
     from audioattn_lib.automation.key import source_hash
     from audioattn_lib.automation.sweep import sweep

@@ -13,7 +13,7 @@ import pytest
 from hostile import TRIALS, in_child
 
 from audioattn_lib.audio import io
-from audioattn_lib.audio.features import LogMel
+from audioattn_lib.audio.features.log_mel import LogMel
 from audioattn_lib.automation import execution
 from audioattn_lib.core.errors import AudioError
 from audioattn_lib.core.files import owner, remove_leftovers, short_name, write_text, write_whole

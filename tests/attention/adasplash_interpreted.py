@@ -20,8 +20,8 @@ import torch
 import triton
 import triton.language as tl
 
-from audioattn_lib.attention.maps import _adasplash
 from audioattn_lib.attention.maps.entmax import entmax
+from audioattn_lib.attention.maps.kernels import _adasplash
 from audioattn_lib.attention.patterns import dot_product
 from audioattn_lib.attention.patterns.dot_product import attend
 

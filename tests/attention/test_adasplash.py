@@ -18,10 +18,10 @@ import entmax as reference
 import pytest
 import torch
 
-from audioattn_lib.attention.maps import _adasplash
-from audioattn_lib.attention.maps import _autotune as _fastest
 from audioattn_lib.attention.maps import entmax as maps
 from audioattn_lib.attention.maps.entmax import Entmax, entmax
+from audioattn_lib.attention.maps.kernels import _adasplash
+from audioattn_lib.attention.maps.kernels import _autotune as _fastest
 from audioattn_lib.attention.patterns import dot_product
 from audioattn_lib.attention.patterns.dot_product import attend
 from audioattn_lib.core.errors import ConfigError

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch.autograd import gradcheck, gradgradcheck
 
-from audioattn_lib.attention.maps import _numba
 from audioattn_lib.attention.maps.entmax import entmax
+from audioattn_lib.attention.maps.kernels import _numba
 
 ALPHA = [1.1, 4 / 3, 1.5, 1.7, 2.0, 2.5]
 
@@ -100,7 +100,7 @@ def test_devices_and_traces_are_left_to_pytorch():
 
 IN_PARALLEL = """
 import os, threading, torch
-from audioattn_lib.attention.maps import _jobs
+from audioattn_lib.attention.maps.kernels import _jobs
 from audioattn_lib.attention.maps.entmax import entmax
 x = torch.randn(2000, 64)
 torch.set_num_threads(1)
@@ -133,7 +133,7 @@ assert "numba" not in sys.modules, "numba was imported before it was needed"
 for _ in range(2):
     p = maps.entmax(torch.tensor([[0.0, 1.0, -9.0]]), 1.5)
 assert abs(p.sum().item() - 1) < 1e-6 and p[0, 2] == 0
-from audioattn_lib.attention.maps import _numba
+from audioattn_lib.attention.maps.kernels import _numba
 assert (_numba._kernels() is not None) is {compiled}
 """
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from audioattn_lib.audio.augmentation import mask_features
+from audioattn_lib.audio.augmentation.masking import mask_features
 from audioattn_lib.core.errors import ConfigError
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from audioattn_lib.audio.features import LogMel, hz_to_mel, mel_filters, mel_to_hz
+from audioattn_lib.audio.features.log_mel import LogMel, hz_to_mel, mel_filters, mel_to_hz
 from audioattn_lib.core.errors import ConfigError
 
 

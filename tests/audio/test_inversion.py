@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from audioattn_lib.audio.features import LogMel
-from audioattn_lib.audio.inversion import invert_mel
+from audioattn_lib.audio.features.inversion import invert_mel
+from audioattn_lib.audio.features.log_mel import LogMel
 from audioattn_lib.core.errors import ConfigError
 
 RATE = 16000

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from audioattn_lib.audio._torchaudio import torchaudio
-from audioattn_lib.audio.features import mel_filters
-from audioattn_lib.audio.kaldi_mel import PUBLISHED_MEAN, PUBLISHED_STD, KaldiMel
+from audioattn_lib.audio.features.kaldi_mel import PUBLISHED_MEAN, PUBLISHED_STD, KaldiMel
+from audioattn_lib.audio.features.log_mel import mel_filters
 from audioattn_lib.core.errors import ConfigError
 
 

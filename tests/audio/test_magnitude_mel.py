@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from audioattn_lib.audio.magnitude_mel import MagnitudeMel
+from audioattn_lib.audio.features.magnitude_mel import MagnitudeMel
 from audioattn_lib.core.errors import ConfigError
 
 

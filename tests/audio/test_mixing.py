@@ -4,7 +4,12 @@ import pytest
 import torch
 from scipy import integrate, stats
 
-from audioattn_lib.audio.mixing import apply_impulse_responses, cut_and_mix_clips, mix_band_statistics, mix_clips
+from audioattn_lib.audio.augmentation.mixing import (
+    apply_impulse_responses,
+    cut_and_mix_clips,
+    mix_band_statistics,
+    mix_clips,
+)
 from audioattn_lib.core.errors import ConfigError
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from audioattn_lib.audio.multi_resolution import MultiResolutionLogMel
+from audioattn_lib.audio.features.multi_resolution import MultiResolutionLogMel
 from audioattn_lib.core.errors import ConfigError
 
 RATE = 16_000

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from audioattn_lib.audio.features import LogMel
-from audioattn_lib.audio.scaling import DecibelScaling
+from audioattn_lib.audio.features.log_mel import LogMel
+from audioattn_lib.audio.features.scaling import DecibelScaling
 from audioattn_lib.core.errors import ConfigError
 
 

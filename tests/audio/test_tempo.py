@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from audioattn_lib.audio.tempo import shift_pitch, stretch_time
-from audioattn_lib.audio.voice_augmentation import CHANGES, VoiceAugmentation
+from audioattn_lib.audio.augmentation.tempo import shift_pitch, stretch_time
+from audioattn_lib.audio.augmentation.voices import CHANGES, VoiceAugmentation
 from audioattn_lib.core.errors import ConfigError
 
 RATE = 16_000

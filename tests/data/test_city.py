@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from audioattn_lib.audio import io
-from audioattn_lib.audio.features import LogMel
+from audioattn_lib.audio.features.log_mel import LogMel
 from audioattn_lib.core.errors import ConfigError
 from audioattn_lib.data import corpora
 from audioattn_lib.data.audit import audit
@@ -177,7 +177,7 @@ def test_a_linear_model_is_above_chance_and_far_from_perfect(tmp_path):
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    from audioattn_lib.audio.features import LogMel
+    from audioattn_lib.audio.features.log_mel import LogMel
 
     manifest = corpora.load("city", cache=tmp_path, clips_per_class=16, n_folds=4)
     waves = torch.from_numpy(np.stack([manifest.read_audio(row)[0] for row in range(len(manifest))]))

@@ -7,7 +7,7 @@ import torch
 from small_corpora import RATE, clips, noise
 
 from audioattn_lib.audio import io
-from audioattn_lib.audio.features import LogMel
+from audioattn_lib.audio.features.log_mel import LogMel
 from audioattn_lib.core.errors import ConfigError, ManifestError
 from audioattn_lib.data import corpora
 from audioattn_lib.data.audit import audit

@@ -6,8 +6,8 @@ import torch
 from small_corpora import RATE, clips, noise
 
 from audioattn_lib.audio import io
-from audioattn_lib.audio.augmentation import mask_features
-from audioattn_lib.audio.features import LogMel
+from audioattn_lib.audio.augmentation.masking import mask_features
+from audioattn_lib.audio.features.log_mel import LogMel
 from audioattn_lib.core.errors import ConfigError
 from audioattn_lib.data.loading.batches import BatchLoader
 from audioattn_lib.data.loading.store import FeatureStore

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from audioattn_lib.audio.features import LogMel
+from audioattn_lib.audio.features.log_mel import LogMel
 from audioattn_lib.core.errors import ConfigError
 from audioattn_lib.data import corpora
 from audioattn_lib.data.audit import audit

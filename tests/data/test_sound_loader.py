@@ -6,8 +6,8 @@ import torch
 from small_corpora import RATE, clips, noise
 
 from audioattn_lib.audio import io
-from audioattn_lib.audio.features import LogMel
-from audioattn_lib.audio.voice_augmentation import VoiceAugmentation
+from audioattn_lib.audio.augmentation.voices import VoiceAugmentation
+from audioattn_lib.audio.features.log_mel import LogMel
 from audioattn_lib.data.loading.store import FeatureStore
 from audioattn_lib.data.loading.waveforms import SoundLoader, WaveformStore
 from audioattn_lib.data.loading.windows import SampledLoader

@@ -9,7 +9,7 @@ import torch
 from small_corpora import RATE, clips, noise
 
 from audioattn_lib.audio import io
-from audioattn_lib.audio.features import LogMel
+from audioattn_lib.audio.features.log_mel import LogMel
 from audioattn_lib.core.errors import AudioError, ConfigError
 from audioattn_lib.data.loading import store as stores
 from audioattn_lib.data.loading.store import FeatureStore, StoreError

@@ -18,7 +18,7 @@ from audioattn_lib import display
 from audioattn_lib.display import figure
 from audioattn_lib.display.describe import curve
 from audioattn_lib.display.style import DARK, LIGHT
-from audioattn_lib.evaluation.calibration import measure_calibration
+from audioattn_lib.evaluation.scores.calibration import measure_calibration
 
 BUDGET = 80_000  # bytes of both images of a figure
 

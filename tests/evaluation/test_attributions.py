@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from audioattn_lib.evaluation.attributions import judge_attributions
+from audioattn_lib.evaluation.attention.attributions import judge_attributions
 
 BETTER = {"gain_low": 0.1, "gain_high": 0.3, "random_p": 0.01}
 BY_CHANCE = {"gain_low": 0.1, "gain_high": 0.3, "random_p": 0.2}

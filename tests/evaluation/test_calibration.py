@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from audioattn_lib.evaluation.calibration import measure_calibration
+from audioattn_lib.evaluation.scores.calibration import measure_calibration
 
 
 def test_deserved_confidence_has_no_error_and_overconfidence_its_size():

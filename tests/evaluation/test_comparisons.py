@@ -9,14 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from audioattn_lib.evaluation.comparisons import (
+from audioattn_lib.evaluation.scores.metrics import classification_metrics
+from audioattn_lib.evaluation.statistics.comparisons import (
     bootstrap_interval,
     chance_level,
     holm,
     paired_comparison,
     wilson_interval,
 )
-from audioattn_lib.evaluation.metrics import classification_metrics
 
 
 class TestBootstrap:
@@ -59,7 +59,7 @@ class TestBootstrap:
     def test_chunks_change_nothing(self, monkeypatch: pytest.MonkeyPatch) -> None:
         x = np.random.default_rng(0).standard_normal(50)
         whole = bootstrap_interval(x, n_resamples=300)
-        monkeypatch.setattr("audioattn_lib.evaluation.intervals._CHUNK", 70)
+        monkeypatch.setattr("audioattn_lib.evaluation.statistics.intervals._CHUNK", 70)
         chunked = bootstrap_interval(x, n_resamples=300)
         assert (chunked.low, chunked.high) == pytest.approx((whole.low, whole.high), rel=1e-12)
 

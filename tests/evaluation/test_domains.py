@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from audioattn_lib.core.errors import ConfigError
-from audioattn_lib.evaluation.domains import domain_scores
+from audioattn_lib.evaluation.scores.domains import domain_scores
 from audioattn_lib.training.averaging import AveragedModel
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from audioattn_lib.attention.record.density import Density
 from audioattn_lib.attention.record.record import AttentionRecord, FrameClock
-from audioattn_lib.evaluation.faithfulness import (
+from audioattn_lib.evaluation.attention.faithfulness import (
     ALL_MEASURES,
     MEASURES,
     evaluate,

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from audioattn_lib.evaluation.metrics import (
+from audioattn_lib.evaluation.scores.metrics import (
     classification_metrics,
     d_prime,
     multi_task_metrics,

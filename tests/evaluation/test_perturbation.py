@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from audioattn_lib.attention.record.record import AttentionRecord
-from audioattn_lib.evaluation.faithfulness import PerturbationCurve, deletion_curve, evaluate, insertion_curve
-from audioattn_lib.evaluation.perturbation import delete_frames
+from audioattn_lib.evaluation.attention.faithfulness import PerturbationCurve, deletion_curve, evaluate, insertion_curve
+from audioattn_lib.evaluation.attention.perturbation import delete_frames
 
 QUARTERS = (0.0, 0.25, 0.5, 0.75, 1.0)
 

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score
 
-from audioattn_lib.evaluation.ranking import (
+from audioattn_lib.evaluation.scores.ranking import (
     _average_precision,
     draw_average_precision,
     mean_average_precision_interval,
 )
-from audioattn_lib.evaluation.systems import difference
+from audioattn_lib.evaluation.statistics.systems import difference
 
 
 @pytest.fixture

@@ -15,17 +15,17 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler, RobustScaler, StandardScaler
 from sklearn.svm import SVR, LinearSVR
 
-from audioattn_lib.evaluation.correlations import of_ranks
-from audioattn_lib.evaluation.intervals import bootstrap_interval
-from audioattn_lib.evaluation.metrics import regression_metrics
 from audioattn_lib.evaluation.regression import COMPLEXITIES, REGRESSORS, fit_regression
-from audioattn_lib.evaluation.regression_scores import (
+from audioattn_lib.evaluation.scores.metrics import regression_metrics
+from audioattn_lib.evaluation.scores.regression_scores import (
     SCORES,
     chance_regression,
     permutation_test,
     score_regression,
     to_label_range,
 )
+from audioattn_lib.evaluation.statistics.correlations import of_ranks
+from audioattn_lib.evaluation.statistics.intervals import bootstrap_interval
 
 
 def problem(n=(60, 40, 40), features=5, noise=0.3, seed=0):

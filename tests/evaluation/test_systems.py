@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audioattn_lib.evaluation.metrics import regression_metrics
-from audioattn_lib.evaluation.systems import (
+from audioattn_lib.evaluation.scores.metrics import regression_metrics
+from audioattn_lib.evaluation.statistics.systems import (
     Draws,
     compare_systems,
     difference,

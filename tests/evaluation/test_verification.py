@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audioattn_lib.evaluation.open_set import rejection_metrics, rejection_threshold
-from audioattn_lib.evaluation.verification import (
+from audioattn_lib.evaluation.scores.open_set import rejection_metrics, rejection_threshold
+from audioattn_lib.evaluation.scores.verification import (
     detection_curve,
     equal_error_rate,
     make_trials,

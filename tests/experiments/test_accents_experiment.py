@@ -12,7 +12,12 @@ from audioattn_lib.attention.record.record import FrameClock
 from audioattn_lib.core.errors import ConfigError, ManifestError, RunError
 from audioattn_lib.data import corpora
 from audioattn_lib.data.manifest import Manifest
-from audioattn_lib.evaluation.verification import equal_error_rate, make_trials, score_trials, verification_metrics
+from audioattn_lib.evaluation.scores.verification import (
+    equal_error_rate,
+    make_trials,
+    score_trials,
+    verification_metrics,
+)
 from audioattn_lib.experiments import accents, published
 from audioattn_lib.experiments.accents import Config
 from audioattn_lib.experiments.accents import corpus as accents_corpus

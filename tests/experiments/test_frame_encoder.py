@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import audioattn_lib
-from audioattn_lib.audio.features import LogMel
+from audioattn_lib.audio.features.log_mel import LogMel
 from audioattn_lib.core.errors import AudioError, ConfigError
 from audioattn_lib.data.corpora import load
 from audioattn_lib.experiments import urban_sound

@@ -11,7 +11,7 @@ from torch import nn
 from audioattn_lib.attention.pooling.maximum import MaxAttention
 from audioattn_lib.core.errors import ConfigError, ManifestError, RunError
 from audioattn_lib.display import plot_gain_curves
-from audioattn_lib.evaluation.systems import compare_systems, draw_means
+from audioattn_lib.evaluation.statistics.systems import compare_systems, draw_means
 from audioattn_lib.experiments import mixtures
 from audioattn_lib.experiments.common.frames.windowed import WindowedFrames
 from audioattn_lib.experiments.mixtures.network import Whitening

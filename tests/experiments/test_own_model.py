@@ -11,7 +11,7 @@ from audioattn_lib.core.errors import ConfigError
 from audioattn_lib.data.loading.arrays import ArrayStore
 from audioattn_lib.data.loading.batches import BatchLoader
 from audioattn_lib.experiments import own_model, urban_sound
-from audioattn_lib.inference.pretrained_attention import load_pretrained_attention
+from audioattn_lib.inference.pretrained.attention import load_pretrained_attention
 from audioattn_lib.models.attentive_head import AttentiveHead
 
 CPU = {"device": "cpu"}

@@ -8,7 +8,7 @@ import pytest
 
 from audioattn_lib import display
 from audioattn_lib.core.errors import RunError
-from audioattn_lib.experiments.common.pooling_results import CHANCE, COLUMNS, CONTROL, PoolingResults
+from audioattn_lib.experiments.common.studies.pooling_results import CHANCE, COLUMNS, CONTROL, PoolingResults
 
 
 def tables(root):

@@ -10,9 +10,9 @@ import pytest
 from audioattn_lib.attention.record.record import FrameClock
 from audioattn_lib.core.errors import ConfigError, ManifestError
 from audioattn_lib.experiments import urban_sound
-from audioattn_lib.experiments.common import breakdowns
 from audioattn_lib.experiments.common.corpus import parse_corpus
-from audioattn_lib.experiments.common.study import choose
+from audioattn_lib.experiments.common.studies import breakdowns
+from audioattn_lib.experiments.common.studies.study import choose
 from audioattn_lib.experiments.urban_sound import Config
 from audioattn_lib.training.run_directory import Run
 

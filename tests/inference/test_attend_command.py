@@ -10,7 +10,7 @@ from audioattn_lib.attention.record.record import AttentionRecord, FrameClock
 from audioattn_lib.audio._torchaudio import torchaudio
 from audioattn_lib.cli import audioattn
 from audioattn_lib.core.errors import AudioError, ConfigError
-from audioattn_lib.inference.pretrained_attention import AttendedSound, load_pretrained_attention
+from audioattn_lib.inference.pretrained.attention import AttendedSound, load_pretrained_attention
 
 SIZES = {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
 

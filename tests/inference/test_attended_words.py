@@ -11,8 +11,8 @@ from audioattn_lib.attention.record.segment_lists import LabelledSegment, read_s
 from audioattn_lib.audio._torchaudio import torchaudio
 from audioattn_lib.cli import audioattn
 from audioattn_lib.core.errors import ConfigError
-from audioattn_lib.inference.pretrained_attention import load_pretrained_attention
-from audioattn_lib.inference.pretrained_words import compare_times, find_labels, join_tokens, load_aligner
+from audioattn_lib.inference.pretrained.attention import load_pretrained_attention
+from audioattn_lib.inference.pretrained.words import compare_times, find_labels, join_tokens, load_aligner
 from audioattn_lib.inspection.alignment import align_record
 
 

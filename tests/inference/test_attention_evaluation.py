@@ -9,8 +9,8 @@ from torch.nn import functional as F
 from audioattn_lib.attention.record.record import AttentionRecord, FrameClock
 from audioattn_lib.core.errors import ConfigError
 from audioattn_lib.display import plot_attention_evaluation
-from audioattn_lib.evaluation.attributions import compare_attributions, judge_attributions
-from audioattn_lib.evaluation.perturbation import deletion_curve
+from audioattn_lib.evaluation.attention.attributions import compare_attributions, judge_attributions
+from audioattn_lib.evaluation.attention.perturbation import deletion_curve
 from audioattn_lib.experiments.common.held_out import HeldOutNetwork
 from audioattn_lib.inference.attention_evaluation import measure_attention
 from audioattn_lib.inference.network_evaluation import evaluation_table, judge_networks, measure_networks

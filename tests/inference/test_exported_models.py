@@ -13,8 +13,8 @@ from audioattn_lib.cli import audioattn
 from audioattn_lib.core.errors import ConfigError, RunError
 from audioattn_lib.experiments import urban_sound
 from audioattn_lib.experiments.urban_sound import Config
-from audioattn_lib.inference.export import export_model
-from audioattn_lib.inference.model_card import card, results
+from audioattn_lib.inference.export.hub import export_model
+from audioattn_lib.inference.export.model_card import card, results
 
 hub = pytest.importorskip("huggingface_hub")
 constants = pytest.importorskip("huggingface_hub.constants")

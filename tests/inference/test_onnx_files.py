@@ -11,9 +11,9 @@ from audioattn_lib.attention.maps._standard import entmax_of_standard_operations
 from audioattn_lib.attention.maps.entmax import entmax
 from audioattn_lib.attention.pooling.registry import MECHANISMS, build_attention
 from audioattn_lib.attention.record.record import FrameClock
-from audioattn_lib.audio.features import LogMel
+from audioattn_lib.audio.features.log_mel import LogMel
 from audioattn_lib.core.errors import ConfigError
-from audioattn_lib.inference.onnx_files import TOLERANCE, write_onnx
+from audioattn_lib.inference.export.onnx_files import TOLERANCE, write_onnx
 from audioattn_lib.models.acrnn import ACRNN
 from audioattn_lib.models.ecapa import ECAPATDNN
 from audioattn_lib.models.embedding import EmbeddingLayers, EmbeddingNetwork, build_backbone

@@ -7,7 +7,7 @@ import pytest
 
 from audioattn_lib import lab
 from audioattn_lib.display import Player
-from audioattn_lib.experiments.common.film import film
+from audioattn_lib.experiments.common.studies.film import film
 from audioattn_lib.lab.training import find_trainings, picture_of
 from audioattn_lib.training.probes import load_probes, save_probe
 

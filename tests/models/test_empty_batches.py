@@ -9,7 +9,7 @@ from audioattn_lib.attention.pooling.segments import read_saliency, select_runs,
 from audioattn_lib.attention.pooling.slots import SlotAttention
 from audioattn_lib.attention.pooling.time_frequency import TimeFrequencyAttention
 from audioattn_lib.attention.record.record import FrameClock
-from audioattn_lib.audio.features import LogMel
+from audioattn_lib.audio.features.log_mel import LogMel
 from audioattn_lib.models.layers.statistics_pooling import build_pooling
 from audioattn_lib.models.playback.losses import playback_loss
 from audioattn_lib.models.playback.network import SEGMENT_SELECTIONS, Playback

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from audioattn_lib.audio.multi_resolution import MultiResolutionLogMel
+from audioattn_lib.audio.features.multi_resolution import MultiResolutionLogMel
 from audioattn_lib.core.errors import ConfigError
 from audioattn_lib.models.playback.layers import PlaybackDecoder, SmallEncoder
 from audioattn_lib.models.playback.losses import playback_loss

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from audioattn_lib.audio.multi_resolution import MultiResolutionLogMel
+from audioattn_lib.audio.features.multi_resolution import MultiResolutionLogMel
 from audioattn_lib.core.errors import ConfigError
 from audioattn_lib.models.backbones.mvit import MVIT_PRESETS, MViT, MViTShape
 from audioattn_lib.models.playback.layers import PlaybackDecoder

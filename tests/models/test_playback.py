@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from audioattn_lib.attention.record.record import AttentionRecord
-from audioattn_lib.audio.multi_resolution import MultiResolutionLogMel
+from audioattn_lib.audio.features.multi_resolution import MultiResolutionLogMel
 from audioattn_lib.core.errors import ConfigError
 from audioattn_lib.models.backbones.vgg import VGG
 from audioattn_lib.models.playback.layers import (

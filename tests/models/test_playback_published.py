@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from audioattn_lib.audio.multi_resolution import MultiResolutionLogMel
+from audioattn_lib.audio.features.multi_resolution import MultiResolutionLogMel
 from audioattn_lib.core.errors import ConfigError
 from audioattn_lib.models.playback.layers import PlaybackDecoder, SmallEncoder
 from audioattn_lib.models.playback.network import Playback

@@ -12,7 +12,7 @@ FILLERS = {
     *("part", "said", "stuff", "there", "thing", "things", "told", "wanted", "what"),
 }
 """Words that say how a value was come by, or that there is one, and not what it is."""
-TERMS = {"evaluation/open_set.py": {"known"}, "display/players": {"part"}}
+TERMS = {"evaluation/scores/open_set.py": {"known"}, "display/players": {"part"}}
 """Fillers that are terms in a module: known and unknown classes; parts of a sound that is too long for one player."""
 
 

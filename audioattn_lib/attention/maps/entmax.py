@@ -39,10 +39,10 @@ from torch import Tensor, nn
 from audioattn_lib.core.errors import ConfigError
 from audioattn_lib.core.tensors import is_exporting
 
-from ._adasplash import entmax_weights as entmax_weights_on_device
 from ._checks import align_alpha, check_alpha, prepare, refuse_non_finite
-from ._numba import are_compiled, entmax_gradients, entmax_weights
 from ._standard import entmax_of_standard_operations
+from .kernels._adasplash import entmax_weights as entmax_weights_on_device
+from .kernels._numba import are_compiled, entmax_gradients, entmax_weights
 from .threshold import solve
 
 __all__ = [

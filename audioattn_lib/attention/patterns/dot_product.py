@@ -22,10 +22,10 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from ..maps._adasplash import MOST_ELEMENTS, agree, is_on_device, package
-from ..maps._autotune import is_faster, size_class
-from ..maps._numba import whole_power
 from ..maps.entmax import entmax
+from ..maps.kernels._adasplash import MOST_ELEMENTS, agree, is_on_device, package
+from ..maps.kernels._autotune import is_faster, size_class
+from ..maps.kernels._numba import whole_power
 
 __all__ = ["attend"]
 

@@ -49,7 +49,7 @@ StoredType = Literal["float32", "float16"]
 
 
 class Extractor(Protocol):
-    """Protocol of a front end, such as :class:`audioattn_lib.audio.features.LogMel`."""
+    """Protocol of a front end, such as :class:`audioattn_lib.audio.features.log_mel.LogMel`."""
 
     sample_rate: int
     n_mels: int

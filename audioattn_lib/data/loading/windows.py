@@ -19,7 +19,7 @@ from jaxtyping import Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
-from audioattn_lib.audio.features import frame_mask
+from audioattn_lib.audio.features.log_mel import frame_mask
 from audioattn_lib.core.errors import ConfigError
 
 from .batches import Batch, BatchLoader, Shard, TransformedLoader

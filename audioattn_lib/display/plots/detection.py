@@ -37,7 +37,7 @@ def plot_detection(
     Parameters
     ----------
     curves
-        Error rates by name, such as :class:`~audioattn_lib.evaluation.verification.DetectionCurve`.
+        Error rates by name, such as :class:`~audioattn_lib.evaluation.scores.verification.DetectionCurve`.
     title, caption
         Text above and below the picture.
     missing

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from audioattn_lib.evaluation.pareto import pareto_front
+from audioattn_lib.evaluation.statistics.pareto import pareto_front
 
 from ..figure import Figure, render
 from ..style import Theme

@@ -45,7 +45,7 @@ def plot_class_scores(
     ----------
     table
         One row a system by title, one column a class, in [0, 1], NaN where a class was not tested; such as
-        :func:`~audioattn_lib.experiments.common.breakdowns.class_scores` returns.
+        :func:`~audioattn_lib.experiments.common.studies.breakdowns.class_scores` returns.
     label
         Name of the score, beside the colour bar.
     title, caption
@@ -124,7 +124,7 @@ def plot_sparsity(
     ----------
     table
         One row a mechanism with the columns ``family``, ``title``, ``alpha``, ``attended``, ``score``, ``low`` and
-        ``high``; such as :func:`~audioattn_lib.experiments.common.breakdowns.sparsity_table` returns.
+        ``high``; such as :func:`~audioattn_lib.experiments.common.studies.breakdowns.sparsity_table` returns.
     label
         Name of the score.
     title, caption
@@ -192,7 +192,7 @@ def plot_calibration(
     Parameters
     ----------
     curves
-        By name, such as :class:`~audioattn_lib.evaluation.calibration.Calibration`.
+        By name, such as :class:`~audioattn_lib.evaluation.scores.calibration.Calibration`.
     title, caption
         Text above and below the picture; by default the latter says how to read it.
     missing

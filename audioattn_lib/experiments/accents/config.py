@@ -17,7 +17,7 @@ import torch
 
 from audioattn_lib.attention.pooling.multi_head import INITIAL_QUERIES, SCALES
 from audioattn_lib.attention.pooling.registry import MECHANISMS
-from audioattn_lib.audio.voice_augmentation import VoiceAugmentation
+from audioattn_lib.audio.augmentation.voices import VoiceAugmentation
 from audioattn_lib.core.declarations import Convert, OneOf, Range
 from audioattn_lib.models.embedding import BACKBONES
 from audioattn_lib.models.layers.utterance_pooling import POOLINGS

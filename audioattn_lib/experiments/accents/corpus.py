@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from audioattn_lib.audio.augmentation import mask_features
-from audioattn_lib.audio.voice_augmentation import VoiceAugmentation
+from audioattn_lib.audio.augmentation.masking import mask_features
+from audioattn_lib.audio.augmentation.voices import VoiceAugmentation
 from audioattn_lib.core.errors import ConfigError, ManifestError
 from audioattn_lib.data.loading.batches import TransformedLoader
 from audioattn_lib.data.loading.waveforms import SoundLoader, WaveformStore

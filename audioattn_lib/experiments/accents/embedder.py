@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from audioattn_lib.attention.record.record import AttentionRecord
 from audioattn_lib.audio import io
-from audioattn_lib.audio.features import LogMel
-from audioattn_lib.audio.magnitude_mel import MagnitudeMel
+from audioattn_lib.audio.features.log_mel import LogMel
+from audioattn_lib.audio.features.magnitude_mel import MagnitudeMel
 from audioattn_lib.core.errors import ConfigError
 from audioattn_lib.models.embedding import EmbeddingNetwork
 

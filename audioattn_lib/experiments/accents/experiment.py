@@ -31,8 +31,8 @@ from audioattn_lib.data.loading.batches import BatchLoader
 from audioattn_lib.data.loading.store import FeatureStore
 from audioattn_lib.data.splits import fold_names
 from audioattn_lib.data.tables.feature_table import FeatureTable
-from audioattn_lib.evaluation.open_set import rejection_metrics, rejection_threshold
-from audioattn_lib.evaluation.verification import Trials
+from audioattn_lib.evaluation.scores.open_set import rejection_metrics, rejection_threshold
+from audioattn_lib.evaluation.scores.verification import Trials
 from audioattn_lib.models.embedding import EmbeddingNetwork
 from audioattn_lib.models.layers.utterance_pooling import POOLINGS
 from audioattn_lib.training.checkpoint import load_best
@@ -50,7 +50,7 @@ from ..common.listener import describe_model, open_model, save_model
 from ..common.parallel import run_all
 from ..common.results import write_attention, write_attention_evaluation, write_classification
 from ..common.runs import RunContext, make_run, nothing_to_train, open_run, resolve_fold
-from ..common.study import ClassificationStudy, choose
+from ..common.studies.study import ClassificationStudy, choose
 from ..common.training import count_parameters, fit_network, look_at
 from .attention_evaluation import carriers, encoded
 from .config import OPTIMIZERS, Config

@@ -5,7 +5,7 @@ Book page: ``accents``.
 
 from __future__ import annotations
 
-from ..common.phrases import (
+from ..common.studies.phrases import (
     Found,
     beside_baseline,
     gain,
@@ -17,7 +17,7 @@ from ..common.phrases import (
     use_over_baseline,
     use_over_control,
 )
-from ..common.study import BASELINE, ClassificationStudy
+from ..common.studies.study import BASELINE, ClassificationStudy
 from .corpus import Prepared
 from .verification import verification_differences, verification_table
 

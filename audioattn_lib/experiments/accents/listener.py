@@ -10,8 +10,8 @@ from typing import ClassVar
 from torch import Tensor
 
 from audioattn_lib.attention.record.record import FrameClock
-from audioattn_lib.audio.features import LogMel
-from audioattn_lib.audio.magnitude_mel import MagnitudeMel
+from audioattn_lib.audio.features.log_mel import LogMel
+from audioattn_lib.audio.features.magnitude_mel import MagnitudeMel
 from audioattn_lib.models.embedding import EmbeddingNetwork
 
 from ..common.listener import Answers, Listener

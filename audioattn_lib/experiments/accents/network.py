@@ -6,8 +6,8 @@ Book page: ``accents``.
 from __future__ import annotations
 
 from audioattn_lib.attention.record.record import FrameClock
-from audioattn_lib.audio.features import LogMel
-from audioattn_lib.audio.magnitude_mel import MagnitudeMel
+from audioattn_lib.audio.features.log_mel import LogMel
+from audioattn_lib.audio.features.magnitude_mel import MagnitudeMel
 from audioattn_lib.models.embedding import EmbeddingLayers, EmbeddingNetwork, build_backbone
 from audioattn_lib.models.layers.utterance_pooling import build_utterance_pooling
 from audioattn_lib.models.margin import build_classifier

@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 
 from audioattn_lib.core.errors import ManifestError, RunError
 from audioattn_lib.data.lists import read_trials, read_voxceleb_trials
-from audioattn_lib.evaluation.systems import Draws, compare_systems, score_interval
-from audioattn_lib.evaluation.verification import (
+from audioattn_lib.evaluation.scores.verification import (
     DetectionCurve,
     Trials,
     detection_curve,
@@ -22,9 +21,10 @@ from audioattn_lib.evaluation.verification import (
     score_trials,
     verification_metrics,
 )
+from audioattn_lib.evaluation.statistics.systems import Draws, compare_systems, score_interval
 from audioattn_lib.training.run_directory import Run, RunDirectory, write_atomically
 
-from ..common.study import BASELINE, ClassificationStudy
+from ..common.studies.study import BASELINE, ClassificationStudy
 
 __all__ = [
     "EMBEDDINGS",
@@ -153,7 +153,7 @@ def _linked(first: NDArray[np.int64], second: NDArray[np.int64], n: int) -> NDAr
 
 
 def verify(embeddings: NDArray[np.floating[Any]], trials: Trials | None, seed: int = 0) -> dict[str, Any] | None:
-    """Scores of trials of test clips, see :func:`~audioattn_lib.evaluation.verification.verification_metrics`."""
+    """Score trials of test clips, see :func:`~audioattn_lib.evaluation.scores.verification.verification_metrics`."""
     return None if trials is None else verification_metrics(score_trials(embeddings, trials), trials, seed=seed)
 
 
@@ -216,7 +216,7 @@ def verification_draws(study: ClassificationStudy) -> dict[str, Draws]:
 def verification_differences(study: ClassificationStudy, reference: str) -> pd.DataFrame:
     """Compare the equal error rates with that of ``reference``: below 0 is better.
 
-    A table as :func:`~audioattn_lib.evaluation.systems.compare_systems` returns it.
+    A table as :func:`~audioattn_lib.evaluation.statistics.systems.compare_systems` returns it.
     """
     drawn = verification_draws(study)
     if reference not in drawn:

@@ -18,9 +18,10 @@ from torch import Tensor, nn
 from audioattn_lib.attention.record.record import AttentionRecord
 from audioattn_lib.data.loading.batches import Batches
 from audioattn_lib.data.manifest import Manifest
-from audioattn_lib.evaluation import comparisons as statistics
-from audioattn_lib.evaluation import faithfulness, metrics, ranking
-from audioattn_lib.evaluation.intervals import Interval
+from audioattn_lib.evaluation.attention import faithfulness
+from audioattn_lib.evaluation.scores import metrics, ranking
+from audioattn_lib.evaluation.statistics import comparisons as statistics
+from audioattn_lib.evaluation.statistics.intervals import Interval
 from audioattn_lib.models.layers.label_loss import label_loss, label_probabilities
 
 from .corpus import PreparedCorpus
@@ -152,8 +153,8 @@ def evaluate_attention(
 ) -> tuple[dict[str, dict[str, float]], dict[str, faithfulness.PerturbationCurve]]:
     """Compute localisation and faithfulness metrics of the attention of a trained network.
 
-    Returns the table of :func:`~audioattn_lib.evaluation.faithfulness.evaluate`, a dictionary a measure, and the
-    deletion and insertion curves. ``batches`` give the clips of ``record`` in its order.
+    Returns the table of :func:`~audioattn_lib.evaluation.attention.faithfulness.evaluate`, a dictionary a measure, and
+    the deletion and insertion curves. ``batches`` give the clips of ``record`` in its order.
     """
 
     def probabilities(features: Tensor, lengths: Tensor) -> Tensor:

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from audioattn_lib.attention.record.record import FrameClock
-from audioattn_lib.audio.features import LogMel
-from audioattn_lib.audio.kaldi_mel import KaldiMel
-from audioattn_lib.audio.magnitude_mel import MagnitudeMel
+from audioattn_lib.audio.features.kaldi_mel import KaldiMel
+from audioattn_lib.audio.features.log_mel import LogMel
+from audioattn_lib.audio.features.magnitude_mel import MagnitudeMel
 from audioattn_lib.core.errors import ConfigError
 from audioattn_lib.data.audit import audit
 from audioattn_lib.data.corpora import load

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from audioattn_lib.audio.mixing import Mixed
+from audioattn_lib.audio.augmentation.mixing import Mixed
 
 __all__ = ["mix_batch"]
 
@@ -28,7 +28,8 @@ def mix_batch(
     features, lengths, targets
         Of a batch; targets are class numbers ``(B,)``, or 0 and 1 ``(B, C)``.
     mix
-        :func:`~audioattn_lib.audio.mixing.mix_clips` or :func:`~audioattn_lib.audio.mixing.cut_and_mix_clips`.
+        :func:`~audioattn_lib.audio.augmentation.mixing.mix_clips` or
+        :func:`~audioattn_lib.audio.augmentation.mixing.cut_and_mix_clips`.
     alpha
         Of the Beta distribution of shares, above 0.
     n_classes

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from ..common.phrases import Found, gain, names, share, span
-from ..common.study import BASELINE, SEEDS_OF_A_RANKING
+from ..common.studies.phrases import Found, gain, names, share, span
+from ..common.studies.study import BASELINE, SEEDS_OF_A_RANKING
 from .mechanisms import CONTROL, MECHANISMS
 from .study import Comparison
 from .tasks import Task

@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 
 from audioattn_lib.automation import RUN_MIMETYPE
 from audioattn_lib.core.errors import ConfigError
-from audioattn_lib.evaluation import comparisons as statistics
-from audioattn_lib.evaluation import systems
+from audioattn_lib.evaluation.statistics import comparisons as statistics
+from audioattn_lib.evaluation.statistics import systems
 from audioattn_lib.training.run_directory import Run
 
 from ..common.parallel import run_all
-from ..common.study import BASELINE, choose
+from ..common.studies.study import BASELINE, choose
 from .config import Config
 from .corpus import prepare
 from .experiment import COSTS, MEASURES, baseline, run
@@ -181,8 +181,8 @@ class Comparison:
         return self._table.copy()
 
     def compare(self, task: str, first: str, second: str) -> pd.Series:
-        """Difference of two mechanisms, named by title, on a task, by title: as a row of
-        :func:`~audioattn_lib.evaluation.systems.compare_systems`, without correction for pairs not looked at.
+        """Difference of two mechanisms, named by title, on a task, by title: a row of
+        :func:`~audioattn_lib.evaluation.statistics.systems.compare_systems`, not corrected for pairs not looked at.
         """
         result = next(each for each in self.results if each.task.title == task)
         by_title = {mechanism.title: name for name, mechanism in MECHANISMS.items()}

@@ -19,8 +19,8 @@ from torch import Tensor, nn
 
 from audioattn_lib.attention.record.record import AttentionRecord
 from audioattn_lib.data.loading.batches import Batch, BatchLoader
-from audioattn_lib.evaluation.localisation import event_share, pointing_game
-from audioattn_lib.evaluation.perturbation import deletion_curve
+from audioattn_lib.evaluation.attention.localisation import event_share, pointing_game
+from audioattn_lib.evaluation.attention.perturbation import deletion_curve
 
 from ..common.classification import classification_loss, label_events, predictions_table
 from ..common.training import count_parameters

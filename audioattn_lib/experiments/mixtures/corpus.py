@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from audioattn_lib.audio.features import LogMel
+from audioattn_lib.audio.features.log_mel import LogMel
 from audioattn_lib.core.errors import ManifestError
 from audioattn_lib.data.loading.arrays import ArrayStore
 

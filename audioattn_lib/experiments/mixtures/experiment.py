@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from audioattn_lib.evaluation.localisation import mass_inside_events
+from audioattn_lib.evaluation.attention.localisation import mass_inside_events
 from audioattn_lib.training.run_directory import Run
 from audioattn_lib.training.schedules import cosine
 

@@ -15,8 +15,8 @@ import pandas as pd
 
 from audioattn_lib.attention.pooling.registry import MECHANISMS
 
-from ..common.study import Study
-from ..common.table_files import read_table, write_table
+from ..common.studies.study import Study
+from ..common.studies.table_files import read_table, write_table
 
 __all__ = ["ANY", "GainResults", "pooling_title"]
 

@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 
 from audioattn_lib.core.errors import ConfigError
 from audioattn_lib.data.splits import fold_names
-from audioattn_lib.evaluation import systems
+from audioattn_lib.evaluation.statistics import systems
 from audioattn_lib.training.run_directory import Run
 
 from ..common.parallel import run_all
-from ..common.study import choose
+from ..common.studies.study import choose
 from .config import ATTENTIONS, CONTROLS, Config
 from .corpus import prepare
 from .experiment import run

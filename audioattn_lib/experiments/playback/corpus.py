@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from audioattn_lib.audio.multi_resolution import MultiResolutionLogMel
+from audioattn_lib.audio.features.multi_resolution import MultiResolutionLogMel
 from audioattn_lib.core.errors import ConfigError
 from audioattn_lib.data.loading.batches import BatchLoader
 from audioattn_lib.data.loading.waveforms import WaveformStore

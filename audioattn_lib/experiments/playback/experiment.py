@@ -22,10 +22,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from audioattn_lib.attention.record.record import AttentionRecord
-from audioattn_lib.audio.features import LogMel
+from audioattn_lib.audio.features.log_mel import LogMel
 from audioattn_lib.core.errors import ConfigError, RunError
 from audioattn_lib.data.loading.batches import Batch
-from audioattn_lib.evaluation import faithfulness
+from audioattn_lib.evaluation.attention import faithfulness
 from audioattn_lib.models.layers.label_loss import label_probabilities
 from audioattn_lib.models.playback.encoder import EncoderClassifier
 from audioattn_lib.models.playback.losses import playback_loss
@@ -45,7 +45,7 @@ from ..common.listener import describe_model, open_model, save_model
 from ..common.parallel import run_all
 from ..common.results import write_attention, write_results
 from ..common.runs import RunContext, make_run, nothing_to_train, open_run, resolve_fold
-from ..common.study import choose
+from ..common.studies.study import choose
 from ..common.training import count_parameters, fit_network, look_at
 from .config import SELECTIONS, Config
 from .corpus import Prepared, build_front_end, prepare

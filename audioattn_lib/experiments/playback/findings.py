@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..common.phrases import Found, beside_baseline, gain, share
+from ..common.studies.phrases import Found, beside_baseline, gain, share
 from .study import PlaybackStudy
 
 __all__ = ["findings"]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from audioattn_lib.attention.record.record import AttentionRecord, FrameClock
-from audioattn_lib.audio.features import LogMel
+from audioattn_lib.audio.features.log_mel import LogMel
 from audioattn_lib.core.errors import ConfigError, RunError
 from audioattn_lib.models.layers.label_loss import label_probabilities
 from audioattn_lib.models.playback.network import Playback

@@ -14,10 +14,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from audioattn_lib.attention.record.record import AttentionRecord
-from audioattn_lib.evaluation import ranking, systems
+from audioattn_lib.evaluation.scores import ranking
+from audioattn_lib.evaluation.statistics import systems
 from audioattn_lib.training.run_directory import Run
 
-from ..common.study import ClassificationStudy
+from ..common.studies.study import ClassificationStudy
 from .trace import VALID, PlaybackPredictions, losses, right, score
 
 __all__ = ["CONTROLS", "TITLES", "PlaybackStudy"]

@@ -20,8 +20,8 @@ from torch.nn import functional as F
 
 from audioattn_lib.core.errors import ConfigError
 from audioattn_lib.data.manifest import Manifest
-from audioattn_lib.evaluation import comparisons as statistics
-from audioattn_lib.evaluation import metrics
+from audioattn_lib.evaluation.scores import metrics
+from audioattn_lib.evaluation.statistics import comparisons as statistics
 from audioattn_lib.models.layers.label_loss import label_loss
 from audioattn_lib.models.playback.outputs import Tasks
 

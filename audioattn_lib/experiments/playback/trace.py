@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from audioattn_lib.core.errors import RunError
-from audioattn_lib.evaluation import comparisons as statistics
-from audioattn_lib.evaluation import metrics, ranking
-from audioattn_lib.evaluation.intervals import Interval
+from audioattn_lib.evaluation.scores import metrics, ranking
+from audioattn_lib.evaluation.statistics import comparisons as statistics
+from audioattn_lib.evaluation.statistics.intervals import Interval
 from audioattn_lib.models.layers.label_loss import label_loss
 from audioattn_lib.models.playback.network import Playback, confidence
 from audioattn_lib.models.playback.outputs import PlaybackOutput, Tasks

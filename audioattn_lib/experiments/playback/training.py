@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from audioattn_lib.audio.mixing import cut_and_mix_clips, mix_clips
+from audioattn_lib.audio.augmentation.mixing import cut_and_mix_clips, mix_clips
 from audioattn_lib.data.loading.batches import Batch
 from audioattn_lib.models.backbones.mvit import MViT
 from audioattn_lib.models.playback.encoder import EncoderClassifier

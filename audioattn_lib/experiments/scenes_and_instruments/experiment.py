@@ -23,11 +23,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from audioattn_lib.attention.record.record import AttentionRecord
-from audioattn_lib.audio.features import LogMel
-from audioattn_lib.audio.kaldi_mel import KaldiMel
+from audioattn_lib.audio.features.kaldi_mel import KaldiMel
+from audioattn_lib.audio.features.log_mel import LogMel
 from audioattn_lib.core.errors import ConfigError
 from audioattn_lib.data.loading.batches import TransformedLoader
-from audioattn_lib.evaluation.domains import domain_scores
+from audioattn_lib.evaluation.scores.domains import domain_scores
 from audioattn_lib.models.ensemble import Ensemble
 from audioattn_lib.models.frequency_transformer import FrequencyTransformer
 from audioattn_lib.models.layers.input_scaling import BandScaling, Scaled

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from ..common.phrases import Found, gain, names, share
+from ..common.studies.phrases import Found, gain, names, share
 from .domain_methods import domain_method_title
 from .results import BASELINE, CHANCE, DomainResults, pattern_title, test_title
 from .study import DomainStudy

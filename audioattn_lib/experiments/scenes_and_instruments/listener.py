@@ -9,8 +9,8 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from audioattn_lib.audio.features import LogMel
-from audioattn_lib.audio.kaldi_mel import KaldiMel
+from audioattn_lib.audio.features.kaldi_mel import KaldiMel
+from audioattn_lib.audio.features.log_mel import LogMel
 from audioattn_lib.models.ensemble import Ensemble
 from audioattn_lib.models.frequency_transformer import FrequencyTransformer
 from audioattn_lib.models.layers.input_scaling import Scaled

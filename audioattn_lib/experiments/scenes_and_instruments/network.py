@@ -8,8 +8,8 @@ from __future__ import annotations
 from torch import nn
 
 from audioattn_lib.attention.record.record import FrameClock
-from audioattn_lib.audio.features import LogMel
-from audioattn_lib.audio.kaldi_mel import KaldiMel
+from audioattn_lib.audio.features.kaldi_mel import KaldiMel
+from audioattn_lib.audio.features.log_mel import LogMel
 from audioattn_lib.models.ensemble import Ensemble
 from audioattn_lib.models.frequency_transformer import FrequencyTransformer
 from audioattn_lib.models.layers.input_scaling import BandScaling, Scaled

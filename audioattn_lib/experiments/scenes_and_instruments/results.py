@@ -18,8 +18,8 @@ import pandas as pd
 from audioattn_lib.attention.patterns.names import parse_pattern
 from audioattn_lib.core.errors import RunError
 
-from ..common.study import Study
-from ..common.table_files import read_table, write_table
+from ..common.studies.study import Study
+from ..common.studies.table_files import read_table, write_table
 from .domain_methods import NONE, domain_method_title, parse_domain_method
 
 __all__ = ["BASELINE", "CHANCE", "WORST", "DomainResults", "pattern_title", "test_title"]

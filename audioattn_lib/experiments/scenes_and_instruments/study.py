@@ -18,12 +18,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from audioattn_lib.core.errors import RunError
-from audioattn_lib.evaluation import comparisons as statistics
-from audioattn_lib.evaluation import systems
-from audioattn_lib.evaluation.domains import domain_scores
+from audioattn_lib.evaluation.scores.domains import domain_scores
+from audioattn_lib.evaluation.statistics import comparisons as statistics
+from audioattn_lib.evaluation.statistics import systems
 from audioattn_lib.training.run_directory import Run
 
-from ..common.study import Study
+from ..common.studies.study import Study
 from .domain_methods import NONE, domain_method_of
 from .results import BASELINE, CHANCE, COLUMNS, WORST, DomainResults, pattern_title
 

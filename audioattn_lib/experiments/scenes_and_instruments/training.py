@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from audioattn_lib.audio.augmentation import mask_features
-from audioattn_lib.audio.kaldi_mel import PUBLISHED_MEAN, PUBLISHED_STD, KaldiMel
-from audioattn_lib.audio.mixing import apply_impulse_responses, mix_band_statistics, mix_clips
+from audioattn_lib.audio.augmentation.masking import mask_features
+from audioattn_lib.audio.augmentation.mixing import apply_impulse_responses, mix_band_statistics, mix_clips
+from audioattn_lib.audio.features.kaldi_mel import PUBLISHED_MEAN, PUBLISHED_STD, KaldiMel
 from audioattn_lib.data.impulse_responses import draw_impulse_responses, read_impulse_responses
 from audioattn_lib.models.layers.input_scaling import BandScaling
 from audioattn_lib.models.layers.label_loss import label_loss

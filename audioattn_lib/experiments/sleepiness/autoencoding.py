@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from audioattn_lib.attention.record.record import AttentionRecord
-from audioattn_lib.audio.scaling import DecibelScaling
+from audioattn_lib.audio.features.scaling import DecibelScaling
 from audioattn_lib.models.seq2seq import Seq2SeqAutoencoder, reconstruction_loss
 
 __all__ = ["Rebuilding", "extract", "measure_losses", "record_alignments"]

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
 from audioattn_lib.attention.pooling.registry import MECHANISMS
-from audioattn_lib.audio.features import Window
+from audioattn_lib.audio.features.log_mel import Window
 from audioattn_lib.core.declarations import OneOf, Range
 from audioattn_lib.data.loading.store import StoredType
 from audioattn_lib.evaluation.regression import Regressor

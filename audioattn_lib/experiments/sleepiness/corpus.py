@@ -1,7 +1,7 @@
 """Spectrograms of a corpus whose labels are numbers, in decibels with their whole range.
 
 What a network sees of that range is a threshold: one transform serves all of
-them, see :class:`audioattn_lib.audio.scaling.DecibelScaling`.
+them, see :class:`audioattn_lib.audio.features.scaling.DecibelScaling`.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from audioattn_lib.audio.features import LogMel
-from audioattn_lib.audio.scaling import DecibelScaling
+from audioattn_lib.audio.features.log_mel import LogMel
+from audioattn_lib.audio.features.scaling import DecibelScaling
 from audioattn_lib.core.errors import ConfigError, ManifestError
 from audioattn_lib.core.files import sync, write_whole
 from audioattn_lib.data.manifest import Manifest

@@ -36,7 +36,7 @@ from ..common.config import choose_numbers
 from ..common.parallel import run_all
 from ..common.results import write_results
 from ..common.runs import RunContext, make_run, nothing_to_train, open_run
-from ..common.study import BASELINE, choose
+from ..common.studies.study import BASELINE, choose
 from .config import FRONT_END, REGRESSION, SPECTROGRAM, Config
 from .corpus import Prepared, prepare
 from .regression import FittedFeatures, fit_features

@@ -5,8 +5,8 @@ Book page: ``sleepiness``.
 
 from __future__ import annotations
 
-from ..common.phrases import Found, number, relation, use_over_baseline
-from ..common.study import BASELINE
+from ..common.studies.phrases import Found, number, relation, use_over_baseline
+from ..common.studies.study import BASELINE
 from .study import RegressionStudy
 
 __all__ = ["MATCHED", "findings", "uses"]

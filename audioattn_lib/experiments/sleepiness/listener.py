@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from audioattn_lib.attention.record.record import AttentionRecord, FrameClock
-from audioattn_lib.audio.features import LogMel
-from audioattn_lib.audio.scaling import DecibelScaling
+from audioattn_lib.audio.features.log_mel import LogMel
+from audioattn_lib.audio.features.scaling import DecibelScaling
 from audioattn_lib.core.declarations import shorten
 from audioattn_lib.core.errors import RunError
 from audioattn_lib.models.seq2seq import Seq2SeqAutoencoder

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from audioattn_lib.attention.maps.entmax import entmax
 from audioattn_lib.attention.pooling.registry import MECHANISMS
 from audioattn_lib.attention.record.record import FrameClock
-from audioattn_lib.audio.features import LogMel
+from audioattn_lib.audio.features.log_mel import LogMel
 from audioattn_lib.evaluation.regression import RegressionFunction
 from audioattn_lib.models.seq2seq import Seq2SeqAutoencoder
 

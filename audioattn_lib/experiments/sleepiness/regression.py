@@ -14,9 +14,9 @@ import pandas as pd
 
 from audioattn_lib.data.manifest import UNKNOWN
 from audioattn_lib.data.tables.feature_table import ClipLabels, FeatureTable, FeatureTableError
-from audioattn_lib.evaluation.metrics import regression_metrics
 from audioattn_lib.evaluation.regression import RegressionFunction, Regressor, fit_regression
-from audioattn_lib.evaluation.regression_scores import chance_regression, score_regression, to_label_range
+from audioattn_lib.evaluation.scores.metrics import regression_metrics
+from audioattn_lib.evaluation.scores.regression_scores import chance_regression, score_regression, to_label_range
 
 __all__ = ["PARTS", "FittedFeatures", "fit_features", "regress_features", "score_predicted"]
 
@@ -162,8 +162,8 @@ def score_predicted(predictions: pd.DataFrame, labels: ClipLabels, *, split: str
     Returns
     -------
     dict
-        Those of :func:`~audioattn_lib.evaluation.regression_scores.score_regression`, and ``spearman_rounded`` where
-        there are rounded predictions.
+        Those of :func:`~audioattn_lib.evaluation.scores.regression_scores.score_regression`, and ``spearman_rounded``
+        where there are rounded predictions.
 
     Raises
     ------

@@ -15,10 +15,10 @@ import pandas as pd
 from audioattn_lib.attention.record.record import AttentionRecord
 from audioattn_lib.core.errors import RunError
 from audioattn_lib.data.manifest import UNKNOWN
-from audioattn_lib.evaluation import systems
+from audioattn_lib.evaluation.statistics import systems
 from audioattn_lib.training.run_directory import Run
 
-from ..common.study import BASELINE, Study
+from ..common.studies.study import BASELINE, Study
 
 __all__ = ["FUSION", "RegressionStudy"]
 
@@ -229,7 +229,7 @@ class RegressionStudy(Study):
         return drawn
 
     def compare(self, reference: str, names: Sequence[str] = ()) -> pd.DataFrame:
-        """Compare systems (by default all) with one, as :func:`~audioattn_lib.evaluation.systems.compare_systems`."""
+        """Compare systems (or all) with one as :func:`~audioattn_lib.evaluation.statistics.systems.compare_systems`."""
         drawn = self.draws()
         if reference not in drawn:
             raise RunError(f"no run of the system {reference!r}; there are {', '.join(drawn)}")

@@ -16,7 +16,7 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from audioattn_lib.audio.scaling import DecibelScaling
+from audioattn_lib.audio.features.scaling import DecibelScaling
 from audioattn_lib.core.errors import RunError
 from audioattn_lib.data.tables.feature_table import FeatureTable
 from audioattn_lib.data.tables.table_files import read_features, write_features

@@ -41,7 +41,7 @@ from ..common.listener import describe_model, open_model, save_model
 from ..common.parallel import run_all
 from ..common.results import write_attention, write_attention_evaluation, write_classification
 from ..common.runs import RunContext, make_run, nothing_to_train, open_run, resolve_fold
-from ..common.study import ClassificationStudy, choose
+from ..common.studies.study import ClassificationStudy, choose
 from ..common.training import count_parameters, fit_network, look_at
 from .config import ATTENTIONS, CONTROL, CONTROLS, MEL, Config
 from .corpus import Prepared, prepare

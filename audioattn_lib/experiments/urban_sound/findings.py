@@ -9,8 +9,17 @@ import pandas as pd
 
 from audioattn_lib.attention.pooling.registry import MECHANISMS
 
-from ..common.phrases import Found, beside_baseline, gain_over, names, share, span, use_over_baseline, use_over_control
-from ..common.study import BASELINE, ClassificationStudy
+from ..common.studies.phrases import (
+    Found,
+    beside_baseline,
+    gain_over,
+    names,
+    share,
+    span,
+    use_over_baseline,
+    use_over_control,
+)
+from ..common.studies.study import BASELINE, ClassificationStudy
 from .config import CONTROL, CONTROLS
 
 __all__ = ["findings", "uses"]

@@ -10,7 +10,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from audioattn_lib.attention.record.record import FrameClock
-from audioattn_lib.audio.features import LogMel
+from audioattn_lib.audio.features.log_mel import LogMel
 from audioattn_lib.models.acrnn import ACRNN
 from audioattn_lib.models.ecapa import ECAPATDNN
 

@@ -14,7 +14,7 @@ from torch import nn
 
 from audioattn_lib.attention.pooling.registry import MECHANISMS, build_attention
 from audioattn_lib.attention.record.record import FrameClock
-from audioattn_lib.audio.features import LogMel
+from audioattn_lib.audio.features.log_mel import LogMel
 from audioattn_lib.data.corpora import DATA_VARIABLE
 from audioattn_lib.models.acrnn import ACRNN
 from audioattn_lib.models.ecapa import ECAPATDNN

@@ -20,11 +20,11 @@ import torch
 
 from audioattn_lib.attention.pooling.registry import MECHANISMS
 from audioattn_lib.attention.record.record import AttentionRecord
-from audioattn_lib.evaluation.localisation import mass_inside_events
+from audioattn_lib.evaluation.attention.localisation import mass_inside_events
 
 from ..common.classification import label_events
 from ..common.held_out import HeldOutNetwork
-from ..common.study import ClassificationStudy, choose
+from ..common.studies.study import ClassificationStudy, choose
 from .config import Config
 from .corpus import prepare
 from .experiment import load_model

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from audioattn_lib.audio.multi_resolution import MultiResolutionLogMel
+from audioattn_lib.audio.features.multi_resolution import MultiResolutionLogMel
 
 from ..embedding import Backbone
 from ..layers.common import at_least_float32, frame_mask, masked_mean

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from audioattn_lib.attention.pooling.segments import read_saliency, select_runs, select_windows
 from audioattn_lib.attention.pooling.slots import SALIENT, Projected, SlotAttention
 from audioattn_lib.attention.record.record import AttentionRecord, FrameClock
-from audioattn_lib.audio.multi_resolution import MultiResolutionLogMel
+from audioattn_lib.audio.features.multi_resolution import MultiResolutionLogMel
 from audioattn_lib.core.errors import ConfigError
 from audioattn_lib.core.tensors import is_exporting
 

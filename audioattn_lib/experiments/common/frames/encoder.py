@@ -18,7 +18,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from audioattn_lib.audio.features import LogMel
+from audioattn_lib.audio.features.log_mel import LogMel
 from audioattn_lib.automation.key import file_hash
 from audioattn_lib.core.errors import AudioError, ConfigError
 from audioattn_lib.core.tensor_files import tensor_digest

@@ -1,0 +1,1 @@
+"""Augmentation of sounds and features: masks, mixing, tempo and pitch, noise."""

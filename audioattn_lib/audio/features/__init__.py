@@ -1,0 +1,1 @@
+"""Log-mel front ends: spectrograms in batch on any device, their scaling and inversion."""

@@ -1,0 +1,1 @@
+"""Evaluation of attention: localisation, deletion and insertion, attributions in one table."""

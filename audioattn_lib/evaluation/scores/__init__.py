@@ -1,0 +1,1 @@
+"""Scores of predictions: classes, labels, numbers, verification, open set, domains, calibration."""

@@ -1,0 +1,1 @@
+"""Intervals, comparisons of systems, corrections for their number, Pareto fronts."""

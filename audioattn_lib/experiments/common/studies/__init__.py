@@ -1,0 +1,1 @@
+"""Several runs compared: studies, breakdowns of scores, sentences and tables of results."""

@@ -1,0 +1,1 @@
+"""Attention of pretrained networks from elsewhere over any sound."""

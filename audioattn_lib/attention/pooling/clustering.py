@@ -73,18 +73,9 @@ def share_out(
     centred = x - (p[..., None] * x).sum(1, keepdim=True)
     axis = _widest_axis((p[..., None] * centred).mT @ centred)
     parts = _slices(p, (centred * axis[:, None]).sum(-1), n_components)
+    step = _step_on_line if n == 1 else _step
     for _ in range(_STEPS):
-        # both halves of a step are matrix products with the places' statistics
-        mass, first, second = (parts @ statistics).split([1, n, n * n], dim=-1)
-        mass = mass.clamp(min=_LEAST_MASS)
-        mean = first / mass
-        covariance = (second / mass).unflatten(-1, (n, n)) - mean[..., :, None] * mean[..., None, :] + floor
-        adjugate, determinant = _adjugate(covariance)
-        precision = adjugate / determinant[..., None]
-        slope = (precision @ mean[..., None]).squeeze(-1)
-        height = mass.log() - 0.5 * (determinant.log() + (slope * mean).sum(-1, keepdim=True))
-        scores = torch.cat([height, slope, -0.5 * precision.flatten(-2)], dim=-1) @ statistics.mT
-        parts = torch.softmax(scores, dim=1) * p[:, None]
+        parts = torch.softmax(step(parts, statistics, floor), dim=1) * p[:, None]
     return parts
 
 
@@ -158,6 +149,34 @@ def _moments(
     mass = sums[..., 0, 0].clamp(min=_LEAST_MASS)
     _, f1, f2, t1, both, _, t2, _, _ = (sums / mass[..., None, None]).flatten(-2).unbind(-1)
     return mass, centre + torch.stack([t1, f1], dim=-1), (t2 - t1**2, both - t1 * f1, f2 - f1**2)
+
+
+def _step(parts: Tensor, statistics: Tensor, floor: Tensor) -> Tensor:
+    """Compute the logarithm of the height of each mode at each place ``(B, M, N)`` from the parts of the step before.
+
+    Both halves are matrix products with the statistics of the places, ``(B, N, 1 + n + n^2)``.
+    """
+    n = floor.shape[-1]
+    mass, first, second = (parts @ statistics).split([1, n, n * n], dim=-1)
+    mass = mass.clamp(min=_LEAST_MASS)
+    mean = first / mass
+    covariance = (second / mass).unflatten(-1, (n, n)) - mean[..., :, None] * mean[..., None, :] + floor
+    adjugate, determinant = _adjugate(covariance)
+    precision = adjugate / determinant[..., None]
+    slope = (precision @ mean[..., None]).squeeze(-1)
+    height = mass.log() - 0.5 * (determinant.log() + (slope * mean).sum(-1, keepdim=True))
+    return torch.cat([height, slope, -0.5 * precision.flatten(-2)], dim=-1) @ statistics.mT
+
+
+def _step_on_line(parts: Tensor, statistics: Tensor, floor: Tensor) -> Tensor:
+    """Compute :func:`_step` on a line, where every matrix is a number, with half of the operations."""
+    mass, first, second = (parts @ statistics).unbind(-1)  # (B, M) each
+    mass = mass.clamp(min=_LEAST_MASS)
+    mean = first / mass
+    precision = (torch.addcmul(second / mass, mean, mean, value=-1) + floor[..., 0, 0]).reciprocal()
+    slope = precision * mean
+    height = torch.addcmul((mass * precision.sqrt()).log(), slope, mean, value=-0.5)
+    return torch.stack([height, slope, -0.5 * precision], dim=-1) @ statistics.mT
 
 
 def normalise(

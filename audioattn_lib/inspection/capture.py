@@ -34,8 +34,9 @@ from torch.overrides import TorchFunctionMode
 from audioattn_lib.attention.record.record import AttentionRecord
 from audioattn_lib.core.errors import ConfigError
 
-from .known_models import tokens_of
+from .known_models import tokens_of, windows_of
 from .reductions import OF_ALL_QUERIES, OF_GRADIENTS, OF_VALUES, Tokens, attention_record, find_sinks
+from .tokens import WindowTokens
 
 __all__ = ["CapturedAttention", "capture", "refuse_unseen"]
 
@@ -131,7 +132,7 @@ class CapturedAttention:
 
     def record(
         self,
-        tokens: Tokens | None = None,
+        tokens: Tokens | WindowTokens | None = None,
         *,
         reduction: str = "received",
         layers: str | Sequence[str] | None = None,
@@ -142,10 +143,13 @@ class CapturedAttention:
     ) -> AttentionRecord:
         """Attention over time, or over time and frequency; see :func:`.reductions.attention_record`.
 
-        Without ``tokens`` their clock is that of the model, if it is known; see :func:`.known_models.tokens_of`.
+        Without ``tokens`` their clock is that of the model, if it is known; see :func:`.known_models.tokens_of`. Layers
+        that attend within windows have ``received`` alone.
         """
-        tokens = tokens_of(self._model) if tokens is None else tokens
+        tokens = tokens or windows_of(self._model) or tokens_of(self._model)
         selected = [layers] if isinstance(layers, str) else layers
+        if isinstance(tokens, WindowTokens):
+            return self._windowed_record(tokens, selected, reduction, clips, durations, by_layer)
         for name, kind in self.windowed.items():
             if selected is None or name in selected:
                 raise ConfigError(
@@ -171,6 +175,31 @@ class CapturedAttention:
             value_norms=self.value_norms if reduction in OF_VALUES else None,
             by_layer=by_layer,
         )
+
+    def _windowed_record(
+        self,
+        tokens: WindowTokens,
+        layers: Sequence[str] | None,
+        reduction: str,
+        clips: Sequence[str],
+        durations: Sequence[float] | None,
+        by_layer: bool,
+    ) -> AttentionRecord:
+        """Attention received by the patches of one layer, or of several of one size, without windows and folds."""
+        if reduction != "received" or self._queries is not None:
+            raise ConfigError(
+                f"reduction is {reduction!r}; layers that attend within windows have received alone, of all queries"
+            )
+        taken = self.weights
+        names = list(layers or (taken if by_layer else [*taken][-1:]))
+        for name in names:
+            if name not in taken:
+                raise ConfigError(f"no layer {name!r}; there are {', '.join(map(repr, taken))}")
+        if len({tokens.patches(name).frames for name in names}) > 1:
+            raise ConfigError(f"layers {', '.join(map(repr, names))} have patches of different sizes; name some alike")
+        rows = {name: tokens.received(name, taken[name]) for name in names}
+        patches = tokens.patches(names[0])
+        return attention_record(rows, patches, layers=names, clips=clips, durations=durations, by_layer=by_layer)
 
     def sinks(
         self, share: float = 0.25, *, times: float = 10.0, ends: Sequence[int] | None = None

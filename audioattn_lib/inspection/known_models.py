@@ -11,6 +11,7 @@ data2vec audio
 Whisper (encoder, and keys of its cross      two convolutions over log-mel frames of 10 ms
 attention)
 audio spectrogram transformer                patches of a log-mel spectrogram, behind two special tokens
+CLAP (audio tower)                           patches of a folded log-mel spectrogram of 48 kHz, within windows
 ``Wav2Vec2Model`` of torchaudio (its         convolutions over samples
 bundles of wav2vec 2.0, HuBERT, WavLM)
 ``ECAPA_TDNN`` of SpeechBrain                log-mel frames of 10 ms
@@ -33,12 +34,13 @@ from torch import nn
 
 from audioattn_lib.core.errors import ConfigError
 
-from .tokens import PatchTokens, TimeTokens
+from .tokens import PatchTokens, TimeTokens, WindowTokens
 
-__all__ = ["KNOWN_CLASSES", "KNOWN_MODELS", "tokens_of"]
+__all__ = ["KNOWN_CLASSES", "KNOWN_MODELS", "WINDOWED_MODELS", "tokens_of", "windows_of"]
 
 _SAMPLE_RATE = 16000
 _HOP, _WINDOW = 160, 400  # samples of the log-mel front ends of Whisper and of the spectrogram transformer
+_CLAP_HOP, _CLAP_FRAMES, _CLAP_HERTZ = 0.01, 1001, (50.0, 14000.0)  # of CLAP's published extractors
 _LOWEST = 20.0  # hertz, of Kaldi's mel bands
 
 
@@ -77,6 +79,23 @@ def tokens_of(model: nn.Module) -> TimeTokens | PatchTokens:
     return KNOWN_MODELS[kind](config)
 
 
+def windows_of(model: nn.Module) -> WindowTokens | None:
+    """Time and frequency of the tokens of a known model that attends within windows; None for any other.
+
+    Parameters
+    ----------
+    model
+        CLAP, or its audio tower. It hears 10 s of 48 kHz: its extractor repeats what is shorter.
+
+    Notes
+    -----
+    Book page: ``your_sounds``.
+    """
+    config = getattr(model, "config", None)
+    known = getattr(config, "model_type", None) in WINDOWED_MODELS
+    return _clap(getattr(config, "audio_config", config)) if known else None
+
+
 def _over_samples(config: Any) -> TimeTokens:
     return TimeTokens.of_convolutions(config.conv_kernel, config.conv_stride, _SAMPLE_RATE)
 
@@ -100,6 +119,28 @@ def _spectrogram_transformer(config: Any) -> PatchTokens:
     # frame i of Kaldi's features begins with sample i * hop
     centre = (size - 1) / 2 * hop + _WINDOW / _SAMPLE_RATE / 2
     return PatchTokens(bands, frames, over_time * hop, centre, frequencies, first=2)
+
+
+def _clap(config: Any) -> WindowTokens:
+    import librosa
+
+    stride, folds = config.patch_stride[0], config.spec_size // config.num_mel_bins
+    width = config.spec_size * folds  # frames of the image, over which shorter spectrograms are stretched
+    stretch = (min(_CLAP_FRAMES, width) - 1) / (width - 1)
+    # frame i of a centred transform lies around the instant at which hop i begins, half a frame before its column ends
+    start = -0.5 * _CLAP_HOP * stretch
+    lowest, highest = _CLAP_HERTZ
+    mels = librosa.mel_frequencies(config.num_mel_bins + 2, fmin=lowest, fmax=highest, htk=config.enable_fusion)[1:-1]
+    return WindowTokens(
+        config.spec_size // stride,
+        config.spec_size // stride,
+        folds,
+        config.window_size,
+        tuple(config.depths),
+        stride * _CLAP_HOP * stretch,
+        start,
+        mels.reshape(-1, stride).mean(axis=1),
+    )
 
 
 def _torchaudio(model: Any) -> TimeTokens:
@@ -154,6 +195,9 @@ KNOWN_MODELS: dict[str, Callable[[Any], TimeTokens | PatchTokens]] = {
     "audio-spectrogram-transformer": _spectrogram_transformer,
 }
 """Types of models, as their configuration has them, and what reads the clock of their tokens."""
+
+WINDOWED_MODELS = ("clap_audio_model", "clap")
+"""Types of models whose tokens attend within windows."""
 
 KNOWN_CLASSES: dict[str, Callable[[Any], TimeTokens | PatchTokens]] = {
     "Wav2Vec2Model": _torchaudio,

@@ -6,16 +6,18 @@ Book page: ``your_sounds``.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from audioattn_lib.attention.record.record import FrameClock
 from audioattn_lib.core.errors import ConfigError
 
-__all__ = ["PatchTokens", "TimeTokens"]
+__all__ = ["PatchTokens", "TimeTokens", "WindowTokens"]
 
 
 @dataclass(frozen=True)
@@ -196,6 +198,86 @@ class PatchTokens:
                 f"{self.bands} x {self.frames} patches"
             )
         return self.bands, self.frames
+
+
+@dataclass(frozen=True)
+class WindowTokens:
+    r"""Patches of a folded spectrogram that attend within square windows, as in a Swin transformer.
+
+    The spectrogram is cut into ``folds`` stretches of time that lie one above the other in an image of ``rows`` by
+    ``columns`` patches. Behind each level, two by two patches become one.
+
+    Parameters
+    ----------
+    rows, columns
+        Patches of the image at the first level, multiples of the window at every level but where they are smaller.
+    folds
+        Stretches of time, at least 1.
+    window
+        Rows and columns of a window, at least 1; every second block of a level shifts its windows by half of it.
+    depths
+        Blocks of each level. Layers are known by the end ``layers.LEVEL.blocks.BLOCK.attention.self`` of their name.
+    period
+        Seconds from one patch of the first level to the next, above 0.
+    start
+        Seconds at which the first patch begins.
+    frequencies
+        Centre of each row of patches of the first level in hertz, rising, shape ``(rows / folds,)``.
+
+    Notes
+    -----
+    Source of the windows: Liu et al., *Swin transformer*, ICCV 2021; of the folds: Chen et al., *HTS-AT*, ICASSP 2022.
+    Book page: ``your_sounds``.
+    """
+
+    rows: int
+    columns: int
+    folds: int
+    window: int
+    depths: tuple[int, ...]
+    period: float
+    start: float = 0.0
+    frequencies: NDArray[np.floating] | None = None
+
+    def patches(self, layer: str) -> PatchTokens:
+        """Grid and clock of the patches of a layer, without folds."""
+        size = 2 ** self._block_of(layer)[0]
+        bands = self.rows // size // self.folds
+        if bands < 1:
+            raise ConfigError(f"a patch of layer {layer!r} covers more than one stretch of time; name an earlier layer")
+        frequencies = None if self.frequencies is None else self.frequencies.reshape(bands, size).mean(axis=1)
+        period = size * self.period
+        return PatchTokens(bands, self.columns // size * self.folds, period, self.start + period / 2, frequencies)
+
+    def received(self, layer: str, weights: Tensor) -> Tensor:
+        """Mean attention that each patch receives, ``(batch, heads, 1, keys)``, of windows ``(windows, heads, q, k)``.
+
+        The first axis of ``weights`` holds the windows of each clip in turn, row by row.
+        """
+        level, block = self._block_of(layer)
+        rows, columns = self.rows // 2**level, self.columns // 2**level
+        whole = min(rows, columns) <= self.window  # then there is one window a clip, or one row of them, unshifted
+        size = min(rows, columns) if whole else self.window
+        shift = 0 if whole or block % 2 == 0 else size // 2
+        down, right = rows // size, columns // size
+        if weights.shape[0] % (down * right) or weights.shape[-1] != size * size:
+            raise ValueError(
+                f"weights of layer {layer!r} have shape {tuple(weights.shape)}; expected {down * right} windows a clip "
+                f"of {size * size} keys"
+            )
+        mean = weights.float().mean(-2).unflatten(-1, (size, size)).unflatten(0, (-1, down, right))
+        image = mean.permute(0, 3, 1, 4, 2, 5).flatten(4).flatten(2, 3)  # (B, heads, rows, columns)
+        image = image.roll((shift, shift), (-2, -1)).unflatten(2, (self.folds, -1))
+        return image.transpose(2, 3).flatten(2).div(down * right)[:, :, None]  # bands, then folds by columns
+
+    def _block_of(self, layer: str) -> tuple[int, int]:
+        """Level and block of a layer by its name."""
+        match = re.search(r"layers\.(\d+)\.blocks\.(\d+)\.attention\.self$", layer)
+        if match:
+            level, block = int(match[1]), int(match[2])
+            if level < len(self.depths) and block < self.depths[level]:
+                return level, block
+        raise ConfigError(f"layer {layer!r} is none of the {sum(self.depths)} with windows of this model")
 
 
 def _describe_special(first: int, last: int) -> str:

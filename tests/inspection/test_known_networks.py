@@ -1,6 +1,7 @@
 """Networks of other libraries, made small at random: the same bits, the weights of eager attention, the clock."""
 
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,8 @@ from torch.nn import functional as F
 from audioattn_lib.audio._torchaudio import torchaudio
 from audioattn_lib.core.errors import ConfigError
 from audioattn_lib.inspection.capture import capture
-from audioattn_lib.inspection.known_models import tokens_of
+from audioattn_lib.inspection.known_models import tokens_of, windows_of
+from audioattn_lib.inspection.tokens import PatchTokens
 from audioattn_lib.models.frequency_transformer import FrequencyTransformer
 
 RATE = 16000
@@ -158,24 +160,65 @@ def test_gradients_reach_the_weights_of_a_spectrogram_transformer(library):
     assert fused.record(reduction="relevance").maps.shape == (2, 1, 1, 2, 5)
 
 
-def test_windows_of_clap_are_seen_and_have_no_clock(library):
+def clap(library):
     config = library.ClapAudioConfig(
         window_size=4, num_mel_bins=16, spec_size=64, hidden_size=32, patch_size=4, patch_stride=[4, 4], depths=[2, 2],
         num_attention_heads=[2, 4], patch_embeds_hidden_size=16, num_hidden_layers=2, enable_fusion=False,
         projection_dim=16,
     )  # fmt: skip
-    model, inputs = library.ClapAudioModel(config).eval(), {"input_features": sound(2, 1, 256, 16)}
+    return library.ClapAudioModel(config).eval(), {"input_features": sound(2, 1, 256, 16)}
+
+
+def test_windows_of_clap_are_put_together(library):
+    model, inputs = clap(library)
     captured = captured_of(model, inputs)
     with torch.no_grad():
         last = model(**inputs, output_attentions=True).attentions[0]
-    torch.testing.assert_close(captured.weights["audio_encoder.layers.0.blocks.1.attention.self"], last)
+    layer = "audio_encoder.layers.0.blocks.1.attention.self"
+    torch.testing.assert_close(captured.weights[layer], last)
     assert len(last) == 2 * 16  # clips by windows
-    with pytest.raises(ConfigError, match=r"ClapAudio.* is of model type 'clap_audio_model'"):
-        captured.record()
-    from audioattn_lib.inspection.tokens import PatchTokens
 
-    with pytest.raises(ConfigError, match=r"ClapAudioSelfAttention\) attends within windows"):
-        captured.record(PatchTokens(4, 4, 0.1))
+    tokens = windows_of(model)
+    partition = import_module("transformers.models.clap.modeling_clap").window_partition
+    for block, shift in ((0, 0), (1, 2)):
+        image = torch.rand(2, 16, 16, 1)
+        windows = partition(image.roll((-shift, -shift), (1, 2)), 4).flatten(1)  # (windows, keys)
+        received = tokens.received(
+            f"layers.0.blocks.{block}.attention.self", windows[:, None, None].expand(-1, 2, 16, -1)
+        )
+        over_time = image[..., 0].unflatten(1, (4, 4)).transpose(1, 2).flatten(1)  # four stretches in a row
+        torch.testing.assert_close(received[:, 1, 0], over_time / 16)
+    record = captured.record(layers=layer)
+    assert record.maps.shape == (2, 1, 2, 4, 64)
+    np.testing.assert_allclose(record.maps.sum((3, 4)), 1)
+    assert captured.record(layers=[layer.replace("blocks.1", "blocks.0"), layer], by_layer=True).maps.shape[1] == 2
+    for options, says in (
+        ({"reduction": "rollout"}, "received alone"),
+        ({"layers": [layer, layer.replace("layers.0", "layers.1")]}, "different sizes"),
+        ({"layers": "own"}, "no layer 'own'"),
+        ({"tokens": PatchTokens(4, 4, 0.1)}, r"ClapAudioSelfAttention\) attends within windows"),
+    ):
+        with pytest.raises(ConfigError, match=says):
+            captured.record(**options)
+
+
+def test_the_patch_of_an_impulse_in_clap(library):
+    model, inputs = clap(library)
+    seen = []
+    model.audio_encoder.patch_embed.register_forward_hook(lambda module, entered, left: seen.append(left.detach()))
+    tokens = windows_of(model).patches("layers.0.blocks.0.attention.self")
+    for frame, band in ((0, 0), (70, 9), (200, 15)):
+        changed = {"input_features": inputs["input_features"].clone()}
+        changed["input_features"][:, :, frame, band] += 1
+        with torch.no_grad():
+            model(**inputs), model(**changed)
+        (place,) = (seen[-1] - seen[-2])[0].abs().sum(-1).nonzero()[:, 0].tolist()
+        row, column = divmod(place, 16)
+        assert row % tokens.bands == band // 4
+        edges = tokens.clock.edges(tokens.frames)
+        index = row // tokens.bands * 16 + column
+        assert edges[index] <= 0.01 * frame < edges[index + 1]
+    assert len(tokens.frequencies) == tokens.bands
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning", "ignore::FutureWarning")

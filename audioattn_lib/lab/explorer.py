@@ -118,6 +118,7 @@ class Explorer:
         self.models: dict[str, Compared] = compared_models(study)
         self.clip: Clip | None = None
         self._records: dict[str, AttentionRecord] = {}
+        self._tables: dict[str, pd.DataFrame] = {}
         self._live: Live | None = None
         self.clips = ClipList()
         self.player = PlayerWidget()
@@ -146,7 +147,10 @@ class Explorer:
         return self._table()
 
     def _table(self) -> pd.DataFrame:
-        return self.chosen.table(self.corpus.manifest)
+        title = self.model.value
+        if title not in self._tables:
+            self._tables[title] = self.chosen.table(self.corpus.manifest)
+        return self._tables[title]
 
     def _choose_model(self, _change: Any = None) -> None:
         self.clips.fill(self._table())

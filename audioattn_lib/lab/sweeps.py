@@ -35,6 +35,11 @@ __all__ = ["SweepExplorer", "compare_runs"]
 
 EVERY = 1.0
 MOST_COLUMNS = 7
+_SWEEP = """import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from audioattn_lib.cli import main
+main()"""
+"""``audioattn`` that an interrupt stops: a process of a server in the background is born to ignore it."""
 _SCORES = ("accuracy", "mean_average_precision", "spearman", "equal_error_rate", "loss")
 """Scores that the list shows where there are any; a row opens all of them."""
 
@@ -77,7 +82,7 @@ class SweepExplorer:
         """Run what is not done yet."""
         if self._process is not None and self._process.poll() is None:
             return
-        command = [sys.executable, "-m", "audioattn_lib", "sweep", str(self._file), "--output", str(self._directory)]
+        command = [sys.executable, "-c", _SWEEP, "sweep", str(self._file), "--output", str(self._directory)]
         quiet = {name: value for name, value in os.environ.items() if name != "JPY_SESSION_NAME"}
         log = self._directory / f"{self.grid.name}.log"
         log.parent.mkdir(parents=True, exist_ok=True)

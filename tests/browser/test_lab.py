@@ -13,10 +13,14 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+import nbformat
+import numpy as np
+import pandas as pd
 import pytest
+import soundfile
 from playwright.sync_api import TimeoutError as BrowserTimeout
 
-from audioattn_lib.experiments import EXPERIMENTS
+from audioattn_lib.experiments import EXPERIMENTS, urban_sound
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.notebook]
 
@@ -36,6 +40,35 @@ ENDED = rf"""() => {{
   const prompts = {PROMPTS};
   return document.querySelector("{ERROR}") !== null || (prompts.length > 0 && prompts.every(p => /\d/.test(p)));
 }}"""
+
+
+WATCH = """() => {
+  window.watched = [];
+  new MutationObserver(() => {
+    const shown = document.querySelector(".aa-watch")?.textContent;
+    if (shown && shown !== window.watched.at(-1)) window.watched.push(shown);
+  }).observe(document.body, { childList: true, subtree: true });
+}"""
+"""Keeps every state of the trainings that a cell shows."""
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory):
+    """A tone in noise, as a file to upload and for the microphone."""
+    path = tmp_path_factory.mktemp("sound") / "own.wav"
+    times = np.arange(32_000) / 16_000
+    noise = 0.02 * np.random.default_rng(0).standard_normal(len(times))
+    soundfile.write(path, noise + 0.3 * np.sin(4000 * times), 16_000)
+    return path
+
+
+@pytest.fixture(scope="module")
+def browser(launch, sound):
+    """Headless Chromium whose microphone hears a file."""
+    fake = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
+    chromium = launch(*fake, f"--use-file-for-fake-audio-capture={sound}")
+    yield chromium
+    chromium.close()
 
 
 @pytest.fixture(scope="module")
@@ -134,6 +167,28 @@ def explore_clips(page) -> None:
     wait_until(page, lambda: "as changed" in answers.inner_text(), "alpha moved and no answer came")
 
 
+def hear_own_sound(page, sound: Path) -> None:
+    """Upload a file and record the microphone into models of a chapter."""
+    panel = page.locator(".jp-NotebookPanel")
+    panel.locator(".widget-tab .lm-TabBar-tab", has_text="Your sound").click()
+    with page.expect_file_chooser() as choice:
+        panel.locator("button.widget-upload:visible").first.click()
+    choice.value.set_files(sound)
+    player = panel.locator(".aa-widget .aa-player:visible")
+    title, answers = player.locator(".aa-title"), panel.locator(".aa-bars:visible")
+    wait_until(page, lambda: title.all_inner_texts()[:1] > ["own.wav: "], "a file was uploaded and is not heard")
+    models = panel.locator(".widget-dropdown select:visible")
+    heard = answers.inner_text()
+    models.select_option(index=models.locator("option").count() - 1)
+    wait_until(page, lambda: answers.inner_text() != heard, "another model was chosen and its answer is not shown")
+    record = panel.locator(".aa-microphone:visible button").first
+    record.click()
+    wait_until(page, lambda: record.inner_text() == "Stop", "the microphone does not record")
+    page.wait_for_timeout(700)
+    record.click()
+    wait_until(page, lambda: title.inner_text().startswith("recording: "), "a recording is not heard")
+
+
 def references_are_read(page) -> None:
     """Roles of the book are shown as a person reads them, and links to pages have the title of the page."""
     page.locator(".jp-NotebookPanel .aa-cited").first.scroll_into_view_if_needed()
@@ -157,8 +212,8 @@ def start_kernel(lab, name: str) -> None:
     urllib.request.urlopen(request, timeout=120).close()
 
 
-def wait_until(page, condition, problem: str) -> None:
-    for _ in range(100):
+def wait_until(page, condition, problem: str, seconds: int = 10) -> None:
+    for _ in range(10 * seconds):
         if condition():
             return
         page.wait_for_timeout(100)
@@ -222,18 +277,116 @@ def page(lab, browser):
         for path in sorted((ROOT / "notebooks").glob("*.ipynb"))
     ],
 )
-def test_all_cells_run(lab, page, name):
-    address, token = lab
-    start_kernel(lab, name)
-    page.goto(f"{address}/lab/tree/notebooks/{name}.ipynb?reset&token={token}", wait_until="domcontentloaded")
-    page.wait_for_selector(".jp-NotebookPanel .jp-Cell", timeout=120_000)
-    page.wait_for_selector(IDLE, timeout=120_000)
+def test_all_cells_run(lab, page, sound, name):
+    open_notebook(page, lab, name)
+    page.evaluate(WATCH)
     run_to_the_end(page, lab)
     errors = page.locator(ERROR).all_inner_texts()
     assert not errors, errors[0]
+    if name == "urban_sound":  # the first that trains: the others may read its runs
+        states = page.evaluate("window.watched")
+        assert len(states) > 1, "trainings were shown when they had ended, not while they ran"
+        assert "one clip" in states[0]
+        count = int(re.match(r"(\d+) of (\d+) networks", states[-1])[2])
+        assert states[-1].startswith(f"{count} of {count} networks that were begun here are trained and tested")
     if name in EXPERIMENTS:
         references_are_read(page)
     if name in SLIDERS:
         assert move_sliders(page) == SLIDERS[name]
     elif name in EXPERIMENTS:
         explore_clips(page)
+        hear_own_sound(page, sound)
+
+
+WAITS = """from pathlib import Path
+import time
+while n and not Path("small/go").exists():
+    time.sleep(0.05)"""
+"""A job that ends by itself for n = 0, and else once it may."""
+
+
+@pytest.fixture
+def small_sweep(smoke_notebooks):
+    """A notebook that shows a sweep of two jobs whose results are there: name, and folder of the sweep."""
+    place = smoke_notebooks / "small"
+    place.mkdir(exist_ok=True)
+    config = urban_sound.Config.smoke(data="city?clips_per_class=6&n_folds=3&duration=2")
+    runs = urban_sound.study(config, "mean, sparsemax, triweight", "1", smoke_notebooks / "runs").runs
+    cells = [nbformat.v4.new_code_cell("n = 0", metadata={"tags": ["parameters"]}), nbformat.v4.new_code_cell(WAITS)]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), place / "small.ipynb")
+    (place / "trial.yml").write_text("notebook: small.ipynb\ngrid:\n  n: [0, 1]\n")
+    folder = smoke_notebooks / "sweeps" / "trial"
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = [[run.config["attention"], f"urban_sound/{run.key}", run["accuracy"]] for run in runs]
+    pd.DataFrame(rows, columns=["attention", "run", "accuracy"]).to_csv(folder / "results.csv", index=False)
+    shown = [nbformat.v4.new_code_cell('from audioattn_lib import lab\nlab.sweep("small/trial.yml")')]
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    nbformat.write(nbformat.v4.new_notebook(cells=shown, metadata=kernel), smoke_notebooks / "sweep.ipynb")
+    return "sweep", place
+
+
+def open_notebook(page, lab, name: str) -> None:
+    """Open a notebook whose kernel has started."""
+    address, token = lab
+    start_kernel(lab, name)
+    page.goto(f"{address}/lab/tree/notebooks/{name}.ipynb?reset&token={token}", wait_until="domcontentloaded")
+    page.wait_for_selector(".jp-NotebookPanel .jp-Cell", timeout=120_000)
+    page.wait_for_selector(IDLE, timeout=120_000)
+
+
+def restart_and_run_all(page) -> None:
+    """Choose Run, Restart Kernel and Run All Cells, and confirm it."""
+    page.get_by_role("menuitem", name="Run", exact=True).click()
+    page.locator(".lm-Menu-item[data-command='runmenu:restart-and-run-all']").click()
+    page.locator("dialog.jp-Dialog button.jp-mod-accept, dialog.jp-Dialog button.jp-mod-warn").last.click()
+
+
+def test_runs_of_a_sweep_are_searched_sorted_opened_and_compared_after_a_restart(lab, page, small_sweep):
+    name, _ = small_sweep
+    open_notebook(page, lab, name)
+    run_to_the_end(page, lab)
+    assert not page.locator(ERROR).all_inner_texts()
+    page.locator(".jp-NotebookPanel .aa-clips").evaluate("(list) => list.classList.add('before')")
+    restart_and_run_all(page)
+    page.wait_for_selector(".jp-NotebookPanel .aa-clips:not(.before)", timeout=120_000)
+    assert page.locator(".jp-NotebookPanel .aa-clips").count() == 1
+    runs = page.locator(".jp-NotebookPanel .aa-clips")
+    rows, search = runs.locator(".aa-body .aa-row"), runs.get_by_role("searchbox")
+    wait_until(page, lambda: rows.count() == 3, "the results are not listed")
+    scores = runs.get_by_role("button", name="accuracy")
+    for sign in (1, -1):
+        scores.click()
+        shown = [float(row.split()[-1]) for row in rows.all_inner_texts()]
+        assert shown == sorted(shown, key=lambda score: sign * score)
+    search.fill("triweight")
+    assert rows.count() == 1
+    rows.click()
+    opened = page.locator(".jp-NotebookPanel .widget-html-content").last
+    wait_until(page, lambda: "triweight" in opened.inner_text(), "a row was chosen and its run is not opened")
+    other = page.locator(".jp-NotebookPanel .widget-dropdown select")
+    other.select_option(index=2)
+    wait_until(page, lambda: "Settings that differ" in opened.inner_text(), "two runs are not compared")
+    assert "attention\ttriweight\tsparsemax" in opened.inner_text()
+
+
+@pytest.mark.long
+def test_a_sweep_is_run_watched_stopped_and_gone_on_with(lab, page, small_sweep):
+    name, place = small_sweep
+    open_notebook(page, lab, name)
+    run_to_the_end(page, lab)
+    status = page.locator(".jp-NotebookPanel .widget-html-content").first
+    buttons = page.locator(".jp-NotebookPanel .jupyter-button")
+    run, stop = (buttons.filter(has_text=label) for label in ("Run", "Stop"))
+
+    def reach(text: str, problem: str) -> None:
+        wait_until(page, lambda: text in status.inner_text(), problem, seconds=120)  # processes start
+
+    assert "0 of 2 jobs done" in status.inner_text()
+    run.click()
+    reach("1 of 2 jobs done", "the job that can end is not shown as done")
+    assert "trial runs" in status.inner_text()
+    stop.click()
+    reach("trial ended: 1 of 2 jobs done", "the sweep was stopped and goes on")
+    (place / "go").touch()
+    run.click()
+    reach("trial ended: 2 of 2 jobs done", "the sweep was started again and does not end")

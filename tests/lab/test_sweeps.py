@@ -1,5 +1,6 @@
 """A sweep in JupyterLab: it runs, stops and goes on; results are a list, rows open runs, two are compared."""
 
+import signal
 import time
 
 import nbformat
@@ -68,6 +69,8 @@ def test_a_sweep_that_is_stopped_keeps_what_is_done_and_goes_on(tmp_path, monkey
     monkeypatch.chdir(tmp_path)
     explorer = SweepExplorer("trial.yml")
     explorer.stop()  # nothing runs: nothing happens
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as in what a shell starts in the background
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
     explorer.run_button.click()
     assert explorer.run_button.disabled
     assert not explorer.stop_button.disabled
@@ -84,16 +87,16 @@ def test_a_sweep_that_is_stopped_keeps_what_is_done_and_goes_on(tmp_path, monkey
         pytest.fail(f"{explorer.status.value}: {log.read_text()}")
     jobs = (tmp_path / "sweeps" / "trial" / "jobs").glob("*.ipynb")
     (kept,) = (path for path in jobs if "." not in path.stem)
-    before = kept.stat().st_mtime_ns
+    written = kept.stat().st_mtime_ns
     explorer.stop_button.click()
-    process.wait()
+    process.wait(60)
     explorer.look()
     assert "1 of 2 jobs done" in explorer.status.value
     assert "failed" not in explorer.status.value
     assert not explorer.run_button.disabled
     (tmp_path / "go").touch()
     explorer.run_button.click()
-    assert explorer._process.wait() == 0
+    assert explorer._process.wait(120) == 0
     explorer.look()
     assert "2 of 2 jobs done" in explorer.status.value
-    assert kept.stat().st_mtime_ns == before, "what was done is done again"
+    assert kept.stat().st_mtime_ns == written, "what was done is done again"

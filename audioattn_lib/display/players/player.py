@@ -491,7 +491,7 @@ def _webp(colours: NDArray[Any], *, is_quick: bool = False) -> bytes:
 
     buffer = io.BytesIO()
     image = Image.fromarray(np.rint(colours * 255).astype(np.uint8))
-    image.save(buffer, "WEBP", quality=80, alpha_quality=60, method=0 if is_quick else 6, use_sharp_yuv=True)
+    image.save(buffer, "WEBP", quality=80, alpha_quality=60, method=2 if is_quick else 4, use_sharp_yuv=True)
     return buffer.getvalue()
 
 

@@ -217,14 +217,19 @@ def compress(samples: NDArray[Any], sample_rate: int, budget: int = BUDGET, *, k
             import soxr
 
             sound, sample_rate = soxr.resample(sound, sample_rate, rate), rate
-        smallest = _mp3(sound, sample_rate, _LEVELS[-1])
-        if len(smallest) > budget:
-            continue
-        for level in _LEVELS[0 if keep_rate else 2 : -1]:
+        best, *others = _LEVELS[0 if keep_rate else 2 : -1]
+        is_short = len(sound) <= START_SECONDS * sample_rate
+        # most clips fit at the best quality; of a long sound see first whether any quality fits
+        for level in (best, _LEVELS[-1], *others) if is_short else (_LEVELS[-1], best, *others):
             content = _mp3(sound, sample_rate, level)
-            if len(content) <= budget:
+            if level == _LEVELS[-1]:
+                smallest = content
+                if len(smallest) > budget:
+                    break
+            elif len(content) <= budget:
                 return content
-        return smallest
+        else:
+            return smallest
     seconds = len(sound) / sample_rate
     raise TooLongError(
         f"{seconds:.0f} s of sound at {sample_rate} Hz take {len(smallest) / 1000:.0f} kB; "

@@ -250,10 +250,17 @@ def swapped_attention(
 class _Located:
     """Attention of one clip on the times of its events, of which there is at least one."""
 
+    record: AttentionRecord
+    clip: int
     frame_attention: Array  # (frames,), sums to 1
-    support: Array  # (spans, 2), seconds from the beginning of the clip
-    events: Array  # (spans, 2), the same, in order, apart from each other and inside the clip
+    events: Array  # (spans, 2), seconds from the beginning of the clip, in order, apart from each other and inside it
     duration: float
+
+    @cached_property
+    def support(self) -> Array:
+        """Intervals with any attention, as the events, shape ``(spans, 2)``."""
+        low, _ = self.record.span(self.clip)
+        return np.array(self.record.support(self.clip), dtype=np.float64).reshape(-1, 2) - low
 
     def event_time(self, times: Array) -> Array:
         """Compute the seconds of event before ``times``; the clip is continued periodically."""
@@ -337,8 +344,7 @@ def _locate(record: AttentionRecord, events: Events, tolerance: float = 0.0) -> 
         if not merged:
             clips.append(None)
             continue
-        support = np.array(record.support(i), dtype=np.float64).reshape(-1, 2)
-        clips.append(_Located(record.frame_attention(i), support - low, np.array(merged) - low, high - low))
+        clips.append(_Located(record, i, record.frame_attention(i), np.array(merged) - low, high - low))
     return clips
 
 

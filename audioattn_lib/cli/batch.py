@@ -240,8 +240,9 @@ def checkout() -> Path:
     raise ConfigError(f"{working} is in no checkout of the project (a folder with _toc.yml and notebooks/); go to one")
 
 
-def _has_data(name: str) -> bool:
-    return _is_there(os.environ.get("AUDIOATTN_DATA", ""), name.partition("?")[0])
+def _has_data(names: str) -> bool:
+    folder = os.environ.get("AUDIOATTN_DATA", "")
+    return all(_is_there(folder, name.partition("?")[0]) for name in names.split(" + "))
 
 
 @functools.cache
@@ -252,10 +253,10 @@ def _is_there(folder: str, corpus: str) -> bool:
     return exists
 
 
-def _data_hash(name: str) -> str:
+def _data_hash(names: str) -> str:
     from audioattn_lib.experiments.common.corpus import load_corpus
 
-    return load_corpus(name).content_hash()
+    return " ".join(load_corpus(name).content_hash() for name in names.split(" + "))
 
 
 def _value(text: str, default: Any) -> Any:

@@ -169,7 +169,8 @@ def test_a_task_is_one_of_the_book_or_one_corpus():
     assert [task.name for task in tasks_of(None)] == list(comparison.TASKS)
     (city,) = tasks_of("city?duration=2")
     assert (city.name, city.data) == ("urban_sound", "city?duration=2")
-    (own,) = tasks_of("/sounds/my_birds/")
+    own, other = tasks_of("/sounds/my_birds/ + esc10?classes=dog,rain")
+    assert (other.name, other.data) == ("esc10", "esc10?classes=dog,rain")
     assert (own.name, own.title, own.fold) == ("my_birds", "my birds", "first")
 
 

@@ -28,13 +28,18 @@ from .config import Config
 from .corpus import prepare
 from .experiment import COSTS, MEASURES, baseline, run
 from .mechanisms import CONTROL, MECHANISMS
-from .tasks import Task, tasks_of
+from .tasks import TASKS, Task, tasks_of
 
 __all__ = ["Comparison", "TaskResult", "study"]
 
 _EVIDENCE = ("pointing_gain", "deletion_gain")
 """Measures with an interval, better above zero."""
 _RESAMPLES = 1000
+_OF_THE_BOOK = "Tasks are the synthetic corpora of the chapters."
+_CONTROL_TASK = (
+    "The last task is a control: by its construction, no network that sees one frame in so long a time can tell its "
+    "classes apart. A mechanism that differs from the mean there would show that the intervals are too narrow."
+)
 
 
 @dataclass(frozen=True)
@@ -199,8 +204,16 @@ class Comparison:
         ]
         networks = f"{self.n_networks} networks: {len(self.results[0].networks['mechanism'].unique())} mechanisms, "
         networks += f"{len(self.results)} task{'s' * (len(self.results) > 1)}, {self.n_seeds} seeds each."
+        notes = [
+            note
+            for note, holds in (
+                (_OF_THE_BOOK, {task.data for task in self.tasks} <= {task.data for task in TASKS.values()}),
+                (_CONTROL_TASK, any(task.is_control for task in self.tasks)),
+            )
+            if holds
+        ]
         return "\n".join(
-            [networks, "", "| task | test clips | classes | recordings or speakers |", "|---|---|---|---|", *rows]
+            [networks, *notes, "", "| task | test clips | classes | recordings or speakers |", "|---|---|---|---|", *rows]
         )
 
     @property
@@ -241,7 +254,7 @@ def study(
     config
         Everything but ``data``, ``fold`` and ``mechanisms``.
     data
-        A corpus with its options, the only task; None for the tasks of the book.
+        Corpora with their options, joined by ``" + "``, one task each; None for the tasks of the book.
     tasks
         Names out of :data:`~audioattn_lib.experiments.comparison.tasks.TASKS`, or of the corpus: a list, or joined by
         commas, or ``"all"``.

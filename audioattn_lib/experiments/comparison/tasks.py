@@ -53,12 +53,14 @@ TASKS: Mapping[str, Task] = MappingProxyType(
 
 
 def tasks_of(data: str | None) -> list[Task]:
-    """Tasks of the book for None; otherwise one task, of the corpus that ``data`` names with its options."""
-    if not data:
-        return list(TASKS.values())
+    """Tasks of the book for None; otherwise one for each corpus that ``data`` names, joined by ``" + "``."""
+    return [_task_of(each.strip()) for each in data.split(" + ")] if data else list(TASKS.values())
+
+
+def _task_of(data: str) -> Task:
     name = data.partition("?")[0].rstrip("/")
     by_data = {task.data: task for task in TASKS.values()}
     if name in by_data:
-        return [replace(by_data[name], data=data)]
+        return replace(by_data[name], data=data)
     short = name.rpartition("/")[2]
-    return [Task(short, short.replace("_", " "), data)]
+    return Task(short, short.replace("_", " "), data)

@@ -34,7 +34,7 @@ class Config(ExperimentConfig):
     n_mels: Annotated[Count, "mel bands"] = 32
     hop_seconds: Annotated[float, Range("(0, 1]", "seconds"), "from one frame to the next"] = 0.1
     hidden_size: Annotated[Count, f"width of a frame behind the encoder, a multiple of {HEADS}"] = 32
-    learning_rate: Annotated[Positive, "of Adam"] = 1e-2
+    learning_rate: Annotated[Positive, "highest of Adam"] = 5e-2
     epochs: Annotated[Count, "passes over the training clips"] = 10
 
     def check(self) -> None:
@@ -58,5 +58,5 @@ class Config(ExperimentConfig):
     @classmethod
     def recordings(cls, **changes: Any) -> Config:
         """Larger networks, more epochs and more seeds, for recordings."""
-        settings = {"epochs": 60, "hidden_size": 64, "n_mels": 64, "n_seeds": 5, "learning_rate": 3e-3}
+        settings = {"epochs": 60, "hidden_size": 64, "n_mels": 64, "n_seeds": 5, "learning_rate": 1e-2}
         return cls(**{**settings, "hop_seconds": 0.04, "n_measured": 1000, **changes})

@@ -212,9 +212,8 @@ class Comparison:
             )
             if holds
         ]
-        return "\n".join(
-            [networks, *notes, "", "| task | test clips | classes | recordings or speakers |", "|---|---|---|---|", *rows]
-        )
+        head = ["", "| task | test clips | classes | recordings or speakers |", "|---|---|---|---|"]
+        return "\n".join([networks, *notes, *head, *rows])
 
     @property
     def tasks(self) -> list[Task]:

@@ -21,6 +21,7 @@ from audioattn_lib.attention.record.record import AttentionRecord
 from audioattn_lib.data.loading.batches import Batch, BatchLoader
 from audioattn_lib.evaluation.attention.localisation import event_share, pointing_game
 from audioattn_lib.evaluation.attention.perturbation import deletion_curve
+from audioattn_lib.training.schedules import cosine
 
 from ..common.classification import classification_loss, label_events, predictions_table
 from ..common.training import count_parameters
@@ -35,6 +36,8 @@ _FRACTIONS = (0.1, 0.3)
 """Shares of the frames that are deleted."""
 _VALIDATE_EVERY = 2
 """Epochs from one validation to the next; the last one is validated."""
+_WARMUP = 0.3
+"""Share of the steps over which the learning rate rises, before it falls along a cosine."""
 _MOST = 0.9
 """Share of the attention whose frames are counted."""
 _DIGITS = 6
@@ -103,15 +106,20 @@ class Trial:
         """Train a network, give it the weights of its best epoch, and return the milliseconds that a clip takes."""
         config = self.config
         optimizer = torch.optim.Adam(network.parameters(), lr=config.learning_rate, fused=True)
+        steps = config.epochs * -(-len(self.train.indices) // config.batch_size)
+        learning_rate = cosine(config.learning_rate, steps, round(_WARMUP * steps))
         lowest, best = np.inf, copy.deepcopy(network.state_dict())
         seconds = []
         torch.set_flush_denormal(True)  # trained softmax weights reach denormal numbers, which are slow
+        step = 0
         for epoch in range(config.epochs):
             network.train()
             started = time.process_time()
             for batch in self.train.epoch(epoch):
                 self._loss(network, batch).backward()
                 nn.utils.clip_grad_norm_(network.parameters(), config.max_grad_norm)
+                optimizer.param_groups[0]["lr"] = learning_rate(step)
+                step += 1
                 optimizer.step()
                 optimizer.zero_grad()
             seconds.append(time.process_time() - started)

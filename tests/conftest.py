@@ -21,8 +21,11 @@ os.environ.setdefault("AUDIOATTN_CACHE", str(ROOT / ".pytest_cache" / "audioattn
 # Two processes that compile librosa's functions at once leave a cache on disk that crashes every later one.
 _worker = os.environ.get("PYTEST_XDIST_WORKER", "alone")
 os.environ["NUMBA_CACHE_DIR"] = str(ROOT / ".pytest_cache" / f"numba-{_worker}")
-# These first: beside them there is enough for the other workers, and the browser finds a book that is built.
-LONGEST = ("tests/book/", "tests/browser/test_lab", "tests/notebooks/", "tests/browser/test_book")
+# The longest before the others, but what looks at the built book after some others, so that no worker waits for it.
+ORDER = (
+    *("tests/book/", "tests/browser/test_lab", "tests/attack/", "tests/attention/", "tests/audio/"),
+    *("tests/notebooks/", "tests/browser/test_book"),
+)
 # The same examples every time, and the machine may be slow; --hypothesis-profile=random looks for others, and for more,
 # and prints what repeats an example that fails.
 settings.register_profile("random", deadline=None, max_examples=400, print_blob=True, derandomize=False)
@@ -59,7 +62,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: next((i for i, part in enumerate(LONGEST) if part in item.nodeid), len(LONGEST)))
+    items.sort(key=lambda item: next((i for i, part in enumerate(ORDER) if part in item.nodeid), len(ORDER)))
     no_data = pytest.mark.skip(reason="AUDIOATTN_DATA is not set: the folder that holds esc10/ and others")
     no_cuda = pytest.mark.skip(reason="no CUDA device")
     no_browser = pytest.mark.skip(reason="no Chromium: install the package chromium")

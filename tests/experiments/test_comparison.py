@@ -61,8 +61,7 @@ def test_every_attention_of_the_library_takes_part_or_is_refused_with_a_reason()
 def test_padding_and_company_change_nothing_and_the_mass_is_one(name):
     torch.manual_seed(0)
     clock = FrameClock(0.05)
-    mean, deviation = torch.zeros(5), torch.ones(5)
-    network = PooledNetwork(mean, deviation, comparison.MECHANISMS[name], WIDTH, 3, clock).eval()
+    network = PooledNetwork(5, comparison.MECHANISMS[name], WIDTH, 3, clock).eval()
     clip = torch.randn(1, 7, 5)
     padded = torch.cat([torch.cat([clip, torch.full((1, 4, 5), 9.0)], dim=1), torch.randn(1, 11, 5)])
     with torch.no_grad():
@@ -86,7 +85,7 @@ def test_the_memory_of_a_known_function_is_counted():
             return (doubled * doubled).sum(1), None  # keeps `doubled`, once
 
     mechanism = dataclasses.replace(comparison.MECHANISMS["mean"], build=lambda features: Squared())
-    network = PooledNetwork(torch.zeros(2), torch.ones(2), mechanism, 4, 3, FrameClock(0.1))
+    network = PooledNetwork(2, mechanism, 4, 3, FrameClock(0.1))
     assert count_memory(network, torch.randn(6, 10, 2), torch.full((6,), 10)) == 10 * 4 * 4
 
 

@@ -22,8 +22,8 @@ class PooledNetwork(nn.Module):
 
     Parameters
     ----------
-    mean, std
-        Of each band over the frames of all training clips, in decibels, shape ``(n_mels,)``; frames are standardised.
+    n_mels
+        Bands of a frame, at least 1; standardised.
     mechanism
         How frames become one vector.
     hidden_size
@@ -34,17 +34,10 @@ class PooledNetwork(nn.Module):
         Time of the frames.
     """
 
-    mean: Tensor
-    std: Tensor
-
-    def __init__(
-        self, mean: Tensor, std: Tensor, mechanism: Mechanism, hidden_size: int, n_classes: int, clock: FrameClock
-    ) -> None:
+    def __init__(self, n_mels: int, mechanism: Mechanism, hidden_size: int, n_classes: int, clock: FrameClock) -> None:
         super().__init__()
-        self.register_buffer("mean", mean)
-        self.register_buffer("std", std)
         self.encoder = nn.Sequential(
-            nn.Linear(len(mean), hidden_size), nn.ReLU(), nn.Linear(hidden_size, hidden_size), nn.ReLU()
+            nn.Linear(n_mels, hidden_size), nn.ReLU(), nn.Linear(hidden_size, hidden_size), nn.ReLU()
         )
         self.pooling = mechanism.build(hidden_size)
         width = getattr(self.pooling, "out_features", hidden_size)
@@ -52,8 +45,8 @@ class PooledNetwork(nn.Module):
         self.clock = clock
 
     def forward(self, features: Tensor, lengths: Tensor, *, record: bool = False) -> tuple[Tensor, AttentionRecord]:
-        """Logits ``(B, C)`` of log-mel frames ``(B, T, F)``, and the record, empty unless it is asked for."""
-        hidden = self.encoder((features - self.mean) / self.std)  # (B, T, H)
+        """Logits ``(B, C)`` of standardised log-mel frames ``(B, T, F)``, and the record, empty unless asked for."""
+        hidden = self.encoder(features)  # (B, T, H)
         context, recorded = self.pooling(hidden, lengths, clock=self.clock, record=record)
         return self.classifier(context), recorded
 
@@ -63,7 +56,7 @@ def count_memory(network: PooledNetwork, features: Tensor, lengths: Tensor) -> f
 
     Every tensor counts once, however often it is kept.
     """
-    hidden = network.encoder((features - network.mean) / network.std).detach().requires_grad_()
+    hidden = network.encoder(features).detach().requires_grad_()
     parameters = {parameter.data_ptr() for parameter in network.pooling.parameters()}
     kept: dict[int, int] = {}
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import time
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from audioattn_lib.attention.record.record import AttentionRecord
 from audioattn_lib.data.loading.batches import Batch, BatchLoader
@@ -23,7 +25,7 @@ from audioattn_lib.evaluation.attention.localisation import event_share, pointin
 from audioattn_lib.evaluation.attention.perturbation import deletion_curve
 from audioattn_lib.training.schedules import cosine
 
-from ..common.classification import classification_loss, label_events, predictions_table
+from ..common.classification import label_events, predictions_table
 from ..common.training import count_parameters
 from .config import Config
 from .corpus import Prepared
@@ -60,53 +62,53 @@ class Trial:
         self.config, self.prepared, self.device = config, prepared, device
         split = prepared.split(config)
         self.rows = split.test
-        self.train = self._loader(split.train, config.batch_size, shuffle=True)
-        (self.valid,) = self._loader(split.valid, len(split.valid)).epoch(0)
-        (self.tested,) = self._loader(split.test, len(split.test)).epoch(0)
-        count = min(config.n_measured, len(split.test))
-        self.measured = np.unique(np.linspace(0, len(split.test) - 1, count).round().astype(int))
         frames = torch.cat([prepared.store[int(row)] for row in split.train]).to(device)
         self.mean, self.std = frames.mean(0), frames.std(0).clamp(min=1e-3)
+        self.train, self.valid, self.tested = map(self._load, (split.train, split.valid, split.test))
+        count = min(config.n_measured, len(split.test))
+        self.measured = np.unique(np.linspace(0, len(split.test) - 1, count).round().astype(int))
         self.events = label_events(prepared.manifest, split.test[self.measured])
 
-    def _loader(self, rows: NDArray[np.int64], size: int, *, shuffle: bool = False) -> BatchLoader:
+    def _load(self, rows: NDArray[np.int64]) -> Batch:
+        """All clips of one part, standardised band by band."""
         prepared = self.prepared
-        return BatchLoader(prepared.store, prepared.targets, rows, size, shuffle, self.config.seed, self.device)
+        loader = BatchLoader(prepared.store, prepared.targets, rows, len(rows), False, self.config.seed, self.device)
+        (batch,) = loader.epoch(0)
+        return replace(batch, features=(batch.features - self.mean) / self.std)
 
     def test(self, mechanism: str, seed: int) -> pd.DataFrame:
         """Train one network and test it: a row a clip with prediction, measures of attention, and cost."""
         torch.manual_seed(seed)
         network = PooledNetwork(
-            self.mean,
-            self.std,
+            self.train.features.shape[2],
             MECHANISMS[mechanism],
             self.config.hidden_size,
             len(self.prepared.classes),
             self.prepared.clock,
         ).to(self.device)
-        self.train.seed = seed
-        milliseconds = self._fit(network)
+        milliseconds = self._fit(network, seed)
         with torch.no_grad():
             logits, record = network(self.tested.features, self.tested.lengths, record=True)
         table = predictions_table(self.prepared, self.rows, logits.float().cpu())
         table["split"] = f"{mechanism}, seed {seed}"
         record = record.named(table["clip"], self.prepared.manifest.durations[self.rows])
-        batch = next(iter(self.train.epoch(0)))
+        count = self.config.batch_size
         measured = {
             **self._measure(network, record, seed),
             "mechanism": mechanism,
             "seed": seed,
             "milliseconds": milliseconds,
-            "kilobytes": count_memory(network, batch.features, batch.lengths) / 1024,
+            "kilobytes": count_memory(network, self.train.features[:count], self.train.lengths[:count]) / 1024,
             "parameters": count_parameters(network.pooling),
         }
         return table.assign(**measured).round(_DIGITS)
 
-    def _fit(self, network: PooledNetwork) -> float:
+    def _fit(self, network: PooledNetwork, seed: int) -> float:
         """Train a network, give it the weights of its best epoch, and return the milliseconds that a clip takes."""
         config = self.config
         optimizer = torch.optim.Adam(network.parameters(), lr=config.learning_rate, fused=True)
-        steps = config.epochs * -(-len(self.train.indices) // config.batch_size)
+        order = torch.Generator().manual_seed(seed)
+        steps = config.epochs * -(-len(self.train) // config.batch_size)
         learning_rate = cosine(config.learning_rate, steps, round(_WARMUP * steps))
         lowest, best = np.inf, copy.deepcopy(network.state_dict())
         seconds = []
@@ -115,8 +117,8 @@ class Trial:
         for epoch in range(config.epochs):
             network.train()
             started = time.process_time()
-            for batch in self.train.epoch(epoch):
-                self._loss(network, batch).backward()
+            for rows in torch.randperm(len(self.train), generator=order).to(self.device).split(config.batch_size):
+                self._loss(network, self.train, rows).backward()
                 nn.utils.clip_grad_norm_(network.parameters(), config.max_grad_norm)
                 optimizer.param_groups[0]["lr"] = learning_rate(step)
                 step += 1
@@ -127,17 +129,17 @@ class Trial:
                 continue
             network.eval()
             with torch.no_grad():
-                score = float(self._loss(network, self.valid))
+                score = float(self._loss(network, self.valid, slice(None)))
             if score < lowest:
                 lowest, best = score, copy.deepcopy(network.state_dict())
         torch.set_flush_denormal(False)
         network.load_state_dict(best)
         network.eval()
-        return 1000 * float(np.median(seconds)) / len(self.train.indices)
+        return 1000 * float(np.median(seconds)) / len(self.train)
 
     @staticmethod
-    def _loss(network: PooledNetwork, batch: Batch) -> Tensor:
-        return classification_loss(network(batch.features, batch.lengths)[0], batch.targets)[0]
+    def _loss(network: PooledNetwork, clips: Batch, rows: Tensor | slice) -> Tensor:
+        return F.cross_entropy(network(clips.features[rows], clips.lengths[rows])[0], clips.targets[rows])
 
     def _measure(self, network: PooledNetwork, record: AttentionRecord, seed: int) -> dict[str, NDArray[np.float64]]:
         """Sparsity, evidence and faithfulness of each clip; NaN where events are not known or nothing was measured."""

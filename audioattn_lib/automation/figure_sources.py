@@ -12,17 +12,26 @@ import io
 import re
 from collections.abc import Mapping, Sequence
 from html.parser import HTMLParser
+from itertools import pairwise
 from typing import Any, Final
 
 __all__ = ["add_sources", "table_as_csv"]
 
-_FIGURE: Final = re.compile(r'<figure class="audioattn aa-figure.*?</figure>', re.DOTALL)
+_FIGURE: Final = re.compile(r'<figure class="audioattn aa-(?P<kind>figure|map|player)\b.*?</figure>', re.DOTALL)
 _TABLE: Final = re.compile(
     r'<table\b[^>]*class="(?:[^"]*\s)?(?P<kind>dataframe|table)(?:\s[^"]*)?"[^>]*>.*?</table>', re.DOTALL
 )
 """A table that code has made, or that is written in the text."""
+_MARK: Final = re.compile(
+    r'<div class="output text_html">\s*<span class="aa-cell-runs" data-runs="([^"]*)" hidden></span>\s*</div>'
+)
+"""The last output of a cell, where it is marked."""
+_CELL: Final = re.compile(r'<div class="cell(?: tag_[\w-]+)* docutils container"')
 _ANCHOR: Final = "runs-of-this-page"
+_SETTINGS: Final = "settings-of-runs"
 _MOST_FIELDS: Final = 5
+_MOST_NAMED: Final = 3
+"""Runs that a caption names one by one."""
 
 Runs = Sequence[Mapping[str, Any]]
 
@@ -30,6 +39,8 @@ Runs = Sequence[Mapping[str, Any]]
 def add_sources(markup: str, runs: Runs) -> str:
     """Add a link to its data to every table of a page, the runs behind it to every figure and table, and a list of
     these runs to the end of the page.
+
+    A figure names the runs that its cell read, see :mod:`audioattn_lib.display.cell_runs`, or all runs of the page.
 
     Parameters
     ----------
@@ -43,7 +54,21 @@ def add_sources(markup: str, runs: Runs) -> str:
     -----
     Book page: architecture.
     """
-    caption = _told(runs)
+    parts = [_add_to_cell(part, runs) for part in _split_at(_CELL, markup)]
+    return "".join(parts) + (_list_of(runs) if runs else "")
+
+
+def _split_at(pattern: re.Pattern[str], text: str) -> list[str]:
+    """The text, cut before each match."""
+    places = [0, *(match.start() for match in pattern.finditer(text)), len(text)]
+    return [text[start:stop] for start, stop in pairwise(places)]
+
+
+def _add_to_cell(markup: str, runs: Runs) -> str:
+    """Add what is behind them to figures and tables of a cell: of the runs of the page those that its mark names."""
+    named = {name for mark in _MARK.finditer(markup) for name in html.unescape(mark[1]).split()}
+    behind = [run for run in runs if f"{run['experiment']}/{run['key']}" in named]
+    caption = _told(behind or runs, len(runs))
 
     def of_table(match: re.Match[str]) -> str:
         address = _csv_address(table_as_csv(match[0]))
@@ -51,11 +76,16 @@ def add_sources(markup: str, runs: Runs) -> str:
         runs_note = f" {caption}" if caption and match["kind"] == "dataframe" else ""  # the text names its own source
         return f'{match[0]}<p class="aa-source">{link}{runs_note}</p>'
 
-    page = _TABLE.sub(of_table, markup)
+    markup = _TABLE.sub(of_table, _MARK.sub("", markup))
     if not runs:
-        return page
-    page = _FIGURE.sub(lambda match: f'{match[0]}<p class="aa-source">{caption}</p>', page)
-    return page + _list_of(runs)
+        return markup
+
+    def of_figure(match: re.Match[str]) -> str:
+        # a player may be of a sound alone
+        is_of_runs = behind or match["kind"] == "figure"
+        return f'{match[0]}<p class="aa-source">{caption}</p>' if is_of_runs else match[0]
+
+    return _FIGURE.sub(of_figure, markup)
 
 
 def table_as_csv(table: str) -> str:
@@ -112,17 +142,28 @@ class _Cells(HTMLParser):
             self.rows[-1].append(text)
 
 
-def _told(runs: Runs) -> str:
+def _told(runs: Runs, count: int) -> str:
+    """Some of ``count`` runs of a page in a sentence, with links to them: which, seeds, commits and settings."""
     if not runs:
         return ""
     seeds = sorted({run["config"]["seed"] for run in runs if isinstance(run["config"].get("seed"), int)})
     commits = list(dict.fromkeys(str(run["commit"])[:10] for run in runs if run.get("commit")))
-    parts = [f'<a href="#{_ANCHOR}">{len(runs)} run{"s" * (len(runs) > 1)} of this page</a>']
+    plural = "s" * (len(runs) > 1)
+    if len(runs) == count or len(runs) > _MOST_NAMED:
+        of_all = f"{len(runs)} of the {count} runs" if len(runs) < count else f"{count} run{plural}"
+        parts = [f'the <a href="#{_ANCHOR}">{of_all} of this page</a>']
+    else:
+        links = (f'<a href="#{_anchor(run)}">{html.escape(str(run["key"])[:10])}</a>' for run in runs)
+        parts = [f"run{plural} {', '.join(links)}"]
     if seeds:
         parts.append(f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}")
     if commits:
         parts.append(f"commit{'s' * (len(commits) > 1)} {html.escape(', '.join(commits))}")
-    return f"From the {', '.join(parts)}."
+    return f'From {", ".join(parts)}; <a href="#{_SETTINGS}">settings</a>.'
+
+
+def _anchor(run: Mapping[str, Any]) -> str:
+    return html.escape(f"run-{run['experiment']}-{run['key']}", quote=True)
 
 
 def _list_of(runs: Runs) -> str:
@@ -137,7 +178,7 @@ def _list_of(runs: Runs) -> str:
         cells = [str(run["key"]), str(run["experiment"])]
         cells += [_value(run["config"].get(name)) for name in shown]
         cells.append(str(run.get("commit") or "")[:10])
-        rows.append("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in cells) + "</tr>")
+        rows.append(f'<tr id="{_anchor(run)}">' + "".join(f"<td>{html.escape(cell)}</td>" for cell in cells) + "</tr>")
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["setting", *(run["key"] for run in runs)])
@@ -148,7 +189,7 @@ def _list_of(runs: Runs) -> str:
         f"run{'s' * (len(runs) > 1)}: identity, settings in which they differ, and commit</summary>"
         '<div class="pst-scrollable-table-container"><table class="dataframe">'
         f"<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody>"
-        f'</table></div><p class="aa-source">{link}</p></details></section>'
+        f'</table></div><p class="aa-source" id="{_SETTINGS}">{link}</p></details></section>'
     )
 
 

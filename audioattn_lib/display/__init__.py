@@ -5,6 +5,7 @@ how a run was made. Everything here shows itself in a notebook, fits light and
 dark pages, has alternative text, and needs no network.
 """
 
+from .cell_runs import mark_cells
 from .diagram import Diagram, network_diagram
 from .figure import Figure
 from .findings import Findings, findings
@@ -97,3 +98,5 @@ __all__ = [
     "split_heads",
     "tabs",
 ]
+
+mark_cells()

@@ -33,7 +33,12 @@ from ..core.ranks import rank_info
 if TYPE_CHECKING:
     from ..evaluation.attention.faithfulness import PerturbationCurve
 
-__all__ = ["Run", "RunDirectory", "describe_environment", "read_json"]
+__all__ = ["READ", "Run", "RunDirectory", "describe_environment", "read_json"]
+
+READ: set[tuple[str, str]] = set()
+"""Experiment and key of the runs whose results were read since it was emptied: what is shown then is of them."""
+
+_RESULTS = frozenset({"path", "history", "metrics", "predictions", "attention", "curves"})
 
 _CURVE = ("fractions", "attention", "uniform", "random")
 _PACKAGES = ("torch", "torchaudio", "numpy", "scipy", "scikit-learn", "entmax", "soundfile", "soxr")
@@ -179,15 +184,21 @@ class Run:
             _read_predictions(path / "predictions.csv"),
         )
 
+    def __getattribute__(self, name: str) -> Any:
+        if name in _RESULTS:
+            path = object.__getattribute__(self, "path")
+            READ.add((path.parent.name, path.name))
+        return object.__getattribute__(self, name)
+
     @property
     def key(self) -> str:
         """The identity of the run: the name of its directory."""
-        return self.path.name
+        return str(object.__getattribute__(self, "path").name)
 
     @property
     def experiment(self) -> str:
         """The experiment it belongs to."""
-        return self.path.parent.name
+        return str(object.__getattribute__(self, "path").parent.name)
 
     @cached_property
     def attention(self) -> AttentionRecord:

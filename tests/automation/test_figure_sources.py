@@ -49,3 +49,21 @@ def test_figures_and_tables_name_runs_seeds_and_commit_and_link_to_them():
     assert "&lt;a&gt;" in page
     settings = base64.b64decode(re.findall(r'settings.csv" href="data:text/csv;base64,([^"]+)', page)[0]).decode()
     assert settings == "setting,k1,k2\nseed,0,3\nattention,<a>,b\n"
+
+
+def test_a_figure_names_the_runs_that_its_cell_read_and_another_all_runs_of_the_page():
+    def cell(content, runs=""):
+        mark = f'<span class="aa-cell-runs" data-runs="{runs}" hidden></span>' if runs else ""
+        mark = f'<div class="output text_html">{mark}\n</div>'
+        return f'<div class="cell tag_hide-input docutils container">{content}{mark}</div>'
+
+    player = FIGURE.replace("aa-figure", "aa-player aa-waiting")
+    page = add_sources(cell(FIGURE, "e/k2") + cell(FIGURE) + cell(player) + cell(player, "e/k1 e/k2"), RUNS)
+    assert "aa-cell-runs" not in page
+    told = re.findall(r'<p class="aa-source">(From .*?)</p>', page)
+    assert len(told) == 3, "a player whose cell read no run plays a sound alone"
+    assert told[0].startswith('From run <a href="#run-e-k2">k2</a>, seed 3, commit 0123456789; <a href="#settings')
+    assert told[1] == told[2]
+    assert "2 runs of this page" in told[1]
+    for target in re.findall(r'href="#([^"]+)"', page):
+        assert page.count(f'id="{target}"') == 1

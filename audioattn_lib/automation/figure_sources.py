@@ -17,7 +17,9 @@ from typing import Any, Final
 
 __all__ = ["add_sources", "table_as_csv"]
 
-_FIGURE: Final = re.compile(r'<figure class="audioattn aa-(?P<kind>figure|map|player)\b.*?</figure>', re.DOTALL)
+_FIGURE: Final = re.compile(
+    r'<(?P<tag>figure|section) class="audioattn aa-(?P<kind>figure|map|player|gallery)\b.*?</(?P=tag)>', re.DOTALL
+)
 _TABLE: Final = re.compile(
     r'<table\b[^>]*class="(?:[^"]*\s)?(?P<kind>dataframe|table)(?:\s[^"]*)?"[^>]*>.*?</table>', re.DOTALL
 )

@@ -108,6 +108,8 @@ def _leave_book(content: Any, syntax: BookSyntax) -> None:
     for cell in content.cells:
         if cell.cell_type == "markdown":
             cell.source = syntax.resolve(cell.source)
+        if "outputs" in cell:  # marks are for the book, which lists the runs of a page
+            cell.outputs = [shown for shown in cell.outputs if not _is_mark(shown)]
         for shown in cell.get("outputs", []):
             if "text/markdown" in shown.get("data", {}):
                 shown.data["text/markdown"] = syntax.resolve(shown.data["text/markdown"])
@@ -119,6 +121,10 @@ def _leave_book(content: Any, syntax: BookSyntax) -> None:
             f"Pages of the book that are named here and do not lie beside this page: {titles}. `make book` makes them."
         )
         content.cells.append(nbformat.v4.new_markdown_cell(note, id="pages-of-the-book"))
+
+
+def _is_mark(shown: Any) -> bool:
+    return str(shown.get("data", {}).get("text/html", "")).startswith('<span class="aa-cell-runs"')
 
 
 def _mathjax() -> str:

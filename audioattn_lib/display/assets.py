@@ -2,7 +2,7 @@
 
 Every output brings what it needs, so it works alone: in a cell, in a saved
 page, from ``file://``. A script that finds itself already loaded only starts
-the new players.
+the new players; one that finds another version takes its place.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ def _text(file: str) -> str:
     text = resources.files(__package__).joinpath("assets", file).read_text(encoding="utf-8")
     # Comments and indentation are for whoever reads the source, not for every page.
     text = re.sub(r"/\*.*?\*/", "", text, flags=re.DOTALL)
+    text = text.replace("@VERSION@", hashlib.sha256(text.encode()).hexdigest()[:8])
     lines = (line.strip() for line in text.splitlines())
     return "\n".join(line for line in lines if line and not line.startswith("//"))
 

@@ -111,7 +111,8 @@ def film(study: Study, corpus: PreparedCorpus, name: str = "") -> Any:
         text = "No network of this page attends, so there is no attention to see after each epoch."
         return Note(f'<p class="audioattn aa-note">{text}</p>', text)
     clip = corpus.clip(strip.clip)
-    title = f"{study.title(strip.model)}, {clip.title}: attention after each epoch"
+    model = next((study.title(word) for word in strip.model.split() if word in study.titles), strip.model)
+    title = f"{model}, {clip.title}: attention after each epoch"
     return player(clip.samples, clip.sample_rate, title=title, **strip.player, **clip.picture)
 
 

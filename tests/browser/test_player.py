@@ -1,11 +1,14 @@
 """The player in a real browser, from a file, without a network."""
 
+import re
+
 import numpy as np
 import pytest
 
 from audioattn_lib.attention.record.density import Density
 from audioattn_lib.attention.record.record import AttentionRecord, FrameClock
 from audioattn_lib.display import player, scrubber
+from audioattn_lib.display.assets import script_tag
 from audioattn_lib.display.page import page as whole_page
 from audioattn_lib.display.players.player import attention_of
 from audioattn_lib.display.players.sound import attended_cells
@@ -455,3 +458,21 @@ def test_cells_of_time_and_frequency_are_heard_as_the_library_computes_them(open
         assert found == pytest.approx(wanted, abs=1) or max(found, wanted) < -60
     assert level(made[1], rate, 3500, 1.2, 2.4) == pytest.approx(20 * np.log10(0.3), abs=1)
     assert page.evaluate("getComputedStyle(document.querySelector('.aa-veil')).maskImage").startswith("url(")
+
+
+def test_a_script_of_another_version_takes_over_and_the_same_one_does_not(opened):
+    page = opened()
+    script = re.sub(r"</?script[^>]*>", "", script_tag("player"))
+    page.evaluate("window.kept = window.audioattnPlayer")
+    page.evaluate(script)
+    assert page.evaluate("window.kept === window.audioattnPlayer")
+    page.evaluate("window.kept.version = 'older'")
+    page.evaluate("window.kept.end = () => { window.hasEnded = true; }")
+    page.evaluate(script)
+    assert page.evaluate("window.kept !== window.audioattnPlayer && window.hasEnded")
+    page.evaluate("""() => {
+      const copy = document.querySelector(".aa-player").cloneNode(true);
+      copy.classList.add("aa-waiting");
+      document.body.append(copy);
+    }""")
+    page.wait_for_function("document.body.lastElementChild.audioattn !== undefined")

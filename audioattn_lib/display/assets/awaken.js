@@ -3,7 +3,9 @@
 //   name      window[name].wake(within) starts what waits, in the page or within an element
 //   waiting   class of elements that wait; it is taken away at the start
 //   isWhole   whether an element is there to its last part
-window.audioattnAwaken ??= (name, waiting, isWhole, start) => {
+//   version   hash of the script: a page that outlives an upgrade, as JupyterLab does, gets the new one, and the old one ends
+window.audioattnAwaken = (name, waiting, isWhole, start, version) => {
+  window[name]?.end?.();
   const roots = document.getElementsByClassName(waiting);
   const wake = (within = document) => {
     for (const root of [...within.getElementsByClassName(waiting)]) {
@@ -12,8 +14,9 @@ window.audioattnAwaken ??= (name, waiting, isWhole, start) => {
       start(root);
     }
   };
-  window[name] = { wake };
+  const watcher = new MutationObserver(() => { if (roots.length) wake(); });
+  window[name] = { wake, version, end: () => watcher.disconnect() };
   wake();
   document.addEventListener("DOMContentLoaded", () => wake());
-  new MutationObserver(() => { if (roots.length) wake(); }).observe(document.documentElement, { childList: true, subtree: true });
+  watcher.observe(document.documentElement, { childList: true, subtree: true });
 };

@@ -1,7 +1,7 @@
 // Points of a map that play: one sound at a time.
 (() => {
 "use strict";
-if (window.audioattnMap) { window.audioattnMap.wake(); return; }
+if (window.audioattnMap?.version === "@VERSION@") { window.audioattnMap.wake(); return; }
 
 const REACH = 24; // pixels
 
@@ -47,5 +47,5 @@ const build = (root) => {
   });
 };
 
-window.audioattnAwaken("audioattnMap", "aa-map-waiting", (root) => root.querySelector("output"), build);
+window.audioattnAwaken("audioattnMap", "aa-map-waiting", (root) => root.querySelector("output"), build, "@VERSION@");
 })();

@@ -1,7 +1,7 @@
 // A gallery of clips: one player at a time, or two of the same clip, loaded when they are wanted, with addresses of their own.
 (() => {
 "use strict";
-if (window.audioattnGallery) { window.audioattnGallery.wake(); return; }
+if (window.audioattnGallery?.version === "@VERSION@") { window.audioattnGallery.wake(); return; }
 
 const element = (tag, name, attributes = {}, text = "") => {
   const made = document.createElement(tag);
@@ -140,5 +140,5 @@ class Gallery {
 
 window.audioattnAwaken("audioattnGallery", "aa-gallery-waiting", (root) => root.querySelector(".aa-gallery-without") && window.audioattnPlayer, (root) => {
   root.audioattn = new Gallery(root);
-});
+}, "@VERSION@");
 })();

@@ -1,7 +1,7 @@
 // Zoom of an overview, and the part of it that is opened.
 (() => {
 "use strict";
-if (window.audioattnOverview) { window.audioattnOverview.wake(); return; }
+if (window.audioattnOverview?.version === "@VERSION@") { window.audioattnOverview.wake(); return; }
 
 const MOST = 64;
 const STEPS = [0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400];
@@ -102,5 +102,5 @@ const build = (root) => {
   root.audioattn = { open, zoomTo, get chosen() { return chosen; } };
 };
 
-window.audioattnAwaken("audioattnOverview", "aa-overview-waiting", (root) => root.querySelector(".aa-seconds"), build);
+window.audioattnAwaken("audioattnOverview", "aa-overview-waiting", (root) => root.querySelector(".aa-seconds"), build, "@VERSION@");
 })();

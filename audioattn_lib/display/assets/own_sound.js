@@ -2,7 +2,7 @@
 // Graphs, weights and onnxruntime-web are script files beside the page, which a page from a disk may load too.
 (() => {
 "use strict";
-if (window.audioattnOwnSound) { window.audioattnOwnSound.wake(); return; }
+if (window.audioattnOwnSound?.version === "@VERSION@") { window.audioattnOwnSound.wake(); return; }
 
 const LONGEST = 30; // seconds of a sound
 const SHORTEST = 0.1;
@@ -614,5 +614,5 @@ class OwnSound {
 
 window.audioattnAwaken("audioattnOwnSound", "aa-own-waiting", (root) => root.querySelector(".aa-own-without"), (root) => {
   root.audioattn = new OwnSound(root);
-});
+}, "@VERSION@");
 })();

@@ -4,7 +4,7 @@
 // both make window.audioattnPlayer, and a player is root.audioattn with state(), set() and the event audioattn:change.
 (() => {
 "use strict";
-if (window.audioattnPlayer) { window.audioattnPlayer.wake(); return; }
+if (window.audioattnPlayer?.version === "@VERSION@") { window.audioattnPlayer.wake(); return; }
 
 const FADE = 0.012;
 const VEIL = 0.88;
@@ -636,5 +636,5 @@ class Player {
 
 window.audioattnAwaken("audioattnPlayer", "aa-waiting", (root) => root.querySelector("audio"), (root) => {
   root.audioattn = new Player(root);
-});
+}, "@VERSION@");
 })();

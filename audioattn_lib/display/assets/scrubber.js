@@ -1,7 +1,7 @@
 // A slider over the frames that the markup holds.
 (() => {
 "use strict";
-if (window.audioattnScrubber) { window.audioattnScrubber.wake(); return; }
+if (window.audioattnScrubber?.version === "@VERSION@") { window.audioattnScrubber.wake(); return; }
 
 const build = (root) => {
   const { label, values, start } = JSON.parse(root.dataset.scrubber);
@@ -27,5 +27,5 @@ const build = (root) => {
   show();
 };
 
-window.audioattnAwaken("audioattnScrubber", "aa-scrubber-waiting", (root) => root.querySelector(".aa-scrub"), build);
+window.audioattnAwaken("audioattnScrubber", "aa-scrubber-waiting", (root) => root.querySelector(".aa-scrub"), build, "@VERSION@");
 })();

@@ -1,7 +1,7 @@
 // A table that is sorted by the button in a heading, and filtered by the boxes above; rows stay those of the page.
 (() => {
 "use strict";
-if (window.audioattnSortable) { window.audioattnSortable.wake(); return; }
+if (window.audioattnSortable?.version === "@VERSION@") { window.audioattnSortable.wake(); return; }
 
 const start = (root) => {
   const body = root.querySelector("tbody"), bar = root.querySelector(".aa-filters");
@@ -47,5 +47,5 @@ const start = (root) => {
   filter();
 };
 
-window.audioattnAwaken("audioattnSortable", "aa-sortable-waiting", (root) => root.querySelector(".aa-sortable-end"), start);
+window.audioattnAwaken("audioattnSortable", "aa-sortable-waiting", (root) => root.querySelector(".aa-sortable-end"), start, "@VERSION@");
 })();

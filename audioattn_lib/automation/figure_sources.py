@@ -56,8 +56,8 @@ def add_sources(markup: str, runs: Runs) -> str:
     -----
     Book page: architecture.
     """
-    parts = [_add_to_cell(part, runs) for part in _split_at(_CELL, markup)]
-    return "".join(parts) + (_list_of(runs) if runs else "")
+    cells = [_add_to_cell(cell, runs) for cell in _split_at(_CELL, markup)]
+    return "".join(cells) + (_list_of(runs) if runs else "")
 
 
 def _split_at(pattern: re.Pattern[str], text: str) -> list[str]:

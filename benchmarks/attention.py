@@ -106,7 +106,7 @@ def options(device: str) -> Work:
     """Cost of modes, heads, a learned alpha and the deviation."""
     torch.manual_seed(0)
     frames = torch.randn(32, 401, 128, device=device, requires_grad=True)
-    chosen: dict[str, tuple[str, dict[str, Any]]] = {
+    inputs: dict[str, tuple[str, dict[str, Any]]] = {
         "parabola": ("parabola", {}),
         **{f"parabola, {n} modes": ("parabola", {"n_components": n}) for n in (2, 4, 8)},
         **{f"{name}, {n} heads": (name, {"heads": n}) for name in ("softmax", "parabola") for n in (2, 4, 8)},
@@ -114,7 +114,7 @@ def options(device: str) -> Work:
         "parabola, deviation": ("parabola", {"with_std": True}),
     }
     return {
-        title: _step(build_attention(name, 128, **given).to(device), frames) for title, (name, given) in chosen.items()
+        title: _step(build_attention(name, 128, **given).to(device), frames) for title, (name, given) in inputs.items()
     }
 
 

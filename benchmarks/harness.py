@@ -167,8 +167,8 @@ def compare(case: Case, device: str = "cpu", *, max_turns: int = 400) -> Result:
 
 
 def _judge(target: Target, measured: Mapping[str, Measured]) -> dict[str, Any]:
-    one = measured[target.candidate]
-    value = {"ratio": one.ratio, "seconds": one.median, "megabytes": one.megabytes}[target.quantity]
+    single = measured[target.candidate]
+    value = {"ratio": single.ratio, "seconds": single.median, "megabytes": single.megabytes}[target.quantity]
     return {**vars(target), "measured": value, "met": value is not None and value <= target.limit}
 
 
@@ -261,14 +261,14 @@ def table(result: Result) -> str:
     """A result for a terminal."""
     width = max(len(name) for name in result.candidates)
     lines = [result.case]
-    for name, one in result.candidates.items():
-        if one.megabytes is None:
+    for name, each in result.candidates.items():
+        if each.megabytes is None:
             lines.append(
-                f"  {name:<{width}}  {_seconds(one.median)}  ({_seconds(one.minimum)} to {_seconds(one.maximum)}, "
-                f"{one.turns} turns)  {one.ratio:7.2f}x"
+                f"  {name:<{width}}  {_seconds(each.median)}  ({_seconds(each.minimum)} to {_seconds(each.maximum)}, "
+                f"{each.turns} turns)  {each.ratio:7.2f}x"
             )
         else:
-            lines.append(f"  {name:<{width}}  {one.megabytes:.1f} MB")
+            lines.append(f"  {name:<{width}}  {each.megabytes:.1f} MB")
     for target in result.targets:
         unit = QUANTITIES[target["quantity"]]
         lines.append(

@@ -68,9 +68,9 @@ def _live(attention: str) -> tuple[Live, Clip]:
     clip = Clip(
         "noise", CLASSES[0], samples, RATE, features, FrameClock(*front_end.clock), front_end.frequencies.numpy(), ()
     )
-    found = live(model, clip)
-    assert found is not None
-    return found, clip
+    result = live(model, clip)
+    assert result is not None
+    return result, clip
 
 
 def _draw(changed: Live, clip: Clip, changes: dict[str, float]) -> object:

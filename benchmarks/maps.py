@@ -23,12 +23,12 @@ SIZES = ((16, 50), (512, 400), (64, 32000), (4, 8, 512, 512))
 
 def cases(device: str) -> list[Case]:
     """Everything that this module measures."""
-    found = []
+    results = []
     for size in SIZES:
         goal = device == "cpu" and size != (64, 32000)
         name = " x ".join(map(str, size))
         for backward in (False, True):
-            found.append(
+            results.append(
                 Case(
                     f"map of scores {name}, forward{' and backward' if backward else ''}",
                     partial(maps, device, size, backward),
@@ -39,7 +39,7 @@ def cases(device: str) -> list[Case]:
                     seconds=4,
                 )
             )
-    return found
+    return results
 
 
 def goal_of(alpha: str, backward: bool, size: tuple[int, ...]) -> float:

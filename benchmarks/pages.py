@@ -25,15 +25,15 @@ OTHERS = ("bertviz", "circuitsvis")
 
 def cases(device: str) -> list[Case]:
     """Everything that this module measures; nothing where neither of the others is installed."""
-    found = [name for name in OTHERS if importlib.util.find_spec(name) is not None]
-    if not found:
+    results = [name for name in OTHERS if importlib.util.find_spec(name) is not None]
+    if not results:
         return []
     name = f"page of {LAYERS} layers and {HEADS} heads over {round(SECONDS / PERIOD)} tokens"
     return [
-        Case(f"time to write a {name}", partial(written, found), "this library, with the sound", seconds=20),
+        Case(f"time to write a {name}", partial(written, results), "this library, with the sound", seconds=20),
         Case(
             f"size of a {name}",
-            partial(sizes, found),
+            partial(sizes, results),
             "this library, with the sound",
             [Target("this library, with the sound", "megabytes", MEGABYTES)],
         ),
@@ -52,7 +52,7 @@ def attention() -> dict[str, Tensor]:
     }
 
 
-def pages(found: list[str]) -> dict[str, Callable[[], str]]:
+def pages(match: list[str]) -> dict[str, Callable[[], str]]:
     """Each library's own page of the same weights, as one text that needs no network."""
     weights = attention()
     names = [f"{PERIOD * token:.2f}" for token in range(round(SECONDS / PERIOD))]
@@ -81,11 +81,11 @@ def pages(found: list[str]) -> dict[str, Callable[[], str]]:
 
     all_of_them = {"bertviz": bertviz, "circuitsvis": circuitsvis}
     titles = {"bertviz": "bertviz {}, head_view", "circuitsvis": "CircuitsVis {}, attention_heads"}
-    titles = {name: titles[name].format(metadata.version(name)) for name in found}
-    return {"this library, with the sound": ours} | {titles[name]: all_of_them[name] for name in found}
+    titles = {name: titles[name].format(metadata.version(name)) for name in match}
+    return {"this library, with the sound": ours} | {titles[name]: all_of_them[name] for name in match}
 
 
-def written(found: list[str]) -> dict[str, Callable[[], object]]:
+def written(match: list[str]) -> dict[str, Callable[[], object]]:
     """Time from the weights to the page."""
 
     def timed(write: Callable[[], str]) -> Callable[[], object]:
@@ -94,12 +94,12 @@ def written(found: list[str]) -> dict[str, Callable[[], object]]:
 
         return work
 
-    return {name: timed(write) for name, write in pages(found).items()}
+    return {name: timed(write) for name, write in pages(match).items()}
 
 
-def sizes(found: list[str]) -> dict[str, Callable[[], object]]:
+def sizes(match: list[str]) -> dict[str, Callable[[], object]]:
     """Megabytes of the page."""
-    return {name: partial(_megabytes, write) for name, write in pages(found).items()}
+    return {name: partial(_megabytes, write) for name, write in pages(match).items()}
 
 
 def _megabytes(write: Callable[[], str]) -> float:

@@ -99,12 +99,12 @@ def _calls(model: Playback, sound: torch.Tensor) -> dict[str, list[Callable[[], 
         "front": [(resolution, "forward") for resolution in model.front.resolutions],
     }
     with ExitStack() as stack:
-        for part, methods in watched.items():
+        for module, methods in watched.items():
             for owner, name in methods:
                 method = getattr(owner, name)
 
-                def note(*args: Any, part: str = part, method: Any = method, **kwargs: Any) -> Any:
-                    calls[part].append(partial(method, *args, **kwargs))
+                def note(*args: Any, module: str = module, method: Any = method, **kwargs: Any) -> Any:
+                    calls[module].append(partial(method, *args, **kwargs))
                     return method(*args, **kwargs)
 
                 stack.enter_context(patch.object(owner, name, note))

@@ -91,14 +91,14 @@ def study(config: urban_sound.Config, seed: int, epochs: int) -> list[dict[str, 
         head = AttentiveHead(
             Encoder(config.n_mels), "softmax", WIDTH, len(corpus.classes), frames_of=frames_of, clock=tokens.clock
         )
-        train, valid = (loader(features, part, shuffle=part is split.train) for part in (split.train, split.valid))
+        train, valid = (loader(features, rows, shuffle=rows is split.train) for rows in (split.train, split.valid))
         with tempfile.TemporaryDirectory() as folder:
             own_model.fit_classifier(head, train, valid, folder, epochs=epochs, learning_rate=3e-3, device="cpu")
         return head.eval()
 
-    def loader(features: Tensor, part: np.ndarray, shuffle: bool = False) -> object:
+    def loader(features: Tensor, rows: np.ndarray, shuffle: bool = False) -> object:
         store = ArrayStore(features, lengths.numpy())
-        return corpus.loader(part, config, torch.device("cpu"), shuffle=shuffle, store=store)
+        return corpus.loader(rows, config, torch.device("cpu"), shuffle=shuffle, store=store)
 
     def right(head: AttentiveHead, features: Tensor) -> float:
         return float(own_model.score_classifier(head, loader(features, split.test))["accuracy"])

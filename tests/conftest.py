@@ -62,7 +62,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: next((i for i, part in enumerate(ORDER) if part in item.nodeid), len(ORDER)))
+    items.sort(key=lambda item: next((i for i, start in enumerate(ORDER) if start in item.nodeid), len(ORDER)))
     no_data = pytest.mark.skip(reason="AUDIOATTN_DATA is not set: the folder that holds esc10/ and others")
     no_cuda = pytest.mark.skip(reason="no CUDA device")
     no_browser = pytest.mark.skip(reason="no Chromium: install the package chromium")

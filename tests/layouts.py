@@ -159,14 +159,14 @@ LIST_COUNTS = {"train_files": 18, "dev_files": 9}
 
 def label_lists(root: Path) -> str:
     """``path class -1`` without extensions, as the published accent systems have them; nobody knows who speaks."""
-    for part, count in LIST_COUNTS.items():
+    for split, count in LIST_COUNTS.items():
         lines = []
         for i in range(count):
             write_sound(
-                root / "clips_wav" / f"{part[:3]}_{i:03d}.wav", sound(i + 50 * len(part), i % LIST_CLASSES, 1.0)
+                root / "clips_wav" / f"{split[:3]}_{i:03d}.wav", sound(i + 50 * len(split), i % LIST_CLASSES, 1.0)
             )
-            lines.append(f"clips_wav/{part[:3]}_{i:03d} {i % LIST_CLASSES} -1")
-        write_text(root / f"{part}.lst", lines)
+            lines.append(f"clips_wav/{split[:3]}_{i:03d} {i % LIST_CLASSES} -1")
+        write_text(root / f"{split}.lst", lines)
     write_text(root / "files.lst", [f"clips_wav/dev_{i:03d}.wav" for i in range(LIST_COUNTS["dev_files"])])
     return str(root)
 
@@ -261,22 +261,22 @@ def nsynth_published(root: Path) -> str:
 
 def _nsynth(root: Path, nested: bool) -> str:
     counts = {"train": {"acoustic": 6, "electronic": 2}, "valid": {"acoustic": 2, "electronic": 2, "synthetic": 2}}
-    for part, sources in counts.items():
-        place = root / f"nsynth-{part}" if nested else root
+    for split, sources in counts.items():
+        place = root / f"nsynth-{split}" if nested else root
         table = {}
         for kind, family in enumerate(("bass", "guitar", "reed", "synth_lead")):
             for source, count in sources.items():
                 for number in range(count):
                     if family == "synth_lead" and source == "acoustic":
                         continue  # there is none
-                    instrument = f"{family}_{source}_{number + (0 if part == 'train' else 100):03d}"
+                    instrument = f"{family}_{source}_{number + (0 if split == 'train' else 100):03d}"
                     note = f"{instrument}-060-100"
-                    samples = sound(len(table) + (0 if part == "train" else 100), kind, 1.0)
+                    samples = sound(len(table) + (0 if split == "train" else 100), kind, 1.0)
                     write_sound(place / "audio" / f"{note}.wav", samples)
                     names = {"instrument_family_str": family, "instrument_source_str": source}
                     table[note] = {**names, "instrument_str": instrument, "note_str": note, "pitch": 60}
                     table[note] |= {"velocity": 100, "sample_rate": 16000, "qualities_str": ["dark"]}
-        write_text(place / ("examples.json" if nested else f"{part}.json"), [json.dumps(table)])
+        write_text(place / ("examples.json" if nested else f"{split}.json"), [json.dumps(table)])
     return str(root)
 
 

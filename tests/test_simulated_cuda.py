@@ -47,7 +47,7 @@ def run(device, *arguments):
 @pytest.mark.slow
 @pytest.mark.parametrize("parts", ["experiments", "attention audio data models training"])
 def test_what_asks_for_a_device_passes_on_one_that_is_simulated(parts, device):
-    done = run(device, "-m", "cuda", *(f"tests/{part}" for part in parts.split()))
+    done = run(device, "-m", "cuda", *(f"tests/{path}" for path in parts.split()))
     assert done.returncode == 0, done.stdout[-5000:]
 
 

@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 __all__ = ["attention", "play"]
 
 _RUN = click.Path(path_type=Path)
-_FILE = click.Path(path_type=Path, dir_okay=False)
-_FOLDER = click.Path(path_type=Path, file_okay=False)
 _FORMATS = ("csv", "npz", "segments", "rttm", "audacity")
 
 

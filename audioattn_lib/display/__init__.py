@@ -17,8 +17,7 @@ from .players.player import Player, player
 from .players.scrubber import Scrubber, scrubber
 from .plots.attention import compare_attention, plot_attention
 from .plots.detection import plot_detection
-from .plots.gain_curves import plot_gain_curves
-from .plots.gains import plot_gains
+from .plots.gains import plot_gain_curves, plot_gains
 from .plots.lines import plot_lines
 from .plots.maps import plot_simplex, plot_threshold
 from .plots.masks import plot_pattern

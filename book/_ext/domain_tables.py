@@ -56,17 +56,20 @@ class DomainTables(SphinxDirective):
         if results is None:
             return parse_markdown(self, ["No such results are committed yet."])
         corpus = re.sub(
-            r"\btest_\w+", lambda found: f"test {test_title(found[0])}", results.made_with.get("corpus", "")
+            r"\btest_\w+", lambda result: f"test {test_title(result[0])}", results.made_with.get("corpus", "")
         )
         lines = [corpus, ""]
         lines += [f"Made with {_facts(results.made_with)}.", ""]
-        found = parse_markdown(self, lines)
+        result = parse_markdown(self, lines)
         for test in results.tests:
-            found += [nodes.rubric("", test_title(test).capitalize()), *parse_markdown(self, [results.power(test), ""])]
-            found += _tables(results, test)
-        found += [nodes.rubric("", "Worst group")]
-        found += parse_markdown(self, ["Of each network the domain of a test set it does worst on.", ""])
-        return [*found, *_tables(results, WORST)]
+            result += [
+                nodes.rubric("", test_title(test).capitalize()),
+                *parse_markdown(self, [results.power(test), ""]),
+            ]
+            result += _tables(results, test)
+        result += [nodes.rubric("", "Worst group")]
+        result += parse_markdown(self, ["Of each network the domain of a test set it does worst on.", ""])
+        return [*result, *_tables(results, WORST)]
 
 
 def _read(directive: SphinxDirective) -> Any:

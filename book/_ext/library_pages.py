@@ -60,16 +60,16 @@ def _documented(package: Path) -> Iterator[tuple[str, str, str, Path]]:
         parts = path.relative_to(package.parent).with_suffix("").parts
         module = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
         tree = ast.parse(path.read_bytes())
-        found = BOOK_PAGE.search(ast.get_docstring(tree) or "")
-        of_module = found["page"] if found else None
+        match = BOOK_PAGE.search(ast.get_docstring(tree) or "")
+        of_module = match["page"] if match else None
         if of_module is not None:
             yield of_module, module, "mod", path
         for node in tree.body:
             if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and not node.name.startswith("_"):
-                found = BOOK_PAGE.search(ast.get_docstring(node) or "")
-                if found:
+                match = BOOK_PAGE.search(ast.get_docstring(node) or "")
+                if match:
                     yield (
-                        found["page"],
+                        match["page"],
                         f"{module}.{node.name}",
                         "class" if isinstance(node, ast.ClassDef) else "func",
                         path,
@@ -119,13 +119,13 @@ class LibraryOfThisPage(SphinxTransform):
 def public_modules(package: str, *, is_deep: bool = True) -> list[str]:
     """A package and its modules, without private ones, in alphabetical order; with or without packages inside."""
     folder = ROOT.joinpath(*package.split("."))
-    found = [package]
+    results = [package]
     for path in sorted(folder.rglob("*.py") if is_deep else folder.glob("*.py")):
         parts = path.relative_to(folder).with_suffix("").parts
         parts = parts[:-1] if parts[-1] == "__init__" else parts
-        if parts and not any(part.startswith("_") for part in parts):
-            found.append(".".join((package, *parts)))
-    return found
+        if parts and not any(name.startswith("_") for name in parts):
+            results.append(".".join((package, *parts)))
+    return results
 
 
 class Library(SphinxDirective):
@@ -172,9 +172,9 @@ class CommandLine(SphinxDirective):
             )
             if isinstance(command, click.Group):
                 for child in command.list_commands(context):
-                    found = command.get_command(context, child)
-                    if found is not None and not found.hidden:
-                        show(found, click.Context(found, info_name=child, parent=context, max_content_width=100))
+                    result = command.get_command(context, child)
+                    if result is not None and not result.hidden:
+                        show(result, click.Context(result, info_name=child, parent=context, max_content_width=100))
 
         show(audioattn, click.Context(audioattn, info_name="audioattn", max_content_width=100))
         return parse_markdown(self, lines)
@@ -227,9 +227,9 @@ def link_book_pages(app: Sphinx, what: str, name: str, obj: object, options: obj
     """Turn the page that a docstring names into a link."""
     pages = pages_of_contents()
 
-    def link(found: re.Match[str]) -> str:
-        page = pages.get(found["page"])
-        return f"Book page: :doc:`/{page}`" if page else found[0]
+    def link(match: re.Match[str]) -> str:
+        page = pages.get(match["page"])
+        return f"Book page: :doc:`/{page}`" if page else match[0]
 
     lines[:] = BOOK_PAGE.sub(link, "\n".join(lines)).split("\n")
 
@@ -259,15 +259,15 @@ def find_passed_on(app: Sphinx, env: Any, node: addnodes.pending_xref, content: 
         return None
     module, _, name = target.rpartition(".")
     try:
-        known = hasattr(importlib.import_module(module), name)
+        exists = hasattr(importlib.import_module(module), name)
     except ImportError:
         return None
-    if not known:
+    if not exists:
         return None
-    found = [entry for full, entry in env.domaindata["py"]["objects"].items() if full.rpartition(".")[2] == name]
-    if len(found) != 1:
+    results = [entry for full, entry in env.domaindata["py"]["objects"].items() if full.rpartition(".")[2] == name]
+    if len(results) != 1:
         return content
-    return make_refnode(app.builder, node["refdoc"], found[0].docname, found[0].node_id, content, target)
+    return make_refnode(app.builder, node["refdoc"], results[0].docname, results[0].node_id, content, target)
 
 
 def leave_out_thebe(app: Sphinx, doctree: nodes.document, docname: str) -> None:

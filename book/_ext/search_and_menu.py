@@ -75,9 +75,9 @@ def add_scripts(app: Sphinx, page: str, template: str, context: dict[str, Any], 
 def name_buttons(menu: str) -> str:
     """Give the button behind the link to a page the name of that page."""
 
-    def name(found: re.Match[str]) -> str:
-        text = re.sub(r"<[^>]*>", "", found["name"]).strip().replace('"', "&quot;")
-        return f'{found["link"]}{found["open"]}<summary aria-label="Pages below {text}">'
+    def name(match: re.Match[str]) -> str:
+        text = re.sub(r"<[^>]*>", "", match["name"]).strip().replace('"', "&quot;")
+        return f'{match["link"]}{match["open"]}<summary aria-label="Pages below {text}">'
 
     return _MENU_BUTTON.sub(name, menu)
 

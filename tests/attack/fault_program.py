@@ -179,9 +179,9 @@ def checkpoint(step: int) -> Callable[[Path], None]:
 
 
 def checkpoint_is_whole(folder: Path) -> None:
-    found = load_checkpoint(folder, MODEL, OPTIMIZER)
-    assert found is not None
-    assert found.step in (1, 2)
+    state = load_checkpoint(folder, MODEL, OPTIMIZER)
+    assert state is not None
+    assert state.step in (1, 2)
 
 
 attack("checkpoint", checkpoint(1), checkpoint(2), checkpoint_is_whole)

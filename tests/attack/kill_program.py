@@ -65,13 +65,13 @@ def jobs() -> dict[str, Callable[[], object]]:
     }
     for chapter in changes:
         source_hash(f"{chapter.__name__}.experiment")  # which remembers what it parsed
-    found = {
+    results = {
         chapter.__name__.rpartition(".")[2]: functools.partial(train, chapter, {"epochs": 2, **more})
         for chapter, more in changes.items()
     }
     workers = 2 if LONGER > 1 else 1  # each imports what a sweep needs
     front_end = LogMel(8000, 200, hop_length=80, n_mels=12)
-    return found | {
+    return results | {
         "features": lambda: FeatureStore.build(Manifest.read("sounds"), front_end, "cache", batch_size=2),
         "export": lambda: export.callback(HERE / "seeds" / "run", _FORMATS, Path("out")),
         "listen": lambda: listen.callback(Path("model"), ("sounds",), Path("heard"), HEARD, None, 0.5, False, "cpu"),
@@ -128,8 +128,8 @@ def watch(child: int, started: float, after: float | None) -> tuple[int, float]:
         if after is not None and time.monotonic() - started >= after:
             os.kill(child, signal.SIGKILL)
             after = None
-        found, status = os.waitpid(child, os.WNOHANG)
-        if found:
+        actual, status = os.waitpid(child, os.WNOHANG)
+        if actual:
             return os.waitstatus_to_exitcode(status), time.monotonic() - started
         time.sleep(0.001)
 

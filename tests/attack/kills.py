@@ -83,7 +83,7 @@ class Killer:
         for temporary in self.place.glob("tmp?"):
             told += [f"left: {path}" for path in temporary.iterdir()]
             shutil.rmtree(temporary)
-        failures = [f"{trial}: {one}" for one in told if one]
+        failures = [f"{trial}: {each}" for each in told if each]
         TRIALS[kind, "failure" if failures else "result"] += 1
         return failures
 
@@ -124,10 +124,10 @@ def attack(
 
 def results(folder: Path) -> dict[str, Any]:
     """Results of a job: the content of every file by its name, without times of day and durations."""
-    found: dict[str, Any] = {}
+    collected: dict[str, Any] = {}
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder)
-        if path.is_dir() or any(fnmatch(part, pattern) for part in name.parts for pattern in _NO_RESULTS):
+        if path.is_dir() or any(fnmatch(folder, pattern) for folder in name.parts for pattern in _NO_RESULTS):
             continue
         content: Any = path.read_bytes()
         if path.name == "history.csv":
@@ -137,8 +137,8 @@ def results(folder: Path) -> dict[str, Any]:
             content = None
         elif path.suffix == ".json":
             content = _without_times(json.loads(content))
-        found[str(name)] = content
-    return found
+        collected[str(name)] = content
+    return collected
 
 
 def _without_times(content: Any) -> Any:
@@ -147,12 +147,12 @@ def _without_times(content: Any) -> Any:
     return content
 
 
-def differences(found: dict[str, Any], expected: dict[str, Any]) -> str:
+def differences(left_behind: dict[str, Any], expected: dict[str, Any]) -> str:
     """Names of files that are left, lacking or other."""
     sets = {
-        "left": found.keys() - expected.keys(),
-        "lacking": expected.keys() - found.keys(),
-        "other": {name for name in found.keys() & expected.keys() if found[name] != expected[name]},
+        "left": left_behind.keys() - expected.keys(),
+        "lacking": expected.keys() - left_behind.keys(),
+        "other": {name for name in left_behind.keys() & expected.keys() if left_behind[name] != expected[name]},
     }
     return "; ".join(f"{word}: {', '.join(sorted(names)[:5])}" for word, names in sets.items() if names)
 

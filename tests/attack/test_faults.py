@@ -43,10 +43,10 @@ def test_a_fault_at_any_call_leaves_the_old_or_the_new(tmp_path):
         check=False,
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    found = json.loads(done.stdout.splitlines()[-1])
-    kinds = {name.partition(", ")[0] for name in found}
+    content = json.loads(done.stdout.splitlines()[-1])
+    kinds = {name.partition(", ")[0] for name in content}
     assert kinds == {"ENOSPC", "EIO", "EROFS", "slow", "vanishing"}
-    for name, count in found.items():
+    for name, count in content.items():
         assert count >= 1
         TRIALS[f"disk, {name.partition(', ')[0]}", "result"] += count
 

@@ -58,13 +58,13 @@ def test_the_seeds_are_whole(name):
     assert len(io.read(SEEDS / name)[0]) == io.info(SEEDS / name).frames
 
 
-@pytest.mark.parametrize("part", [0.5, 0.9])
+@pytest.mark.parametrize("share", [0.5, 0.9])
 @pytest.mark.parametrize("name", SOUNDS)
-def test_a_sound_that_was_cut_off_is_an_error_and_can_be_accepted(tmp_path, name, part):
+def test_a_sound_that_was_cut_off_is_an_error_and_can_be_accepted(tmp_path, name, share):
     whole = (SEEDS / name).read_bytes()
     path = tmp_path / "corpus" / name
     path.parent.mkdir()
-    path.write_bytes(whole[: int(len(whole) * part)])
+    path.write_bytes(whole[: int(len(whole) * share)])
     # The header of FLAC alone does not tell.
     for attempt in (io.read,) if name.endswith(".flac") else (io.read, io.info):
         with pytest.raises(AudioError, match=rf"{name}: (the file is cut off: it|not a readable sound file)"):
@@ -81,7 +81,7 @@ def test_a_sound_that_was_cut_off_is_an_error_and_can_be_accepted(tmp_path, name
     samples, rate = accepted.read_audio(0)
     expected, _ = io.read(SEEDS / name)
     # A block of ADPCM is decoded as a whole.
-    assert 0 < len(samples) < len(expected) or (name, part) == ("adpcm.wav", 0.9)
+    assert 0 < len(samples) < len(expected) or (name, share) == ("adpcm.wav", 0.9)
     assert accepted.durations[0] == len(samples) / rate
     np.testing.assert_array_equal(samples[:100], expected[:100])
 
@@ -121,8 +121,8 @@ def test_a_stream_of_flac_is_read_whole(tmp_path):
     np.testing.assert_array_equal(io.read(path)[0], expected)
     np.testing.assert_array_equal(io.read(path, start=0.25, stop=0.5)[0], expected[4000:8000])
     assert io.info(path).frames == 16_000
-    found = inspect_files([path], tmp_path)[0]
-    assert (found.problem, found.cut, found.frames) == ("", "", 16_000)
+    report = inspect_files([path], tmp_path)[0]
+    assert (report.problem, report.cut, report.frames) == ("", "", 16_000)
 
 
 @pytest.mark.parametrize(
@@ -134,8 +134,8 @@ def test_flac_that_claims_more_than_it_has(tmp_path, total, says):
     with_total(path, total)
     with pytest.raises(AudioError, match=rf"claims\.flac: .*{says}"):
         io.read(path)
-    found = inspect_files([path], tmp_path)[0]
-    assert says in found.problem + found.cut
+    report = inspect_files([path], tmp_path)[0]
+    assert says in report.problem + report.cut
 
 
 @pytest.mark.parametrize("count", [1, 5_000, 2**32 - 1])

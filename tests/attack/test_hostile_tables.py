@@ -271,8 +271,8 @@ def test_rows_and_texts_are_no_more_than_the_file_can_hold(tmp_path):
     assert path.stat().st_size < 100_000
     with pytest.raises(ManifestError, match=r"list\.pkl: .*written out, take many times its size"):
         read_pickled_list(path)
-    found = pd.DataFrame({"a": np.arange(5)}).set_index(pd.RangeIndex(0, 5))
-    found.to_pickle(path)
+    table = pd.DataFrame({"a": np.arange(5)}).set_index(pd.RangeIndex(0, 5))
+    table.to_pickle(path)
     content = path.read_bytes()
     assert b"K\x05" in content
     path.write_bytes(content.replace(b"stop\x94K\x05", b"stop\x94J\xff\xff\xff\x7f"))

@@ -36,9 +36,9 @@ if doom.exists():
 
 @pytest.fixture(scope="module")
 def killer(tmp_path_factory):
-    found = Killer(tmp_path_factory.mktemp("kills"))
-    yield found
-    found.close()
+    result = Killer(tmp_path_factory.mktemp("kills"))
+    yield result
+    result.close()
 
 
 def bring_sounds(folder):
@@ -107,10 +107,10 @@ def test_a_checkpoint_survives_kills_at_any_moment(killer):
     for _ in range(trials(5)):
         killer.start(("checkpoint", 0.1 + chance.random() * 0.1))
         model = torch.nn.Linear(50, 50)
-        found = load_checkpoint(killer.work, model, torch.optim.AdamW(model.parameters()))
+        state = load_checkpoint(killer.work, model, torch.optim.AdamW(model.parameters()))
         told = [int(line) for line in steps.read_text().splitlines()]
-        assert (found.step if found else 0) >= max(told[-1], reached)
-        reached = found.step if found else 0
+        assert (state.step if state else 0) >= max(told[-1], reached)
+        reached = state.step if state else 0
         TRIALS["kill -9, checkpoint", "result"] += 1
     assert told == sorted(set(told)), "no step is done twice"
     remove_leftovers(killer.work)

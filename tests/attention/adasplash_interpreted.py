@@ -56,8 +56,8 @@ def prepare(size=1024):
     dot_product.is_faster = lambda *ways: True  # an interpreter never is
 
 
-def far(one, other):
-    return float((one.detach().double() - other.detach().double()).abs().max())
+def far(ours, other):
+    return float((ours.detach().double() - other.detach().double()).abs().max())
 
 
 def weights_and_gradient(x, alpha, mask, implementation):
@@ -91,16 +91,16 @@ def maps():
 
 
 def compare_maps(alpha):
-    found = {}
+    results = {}
     for name, x, mask in maps():
-        ours, theirs = (weights_and_gradient(x, alpha, mask, one) for one in ("ours", "adasplash"))
-        found[name] = [far(a, b) for a, b in zip(ours, theirs, strict=True)]
-    return found
+        ours, theirs = (weights_and_gradient(x, alpha, mask, each) for each in ("ours", "adasplash"))
+        results[name] = [far(a, b) for a, b in zip(ours, theirs, strict=True)]
+    return results
 
 
 def compare_attention(alpha):
     generator = torch.Generator().manual_seed(2)
-    found = {}
+    collected = {}
     for dtype in (torch.float32, torch.float16):
         for features, m, n, padded in ((16, 70, 70, False), (32, 66, 70, True), (64, 40, 40, True)):
             q, k, v, g = (torch.randn(2, 2, size, features, generator=generator).to(dtype) for size in (m, n, n, m))
@@ -113,8 +113,8 @@ def compare_attention(alpha):
                 context = attend(*inputs, alpha=alpha, valid=valid) * shown.to(inputs[0].dtype)
                 results.append([context, *torch.autograd.grad(context, inputs, g.to(context.dtype))])
             name = f"{dtype}, {features} features, {m} of {n} tokens{', padding' if padded else ''}"
-            found[name] = [far(a, b) for a, b in zip(*results, strict=True)]
-    return found
+            collected[name] = [far(a, b) for a, b in zip(*results, strict=True)]
+    return collected
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ def attention_as_published(calls, query, key, value, *, alpha, is_causal, varlen
     calls.append(tuple(query.shape))
     assert not is_causal
     assert query.shape == key.shape == value.shape
-    assert all(part.is_contiguous() for part in (query, key, value))
+    assert all(tensor.is_contiguous() for tensor in (query, key, value))
     seen = torch.arange(query.shape[2]) < varlen[:, None]
     scores = (query @ key.transpose(-1, -2)).float() / math.sqrt(query.shape[-1])
     weights = reference.entmax_bisect(scores.masked_fill(~seen[:, None, None], -1e4), alpha, n_iter=60)
@@ -91,8 +91,8 @@ def test_weights_and_gradients_are_ours(alpha, install):
     mask[1, :, 2] = False
     p, expected = by_the_kernel(x, alpha, 1, mask), entmax(x, alpha, 1, mask, implementation="ours")
     torch.testing.assert_close(p, expected, atol=1e-6, rtol=0)
-    one, other = (torch.autograd.grad(w.square().sum(), x)[0] for w in (p, expected))
-    torch.testing.assert_close(one, other, atol=1e-5, rtol=0)
+    first, other = (torch.autograd.grad(w.square().sum(), x)[0] for w in (p, expected))
+    torch.testing.assert_close(first, other, atol=1e-5, rtol=0)
     assert by_the_kernel(x.bfloat16(), alpha).dtype == torch.bfloat16
     assert calls == [(64, 512), (3, 4, 64), (3, 50, 32)]  # the check, then lengths filled up
 
@@ -203,9 +203,9 @@ def test_context_and_gradients_are_those_of_the_table_of_pairs(alpha, m, n, padd
     mask = torch.ones(m, n, dtype=torch.bool)
     expected = attend(*inputs, alpha=alpha, mask=mask if valid is None else mask & valid[:, None, None])
     torch.testing.assert_close(context * shown, expected * shown, atol=1e-5, rtol=0)
-    found, wanted = (torch.autograd.grad((c * shown).square().sum(), inputs) for c in (context, expected))
-    for one, other in zip(found, wanted, strict=True):
-        torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-3)
+    gradient, wanted = (torch.autograd.grad((c * shown).square().sum(), inputs) for c in (context, expected))
+    for each, other in zip(gradient, wanted, strict=True):
+        torch.testing.assert_close(each, other, atol=1e-4, rtol=1e-3)
 
 
 def test_other_attention_makes_the_table(install):
@@ -300,11 +300,11 @@ def test_timing_leaves_random_numbers_and_graphs_alone(install):
     context = attend(*heads, alpha=1.5)
     assert torch.equal(torch.get_rng_state(), drawn)
     assert not torch.equal(state, drawn)
-    assert all(part.grad is None for part in heads)
+    assert all(tensor.grad is None for tensor in heads)
     context.sum().backward()
     expected = torch.autograd.grad(dot_product._by_table(*heads, 1.5, None, None).sum(), heads)
-    for part, gradient in zip(heads, expected, strict=True):
-        torch.testing.assert_close(part.grad, gradient, atol=1e-5, rtol=1e-4)
+    for tensor, gradient in zip(heads, expected, strict=True):
+        torch.testing.assert_close(tensor.grad, gradient, atol=1e-5, rtol=1e-4)
 
 
 @pytest.fixture(scope="module")
@@ -326,12 +326,12 @@ def interpreted():
 @pytest.mark.slow
 @pytest.mark.parametrize("alpha", ALPHA)
 def test_the_real_kernels_equal_ours_in_the_interpreter(alpha, interpreted):
-    found = interpreted(alpha)
-    for name, (weights, gradient) in found["maps"].items():
+    differences = interpreted(alpha)
+    for name, (weights, gradient) in differences["maps"].items():
         half = name in ("half", "bfloat16")
         assert weights <= (8e-3 if half else 2e-6), name
         assert gradient <= (3e-2 if half else 5e-5), name
-    for name, (context, *gradients) in found["attention"].items():
+    for name, (context, *gradients) in differences["attention"].items():
         assert context <= (2e-5 if "float32" in name else 2e-2), name
         if "float32" in name or alpha < 2:  # in half precision rounding decides where the gradient of sparsemax jumps
             assert max(gradients) <= (2e-5 if "float32" in name else 2e-2), name
@@ -347,8 +347,8 @@ def test_kernels_on_a_device_equal_ours(alpha, dtype):
         x = (3 * torch.randn(8, n, device="cuda")).to(dtype).requires_grad_()
         p, expected = by_the_kernel(x, alpha), entmax(x, alpha, implementation="ours")
         torch.testing.assert_close(p.float(), expected.float(), atol=5e-6 if exact else 1e-2, rtol=0)
-        one, other = (torch.autograd.grad(w.float().square().sum(), x)[0].float() for w in (p, expected))
-        torch.testing.assert_close(one, other, atol=1e-4 if exact else 1e-2, rtol=0)
+        first, other = (torch.autograd.grad(w.float().square().sum(), x)[0].float() for w in (p, expected))
+        torch.testing.assert_close(first, other, atol=1e-4 if exact else 1e-2, rtol=0)
     rows = torch.full((2, 6), -math.inf, device="cuda")
     assert (by_the_kernel(rows, alpha) == 0).all()
 
@@ -375,6 +375,6 @@ def test_attention_on_a_device_equals_the_table_of_pairs(alpha, features):
     context = attend(*inputs, alpha=alpha, valid=valid) * shown
     expected = attend(*inputs, alpha=alpha, mask=valid[:, None, None]) * shown
     torch.testing.assert_close(context, expected, atol=1e-4, rtol=0)
-    found, wanted = (torch.autograd.grad(c.square().sum(), inputs) for c in (context, expected))
-    for one, other in zip(found, wanted, strict=True):
-        torch.testing.assert_close(one, other, atol=1e-3, rtol=0)
+    gradient, wanted = (torch.autograd.grad(c.square().sum(), inputs) for c in (context, expected))
+    for each, other in zip(gradient, wanted, strict=True):
+        torch.testing.assert_close(each, other, atol=1e-3, rtol=0)

@@ -46,8 +46,8 @@ def test_waves_are_bessel_functions(alpha, half_width):
             shape[large] = special.gamma(k + 1.5) * (2 / x[large]) ** (k + 0.5) * special.jv(k + 0.5, x[large])
     truth = torch.from_numpy(np.concatenate([shape * np.cos(0.4 * omega), shape * np.sin(0.4 * omega)]))
     given = f64(alpha)
-    for one in (density, BetaGaussian(density.location, density.variance, given)):
-        torch.testing.assert_close(basis_expectation(one, WaveBasis(omega))[0], truth, atol=1e-12, rtol=0)
+    for each in (density, BetaGaussian(density.location, density.variance, given)):
+        torch.testing.assert_close(basis_expectation(each, WaveBasis(omega))[0], truth, atol=1e-12, rtol=0)
 
 
 @pytest.mark.parametrize("alpha", ALPHA)
@@ -101,7 +101,7 @@ def test_mapped_over_a_batch_they_say_the_same(basis, alpha):
     location, variance = f64(0.3, 0.4, 0.9), f64(0.02, 0.1, 0.001)
     torch.testing.assert_close(torch.vmap(f)(location, variance), f(location, variance))
     jacobian = torch.vmap(torch.func.jacrev(f))(location, variance)
-    alone = torch.stack([torch.func.jacrev(f)(*one) for one in zip(location, variance, strict=True)])
+    alone = torch.stack([torch.func.jacrev(f)(*each) for each in zip(location, variance, strict=True)])
     torch.testing.assert_close(jacobian, alone)
 
 
@@ -113,10 +113,10 @@ def test_compiled_by_torch_they_say_the_same(basis):
         return basis_expectation(BetaGaussian(location, variance, 4 / 3, check=False), basis)
 
     inputs = tuple(x.requires_grad_() for x in (f64(0.3, 0.4, 0.9), f64(0.02, 0.1, 0.001)))
-    found, expected = torch.compile(f, backend="aot_eager")(*inputs), f(*inputs)
-    torch.testing.assert_close(found, expected)
-    for one, other in zip(*(torch.autograd.grad(x.square().sum(), inputs) for x in (found, expected)), strict=True):
-        torch.testing.assert_close(one, other)
+    actual, expected = torch.compile(f, backend="aot_eager")(*inputs), f(*inputs)
+    torch.testing.assert_close(actual, expected)
+    for each, other in zip(*(torch.autograd.grad(x.square().sum(), inputs) for x in (actual, expected)), strict=True):
+        torch.testing.assert_close(each, other)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])

@@ -55,15 +55,17 @@ def test_pdf_moments_cdf_and_entropy_are_those_of_the_formula(alpha, tensor):
     st.floats(-1.2, 1.2).filter(lambda u: abs(abs(u) - 1) > 1e-3),  # at the very end rounding decides
 )
 def test_laws_of_location_scale_and_support(alpha, location, variance, scale, shift, u):
-    one = BetaGaussian(f64(location), f64(variance), alpha)
+    density = BetaGaussian(f64(location), f64(variance), alpha)
     other = BetaGaussian(f64(scale * location + shift), f64(scale**2 * variance), alpha)
-    t = location + u * one.half_width
-    torch.testing.assert_close(one.pdf(t), scale * other.pdf(scale * t + shift), rtol=1e-6, atol=1e-9)
-    torch.testing.assert_close(one.cdf(t) + one.cdf(2 * location - t), f64(1.0))
-    low, high = one.support
-    assert (one.pdf(torch.cat([low - 1e-6, high + 1e-6, low - 1, high + 1])) == 0).all()
-    torch.testing.assert_close(one.cdf(torch.cat([low - 1e-6, high + 1e-6])), f64(0.0, 1.0))
-    torch.testing.assert_close(BetaGaussian.from_half_width(one.location, one.half_width, alpha).variance, one.variance)
+    t = location + u * density.half_width
+    torch.testing.assert_close(density.pdf(t), scale * other.pdf(scale * t + shift), rtol=1e-6, atol=1e-9)
+    torch.testing.assert_close(density.cdf(t) + density.cdf(2 * location - t), f64(1.0))
+    low, high = density.support
+    assert (density.pdf(torch.cat([low - 1e-6, high + 1e-6, low - 1, high + 1])) == 0).all()
+    torch.testing.assert_close(density.cdf(torch.cat([low - 1e-6, high + 1e-6])), f64(0.0, 1.0))
+    torch.testing.assert_close(
+        BetaGaussian.from_half_width(density.location, density.half_width, alpha).variance, density.variance
+    )
 
 
 def test_support_shrinks_as_alpha_grows():
@@ -77,13 +79,13 @@ def test_support_shrinks_as_alpha_grows():
 
 def test_limits_of_alpha():
     t = torch.linspace(-1.7, 1.7, 35, dtype=torch.float64)
-    zero, one = f64(0.0), f64(1.0)
-    nearly = BetaGaussian(zero, one, 1 + 1e-7)
-    normal = torch.distributions.Normal(zero, one)
+    zero, one_variance = f64(0.0), f64(1.0)
+    nearly = BetaGaussian(zero, one_variance, 1 + 1e-7)
+    normal = torch.distributions.Normal(zero, one_variance)
     torch.testing.assert_close(nearly.log_prob(t), normal.log_prob(t), atol=1e-5, rtol=0)
     torch.testing.assert_close(nearly.cdf(t), normal.cdf(t), atol=1e-6, rtol=0)
     torch.testing.assert_close(nearly.tsallis_entropy(), normal.entropy(), atol=1e-5, rtol=0)
-    flat = BetaGaussian.from_half_width(zero, one, 1e6)
+    flat = BetaGaussian.from_half_width(zero, one_variance, 1e6)
     torch.testing.assert_close(flat.pdf(t), torch.where(t.abs() < 1, 0.5, 0.0).double(), atol=1e-4, rtol=0)
 
 
@@ -134,16 +136,16 @@ def test_half_precision_is_accepted():
 
 
 def test_what_cannot_be_is_named():
-    one = torch.ones(2)
+    unit = torch.ones(2)
     with pytest.raises(ConfigError, match=r"alpha is 0\.9; .* at least 1"):
-        BetaGaussian(one, one, 0.9)
+        BetaGaussian(unit, unit, 0.9)
     with pytest.raises(ConfigError, match=r"alpha holds 0\.5"):
-        BetaGaussian(one, one, torch.tensor([0.5, 2.0]))
+        BetaGaussian(unit, unit, torch.tensor([0.5, 2.0]))
     with pytest.raises(ConfigError, match=r"variance holds -1\.0.*above 0"):
-        BetaGaussian(one, torch.tensor([1.0, -1.0]))
+        BetaGaussian(unit, torch.tensor([1.0, -1.0]))
     with pytest.raises(ConfigError, match="location holds nan"):
-        BetaGaussian(one * math.nan, one)
+        BetaGaussian(unit * math.nan, unit)
     with pytest.raises(ConfigError, match=r"half_width holds 0\.0"):
-        BetaGaussian.from_half_width(one, 0 * one)
+        BetaGaussian.from_half_width(unit, 0 * unit)
     with pytest.raises(ConfigError, match="above 1 have a half-width"):
-        BetaGaussian.from_half_width(one, one, 1.0)
+        BetaGaussian.from_half_width(unit, unit, 1.0)

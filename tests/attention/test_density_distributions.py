@@ -121,12 +121,12 @@ def test_everything_has_the_dtype_of_the_parameters(alpha, dtype):
     location = torch.tensor([0.25, 0.5], dtype=dtype)
     for density in (
         BetaGaussian(location, 0 * location + 0.5, alpha),
-        MultivariateBetaGaussian.from_variance(location[:, None].expand(2, 3), torch.full((3,), 0.5).to(dtype), alpha),
+        MultivariateBetaGaussian(location[:, None].expand(2, 3), 0.5 * torch.eye(3, dtype=dtype), alpha),
     ):
-        found = [density.mean, density.variance, density.stddev, density.mode, density.entropy(), density.scale]
-        found += [density.tsallis_entropy(), density.sample((2,)), density.pdf(density.mean), density.half_width]
-        assert {x.dtype for x in found} == {dtype}
-        assert all(x.isfinite().all() for x in found[:-1])
+        results = [density.mean, density.variance, density.stddev, density.mode, density.entropy(), density.scale]
+        results += [density.tsallis_entropy(), density.sample((2,)), density.pdf(density.mean), density.half_width]
+        assert {x.dtype for x in results} == {dtype}
+        assert all(x.isfinite().all() for x in results[:-1])
 
 
 @pytest.mark.parametrize("alpha", [1.0, 1.2, 2.0, 4.0])
@@ -207,15 +207,15 @@ def test_vmap():
         density = BetaGaussian(location, variance, 1.7, check=False)
         return density.icdf(q), density.cdf(q), density.log_prob(q), density.entropy()
 
-    for one, other in zip(torch.vmap(f)(location, variance, q), f(location, variance, q), strict=True):
-        torch.testing.assert_close(one, other)
+    for each, other in zip(torch.vmap(f)(location, variance, q), f(location, variance, q), strict=True):
+        torch.testing.assert_close(each, other)
 
 
 def test_what_cannot_be_is_named():
-    one = torch.ones(2)
+    unit = torch.ones(2)
     with pytest.raises(ConfigError, match=r"scale holds -1\.0.*above 0"):
-        BetaGaussian.from_scale(one, -one)
+        BetaGaussian.from_scale(unit, -unit)
     with pytest.raises(ConfigError, match=r"do not broadcast: location \(2,\), variance \(3,\)"):
-        BetaGaussian(one, torch.ones(3))
+        BetaGaussian(unit, torch.ones(3))
     with pytest.raises(ConfigError, match=r"alpha \(4,\)"):
-        BetaGaussian(one, one, torch.full((4,), 2.0))
+        BetaGaussian(unit, unit, torch.full((4,), 2.0))

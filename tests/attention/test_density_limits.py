@@ -87,8 +87,8 @@ def test_expectations_close_to_the_gaussian(alpha, tensor):
     whole = gaussian_expectation(line, basis, interval=(-math.inf, math.inf))
     assert whole.item() == pytest.approx(truth, rel=1e-13)
     flat = MultivariateBetaGaussian(f64(0.0), f64([1.0]), given)
-    one = multivariate_gaussian_expectation(flat, MultivariateGaussianBasis([[0.7]], [0.5]))
-    assert one.item() == pytest.approx(truth, rel=1e-13)
+    single = multivariate_gaussian_expectation(flat, MultivariateGaussianBasis([[0.7]], [0.5]))
+    assert single.item() == pytest.approx(truth, rel=1e-13)
 
 
 @pytest.mark.parametrize("alpha", [1.05, 1.7, 2.0, 2.05, 2.3, 2.5, 2.9, 3.0, 4.0, 6.0, 7.0, 10.0, 20.0, 100.0])
@@ -169,35 +169,35 @@ def test_alpha_as_a_tensor_without_axes(number, shape):
 
     def everything(alpha):
         line = BetaGaussian(location, variance, alpha)
-        plane = MultivariateBetaGaussian.from_variance(
-            *(x[..., None].expand(*shape, 2) for x in (location, variance)), alpha
+        plane = MultivariateBetaGaussian(
+            location[..., None].expand(*shape, 2), torch.diag_embed(variance[..., None].expand(*shape, 2)), alpha
         )
         t, x = f64(0.35)[0], f64(0.35, 0.2)
-        found = [getattr(line, name)(t) for name in ("pdf", "log_prob", "cdf", "icdf")]
-        found += [plane.pdf(x), plane.log_prob(x), line.half_width, plane.half_width, line.scale, plane.scale]
-        for one, point in ((line, t), (plane, x)):
-            found += [one.entropy(), one.tsallis_entropy(), conjugate(one)]
-            found += [fenchel_young_loss(one, one), cross_fenchel_young_loss(one, point)]
-        found += [BetaGaussian.from_scale(location, variance, alpha).variance]
-        found += [MultivariateBetaGaussian.from_scale(plane.location, plane.covariance, alpha).covariance]
-        found += [gaussian_expectation(line, basis), gaussian_expectation(line, basis, interval=(0.0, 1.0))]
-        found += [basis_expectation(line, one) for one in (PowerBasis(2), WaveBasis([2.0]))]
-        found += [basis_expectation(line, PowerBasis(2), interval=(0.0, 1.0)), *density_nodes(line)]
-        found += [multivariate_gaussian_expectation(plane, MultivariateGaussianBasis.grid((2, 2)))]
+        results = [getattr(line, name)(t) for name in ("pdf", "log_prob", "cdf", "icdf")]
+        results += [plane.pdf(x), plane.log_prob(x), line.half_width, plane.half_width, line.scale, plane.scale]
+        for each, point in ((line, t), (plane, x)):
+            results += [each.entropy(), each.tsallis_entropy(), conjugate(each)]
+            results += [fenchel_young_loss(each, each), cross_fenchel_young_loss(each, point)]
+        results += [BetaGaussian.from_scale(location, variance, alpha).variance]
+        results += [MultivariateBetaGaussian.from_scale(plane.location, plane.covariance, alpha).covariance]
+        results += [gaussian_expectation(line, basis), gaussian_expectation(line, basis, interval=(0.0, 1.0))]
+        results += [basis_expectation(line, each) for each in (PowerBasis(2), WaveBasis([2.0]))]
+        results += [basis_expectation(line, PowerBasis(2), interval=(0.0, 1.0)), *density_nodes(line)]
+        results += [multivariate_gaussian_expectation(plane, MultivariateGaussianBasis.grid((2, 2)))]
         assert line.sample((5,)).shape == line.expand((5, *shape)).batch_shape == (5, *shape)
         assert plane.sample((5,)).shape == (5, *shape, 2)
         assert line.rsample().shape == shape
         if shape:
             mixture = Mixture(torch.full(shape, 1 / shape[-1], dtype=torch.float64), line)
-            found += [mixture.cdf(t), mixture.icdf(t), gaussian_expectation(mixture, basis, interval=(0.0, 1.0))]
+            results += [mixture.cdf(t), mixture.icdf(t), gaussian_expectation(mixture, basis, interval=(0.0, 1.0))]
             assert mixture.sample((5,)).shape == (5, *shape[:-1])
             assert Mixture(mixture.weights, plane).sample().shape == (*shape[:-1], 2)
-        return found
+        return results
 
     ours, numbers = everything(alpha), everything(number)
-    for one, other in zip(ours, numbers, strict=True):
-        assert one.shape == other.shape
-        torch.testing.assert_close(one, other, rtol=1e-11, atol=1e-12)
+    for each, other in zip(ours, numbers, strict=True):
+        assert each.shape == other.shape
+        torch.testing.assert_close(each, other, rtol=1e-11, atol=1e-12)
     total = sum((x[x.isfinite()].sum() for x in ours), torch.zeros(()))
     assert torch.autograd.grad(total, alpha)[0].isfinite()
 
@@ -228,22 +228,22 @@ def test_half_types_are_the_rounded_double(alpha, dtype, device):
         t = (location + 0.5 * variance.sqrt()).to(dtype)
         q = torch.tensor([0.25, 0.875], dtype=dtype, device=device)
         for name, value in (("pdf", t), ("log_prob", t), ("cdf", t), ("icdf", q)):
-            found = getattr(low, name)(value)
-            assert found.dtype == dtype
-            torch.testing.assert_close(found, getattr(high, name)(value.double()).to(dtype), rtol=0, atol=0)
+            result = getattr(low, name)(value)
+            assert result.dtype == dtype
+            torch.testing.assert_close(result, getattr(high, name)(value.double()).to(dtype), rtol=0, atol=0)
         torch.testing.assert_close(low.half_width, high.half_width.to(dtype), rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("dtype", [*HALF, torch.float32, torch.float64])
 def test_the_slope_of_a_deviation_has_a_bound(dtype):
     variance = torch.tensor([0.0, torch.finfo(dtype).tiny, 0.25], dtype=dtype, requires_grad=True)
-    found = std(variance)
-    assert found.dtype == dtype
-    slope = torch.autograd.grad(found.sum(), variance)[0]
+    deviation = std(variance)
+    assert deviation.dtype == dtype
+    slope = torch.autograd.grad(deviation.sum(), variance)[0]
     assert slope[0] == 0
     assert slope.isfinite().all()
     assert slope[2] == 1
-    assert found[2] == 0.5
+    assert deviation[2] == 0.5
 
 
 @pytest.mark.parametrize("dtype", [*HALF, torch.float32, torch.float64])
@@ -284,9 +284,9 @@ def test_intervals_that_cannot_be_are_refused(alpha, basis):
         return basis_expectation(wide, basis, interval=(0.0, 1.0))
 
     mapped = torch.vmap(one)
-    found = mapped(f64(0.3, 60.0)).reshape(2, -1)
-    assert found[0].isfinite().all()
-    assert found[1].isnan().all()
+    result = mapped(f64(0.3, 60.0)).reshape(2, -1)
+    assert result[0].isfinite().all()
+    assert result[1].isnan().all()
 
 
 @pytest.mark.parametrize("alpha", [1.0, 1.001, 1.2])
@@ -332,12 +332,12 @@ def test_an_alpha_of_exactly_1_has_the_gradient_of_the_limit(quantity):
         result = value(*inputs).sum()
         return result, torch.autograd.grad(result, inputs, allow_unused=True)
 
-    found, gradient = with_gradient(1.0)
+    actual, gradient = with_gradient(1.0)
     limit = with_gradient(1 + 1e-7)[1]
     assert gradient[0] != 0
     # so close to 1 the radius of the ball in two dimensions is a difference of few digits
     rtol = 3e-4 if quantity == "in two dimensions" else 1e-5
-    torch.testing.assert_close(found, value(1.0, f64(0.3), f64(0.04)).sum(), rtol=0, atol=0)
+    torch.testing.assert_close(actual, value(1.0, f64(0.3), f64(0.04)).sum(), rtol=0, atol=0)
     for here, there in zip(gradient, limit, strict=True):
         assert (here is None) == (there is None)
         if here is not None:

@@ -32,14 +32,14 @@ def on_plane(location, variance, turn, alpha):
 
 @settings(max_examples=60)
 @given(st.floats(1.0, 5.0), st.floats(-2, 2), st.floats(1e-3, 5), st.floats(-2, 2), st.floats(1e-3, 5), st.booleans())
-def test_never_negative_and_zero_for_equals_alone(alpha, one, variance, other, spread, tensor):
+def test_never_negative_and_zero_for_equals_alone(alpha, each, variance, other, spread, tensor):
     given_alpha = f64(alpha) if tensor else alpha
-    f, q = BetaGaussian(f64(one), f64(variance), given_alpha), BetaGaussian(f64(other), f64(spread), given_alpha)
+    f, q = BetaGaussian(f64(each), f64(variance), given_alpha), BetaGaussian(f64(other), f64(spread), given_alpha)
     size = 1 + abs(conjugate(f).item()) + abs(q.tsallis_entropy().item())
     assert abs(fenchel_young_loss(f, f).item()) < 1e-12 * size
     loss = fenchel_young_loss(f, q).item()
     assert loss > -1e-12 * size
-    if abs(one - other) > 0.1 or abs(math.log(variance / spread)) > 0.1:
+    if abs(each - other) > 0.1 or abs(math.log(variance / spread)) > 0.1:
         assert loss > (1e-5 if alpha <= 2 else 1e-8 * size)
 
 
@@ -93,9 +93,9 @@ def test_losses_of_neighbouring_alphas_are_neighbours():
     losses = [cross_fenchel_young_loss(BetaGaussian(f64(0.3), f64(0.2), a), x) for a in (1.0, 1 + 1e-6, 1 + 1e-4)]
     torch.testing.assert_close(losses[0], losses[1], atol=1e-4, rtol=0)
     torch.testing.assert_close(losses[0], losses[2], atol=1e-2, rtol=0)
-    one, two = (BetaGaussian(f64(m), f64(v), 1 + 1e-6) for m, v in ((0.0, 1.0), (0.5, 2.0)))
+    narrow, wide = (BetaGaussian(f64(m), f64(v), 1 + 1e-6) for m, v in ((0.0, 1.0), (0.5, 2.0)))
     truth = kl_divergence(Normal(f64(0.5), f64(2.0).sqrt()), Normal(f64(0.0), f64(1.0)))
-    torch.testing.assert_close(fenchel_young_loss(one, two), truth, atol=1e-4, rtol=0)
+    torch.testing.assert_close(fenchel_young_loss(narrow, wide), truth, atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize("alpha", [1.0, 4 / 3, 2.0, 3.0])

@@ -91,8 +91,8 @@ def test_forward_and_reverse_mode_say_the_same(name, alpha):
     rows = [torch.autograd.grad(y, plain, retain_graph=True, materialize_grads=True) for y in out.flatten()]
     truth = torch.cat([torch.stack([row[i] for row in rows]) for i in every], dim=-1)
     for mode in (jacfwd, jacrev):
-        found = torch.cat([x.reshape(out.numel(), -1) for x in mode(f, every)(*inputs)], dim=-1)
-        torch.testing.assert_close(found, truth, rtol=1e-9, atol=1e-10)
+        joined = torch.cat([x.reshape(out.numel(), -1) for x in mode(f, every)(*inputs)], dim=-1)
+        torch.testing.assert_close(joined, truth, rtol=1e-9, atol=1e-10)
     tangents = tuple(torch.linspace(-1, 1, x.numel()).to(x) for x in inputs)
     torch.testing.assert_close(
         jvp(f, inputs, tangents)[1].flatten(), truth @ torch.cat(tangents), rtol=1e-9, atol=1e-10
@@ -123,14 +123,14 @@ def test_a_backward_through_vmap(name, alpha):
     location, variance = (LOCATION + shift).requires_grad_(), (VARIANCE + shift).requires_grad_()
     mapped, one_by_one = vmap(f)(location, variance), torch.stack([f(*x) for x in zip(location, variance, strict=True)])
     torch.testing.assert_close(mapped, one_by_one, rtol=1e-9, atol=1e-10)
-    for found, expected in zip(
+    for measured, expected in zip(
         *(
             torch.autograd.grad(x.sin().sum(), (location, variance), materialize_grads=True)
             for x in (mapped, one_by_one)
         ),
         strict=True,
     ):
-        torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-10)
+        torch.testing.assert_close(measured, expected, rtol=1e-9, atol=1e-10)
 
 
 MODULES = {

@@ -38,14 +38,14 @@ def cases(alpha, n):
 @pytest.mark.parametrize("alpha", NAMED + OTHERS)
 def test_agrees_with_adaptive_quadrature(alpha, interval):
     location, variance, centre, width = cases(alpha, 24)
-    for one in zip(location, variance, centre, width, strict=True):
-        truth = by_quad(alpha, *one, *([interval] if interval else []))
-        basis = GaussianBasis([one[2]], [one[3]])
+    for each in zip(location, variance, centre, width, strict=True):
+        truth = by_quad(alpha, *each, *([interval] if interval else []))
+        basis = GaussianBasis([each[2]], [each[3]])
         for dtype, budget in ((torch.float64, 1e-12), (torch.float32, 2e-6)):
-            density = BetaGaussian(torch.tensor([one[0]], dtype=dtype), torch.tensor([one[1]], dtype=dtype), alpha)
+            density = BetaGaussian(torch.tensor([each[0]], dtype=dtype), torch.tensor([each[1]], dtype=dtype), alpha)
             ours = gaussian_expectation(density, basis, interval=interval)
             # close to alpha = 1 the reference itself is good to fewer digits than ours
-            assert abs(ours.item() - truth) <= budget * (20 if alpha == 1.001 else 1), (dtype, one)
+            assert abs(ours.item() - truth) <= budget * (20 if alpha == 1.001 else 1), (dtype, each)
 
 
 @pytest.mark.parametrize("alpha", NAMED + OTHERS)
@@ -155,7 +155,7 @@ def test_expectation_of_any_function(alpha):
 
 
 def test_what_cannot_be_is_named():
-    one = torch.ones(1)
+    unit = torch.ones(1)
     with pytest.raises(ConfigError, match=r"widths holds 0\.0.*above 0"):
         GaussianBasis([0.0], [0.0])
     with pytest.raises(ConfigError, match="n_basis is 127 for 2 widths"):
@@ -163,7 +163,7 @@ def test_what_cannot_be_is_named():
     with pytest.raises(ConfigError, match="2 centres and 1 widths"):
         GaussianBasis([0.0, 1.0], [1.0])
     with pytest.raises(ConfigError, match="n_nodes is 0"):
-        expectation(torch.cos, BetaGaussian(one, one), 0)
+        expectation(torch.cos, BetaGaussian(unit, unit), 0)
 
 
 @pytest.mark.parametrize("alpha", [4 / 3, 3 / 2, 2.0, 1.0001, 1.7, 3.0, 5.0])
@@ -181,8 +181,8 @@ def test_compiled_loops_and_pytorch_say_the_same(alpha, dtype, monkeypatch):
     ours = run()
     monkeypatch.setattr("audioattn_lib.attention.expectations._numba._loops", lambda: None)
     tolerance = 1e-11 if dtype == torch.float64 else 2e-6
-    for one, other in zip(ours, run(), strict=True):
-        torch.testing.assert_close(one, other, atol=tolerance, rtol=10 * tolerance)
+    for each, other in zip(ours, run(), strict=True):
+        torch.testing.assert_close(each, other, atol=tolerance, rtol=10 * tolerance)
 
 
 def test_compiled_loops_take_any_layout():

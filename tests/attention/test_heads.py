@@ -39,7 +39,7 @@ def test_a_head_is_an_attention_over_its_features(name, options):
     torch.testing.assert_close(together, torch.cat([context for context, _ in apart], dim=1))
     assert together.shape == (3, attention.out_features)
     for clip in range(3):
-        saliency = np.mean([one.frame_attention(clip) for _, one in apart], axis=0)
+        saliency = np.mean([each.frame_attention(clip) for _, each in apart], axis=0)
         if name == "sparsemax":  # densities lose what is outside the clip, each its own share
             np.testing.assert_allclose(record.frame_attention(clip), saliency, atol=1e-6)
     if record.weights is not None:
@@ -52,7 +52,7 @@ def test_a_head_is_an_attention_over_its_features(name, options):
         second = slice(modes, 2 * modes)
         np.testing.assert_array_equal(record.density.location[:, second], apart[1][1].density.location)
         np.testing.assert_array_equal(record.density.alpha[:, second], apart[1][1].density.alpha)
-        reads = np.mean([one.read_weights for _, one in apart], axis=0)
+        reads = np.mean([each.read_weights for _, each in apart], axis=0)
         np.testing.assert_allclose(record.read_weights, reads)
 
 

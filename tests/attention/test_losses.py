@@ -125,8 +125,8 @@ def test_half_precision_is_computed_in_float32(dtype):
 def test_vmap_is_the_loop():
     x, target = scores(4, 5), torch.arange(4)
     for alpha in (1.0, 1.5, 1.7):
-        looped = torch.stack([entmax_loss(row, one, alpha) for row, one in zip(x, target, strict=True)])
-        torch.testing.assert_close(torch.vmap(lambda row, one, a=alpha: entmax_loss(row, one, a))(x, target), looped)
+        looped = torch.stack([entmax_loss(row, each, alpha) for row, each in zip(x, target, strict=True)])
+        torch.testing.assert_close(torch.vmap(lambda row, each, a=alpha: entmax_loss(row, each, a))(x, target), looped)
 
 
 def test_modules_are_the_function():

@@ -59,8 +59,8 @@ def test_loops_equal_pytorch(alpha, dim, dtype, budget, by_pytorch):
             continue
         ours, expected = with_gradient(x, alpha, dim, mask), by_pytorch(with_gradient, x, alpha, dim, mask)
         assert _numba.are_compiled(x)
-        for one, other in zip(ours, expected, strict=True):
-            torch.testing.assert_close(one, other, atol=budget, rtol=1e-5 if dtype == torch.float32 else 1e-12)
+        for each, other in zip(ours, expected, strict=True):
+            torch.testing.assert_close(each, other, atol=budget, rtol=1e-5 if dtype == torch.float32 else 1e-12)
         assert ours[0].is_contiguous()
 
 
@@ -87,9 +87,9 @@ def test_gradients_where_memory_is_not_in_order(alpha):
 def test_a_batch_of_gradients_at_once():
     x = torch.randn(3, 4, dtype=torch.float64)
     for alpha in ALPHA:
-        one = torch.autograd.functional.jacobian(lambda x, alpha=alpha: entmax(x, alpha), x)
+        single = torch.autograd.functional.jacobian(lambda x, alpha=alpha: entmax(x, alpha), x)
         many = torch.autograd.functional.jacobian(lambda x, alpha=alpha: entmax(x, alpha), x, vectorize=True)
-        torch.testing.assert_close(one, many)
+        torch.testing.assert_close(single, many)
 
 
 def test_devices_and_traces_are_left_to_pytorch():

@@ -134,7 +134,7 @@ def test_vmap_is_the_loop(alpha):
     x = torch.randn(3, 4, 5)
     for in_dim, dim in ((0, -1), (1, 0), (2, -2)):
         mapped = torch.vmap(partial(entmax, alpha=alpha, dim=dim), in_dims=in_dim)(x)
-        looped = torch.stack([entmax(part, alpha, dim) for part in x.unbind(in_dim)])
+        looped = torch.stack([entmax(slice_of_x, alpha, dim) for slice_of_x in x.unbind(in_dim)])
         torch.testing.assert_close(mapped, looped, atol=2e-6, rtol=0)
 
 
@@ -164,5 +164,5 @@ def test_compiled_by_torch_is_the_same(alpha):
     x = torch.randn(5, 30, requires_grad=True)
     p, expected = compiled(x), entmax(x, alpha)
     torch.testing.assert_close(p, expected, atol=1e-6, rtol=0)
-    one, other = (torch.autograd.grad(w.square().sum(), x)[0] for w in (p, expected))
-    torch.testing.assert_close(one, other, atol=1e-5, rtol=0)
+    first, other = (torch.autograd.grad(w.square().sum(), x)[0] for w in (p, expected))
+    torch.testing.assert_close(first, other, atol=1e-5, rtol=0)

@@ -72,8 +72,10 @@ def test_transforms_of_alpha():
     torch.testing.assert_close(hessian(lambda a: (of_alpha(a) ** 3).sum())(alpha), second)
     torch.testing.assert_close(vmap(entmax)(X, alpha), of_alpha(alpha))
     torch.testing.assert_close(vmap(lambda a: entmax(X, a))(alpha)[1], entmax(X, 1.5))
-    one = grad(lambda x, a: cube(x, a), argnums=1)
-    torch.testing.assert_close(vmap(one)(X, alpha), torch.stack([one(x, a) for x, a in zip(X, alpha, strict=True)]))
+    single = grad(lambda x, a: cube(x, a), argnums=1)
+    torch.testing.assert_close(
+        vmap(single)(X, alpha), torch.stack([single(x, a) for x, a in zip(X, alpha, strict=True)])
+    )
 
 
 def test_forward_mode_of_forward_mode_is_refused_not_wrong():

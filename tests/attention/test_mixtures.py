@@ -42,7 +42,7 @@ def test_mass_moments_and_cdf(alpha):
     parts = [by_formula(alpha, m, v) for m, v in zip(LOCATION.tolist(), VARIANCE.tolist(), strict=True)]
 
     def pdf(t):
-        return sum(w * part(t) for w, part in zip(WEIGHTS.tolist(), parts, strict=True))
+        return sum(w * component(t) for w, component in zip(WEIGHTS.tolist(), parts, strict=True))
 
     reach = 9 * VARIANCE.sqrt() if alpha == 1 else ours.components.half_width
     ends = [*(LOCATION - reach).tolist(), *LOCATION.tolist(), *(LOCATION + reach).tolist()]
@@ -160,17 +160,17 @@ def test_memory_grows_linearly_in_modes_functions_and_nodes(alpha, grown):
                 ours = Mixture(weights, MultivariateBetaGaussian(location, covariance, alpha, check=False), check=False)
                 if grown == "nodes":
                     # a rule of n nodes along each of two axes has n^2
-                    found = multivariate_expectation(lambda x: x.sin(), ours, 8 * round(factor**0.5))
+                    result = multivariate_expectation(lambda x: x.sin(), ours, 8 * round(factor**0.5))
                 else:
                     basis = MultivariateGaussianBasis.grid((functions // 4, 4), (0.1,))
-                    found = multivariate_gaussian_expectation(ours, basis)
+                    result = multivariate_gaussian_expectation(ours, basis)
             else:
                 location = torch.rand(modes, requires_grad=True)
                 ours = Mixture(
                     weights, BetaGaussian(location, torch.full((modes,), 0.01), alpha, check=False), check=False
                 )
-                found = gaussian_expectation(ours, GaussianBasis.grid(functions))
-            found.sum().backward()
+                result = gaussian_expectation(ours, GaussianBasis.grid(functions))
+            result.sum().backward()
         return elements.total
 
     costs = [cost(factor) for factor in (1, 4, 16)]
@@ -187,9 +187,9 @@ def test_gradients_of_quantiles_and_samples():
     assert gradcheck(lambda *x: build(*x).icdf(f64(0.1, 0.6)), inputs)
     ours = build(*inputs)
     points = ours.rsample((40000,), torch.Generator().manual_seed(0))
-    found = torch.autograd.grad((points**2).mean(), inputs, retain_graph=True)
+    gradient = torch.autograd.grad((points**2).mean(), inputs, retain_graph=True)
     truth = torch.autograd.grad(ours.variance + ours.mean**2, inputs)
-    torch.testing.assert_close(found, truth, atol=0.03, rtol=0.03)
+    torch.testing.assert_close(gradient, truth, atol=0.03, rtol=0.03)
 
 
 def test_batches_and_dtypes():
@@ -198,19 +198,19 @@ def test_batches_and_dtypes():
         ours = Mixture(weights, BetaGaussian(torch.zeros(4, 2, dtype=dtype), torch.ones(2, dtype=dtype), 1.5))
         assert ours.batch_shape == (4,)
         assert ours.expand((3, 4)).sample((2,)).shape == (2, 3, 4)
-        for found in (ours.mean, ours.variance, ours.sample(), ours.icdf(torch.full((4,), 0.5, dtype=dtype))):
-            assert found.dtype == dtype
-            assert found.shape == (4,)
+        for measured in (ours.mean, ours.variance, ours.sample(), ours.icdf(torch.full((4,), 0.5, dtype=dtype))):
+            assert measured.dtype == dtype
+            assert measured.shape == (4,)
 
 
 def test_what_cannot_be_is_named():
-    one = BetaGaussian(torch.zeros(2), torch.ones(2))
+    density = BetaGaussian(torch.zeros(2), torch.ones(2))
     with pytest.raises(ConfigError, match=r"weights holds -0\.5"):
-        Mixture(torch.tensor([-0.5, 1.5]), one)
+        Mixture(torch.tensor([-0.5, 1.5]), density)
     with pytest.raises(ConfigError, match=r"sum of weights over modes holds 1\.5.*must be 1"):
-        Mixture(torch.tensor([0.5, 1.0]), one)
+        Mixture(torch.tensor([0.5, 1.0]), density)
     with pytest.raises(ConfigError, match=r"weights have shape \(3,\).*number of modes"):
-        Mixture(torch.ones(3) / 3, one)
+        Mixture(torch.ones(3) / 3, density)
     with pytest.raises(ConfigError, match=r"weights have shape \(3, 2\).*one shape"):
         Mixture(torch.full((3, 2), 0.5), BetaGaussian(torch.zeros(4, 2), torch.ones(2)))
     flat = Mixture(f64(0.5, 0.5), MultivariateBetaGaussian(torch.zeros(2, 2), torch.eye(2)))

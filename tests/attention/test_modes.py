@@ -31,23 +31,23 @@ def values(*shape, seed=3):
 @pytest.mark.parametrize("boundary", BOUNDARIES)
 def test_equal_modes_are_one(encoder, boundary):
     options = {"encoder": encoder, "boundary": boundary}
-    one, several = make(1.5, **options), make(1.5, n_components=3, **options)
-    state = one.state_dict()
+    first, several = make(1.5, **options), make(1.5, n_components=3, **options)
+    state = first.state_dict()
     for name in ("encoder.head.weight", "encoder.head.bias"):
         rows = state[name].repeat_interleave(3, dim=0)  # location and variance of every mode, then equal shares
         state[name] = torch.cat([rows, torch.zeros_like(rows[:3])])
     several.load_state_dict(state)
     h, lengths = values(2, 9, 5), torch.tensor([9, 4])
-    torch.testing.assert_close(several(h, lengths)[0], one(h, lengths)[0])
+    torch.testing.assert_close(several(h, lengths)[0], first(h, lengths)[0])
     record = several(h, lengths, record=True)[1]
     np.testing.assert_allclose(record.density.mode_weight, 1 / 3)
-    np.testing.assert_allclose(record.frame_attention(1), one(h, lengths, record=True)[1].frame_attention(1))
+    np.testing.assert_allclose(record.frame_attention(1), first(h, lengths, record=True)[1].frame_attention(1))
 
 
 def test_modes_of_a_single_frame_are_one():
-    one, several = make(), make(n_components=3)
+    first, several = make(), make(n_components=3)
     h = values(2, 1, 5)
-    torch.testing.assert_close(several(h)[0], one(h)[0])
+    torch.testing.assert_close(several(h)[0], first(h)[0])
 
 
 def test_the_mixture_has_the_mean_and_the_variance_of_the_discrete_attention():
@@ -94,10 +94,10 @@ def test_clusters_find_what_is_apart(n):
     p = masses.repeat_interleave(50) / 50
     parts = share_out(p[None], places[None], torch.full((1, n), 0.01), 3)
     weights, shares = normalise(parts)
-    found = (weights @ places)[0]
-    order = found[:, 0].argsort()
+    result = (weights @ places)[0]
+    order = result[:, 0].argsort()
     torch.testing.assert_close(shares[0, order], masses, atol=1e-3, rtol=0)
-    torch.testing.assert_close(found[order], centres, atol=0.02, rtol=0)
+    torch.testing.assert_close(result[order], centres, atol=0.02, rtol=0)
 
 
 @pytest.mark.parametrize("modes", [1, 2, 3])

@@ -54,9 +54,9 @@ def test_padding_batch_and_order_change_nothing(kind, options):
         spoiled[clip, length:] = float("nan")
     torch.testing.assert_close(pooling(spoiled, lengths)[0], together)
     for clip, length in enumerate(lengths):
-        alone, one = pooling(h[clip : clip + 1, :length], record=True)
+        alone, alone_record = pooling(h[clip : clip + 1, :length], record=True)
         torch.testing.assert_close(alone[0], together[clip])
-        np.testing.assert_allclose(one.frame_attention(), record.frame_attention(clip), atol=1e-6)
+        np.testing.assert_allclose(alone_record.frame_attention(), record.frame_attention(clip), atol=1e-6)
     torch.testing.assert_close(pooling(h.flip(0), lengths.flip(0))[0].flip(0), together)
 
 
@@ -120,8 +120,8 @@ def test_a_backward_pass_leaves_nothing_for_the_next():
     weights, context = weights_and_context(h)
     torch.autograd.grad(context.sum(), weights, retain_graph=True)
     torch.autograd.grad(context.square().sum(), (h, weights), retain_graph=True)
-    found = torch.autograd.grad(weights.square().sum(), (h, pooling.queries), retain_graph=True)
-    torch.testing.assert_close(found, wanted)
+    gradient = torch.autograd.grad(weights.square().sum(), (h, pooling.queries), retain_graph=True)
+    torch.testing.assert_close(gradient, wanted)
     of_context = torch.autograd.grad(context.sum(), h, retain_graph=True)[0]
     torch.testing.assert_close(torch.autograd.grad(context.sum(), h)[0], of_context)
 
@@ -129,17 +129,17 @@ def test_a_backward_pass_leaves_nothing_for_the_next():
 def test_vmap_is_a_loop_over_pools_and_over_queries():
     pooling, h = make(DoubleMultiHeadPooling, {"heads": 3}), values(3, 2, 5, D).requires_grad_()
     together = torch.func.vmap(lambda h: pooling(h)[0])(h)
-    apart = torch.stack([pooling(one)[0] for one in h])
+    apart = torch.stack([pooling(item)[0] for item in h])
     torch.testing.assert_close(together, apart)
     g = values(*apart.shape, seed=5)
-    torch.testing.assert_close(*(torch.autograd.grad(found, h, g)[0] for found in (together, apart)))
+    torch.testing.assert_close(*(torch.autograd.grad(measured, h, g)[0] for measured in (together, apart)))
     queries = values(4, 1, 3, 4).requires_grad_()
 
     def pool(queries):
         return torch.func.functional_call(pooling, {"frames.queries": queries}, (h[0].detach(),))[0].square().sum()
 
     each = torch.func.vmap(torch.func.grad(pool))(queries)
-    torch.testing.assert_close(each, torch.autograd.grad(sum(pool(one) for one in queries), queries)[0])
+    torch.testing.assert_close(each, torch.autograd.grad(sum(pool(item) for item in queries), queries)[0])
 
 
 def test_frames_that_others_read_too_get_both_gradients():
@@ -153,9 +153,9 @@ def test_one_einsum_a_step_is_the_formula():
     pooling, h = make(DoubleMultiHeadPooling, {"heads": 3}), values(2, 5, D)
     contexts = []
     for j in range(3):
-        part = h[..., 4 * j : 4 * j + 4]
-        weights = softmax(part @ pooling.frames.queries[0, j] / 4**0.5)
-        contexts.append((weights[..., None] * part).sum(1))
+        excerpt = h[..., 4 * j : 4 * j + 4]
+        weights = softmax(excerpt @ pooling.frames.queries[0, j] / 4**0.5)
+        contexts.append((weights[..., None] * excerpt).sum(1))
     b = softmax(torch.stack([c @ pooling.query[:, 0] / 4**0.5 for c in contexts], dim=1))
     torch.testing.assert_close(pooling(h)[0], sum(b[:, j, None] * contexts[j] for j in range(3)))
     by_heads = make(DoubleMultiHeadPooling, {"heads": 3, "scale": "heads"})

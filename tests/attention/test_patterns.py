@@ -78,10 +78,10 @@ def compare(
     if valid is not None:
         weight[:, :, n_global:] *= valid[:, None, :, None]
     torch.testing.assert_close(ours * (weight != 0), expected * (weight != 0), atol=tol, rtol=tol)
-    found = torch.autograd.grad((ours * weight).sum(), inputs)
+    gradient = torch.autograd.grad((ours * weight).sum(), inputs)
     wanted = torch.autograd.grad((expected * weight).sum(), inputs)
-    for one, other in zip(found, wanted, strict=True):
-        torch.testing.assert_close(one, other, atol=tol, rtol=tol)
+    for each, other in zip(gradient, wanted, strict=True):
+        torch.testing.assert_close(each, other, atol=tol, rtol=tol)
     return plan
 
 
@@ -172,9 +172,9 @@ def test_parts_are_the_context_cut_into_pieces(name, parts):
     grid = PatchGrid(6, 5)
     inputs = tokens(32)
     plan = AttentionPlan(parse_pattern(name), grid)
-    found = plan.parts(*inputs)
-    assert len(found) == parts, "the global tokens, then one for each group"
-    torch.testing.assert_close(torch.cat(found, dim=2), plan(*inputs), atol=0, rtol=0)
+    result = plan.parts(*inputs)
+    assert len(result) == parts, "the global tokens, then one for each group"
+    torch.testing.assert_close(torch.cat(result, dim=2), plan(*inputs), atol=0, rtol=0)
 
 
 def test_long_bands_are_run_in_blocks_of_queries():
@@ -197,9 +197,9 @@ def test_groups_never_make_a_table_of_all_pairs(name, left):
         def __torch_dispatch__(self, function, types, args=(), kwargs=None):
             nonlocal largest
             result = function(*args, **(kwargs or {}))
-            for one in result if isinstance(result, (tuple, list)) else [result]:
-                if isinstance(one, torch.Tensor):
-                    largest = max(largest, one.numel())
+            for each in result if isinstance(result, (tuple, list)) else [result]:
+                if isinstance(each, torch.Tensor):
+                    largest = max(largest, each.numel())
             return result
 
     grid = PatchGrid(6, 40)
@@ -243,12 +243,12 @@ def test_cuda_agrees_with_the_reference(name, ragged):
     masked = AttentionPlan(pattern, grid, positions=positions, valid=valid, device="cuda", kernel="masked")
     ours, expected = plan(*inputs), masked(*inputs)
     torch.testing.assert_close(ours, expected, atol=1e-4, rtol=1e-4)
-    for one, other in zip(
+    for each, other in zip(
         torch.autograd.grad(ours.square().sum(), inputs),
         torch.autograd.grad(expected.square().sum(), inputs),
         strict=True,
     ):
-        torch.testing.assert_close(one, other, atol=1e-3, rtol=1e-3)
+        torch.testing.assert_close(each, other, atol=1e-3, rtol=1e-3)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -59,9 +59,9 @@ def test_padding_batch_and_order_change_nothing(name, options):
         spoiled[clip, length:] = float("nan")
     torch.testing.assert_close(attention(spoiled, lengths)[0], together)
     for clip, length in enumerate(lengths):
-        alone, one = attention(h[clip : clip + 1, :length], record=True)
+        alone, alone_record = attention(h[clip : clip + 1, :length], record=True)
         torch.testing.assert_close(alone[0], together[clip])
-        np.testing.assert_allclose(one.frame_attention(), record.frame_attention(clip), atol=1e-6)
+        np.testing.assert_allclose(alone_record.frame_attention(), record.frame_attention(clip), atol=1e-6)
     torch.testing.assert_close(attention(h.flip(0), lengths.flip(0))[0].flip(0), together)
     longer = torch.cat([h, values(5, 9, 5, seed=4)], dim=1)
     torch.testing.assert_close(attention(longer, lengths)[0], together)
@@ -187,18 +187,18 @@ def test_a_sparse_map_may_begin_as_softmax_in_training():
     torch.testing.assert_close(attention.eval()(h)[0], sparse)  # which counts nothing
     resumed = make("sparsemax", {"soft_steps": 2})
     resumed.load_state_dict(attention.state_dict())
-    for one in (attention.train(), resumed.train()):
-        torch.testing.assert_close(one(h)[0], soft(h)[0])
-        torch.testing.assert_close(one(h)[0], sparse)
+    for each in (attention.train(), resumed.train()):
+        torch.testing.assert_close(each(h)[0], soft(h)[0])
+        torch.testing.assert_close(each(h)[0], sparse)
 
 
 def test_two_forwards_before_a_backward_and_shared_weights():
     attention = make("triweight", {})
     first, second = values(2, 9, 5).requires_grad_(), values(2, 7, 5, seed=8).requires_grad_()
     alone = [torch.autograd.grad(attention(h)[0].sum(), h)[0] for h in (first, second)]
-    one, two = attention(first)[0].sum(), attention(second)[0].sum()
-    torch.testing.assert_close(torch.autograd.grad(one, first)[0], alone[0])
-    torch.testing.assert_close(torch.autograd.grad(two, second)[0], alone[1])
+    one_sum, other_sum = attention(first)[0].sum(), attention(second)[0].sum()
+    torch.testing.assert_close(torch.autograd.grad(one_sum, first)[0], alone[0])
+    torch.testing.assert_close(torch.autograd.grad(other_sum, second)[0], alone[1])
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])

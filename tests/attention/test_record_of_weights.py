@@ -16,8 +16,8 @@ def test_weights_of_every_kind_and_shape_are_the_same_record(kind):
     np.testing.assert_allclose(record.weights, expected.weights, atol=2e-3)
     assert record.span(1) == (0.0, 1.5)
     assert record.index("b") == 1
-    one = AttentionRecord.from_weights(kind(WEIGHTS[0]))
-    np.testing.assert_allclose(one.frame_attention(), WEIGHTS[0], atol=2e-3)
+    single = AttentionRecord.from_weights(kind(WEIGHTS[0]))
+    np.testing.assert_allclose(single.frame_attention(), WEIGHTS[0], atol=2e-3)
 
 
 def test_padding_does_not_matter():

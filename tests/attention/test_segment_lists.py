@@ -40,7 +40,7 @@ def test_nothing_is_lost(tmp_path, layout):
 
 @pytest.mark.parametrize("layout", ["csv", "rttm"])
 def test_clips_have_their_names(tmp_path, layout):
-    segments = [one._replace(clip=name) for one, name in zip(ODD, ["x y/1.wav", "b", "\t", "<NA>"] * 2, strict=True)]
+    segments = [each._replace(clip=name) for each, name in zip(ODD, ["x y/1.wav", "b", "\t", "<NA>"] * 2, strict=True)]
     assert read_segments(save_segments(segments, tmp_path / "list", layout), layout) == segments
 
 
@@ -96,7 +96,7 @@ def test_replayed_segments_keep_their_order():
         LabelledSegment("two", "playback 1", 0.3, 0.4),
     ]
     classes = list_segments(record(segments=SEGMENTS), [["dog", "siren"], []])
-    assert [one[:3] for one in classes] == [
+    assert [each[:3] for each in classes] == [
         ("one", "dog", 0.6),
         ("one", "dog", 0.1),
         ("one", "siren", 0.6),
@@ -108,9 +108,9 @@ def test_replayed_segments_keep_their_order():
 def test_of_other_attention_the_support_is_listed():
     weights = np.zeros((2, 1, 10))
     weights[:, 0, [2, 3, 7]] = 1 / 3
-    found = list_segments(record(weights=weights), [["dog"], ["cat"]])
-    assert [(one.clip, one.label) for one in found] == [("one", "dog")] * 2 + [("two", "cat")] * 2
-    np.testing.assert_allclose([one[2:] for one in found[:2]], [[0.2, 0.4], [0.7, 0.8]])
+    segments = list_segments(record(weights=weights), [["dog"], ["cat"]])
+    assert [(each.clip, each.label) for each in segments] == [("one", "dog")] * 2 + [("two", "cat")] * 2
+    np.testing.assert_allclose([each[2:] for each in segments[:2]], [[0.2, 0.4], [0.7, 0.8]])
 
 
 def test_what_cannot_be_listed_or_written(tmp_path):

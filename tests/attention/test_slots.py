@@ -35,9 +35,9 @@ def test_padding_company_and_order_change_nothing():
     spoiled = x.clone()
     for clip, length in enumerate(lengths):
         spoiled[clip, length:] = math.nan
-        alone, one = net(x[clip : clip + 1, :length])
+        alone, first = net(x[clip : clip + 1, :length])
         torch.testing.assert_close(alone[0], slots[clip])
-        torch.testing.assert_close(one[0], shares[clip, :, :length])
+        torch.testing.assert_close(first[0], shares[clip, :, :length])
         assert not shares[clip, :, length:].any()
     torch.testing.assert_close(net(spoiled, lengths), (slots, shares))
     torch.testing.assert_close(net(x.flip(0), lengths.flip(0))[1].flip(0), shares)
@@ -109,26 +109,26 @@ def test_slots_learn_to_find_what_matters():
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-    needle, loud = (saliency[rows, places[:, part]].mean() for part in (0, 1))
+    needle, loud = (saliency[rows, places[:, index]].mean() for index in (0, 1))
     assert needle > 3 * loud
     assert needle > 3 * saliency.mean()
 
 
 def test_windows_are_the_best_that_do_not_overlap():
     saliency = torch.tensor([[0.0, 1, 1, 0, 0, 5, 5, 5, 0, 0], [0, 0, 0, 0, 0, 0, 0, 0, 3, 9.0]])
-    found = select_windows(saliency, clock=CLOCK, count=2, seconds=0.2)
-    torch.testing.assert_close(found.bounds[0], torch.tensor([[0.45, 0.65], [0.65, 0.85]]).double())
-    torch.testing.assert_close(found.scores, torch.tensor([[5.0, 2.5], [0.0, 6.0]]))
-    torch.testing.assert_close(found.bounds[1, 1], torch.tensor([0.75, 0.95]).double())
+    windows = select_windows(saliency, clock=CLOCK, count=2, seconds=0.2)
+    torch.testing.assert_close(windows.bounds[0], torch.tensor([[0.45, 0.65], [0.65, 0.85]]).double())
+    torch.testing.assert_close(windows.scores, torch.tensor([[5.0, 2.5], [0.0, 6.0]]))
+    torch.testing.assert_close(windows.bounds[1, 1], torch.tensor([0.75, 0.95]).double())
 
 
 def test_windows_stay_inside_and_short_clips_are_one():
     saliency, lengths = torch.rand(3, 10), torch.tensor([10, 2, 5])
-    found = select_windows(saliency, lengths, clock=CLOCK, count=2, seconds=0.4)
-    bounds = found.bounds
+    windows = select_windows(saliency, lengths, clock=CLOCK, count=2, seconds=0.4)
+    bounds = windows.bounds
     assert bounds[0].isfinite().all()
     torch.testing.assert_close(bounds[1, 0], torch.tensor([-0.05, 0.15]).double())
-    torch.testing.assert_close(found.scores[1], torch.stack([saliency[1, :2].mean(), torch.tensor(0.0)]))
+    torch.testing.assert_close(windows.scores[1], torch.stack([saliency[1, :2].mean(), torch.tensor(0.0)]))
     assert bounds[1:, 1].isnan().all()
     assert bounds[2, 0, 1] <= 0.45 + 1e-9
     longer = select_windows(saliency[1:2, :2], clock=CLOCK, count=2, seconds=0.4)
@@ -138,8 +138,8 @@ def test_windows_stay_inside_and_short_clips_are_one():
 def test_noise_lets_training_listen_elsewhere_and_follows_the_scores():
     saliency = torch.tensor([[0.1, 0.2, 0.7]]).expand(20_000, 3)
     generator = torch.Generator().manual_seed(0)
-    found = select_windows(saliency, clock=CLOCK, count=1, seconds=0.1, temperature=1.0, generator=generator)
-    first = ((found.bounds[:, 0, 0] - CLOCK.start) / CLOCK.period).round().long()
+    windows = select_windows(saliency, clock=CLOCK, count=1, seconds=0.1, temperature=1.0, generator=generator)
+    first = ((windows.bounds[:, 0, 0] - CLOCK.start) / CLOCK.period).round().long()
     share = torch.bincount(first, minlength=3) / 20_000
     torch.testing.assert_close(share, saliency[0], atol=0.015, rtol=0)
 
@@ -148,11 +148,11 @@ def test_runs_are_whole_and_nothing_stands_out_of_a_flat_clip():
     saliency = torch.zeros(3, 12)
     saliency[0, 4:11] = 1.0
     saliency[1, [0, 1, 5, 11]] = 1.0
-    found = select_runs(saliency, clock=FrameClock())
-    torch.testing.assert_close(found.bounds[0, 0], torch.tensor([4.0, 11.0]).double())
-    torch.testing.assert_close(found.bounds[1], torch.tensor([[0.0, 2.0], [5.0, 6.0], [11.0, 12.0]]).double())
-    assert found.bounds[2].isnan().all()
-    torch.testing.assert_close(found.scores[:, 0], torch.tensor([1.0, 1.0, 0.0]))
+    runs = select_runs(saliency, clock=FrameClock())
+    torch.testing.assert_close(runs.bounds[0, 0], torch.tensor([4.0, 11.0]).double())
+    torch.testing.assert_close(runs.bounds[1], torch.tensor([[0.0, 2.0], [5.0, 6.0], [11.0, 12.0]]).double())
+    assert runs.bounds[2].isnan().all()
+    torch.testing.assert_close(runs.scores[:, 0], torch.tensor([1.0, 1.0, 0.0]))
     alone = select_runs(saliency[1:2, :7], clock=FrameClock())
     together = select_runs(saliency, torch.tensor([12, 7, 3]), clock=FrameClock())
     torch.testing.assert_close(alone.bounds[0], together.bounds[1, :2])

@@ -48,9 +48,9 @@ def test_padding_batch_and_order_change_nothing(options):
     spoiled = h.clone()
     for clip, length in enumerate(LENGTHS):
         spoiled[clip, length:] = float("nan")
-        context, one = attention(h[clip : clip + 1, :length], record=True)
+        context, alone_record = attention(h[clip : clip + 1, :length], record=True)
         torch.testing.assert_close(context[0], together[clip])
-        np.testing.assert_allclose(one.frame_attention(), record.frame_attention(clip), atol=1e-6)
+        np.testing.assert_allclose(alone_record.frame_attention(), record.frame_attention(clip), atol=1e-6)
     torch.testing.assert_close(attention(spoiled, LENGTHS)[0], together)
     torch.testing.assert_close(attention(h.flip(0), LENGTHS.flip(0))[0].flip(0), together)
     torch.testing.assert_close(attention(torch.cat([h, cells(4, 5, 6, 3)], dim=1), LENGTHS)[0], together)
@@ -117,12 +117,12 @@ def test_expectations_are_those_of_every_product(alpha):
     centres = [(m1, m2) for m1 in along.centres for m2 in across.centres]
     widths = [(w1, w2) for w1 in along.widths for w2 in across.widths]
     expected = multivariate_gaussian_expectation(density(alpha), MultivariateGaussianBasis(centres, widths))
-    found = separable_expectation(density(alpha), along, across)
-    assert found.shape == (2, 6, 4)
-    torch.testing.assert_close(found.flatten(1), expected, rtol=1e-9, atol=1e-11)
+    expectation = separable_expectation(density(alpha), along, across)
+    assert expectation.shape == (2, 6, 4)
+    torch.testing.assert_close(expectation.flatten(1), expected, rtol=1e-9, atol=1e-11)
     weights = torch.tensor([0.25, 0.75], dtype=torch.float64)
     mixed = separable_expectation(Mixture(weights, density(alpha)), along, across)
-    torch.testing.assert_close(mixed, 0.25 * found[0] + 0.75 * found[1])
+    torch.testing.assert_close(mixed, 0.25 * expectation[0] + 0.75 * expectation[1])
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -133,18 +133,18 @@ def test_expectations_of_narrow_and_wide_densities(alpha, deviation, dtype):
     along, across = GaussianBasis([0.1, 0.55], [0.1, 0.5]), GaussianBasis([0.3, 0.8], [0.1, 0.2])
     factor = deviation * torch.tensor([[[1, 0], [0.2, 0.1]], [[0.1, 0], [-0.9, 0.3]]], dtype=torch.float64)
     location = torch.tensor([[0.3, 0.6], [0.7, 0.2]], dtype=torch.float64)
-    one = MultivariateBetaGaussian.from_cholesky(location.to(dtype), factor.to(dtype), alpha)
+    single = MultivariateBetaGaussian.from_cholesky(location.to(dtype), factor.to(dtype), alpha)
     centres = [(m1, m2) for m1 in along.centres for m2 in across.centres]
     widths = [(w1, w2) for w1 in along.widths for w2 in across.widths]
-    expected = multivariate_gaussian_expectation(one.double(), MultivariateGaussianBasis(centres, widths))
-    found = separable_expectation(one, along, across).flatten(1).double()
+    expected = multivariate_gaussian_expectation(single.double(), MultivariateGaussianBasis(centres, widths))
+    expectation = separable_expectation(single, along, across).flatten(1).double()
     budget = 1e-9 if dtype == torch.float64 else 1e-5
-    assert (found - expected).abs().max() <= budget * expected.max()
+    assert (expectation - expected).abs().max() <= budget * expected.max()
     mapped = torch.vmap(
         lambda m, a: separable_expectation(
             MultivariateBetaGaussian.from_cholesky(m, a, alpha, check=False), along, across
         )
-    )(one.location, one.cholesky)
+    )(single.location, single.cholesky)
     assert (mapped.flatten(1).double() - expected).abs().max() <= 2 * budget * expected.max()
 
 
@@ -161,9 +161,9 @@ def test_what_is_too_wide_for_the_basis_is_refused():
         plane = MultivariateBetaGaussian.from_cholesky(torch.zeros(2).double(), factor, 1.5, check=False)
         return separable_expectation(plane, basis, basis)
 
-    found = torch.vmap(one)(torch.stack([torch.eye(2).double() * 0.4, torch.eye(2).double()]))
-    assert found[0].isfinite().all()
-    assert found[1].isnan().all()
+    mapped = torch.vmap(one)(torch.stack([torch.eye(2).double() * 0.4, torch.eye(2).double()]))
+    assert mapped[0].isfinite().all()
+    assert mapped[1].isnan().all()
 
 
 @pytest.mark.parametrize("alpha", [1.001, 1.5, 1.7])
@@ -173,8 +173,8 @@ def test_gradients_of_both_orders(alpha):
     factor = torch.tensor([[[0.2, 0], [0.1, 0.1]]], dtype=torch.float64, requires_grad=True)
 
     def f(location, factor):
-        one = MultivariateBetaGaussian.from_cholesky(location, factor.tril(), alpha, check=False)
-        return separable_expectation(one, basis, basis)
+        single = MultivariateBetaGaussian.from_cholesky(location, factor.tril(), alpha, check=False)
+        return separable_expectation(single, basis, basis)
 
     assert torch.autograd.gradcheck(f, (location, factor))
     assert torch.autograd.gradgradcheck(f, (location, factor))
@@ -182,21 +182,21 @@ def test_gradients_of_both_orders(alpha):
 
 def test_without_correlation_a_gaussian_is_a_product():
     along, across = GaussianBasis.grid(6), GaussianBasis.grid(4, (0.07, 0.3))
-    one = density(1.0, lean=0.0)
+    single = density(1.0, lean=0.0)
     time, frequency = (
-        gaussian_expectation(BetaGaussian(one.location[:, axis], one.variance[:, axis], 1.0), basis)
+        gaussian_expectation(BetaGaussian(single.location[:, axis], single.variance[:, axis], 1.0), basis)
         for axis, basis in enumerate((along, across))
     )
-    torch.testing.assert_close(separable_expectation(one, along, across), time[:, :, None] * frequency[:, None])
+    torch.testing.assert_close(separable_expectation(single, along, across), time[:, :, None] * frequency[:, None])
     # with next to no penalty the regression is a product too, and so is the expectation of a separable value
     surface = ValueSurface(along, across, 1e-10)
-    weights = surface.read_weights(surface.expect(one), [12, 12], 12, 9)
+    weights = surface.read_weights(surface.expect(single), [12, 12], 12, 9)
     h, g = cells(12), cells(9)
     context = torch.einsum("btf,t,f->b", weights, h, g)
     factors = []
     for axis, (basis, value) in enumerate(((along, h), (across, g))):
         function = ValueFunction(basis, 1e-10)
-        line = BetaGaussian(one.location[:, axis], one.variance[:, axis], 1.0)
+        line = BetaGaussian(single.location[:, axis], single.variance[:, axis], 1.0)
         factors.append(function.read_weights(function.expect(line), [len(value)] * 2, len(value)) @ value)
     torch.testing.assert_close(context, factors[0] * factors[1], rtol=1e-4, atol=1e-6)
 
@@ -223,8 +223,8 @@ def test_the_weights_are_those_of_the_full_regression(boundary, n_frames, n_band
     r = surface.expect(density(2.0, 1))
     system = full.T @ full + 0.1 * torch.eye(24, dtype=torch.float64)
     expected = torch.kron(time, band).T @ (full @ torch.linalg.solve(system, r.flatten()))
-    found = surface.read_weights(r, [n_frames], n_frames, n_bands)
-    torch.testing.assert_close(found.flatten(), expected, rtol=1e-8, atol=1e-10)
+    weights = surface.read_weights(r, [n_frames], n_frames, n_bands)
+    torch.testing.assert_close(weights.flatten(), expected, rtol=1e-8, atol=1e-10)
     single = surface.read_weights(r.float(), [n_frames], n_frames, n_bands)
     torch.testing.assert_close(single.flatten().double(), expected, rtol=1e-4, atol=1e-5)
     h = cells(n_frames, n_bands, 2)
@@ -232,7 +232,7 @@ def test_the_weights_are_those_of_the_full_regression(boundary, n_frames, n_band
     function = surface.reconstruct(h, times, times)
     p = density(2.0, 1).pdf(torch.cartesian_prod(times, times)).reshape(401, 401)
     mean = torch.einsum("tf,tfh->h", p / p.sum(), function)
-    torch.testing.assert_close(mean, torch.einsum("tf,tfh->h", found[0], h), rtol=2e-3, atol=1e-4)
+    torch.testing.assert_close(mean, torch.einsum("tf,tfh->h", weights[0], h), rtol=2e-3, atol=1e-4)
 
 
 def test_modes_of_equal_weights_on_one_cell_are_one():
@@ -248,8 +248,8 @@ def test_a_map_holds_the_mass_in_each_cell(alpha, deviation):
     regions = Regions(np.array([[[2.05, 7.2]]]), covariance[None, None], np.full((1, 1), alpha), np.ones((1, 1)))
     edges = -0.1 + 0.1 * np.arange(61)
     cells = regions.cells(0, edges, 20)
-    one = MultivariateBetaGaussian(torch.tensor([2.05, 7.2]).double(), torch.tensor(covariance), alpha)
-    points = one.sample((200_000,), torch.Generator().manual_seed(0)).numpy()
+    single = MultivariateBetaGaussian(torch.tensor([2.05, 7.2]).double(), torch.tensor(covariance), alpha)
+    points = single.sample((200_000,), torch.Generator().manual_seed(0)).numpy()
     counted = np.histogram2d(points[:, 1], points[:, 0], [np.arange(21) - 0.5, edges])[0] / len(points)
     assert cells.sum() == pytest.approx(counted.sum(), abs=0.02)
     assert np.abs(cells.sum(0) - counted.sum(0)).max() < 0.05

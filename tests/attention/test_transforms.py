@@ -65,16 +65,16 @@ def transforms() -> list[str]:
 
 def table() -> dict[str, dict[str, bool]]:
     """Of each function, what the page says works."""
-    found: dict[str, dict[str, bool]] = {}
+    results: dict[str, dict[str, bool]] = {}
     for line in PAGE.read_text().splitlines():
         cells = [cell.strip() for cell in line.strip("|").split("|")]
         if not line.startswith("| `") or len(cells) != 1 + len(transforms()):
             continue
         assert set(cells[1:]) <= {"yes", "no"}, line
         for name in re.findall(r"`([\w.]+)`", cells[0]):
-            assert name not in found, f"{name} twice"
-            found[name] = dict(zip(transforms(), (cell == "yes" for cell in cells[1:]), strict=True))
-    return found
+            assert name not in results, f"{name} twice"
+            results[name] = dict(zip(transforms(), (cell == "yes" for cell in cells[1:]), strict=True))
+    return results
 
 
 @cache
@@ -90,12 +90,12 @@ def numbers(*shape: int, seed: int = 9) -> torch.Tensor:
 def check_vmap(case: Case, _: tuple[torch.Tensor, ...] | None) -> None:
     several = tuple(torch.stack([x, x + 1e-3]).requires_grad_() for x in case.inputs)
     together = torch.func.vmap(case.function)(*several)
-    apart = torch.stack([case.function(*one) for one in zip(*several, strict=True)])
+    apart = torch.stack([case.function(*each) for each in zip(*several, strict=True)])
     torch.testing.assert_close(together, apart, **CLOSE)
     weights = numbers(*apart.shape)
     gradients = [
-        torch.autograd.grad(found, several, weights, allow_unused=True, materialize_grads=True)
-        for found in (together, apart)
+        torch.autograd.grad(measured, several, weights, allow_unused=True, materialize_grads=True)
+        for measured in (together, apart)
     ]
     torch.testing.assert_close(*gradients, **CLOSE)
 
@@ -104,22 +104,22 @@ def check_grad(case: Case, jacobians: tuple[torch.Tensor, ...]) -> None:
     n = case.function(*case.inputs).numel()
     weights = numbers(n)
     places = tuple(range(len(case.inputs)))
-    found = torch.func.grad(lambda *x: case.function(*x).flatten() @ weights, argnums=places)(*case.inputs)
-    for gradient, each in zip(found, jacobians, strict=True):
+    gradients = torch.func.grad(lambda *x: case.function(*x).flatten() @ weights, argnums=places)(*case.inputs)
+    for gradient, each in zip(gradients, jacobians, strict=True):
         torch.testing.assert_close(gradient.flatten(), weights @ each.reshape(n, -1), **CLOSE)
 
 
 def check_jacrev(case: Case, jacobians: tuple[torch.Tensor, ...]) -> None:
-    found = torch.func.jacrev(case.function, argnums=tuple(range(len(case.inputs))))(*case.inputs)
-    torch.testing.assert_close(found, jacobians, **CLOSE)
+    gradient = torch.func.jacrev(case.function, argnums=tuple(range(len(case.inputs))))(*case.inputs)
+    torch.testing.assert_close(gradient, jacobians, **CLOSE)
 
 
 def check_jvp(case: Case, jacobians: tuple[torch.Tensor, ...]) -> None:
     tangents = tuple(numbers(*x.shape, seed=i) for i, x in enumerate(case.inputs))
-    value, found = torch.func.jvp(case.function, case.inputs, tangents)
+    value, derivatives = torch.func.jvp(case.function, case.inputs, tangents)
     torch.testing.assert_close(value, case.function(*case.inputs), **CLOSE)
-    parts = (j.reshape(found.numel(), -1) @ x.flatten() for j, x in zip(jacobians, tangents, strict=True))
-    torch.testing.assert_close(found.flatten(), sum(parts), **CLOSE)
+    parts = (j.reshape(derivatives.numel(), -1) @ x.flatten() for j, x in zip(jacobians, tangents, strict=True))
+    torch.testing.assert_close(derivatives.flatten(), sum(parts), **CLOSE)
 
 
 def check_hessian(case: Case, _: tuple[torch.Tensor, ...] | None) -> None:
@@ -128,10 +128,10 @@ def check_hessian(case: Case, _: tuple[torch.Tensor, ...] | None) -> None:
     def total(*inputs: torch.Tensor) -> torch.Tensor:
         return case.function(*inputs).flatten() @ weights
 
-    found = torch.func.hessian(total, argnums=tuple(range(len(case.inputs))))(*case.inputs)
+    result = torch.func.hessian(total, argnums=tuple(range(len(case.inputs))))(*case.inputs)
     with sdpa_kernel(SDPBackend.MATH):  # fused kernels are differentiable once by backward passes
         wanted = hessian(total, case.inputs)
-    torch.testing.assert_close(found, wanted, atol=1e-8, rtol=1e-6)
+    torch.testing.assert_close(result, wanted, atol=1e-8, rtol=1e-6)
 
 
 CHECKS = {"vmap": check_vmap, "grad": check_grad, "jacrev": check_jacrev, "jvp": check_jvp, "hessian": check_hessian}

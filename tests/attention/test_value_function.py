@@ -124,14 +124,14 @@ def test_clips_of_a_padded_batch_are_read_as_alone(lengths, dtype):
     given = torch.randn(len(lengths), 6, dtype=dtype, generator=torch.Generator().manual_seed(0), requires_grad=True)
     matrices = [function.matrix(length, dtype) for length in lengths]
     alone = [torch.nn.functional.pad(g @ r, (0, n_frames - len(g))) for g, r in zip(matrices, given, strict=True)]
-    found = function.read_weights(given, lengths, n_frames)
-    torch.testing.assert_close(found, torch.stack(alone))
+    weights = function.read_weights(given, lengths, n_frames)
+    torch.testing.assert_close(weights, torch.stack(alone))
     for clip, length in enumerate(lengths):
-        assert (found[clip, length:] == 0).all()
-    ours, theirs = (torch.autograd.grad(x.sin().sum(), given)[0] for x in (found, torch.stack(alone)))
+        assert (weights[clip, length:] == 0).all()
+    ours, theirs = (torch.autograd.grad(x.sin().sum(), given)[0] for x in (weights, torch.stack(alone)))
     torch.testing.assert_close(ours, theirs)
     mapped = torch.vmap(lambda r: function.read_weights(r, lengths, n_frames))(given.detach().expand(2, -1, -1))
-    torch.testing.assert_close(mapped[1], found.detach())
+    torch.testing.assert_close(mapped[1], weights.detach())
     if dtype == torch.float64:
         read = lambda r: function.read_weights(r, lengths, n_frames)  # noqa: E731
         assert torch.autograd.gradcheck(read, given, check_forward_ad=True)

@@ -30,9 +30,9 @@ def density(location, deviation, alpha):
 @pytest.mark.parametrize("alpha", [1.0, 4 / 3, 2.0])
 @pytest.mark.parametrize(("location", "deviation"), [(0.4, 1e-3), (0.05, 0.05), (0.6, 0.29), (0.5, 0.5)])
 def test_it_is_the_variance_that_adaptive_quadrature_finds(boundary, alpha, location, deviation):
-    values, one, read = frames(features=1), density(location, deviation, alpha), function(boundary)
+    values, p, read = frames(features=1), density(location, deviation, alpha), function(boundary)
     coefficients = read.matrix(30).T @ values[0]
-    reach = min(float(one.half_width), 8 * deviation)
+    reach = min(float(p.half_width), 8 * deviation)
     low, high = location - reach, location + reach
     if boundary == "renormalise":
         low, high = max(low, 0.0), min(high, 1.0)
@@ -40,15 +40,15 @@ def test_it_is_the_variance_that_adaptive_quadrature_finds(boundary, alpha, loca
     def moment(power, centre=0.0):
         def integrand(t):
             t = torch.tensor([t], dtype=torch.float64)
-            return float(one.pdf(t) * ((read.basis(t) @ coefficients)[0, 0] - centre) ** power)
+            return float(p.pdf(t) * ((read.basis(t) @ coefficients)[0, 0] - centre) ** power)
 
         breaks = np.linspace(low, high, 9)
         return sum(integrate.quad(integrand, a, b, epsabs=1e-12)[0] for a, b in itertools.pairwise(breaks))
 
     mass = moment(0)
     expected = moment(2, moment(1) / mass) / mass
-    found = float(value_variance(read, one, values, [30]))
-    assert found == pytest.approx(expected, rel=2e-4 if alpha == 1 else 2e-5)
+    value = float(value_variance(read, p, values, [30]))
+    assert value == pytest.approx(expected, rel=2e-4 if alpha == 1 else 2e-5)
 
 
 def test_a_value_that_does_not_change_does_not_vary():
@@ -60,8 +60,8 @@ def test_a_value_that_does_not_change_does_not_vary():
 
 
 def test_it_scales_with_the_square_of_the_values():
-    read, one, values = function(), density(0.3, 0.1, 1.5), frames()
-    torch.testing.assert_close(value_variance(read, one, 3 * values, [30]), 9 * value_variance(read, one, values, [30]))
+    read, p, values = function(), density(0.3, 0.1, 1.5), frames()
+    torch.testing.assert_close(value_variance(read, p, 3 * values, [30]), 9 * value_variance(read, p, values, [30]))
 
 
 @pytest.mark.parametrize("lengths", [[30, 17, 1], [17, 17, 17], [30, 30, 30]])
@@ -71,11 +71,11 @@ def test_every_clip_is_read_as_if_it_were_alone(lengths, published):
     location, variance = torch.tensor([0.2, 0.5, 0.8]).double(), torch.tensor([0.01, 0.05, 0.1]).double()
 
     def variances(rows, counts, n_frames):
-        one = BetaGaussian(location[rows], variance[rows], 2.0)
+        single = BetaGaussian(location[rows], variance[rows], 2.0)
         x = values[rows, :n_frames]
         if published:
-            return coefficient_variance(read, read.expect(one), x, counts)
-        return value_variance(read, one, x, counts)
+            return coefficient_variance(read, read.expect(single), x, counts)
+        return value_variance(read, single, x, counts)
 
     for clip, length in enumerate(lengths):
         values[clip, length:] = 0.0
@@ -85,8 +85,8 @@ def test_every_clip_is_read_as_if_it_were_alone(lengths, published):
 
 
 def test_the_published_variance_is_the_published_formula():
-    read, values, one = function(), frames(), density(0.4, 0.2, 2.0)
-    r = read.expect(one)[0]
+    read, values, p = function(), frames(), density(0.4, 0.2, 2.0)
+    r = read.expect(p)[0]
     B = values[0].T @ read.matrix(30)  # (features, basis)
     c = B @ r
     torch.testing.assert_close(coefficient_variance(read, r[None], values, [30])[0], (B - c[:, None]).square() @ r)

@@ -72,9 +72,9 @@ def draw(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), **DOUBLE)
 
 
-def join(found: Tensor | tuple[Tensor, ...]) -> Tensor:
+def join(match: Tensor | tuple[Tensor, ...]) -> Tensor:
     """Results of a function as one tensor."""
-    return found if isinstance(found, Tensor) else torch.cat([part.flatten() for part in found])
+    return match if isinstance(match, Tensor) else torch.cat([tensor.flatten() for tensor in match])
 
 
 def module(make: Callable[[], torch.nn.Module]) -> torch.nn.Module:
@@ -266,7 +266,7 @@ def add_encoder(make: Callable[[], torch.nn.Module]) -> None:
     encoder, everywhere = module(make), torch.tensor([T, T])
     add(
         type(encoder).__name__,
-        lambda h: tuple(part for part in encoder(h, None, everywhere) if part is not None),
+        lambda h: tuple(tensor for tensor in encoder(h, None, everywhere) if tensor is not None),
         VALUES,
     )
 

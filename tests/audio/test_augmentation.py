@@ -63,5 +63,5 @@ def test_impossible_settings_are_named(call, message):
 
 @pytest.mark.cuda
 def test_the_device_changes_nothing(features):
-    there = mask_features(*(part.cuda() for part in features), generator=generator())
+    there = mask_features(*(tensor.cuda() for tensor in features), generator=generator())
     torch.testing.assert_close(there.cpu(), mask_features(*features, generator=generator()), atol=1e-5, rtol=0)

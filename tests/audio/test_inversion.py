@@ -23,13 +23,13 @@ def test_the_sound_has_nearly_the_spectrogram_that_it_was_made_from(n_fft, hop):
     sound = invert_mel(wanted, front_end)
     assert len(sound) == (len(wanted) - 1) * hop
     assert sound.abs().max() == pytest.approx(0.9)
-    found = front_end(sound[None])[0][0]
+    features = front_end(sound[None])[0][0]
     loud = wanted > wanted.max() - 20
-    difference = (found - found.max()) - (wanted - wanted.max())
+    difference = (features - features.max()) - (wanted - wanted.max())
     assert difference[loud].abs().median() < 3
     sounding = torch.arange(len(wanted)) * hop > 0.4 * RATE
     sounding[-3:] = False
-    assert (found.argmax(dim=1) - wanted.argmax(dim=1)).abs()[sounding].max() <= 1
+    assert (features.argmax(dim=1) - wanted.argmax(dim=1)).abs()[sounding].max() <= 1
 
 
 def test_it_is_the_same_each_time_and_level_does_not_matter():

@@ -61,8 +61,8 @@ def test_a_part_is_the_part_of_the_whole(tmp_path, tone):
     path = tmp_path / "tone.flac"
     io.write(path, tone, 16_000)
     whole, _ = io.read(path)
-    part, _ = io.read(path, start=0.25, stop=0.5)
-    np.testing.assert_array_equal(part, whole[4000:8000])
+    samples, _ = io.read(path, start=0.25, stop=0.5)
+    np.testing.assert_array_equal(samples, whole[4000:8000])
     # Tables round: 1.0004 s of a sound of 1 s is its end.
     np.testing.assert_array_equal(io.read(path, start=0.5, stop=1.0004)[0], whole[8000:])
 

@@ -99,5 +99,5 @@ def test_cuda_gives_the_same():
     extract, x = KaldiMel(16000, 40), torch.tensor(sound(8000), dtype=torch.float32).expand(2, -1)
     lengths = torch.tensor([8000, 4321])
     expected = extract(x, lengths, edges=(5.0, 7000.0))[0]
-    found = extract.cuda()(x.cuda(), lengths.cuda(), edges=(5.0, 7000.0))[0]
-    torch.testing.assert_close(found.cpu(), expected, atol=1e-3, rtol=1e-3)
+    result = extract.cuda()(x.cuda(), lengths.cuda(), edges=(5.0, 7000.0))[0]
+    torch.testing.assert_close(result.cpu(), expected, atol=1e-3, rtol=1e-3)

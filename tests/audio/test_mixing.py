@@ -56,10 +56,10 @@ def test_padding_has_no_part_in_band_statistics():
     spoiled = x.clone()
     for clip, length in enumerate(lengths):
         spoiled[clip, length:] = 1e3
-    one = mix_band_statistics(x, lengths, probability=1.0, generator=seeded())
+    single = mix_band_statistics(x, lengths, probability=1.0, generator=seeded())
     two = mix_band_statistics(spoiled, lengths, probability=1.0, generator=seeded())
     for clip, length in enumerate(lengths):
-        torch.testing.assert_close(one[clip, :length], two[clip, :length])
+        torch.testing.assert_close(single[clip, :length], two[clip, :length])
         assert (two[clip, length:] == 1e3).all()
 
 

@@ -37,19 +37,19 @@ def test_a_batch_equals_each_part_alone(front, stage):
     features, n_frames = front.replay(x, parts, stage, lengths)
     hop = front[stage].hop_length
     expected = [
-        [math.ceil(round((b - a) * RATE) / hop) or 1 if a == a else 0 for a, b in one] for one in parts.tolist()
+        [math.ceil(round((b - a) * RATE) / hop) or 1 if a == a else 0 for a, b in each] for each in parts.tolist()
     ]
     assert n_frames.tolist() == expected
     for clip in range(3):
-        for part in range(2):
-            count = int(n_frames[clip, part])
-            assert not features[clip, part, count:].any()
+        for index in range(2):
+            count = int(n_frames[clip, index])
+            assert not features[clip, index, count:].any()
             if count:
-                alone, one = front.replay(
-                    x[clip : clip + 1, : lengths[clip]], parts[clip : clip + 1, part : part + 1], stage
+                alone, n_alone = front.replay(
+                    x[clip : clip + 1, : lengths[clip]], parts[clip : clip + 1, index : index + 1], stage
                 )
-                assert one.item() == count
-                torch.testing.assert_close(alone[0, 0], features[clip, part, :count])
+                assert n_alone.item() == count
+                torch.testing.assert_close(alone[0, 0], features[clip, index, :count])
 
 
 @pytest.mark.parametrize("stage", range(4))
@@ -58,17 +58,17 @@ def test_frames_are_those_of_the_clip_at_this_hop(front, stage):
     whole, _ = front[stage](x)
     hop = front.hop(stage)
     for first, last in ((0, 5), (11, 20), (whole.shape[1] - 3, whole.shape[1])):
-        part, n_frames = front.replay(x, torch.tensor([[first * hop, last * hop]] * 2)[:, None].double(), stage)
+        replayed, n_frames = front.replay(x, torch.tensor([[first * hop, last * hop]] * 2)[:, None].double(), stage)
         assert n_frames.tolist() == [[last - first]] * 2
-        torch.testing.assert_close(part[:, 0], whole[:, first:last])
+        torch.testing.assert_close(replayed[:, 0], whole[:, first:last])
 
 
 def test_outside_of_the_clip_is_silence(front):
     x = noise(1, 8000)
-    part, _ = front.replay(x, torch.tensor([[[-0.2, 0.7]]]), 1)
+    replayed, _ = front.replay(x, torch.tensor([[[-0.2, 0.7]]]), 1)
     padded = torch.nn.functional.pad(x, (3200, 3200))
-    torch.testing.assert_close(part[0, 0], front[1](padded)[0][0, :45])
-    assert (part[0, 0, :9] == -100).all()
+    torch.testing.assert_close(replayed[0, 0], front[1](padded)[0][0, :45])
+    assert (replayed[0, 0, :9] == -100).all()
 
 
 def test_gradients_reach_the_waveform_and_stay_inside_the_part(front):
@@ -129,5 +129,5 @@ def test_what_cannot_be_is_an_error(front):
 def test_the_same_on_cuda(front):
     x, where = noise(2, 16_000).float(), torch.tensor([[[0.1, 0.5]], [[0.8, 1.2]]])
     there = MultiResolutionLogMel(stages=4, n_mels=12).cuda()
-    found = there.replay(x.cuda(), where.cuda(), 3)[0].cpu()
-    torch.testing.assert_close(found, front.replay(x, where, 3)[0], atol=1e-2, rtol=1e-3)
+    replayed = there.replay(x.cuda(), where.cuda(), 3)[0].cpu()
+    torch.testing.assert_close(replayed, front.replay(x, where, 3)[0], atol=1e-2, rtol=1e-3)

@@ -142,5 +142,5 @@ def test_the_published_changes():
 @EVERY
 def test_the_device_changes_nothing(waves, change):
     here, _ = change(*waves, (80, 110), generator())
-    there, _ = change(*(part.cuda() for part in waves), (80, 110), generator())
+    there, _ = change(*(tensor.cuda() for tensor in waves), (80, 110), generator())
     torch.testing.assert_close(there.cpu(), here, atol=1e-3, rtol=0)

@@ -136,7 +136,7 @@ def test_runs_are_read_from_what_the_notebook_shows(notebook, tmp_path):
         f"display({{{RUN_MIMETYPE!r}: [{run!r}, {run | {'key': 'l'}!r}], 'text/plain': ''}}, raw=True)"
     )
     done = execute(path, tmp_path / "out.ipynb")
-    assert [found["key"] for found in runs_shown_in(done.output)] == ["k", "l"]
+    assert [run["key"] for run in runs_shown_in(done.output)] == ["k", "l"]
     assert runs_shown_in(done.output)[0] == run
 
 

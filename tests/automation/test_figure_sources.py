@@ -43,7 +43,7 @@ def test_figures_and_tables_name_runs_seeds_and_commit_and_link_to_them():
     page = add_sources(TABLE + FIGURE, RUNS)
     told = re.findall(r'<p class="aa-source">(?:<a[^>]*>Data \(CSV\)</a> )?From the (.*?)\.</p>', page)
     assert len(told) == 2, "one a table, one a figure; the list of runs has none"
-    assert all("2 runs of this page" in one and "seeds 0, 3" in one and "commit 0123456789" in one for one in told)
+    assert all("2 runs of this page" in each and "seeds 0, 3" in each and "commit 0123456789" in each for each in told)
     assert 'href="#runs-of-this-page"' in told[0]
     assert 'id="runs-of-this-page"' in page
     assert "&lt;a&gt;" in page

@@ -39,9 +39,11 @@ def test_any_change_changes_the_key(value, name, other):
     assert (key(changed) == key(value)) == same
 
 
-@pytest.mark.parametrize(("one", "other"), [(1, 1.0), (1, True), ("1", 1), (None, "None"), ([1, 2], [2, 1]), ({}, [])])
-def test_values_that_look_alike_differ(one, other):
-    assert key({"value": one}) != key({"value": other})
+@pytest.mark.parametrize(
+    ("value", "other"), [(1, 1.0), (1, True), ("1", 1), (None, "None"), ([1, 2], [2, 1]), ({}, [])]
+)
+def test_values_that_look_alike_differ(value, other):
+    assert key({"value": value}) != key({"value": other})
 
 
 def test_what_json_does_not_know_is_taken_as_what_it_means():
@@ -108,8 +110,8 @@ def package(tmp_path):
 
 
 def test_the_closure_follows_every_kind_of_import(package):
-    found = library_closure("pkg.chapter", package=package)
-    assert set(found) == {
+    closure = library_closure("pkg.chapter", package=package)
+    assert set(closure) == {
         "__init__.py",
         "chapter.py",
         "errors.py",

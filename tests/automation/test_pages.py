@@ -50,8 +50,8 @@ def test_a_page_that_stands_alone_has_no_problem(built):
     ],
 )  # fmt: skip
 def test_each_problem_is_named_with_its_page(built, body, problem):
-    found = built(body)
-    assert any(line.startswith("page: ") and problem in line for line in found), found
+    problems = built(body)
+    assert any(line.startswith("page: ") and problem in line for line in problems), problems
 
 
 def test_links_are_followed_to_pages_and_anchors(built, tmp_path):

@@ -129,8 +129,8 @@ def test_pages_follow_the_theme_fit_need_no_network_and_can_be_read_by_all(brows
             assert taken <= width, f"{document} is {taken} px wide on a screen of {width}"
             if width > 1000:  # on a phone pictures scroll within their frame
                 assert page.evaluate(cut) == 0, document
-            found = [*unanswered(page, document, on_a_phone=width < 1000), *audit(page, document)]
-            wrong += [f"{document}, {width} px: {each}" for each in found]
+            results = [*unanswered(page, document, on_a_phone=width < 1000), *audit(page, document)]
+            wrong += [f"{document}, {width} px: {each}" for each in results]
         assert problems == ([], [], []), document
     page.close()
     assert not wrong, "\n".join(wrong)
@@ -140,9 +140,11 @@ def test_pages_follow_the_theme_fit_need_no_network_and_can_be_read_by_all(brows
 
 def test_formulas_are_drawn(browser, address, built_book):
     written = '<span class="math'
-    found = [name for name in documents(built_book) if written in (built_book / f"_build/html/{name}.html").read_text()]
-    assert found
-    page, *_ = visit(browser, address, found[0])
+    results = [
+        name for name in documents(built_book) if written in (built_book / f"_build/html/{name}.html").read_text()
+    ]
+    assert results
+    page, *_ = visit(browser, address, results[0])
     page.wait_for_selector("mjx-container", timeout=20_000)
     page.close()
 
@@ -207,8 +209,8 @@ def test_search_quotes_from_a_disk_and_puts_chapters_first(browser, built_book):
     page = browser.new_page(viewport={"width": 1200, "height": 800})
     page.goto(f"file://{built_book}/_build/html/search.html?q=sparsemax")
     page.wait_for_selector("#search-results li p.context", timeout=20_000)
-    found = page.locator("#search-results li > a")
-    addresses = [found.nth(number).get_attribute("href") for number in range(5)]
+    links = page.locator("#search-results li > a")
+    addresses = [links.nth(number).get_attribute("href") for number in range(5)]
     assert not any("/api/" in each for each in addresses), addresses
     assert "sparsemax" in page.locator("#search-results li p.context").first.inner_text().lower()
     page.close()

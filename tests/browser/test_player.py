@@ -453,9 +453,9 @@ def test_cells_of_time_and_frequency_are_heard_as_the_library_computes_them(open
         return 20 * np.log10(2 * abs(inside @ wave) / window.sum() + 1e-5)
 
     for hertz, start, stop in ((1000, 1.2, 2.4), (3500, 1.2, 2.4), (3500, 0.1, 0.9), (3500, 2.8, 3.9)):
-        found = level(made[0], rate, hertz, start, stop)
+        loudness = level(made[0], rate, hertz, start, stop)
         wanted = level(expected, RATE, hertz, start, stop)
-        assert found == pytest.approx(wanted, abs=1) or max(found, wanted) < -60
+        assert loudness == pytest.approx(wanted, abs=1) or max(loudness, wanted) < -60
     assert level(made[1], rate, 3500, 1.2, 2.4) == pytest.approx(20 * np.log10(0.3), abs=1)
     assert page.evaluate("getComputedStyle(document.querySelector('.aa-veil')).maskImage").startswith("url(")
 

@@ -6,13 +6,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from click.testing import CliRunner
+from command_line import call
 from PIL import Image
 
 from audioattn_lib.attention.record.export import save_npz
 from audioattn_lib.attention.record.record import AttentionRecord, FrameClock
 from audioattn_lib.attention.record.segment_lists import LabelledSegment, read_segments
-from audioattn_lib.cli import audioattn
 from audioattn_lib.experiments import urban_sound
 from audioattn_lib.training.run_directory import Run, RunDirectory
 
@@ -36,8 +35,7 @@ def make_run(tmp_path):
 
 
 def export(run, *arguments):
-    result = CliRunner().invoke(audioattn, ["attention", "export", str(run), *arguments])
-    assert result.exit_code == 0, result.output
+    call("attention", "export", run, *arguments)
     return run / "export"
 
 
@@ -65,7 +63,7 @@ def test_segments_carry_the_predicted_classes(make_run):
 
 def test_where_numbers_are_predicted_segments_are_numbered(make_run):
     folder = export(make_run([3.5, 2.25]), "--format", "rttm")
-    labels = [one.label for one in read_segments(folder / "segments.rttm", "rttm")]
+    labels = [each.label for each in read_segments(folder / "segments.rttm", "rttm")]
     assert labels == ["playback 1", "playback 2", "playback 1"]
     assert [path.name for path in folder.iterdir()] == ["segments.rttm"]
 
@@ -77,9 +75,7 @@ def density_run(tmp_path_factory):
 
 
 def draw(command, run, *arguments, code=0):
-    result = CliRunner().invoke(audioattn, ["attention", command, str(run.path), *map(str, arguments)])
-    assert result.exit_code == code, result.output
-    return result
+    return call("attention", command, run.path, *arguments, code=code)
 
 
 def test_pictures_of_many_clips(density_run, tmp_path):
@@ -93,9 +89,9 @@ def test_pictures_of_many_clips(density_run, tmp_path):
         said = draw(command, density_run, *arguments, "-o", folder).output.split()
         assert [Path(line).stem for line in said] == [re.sub(r"[^\w.-]+", "_", name) for name in expected]
         assert {path.name for path in folder.iterdir()} == {Path(line).name for line in said}
-    one = tmp_path / "one.png"
-    draw("panels", density_run, "--first", 1, "--penalties", "", "-o", one)
-    with Image.open(one) as short, Image.open(next((tmp_path / "panels").rglob("*.png"))) as tall:
+    single = tmp_path / "one.png"
+    draw("panels", density_run, "--first", 1, "--penalties", "", "-o", single)
+    with Image.open(single) as short, Image.open(next((tmp_path / "panels").rglob("*.png"))) as tall:
         assert tall.height > 1.8 * short.height, "three more value functions"
 
 
@@ -114,10 +110,7 @@ def test_play_leaves_out_what_has_no_attention_and_finds_a_clip_by_its_short_nam
     name = density_run.predictions["clip"][1]
 
     def play(*arguments, code=0):
-        arguments = ["play", *map(str, arguments), "-o", str(tmp_path / "page.html")]
-        result = CliRunner().invoke(audioattn, arguments)
-        assert result.exit_code == code, result.output
-        return result
+        return call("play", *arguments, "-o", tmp_path / "page.html", code=code)
 
     done = play(linear.path, density_run.path, "--clip", Path(name).stem)
     assert f"left out: {linear.path}: this run recorded no attention" in done.stderr

@@ -11,6 +11,7 @@ from typing import Annotated
 import click
 import pytest
 from click.testing import CliRunner
+from command_line import call
 
 from audioattn_lib.cli import audioattn
 from audioattn_lib.cli.fields import given, options_of
@@ -19,13 +20,8 @@ from audioattn_lib.core.declarations import Range
 
 @pytest.fixture
 def run(tmp_path, monkeypatch):
+    """Call ``audioattn`` in an empty folder."""
     monkeypatch.chdir(tmp_path)
-
-    def call(*arguments, code=0):
-        result = CliRunner().invoke(audioattn, list(map(str, arguments)), prog_name="audioattn")
-        assert result.exit_code == code, result.output
-        return result
-
     return call
 
 
@@ -219,8 +215,8 @@ def test_commands_outside_a_checkout_say_where_to_go(run, monkeypatch):
 
 def test_a_configuration_is_printed_whole_and_nothing_is_trained(run, tmp_path):
     printed = run("train", "scenes_and_instruments", "--preset", "nsynth", "--pattern", "per_row_6", "--print-config")
-    found = json.loads(printed.stdout)
-    assert {"size": "published", "warmup_epochs": 100, "epochs": 20, "pattern": "per_row_6"}.items() <= found.items()
+    content = json.loads(printed.stdout)
+    assert {"size": "published", "warmup_epochs": 100, "epochs": 20, "pattern": "per_row_6"}.items() <= content.items()
     assert not (tmp_path / "runs").exists()
 
 
@@ -242,8 +238,8 @@ def test_the_weights_of_a_run_bring_its_settings_unless_a_preset_is_named(run, t
     weights = f"{path}/checkpoint/best.safetensors"
     for source in (path, weights):
         printed = run("train", "accents", "--pretrained", source, "--epochs", 0, "--data", other, "--print-config")
-        found = json.loads(printed.stdout)
-        assert {"pooling": "multi_head", "embedding_size": 6, "epochs": 0, "fold": "first"}.items() <= found.items()
+        content = json.loads(printed.stdout)
+        assert {"pooling": "multi_head", "embedding_size": 6, "epochs": 0, "fold": "first"}.items() <= content.items()
     printed = run("train", "accents", "--pretrained", path, "--preset", "accent", "--print-config")
     assert json.loads(printed.stdout)["embedding_size"] == 400
     evaluated = run("train", "accents", "--pretrained", weights, "--epochs", 0, "--data", other).stdout
@@ -256,11 +252,11 @@ def test_the_weights_of_a_run_bring_its_settings_unless_a_preset_is_named(run, t
 def test_named_configurations_are_presets(run):
     text = " ".join(run("train", "scenes_and_instruments", "--help").output.split())
     assert "Or, also behind one of these and a comma: mixup, nomixup, passt, passt_s_20sec," in text
-    found = json.loads(run("train", "scenes_and_instruments", "--preset", "passt_s_20sec", "--print-config").output)
-    assert found["size"] == "passt_s_f128_20sec_p16_s10_ap474"
-    assert found["data"] == "tau_urban"
-    found = json.loads(run("train", "playback", "--preset", "epic", "--print-config").output)
-    assert found["tasks"] == "verb,noun"
+    content = json.loads(run("train", "scenes_and_instruments", "--preset", "passt_s_20sec", "--print-config").output)
+    assert content["size"] == "passt_s_f128_20sec_p16_s10_ap474"
+    assert content["data"] == "tau_urban"
+    content = json.loads(run("train", "playback", "--preset", "epic", "--print-config").output)
+    assert content["tasks"] == "verb,noun"
 
 
 def test_annotations_that_documenting_leaves_in_a_configuration_do_not_matter(monkeypatch):
@@ -278,6 +274,6 @@ def test_the_shell_completes_commands(shell, monkeypatch):
     from click.shell_completion import get_completion_class
 
     completion = get_completion_class(shell)(audioattn, {}, "audioattn", "_AUDIOATTN_COMPLETE")
-    found = {item.value for item in completion.get_completions([], "l") + completion.get_completions(["data"], "")}
-    assert {"listen", "check", "list"} <= found
+    results = {item.value for item in completion.get_completions([], "l") + completion.get_completions(["data"], "")}
+    assert {"listen", "check", "list"} <= results
     assert "_AUDIOATTN_COMPLETE" in completion.source_template % completion.source_vars()

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
+from command_line import call
 from layouts import LAYOUTS, sound, write_sound
 
 from audioattn_lib.audio import io
-from audioattn_lib.cli import audioattn, features
+from audioattn_lib.cli import features
 from audioattn_lib.data.tables.feature_table import FeatureTable
 from audioattn_lib.data.tables.table_files import read_features, write_features
 from audioattn_lib.experiments.sleepiness.config import SPECTROGRAM
@@ -17,13 +17,8 @@ from audioattn_lib.experiments.sleepiness.config import SPECTROGRAM
 
 @pytest.fixture
 def run(tmp_path, monkeypatch):
+    """Call ``audioattn`` in an empty folder."""
     monkeypatch.chdir(tmp_path)
-
-    def call(*arguments, code=0):
-        result = CliRunner().invoke(audioattn, list(map(str, arguments)), prog_name="audioattn")
-        assert result.exit_code == code, result.output
-        return result
-
     return call
 
 
@@ -135,10 +130,10 @@ def test_regress_with_the_labels_of_a_corpus(run, tmp_path):
     (tmp_path / "SLEEP" / "wav").mkdir(parents=True)
     (tmp_path / "SLEEP" / "lab").mkdir()
     (tmp_path / "SLEEP" / "lab" / "labels.csv").write_text("\n".join(rows))
-    for part in range(3):
-        ids = tuple(row.split(",")[0] for row in rows[1:][part::3])
-        features = values[part::3, None] + rng.standard_normal((30, 4))
-        write_features(FeatureTable(ids, features), f"{part}.csv", layout="published")
+    for split in range(3):
+        ids = tuple(row.split(",")[0] for row in rows[1:][split::3])
+        features = values[split::3, None] + rng.standard_normal((30, 4))
+        write_features(FeatureTable(ids, features), f"{split}.csv", layout="published")
     said = run("features", "regress", "0.csv", "1.csv", "2.csv", "--data", "SLEEP", "-o", "predictions.csv").output
     assert "4 features, complexity" in said
     assert "test       spearman 0." in said
@@ -155,15 +150,15 @@ def published(tmp_path):
     rng = np.random.default_rng(0)
     values = rng.integers(1, 10, 90)
     parts = [("train", "devel", "test")[i % 3] for i in range(90)]
-    names = [f"{part}_{i:04d}" for i, part in enumerate(parts)]
+    names = [f"{split}_{i:04d}" for i, split in enumerate(parts)]
     rows = [f"{name}.wav,{value}" for name, value in zip(names, values, strict=True)]
     (tmp_path / "labels.csv").write_text("file_name,label\n" + "\n".join(rows) + "\n")
     for system, noise in (("seq", 1.0), ("att", 2.0)):
-        for part in range(3):
-            ids = tuple(f"{names[i]}_{values[i]}.png" for i in range(part, 90, 3))
-            features = values[part::3, None] + noise * rng.standard_normal((30, 4))
+        for split in range(3):
+            ids = tuple(f"{names[i]}_{values[i]}.png" for i in range(split, 90, 3))
+            features = values[split::3, None] + noise * rng.standard_normal((30, 4))
             table = FeatureTable(ids, features)
-            write_features(table, f"{system}.{parts[part]}.csv", layout="published")
+            write_features(table, f"{system}.{parts[split]}.csv", layout="published")
     return values[2::3]
 
 
@@ -171,10 +166,10 @@ SPLITS = ("train", "devel", "test")
 
 
 def test_the_published_fusion_of_two_systems_of_three_files(run, published):
-    for part in SPLITS:
-        said = run("features", "fuse", f"fused.{part}.csv", f"seq.{part}.csv", f"att.{part}.csv").output
+    for split in SPLITS:
+        said = run("features", "fuse", f"fused.{split}.csv", f"seq.{split}.csv", f"att.{split}.csv").output
         assert "4 + 4 = 8 features" in said
-    files = [word for part in SPLITS for word in (f"--{part}", f"fused.{part}.csv")]
+    files = [word for split in SPLITS for word in (f"--{split}", f"fused.{split}.csv")]
     said = run("features", "regress", *files, "--labels", "labels.csv", "-o", "p.csv", "--layout", "published").output
     assert "8 features, complexity" in said
     spearman = next(line for line in said.splitlines() if line.startswith("test       spearman"))
@@ -186,13 +181,13 @@ def test_the_published_fusion_of_two_systems_of_three_files(run, published):
     assert scored.startswith("test       spearman 0.")
     assert "30 clips" in scored
     # of the stacked table, whose clips have their splits from the labels
-    run("features", "stack", "all.csv", *(f"fused.{part}.csv" for part in SPLITS))
+    run("features", "stack", "all.csv", *(f"fused.{split}.csv" for split in SPLITS))
     assert len(read_features("all.csv")) == 90
     assert spearman in run("features", "regress", "all.csv", "--labels", "labels.csv").output
 
 
 def test_the_number_of_features_is_counted_from_the_first(run, published):
-    files = [word for part in SPLITS for word in (f"--{part}", f"seq.{part}.csv")]
+    files = [word for split in SPLITS for word in (f"--{split}", f"seq.{split}.csv")]
     said = run("features", "regress", *files, "--labels", "labels.csv", "--num-feat", 3).output
     assert "3 features, complexity" in said
     wrong = run("features", "regress", *files, "--labels", "labels.csv", "--num-feat", 5, code=2)
@@ -231,11 +226,11 @@ def test_predictions_are_scored_by_the_names_of_clips(run, published):
 def test_tables_of_the_same_name_are_called_by_their_folders_without_the_split(run, published):
     for system in ("seq", "att"):
         Path(system).mkdir()
-        for part in SPLITS:
-            Path(f"{system}.{part}.csv").rename(f"{system}/features_{part}.csv")
-    for part in SPLITS:
-        run("features", "fuse", f"{part}.csv", f"seq/features_{part}.csv", f"att/features_{part}.csv")
-    run("features", "stack", "all.csv", *(f"{part}.csv" for part in SPLITS))
+        for split in SPLITS:
+            Path(f"{system}.{split}.csv").rename(f"{system}/features_{split}.csv")
+    for split in SPLITS:
+        run("features", "fuse", f"{split}.csv", f"seq/features_{split}.csv", f"att/features_{split}.csv")
+    run("features", "stack", "all.csv", *(f"{split}.csv" for split in SPLITS))
     assert read_features("all.csv").names[-1] == "att_features.feature_3"
     run("features", "fuse", "named.csv", "train.csv", "seq/features_train.csv", "--names", "both,one")
     assert read_features("named.csv").names[0] == "both.seq_features.feature_0"
@@ -290,8 +285,8 @@ def test_features_of_a_list_of_files_and_of_sounds_without_labels(run, tmp_path)
     LAYOUTS["unlabelled"](tmp_path / "sounds")
     run("features", "extract", encoder, "sounds", "sounds.csv")
     assert len(read_features("sounds.csv")) == 4
-    one = tmp_path / "lists" / "clips_wav" / "dev_003.wav"
-    run("features", "extract", encoder, one, "one.csv")
+    single = tmp_path / "lists" / "clips_wav" / "dev_003.wav"
+    run("features", "extract", encoder, single, "one.csv")
     np.testing.assert_allclose(read_features("one.csv").features[0], listed.features[3], atol=1e-5)
 
 

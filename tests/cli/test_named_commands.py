@@ -19,8 +19,8 @@ def calls(root):
     """File and words of each call of the command line."""
     for pattern in PLACES:
         for path in sorted(root.glob(pattern)):
-            for found in CALL.finditer(path.read_text(encoding="utf-8")):
-                yield path.relative_to(root), found.group(1).split()
+            for measured in CALL.finditer(path.read_text(encoding="utf-8")):
+                yield path.relative_to(root), measured.group(1).split()
 
 
 def resolve(words):
@@ -29,9 +29,9 @@ def resolve(words):
     for word in words:
         if not isinstance(command, click.Group):
             break
-        found = command.get_command(context, word.rstrip(".,:\\"))
-        assert found is not None, f"{word} is no command of {context.command_path}"
-        command, context = found, click.Context(found, parent=context, info_name=word)
+        result = command.get_command(context, word.rstrip(".,:\\"))
+        assert result is not None, f"{word} is no command of {context.command_path}"
+        command, context = result, click.Context(result, parent=context, info_name=word)
     return command, context
 
 
@@ -50,13 +50,13 @@ def test_commands_that_are_named_exist(root):
             command, click.Group
         ):  # options of another program, or none
             continue
-        known = {name for one in command.get_params(context) for name in (*one.opts, *one.secondary_opts)} | {
+        names = {name for each in command.get_params(context) for name in (*each.opts, *each.secondary_opts)} | {
             "--help",
             "--field",
         }  # any field
         named = {word.split("=")[0] for word in words if OPTION.match(word)}
-        if named - known:
-            wrong.append(f"{path}: audioattn {' '.join(words)}: no option {', '.join(sorted(named - known))}")
+        if named - names:
+            wrong.append(f"{path}: audioattn {' '.join(words)}: no option {', '.join(sorted(named - names))}")
     assert count > 100
     assert not wrong, "\n".join(wrong)
 

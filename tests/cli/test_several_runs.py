@@ -1,14 +1,14 @@
 """Several folds and mechanisms from one command: each line says what it is of, the last ones mean and deviation."""
 
+import functools
 import json
 import re
 import statistics
 
 import pytest
-from click.testing import CliRunner
+from command_line import call
 from layouts import LAYOUTS
 
-from audioattn_lib.cli import audioattn
 from audioattn_lib.core.errors import ConfigError
 from audioattn_lib.experiments.accents import Config as Accents
 from audioattn_lib.experiments.playback import Config as Playback
@@ -25,14 +25,7 @@ def train(tmp_path, monkeypatch):
     data = LAYOUTS["own_table"](tmp_path / "data")
     monkeypatch.setattr("audioattn_lib.experiments.common.parallel.torch.get_num_threads", lambda: 1)  # no processes
 
-    def call(*arguments, code=0):
-        result = CliRunner().invoke(
-            audioattn, ["train", "urban_sound", "--preset", "smoke", "--data", data, *arguments]
-        )
-        assert result.exit_code == code, result.output
-        return result
-
-    return call
+    return functools.partial(call, "train", "urban_sound", "--preset", "smoke", "--data", data)
 
 
 def test_all_folds_and_several_mechanisms_in_one_command(train):
@@ -62,7 +55,7 @@ def test_free_lists_of_folds(train):
 def test_several_configurations_are_printed(train):
     printed = json.loads(train("--fold", "1,2", "--attention", "all", "--print-config").stdout)
     assert len(printed) == 2 * len(Config.COMPARED["attention"])
-    assert {one["fold"] for one in printed} == {"1", "2"}
+    assert {each["fold"] for each in printed} == {"1", "2"}
 
 
 def test_folds_of_a_configuration_may_be_written_in_any_way():

@@ -82,10 +82,10 @@ def test_saliency_of_a_density_is_its_mass_in_each_frame():
 
 def test_one_clip_of_a_batch_is_the_single_clip():
     record = weights_record()
-    one = record[1]
-    assert len(one) == 1
-    assert one.clips == ("b",)
-    np.testing.assert_array_equal(one.frame_attention(), record.frame_attention(1))
+    single = record[1]
+    assert len(single) == 1
+    assert single.clips == ("b",)
+    np.testing.assert_array_equal(single.frame_attention(), record.frame_attention(1))
 
 
 def test_concatenation_pads_and_keeps_order():
@@ -167,10 +167,10 @@ def words_record(*words):
 def test_a_record_of_layers_is_that_of_each_and_their_mean():
     record = layers_record()
     for number, name in enumerate(record.layers):
-        one = record.layer(name)
-        np.testing.assert_array_equal(one.weights, record.layer_weights[:, number])
-        assert (one.layers, one.layer_weights) == ((name,), None)
-        np.testing.assert_array_equal(record.layer(number).weights, one.weights)
+        single = record.layer(name)
+        np.testing.assert_array_equal(single.weights, record.layer_weights[:, number])
+        assert (single.layers, single.layer_weights) == ((name,), None)
+        np.testing.assert_array_equal(record.layer(number).weights, single.weights)
     mean = np.mean([record.layer(name).frame_attention(1) for name in record.layers], axis=0)
     np.testing.assert_allclose(record.frame_attention(1), mean)
     np.testing.assert_array_equal(record[1].layer_weights[0], record.layer_weights[1])
@@ -192,7 +192,7 @@ def test_layers_and_rows_survive_their_file(tmp_path):
         assert (back.layers, back.rows) == (record.layers, record.rows)
         assert back.rows == record.rows
     assert words[1].rows == (("and", "", "one"),)
-    assert [one.label for one in list_segments(words)] == ["two", "words", "and", "", "one"]
+    assert [each.label for each in list_segments(words)] == ["two", "words", "and", "", "one"]
 
 
 def test_a_file_from_before_layers_and_rows_is_read(tmp_path):

@@ -20,5 +20,5 @@ def formants_of(sound, order=18):
     correlation[0] *= 1 + 1e-6
     roots = np.roots(np.append(1.0, -solve_toeplitz(correlation[:order], correlation[1:])))
     roots = roots[(roots.imag > 0) & (np.abs(roots) > 0.9)]
-    found = np.sort(np.angle(roots) * RATE / 2 / np.pi)
-    return found[found > 180]
+    result = np.sort(np.angle(roots) * RATE / 2 / np.pi)
+    return result[result > 180]

@@ -68,8 +68,8 @@ def test_the_vowels_that_one_hears_do(manifest):
         for name, onset, offset in vowels_of(manifest, row):
             if name == "u" and offset - onset > 0.06:
                 middle, half = (onset + offset) / 2, min(0.03, (offset - onset) / 2)
-                found = formants_of(sound[int((middle - half) * RATE) : int((middle + half) * RATE)])
-                heard[table.at[row, "label"]].append(found[1] * float(table.at[row, "tract_cm"]) / 17)
+                result = formants_of(sound[int((middle - half) * RATE) : int((middle + half) * RATE)])
+                heard[table.at[row, "label"]].append(result[1] * float(table.at[row, "tract_cm"]) / 17)
     assert min(map(len, heard.values())) >= 8
     assert np.median(heard["hills"]) > 1.2 * np.median(heard["coast"])
 

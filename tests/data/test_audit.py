@@ -17,9 +17,9 @@ def kinds(report) -> set[str]:
 
 
 def only(report, kind):
-    found = [problem for problem in report.problems if problem.kind == kind]
-    assert len(found) == 1, str(report)
-    return found[0]
+    results = [problem for problem in report.problems if problem.kind == kind]
+    assert len(results) == 1, str(report)
+    return results[0]
 
 
 def test_a_good_corpus_passes(corpus):

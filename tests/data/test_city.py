@@ -90,16 +90,16 @@ def test_onsets_are_where_energy_rises(manifest):
     from scipy.signal import find_peaks
 
     front_end = LogMel(hop_length=160)
-    found, moved = [], []
+    actual, moved = [], []
     for row in range(0, len(manifest), 2):
         samples, _ = manifest.read_audio(row)
         features = front_end(torch.from_numpy(samples)[None])[0][0].numpy()
         rise = np.clip(features[3:] - features[:-3], 0, None).mean(axis=1)  # dB in 30 ms
         peaks = (find_peaks(rise, prominence=3.0)[0] + 1.5) * 0.01
         for event in manifest.events(row):
-            for hits, onset in ((found, event.onset), (moved, (event.onset + 0.7) % (len(samples) / 16_000))):
+            for hits, onset in ((actual, event.onset), (moved, (event.onset + 0.7) % (len(samples) / 16_000))):
                 hits.append(bool(len(peaks)) and np.abs(peaks - onset).min() < 0.05)
-    assert np.mean(found) > 0.95
+    assert np.mean(actual) > 0.95
     assert np.mean(moved) < 0.5
 
 

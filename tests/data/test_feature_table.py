@@ -16,14 +16,14 @@ NAMES = ("train_0001.wav", "a folder/devel, 'two'.wav", "test_0003.wav", "größ
 def table(**given) -> FeatureTable:
     rng = np.random.default_rng(0)
     features = np.concatenate([rng.standard_normal((4, 3)) * [1e-12, 1, 1e12], [[1 / 3], [0], [-0.1], [7]]], axis=1)
-    known = {
+    metadata = {
         "names": ("mean", "standard deviation", "feature, three", "x"),
         "labels": ("1.25", "8.5", "", "3"),
         "values": np.array([1.25, 8.5, np.nan, 3.0]),
         "splits": ("train", "devel", "test", ""),
         "groups": ("speaker 1", "speaker 2", "", "speaker 1"),
     }
-    return FeatureTable(NAMES, features, **(known | given))
+    return FeatureTable(NAMES, features, **(metadata | given))
 
 
 def assert_equal(ours, theirs, *columns):
@@ -94,10 +94,10 @@ def test_the_feature_files_of_the_challenge(tmp_path):
     """Semicolons, quoted names and a frameTime with a header; semicolons without one; commas with two columns."""
     functionals = tmp_path / "ComParE.csv"
     functionals.write_text("name;frameTime;F0_mean;F0_std\n'train_1.wav';0.0;1.5;2\n'train_2.wav';0.0;-1e-3;4\n")
-    found = read_features(functionals)
-    assert found.ids == ("train_1.wav", "train_2.wav")
-    assert found.names == ("F0_mean", "F0_std")
-    np.testing.assert_array_equal(found.features, [[1.5, 2], [-1e-3, 4]])
+    features = read_features(functionals)
+    assert features.ids == ("train_1.wav", "train_2.wav")
+    assert features.names == ("F0_mean", "F0_std")
+    np.testing.assert_array_equal(features.features, [[1.5, 2], [-1e-3, 4]])
     words = tmp_path / "BoAW-125.csv"
     words.write_text("train_1.wav;0;1.5;2\ntrain_2.wav;3;4;5\n")
     np.testing.assert_array_equal(read_features(words).features, [[0, 1.5, 2], [3, 4, 5]])
@@ -113,19 +113,19 @@ def test_an_arff_file_of_weka(tmp_path):
         "@attribute 'F0 mean' numeric\n@attribute label_nominal {'wide awake',tired}\n@data\n\n"
         "'it\\'s.wav',0.0,1.5,'wide awake'\n% a remark\nb.wav,0.0,2,tired\n"
     )
-    found = read_features(path)
-    assert found.ids == ("it's.wav", "b.wav")
-    assert found.names == ("F0 mean",)
-    assert found.labels == ("wide awake", "tired")
-    np.testing.assert_array_equal(found.features, [[1.5], [2]])
+    features = read_features(path)
+    assert features.ids == ("it's.wav", "b.wav")
+    assert features.names == ("F0 mean",)
+    assert features.labels == ("wide awake", "tired")
+    np.testing.assert_array_equal(features.features, [[1.5], [2]])
 
 
 def test_unknown_values_of_audeep_are_unknown(tmp_path):
     path = tmp_path / "t.csv"
     path.write_text("filename,chunk_nr,label_nominal,label_numeric,f\na.wav,0,__MISSING_VALUE,-999999,1\nb.wav,0,,,2\n")
-    found = read_features(path)
-    assert found.labels == ("", "")
-    assert np.isnan(found.values).all()
+    features = read_features(path)
+    assert features.labels == ("", "")
+    assert np.isnan(features.values).all()
 
 
 def test_netcdf_has_the_names_of_audeep(tmp_path):
@@ -194,12 +194,12 @@ def test_what_audeep_keeps_is_read(tmp_path, characters):
         file["features"] = np.arange(12.0, dtype=np.float32).reshape(3, 2, 2)
         dimension = file.create_dataset("generated", data=np.zeros(2, dtype=np.float32))
         dimension.make_scale("This is a netCDF dimension but not a netCDF variable.         2")
-    found = read_features(path)
-    assert found.ids == tuple(names)
-    assert found.labels == ("1", "", "9")
-    assert found.splits == ("train", "devel", "")
-    np.testing.assert_array_equal(found.values, [1, np.nan, 9])
-    np.testing.assert_array_equal(found.features, np.arange(12.0).reshape(3, 4))
+    features = read_features(path)
+    assert features.ids == tuple(names)
+    assert features.labels == ("1", "", "9")
+    assert features.splits == ("train", "devel", "")
+    np.testing.assert_array_equal(features.values, [1, np.nan, 9])
+    np.testing.assert_array_equal(features.features, np.arange(12.0).reshape(3, 4))
 
 
 def test_an_hdf5_file_that_cannot_be_read_says_what_to_do(tmp_path, monkeypatch):
@@ -303,9 +303,9 @@ def test_choosing_clips():
 )
 def test_a_table_of_a_corpus(tmp_path, labels, values):
     rows = pd.DataFrame({"file_name": ["a", "b", "c"], "label": labels, "split": ["train", "devel", "test"]})
-    found = FeatureTable.from_manifest(Manifest(tmp_path, rows.assign(group="s"), "corpus"), np.ones((3, 2)))
-    assert found.ids == ("a", "b", "c")
-    assert found.labels == tuple("" if label == "?" else label for label in labels)
-    np.testing.assert_array_equal(found.values, values)
-    assert found.splits == ("train", "devel", "test")
-    assert found.groups == ("s", "s", "s")
+    feature_table = FeatureTable.from_manifest(Manifest(tmp_path, rows.assign(group="s"), "corpus"), np.ones((3, 2)))
+    assert feature_table.ids == ("a", "b", "c")
+    assert feature_table.labels == tuple("" if label == "?" else label for label in labels)
+    np.testing.assert_array_equal(feature_table.values, values)
+    assert feature_table.splits == ("train", "devel", "test")
+    assert feature_table.groups == ("s", "s", "s")

@@ -15,10 +15,10 @@ def test_a_folder_of_sounds(tmp_path):
     for name, n in (("b", 300), ("a/a", 500), ("long", 20000)):
         io.write(tmp_path / f"{name}.wav", (0.1 * rng.standard_normal(n)).astype(np.float32), 16000)
     (tmp_path / "notes.txt").write_text("no sound")
-    found = read_impulse_responses(tmp_path, 16000)
-    assert found.shape == (3, 16000)
-    torch.testing.assert_close(found.square().sum(dim=1), torch.ones(3))
-    assert (found[0, 500:] == 0).all()
+    responses = read_impulse_responses(tmp_path, 16000)
+    assert responses.shape == (3, 16000)
+    torch.testing.assert_close(responses.square().sum(dim=1), torch.ones(3))
+    assert (responses[0, 500:] == 0).all()
     assert read_impulse_responses(tmp_path, 8000).shape == (3, 8000)
 
 
@@ -34,12 +34,12 @@ def test_what_is_no_response_is_named(tmp_path):
 
 
 def test_drawn_devices_differ_and_are_the_same_again():
-    found = draw_impulse_responses(4, 16000)
-    assert found.shape == (4, 512)
-    torch.testing.assert_close(found.square().sum(dim=1), torch.ones(4))
-    assert torch.equal(found, draw_impulse_responses(4, 16000))
-    assert not torch.equal(found, draw_impulse_responses(4, 16000, seed=1))
-    assert torch.unique(found[:, 0]).numel() == 4
+    responses = draw_impulse_responses(4, 16000)
+    assert responses.shape == (4, 512)
+    torch.testing.assert_close(responses.square().sum(dim=1), torch.ones(4))
+    assert torch.equal(responses, draw_impulse_responses(4, 16000))
+    assert not torch.equal(responses, draw_impulse_responses(4, 16000, seed=1))
+    assert torch.unique(responses[:, 0]).numel() == 4
 
 
 @pytest.mark.parametrize("sample_rate", [16000, 22050])

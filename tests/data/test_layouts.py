@@ -115,8 +115,8 @@ def test_sounds_without_labels_are_a_corpus(tmp_path):
     assert done.stdout.startswith(f"{tmp_path.name}: 4 clips without labels, 1 warning\n\nwarning: no labels (1)\n")
     with pytest.raises(ManifestError, match="its 4 clips have no labels, and this needs them. Put the sounds of each"):
         manifest.label_indices()
-    one = corpora.load(tmp_path / "1.wav")
-    assert (one.ids, one.name) == (["1.wav"], "1")
+    single = corpora.load(tmp_path / "1.wav")
+    assert (single.ids, single.name) == (["1.wav"], "1")
 
 
 def test_some_unknown_labels_are_no_class(tmp_path):
@@ -193,8 +193,8 @@ def test_of_several_lists_one_is_named(tmp_path):
         ManifestError, match=r"several lists for train: labels/limit_speaker/train_files.lst, labels/no_l"
     ):
         corpora.load(root)
-    chosen = {part: f"labels/no_limit/{part}_files.lst" for part in ("train", "dev")}
-    assert len(corpora.load(root, **chosen)) == 27
+    selected = {split: f"labels/no_limit/{split}_files.lst" for split in ("train", "dev")}
+    assert len(corpora.load(root, **selected)) == 27
 
 
 def test_a_list_of_files_is_a_corpus_without_labels(tmp_path):

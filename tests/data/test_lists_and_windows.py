@@ -44,12 +44,12 @@ def test_trials_are_read(tmp_path):
     pairs, same = [("a/1", "a/2"), ("my voice.wav", "your voice.wav"), ("a/1", "b/1.wav")], [True, False, False]
     write(tmp_path / "clients.ndx", "a/1 a/2\n")
     write(tmp_path / "impostors.ndx", "my voice.wav your voice.wav\na/1 b/1.wav\n")
-    found, is_same = read_trials(tmp_path / "clients.ndx", tmp_path / "impostors.ndx")
-    assert found == pairs
+    actual, is_same = read_trials(tmp_path / "clients.ndx", tmp_path / "impostors.ndx")
+    assert actual == pairs
     assert is_same.tolist() == same
     write(tmp_path / "veri_test.txt", "1 id1/a.wav id1/b.wav\n0 id1/a.wav id2/c.wav\n")
-    found, is_same = read_voxceleb_trials(tmp_path / "veri_test.txt")
-    assert found == [("id1/a.wav", "id1/b.wav"), ("id1/a.wav", "id2/c.wav")]
+    actual, is_same = read_voxceleb_trials(tmp_path / "veri_test.txt")
+    assert actual == [("id1/a.wav", "id1/b.wav"), ("id1/a.wav", "id2/c.wav")]
     assert is_same.tolist() == [True, False]
 
 

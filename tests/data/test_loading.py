@@ -131,11 +131,11 @@ def test_processes_share_every_batch(store, resident, count):
     for whole, *parts in zip(loader.epoch(2, 1), *(shard.epoch(2, 1) for shard in shards), strict=True):
         assert sum(map(len, parts)) == len(whole)
         assert max(map(len, parts)) - min(map(len, parts)) <= 1
-        counted = [part for part in parts if len(part)]
-        assert torch.equal(torch.cat([part.indices for part in counted]), whole.indices)
-        assert torch.equal(torch.cat([part.targets for part in counted]), whole.targets)
-        for part in parts:
-            assert len(part.features) == max(len(part), 1), "one without a clip has one to compute with"
+        counted = [shard for shard in parts if len(shard)]
+        assert torch.equal(torch.cat([shard.indices for shard in counted]), whole.indices)
+        assert torch.equal(torch.cat([shard.targets for shard in counted]), whole.targets)
+        for shard in parts:
+            assert len(shard.features) == max(len(shard), 1), "one without a clip has one to compute with"
 
 
 def test_a_batch_must_have_a_clip_for_every_process(store):
@@ -148,6 +148,6 @@ def test_windows_and_masks_of_shares_are_those_of_the_whole_batch(store, count):
     loader = WindowLoader(BatchLoader(store, np.arange(11), range(11), 5, seed=1), 8, mask_features)
     shards = [loader.shard(rank, count) for rank in range(count)]
     for whole, *parts in zip(loader.epoch(2), *(shard.epoch(2) for shard in shards), strict=True):
-        counted = [part for part in parts if len(part)]
-        assert torch.equal(torch.cat([part.lengths for part in counted]), whole.lengths)
-        torch.testing.assert_close(torch.cat([part.features for part in counted]), whole.features)
+        counted = [shard for shard in parts if len(shard)]
+        assert torch.equal(torch.cat([shard.lengths for shard in counted]), whole.lengths)
+        torch.testing.assert_close(torch.cat([shard.features for shard in counted]), whole.features)

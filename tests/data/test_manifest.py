@@ -113,10 +113,10 @@ def test_impossible_events_are_named(corpus, lists, message):
 
 def test_a_subset_keeps_its_lines(corpus):
     manifest = Manifest.read(corpus(clips()))
-    part = manifest.subset([5, 1])
-    assert part.ids == ["audio/5.wav", "audio/1.wav"]
-    assert part.where(0).endswith("metadata.csv:7")
-    assert part.subset(np.array([False, True])).ids == ["audio/1.wav"]
+    excerpt = manifest.subset([5, 1])
+    assert excerpt.ids == ["audio/5.wav", "audio/1.wav"]
+    assert excerpt.where(0).endswith("metadata.csv:7")
+    assert excerpt.subset(np.array([False, True])).ids == ["audio/1.wav"]
 
 
 def test_lines_are_those_of_the_file(tmp_path):
@@ -245,7 +245,7 @@ def test_events_of_the_real_corpus_lie_in_its_clips(data_root):
     manifest = Manifest.read(data_root / "sparse10")
     events = [manifest.events(row) for row in range(len(manifest))]
     assert sum(map(len, events)) > 100
-    for row, found in enumerate(events):
+    for row, measured in enumerate(events):
         labels = {name for name in manifest.table["label"][row].split(";") if name != "none"}
-        assert {event.label for event in found} == labels
-        assert all(0 <= event.onset < event.offset <= manifest.durations[row] for event in found)
+        assert {event.label for event in measured} == labels
+        assert all(0 <= event.onset < event.offset <= manifest.durations[row] for event in measured)

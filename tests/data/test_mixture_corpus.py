@@ -161,10 +161,10 @@ def test_other_recordings_under_the_same_names_are_other_mixtures(manifest, fold
 def test_more_clips_leave_the_first_ones_as_they_were(folders):
     few, many = mixer(folders), mixer(folders, clips=40)
     for number in range(len(few)):
-        one, other = few[number], many[number]
-        np.testing.assert_array_equal(one.samples, other.samples)
-        assert (one.fold, one.events) == (other.fold, other.events)
-        assert few.row(number, one) == many.row(number, other)
+        first, other = few[number], many[number]
+        np.testing.assert_array_equal(first.samples, other.samples)
+        assert (first.fold, first.events) == (other.fold, other.events)
+        assert few.row(number, first) == many.row(number, other)
 
 
 def test_another_seed_makes_other_clips(folders):

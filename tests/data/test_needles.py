@@ -11,7 +11,7 @@ from audioattn_lib.core.errors import ConfigError
 from audioattn_lib.data import corpora
 from audioattn_lib.data.audit import audit
 from audioattn_lib.data.synthetic.acoustics import RATE
-from audioattn_lib.data.synthetic.needles import CLASSES, COARSE_HOP, NeedlesOptions, compose, flutter, generate
+from audioattn_lib.data.synthetic.needles import CLASSES, NeedlesOptions, compose, flutter, generate
 
 SMALL = {"clips_per_class": 5, "duration": 4.0}
 
@@ -41,7 +41,7 @@ def test_splits_share_no_background_and_have_every_class(manifest):
     table = manifest.table
     assert (table.groupby("group")["split"].nunique() == 1).all()
     for _, rows in table.groupby("split"):
-        assert {part for label in rows["label"] for part in label.split(";")} == set(CLASSES)
+        assert {piece for label in rows["label"] for piece in label.split(";")} == set(CLASSES)
 
 
 def test_events_are_as_loud_as_asked_and_meet_nothing(clips):
@@ -67,7 +67,7 @@ def envelopes(rate, hop, number=24, seconds=1.0):
 
 @pytest.mark.parametrize(
     ("hop", "seen"),
-    [(COARSE_HOP, (6, 6, 6, 6)), (COARSE_HOP / 2, (19, 19, 6, 6)), (COARSE_HOP / 4, (19, 31, 44, 44))],
+    [(0.04, (6, 6, 6, 6)), (0.02, (19, 19, 6, 6)), (0.01, (19, 31, 44, 44))],
 )
 def test_rates_appear_as_the_table_says(hop, seen):
     peaks, heights = [], []
@@ -82,7 +82,7 @@ def test_rates_appear_as_the_table_says(hop, seen):
 def test_level_and_length_do_not_tell_the_class():
     rng = np.random.default_rng(0)
     levels = [[flutter(rate, rng, 0.6).std() for _ in range(30)] for rate in CLASSES.values()]
-    assert np.ptp([np.mean(one) for one in levels]) < 0.05
+    assert np.ptp([np.mean(each) for each in levels]) < 0.05
 
 
 def test_the_same_options_give_the_same_files(manifest, tmp_path):

@@ -191,8 +191,8 @@ def write_nsynth(folder, nested=False):
         "train": ["guitar_acoustic_001", "bass_electronic_002", "synth_lead_synthetic_003", "reed_acoustic_004"],
         "valid": ["guitar_acoustic_011", "bass_synthetic_012", "guitar_electronic_013"],
     }
-    for part, names in notes.items():
-        place = folder / f"nsynth-{part}" if nested else folder
+    for split, names in notes.items():
+        place = folder / f"nsynth-{split}" if nested else folder
         (place / "audio").mkdir(parents=True, exist_ok=True)
         table = {}
         for name in names:
@@ -205,7 +205,7 @@ def write_nsynth(folder, nested=False):
                 "pitch": 60,
             }
             soundfile.write(place / "audio" / f"{note}.wav", np.zeros(100), 16000)
-        (place / ("examples.json" if nested else f"{part}.json")).write_text(json.dumps(table))
+        (place / ("examples.json" if nested else f"{split}.json")).write_text(json.dumps(table))
     return folder
 
 

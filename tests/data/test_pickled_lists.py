@@ -13,7 +13,7 @@ from audioattn_lib.data.pickled_lists import convert_pickled_list, read_pickled_
 
 
 def table(dtype=None):
-    found = pd.DataFrame(
+    rows = pd.DataFrame(
         {
             "video": ["a_0_10.mp4", "b, c_1_11.mp4"],
             "classes": [["Speech", "Dog"], ["Chirp, tweet"]],
@@ -24,9 +24,9 @@ def table(dtype=None):
         }
     )
     if dtype is not None:
-        found["video"] = found["video"].astype(dtype)
-        found.columns = pd.Index(list(found.columns), dtype=dtype)
-    return found
+        rows["video"] = rows["video"].astype(dtype)
+        rows.columns = pd.Index(list(rows.columns), dtype=dtype)
+    return rows
 
 
 EXPECTED = {
@@ -43,17 +43,17 @@ EXPECTED = {
 @pytest.mark.parametrize("dtype", [None, object])
 def test_a_table_of_this_pandas(tmp_path, dtype, protocol):
     table(dtype).to_pickle(tmp_path / "list.pkl", protocol=protocol)
-    found = read_pickled_list(tmp_path / "list.pkl")
-    assert found.to_dict("list") == EXPECTED
+    rows = read_pickled_list(tmp_path / "list.pkl")
+    assert rows.to_dict("list") == EXPECTED
 
 
 def test_an_index_with_a_name_is_the_first_column(tmp_path):
     named = table(object).set_index(pd.Index(["P01_01_0", "P01_01_1"], dtype=object, name="narration_id"))
     named.to_pickle(tmp_path / "list.pkl")
-    found = convert_pickled_list(tmp_path / "list.pkl", tmp_path / "new" / "list.csv")
-    assert list(found)[:2] == ["narration_id", "video"]
+    rows = convert_pickled_list(tmp_path / "list.pkl", tmp_path / "new" / "list.csv")
+    assert list(rows)[:2] == ["narration_id", "video"]
     back = pd.read_csv(tmp_path / "new" / "list.csv", dtype=str, keep_default_na=False)
-    pd.testing.assert_frame_equal(back, found)
+    pd.testing.assert_frame_equal(back, rows)
     assert list(back["narration_id"]) == ["P01_01_0", "P01_01_1"]
 
 
@@ -113,8 +113,8 @@ def test_tables_of_older_pandas(tmp_path, manager):
         made = Named("pandas.core.internals.managers", "BlockManager", blocks, [names, rows])
     field = "_data" if manager == "state" else "_mgr"
     frame = Named("pandas.core.frame", "DataFrame", state={field: made, "_typ": "dataframe"})
-    found = read_pickled_list(write(tmp_path / "list.pkl", frame))
-    assert found.to_dict("list") == {"index": ["7", "9"], "video": ["a.mp4", "b.mp4"], "class_id": ["3", "4"]}
+    pickled_list = read_pickled_list(write(tmp_path / "list.pkl", frame))
+    assert pickled_list.to_dict("list") == {"index": ["7", "9"], "video": ["a.mp4", "b.mp4"], "class_id": ["3", "4"]}
 
 
 @pytest.mark.parametrize(
@@ -185,8 +185,8 @@ def test_arrays_that_cannot_be(tmp_path, values, says):
 
 
 def test_cells_may_be_arrays_and_numbers_of_numpy(tmp_path):
-    found = pd.DataFrame({"ids": objects([np.array([3, 4]), np.int64(7), np.float32(0.5), np.array(["a", "b"])])})
-    found.to_pickle(tmp_path / "list.pkl")
+    rows = pd.DataFrame({"ids": objects([np.array([3, 4]), np.int64(7), np.float32(0.5), np.array(["a", "b"])])})
+    rows.to_pickle(tmp_path / "list.pkl")
     assert list(read_pickled_list(tmp_path / "list.pkl")["ids"]) == ["3;4", "7", "0.5", "a;b"]
 
 
@@ -209,8 +209,8 @@ def test_files_that_are_no_tables(tmp_path, content, says):
 
 @pytest.mark.parametrize("value", [{"a": 1}, ["x;y"], [["deep"]], pd.Timestamp("2020-01-01"), b"bytes"])
 def test_values_that_have_no_place_in_a_table(tmp_path, value):
-    found = pd.DataFrame({"label": objects(["fine", value])})
-    found.to_pickle(tmp_path / "list.pkl")
+    rows = pd.DataFrame({"label": objects(["fine", value])})
+    rows.to_pickle(tmp_path / "list.pkl")
     with pytest.raises(ManifestError, match="row 1 of column label is .*; text, numbers and lists of both"):
         read_pickled_list(tmp_path / "list.pkl")
 

@@ -4,9 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
-from click.testing import CliRunner
+from command_line import call
 
-from audioattn_lib.cli import audioattn
 from audioattn_lib.cli.data import _CHAPTERS
 from audioattn_lib.core.errors import ConfigError, ManifestError
 from audioattn_lib.data.corpora import load
@@ -68,16 +67,14 @@ def test_labels_of_another_kind_than_a_chapter_needs(folder):
 def test_sounds_without_labels_are_fit_to_be_heard_and_not_to_train_on(folder):
     (folder / "metadata.csv").unlink()
     unlabelled = load(folder)
-    assert [one.severity for one in check_use(unlabelled)] == ["warning"]
-    assert [one.severity for one in check_use(unlabelled, "urban_sound")] == ["error"]
+    assert [each.severity for each in check_use(unlabelled)] == ["warning"]
+    assert [each.severity for each in check_use(unlabelled, "urban_sound")] == ["error"]
     assert "labels     no labels" in summarise(unlabelled)
 
 
 def test_the_command_lists_classes_folds_and_groups(folder):
     def check(*arguments, code=0):
-        result = CliRunner().invoke(audioattn, ["data", "check", *map(str, arguments)])
-        assert result.exit_code == code, result.output
-        return result.output
+        return call("data", "check", *arguments, code=code).output
 
     said = check(f"{folder}?fold=part")
     assert "classes    3: dog (3), rain (3), siren (3)" in said

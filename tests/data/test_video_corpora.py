@@ -340,8 +340,8 @@ class TestHdf5:
         samples, rate = io.read(tmp_path / "a.h5" / "deep" / "one")
         assert samples.tolist() == [0.0, 0.5, -1.0]
         assert rate == 8000
-        found = io.info(tmp_path / "a.h5" / "deep" / "one")
-        assert (found.frames, found.channels, found.format) == (3, 1, "HDF5 int16")
+        result = io.info(tmp_path / "a.h5" / "deep" / "one")
+        assert (result.frames, result.channels, result.format) == (3, 1, "HDF5 int16")
 
     def test_what_is_no_sound(self, tmp_path):
         h5py = pytest.importorskip("h5py")

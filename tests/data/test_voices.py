@@ -163,7 +163,7 @@ def test_rate_and_pauses_can_be_heard(manifest):
 
 
 def test_the_pitch_of_the_speaker_can_be_measured(manifest):
-    found = []
+    results = []
     for row in range(0, len(manifest), 4):
         sound, _ = manifest.read_audio(row)
         events = zip(
@@ -171,9 +171,9 @@ def test_the_pitch_of_the_speaker_can_be_measured(manifest):
             strict=True,
         )
         pieces = [sound[int(a * RATE) : int(b * RATE)] for a, b in events if b - a > 0.07]
-        found.append(np.median([fundamental(piece) for piece in pieces]) / float(manifest.table.at[row, "pitch_hz"]))
-    assert np.median(found) == pytest.approx(1.0, abs=0.1)
-    assert np.mean(np.abs(np.log2(found)) < 0.4) > 0.9
+        results.append(np.median([fundamental(piece) for piece in pieces]) / float(manifest.table.at[row, "pitch_hz"]))
+    assert np.median(results) == pytest.approx(1.0, abs=0.1)
+    assert np.mean(np.abs(np.log2(results)) < 0.4) > 0.9
 
 
 def test_without_an_effect_nothing_follows_tiredness():

@@ -16,8 +16,8 @@ def rows(figure):
 def test_points_of_lines_have_their_name():
     x, y = np.array([0.5, 1.0, 2.0]), np.array([3.0, -1.0, 0.25])
     figure = plot_lines({"one": (x, y), "two": (x, 2 * y)}, x_label="x", y_label="y", alt="Two lines.")
-    found = rows(figure)
-    assert [(row["series"], float(row["x"]), float(row["y"])) for row in found] == [
+    result = rows(figure)
+    assert [(row["series"], float(row["x"]), float(row["y"])) for row in result] == [
         (name, a, factor * b) for name, factor in (("one", 1), ("two", 2)) for a, b in zip(x, y, strict=True)
     ]
     assert "Data (CSV)" in figure.html()
@@ -25,8 +25,8 @@ def test_points_of_lines_have_their_name():
 
 def test_names_of_an_axis_stand_for_its_numbers():
     table = pd.DataFrame({"score": [0.5], "low": [0.4], "high": [0.6]}, index=["softmax"])
-    found = rows(plot_results(table))
-    assert {(row["kind"], float(row["x"]), row["y"]) for row in found} == {
+    result = rows(plot_results(table))
+    assert {(row["kind"], float(row["x"]), row["y"]) for row in result} == {
         ("line", 0.4, "Softmax"),
         ("line", 0.6, "Softmax"),
         ("dot", 0.5, "Softmax"),
@@ -34,8 +34,8 @@ def test_names_of_an_axis_stand_for_its_numbers():
 
 
 def test_cells_of_a_matrix_are_named_and_its_colour_bar_is_left_out():
-    found = rows(plot_confusion(np.array([[3, 1], [0, 2]]), ["dog", "cat"]))
-    assert {(row["y"], row["x"]): float(row["value"]) for row in found} == {
+    result = rows(plot_confusion(np.array([[3, 1], [0, 2]]), ["dog", "cat"]))
+    assert {(row["y"], row["x"]): float(row["value"]) for row in result} == {
         ("dog", "dog"): 0.75,
         ("dog", "cat"): 0.25,
         ("cat", "dog"): 0.0,

@@ -35,14 +35,14 @@ def test_positions_and_seconds_agree(record):
 
 def test_times_end_where_the_sound_ends(record, tmp_path):
     durations = np.array([1.0, 0.95])
-    known = record.named(record.clips, durations)
-    np.testing.assert_allclose(export.to_table(known)["duration_s"], durations)
-    assert export.to_table(known, sample_rate=8000)["duration"].tolist() == [8000, 7600]
-    back = AttentionRecord.load(export.save_npz(known, tmp_path / "a.npz"))
+    named = record.named(record.clips, durations)
+    np.testing.assert_allclose(export.to_table(named)["duration_s"], durations)
+    assert export.to_table(named, sample_rate=8000)["duration"].tolist() == [8000, 7600]
+    back = AttentionRecord.load(export.save_npz(named, tmp_path / "a.npz"))
     joined = AttentionRecord.concatenate([back[0], back[1]])
     np.testing.assert_array_equal(joined.durations, durations)
-    for one in list_segments(joined):
-        assert 0 <= one.start < one.stop <= durations[record.clips.index(one.clip)]
+    for each in list_segments(joined):
+        assert 0 <= each.start < each.stop <= durations[record.clips.index(each.clip)]
     with pytest.raises(ValueError, match="durations holds a number that is not finite and above 0"):
         record.named(record.clips, np.array([1.0, np.nan]))
 

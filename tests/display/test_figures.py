@@ -198,8 +198,8 @@ def test_colours_stand_out_from_the_page(theme, name, least):
         rgb = np.array([int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)])
         return np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4) @ [0.2126, 0.7152, 0.0722]
 
-    one, other = sorted((luminance(getattr(theme, name)), luminance(theme.page)))
-    assert (other + 0.05) / (one + 0.05) >= least
+    first, other = sorted((luminance(getattr(theme, name)), luminance(theme.page)))
+    assert (other + 0.05) / (first + 0.05) >= least
 
 
 def test_known_frequencies_are_where_they_belong():
@@ -385,6 +385,6 @@ def test_figures_for_files_are_drawn_once_and_are_the_same(tmp_path, monkeypatch
     for name in ("b.png", "b.webp"):
         shown.save(tmp_path / name, "dark")
     for suffix in (".png", ".webp"):
-        with Image.open(tmp_path / f"a{suffix}") as one, Image.open(tmp_path / f"b{suffix}") as other:
-            assert np.array_equal(np.asarray(one), np.asarray(other))
+        with Image.open(tmp_path / f"a{suffix}") as single, Image.open(tmp_path / f"b{suffix}") as other:
+            assert np.array_equal(np.asarray(single), np.asarray(other))
     assert len(display.plot_attention(record).images) == 2, "outside of the block as before"

@@ -38,12 +38,12 @@ def test_heads_are_split_by_weight_and_add_up_to_the_record(continuous):
     whole = record(continuous=continuous)
     heads = display.split_heads(whole)
     assert [head for head, _, _ in heads] == [3, 2, 1, 0]
-    together = sum(share * one.weights[0, 0] for _, share, one in heads)
+    together = sum(share * each.weights[0, 0] for _, share, each in heads)
     np.testing.assert_allclose(together, whole.head_weights[0] @ whole.weights[0])
-    for head, _, one in heads:
-        np.testing.assert_array_equal(one.weights[0, 0], whole.weights[0, head])
-        assert (one.density is not None) == continuous
-        assert one.frame_attention().sum() == pytest.approx(1)
+    for head, _, each in heads:
+        np.testing.assert_array_equal(each.weights[0, 0], whole.weights[0, head])
+        assert (each.density is not None) == continuous
+        assert each.frame_attention().sum() == pytest.approx(1)
     alike = display.split_heads(record(weighted=False))
     assert [share for _, share, _ in alike] == [0.25] * 4
     with pytest.raises(ValueError, match="the record of mean has no weights"):
@@ -90,9 +90,9 @@ def test_a_map_of_classes_has_a_legend():
 
 def test_the_lowest_error_is_the_best():
     table = pd.DataFrame({"score": [0.3, 0.2], "low": [0.2, 0.1], "high": [0.4, 0.3]}, index=["mean", "self_attention"])
-    found = {
+    results = {
         lower: display.results_table(table, label="Equal error rate", lower_is_better=lower).markup.split("aa-best")[1]
         for lower in (True, False)
     }
-    assert found[True].index("Self attention") < 60
-    assert found[False].index("Mean") < 60
+    assert results[True].index("Self attention") < 60
+    assert results[False].index("Mean") < 60

@@ -30,19 +30,19 @@ def long_sound(seconds, rate=RATE, period=0.1, peak=PEAK):
 
 
 def parts_of(markup):
-    return [json.loads(html.unescape(one)) for one in re.findall('data-player="([^"]*)"', markup)]
+    return [json.loads(html.unescape(each)) for each in re.findall('data-player="([^"]*)"', markup)]
 
 
 @pytest.mark.parametrize("seconds", [45, pytest.param(600, marks=pytest.mark.long)])
 def test_a_long_sound_is_cut_into_parts_and_the_attended_one_is_open(seconds):
     shown = player(**long_sound(seconds), events=[("bell", 34, 36)], title="Long")
     parts = parts_of(shown.markup)
-    begins = [part["begin"] for part in parts]
-    assert sum(part["duration"] for part in parts) == pytest.approx(seconds)
-    assert begins == pytest.approx(np.cumsum([0, *(part["duration"] for part in parts[:-1])]))
-    assert all(part["duration"] <= 20 for part in parts)
-    attended = [begin <= PEAK < begin + part["duration"] for begin, part in zip(begins, parts, strict=True)]
-    opened = [" open" in one for one in re.findall("<details([^>]*)>", shown.markup)]
+    begins = [piece["begin"] for piece in parts]
+    assert sum(piece["duration"] for piece in parts) == pytest.approx(seconds)
+    assert begins == pytest.approx(np.cumsum([0, *(piece["duration"] for piece in parts[:-1])]))
+    assert all(piece["duration"] <= 20 for piece in parts)
+    attended = [begin <= PEAK < begin + piece["duration"] for begin, piece in zip(begins, parts, strict=True)]
+    opened = [" open" in each for each in re.findall("<details([^>]*)>", shown.markup)]
     assert opened == attended
     assert shown.markup.count('class="aa-bracket"') == sum(
         b < 36 and b + p["duration"] > 34 for b, p in zip(begins, parts, strict=True)
@@ -50,8 +50,8 @@ def test_a_long_sound_is_cut_into_parts_and_the_attended_one_is_open(seconds):
 
 
 def test_parts_have_the_scale_of_the_whole():
-    gains = [part["mechanisms"][0]["gain"] for part in parts_of(player(**long_sound(45)).markup)]
-    peaks = [np.frombuffer(base64.b64decode(one), np.uint8).max() for one in gains]
+    gains = [piece["mechanisms"][0]["gain"] for piece in parts_of(player(**long_sound(45)).markup)]
+    peaks = [np.frombuffer(base64.b64decode(each), np.uint8).max() for each in gains]
     assert max(peaks) == 255
     assert min(peaks) < 5, "a part far from what is attended to is quiet"
 
@@ -73,14 +73,14 @@ def test_a_density_is_cut_as_weights_are():
 
 def test_a_short_sound_is_one_player():
     shown = player(**long_sound(4, peak=2.0))
-    assert [part["begin"] for part in parts_of(shown.markup)] == [0]
+    assert [piece["begin"] for piece in parts_of(shown.markup)] == [0]
     assert "<details" not in shown.markup
 
 
 def test_a_picture_has_as_many_columns_as_a_screen_shows():
     shown = player(**long_sound(4, rate=8000, period=0.0002, peak=2.0))
     pictures = re.findall('data:image/webp;base64,([^"]*)', shown.markup)
-    assert {Image.open(io.BytesIO(base64.b64decode(one))).width for one in pictures} == {3000}
+    assert {Image.open(io.BytesIO(base64.b64decode(each))).width for each in pictures} == {3000}
 
 
 def test_of_a_sound_that_is_too_long_for_a_card_its_start_is_heard():

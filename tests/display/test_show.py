@@ -97,11 +97,11 @@ def settings(player):
 
 def gains(player):
     """Gain of each frame by mechanism, in [0, 1], with the time at which each frame begins."""
-    found = {}
-    for one in settings(player)["mechanisms"]:
-        levels = np.frombuffer(base64.b64decode(one["gain"]), np.uint8) / 255
-        found[one["title"]] = levels, one["start"] + one["period"] * np.arange(len(levels))
-    return found
+    results = {}
+    for each in settings(player)["mechanisms"]:
+        levels = np.frombuffer(base64.b64decode(each["gain"]), np.uint8) / 255
+        results[each["title"]] = levels, each["start"] + each["period"] * np.arange(len(levels))
+    return results
 
 
 def test_a_curve_is_heard_as_it_is_given():

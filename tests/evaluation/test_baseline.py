@@ -15,8 +15,8 @@ class TestSummary:
     @given(st.lists(st.integers(1, 9), min_size=1, max_size=4), st.integers(0, 2**31))
     def test_is_numpy_on_the_valid_frames(self, lengths: list[int], seed: int) -> None:
         x = torch.randn(len(lengths), 9, 5, generator=torch.Generator().manual_seed(seed)) * 10 - 40
-        found = summary_features(x, torch.tensor(lengths))
-        for row, clip, n in zip(found.numpy(), x.numpy(), lengths, strict=True):
+        result = summary_features(x, torch.tensor(lengths))
+        for row, clip, n in zip(result.numpy(), x.numpy(), lengths, strict=True):
             valid = clip[:n]
             expected = np.concatenate([valid.mean(0), valid.std(0)])
             np.testing.assert_allclose(row, expected, rtol=1e-5, atol=1e-5)
@@ -37,8 +37,8 @@ class TestSummary:
 
     def test_mean_normalised_features_have_no_mean_to_give(self) -> None:
         x = torch.randn(2, 30, 4, generator=torch.Generator().manual_seed(0))
-        found = summary_features(x - x.mean(dim=1, keepdim=True))
-        torch.testing.assert_close(found[:, :4], torch.zeros(2, 4), atol=1e-6, rtol=0)
+        result = summary_features(x - x.mean(dim=1, keepdim=True))
+        torch.testing.assert_close(result[:, :4], torch.zeros(2, 4), atol=1e-6, rtol=0)
 
     def test_half_precision_is_summed_in_float32(self) -> None:
         x = torch.full((1, 5000, 2), 3.0, dtype=torch.bfloat16)
@@ -48,8 +48,8 @@ class TestSummary:
     @pytest.mark.cuda
     def test_cuda_agrees(self) -> None:
         x, lengths = torch.randn(4, 50, 8), torch.tensor([50, 3, 20, 1])
-        found = summary_features(x.cuda(), lengths.cuda())
-        torch.testing.assert_close(found.cpu(), summary_features(x, lengths))
+        result = summary_features(x.cuda(), lengths.cuda())
+        torch.testing.assert_close(result.cpu(), summary_features(x, lengths))
 
     @pytest.mark.parametrize(
         ("shape", "lengths", "says"),
@@ -74,10 +74,10 @@ def blobs(n: int, seed: int, n_classes: int = 3) -> tuple[np.ndarray, np.ndarray
 class TestClassification:
     def test_learns_what_is_linear(self) -> None:
         (x, y), (xv, yv), (xt, yt) = (blobs(150, seed) for seed in range(3))
-        found = linear_baseline(x, y, xv, yv, xt)
-        np.testing.assert_allclose(found.probabilities.sum(axis=1), 1)
-        assert (found.predictions == found.probabilities.argmax(axis=1)).all()
-        assert np.mean(found.predictions == yt) > 0.85
+        baseline = linear_baseline(x, y, xv, yv, xt)
+        np.testing.assert_allclose(baseline.probabilities.sum(axis=1), 1)
+        assert (baseline.predictions == baseline.probabilities.argmax(axis=1)).all()
+        assert np.mean(baseline.predictions == yt) > 0.85
 
     def test_scale_and_offset_of_features_change_nothing(self) -> None:
         (x, y), (xv, yv), (xt, _) = (blobs(60, seed) for seed in range(3))
@@ -96,17 +96,17 @@ class TestClassification:
 
     def test_the_validation_clips_choose(self) -> None:
         (x, y), (xv, yv), (xt, _) = (blobs(60, seed) for seed in range(3))
-        found = linear_baseline(x, y, xv, yv, xt, strengths=(10.0, 1e-3, 0.1))
-        assert list(found.validation) == [1e-3, 0.1, 10.0]
-        top = max(found.validation.values())
-        assert found.inverse_penalty == min(s for s, score in found.validation.items() if score == top)
+        baseline = linear_baseline(x, y, xv, yv, xt, strengths=(10.0, 1e-3, 0.1))
+        assert list(baseline.validation) == [1e-3, 0.1, 10.0]
+        top = max(baseline.validation.values())
+        assert baseline.inverse_penalty == min(s for s, score in baseline.validation.items() if score == top)
 
     def test_classes_without_training_clips_get_probability_zero(self) -> None:
         x, y = blobs(60, 0)
-        found = linear_baseline(x, 2 * y, x, 2 * y, x, n_classes=6)
-        assert found.probabilities.shape == (60, 6)
-        assert (found.probabilities[:, [1, 3, 5]] == 0).all()
-        assert np.mean(found.predictions == 2 * y) > 0.85
+        baseline = linear_baseline(x, 2 * y, x, 2 * y, x, n_classes=6)
+        assert baseline.probabilities.shape == (60, 6)
+        assert (baseline.probabilities[:, [1, 3, 5]] == 0).all()
+        assert np.mean(baseline.predictions == 2 * y) > 0.85
 
     def test_a_column_that_never_varies_is_harmless(self) -> None:
         x, y = blobs(60, 0)
@@ -116,8 +116,8 @@ class TestClassification:
     def test_tensors_are_taken(self) -> None:
         x, y = blobs(30, 0)
         tensors = (torch.from_numpy(v) for v in (x, y, x, y, x))
-        found = linear_baseline(*tensors)
-        np.testing.assert_array_equal(found.predictions, linear_baseline(x, y, x, y, x).predictions)
+        baseline = linear_baseline(*tensors)
+        np.testing.assert_array_equal(baseline.predictions, linear_baseline(x, y, x, y, x).predictions)
 
 
 class TestMultilabel:
@@ -125,11 +125,11 @@ class TestMultilabel:
         generator = np.random.default_rng(0)
         x = generator.standard_normal((200, 4))
         y = np.stack([x[:, 0] > 0, x[:, 1] > 0.5, np.zeros(200), np.ones(200)], axis=1)
-        found = linear_baseline(x, y, x, y, x)
-        assert found.probabilities.shape == (200, 4)
-        assert np.mean(found.predictions[:, :2] == y[:, :2]) > 0.9
-        assert (found.probabilities[:, 2] == 0).all()
-        assert (found.probabilities[:, 3] == 1).all()
+        baseline = linear_baseline(x, y, x, y, x)
+        assert baseline.probabilities.shape == (200, 4)
+        assert np.mean(baseline.predictions[:, :2] == y[:, :2]) > 0.9
+        assert (baseline.probabilities[:, 2] == 0).all()
+        assert (baseline.probabilities[:, 3] == 1).all()
 
 
 @pytest.mark.parametrize(

@@ -9,12 +9,12 @@ from audioattn_lib.evaluation.scores.calibration import measure_calibration
 def test_deserved_confidence_has_no_error_and_overconfidence_its_size():
     sure = np.repeat([0.25, 0.5, 0.75], 4)
     right = np.array([1, 0, 0, 0, 1, 1, 0, 0, 1, 1, 1, 0])
-    found = measure_calibration(sure, right, bins=3)
-    assert found.error == pytest.approx(0)
-    assert found.clips.tolist() == [4, 4, 4]
-    np.testing.assert_allclose(found.confidence, [0.25, 0.5, 0.75])
-    assert (found.low <= found.right).all()
-    assert (found.right <= found.high).all()
+    calibration = measure_calibration(sure, right, bins=3)
+    assert calibration.error == pytest.approx(0)
+    assert calibration.clips.tolist() == [4, 4, 4]
+    np.testing.assert_allclose(calibration.confidence, [0.25, 0.5, 0.75])
+    assert (calibration.low <= calibration.right).all()
+    assert (calibration.right <= calibration.high).all()
     assert measure_calibration(np.full(8, 0.9), np.zeros(8), bins=2).error == pytest.approx(0.9)
 
 

@@ -22,11 +22,11 @@ from audioattn_lib.evaluation.statistics.comparisons import (
 class TestBootstrap:
     @given(st.lists(st.floats(-5, 5), min_size=1, max_size=20), st.integers(0, 100))
     def test_lies_within_the_data_and_is_reproducible(self, values: list[float], seed: int) -> None:
-        found = bootstrap_interval(values, n_resamples=100, seed=seed)
-        assert found.estimate == pytest.approx(np.mean(values), abs=1e-9)
+        result = bootstrap_interval(values, n_resamples=100, seed=seed)
+        assert result.estimate == pytest.approx(np.mean(values), abs=1e-9)
         if len(values) > 1:
-            assert min(values) - 1e-9 <= found.low <= found.high <= max(values) + 1e-9
-            assert found == bootstrap_interval(values, n_resamples=100, seed=seed)
+            assert min(values) - 1e-9 <= result.low <= result.high <= max(values) + 1e-9
+            assert result == bootstrap_interval(values, n_resamples=100, seed=seed)
 
     def test_agrees_with_scipy(self) -> None:
         x = np.random.default_rng(0).gamma(2.0, size=60)
@@ -78,15 +78,15 @@ class TestBootstrap:
 
     def test_covers_the_truth_about_as_often_as_it_says(self) -> None:
         generator = np.random.default_rng(0)
-        found = [bootstrap_interval(generator.random(60) < 0.7, n_resamples=300, seed=i) for i in range(300)]
-        covered = np.mean([i.low <= 0.7 <= i.high for i in found])
+        results = [bootstrap_interval(generator.random(60) < 0.7, n_resamples=300, seed=i) for i in range(300)]
+        covered = np.mean([i.low <= 0.7 <= i.high for i in results])
         assert 0.90 <= covered <= 0.99
 
     def test_one_group_has_no_interval(self) -> None:
-        found = bootstrap_interval([0.0, 1.0], groups=["a", "a"])
-        assert found.estimate == 0.5
-        assert math.isnan(found.low)
-        assert math.isnan(found.high)
+        result = bootstrap_interval([0.0, 1.0], groups=["a", "a"])
+        assert result.estimate == 0.5
+        assert math.isnan(result.low)
+        assert math.isnan(result.high)
 
     @pytest.mark.parametrize(
         ("values", "options", "says"),
@@ -112,18 +112,18 @@ class TestBootstrap:
 class TestSimpleIntervals:
     def test_wilson_by_hand(self) -> None:
         z = stats.norm.ppf(0.975)
-        found = wilson_interval(0, 10)
-        assert found.low == pytest.approx(0, abs=1e-12)
-        assert found.high == pytest.approx(z**2 / (10 + z**2))
+        result = wilson_interval(0, 10)
+        assert result.low == pytest.approx(0, abs=1e-12)
+        assert result.high == pytest.approx(z**2 / (10 + z**2))
 
     @given(st.integers(1, 200), st.data())
     def test_wilson_is_symmetric_and_has_width(self, total: int, data: st.DataObject) -> None:
         correct = data.draw(st.integers(0, total))
-        found, mirrored = wilson_interval(correct, total), wilson_interval(total - correct, total)
-        assert 0 <= found.low <= correct / total + 1e-12
-        assert correct / total - 1e-12 <= found.high <= 1
-        assert found.high > found.low
-        assert found.low == pytest.approx(1 - mirrored.high, abs=1e-9)
+        actual, mirrored = wilson_interval(correct, total), wilson_interval(total - correct, total)
+        assert 0 <= actual.low <= correct / total + 1e-12
+        assert correct / total - 1e-12 <= actual.high <= 1
+        assert actual.high > actual.low
+        assert actual.low == pytest.approx(1 - mirrored.high, abs=1e-9)
 
     @pytest.mark.parametrize(("correct", "total"), [(2, 1), (-1, 1), (0, 0)])
     def test_wilson_refuses_impossible_counts(self, correct: int, total: int) -> None:
@@ -131,19 +131,19 @@ class TestSimpleIntervals:
             wilson_interval(correct, total)
 
     def test_reads_as_text_and_dictionary(self) -> None:
-        found = wilson_interval(5, 10)
-        assert str(found) == "0.500 [0.237, 0.763]"
-        assert found.to_dict()["method"] == "Wilson"
+        result = wilson_interval(5, 10)
+        assert str(result) == "0.500 [0.237, 0.763]"
+        assert result.to_dict()["method"] == "Wilson"
 
 
 class TestPairedComparison:
     def test_mcnemar_by_hand(self) -> None:
         a, b = [1] * 6 + [0, 1], [0] * 6 + [1, 1]  # 6 better, 1 worse, 1 equal
-        found = paired_comparison(a, b)
-        assert found.method == "McNemar, exact"
-        assert found.p_value == pytest.approx(2 * (1 + 7) / 2**7)
-        assert found.difference.estimate == pytest.approx(5 / 8)
-        assert found.clips == 8
+        comparison = paired_comparison(a, b)
+        assert comparison.method == "McNemar, exact"
+        assert comparison.p_value == pytest.approx(2 * (1 + 7) / 2**7)
+        assert comparison.difference.estimate == pytest.approx(5 / 8)
+        assert comparison.clips == 8
 
     @given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=10))
     @settings(max_examples=50)
@@ -157,10 +157,10 @@ class TestPairedComparison:
     def test_exact_sign_flips_by_enumeration(self, change: list[float]) -> None:
         sums = [abs(np.dot(signs, change)) for signs in itertools.product((1, -1), repeat=len(change))]
         expected = np.mean([s >= abs(sum(change)) - 1e-9 * sum(map(abs, change)) for s in sums])
-        found = paired_comparison(change, [0.0] * len(change), n_resamples=100)
+        comparison = paired_comparison(change, [0.0] * len(change), n_resamples=100)
         if any(c not in (0.0, 1.0) for c in change):
-            assert "exact" in found.method
-            assert found.p_value == pytest.approx(expected)
+            assert "exact" in comparison.method
+            assert comparison.p_value == pytest.approx(expected)
 
     def test_sampled_flips_come_near_the_exact_ones(self) -> None:
         generator = np.random.default_rng(0)
@@ -181,9 +181,9 @@ class TestPairedComparison:
 
     def test_equal_systems_do_not_differ(self) -> None:
         right = [True, False, True]
-        found = paired_comparison(right, right)
-        assert found.p_value == 1
-        assert found.difference.low == found.difference.high == 0
+        comparison = paired_comparison(right, right)
+        assert comparison.p_value == 1
+        assert comparison.difference.low == comparison.difference.high == 0
 
     def test_false_alarms_are_as_rare_as_they_should_be_with_groups(self) -> None:
         generator = np.random.default_rng(0)
@@ -214,16 +214,16 @@ class TestManySystems:
 
 class TestChance:
     def test_by_hand(self) -> None:
-        found = chance_level([0, 0, 0, 1], n_classes=4)
-        assert found.majority_class == 0
-        assert found.majority.estimate == 0.75
-        assert found.uniform.estimate == 0.25
-        assert (found.uniform.low, found.uniform.high) == (0.0, 0.75)  # binomial of 4 clips at 1/4
+        result = chance_level([0, 0, 0, 1], n_classes=4)
+        assert result.majority_class == 0
+        assert result.majority.estimate == 0.75
+        assert result.uniform.estimate == 0.25
+        assert (result.uniform.low, result.uniform.high) == (0.0, 0.75)  # binomial of 4 clips at 1/4
 
     def test_the_majority_is_that_of_training(self) -> None:
-        found = chance_level([0, 0, 0, 1], train_labels=[1, 1, 0])
-        assert found.majority_class == 1
-        assert found.majority.estimate == 0.25
+        result = chance_level([0, 0, 0, 1], train_labels=[1, 1, 0])
+        assert result.majority_class == 1
+        assert result.majority.estimate == 0.25
 
     def test_a_guesser_lies_within_its_interval(self) -> None:
         generator = np.random.default_rng(0)

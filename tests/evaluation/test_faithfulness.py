@@ -37,8 +37,8 @@ def discrete(*weights: list[float], clock: FrameClock = CLOCK) -> AttentionRecor
 
 
 def parabola(location: float, half_width: float, n_frames: int, clock: FrameClock = CLOCK) -> AttentionRecord:
-    one = np.ones((1, 1))
-    density = Density(location * one, half_width**2 / 5 * one, 2 * one, one)
+    unit = np.ones((1, 1))
+    density = Density(location * unit, half_width**2 / 5 * unit, 2 * unit, unit)
     return AttentionRecord("parabola", clock, n_frames=np.array([n_frames]), density=density)
 
 
@@ -160,10 +160,10 @@ class TestSupport:
     @settings(max_examples=40)
     def test_agrees_with_counting_instants(self, seed: int, events: list[tuple[float, float]]) -> None:
         record = sparse(10, seed)
-        found = support_iou(record, [events])[0]
+        result = support_iou(record, [events])[0]
         looks, sounds = (brute_force_times(s, *record.span(0)) for s in (record.support(0), events))
-        if not math.isnan(found):
-            assert found == pytest.approx((looks & sounds).sum() / (looks | sounds).sum(), abs=2e-3)
+        if not math.isnan(result):
+            assert result == pytest.approx((looks & sounds).sum() / (looks | sounds).sum(), abs=2e-3)
 
 
 class TestEvents:
@@ -253,9 +253,9 @@ class TestRankAccuracy:
         generator = np.random.default_rng(seed)
         weights, first = generator.random(20), int(generator.integers(0, 15))
         inside = np.isin(np.arange(20), range(first, first + 5))
-        chosen = np.isin(np.arange(20), np.argsort(-weights)[:5])
+        attended = np.isin(np.arange(20), np.argsort(-weights)[:5])
         record = discrete(weights.tolist(), clock=FrameClock())
-        expected = precision_score(inside, chosen)
+        expected = precision_score(inside, attended)
         assert rank_accuracy(record, [[(first, first + 5)]])[0] == pytest.approx(expected, abs=1e-9)
 
 
@@ -324,20 +324,20 @@ class TestEvaluate:
     def test_attention_on_the_events_beats_chance(self) -> None:
         events = self.events(30)
         record = AttentionRecord.concatenate([parabola((a + b) / 2, 0.1, 20) for ((a, b),) in events])
-        found = evaluate(record, events)
-        assert list(found.index) == list(MEASURES)
-        assert (found["value"] > 0.85).all()  # frames of 0.1 s blur the mass of a density 0.2 s wide
-        assert (found["low"] <= found["value"]).all()
-        assert (found["gain_low"] > 0.5).all()
-        assert (found[["random_p", "swapped_p"]] < 0.01).all(axis=None)
-        assert (found["clips"] == 30).all()
-        assert found.loc["mass_inside_events", "uniform"] == pytest.approx(0.1, abs=1e-3)
-        assert found.loc["mass_inside_events", "random"] == pytest.approx(0.1, abs=0.02)
+        table = evaluate(record, events)
+        assert list(table.index) == list(MEASURES)
+        assert (table["value"] > 0.85).all()  # frames of 0.1 s blur the mass of a density 0.2 s wide
+        assert (table["low"] <= table["value"]).all()
+        assert (table["gain_low"] > 0.5).all()
+        assert (table[["random_p", "swapped_p"]] < 0.01).all(axis=None)
+        assert (table["clips"] == 30).all()
+        assert table.loc["mass_inside_events", "uniform"] == pytest.approx(0.1, abs=1e-3)
+        assert table.loc["mass_inside_events", "random"] == pytest.approx(0.1, abs=0.02)
 
     def test_uniform_attention_gains_nothing(self) -> None:
-        found = evaluate(discrete(*[[1.0] * 20] * 12), self.events(12), n_draws=50)
-        np.testing.assert_allclose(found["gain"], 0, atol=1e-9)
-        assert (found[["random_p", "swapped_p"]] == 1).all(axis=None)
+        table = evaluate(discrete(*[[1.0] * 20] * 12), self.events(12), n_draws=50)
+        np.testing.assert_allclose(table["gain"], 0, atol=1e-9)
+        assert (table[["random_p", "swapped_p"]] == 1).all(axis=None)
 
     def test_attention_at_random_places_is_rarely_significant(self) -> None:
         generator = np.random.default_rng(1)
@@ -350,28 +350,28 @@ class TestEvaluate:
 
     def test_always_looking_at_the_middle_is_no_evidence(self) -> None:
         events = [[(t, t + 0.6)] for t in np.random.default_rng(0).uniform(0.2, 1.1, 40)]
-        found = evaluate(AttentionRecord.concatenate([parabola(0.95, 0.2, 20)] * 40), events)
-        assert (found["random_p"] < 0.01).all()  # events are in the middle more often than not
-        assert (found["swapped_p"] == 1).all()
+        table = evaluate(AttentionRecord.concatenate([parabola(0.95, 0.2, 20)] * 40), events)
+        assert (table["random_p"] < 0.01).all()  # events are in the middle more often than not
+        assert (table["swapped_p"] == 1).all()
 
     def test_clips_without_events_are_left_out_and_counted(self) -> None:
         record = softmax([20] * 6)
         events = [*self.events(4), [], []]
-        found = evaluate(record, events, n_draws=50)
-        assert (found["clips"] == 4).all()
-        assert (found["left_out"] == 2).all()
+        table = evaluate(record, events, n_draws=50)
+        assert (table["clips"] == 4).all()
+        assert (table["left_out"] == 2).all()
         alone = evaluate(record[:4], events[:4], n_draws=50)
-        assert found["value"].to_numpy() == pytest.approx(alone["value"].to_numpy())
+        assert table["value"].to_numpy() == pytest.approx(alone["value"].to_numpy())
 
     def test_one_clip_with_events_has_nothing_to_swap_with(self) -> None:
-        found = evaluate(softmax([20, 20]), [*self.events(1), []], n_draws=20)
-        assert found[["value", "random_p"]].notna().all(axis=None)
-        assert found[["low", "swapped", "swapped_low", "swapped_p"]].isna().all(axis=None)
+        table = evaluate(softmax([20, 20]), [*self.events(1), []], n_draws=20)
+        assert table[["value", "random_p"]].notna().all(axis=None)
+        assert table[["low", "swapped", "swapped_low", "swapped_p"]].isna().all(axis=None)
 
     def test_without_any_event_there_is_no_number(self) -> None:
-        found = evaluate(softmax([10, 10]), [[], []])
-        assert found["value"].isna().all()
-        assert (found["left_out"] == 2).all()
+        table = evaluate(softmax([10, 10]), [[], []])
+        assert table["value"].isna().all()
+        assert (table["left_out"] == 2).all()
 
     def test_groups_widen_the_intervals(self) -> None:
         record, events = sparse_clips(5), self.events(5)
@@ -380,7 +380,8 @@ class TestEvaluate:
         by_clip = evaluate(copied, many, n_draws=50)
         by_group = evaluate(copied, many, n_draws=50, groups=np.repeat(np.arange(5), 8))
         wide, narrow = (
-            (found["high"] - found["low"])[["mass_inside_events", "support_iou"]] for found in (by_group, by_clip)
+            (measured["high"] - measured["low"])[["mass_inside_events", "support_iou"]]
+            for measured in (by_group, by_clip)
         )
         assert (wide > 1.5 * narrow).all()
 

@@ -85,19 +85,19 @@ class TestByHand:
     def test_random_orders_come_to_the_diagonal(self) -> None:
         features, _ = one_clip()
         features, lengths = features.expand(4000, 4, 1), torch.full((4000,), 4)
-        found = deletion_curve(
+        result = deletion_curve(
             hears_frame_zero, features, lengths, discrete(*[[4.0, 3, 2, 1]] * 4000), fractions=QUARTERS
         )
-        np.testing.assert_allclose(found.uniform.mean(axis=0), [1, 0.75, 0.5, 0.25, 0], atol=0.03)
-        np.testing.assert_allclose(found.random.mean(axis=0), [1, 0.75, 0.5, 0.25, 0], atol=0.03)
+        np.testing.assert_allclose(result.uniform.mean(axis=0), [1, 0.75, 0.5, 0.25, 0], atol=0.03)
+        np.testing.assert_allclose(result.random.mean(axis=0), [1, 0.75, 0.5, 0.25, 0], atol=0.03)
 
     def test_frames_outside_the_support_fall_in_random_order(self) -> None:
         features, _ = one_clip()
         features, lengths = features.expand(3000, 4, 1), torch.full((3000,), 4)
-        found = deletion_curve(
+        result = deletion_curve(
             hears_frame_zero, features, lengths, discrete(*[[0.0, 0, 0, 1]] * 3000), fractions=QUARTERS
         )
-        np.testing.assert_allclose(found.attention.mean(axis=0), [1, 1, 2 / 3, 1 / 3, 0], atol=0.03)
+        np.testing.assert_allclose(result.attention.mean(axis=0), [1, 1, 2 / 3, 1 / 3, 0], atol=0.03)
 
     def test_deleted_frames_become_the_mean_frame(self) -> None:
         seen = []
@@ -118,11 +118,11 @@ class TestLaws:
     def test_nothing_deleted_or_all_inserted_is_the_clip(self, curve) -> None:
         features, lengths, record = some_clips()
         whole = linear_model(features, lengths).max(dim=1).values
-        found = curve(linear_model, features, lengths, record)
-        for order in (found.attention, found.uniform, found.random):
+        result = curve(linear_model, features, lengths, record)
+        for order in (result.attention, result.uniform, result.random):
             np.testing.assert_allclose(order[:, 0 if curve is deletion_curve else -1], whole, rtol=1e-6)
-        emptied = found.attention[:, -1 if curve is deletion_curve else 0]
-        np.testing.assert_allclose(found.random[:, -1 if curve is deletion_curve else 0], emptied)
+        emptied = result.attention[:, -1 if curve is deletion_curve else 0]
+        np.testing.assert_allclose(result.random[:, -1 if curve is deletion_curve else 0], emptied)
 
     @pytest.mark.parametrize("batch_size", [1, 34, 70, 10_000])
     def test_batch_size_changes_nothing(self, curve, batch_size: int) -> None:
@@ -234,12 +234,12 @@ class TestCurve:
         features, lengths = features.expand(30, 4, 1), torch.full((30,), 4)
         record = discrete(*[[4.0, 3, 2, 1]] * 30)
         curves = [c(hears_frame_zero, features, lengths, record) for c in (deletion_curve, insertion_curve)]
-        found = evaluate(record, [[]] * 30, curves=curves)
-        assert (found.loc[["deletion_area", "insertion_area"], "gain_low"] > 0.1).all()
-        assert (found.loc[["deletion_area", "insertion_area"], "random_p"] < 0.01).all()
-        assert found.loc["deletion_area", "value"] < found.loc["deletion_area", "random_low"]
-        assert found.loc["insertion_area", "value"] > found.loc["insertion_area", "random_high"]
-        assert found.loc["deletion_area", "clips"] == 30
+        table = evaluate(record, [[]] * 30, curves=curves)
+        assert (table.loc[["deletion_area", "insertion_area"], "gain_low"] > 0.1).all()
+        assert (table.loc[["deletion_area", "insertion_area"], "random_p"] < 0.01).all()
+        assert table.loc["deletion_area", "value"] < table.loc["deletion_area", "random_low"]
+        assert table.loc["insertion_area", "value"] > table.loc["insertion_area", "random_high"]
+        assert table.loc["deletion_area", "clips"] == 30
 
     def test_a_curve_of_other_clips_is_refused(self) -> None:
         curve = deletion_curve(hears_frame_zero, *one_clip(), discrete([4, 3, 2, 1]))

@@ -39,15 +39,15 @@ def problem(n=(60, 40, 40), features=5, noise=0.3, seed=0):
 @pytest.mark.parametrize("model", REGRESSORS)
 def test_it_predicts_what_can_be_predicted(model):
     x, y = problem()
-    found = fit_regression(
+    regression = fit_regression(
         x[0], y[0], x[1], y[1], x[2], model=model, complexities=(*COMPLEXITIES, 10.0), max_iter=20_000
     )
-    assert stats.spearmanr(y[2], found.predictions).statistic > 0.8
-    assert found.validation[found.complexity] == max(found.validation.values())
-    assert found.devel_predictions.shape == (40,)
-    assert all(found.converged.values())
-    assert found.refit_converged
-    assert not found.notes
+    assert stats.spearmanr(y[2], regression.predictions).statistic > 0.8
+    assert regression.validation[regression.complexity] == max(regression.validation.values())
+    assert regression.devel_predictions.shape == (40,)
+    assert all(regression.converged.values())
+    assert regression.refit_converged
+    assert not regression.notes
 
 
 @pytest.mark.parametrize("name", ["linear_svr", "published_svr"])
@@ -65,13 +65,13 @@ def test_the_published_protocol(name):
         return model.fit(train, targets - middle).predict(new) + middle
 
     x, y = problem()
-    found = fit_regression(x[0], y[0], x[1], y[1], x[2], model=name, max_iter=20_000)
+    regression = fit_regression(x[0], y[0], x[1], y[1], x[2], model=name, max_iter=20_000)
     scores = [stats.spearmanr(y[1], predict(c, x[0], y[0], x[1])).statistic for c in COMPLEXITIES]
-    assert list(found.validation) == list(COMPLEXITIES)
-    np.testing.assert_allclose(list(found.validation.values()), scores)
-    assert found.complexity == COMPLEXITIES[int(np.argmax(scores))]
+    assert list(regression.validation) == list(COMPLEXITIES)
+    np.testing.assert_allclose(list(regression.validation.values()), scores)
+    assert regression.complexity == COMPLEXITIES[int(np.argmax(scores))]
     both, targets = np.concatenate(x[:2]), np.concatenate(y[:2])
-    np.testing.assert_allclose(found.predictions, predict(found.complexity, both, targets, x[2]))
+    np.testing.assert_allclose(regression.predictions, predict(regression.complexity, both, targets, x[2]))
 
 
 @pytest.mark.parametrize("model", ["linear_svr", "ridge", "rbf_svr"])
@@ -87,7 +87,7 @@ def test_where_the_labels_lie_changes_nothing_but_where_predictions_lie(model):
 
 def test_the_published_offset_is_kept_small_and_the_weights_go_astray():
     x, y = problem()
-    falling = [10 - part for part in y]  # the larger the features, the smaller the label
+    falling = [10 - targets for targets in y]  # the larger the features, the smaller the label
     ours, theirs = (
         fit_regression(x[0], falling[0], x[1], falling[1], x[2], model=model, complexities=(1e-5,))
         for model in ("linear_svr", "published_svr")
@@ -100,7 +100,7 @@ def test_the_published_offset_is_kept_small_and_the_weights_go_astray():
 
 def test_the_unit_of_a_feature_changes_nothing():
     x, y = problem()
-    scaled = [part * [1e-3, 1, 1e3, 7, 100] + 5 for part in x]
+    scaled = [values * [1e-3, 1, 1e3, 7, 100] + 5 for values in x]
     ours, theirs = (fit_regression(p[0], y[0], p[1], y[1], p[2], model="ridge").predictions for p in (x, scaled))
     np.testing.assert_allclose(ours, theirs, rtol=1e-6)
 
@@ -135,9 +135,9 @@ def test_a_grid_search_of_scikit_learn_chooses_and_predicts_the_same(model):
 
 def test_of_equally_good_complexities_the_smallest_is_taken():
     x, y = problem()
-    found = fit_regression(x[0], y[0], x[1][:2], y[1][:2], x[2], model="ridge")
-    best = max(found.validation.values())
-    assert found.complexity == min(c for c, score in found.validation.items() if score == best)
+    regression = fit_regression(x[0], y[0], x[1][:2], y[1][:2], x[2], model="ridge")
+    best = max(regression.validation.values())
+    assert regression.complexity == min(c for c, score in regression.validation.items() if score == best)
 
 
 @pytest.mark.parametrize("model", ["linear_svr", "published_svr"])
@@ -145,21 +145,21 @@ def test_a_solver_that_did_not_converge_is_reported_and_not_hidden(model):
     x, y = problem(noise=1.0, seed=3)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        found = fit_regression(x[0], y[0], x[1], y[1], x[2], model=model, complexities=(1e-5, 10.0), max_iter=3)
-    assert found.converged == {1e-5: True, 10.0: False}
-    assert found.complexity == 10.0
-    assert not found.refit_converged
-    assert any("stopped after 3 passes, before it converged, for C of 10" in note for note in found.notes)
+        regression = fit_regression(x[0], y[0], x[1], y[1], x[2], model=model, complexities=(1e-5, 10.0), max_iter=3)
+    assert regression.converged == {1e-5: True, 10.0: False}
+    assert regression.complexity == 10.0
+    assert not regression.refit_converged
+    assert any("stopped after 3 passes, before it converged, for C of 10" in note for note in regression.notes)
 
 
 @pytest.mark.parametrize("model", REGRESSORS)
 def test_features_that_say_nothing_score_zero_with_a_note(model):
     _, y = problem()
-    found = fit_regression(np.ones((60, 3)), y[0], np.ones((40, 3)), y[1], np.ones((40, 3)), model=model)
-    assert set(found.validation.values()) == {0.0}
-    assert found.complexity == min(COMPLEXITIES)
-    assert any("all test clips are predicted alike" in note for note in found.notes)
-    scores = score_regression(y[2], found.predictions, n_resamples=100)
+    regression = fit_regression(np.ones((60, 3)), y[0], np.ones((40, 3)), y[1], np.ones((40, 3)), model=model)
+    assert set(regression.validation.values()) == {0.0}
+    assert regression.complexity == min(COMPLEXITIES)
+    assert any("all test clips are predicted alike" in note for note in regression.notes)
+    scores = score_regression(y[2], regression.predictions, n_resamples=100)
     assert [scores[name] for name in SCORES[:3]] == [0.0, 0.0, 0.0]
     assert scores["note"].startswith("all predictions are")
     assert scores["permutation"]["p_value"] == 1.0
@@ -199,7 +199,7 @@ def test_ranks_of_a_resample_are_the_ranks_of_its_clips(x, y, counts):
     """The weighted form against scipy on clips that are written out as often as they were drawn."""
     x, y, counts = np.array(x, float), np.array(y, float), np.array(counts) + np.array([1, 0, 0, 0, 0, 0])
     ours = of_ranks(x, y, counts[None].astype(float))[0]
-    written_out = [np.repeat(part, counts) for part in (x, y)]
+    written_out = [np.repeat(values, counts) for values in (x, y)]
     if min(map(np.ptp, written_out)) == 0:
         assert ours == 0
     else:
@@ -261,14 +261,14 @@ def test_p_values_of_chance_are_even():
     """Of predictions that have nothing to do with the labels, a tenth is below 0.1: with speakers too."""
     rng = np.random.default_rng(0)
     for groups in (None, np.repeat(np.arange(6), 5)):
-        found = []
+        results = []
         for _ in range(150):
             y, p = rng.standard_normal((2, 30))
             if groups is not None:  # clips of one speaker resemble each other, on both sides
                 y, p = y + 2 * rng.standard_normal(6)[groups], p + 2 * rng.standard_normal(6)[groups]
-            found.append(permutation_test(y, p, groups=groups, n_permutations=200).p_value)
-        assert 0.03 < np.mean(np.array(found) <= 0.1) < 0.2, "with groups" if groups is not None else "without"
-        assert 0.4 < np.mean(found) < 0.6
+            results.append(permutation_test(y, p, groups=groups, n_permutations=200).p_value)
+        assert 0.03 < np.mean(np.array(results) <= 0.1) < 0.2, "with groups" if groups is not None else "without"
+        assert 0.4 < np.mean(results) < 0.6
 
 
 def test_speakers_do_not_pass_for_many_clips():

@@ -33,16 +33,16 @@ def compared(scores, groups, seed=0):
 def test_intervals_cover_the_truth_where_seeds_and_groups_vary(seeds, of_seeds):
     generator = np.random.default_rng(0)
     groups = np.repeat(np.arange(40), 2)
-    found = [compared(experiment(generator, seeds, 40, of_seeds), groups, seed=i).interval() for i in range(200)]
-    assert 0.91 <= np.mean([one.low <= 0 <= one.high for one in found]) <= 1.0
+    results = [compared(experiment(generator, seeds, 40, of_seeds), groups, seed=i).interval() for i in range(200)]
+    assert 0.91 <= np.mean([each.low <= 0 <= each.high for each in results]) <= 1.0
 
 
 def test_an_interval_over_clips_alone_is_too_narrow_where_seeds_vary():
     generator = np.random.default_rng(1)
     groups = np.repeat(np.arange(40), 2)
     scores = [experiment(generator, of_seeds=0.3) for _ in range(60)]
-    alone = [compared(one.mean(axis=0)[None], groups).interval() for one in scores]
-    assert np.mean([one.low <= 0 <= one.high for one in alone]) < 0.7
+    alone = [compared(each.mean(axis=0)[None], groups).interval() for each in scores]
+    assert np.mean([each.low <= 0 <= each.high for each in alone]) < 0.7
 
 
 @given(st.integers(0, 10_000), st.floats(-0.4, 0.4), st.integers(1, 4))
@@ -86,8 +86,8 @@ def test_what_is_detectable_is_found_in_four_experiments_of_five():
     generator = np.random.default_rng(4)
     groups = np.repeat(np.arange(40), 2)
     gain = np.mean([compared(experiment(generator), groups).detectable() for _ in range(20)])
-    found = [compared(experiment(generator, gain=gain), groups, seed=i).p_value < 0.05 for i in range(150)]
-    assert 0.7 < np.mean(found) < 0.95
+    results = [compared(experiment(generator, gain=gain), groups, seed=i).p_value < 0.05 for i in range(150)]
+    assert 0.7 < np.mean(results) < 0.95
 
 
 @pytest.mark.parametrize("statistic", ["spearman", "pearson", "concordance", "mean_absolute_error"])

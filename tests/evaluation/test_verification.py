@@ -106,16 +106,16 @@ def test_intervals_are_over_speakers():
     voices = np.repeat(generator.normal(size=(12, 3)), 4, axis=0)
     trials = make_trials(speakers)
     scores = score_trials(voices + 0.7 * generator.normal(size=voices.shape), trials)
-    found = verification_metrics(scores, trials, n_resamples=200)
-    assert found["equal_error_rate"] == equal_error_rate(scores, trials.is_same)
-    assert found["min_detection_cost"] == min_detection_cost(scores, trials.is_same)
-    interval = found["intervals"]["equal_error_rate"]
-    assert interval["low"] < found["equal_error_rate"] < interval["high"]
+    metrics = verification_metrics(scores, trials, n_resamples=200)
+    assert metrics["equal_error_rate"] == equal_error_rate(scores, trials.is_same)
+    assert metrics["min_detection_cost"] == min_detection_cost(scores, trials.is_same)
+    interval = metrics["intervals"]["equal_error_rate"]
+    assert interval["low"] < metrics["equal_error_rate"] < interval["high"]
     assert interval["method"] == "percentile bootstrap over 12 speakers"
-    assert found == verification_metrics(scores, trials, n_resamples=200)
+    assert metrics == verification_metrics(scores, trials, n_resamples=200)
     more = dataclasses.replace(trials, speakers=np.concatenate([trials.speakers, ["never", "heard"]]))
-    assert verification_metrics(scores, more, n_resamples=200) == found, "speakers of no trial do not count"
-    miss, false_alarm = rates(scores, trials.is_same, found["threshold"])
+    assert verification_metrics(scores, more, n_resamples=200) == metrics, "speakers of no trial do not count"
+    miss, false_alarm = rates(scores, trials.is_same, metrics["threshold"])
     assert abs(miss - false_alarm) < 0.02
     # as many trials of utterances that have nothing to do with each other are a narrower interval than of speakers
     alone = make_trials(speakers)
@@ -135,10 +135,10 @@ def test_the_threshold_accepts_the_asked_share_and_no_higher_one_does(certaintie
 
 
 def test_rejection_is_measured_on_both_kinds():
-    found = rejection_metrics([0.9, 0.8, 0.3], [True, False, True], [0.2, 0.85], 0.5)
-    assert found["known_accepted"] == pytest.approx(2 / 3)
-    assert found["accuracy_accepted"] == 0.5
-    assert found["unknown_rejected"] == 0.5
+    metrics = rejection_metrics([0.9, 0.8, 0.3], [True, False, True], [0.2, 0.85], 0.5)
+    assert metrics["known_accepted"] == pytest.approx(2 / 3)
+    assert metrics["accuracy_accepted"] == 0.5
+    assert metrics["unknown_rejected"] == 0.5
     assert rejection_metrics([0.1], [True], [0.2], 0.5)["accuracy_accepted"] is None
 
 

@@ -81,11 +81,11 @@ def test_attention_csv_says_what_was_predicted_and_ends_where_the_sound_ends(stu
     assert list(table["pred"]) == list(run.predictions["predicted"])
     assert set(table["fold"]) == {"1"}
     durations = dict(zip(*(lambda m: (m.ids, m.durations))(accents.prepare(Config.smoke()).manifest), strict=True))
-    known = np.array([durations[clip] for clip in table["file_id"]])
-    np.testing.assert_allclose(table["duration_s"].astype(float), known)
-    assert (table["duration"].astype(int) == np.rint(16000 * known)).all()
+    lengths = np.array([durations[clip] for clip in table["file_id"]])
+    np.testing.assert_allclose(table["duration_s"].astype(float), lengths)
+    assert (table["duration"].astype(int) == np.rint(16000 * lengths)).all()
     assert (table["support_start_s"].astype(float) >= 0).all()
-    assert (table["support_stop_s"].astype(float) <= known + 1e-9).all()
+    assert (table["support_stop_s"].astype(float) <= lengths + 1e-9).all()
 
 
 def test_what_is_said_of_a_table_comes_with_its_number_of_seeds(study):
@@ -180,20 +180,20 @@ def test_an_accent_is_carried_by_the_vowels_that_it_moves(study):
     prepared = accents.prepare(Config.smoke())
     spans = carriers(prepared.manifest, np.arange(len(prepared.manifest)))
     by_accent = {name: [] for name in prepared.classes}
-    for row, found in enumerate(spans):
-        by_accent[prepared.manifest.table["label"].iloc[row]].append((found, len(prepared.manifest.events(row))))
-    assert not any(found for found, _ in by_accent["coast"]), "the accent of the table moves nothing"
-    assert all(len(found) == known for found, known in by_accent["river"]), "every vowel of it is reduced"
-    hills = [(len(found), known) for found, known in by_accent["hills"]]
-    assert 0 < sum(found for found, _ in hills) < sum(known for _, known in hills)
+    for row, measured in enumerate(spans):
+        by_accent[prepared.manifest.table["label"].iloc[row]].append((measured, len(prepared.manifest.events(row))))
+    assert not any(measured for measured, _ in by_accent["coast"]), "the accent of the table moves nothing"
+    assert all(len(measured) == lengths for measured, lengths in by_accent["river"]), "every vowel of it is reduced"
+    hills = [(len(measured), lengths) for measured, lengths in by_accent["hills"]]
+    assert 0 < sum(measured for measured, _ in hills) < sum(lengths for _, lengths in hills)
 
 
 def test_sound_that_is_changed_is_changed_anew_and_the_same_again():
     config = Config.smoke(augmentation="pitch, noise", clip_seconds=0.0)
     prepared, rows = accents.prepare(config), np.arange(4)
     first, again, plain = (
-        next(iter(windows(prepared, rows, one, torch.device("cpu")).epoch(0)))
-        for one in (config, config, dataclasses.replace(config, augmentation=""))
+        next(iter(windows(prepared, rows, each, torch.device("cpu")).epoch(0)))
+        for each in (config, config, dataclasses.replace(config, augmentation=""))
     )
     assert torch.equal(first.features, again.features)
     assert torch.equal(first.indices, plain.indices)
@@ -250,9 +250,9 @@ def test_without_speakers_files_are_not_counted_as_speakers(study, tmp_path):
     trials = list_trials(f"{tmp_path / 'c'}, {tmp_path / 'i'}", clips, unknown)
     assert len(set(trials.speakers[:3])) == 1, "pairs of one speaker link three utterances"
     assert len(set(trials.speakers)) == 7
-    found = verification_metrics(score_trials(kept["embeddings"], trials), trials)
-    assert found["speakers"] is None
-    said = found["intervals"]["equal_error_rate"]["method"]
+    metrics = verification_metrics(score_trials(kept["embeddings"], trials), trials)
+    assert metrics["speakers"] is None
+    said = metrics["intervals"]["equal_error_rate"]["method"]
     assert "over 2 groups of utterances" in said, "an utterance that no trial has is none"
 
 
@@ -378,8 +378,8 @@ def test_a_checkpoint_of_another_number_of_classes_is_named(study):
 
 def test_the_published_normalisation_leaves_quiet_bands_alone():
     features = torch.tensor([[[1.0, 0.001], [3.0, 0.002], [5.0, 0.0]]])
-    found = normalise(features, torch.tensor([2]), "cmvn")
-    torch.testing.assert_close(found, torch.tensor([[[-1.0, -0.0005], [1.0, 0.0005], [0.0, 0.0]]]))
+    normalised = normalise(features, torch.tensor([2]), "cmvn")
+    torch.testing.assert_close(normalised, torch.tensor([[[-1.0, -0.0005], [1.0, 0.0005], [0.0, 0.0]]]))
     assert torch.equal(normalise(features, torch.tensor([2]), "none"), features)
 
 

@@ -52,7 +52,7 @@ def test_every_attention_of_the_library_takes_part_or_is_refused_with_a_reason()
             if inspect.isclass(kind) and issubclass(kind, nn.Module) and kind.__module__.startswith(pooling.__name__):
                 takes = list(inspect.signature(kind.forward).parameters)[1:3]
                 offered |= {name} if takes == ["values", "lengths"] else set()
-    used = {type(part).__name__ for each in comparison.MECHANISMS.values() for part in each.build(WIDTH).modules()}
+    used = {type(module).__name__ for each in comparison.MECHANISMS.values() for module in each.build(WIDTH).modules()}
     assert offered - used == offered & set(comparison.REFUSED)
     assert all(reason and not reason.endswith(".") for reason in comparison.REFUSED.values())
 
@@ -129,8 +129,8 @@ def test_scores_and_costs_are_those_of_the_files_of_the_run(small):
 
 
 def test_a_run_that_was_killed_goes_on_with_the_next_network(tmp_path, config, monkeypatch):
-    chosen = dataclasses.replace(config, mechanisms=("mean", "softmax"))
-    whole = comparison.run(chosen, tmp_path / "whole")
+    config_of_two = dataclasses.replace(config, mechanisms=("mean", "softmax"))
+    whole = comparison.run(config_of_two, tmp_path / "whole")
     trained, original = [], Trial.test
 
     def stop_at_third(self, mechanism, seed):
@@ -141,13 +141,13 @@ def test_a_run_that_was_killed_goes_on_with_the_next_network(tmp_path, config, m
 
     monkeypatch.setattr(Trial, "test", stop_at_third)
     with pytest.raises(KeyboardInterrupt):
-        comparison.run(chosen, tmp_path / "killed")
+        comparison.run(config_of_two, tmp_path / "killed")
     trained.clear()
-    again = comparison.run(chosen, tmp_path / "killed")
+    again = comparison.run(config_of_two, tmp_path / "killed")
     assert trained == [("softmax", 0), ("softmax", 1)]
     pd.testing.assert_frame_equal(again.predictions, whole.predictions)
     trained.extend([(), ()])  # any training from here on would stop
-    comparison.run(chosen, tmp_path / "killed")
+    comparison.run(config_of_two, tmp_path / "killed")
 
 
 @pytest.mark.parametrize(

@@ -13,14 +13,14 @@ def table(n=120, **given):
     rng = np.random.default_rng(0)
     values = np.round(rng.uniform(1, 9, n), 2)
     parts = np.array(["train", "devel", "test"])[np.arange(n) // 4 % 3]
-    known = {
+    metadata = {
         "labels": tuple(map(str, values)),
         "values": values,
         "splits": tuple(parts),
         "groups": tuple(f"speaker-{i // 4}" for i in range(n)),
     }
     features = values[:, None] * [1.0, -2.0, 0.0] + rng.standard_normal((n, 3))
-    return FeatureTable(tuple(f"{i}.wav" for i in range(n)), features, **(known | given))
+    return FeatureTable(tuple(f"{i}.wav" for i in range(n)), features, **(metadata | given))
 
 
 def test_the_order_of_rows_changes_nothing():
@@ -66,10 +66,10 @@ def test_features_without_labels_take_them_from_a_corpus_by_name(tmp_path):
     bare = FeatureTable(full.ids[::-1], full.features[::-1])
     rows = pd.DataFrame({"file_name": [f"wav/{name}" for name in full.ids], "label": full.labels})
     corpus = Manifest(tmp_path, rows.assign(split=full.splits, group=full.groups), "corpus")
-    found = bare.described_by(corpus)
-    assert found.labels == full.labels[::-1]
-    assert found.splits == full.splits[::-1]
-    np.testing.assert_array_equal(found.values, full.values[::-1])
+    result = bare.described_by(corpus)
+    assert result.labels == full.labels[::-1]
+    assert result.splits == full.splits[::-1]
+    np.testing.assert_array_equal(result.values, full.values[::-1])
     with pytest.raises(FeatureTableError, match=r"1 clips are not in corpus: 7\.wav"):
         FeatureTable(("0.wav", "7.wav"), np.zeros((2, 3))).described_by(corpus)
 
@@ -77,10 +77,10 @@ def test_features_without_labels_take_them_from_a_corpus_by_name(tmp_path):
 def test_a_table_for_each_split_is_as_good_as_one():
     full = table(12)
     parts = {name: full.of_split(name) for name in ("train", "devel", "test")}
-    found = stack(parts)
-    assert set(found.ids) == set(full.ids)
-    np.testing.assert_array_equal(found.select(full.ids).features, full.features)
-    assert found.select(full.ids).groups == full.groups
+    result = stack(parts)
+    assert set(result.ids) == set(full.ids)
+    np.testing.assert_array_equal(result.select(full.ids).features, full.features)
+    assert result.select(full.ids).groups == full.groups
     with pytest.raises(FeatureTableError, match="4 clips stand there twice"):
         stack({"a": parts["train"], "b": parts["train"]})
     with pytest.raises(FeatureTableError, match="b has 1 features, a 3"):

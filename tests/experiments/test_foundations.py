@@ -80,19 +80,19 @@ def test_impossible_bands_are_named(sound):
 
 def test_uniform_attention_has_the_largest_entropy_and_the_share_of_the_events(sound):
     equal = sound.record("mean", weights=torch.full((301,), 1 / 301, dtype=torch.float64))
-    found = sound.sparsity(equal)
+    sparsity = sound.sparsity(equal)
     share = sum(event.offset - event.onset for event in sound.clip.events) / sound.duration
-    assert found.zeros == 0
-    assert found.entropy == pytest.approx(math.log(301))
-    assert found.support == pytest.approx(sound.duration)
-    assert found.inside == pytest.approx(share, rel=1e-6)
+    assert sparsity.zeros == 0
+    assert sparsity.entropy == pytest.approx(math.log(301))
+    assert sparsity.support == pytest.approx(sound.duration)
+    assert sparsity.inside == pytest.approx(share, rel=1e-6)
 
 
 def test_one_frame_has_no_entropy(sound):
-    found = sound.sparsity(sound.record("one", weights=torch.eye(301)[100]))
-    assert (found.zeros, found.largest, found.smallest, found.entropy) == (300, 1, 0, 0)
-    assert found.support == pytest.approx(0.01)
-    assert str(found).startswith("300 of 301 frames exactly zero (99.7%), support 0.01 s, entropy 0.00 nats")
+    sparsity = sound.sparsity(sound.record("one", weights=torch.eye(301)[100]))
+    assert (sparsity.zeros, sparsity.largest, sparsity.smallest, sparsity.entropy) == (300, 1, 0, 0)
+    assert sparsity.support == pytest.approx(0.01)
+    assert str(sparsity).startswith("300 of 301 frames exactly zero (99.7%), support 0.01 s, entropy 0.00 nats")
     assert "inside" not in str(foundations.sparsity(sound.record("one", weights=torch.eye(301)[100]), []))
 
 

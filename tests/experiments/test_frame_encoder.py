@@ -104,8 +104,8 @@ def test_a_network_on_such_frames_is_trained_read_and_listens(folders, tmp_path)
     name = run.predictions["clip"].iloc[0]
     heard = audioattn_lib.load(run.path).listen(manifest.paths[manifest.ids.index(name)])
     expected = run.predictions.iloc[0][[f"probability_{label}" for label in manifest.classes]]
-    found = [heard.prediction.probabilities[label] for label in manifest.classes]
-    np.testing.assert_allclose(found, expected.astype(float), atol=2e-3)  # features are kept in float16
+    results = [heard.prediction.probabilities[label] for label in manifest.classes]
+    np.testing.assert_allclose(results, expected.astype(float), atol=2e-3)  # features are kept in float16
     clip = urban_sound.prepare(config).clip(name)
     assert clip.features.shape[1] == len(clip.frequencies) == config.n_mels
     baseline = urban_sound.baseline(config, tmp_path)
@@ -139,8 +139,8 @@ def test_averaged_frames_are_computed_once_and_listen_alike(folders, tmp_path, m
     manifest, name = prepared.manifest, run.predictions["clip"].iloc[0]
     heard = audioattn_lib.load(run.path).listen(manifest.paths[manifest.ids.index(name)])
     expected = run.predictions.iloc[0][[f"probability_{label}" for label in manifest.classes]]
-    found = [heard.prediction.probabilities[label] for label in manifest.classes]
-    np.testing.assert_allclose(found, expected.astype(float), atol=2e-3)
+    results = [heard.prediction.probabilities[label] for label in manifest.classes]
+    np.testing.assert_allclose(results, expected.astype(float), atol=2e-3)
 
 
 @pytest.mark.parametrize(

@@ -57,8 +57,8 @@ def test_evaluation_alone_finds_what_the_run_found(trained, tmp_path):
     assert all(torch.equal(tensor, weights(again)[name]) for name, tensor in weights(run).items())
 
 
-@pytest.mark.parametrize("part", ["all", "encoder", "decoder"])
-def test_training_starts_from_the_weights_or_a_part_of_them(trained, part, tmp_path):
+@pytest.mark.parametrize("pretrained_part", ["all", "encoder", "decoder"])
+def test_training_starts_from_the_weights_or_a_part_of_them(trained, pretrained_part, tmp_path):
     experiment, run, _ = trained
     rates = {
         "urban_sound": {"min_learning_rate": 1e-12, "learning_rate": 1e-12},
@@ -69,8 +69,8 @@ def test_training_starts_from_the_weights_or_a_part_of_them(trained, part, tmp_p
     }[experiment.NAME]
     if experiment is not sleepiness:
         rates["weight_decay"] = 0.0
-    config = like(experiment, run.path, epochs=1, pretrained_part=part, seed=5, **rates)
-    found, before = weights(network_of(experiment, config, tmp_path)), weights(run)
+    config = like(experiment, run.path, epochs=1, pretrained_part=pretrained_part, seed=5, **rates)
+    actual, before = weights(network_of(experiment, config, tmp_path)), weights(run)
     transformer = ("patch", "cls", "dist", "new", "freq", "time", "blocks", "norm")
     encoder = {
         "urban_sound": ("normalisation.", "front."),
@@ -83,8 +83,8 @@ def test_training_starts_from_the_weights_or_a_part_of_them(trained, part, tmp_p
     for name, tensor in before.items():
         if name.endswith(moving) or tensor.ndim < 2:
             continue  # batch statistics, and numbers that are drawn alike whatever the seed
-        taken = part == "all" or name.startswith(encoder) == (part == "encoder")
-        assert torch.allclose(found[name], tensor, atol=1e-6) == taken, name
+        taken = pretrained_part == "all" or name.startswith(encoder) == (pretrained_part == "encoder")
+        assert torch.allclose(actual[name], tensor, atol=1e-6) == taken, name
 
 
 def test_a_part_is_nothing_to_evaluate(trained, tmp_path):
@@ -107,7 +107,7 @@ def test_other_weights_are_another_run(trained, tmp_path):
     config = like(experiment, file, epochs=0)
     first = network_of(experiment, config, root)
     tensors = weights(run)
-    name = max(tensors, key=lambda one: tensors[one].numel())
+    name = max(tensors, key=lambda each: tensors[each].numel())
     tensors[name] = tensors[name] + 0.5
     with safe_open(file, "pt") as opened:
         about = {"audioattn": opened.metadata()["audioattn"]}
@@ -158,11 +158,11 @@ def test_classes_are_matched_by_name_and_the_scaling_stays(on_tones, caplog):
     run, folder = on_tones
     fewer = tones(folder / "two", ["high", "low"], gain=0.01)
     with caplog.at_level(logging.WARNING, logger="audioattn"):
-        found = urban_sound.run(like(urban_sound, run.path, epochs=0, data=fewer), folder / "runs")
+        result = urban_sound.run(like(urban_sound, run.path, epochs=0, data=fewer), folder / "runs")
     assert "classes left out, for the corpus lacks them: mid, top" in caplog.text
-    assert found.classes == ["high", "low"]
-    before, after = weights(run), weights(found)
-    places = [run.classes.index(name) for name in found.classes]
+    assert result.classes == ["high", "low"]
+    before, after = weights(run), weights(result)
+    places = [run.classes.index(name) for name in result.classes]
     assert torch.equal(after["classifier.weight"], before["classifier.weight"][places])
     assert torch.equal(after["classifier.bias"], before["classifier.bias"][places])
     assert torch.equal(after["normalisation.mean"], before["normalisation.mean"])
@@ -206,8 +206,8 @@ def test_the_scaling_of_an_autoencoder_comes_with_it(tmp_path):
     config = sleepiness.Config.smoke(db_reference="corpus", network="seq2seq_bi_bi_fc")
     run = sleepiness.autoencode(config, tmp_path)
     other = "voices?speakers=8&clips_per_speaker=4&duration=(1.0,1.5)&seed=7"
-    found = sleepiness.autoencode(like(sleepiness, run.path, epochs=0, data=other), tmp_path)
-    assert found["reference"] == run["reference"]
+    result = sleepiness.autoencode(like(sleepiness, run.path, epochs=0, data=other), tmp_path)
+    assert result["reference"] == run["reference"]
     assert sleepiness.prepare(sleepiness.Config.smoke(data=other)).scaling(60, "corpus").reference != run["reference"]
 
 

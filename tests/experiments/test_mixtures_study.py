@@ -89,8 +89,8 @@ def test_scores_and_gains_are_those_of_the_predictions(study, results):
     any_scores = (scores["softmax"] + scores["gaussian"]) / 2
     parts = [~mask, mask]
     pairs = {
-        str(number): tuple(draw_means(s[:, part], groups=groups[part]) for s in (any_scores, scores["mean"]))
-        for number, part in enumerate(parts)
+        str(number): tuple(draw_means(s[:, piece], groups=groups[piece]) for s in (any_scores, scores["mean"]))
+        for number, piece in enumerate(parts)
     }
     expected = compare_systems(pairs)
     rows = results.parts[results.parts["pooling"] == ANY].sort_values("share")

@@ -95,12 +95,12 @@ def test_the_oracle_plays_the_events_and_others_are_marked(study):
 def test_places_are_marked_exactly():
     events = [[(1.0, 2.0)], []]
     segments = np.array([[[1.0, 2.0], [4.0, 5.0]], [[0.0, 1.0], [np.nan, np.nan]]])
-    found = locate(segments, np.array([8.0, 8.0]), events, np.array(["a", "b"]))
-    assert found["pointing"]["value"] == 0.5
-    assert found["found"]["value"] == pytest.approx(1, abs=0.02)
-    assert found["overlap"]["value"] == pytest.approx(0.5, abs=0.02)
-    assert found["pointing"]["random"] == pytest.approx(1 / 8, abs=0.04)
-    assert found["pointing"]["clips"] == 1
+    table = locate(segments, np.array([8.0, 8.0]), events, np.array(["a", "b"]))
+    assert table["pointing"]["value"] == 0.5
+    assert table["found"]["value"] == pytest.approx(1, abs=0.02)
+    assert table["overlap"]["value"] == pytest.approx(0.5, abs=0.02)
+    assert table["pointing"]["random"] == pytest.approx(1 / 8, abs=0.04)
+    assert table["pointing"]["clips"] == 1
     assert locate(segments, np.array([8.0, 8.0]), [[], []], np.array(["a", "b"])) == {}
 
 
@@ -303,10 +303,10 @@ def test_a_whole_checkpoint_of_the_published_form_is_evaluated(kitchen, tasks, t
     model = experiment.load_model(run)
     assert any(name.startswith("decoder.fc.") for name in model.state_dict())
     torch.save({"epoch": 3, "cfg": "NUM_GPUS: 8", "model_state": model.state_dict()}, tmp_path / "checkpoint_best.pyth")
-    chosen = {"pretrained": str(tmp_path / "checkpoint_best.pyth"), "epochs": 0}
-    again = experiment.run(dataclasses.replace(config, **chosen), root)
+    options = {"pretrained": str(tmp_path / "checkpoint_best.pyth"), "epochs": 0}
+    again = experiment.run(dataclasses.replace(config, **options), root)
     np.testing.assert_allclose(again.predictions["loss"], run.predictions["loss"], atol=1e-5)
-    started = experiment.run(dataclasses.replace(config, **chosen | {"epochs": 1, "pretrained_part": "encoder"}), root)
+    started = experiment.run(dataclasses.replace(config, **options | {"epochs": 1, "pretrained_part": "encoder"}), root)
     assert np.isfinite(started.predictions["loss"]).all()
 
 

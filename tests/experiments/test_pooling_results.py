@@ -8,7 +8,7 @@ import pytest
 
 from audioattn_lib import display
 from audioattn_lib.core.errors import RunError
-from audioattn_lib.experiments.common.studies.pooling_results import CHANCE, COLUMNS, CONTROL, PoolingResults
+from audioattn_lib.experiments.common.studies.pooling_results import CHANCE, CONTROL, PoolingResults
 
 
 def tables(root):
@@ -29,7 +29,7 @@ def results(gain, p):
             {"pooling": CHANCE, "title": "Chance", "score": 0.1},
         ]
     )  # fmt: skip
-    return PoolingResults(rows.reindex(columns=list(COLUMNS)))
+    return PoolingResults(rows.reindex(columns=list(PoolingResults.COLUMNS)))
 
 
 @pytest.mark.parametrize(

@@ -69,9 +69,9 @@ def test_results_are_read_back_from_a_file(study, tmp_path):
     assert again.made_with == results.made_with
     assert again.references == results.references
     for test in (*TESTS, WORST):
-        one, other = again.scores(test), results.scores(test)
-        assert list(one.index) == list(other.index)
-        np.testing.assert_allclose(one["score"], other["score"], atol=1e-5)
+        first, other = again.scores(test), results.scores(test)
+        assert list(first.index) == list(other.index)
+        np.testing.assert_allclose(first["score"], other["score"], atol=1e-5)
     assert again.verdict("test_seen") == results.verdict("test_seen")
     assert again.pattern_differences("test_seen").equals(results.pattern_differences("test_seen"))
     with pytest.raises(RunError, match="there is no test 'x'; there are test_seen"):
@@ -85,10 +85,10 @@ def test_results_are_read_back_from_a_file(study, tmp_path):
 
 
 def test_domains_say_which_were_seen(study):
-    found = study[0].domains("dense", "clip")
-    assert found.loc[["a", "b", "c"], "seen"].eq("yes").all()
-    assert found.loc[["d", "e", "f"], "seen"].eq("no").all()
-    assert found.loc["worst", "score"] == found.loc[list("abcdef"), "score"].min()
+    table = study[0].domains("dense", "clip")
+    assert table.loc[["a", "b", "c"], "seen"].eq("yes").all()
+    assert table.loc[["d", "e", "f"], "seen"].eq("no").all()
+    assert table.loc["worst", "score"] == table.loc[list("abcdef"), "score"].min()
 
 
 def test_a_run_holds_predictions_scores_and_maps(study):
@@ -159,15 +159,15 @@ def test_the_trained_model_predicts_what_the_run_says(study):
 
 def test_domains_can_be_heard_and_say_which_training_had():
     config = Config.smoke()
-    found = experiment.domains_heard(experiment.prepare(config), config)
-    assert {domain.name: domain.is_trained for domain in found} == dict.fromkeys("abc", True) | dict.fromkeys(
+    sounds = experiment.domains_heard(experiment.prepare(config), config)
+    assert {domain.name: domain.is_trained for domain in sounds} == dict.fromkeys("abc", True) | dict.fromkeys(
         "def", False
     )
-    assert [domain.is_trained for domain in found] == sorted((domain.is_trained for domain in found), reverse=True)
-    assert len({domain.clip.samples.tobytes() for domain in found}) == len(found)
-    for domain in found:
+    assert [domain.is_trained for domain in sounds] == sorted((domain.is_trained for domain in sounds), reverse=True)
+    assert len({domain.clip.samples.tobytes() for domain in sounds}) == len(sounds)
+    for domain in sounds:
         assert domain.response.shape == domain.clip.frequencies.shape == domain.clip.features.shape[1:]
-    assert np.ptp(found[0].response) < min(np.ptp(domain.response) for domain in found[1:]), (
+    assert np.ptp(sounds[0].response) < min(np.ptp(domain.response) for domain in sounds[1:]), (
         "the first is a good recorder"
     )
 
@@ -209,9 +209,9 @@ def test_every_option_trains_and_is_read_back(changes, tmp_path):
     model = experiment.load_model(run)
     row = experiment.prepare(Config(**run.config)).manifest.ids.index(run.predictions["clip"].iloc[3])
     with torch.no_grad():
-        found = model(*experiment.prepare(Config(**run.config)).store.batch([row]))[0].softmax(dim=1)[0].numpy()
+        probabilities = model(*experiment.prepare(Config(**run.config)).store.batch([row]))[0].softmax(dim=1)[0].numpy()
     expected = run.predictions[[f"probability_{name}" for name in run.classes]].iloc[3]
-    np.testing.assert_allclose(found, expected.to_numpy(dtype=float), atol=1e-4)
+    np.testing.assert_allclose(probabilities, expected.to_numpy(dtype=float), atol=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -253,8 +253,8 @@ def test_no_epochs_evaluate_weights_as_they_are(tmp_path):
     assert run.history["valid_loss"].notna().all()
     torch.manual_seed(3)
     untrained = experiment.build_model(Config.smoke(), experiment.prepare(Config.smoke())).state_dict()
-    found = experiment.load_model(run).state_dict()
-    assert torch.equal(found["network.head.1.weight"], untrained["network.head.1.weight"])
+    weights = experiment.load_model(run).state_dict()
+    assert torch.equal(weights["network.head.1.weight"], untrained["network.head.1.weight"])
 
 
 @pytest.mark.parametrize("name", ["smoke", "default", "recordings", "paper", "nsynth", "nsynth_cnn"])
@@ -274,9 +274,9 @@ def test_named_configurations_change_a_preset():
     assert Config.preset("paper,mixup,nomixup,passt", mixup=0.1).mixup == 0.1
     assert len(Config.preset("ensemble_many").sizes) == 9
     for name, fields in Config.NAMED.items():
-        chosen = Config.preset(name)
-        assert all(getattr(chosen, field) == value for field, value in fields.items())
-        assert set(chosen.sizes) <= {"published", *ARCHITECTURES}
+        config = Config.preset(name)
+        assert all(getattr(config, field) == value for field, value in fields.items())
+        assert set(config.sizes) <= {"published", *ARCHITECTURES}
     for wrong in ("paper,nsynth", "paper,pass"):
         with pytest.raises(
             ConfigError, match="it must be one of smoke.*; or named configurations on top of one: mixup"
@@ -319,9 +319,9 @@ def test_published_weights_meet_the_scaling_that_they_expect(tmp_path, caplog):
     torch.save(
         {"state_dict": {**state, **{f"net.{n}": t for n, t in network.state_dict().items()}}}, tmp_path / "a.ckpt"
     )
-    chosen = {"pretrained": str(tmp_path / "a.ckpt"), "pretrained_prefix": "net_swa.", "epochs": 0}
+    options = {"pretrained": str(tmp_path / "a.ckpt"), "pretrained_prefix": "net_swa.", "epochs": 0}
     with caplog.at_level("WARNING", logger="audioattn"):
-        run = experiment.run(Config.smoke(front_end="published", **chosen), tmp_path)
+        run = experiment.run(Config.smoke(front_end="published", **options), tmp_path)
     assert "that of the published networks is taken" in caplog.text
     assert "does not name its classes; they are taken in this order" in caplog.text
     model = experiment.load_model(run)
@@ -332,18 +332,18 @@ def test_published_weights_meet_the_scaling_that_they_expect(tmp_path, caplog):
     with pytest.raises(
         ConfigError, match="is not all of this network of 6 classes, and with 0 epochs nothing is learnt"
     ):
-        experiment.run(Config.smoke(front_end="published", **chosen), tmp_path)
+        experiment.run(Config.smoke(front_end="published", **options), tmp_path)
 
 
 @pytest.fixture
 def tone_corpus(tmp_path):
     """Two classes of tones: 10 clips train, 4 develop, 2 test, and there is no test of what training has heard."""
     lines = ["file_name,label,split,domain"]
-    for number, part in enumerate(["train"] * 10 + ["devel"] * 4 + ["test_far"] * 2):
+    for number, split in enumerate(["train"] * 10 + ["devel"] * 4 + ["test_far"] * 2):
         pitch = (220, 880)[number % 2] * (1 + 0.01 * number)
         tone = 0.3 * np.sin(2 * np.pi * pitch * np.arange(4000) / 16000)
         io.write(tmp_path / "tones" / f"{number}.wav", tone.astype(np.float32), 16000)
-        lines.append(f"{number}.wav,{('low', 'high')[number % 2]},{part},a")
+        lines.append(f"{number}.wav,{('low', 'high')[number % 2]},{split},a")
     (tmp_path / "tones" / "metadata.csv").write_text("\n".join(lines) + "\n")
     return tmp_path / "tones"
 

@@ -67,8 +67,8 @@ def sixth(root, tmp_path_factory):
     """Commands in a checkout with the example of the page."""
     checkout = tmp_path_factory.mktemp("sixth")
     ignored = shutil.ignore_patterns("__pycache__")
-    for part in ("audioattn_lib", "book/_ext"):
-        shutil.copytree(root / part, checkout / part, ignore=ignored)
+    for folder in ("audioattn_lib", "book/_ext"):
+        shutil.copytree(root / folder, checkout / folder, ignore=ignored)
     shutil.copy(root / "_toc.yml", checkout)
     folder = checkout / "audioattn_lib" / "experiments"
     page = (folder / "README.md").read_text(encoding="utf-8")
@@ -100,8 +100,8 @@ def test_it_is_trained_tested_and_read_back(sixth):
 
 
 def test_it_hears_a_sound_as_in_its_test(sixth):
-    found, expected = sixth["heard"]
-    assert found == expected
+    actual, expected = sixth["heard"]
+    assert actual == expected
 
 
 def test_its_study_stands_beside_the_baseline_and_chance(sixth):
@@ -155,8 +155,8 @@ def test_run_reads_the_same_in_every_chapter():
 def test_every_experiment_hands_on_the_same_names(name):
     module = importlib.import_module(EXPERIMENTS[name])
     assert name == module.NAME
-    for part in ("Config", "prepare", "build_model", "run", "baseline", "study", "load_model"):
-        assert part in module.__all__
+    for name in ("Config", "prepare", "build_model", "run", "baseline", "study", "load_model"):
+        assert name in module.__all__
     assert issubclass(module.Config, ExperimentConfig)
     assert all(field.help for field in declared_fields(module.Config).values())
     for preset in module.Config.PRESETS:

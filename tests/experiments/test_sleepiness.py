@@ -97,8 +97,8 @@ def test_the_order_of_rows_does_not_matter_and_missing_clips_are_named(study, ro
         shutil.copytree(first.path, place)
         write_features(table.take(rows), place / sleepiness.FEATURES)
     expected = study.select(first.config["network"]).predictions
-    found = sleepiness.regress(Config.smoke(), [Run.load(turned)], tmp_path).predictions
-    np.testing.assert_allclose(found["predicted"].astype(float), expected["predicted"].astype(float))
+    predictions = sleepiness.regress(Config.smoke(), [Run.load(turned)], tmp_path).predictions
+    np.testing.assert_allclose(predictions["predicted"].astype(float), expected["predicted"].astype(float))
     with pytest.raises(FeatureTableError, match=table.ids[0]):
         sleepiness.regress(Config.smoke(), [Run.load(short)], tmp_path)
     with pytest.raises(FeatureTableError, match=table.ids[0]):
@@ -136,7 +136,7 @@ def test_another_regression_does_not_train_again(study, root):
     other = sleepiness.run(Config(**run.config, regressor="ridge"), root)
     assert (run.path / "metrics.json").stat().st_mtime_ns == stamp
     assert other.config["encoders"] == [run.key]
-    assert other.key not in {one.key for one in study.runs}
+    assert other.key not in {each.key for each in study.runs}
 
 
 def test_an_interrupted_training_continues_to_the_same_features(tmp_path, monkeypatch):
@@ -167,7 +167,7 @@ def test_a_trained_network_describes_the_clips_of_any_corpus(study, corpus):
     run = study.encoder("seq2seq_bi_bi_fc")
     own = sleepiness.features_of(run)
     np.testing.assert_allclose(sleepiness.extract_features(run, run.config["data"]).features, own.features, atol=1e-5)
-    folder = Path(corpus([("?", part) for part in PARTS]))
+    folder = Path(corpus([("?", split) for split in PARTS]))
     (folder / "metadata.csv").write_text("file_name,label\n" + "".join(f"{i}.wav,?\n" for i in range(len(PARTS))))
     table = sleepiness.extract_features(run, str(folder))
     assert (len(table), table.width) == (len(PARTS), own.width)
@@ -179,7 +179,7 @@ def test_a_trained_network_describes_the_clips_of_any_corpus(study, corpus):
 
 
 def test_the_loudest_of_the_training_corpus_scales_other_corpora_too(corpus, tmp_path):
-    config = tiny(corpus([(number + 0.5, part) for number, part in enumerate(PARTS)]), db_reference="corpus")
+    config = tiny(corpus([(number + 0.5, split) for number, split in enumerate(PARTS)]), db_reference="corpus")
     run = sleepiness.autoencode(config, tmp_path)
     assert run["reference"] == sleepiness.prepare(config).scaling(60.0, "corpus").reference
     assert np.isfinite(sleepiness.extract_features(run, Config.smoke().data).features).all()
@@ -280,7 +280,7 @@ def test_one_spectrogram_serves_all_thresholds():
 
 
 def test_every_network_trains_and_describes(corpus, tmp_path):
-    config = tiny(corpus([(number + 0.5, part) for number, part in enumerate(PARTS)], seconds=0.2))
+    config = tiny(corpus([(number + 0.5, split) for number, split in enumerate(PARTS)], seconds=0.2))
     for network in NETWORKS:
         changed = dataclasses.replace(config, network=network, attention="sparsemax", cell="lstm", units=4)
         table = sleepiness.features_of(sleepiness.autoencode(changed, tmp_path))
@@ -289,14 +289,14 @@ def test_every_network_trains_and_describes(corpus, tmp_path):
 
 
 def test_unknown_test_labels_are_predicted_and_not_scored(corpus, tmp_path):
-    labels = ["?" if part == "test" else number for number, part in enumerate(PARTS)]
+    labels = ["?" if split == "test" else number for number, split in enumerate(PARTS)]
     run = sleepiness.run(tiny(corpus(list(zip(labels, PARTS, strict=True)))), tmp_path)
     assert "spearman" not in run.metrics
     assert len(run.predictions.query("split == 'test'")) == 3
 
 
 def test_without_test_labels_a_study_scores_the_development_clips_and_says_so(corpus, tmp_path, study):
-    labels = ["?" if part == "test" else number for number, part in enumerate(PARTS)]
+    labels = ["?" if split == "test" else number for number, split in enumerate(PARTS)]
     config = tiny(corpus(list(zip(labels, PARTS, strict=True))))
     blind = sleepiness.study(config, "seq2seq_bi_bi_fc", "0", tmp_path)
     assert (blind.part, study.part) == ("devel", "test")
@@ -323,18 +323,18 @@ def test_published_figures_stand_beside_those_of_the_runs(study):
 
 
 def test_short_clips_and_labels_that_are_no_numbers_are_named(corpus, tmp_path):
-    data = corpus([(number, part) for number, part in enumerate(PARTS)])
+    data = corpus([(number, split) for number, split in enumerate(PARTS)])
     soundfile.write(f"{data}/2.wav", np.ones(100) * 0.1, 16000)
     with pytest.raises(ManifestError, match=r"1 clips are shorter than one window .*2\.wav"):
         sleepiness.prepare(tiny(data))
     assert len(sleepiness.prepare(tiny(data, skip_bad_clips=True)).manifest) == 9
-    data = corpus([("tired" if number == 4 else number + 0.5, part) for number, part in enumerate(PARTS)])
+    data = corpus([("tired" if number == 4 else number + 0.5, split) for number, split in enumerate(PARTS)])
     with pytest.raises(ManifestError, match=r"metadata\.csv:6: label is 'tired'"):
         sleepiness.prepare(tiny(data, seed=1))
 
 
 def test_rows_that_stand_twice_and_files_that_are_missing_are_named(corpus):
-    path = Path(corpus([(number + 0.5, part) for number, part in enumerate(PARTS)])) / "metadata.csv"
+    path = Path(corpus([(number + 0.5, split) for number, split in enumerate(PARTS)])) / "metadata.csv"
     rows = path.read_text()
     for wrong in (rows + "3.wav,3.5,train,train3\n", rows.replace("\n3.wav", "\nthree.wav")):
         path.write_text(wrong)
@@ -343,7 +343,7 @@ def test_rows_that_stand_twice_and_files_that_are_missing_are_named(corpus):
 
 
 def test_a_speaker_on_both_sides_is_refused(corpus):
-    data = corpus([(number + 0.5, part) for number, part in enumerate(PARTS)])
+    data = corpus([(number + 0.5, split) for number, split in enumerate(PARTS)])
     path = Path(data) / "metadata.csv"
     path.write_text(path.read_text().replace("devel4", "train0"))
     with pytest.raises(ManifestError, match="train0"):

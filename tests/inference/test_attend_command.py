@@ -4,21 +4,14 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from click.testing import CliRunner
+from command_line import call
 
 from audioattn_lib.attention.record.record import AttentionRecord, FrameClock
 from audioattn_lib.audio._torchaudio import torchaudio
-from audioattn_lib.cli import audioattn
 from audioattn_lib.core.errors import AudioError, ConfigError
 from audioattn_lib.inference.pretrained.attention import AttendedSound, load_pretrained_attention
 
 SIZES = {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
-
-
-def call(*arguments, code=0):
-    result = CliRunner().invoke(audioattn, [str(one) for one in arguments])
-    assert result.exit_code == code, result.output
-    return result
 
 
 @pytest.fixture(scope="module")
@@ -77,12 +70,12 @@ def test_a_page_of_144_heads_is_below_two_megabytes():
 
 def test_records_end_where_the_sound_ends(networks, sound):
     loaded = load_pretrained_attention(networks / "speech")
-    found = loaded.attend(sound)
-    assert found.duration == 1
-    assert list(found.layers) == ["encoder.layers.0.attention", "encoder.layers.1.attention"]
-    assert found.layers["encoder.layers.1.attention"].weights.shape[:2] == (1, 2)
-    assert found.rollout.sound() == (0.0, 1.0)
-    assert found.rollout.clock.period == pytest.approx(0.01)
+    attended = loaded.attend(sound)
+    assert attended.duration == 1
+    assert list(attended.layers) == ["encoder.layers.0.attention", "encoder.layers.1.attention"]
+    assert attended.layers["encoder.layers.1.attention"].weights.shape[:2] == (1, 2)
+    assert attended.rollout.sound() == (0.0, 1.0)
+    assert attended.rollout.clock.period == pytest.approx(0.01)
 
 
 def test_what_cannot_be_attended_is_named(networks, sound, tmp_path):
@@ -111,14 +104,14 @@ def test_without_a_network_the_hub_is_named(monkeypatch):
 def test_the_encoder_of_whisper(data_root):
     loaded = load_pretrained_attention(data_root / "encoders" / "whisper_tiny_en_encoder")
     sound = next((data_root / "fsdd").rglob("*.flac"))
-    found = loaded.attend(sound)
-    assert len(found.layers) == 4
-    last = list(found.layers.values())[-1]
+    attended = loaded.attend(sound)
+    assert len(attended.layers) == 4
+    last = list(attended.layers.values())[-1]
     assert last.weights.shape[1:] == (6, 1500)
-    assert 0 <= found.rollout.frame_times()[found.rollout.frame_attention().argmax()] <= 30
+    assert 0 <= attended.rollout.frame_times()[attended.rollout.frame_attention().argmax()] <= 30
     # beside noise as long as the digit: the first and the last token, and the one where the sound ends, are sinks
-    end = round(found.duration / 0.02)
-    tokens = {layer: dict(sinks) for layer, sinks in found.sinks.items()}
+    end = round(attended.duration / 0.02)
+    tokens = {layer: dict(sinks) for layer, sinks in attended.sinks.items()}
     assert tokens["layers.3.self_attn"].keys() >= {0, 1499}
     assert any(end <= token <= end + 2 and share > 30 / 1500 for token, share in tokens["layers.3.self_attn"].items())
     assert all(token < 3 or end - 1 <= token <= end + 2 or token > 1490 for sinks in tokens.values() for token in sinks)

@@ -4,22 +4,15 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from click.testing import CliRunner
+from command_line import call
 
 from audioattn_lib.attention.record.record import FrameClock
 from audioattn_lib.attention.record.segment_lists import LabelledSegment, read_segments, save_segments
 from audioattn_lib.audio._torchaudio import torchaudio
-from audioattn_lib.cli import audioattn
 from audioattn_lib.core.errors import ConfigError
 from audioattn_lib.inference.pretrained.attention import load_pretrained_attention
 from audioattn_lib.inference.pretrained.words import compare_times, find_labels, join_tokens, load_aligner
 from audioattn_lib.inspection.alignment import align_record
-
-
-def call(*arguments, code=0):
-    result = CliRunner().invoke(audioattn, [str(each) for each in arguments])
-    assert result.exit_code == code, result.output
-    return result
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +32,7 @@ def networks(tmp_path_factory):
     special = ["<|startoftranscript|>", "<|notimestamps|>"]
     tokenizer.add_special_tokens({"additional_special_tokens": special})
     end, begin, _ = tokenizer.convert_tokens_to_ids(["<|endoftext|>", *special])
-    sizes = {f"{part}_{what}": 2 for part in ("encoder", "decoder") for what in ("layers", "attention_heads")}
+    sizes = {f"{section}_{what}": 2 for section in ("encoder", "decoder") for what in ("layers", "attention_heads")}
     config = library.WhisperConfig(
         **sizes, d_model=24, encoder_ffn_dim=32, decoder_ffn_dim=32, vocab_size=len(tokenizer),
         max_source_positions=100, max_target_positions=24, decoder_start_token_id=begin, eos_token_id=end,

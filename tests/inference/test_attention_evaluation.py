@@ -56,20 +56,20 @@ def test_the_attention_of_a_model_that_uses_it():
     perfect = AttentionRecord.from_weights(inside / inside.sum(1, keepdims=True), FrameClock(0.1))
     others = ("integrated_gradients", "occlusion", "random")
     options = {"tokens": TimeTokens(0.1), "reductions": ("received", "gradient"), "others": others, "events": events}
-    found = measure_attention(Attention(), x, attributions={"events": perfect}, **options, **FEW)
-    assert found.table["value"]["events", "mass_inside_events"] == pytest.approx(1)
-    assert ("events", "randomised_weights") not in found.table.index
-    assert list(found.records) == ["events", "received", "gradient", "integrated_gradients", "occlusion", "random"]
-    assert found.targets.tolist() == [1] * 6
-    value = found.table["value"]
+    evaluation = measure_attention(Attention(), x, attributions={"events": perfect}, **options, **FEW)
+    assert evaluation.table["value"]["events", "mass_inside_events"] == pytest.approx(1)
+    assert ("events", "randomised_weights") not in evaluation.table.index
+    assert list(evaluation.records) == ["events", "received", "gradient", "integrated_gradients", "occlusion", "random"]
+    assert evaluation.targets.tolist() == [1] * 6
+    value = evaluation.table["value"]
     for name in ("received", "integrated_gradients", "occlusion"):
         assert value[name, "deletion_area"] < value["random", "deletion_area"] - 0.1
         assert value[name, "pointing_game"] == pytest.approx(1)
     assert value["random", "pointing_game"] < 1
-    assert ("random", "randomised_weights") not in found.table.index
+    assert ("random", "randomised_weights") not in evaluation.table.index
     # attention to loud frames is that of any weights of the head
     assert value["received", "randomised_weights"] == pytest.approx(1)
-    drawn = plot_attention_evaluation(found.table.reset_index())
+    drawn = plot_attention_evaluation(evaluation.table.reset_index())
     assert "randomised weights" in drawn.alt
 
 
@@ -77,11 +77,11 @@ def test_the_attention_of_a_model_that_uses_it():
 def test_patches_over_every_axis(axes):
     x, _ = clips()
     tokens = PatchTokens(4, 20, 0.2)
-    found = measure_attention(
+    evaluation = measure_attention(
         Attention(patch=(2, 2)), x, tokens=tokens, reductions=("received",), axes=axes, randomise=False, **FEW
     )
-    assert found.table.index.get_level_values("measure").unique().tolist() == ["deletion_area", "insertion_area"]
-    value = found.table["value"]
+    assert evaluation.table.index.get_level_values("measure").unique().tolist() == ["deletion_area", "insertion_area"]
+    value = evaluation.table["value"]
     for name in ("received", "occlusion"):
         assert value[name, "deletion_area"] < value["random", "deletion_area"]
         assert value[name, "insertion_area"] > value["random", "insertion_area"]
@@ -90,11 +90,11 @@ def test_patches_over_every_axis(axes):
 def test_samples():
     time = torch.arange(400)
     x = torch.stack([torch.sin(time) * 4 * ((time >= start) & (time < start + 60)) for start in (40, 200, 300)])
-    found = measure_attention(
+    evaluation = measure_attention(
         Attention(), x, tokens=TimeTokens(0.05), reductions=("received",), others=("random",),
         events=[[(start / 400, (start + 60) / 400)] for start in (40, 200, 300)], **FEW,
     )  # fmt: skip
-    assert found.table["value"]["received", "pointing_game"] == pytest.approx(1)
+    assert evaluation.table["value"]["received", "pointing_game"] == pytest.approx(1)
 
 
 def test_neither_the_model_nor_its_gradients_change():

@@ -6,10 +6,9 @@ import shutil
 import numpy as np
 import pytest
 import yaml
-from click.testing import CliRunner
+from command_line import call
 
 import audioattn_lib
-from audioattn_lib.cli import audioattn
 from audioattn_lib.core.errors import ConfigError, RunError
 from audioattn_lib.experiments import urban_sound
 from audioattn_lib.experiments.urban_sound import Config
@@ -39,8 +38,8 @@ def sound():
     return np.random.default_rng(0).normal(0, 0.1, 12_000).astype(np.float32)
 
 
-def same(one, other, sound):
-    first, second = (model.listen(sound, 16_000) for model in (one, other))
+def same(each, other, sound):
+    first, second = (model.listen(sound, 16_000) for model in (each, other))
     assert first.prediction == second.prediction
     np.testing.assert_array_equal(first.record.frame_attention(), second.record.frame_attention())
 
@@ -86,11 +85,10 @@ def test_an_exported_model_is_exported_again_with_its_card(folder, tmp_path):
 def test_the_command_writes_the_onnx_file_and_notes_it(run, tmp_path):
     pytest.importorskip("onnxruntime")
     onnx = pytest.importorskip("onnx")
-    result = CliRunner().invoke(audioattn, ["export", str(run.path), "-o", str(tmp_path), "--onnx"])
-    assert result.exit_code == 0, result.output
+    result = call("export", run.path, "-o", tmp_path, "--onnx")
     assert "opset" in result.output
     assert "## ONNX" in (tmp_path / "README.md").read_text()
-    about = {one.key: one.value for one in onnx.load(tmp_path / "model.onnx").metadata_props}
+    about = {each.key: each.value for each in onnx.load(tmp_path / "model.onnx").metadata_props}
     assert json.loads(about["classes"]) == list(run.classes)
     assert "waveforms, lengths -> probabilities" in result.output
 

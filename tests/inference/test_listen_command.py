@@ -11,22 +11,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from click.testing import CliRunner
+from command_line import call
 
 import audioattn_lib
 from audioattn_lib.attention.record.record import AttentionRecord
 from audioattn_lib.attention.record.segment_lists import read_segments
-from audioattn_lib.cli import audioattn
 from audioattn_lib.cli.listen import _FORMATS
 from audioattn_lib.data.tables.table_files import read_features
 from audioattn_lib.inference import outputs
 from audioattn_lib.training.run_directory import Run
-
-
-def call(*arguments, code=0, **options):
-    result = CliRunner().invoke(audioattn, [str(one) for one in arguments], **options)
-    assert result.exit_code == code, result.output
-    return result
 
 
 @pytest.fixture
@@ -56,13 +49,13 @@ def test_a_table_of_a_folder_is_what_the_library_hears(model, sounds, tmp_path):
     lines = call("listen", "model", "sounds").stdout.splitlines()
     heard = audioattn_lib.load(model).listen(sorted(map(str, sounds.glob("*.[wfo]*"))))
     assert [line.split()[0] for line in lines] == [f"sounds/deep/{name}" for name in ("a.wav", "b.flac", "c.ogg")]
-    for line, one in zip(lines, heard, strict=True):
-        assert f"2.00 s  {one.prediction}" in line
+    for line, each in zip(lines, heard, strict=True):
+        assert f"2.00 s  {each.prediction}" in line
     assert {path.name for path in tmp_path.iterdir()} == {"model", "sounds"}, "nothing is written unasked"
 
 
 def test_every_format_can_be_read_back(model, sounds, tmp_path):
-    formats = [part for name in _FORMATS for part in ("--format", name)]
+    formats = [word for name in _FORMATS for word in ("--format", name)]
     call("listen", "model", "sounds", "-o", "heard", *formats)
     folder = tmp_path / "heard"
     each = {f"{name}.{ending}" for name in "abc" for ending in ("html", "json", "npz", "txt")}
@@ -77,7 +70,7 @@ def test_every_format_can_be_read_back(model, sounds, tmp_path):
     assert AttentionRecord.load(folder / "b.npz").clips == ("sounds/deep/b.flac",)
     table = read_features(folder / "embeddings.csv")
     np.testing.assert_allclose(table.features[1], heard.embedding, rtol=1e-5)
-    assert {one.clip for one in read_segments(folder / "segments.rttm", "rttm")} == set(table.ids)
+    assert {item.clip for item in read_segments(folder / "segments.rttm", "rttm")} == set(table.ids)
     assert "<audio" in (folder / "a.html").read_text()
 
 
@@ -144,21 +137,21 @@ def test_a_recording_longer_than_a_window_has_a_timeline(model, tmp_path):
 
 @pytest.mark.parametrize("name", ["sleepiness", "accents", "playback", "scenes_and_instruments"])
 def test_models_of_every_chapter_answer(runs, sounds, tmp_path, name):
-    found = json.loads(call("listen", runs(name).path, sounds / "a.wav", "--json").stdout)
-    assert ("score" in found) == (name == "sleepiness")
-    assert ("stages" in found) == (name == "playback")
-    assert ("probabilities" in found) == (name != "sleepiness")
+    content = json.loads(call("listen", runs(name).path, sounds / "a.wav", "--json").stdout)
+    assert ("score" in content) == (name == "sleepiness")
+    assert ("stages" in content) == (name == "playback")
+    assert ("probabilities" in content) == (name != "sleepiness")
 
 
 def test_verification_compares_the_cosine_with_the_threshold_of_the_model(runs, model, sounds):
     path = runs("accents").path
     both = sounds / "a.wav", sounds / "b.flac"
-    one, other = (heard.embedding for heard in audioattn_lib.load(path).listen([str(each) for each in both]))
-    expected = float(one @ other / np.linalg.norm(one) / np.linalg.norm(other))
-    found = json.loads(call("verify", path, *both, "--json").stdout)
-    assert found["score"] == pytest.approx(expected, abs=1e-5)
-    assert found["same"] == (found["score"] >= found["threshold"])
-    assert found["threshold"] == runs("accents").metrics["verification"]["threshold"]
+    first, other = (heard.embedding for heard in audioattn_lib.load(path).listen([str(each) for each in both]))
+    expected = float(first @ other / np.linalg.norm(first) / np.linalg.norm(other))
+    content = json.loads(call("verify", path, *both, "--json").stdout)
+    assert content["score"] == pytest.approx(expected, abs=1e-5)
+    assert content["same"] == (content["score"] >= content["threshold"])
+    assert content["threshold"] == runs("accents").metrics["verification"]["threshold"]
     same = call("verify", path, both[0], both[0], "--threshold", 1 - 1e-6).stdout
     assert same.startswith("same speaker: score 1.000, threshold 1.000")
     assert call("verify", path, *both, "--threshold", 1).stdout.startswith("different speakers")
@@ -175,9 +168,9 @@ def test_features_are_extracted_by_a_model_folder_alone(runs, sounds, tmp_path, 
     shutil.copytree(run.path / "model", tmp_path / "alone")
     for source, table in ((run.path, "run.csv"), (tmp_path / "alone", "alone.csv")):
         call("features", "extract", source, sounds, tmp_path / table)
-    expected, found = (read_features(tmp_path / table) for table in ("run.csv", "alone.csv"))
-    np.testing.assert_allclose(found.features, expected.features, atol=1e-5)
-    assert (found.ids, found.names) == (expected.ids, expected.names)
+    expected, actual = (read_features(tmp_path / table) for table in ("run.csv", "alone.csv"))
+    np.testing.assert_allclose(actual.features, expected.features, atol=1e-5)
+    assert (actual.ids, actual.names) == (expected.ids, expected.names)
 
 
 def test_a_clip_without_files_is_heard_without_pandas(model, sounds):

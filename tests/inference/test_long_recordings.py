@@ -70,16 +70,16 @@ def test_windows_without_overlap_answer_as_the_clips_that_they_are(model, clips)
     alone = [model.listen(clip, 16000) for clip in clips]
     heard = model.listen(np.concatenate(clips), 16000, overlap=0)
     assert heard.timeline["stop"].tolist() == [2, 4, 6, 8]
-    found = heard.timeline[list(model.classes)].to_numpy()
-    np.testing.assert_allclose(found, [list(one.prediction.probabilities.values()) for one in alone], atol=1e-5)
-    mean = np.mean(found, axis=0)
+    result = heard.timeline[list(model.classes)].to_numpy()
+    np.testing.assert_allclose(result, [list(each.prediction.probabilities.values()) for each in alone], atol=1e-5)
+    mean = np.mean(result, axis=0)
     np.testing.assert_allclose(list(heard.prediction.probabilities.values()), mean, atol=1e-6)
     share = heard.record.frame_attention()
     assert share.sum() == pytest.approx(1)
-    for row, one in enumerate(alone):  # frames on a border belong to two windows
-        part = share[row * 200 + 1 : (row + 1) * 200]
-        expected = one.record.frame_attention()[1:200]
-        np.testing.assert_allclose(part / part.sum(), expected / expected.sum(), atol=1e-5)
+    for row, each in enumerate(alone):  # frames on a border belong to two windows
+        excerpt = share[row * 200 + 1 : (row + 1) * 200]
+        expected = each.record.frame_attention()[1:200]
+        np.testing.assert_allclose(excerpt / excerpt.sum(), expected / expected.sum(), atol=1e-5)
 
 
 def test_a_file_and_its_samples_are_heard_alike_in_any_format(model, clips, tmp_path):
@@ -142,6 +142,6 @@ def test_a_recording_that_breaks_off_is_named_and_the_others_are_heard(model, cl
     errors = []
     sounds = [tmp_path / "cut.wav", tmp_path / "long.wav"]
     heard = list(model.stream(sounds, on_error=lambda name, error: errors.append((name, error))))
-    assert [one.name for one in heard] == [str(tmp_path / "long.wav")]
+    assert [each.name for each in heard] == [str(tmp_path / "long.wav")]
     assert errors[0][0] == str(tmp_path / "cut.wav")
     assert isinstance(errors[0][1], AudioError)

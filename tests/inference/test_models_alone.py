@@ -47,25 +47,25 @@ def test_a_copied_folder_gives_what_the_test_of_the_run_gave(name, runs, files_o
     table = run.predictions.set_index("clip").loc[list(files)]
     if name == "sleepiness":
         np.testing.assert_allclose(
-            [one.prediction.score for one in heard.values()], table["predicted"].astype(float), atol=1e-4
+            [each.prediction.score for each in heard.values()], table["predicted"].astype(float), atol=1e-4
         )
         attention = Run.load(run.path.parent / run.config["encoders"][0]).attention
     else:
-        assert [one.prediction.label for one in heard.values()] == list(table["predicted"])
-        wanted = table[[f"probability_{one}" for one in run.classes]].to_numpy()
-        found = [list(one.prediction.probabilities.values()) for one in heard.values()]
-        np.testing.assert_allclose(found, wanted, atol=1e-5)
+        assert [each.prediction.label for each in heard.values()] == list(table["predicted"])
+        wanted = table[[f"probability_{each}" for each in run.classes]].to_numpy()
+        results = [list(each.prediction.probabilities.values()) for each in heard.values()]
+        np.testing.assert_allclose(results, wanted, atol=1e-5)
         attention = run.attention
     assert not attention.is_empty
     for row, clip in enumerate(attention.clips):
-        wanted, found = attention[row].to_arrays(), heard[clip].record.to_arrays()
+        wanted, results = attention[row].to_arrays(), heard[clip].record.to_arrays()
         for array in set(wanted) - {"clips"}:
             given = wanted[array]
-            given = given if given.dtype.kind == "U" else given[tuple(slice(size) for size in found[array].shape)]
+            given = given if given.dtype.kind == "U" else given[tuple(slice(size) for size in results[array].shape)]
             if given.dtype.kind in "iufb":
-                np.testing.assert_allclose(found[array], given, atol=2e-5, rtol=1e-4, err_msg=array)
+                np.testing.assert_allclose(results[array], given, atol=2e-5, rtol=1e-4, err_msg=array)
             else:
-                assert given == found[array]
+                assert given == results[array]
 
 
 def test_embeddings_are_those_that_the_run_kept(runs, files_of):
@@ -73,7 +73,7 @@ def test_embeddings_are_those_that_the_run_kept(runs, files_of):
     kept, files = load_embeddings(run), files_of("accents", run)
     model = audioattn_lib.load(run.path)
     heard = model.listen([files[clip] for clip in kept["clips"]])
-    np.testing.assert_allclose([one.embedding for one in heard], kept["embeddings"], atol=1e-4)
+    np.testing.assert_allclose([each.embedding for each in heard], kept["embeddings"], atol=1e-4)
     assert model.thresholds["equal_error_rate"] == run.metrics["verification"]["threshold"]
 
 
@@ -101,7 +101,7 @@ def test_a_regression_travels_as_arrays(regressor, runs, files_of, tmp_path):
     files = files_of("sleepiness", run)
     heard = audioattn_lib.load(run.path / "model").listen(list(files.values()))
     wanted = run.predictions.set_index("clip").loc[list(files), "predicted"].astype(float)
-    np.testing.assert_allclose([one.prediction.score for one in heard], wanted, atol=1e-4)
+    np.testing.assert_allclose([each.prediction.score for each in heard], wanted, atol=1e-4)
     assert "Karolinska" in heard[0].prediction.unit
 
 
@@ -158,7 +158,7 @@ def test_a_broken_sound_among_others_is_named_and_the_others_are_heard(model, cl
     broken.write_bytes(b"RIFF")
     errors = []
     heard = list(model.stream([clips[0], broken, clips[1]], on_error=lambda name, error: errors.append(name)))
-    assert [one.name for one in heard] == [str(clips[0]), str(clips[1])]
+    assert [each.name for each in heard] == [str(clips[0]), str(clips[1])]
     assert errors == [str(broken)]
 
 

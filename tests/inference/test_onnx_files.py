@@ -51,16 +51,16 @@ def transformer(pattern, **options):
 
 def differences(exported, lengths):
     """Largest difference of each output of the program to the network, relative where values are above 1."""
-    found = dict.fromkeys(exported.outputs, 0.0)
+    result = dict.fromkeys(exported.outputs, 0.0)
     program, shape = exported.program.module(check_guards=False), exported.program.example_inputs[0][0].shape[2:]
-    for clips in [*([one] for one in lengths), lengths]:
+    for clips in [*([each] for each in lengths), lengths]:
         inputs, given = torch.randn(len(clips), max(clips), *shape), torch.tensor(clips)
         with torch.no_grad():
             results = zip(exported.outputs, program(inputs, given), exported.traced(inputs, given), strict=True)
             for name, theirs, ours in results:
                 apart = float((theirs - ours).abs().max()) / max(1.0, float(ours.abs().max()))
-                found[name] = max(found[name], apart)
-    return found
+                result[name] = max(result[name], apart)
+    return result
 
 
 def playback(selection, **options):
@@ -105,15 +105,15 @@ def test_traced_tensors_are_the_fields_of_the_record():
     values, lengths = torch.randn(2, 9, 4), torch.tensor([9, 5])
     for name, variant in MECHANISMS.items():
         network = acrnn(name)
-        logits, found = network.trace(values, lengths)
+        logits, actual = network.trace(values, lengths)
         wanted, record = network(values, lengths, record=True)
         torch.testing.assert_close(logits, wanted)
-        np.testing.assert_allclose(found["weights"].detach(), record.weights, atol=1e-6)
+        np.testing.assert_allclose(actual["weights"].detach(), record.weights, atol=1e-6)
         if variant.domain == "continuous":
             assert record.density is not None
-            np.testing.assert_allclose(found["read_weights"].detach(), record.read_weights, atol=1e-6)
+            np.testing.assert_allclose(actual["read_weights"].detach(), record.read_weights, atol=1e-6)
             for field in ("location", "variance", "mode_weight"):
-                np.testing.assert_allclose(found[field].detach(), getattr(record.density, field), rtol=1e-5)
+                np.testing.assert_allclose(actual[field].detach(), getattr(record.density, field), rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", MECHANISMS)
@@ -121,15 +121,15 @@ def test_alpha_given_with_the_input_is_that_of_the_mechanism_with_this_alpha(nam
     torch.manual_seed(0)
     values, lengths = torch.randn(2, 60, 4), torch.tensor([60, 31])
     network = acrnn(name)
-    kind = [one for one, variant in MECHANISMS.items() if variant.domain == MECHANISMS[name].domain]
+    kind = [each for each, variant in MECHANISMS.items() if variant.domain == MECHANISMS[name].domain]
     for other in kind:
         same = acrnn(other)
         same.load_state_dict(network.state_dict())
         wanted, fields = same.trace(values, lengths)
-        logits, found = network.trace(values, lengths, alpha=torch.tensor(MECHANISMS[other].alpha))
+        logits, actual = network.trace(values, lengths, alpha=torch.tensor(MECHANISMS[other].alpha))
         torch.testing.assert_close(logits, wanted, atol=1e-6, rtol=1e-5)
         for field, value in fields.items():
-            torch.testing.assert_close(found[field], value, atol=1e-6, rtol=1e-5)
+            torch.testing.assert_close(actual[field], value, atol=1e-6, rtol=1e-5)
 
 
 @pytest.mark.parametrize("alpha", [1.0, 1.001, 1.2, 1.7, 2.0])
@@ -193,12 +193,12 @@ def test_playback_can_be_exported_where_its_parts_have_one_length():
     exported = export_network(network, network.front[0])
     assert exported.inputs == ("waveforms", "lengths")
     waveforms, lengths = torch.randn(2, 23_000), torch.tensor([23_000, 7000])  # the second has room for one part
-    found = dict(zip(exported.outputs, exported.program.module(check_guards=False)(waveforms, lengths), strict=True))
+    result = dict(zip(exported.outputs, exported.program.module(check_guards=False)(waveforms, lengths), strict=True))
     with torch.no_grad():
         wanted = network(waveforms, lengths)
-    torch.testing.assert_close(found["logits"], wanted.logits, atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close(found["stage_logits"], wanted.stage_logits, atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close(found["segments"], wanted.segments.flatten(1, 2).float(), equal_nan=True)
+    torch.testing.assert_close(result["logits"], wanted.logits, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(result["stage_logits"], wanted.stage_logits, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(result["segments"], wanted.segments.flatten(1, 2).float(), equal_nan=True)
 
 
 @LONG

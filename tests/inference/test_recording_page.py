@@ -38,8 +38,8 @@ def page(heard, tmp_path_factory):
 def test_the_overview_holds_no_sound_and_every_part_has_some(page):
     assert "audio/mpeg" not in page.read_text()
     parts = sorted(page.with_name("street_parts").iterdir())
-    assert [part.name for part in parts] == [f"{number:04}.html" for number in range(7)]
-    assert all("audio/mpeg" in part.read_text() for part in parts)
+    assert [page.name for page in parts] == [f"{number:04}.html" for number in range(7)]
+    assert all("audio/mpeg" in page.read_text() for page in parts)
     assert f"{page.stem}_parts/0006.html" in page.read_text()
 
 
@@ -49,15 +49,15 @@ def test_a_part_has_the_attention_and_the_events_of_its_time(heard, page):
     assert "sparsemax" in inside.read_text().lower()
     assert "siren" not in outside.read_text()
     assert cut_record(heard.record, 0.0, 40.0).is_empty
-    part = cut_record(heard.record, 40.0, 60.0)
-    assert part.support() == [(10.0, 20.0)]
-    assert part.frame_attention().sum() == pytest.approx(1)
+    excerpt = cut_record(heard.record, 40.0, 60.0)
+    assert excerpt.support() == [(10.0, 20.0)]
+    assert excerpt.frame_attention().sum() == pytest.approx(1)
 
 
 def test_segments_are_cut_at_the_ends_of_a_part():
     record = AttentionRecord("slots", FrameClock(0.1), n_frames=np.array([100]), segments=np.array([[[1, 3], [6, 9]]]))
-    part = cut_record(record, 2.0, 7.0)
-    np.testing.assert_allclose(part.segments, [[[0, 1], [4, 5]]])
+    excerpt = cut_record(record, 2.0, 7.0)
+    np.testing.assert_allclose(excerpt.segments, [[[0, 1], [4, 5]]])
     assert cut_record(record, 4.0, 5.0).is_empty
 
 

@@ -27,12 +27,12 @@ def cross_attention(frames=80, noise=0.2, sharp=2):
 @pytest.mark.parametrize("heads", [None, [0, 1]])
 def test_words_begin_where_attention_moves_to_them(heads):
     weights = cross_attention()
-    found = align_words(weights, WORDS, FrameClock(0.02), heads=heads)
-    assert [word for *_, word in found] == list(WORDS)
-    assert [start for start, *_ in found] == pytest.approx([0.02 * start for start in STARTS], abs=0.041)
-    assert [stop for _, stop, _ in found[:-1]] == [start for start, *_ in found[1:]]
+    words = align_words(weights, WORDS, FrameClock(0.02), heads=heads)
+    assert [word for *_, word in words] == list(WORDS)
+    assert [start for start, *_ in words] == pytest.approx([0.02 * start for start in STARTS], abs=0.041)
+    assert [stop for _, stop, _ in words[:-1]] == [start for start, *_ in words[1:]]
     two = align_words([weights[:2], weights[2:]], WORDS, FrameClock(0.02), heads=heads)
-    assert two == found
+    assert two == words
 
 
 def test_the_path_is_the_best_of_all():
@@ -66,19 +66,19 @@ def test_the_path_is_the_best_of_all():
 
 def test_what_is_behind_the_sound_is_left_out():
     weights = torch.cat([0.1 * cross_attention(), 5 * torch.ones(4, 4, 20) / 20], -1)
-    found = align_words(weights, WORDS, FrameClock(0.02), heads=[0, 1], duration=1.5)
-    assert found[-1][1] == 1.5
-    assert [start for start, *_ in found] == pytest.approx([0.02 * start for start in STARTS], abs=0.041)
-    page = show(np.full(24000, 0.1), 16000, labels=found).html()
+    words = align_words(weights, WORDS, FrameClock(0.02), heads=[0, 1], duration=1.5)
+    assert words[-1][1] == 1.5
+    assert [start for start, *_ in words] == pytest.approx([0.02 * start for start in STARTS], abs=0.041)
+    page = show(np.full(24000, 0.1), 16000, labels=words).html()
     assert all(word in page for word in WORDS)
 
 
 def test_a_record_holds_the_words_of_its_rows_and_their_times():
     weights = cross_attention()
     record = align_record(weights, WORDS, FrameClock(0.02), heads=[0, 1], duration=1.5)
-    found = align_words(weights, WORDS, FrameClock(0.02), heads=[0, 1], duration=1.5)
+    words = align_words(weights, WORDS, FrameClock(0.02), heads=[0, 1], duration=1.5)
     assert record.rows == (WORDS,)
-    assert [(one.start, one.stop, one.label) for one in list_segments(record)] == found
+    assert [(each.start, each.stop, each.label) for each in list_segments(record)] == words
     np.testing.assert_allclose(record.alignment.sum(-1), 1)
     for (start, stop), row in zip(record.segments[0], record.alignment[0], strict=True):
         assert start - 0.05 <= record.frame_times()[row.argmax()] <= stop + 0.05

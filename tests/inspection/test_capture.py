@@ -211,7 +211,7 @@ def test_rows_and_means_are_those_of_the_whole(monkeypatch):
 def test_gradients_and_random_numbers_stay():
     model = nn.Sequential(Encoder(dropout_p=0.3), nn.Dropout(0.3), nn.Linear(16, 1))
     x = sound(2, 7, 16)
-    found = []
+    results = []
     for watch in (False, True):
         torch.manual_seed(0)
         model.zero_grad()
@@ -221,8 +221,8 @@ def test_gradients_and_random_numbers_stay():
             assert not captured.weights["0"].requires_grad
         else:
             model(x).sum().backward()
-        found.append([p.grad.clone() for p in model.parameters()] + [torch.rand(3)])
-    assert all(map(torch.equal, *found))
+        results.append([p.grad.clone() for p in model.parameters()] + [torch.rand(3)])
+    assert all(map(torch.equal, *results))
 
 
 def test_calls_follow_each_other_and_ends_leave_nothing_behind():

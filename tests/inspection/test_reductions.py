@@ -117,8 +117,8 @@ def test_layers_are_kept_apart(patches):
     record = attention_record(layers, tokens, by_layer=True)
     assert record.layers == ("one", "two")
     for name in layers:
-        alone, one = attention_record(layers, tokens, layers=name), record.layer(name)
-        held = (one.maps, alone.maps) if patches else (one.weights, alone.weights)
+        alone, layer = attention_record(layers, tokens, layers=name), record.layer(name)
+        held = (layer.maps, alone.maps) if patches else (layer.weights, alone.weights)
         np.testing.assert_array_equal(*held)
     with pytest.raises(ConfigError, match="which joins the layers"):
         attention_record(layers, tokens, reduction="rollout", by_layer=True)
@@ -131,9 +131,9 @@ def test_flow_is_limited_by_the_narrowest_edge():
     # edges of (A + I) / 2: last 1 -> 0: .25, 1 -> 1: .75; first 0 -> 0: 1, 1 -> 0: .2, 1 -> 1: .8
     flow = attention_flow([first, last], query=1)
     torch.testing.assert_close(flow, torch.tensor([[0.45, 0.75]]).double(), atol=1e-5, rtol=0)
-    one = attention(1, 2, 5, 5)
-    torch.testing.assert_close(attention_flow([one], 3).float(), rollout([one])[:, 3], atol=1e-5, rtol=0)
-    assert torch.allclose(attention_flow([one], None).float(), rollout([one]).mean(1), atol=1e-5)
+    single = attention(1, 2, 5, 5)
+    torch.testing.assert_close(attention_flow([single], 3).float(), rollout([single])[:, 3], atol=1e-5, rtol=0)
+    assert torch.allclose(attention_flow([single], None).float(), rollout([single]).mean(1), atol=1e-5)
 
 
 class Head(nn.Module):

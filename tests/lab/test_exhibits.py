@@ -35,22 +35,22 @@ def test_every_rule_takes_the_clip_that_it_names():
     a, b = np.ones(COUNT), np.ones(COUNT)
     a[20:], b[22:] = 0, 0
     events = {5: (event(0, 1), event(2, 2.5)), 7: (event(1.0, 1.1),)}
-    chosen = {rule: name for name, rule in choose({"a": a, "b": b}, events)}
-    assert chosen["The surest"] == "clip-00"
-    assert chosen["The highest loss"] == "clip-23"
-    assert chosen["Most are wrong"] == "clip-22"
-    assert chosen["The models disagree"] == "clip-20"
-    assert chosen["Several events"] == "clip-05"
-    assert chosen["The shortest event"] == "clip-07"
-    assert chosen["The steadiest sound"] == "clip-01", "clip-00 is taken"
-    assert len(chosen) == 10
+    exhibits = {rule: name for name, rule in choose({"a": a, "b": b}, events)}
+    assert exhibits["The surest"] == "clip-00"
+    assert exhibits["The highest loss"] == "clip-23"
+    assert exhibits["Most are wrong"] == "clip-22"
+    assert exhibits["The models disagree"] == "clip-20"
+    assert exhibits["Several events"] == "clip-05"
+    assert exhibits["The shortest event"] == "clip-07"
+    assert exhibits["The steadiest sound"] == "clip-01", "clip-00 is taken"
+    assert len(exhibits) == 10
 
 
 def test_numbers_have_no_right_and_wrong_and_still_fill_the_gallery():
-    chosen = choose({})
-    assert len(chosen) >= 8
-    assert len({name for name, _ in chosen}) == len(chosen)
-    assert not {"Most are wrong", "The models disagree"} & {rule for _, rule in chosen}
+    exhibits = choose({})
+    assert len(exhibits) >= 8
+    assert len({name for name, _ in exhibits}) == len(exhibits)
+    assert not {"Most are wrong", "The models disagree"} & {rule for _, rule in exhibits}
 
 
 def test_clips_with_attention_come_first_where_there_are_enough():

@@ -30,11 +30,11 @@ def test_the_list_has_every_test_clip_as_the_run_predicted_it(city, explorer):
     predictions = study.select("sparsemax").predictions
     rows = {row["clip"]: row for row in explorer.clips.rows}
     assert set(rows) == set(predictions["clip"])
-    for _, one in predictions.iterrows():
-        row = rows[one["clip"]]
-        assert (row["label"], row["predicted"]) == (one["label"], one["predicted"])
-        assert row["right"] == (one["label"] == one["predicted"])
-        assert row["confidence"] == pytest.approx(max(one[f"probability_{name}"] for name in corpus.classes))
+    for _, each in predictions.iterrows():
+        row = rows[each["clip"]]
+        assert (row["label"], row["predicted"]) == (each["label"], each["predicted"])
+        assert row["right"] == (each["label"] == each["predicted"])
+        assert row["confidence"] == pytest.approx(max(each[f"probability_{name}"] for name in corpus.classes))
         assert 0 <= row["inside"] <= 1
 
 
@@ -70,12 +70,12 @@ def test_unchanged_controls_answer_as_the_test_of_the_run_did(city, title):
     study, corpus = city
     model = compared_models(study)[title]
     name = str(model.predictions.index[0])
-    found = live(model.model_of(name), corpus.clip(name)).answer()
+    result = live(model.model_of(name), corpus.clip(name)).answer()
     row = model.predictions.loc[name]
-    kept = [row[f"probability_{one}"] for one in corpus.classes]
-    np.testing.assert_allclose(found.probabilities[0], kept, atol=1e-4)
+    kept = [row[f"probability_{each}"] for each in corpus.classes]
+    np.testing.assert_allclose(result.probabilities[0], kept, atol=1e-4)
     recorded = model.record_of(corpus.clip(name))
-    np.testing.assert_allclose(found.record.frame_attention(0), recorded.frame_attention(0), atol=1e-4)
+    np.testing.assert_allclose(result.record.frame_attention(0), recorded.frame_attention(0), atol=1e-4)
 
 
 def test_controls_are_the_formula_with_another_number(city):

@@ -76,17 +76,17 @@ def test_two_recordings_are_compared_as_verification_compares_them(voices, tmp_p
     model, corpus = voices
     compared = OwnSound({"accents": lambda: model})
     assert compared.second.box.layout.display is None
-    one, other = (recording(corpus, row, tmp_path) for row in (0, 3))
-    compared.first.upload.value = (uploaded("one.wav", one.read_bytes()),)
+    own, other = (recording(corpus, row, tmp_path) for row in (0, 3))
+    compared.first.upload.value = (uploaded("one.wav", own.read_bytes()),)
     assert compared.verified is None
     compared.second.upload.value = (uploaded("other.wav", other.read_bytes()),)
-    expected = verify_speaker(model, one, other)
+    expected = verify_speaker(model, own, other)
     files = {"first", "second"}
     assert {name: value for name, value in compared.verified.items() if name not in files} == {
         name: value for name, value in expected.items() if name not in files
     }
     assert f"similarity {expected['score']:.2f}" in compared.note.value
-    compared.second.upload.value = (uploaded("one.wav", one.read_bytes()),)
+    compared.second.upload.value = (uploaded("one.wav", own.read_bytes()),)
     assert compared.verified["score"] == pytest.approx(1.0, abs=1e-5)
     assert "one speaker" in compared.note.value
 

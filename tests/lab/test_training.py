@@ -17,10 +17,10 @@ def test_a_film_has_the_attention_that_was_kept(city):
     run = study.select("triweight")
     kept = load_probes(run.path)
     assert list(kept) == list(range(run.config["epochs"]))
-    found = film(run)
-    assert found.clip in kept[0].clips
-    last = kept[max(kept)][kept[0].index(found.clip)]
-    np.testing.assert_array_equal(list(found.records.values())[-1].density.location, last.density.location)
+    player = film(run)
+    assert player.clip in kept[0].clips
+    last = kept[max(kept)][kept[0].index(player.clip)]
+    np.testing.assert_array_equal(list(player.records.values())[-1].density.location, last.density.location)
     assert isinstance(lab.film(study, corpus, "triweight"), Player)
 
 
@@ -29,19 +29,19 @@ def test_a_long_training_is_a_film_of_few_epochs_from_first_to_last(city, tmp_pa
     record = load_probes(run.path)[0]
     for epoch in range(40):
         save_probe(tmp_path, epoch, record)
-    found = film(type(run)(tmp_path, run.config, {}, {}, run.history, run.predictions), most=5)
-    assert list(found.records) == ["Epoch 1", "Epoch 11", "Epoch 21", "Epoch 30", "Epoch 40"]
+    player = film(type(run)(tmp_path, run.config, {}, {}, run.history, run.predictions), most=5)
+    assert list(player.records) == ["Epoch 1", "Epoch 11", "Epoch 21", "Epoch 30", "Epoch 40"]
 
 
 def test_trainings_are_found_by_what_they_wrote(city):
     study, _ = city
     root = study.runs[0].path.parents[1]
-    found = {one.path.name: one for one in find_trainings(root, 0.0)}
-    one = found[study.runs[0].key]
-    assert one.is_done
-    assert one.seconds_left == 0
-    assert len(one.history) == one.epochs == study.runs[0].config["epochs"]
-    picture = picture_of(list(found.values()))
+    trainings = {training.path.name: training for training in find_trainings(root, 0.0)}
+    training = trainings[study.runs[0].key]
+    assert training.is_done
+    assert training.seconds_left == 0
+    assert len(training.history) == training.epochs == study.runs[0].config["epochs"]
+    picture = picture_of(list(trainings.values()))
     assert "sparsemax" in picture
     assert "aa-line" in picture  # its attention
     assert find_trainings(root, time.time() + 60) == []
@@ -53,10 +53,10 @@ def test_a_training_that_runs_tells_how_long_it_will_take(city, tmp_path):
     place.mkdir(parents=True)
     (place / "config.json").write_text('{"attention": "softmax", "epochs": 5, "fold": "2"}')
     run.history.head(1).assign(seconds=3.0).to_csv(place / "history.csv", index=False)
-    (one,) = find_trainings(tmp_path, 0.0)
-    assert not one.is_done
-    assert one.seconds_left == pytest.approx(12.0)
-    assert "softmax, fold 2" in picture_of([one])
+    (first,) = find_trainings(tmp_path, 0.0)
+    assert not first.is_done
+    assert first.seconds_left == pytest.approx(12.0)
+    assert "softmax, fold 2" in picture_of([first])
 
 
 def test_where_nobody_watches_nothing_is_shown(tmp_path, capsys):

@@ -216,9 +216,9 @@ def test_a_pooling_in_half_precision_is_close_to_that_in_double(attention, optio
     x = torch.randn(3, 9, 6).to(dtype)
     x[1, 4:] = float("nan")
     lengths, given = torch.tensor([9, 4, 1]), x.clone().requires_grad_()
-    found = module(given, lengths)[0]
-    found.float().sum().backward()
-    assert found.dtype == dtype, "as of every attention"
+    output = module(given, lengths)[0]
+    output.float().sum().backward()
+    assert output.dtype == dtype, "as of every attention"
     assert all(p.grad.isfinite().all() for p in [given, *module.parameters()])
     wanted = module.double().eval()(x.double(), lengths)[0]
     module.to(dtype)
@@ -298,9 +298,9 @@ def test_context_is_joined_without_building_it():
     x, mask = torch.randn(2, 7, 4, dtype=torch.float64), torch.ones(2, 7, dtype=torch.bool)
     mask[1, 5:] = False
     for clip, length in enumerate((7, 5)):
-        one = x[clip, :length]
-        context = torch.cat([one.mean(0), one.std(0, correction=0)]).expand(length, 8)
-        expected = F.linear(torch.cat([one, context], dim=1), layer.weight, layer.bias)
+        alone = x[clip, :length]
+        context = torch.cat([alone.mean(0), alone.std(0, correction=0)]).expand(length, 8)
+        expected = F.linear(torch.cat([alone, context], dim=1), layer.weight, layer.bias)
         torch.testing.assert_close(layer(x, mask)[clip, :length], expected)
 
 

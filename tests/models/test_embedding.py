@@ -43,9 +43,13 @@ def test_padding_batch_and_order_change_nothing(backbone, pooling):
         spoiled[clip, length:] = float("nan")
     torch.testing.assert_close(net.embed(spoiled, lengths)[0], together)
     for clip, length in enumerate(lengths):
-        alone, one = net.embed(x[clip : clip + 1, :length], record=True)
+        alone, alone_record = net.embed(x[clip : clip + 1, :length], record=True)
         torch.testing.assert_close(alone[0], together[clip], atol=1e-9, rtol=1e-7)
-        assert one.n_frames[0] == record.n_frames[clip] == halved(int(length), net.front.reduction.bit_length() - 1)
+        assert (
+            alone_record.n_frames[0]
+            == record.n_frames[clip]
+            == halved(int(length), net.front.reduction.bit_length() - 1)
+        )
     torch.testing.assert_close(net.embed(x.flip(0), lengths.flip(0))[0].flip(0), together)
 
 
@@ -61,9 +65,9 @@ def test_padding_changes_no_gradient_in_training(backbone):
 
     given = gradients(x, lengths)
     longer = torch.cat([x, torch.full((2, 20, MELS), float("inf"), dtype=torch.float64)], dim=1)
-    for one, two in zip(given, gradients(longer, lengths), strict=True):
-        torch.testing.assert_close(one, two)
-        assert one.isfinite().all()
+    for each, two in zip(given, gradients(longer, lengths), strict=True):
+        torch.testing.assert_close(each, two)
+        assert each.isfinite().all()
 
 
 @pytest.mark.parametrize("pooling", POOLINGS)

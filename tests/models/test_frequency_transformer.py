@@ -59,10 +59,10 @@ def test_padding_batch_and_order_change_nothing(pattern, alpha):
     torch.testing.assert_close(model(spoiled, lengths)[0], together)
     torch.testing.assert_close(model(x.flip(0), lengths.flip(0))[0].flip(0), together)
     for clip, length in enumerate(lengths):
-        alone, one = model(x[clip : clip + 1, :length], record=True)
+        alone, alone_record = model(x[clip : clip + 1, :length], record=True)
         torch.testing.assert_close(alone[0], together[clip])
-        assert one.n_frames[0] == record.n_frames[clip]
-        np.testing.assert_allclose(one.frame_attention(), record.frame_attention(clip), atol=1e-6)
+        assert alone_record.n_frames[0] == record.n_frames[clip]
+        np.testing.assert_allclose(alone_record.frame_attention(), record.frame_attention(clip), atol=1e-6)
     assert record.n_frames.tolist() == [11, 5, 1]
 
 
@@ -143,8 +143,8 @@ def test_groups_keep_frequencies_apart():
     changed = x.clone()
     changed[..., :7] += 1
     states = []
-    for one in (x, changed):
-        tokens, arrangement = model.embed(one)
+    for each in (x, changed):
+        tokens, arrangement = model.embed(each)
         states.append(model.blocks[0](tokens, arrangement))
     same = (states[0] == states[1]).all(-1)[0, 2:].unflatten(0, (4, -1))
     assert not same[0].any()
@@ -160,8 +160,8 @@ def test_branches_start_as_copies_so_one_layer_is_high_low():
     branched.load_state_dict(plain.state_dict(), strict=False)
     branched.copy_branches()
     tokens, arrangement = plain.embed(sounds(1))
-    one, two = plain.blocks[0](tokens, arrangement), branched.blocks[0](tokens, arrangement)
-    torch.testing.assert_close(one[:, 2:], two[:, 2:])
+    alone_record, two = plain.blocks[0](tokens, arrangement), branched.blocks[0](tokens, arrangement)
+    torch.testing.assert_close(alone_record[:, 2:], two[:, 2:])
     assert branched.blocks[0].attn2 is not None
 
 
@@ -288,7 +288,7 @@ def by_hand(state, x, rows=5, columns=11, heads=2):
 
     for i in range(2):
         q, k, v = linear(norm(t, f"blocks.{i}.norm1"), f"blocks.{i}.attn.qkv").chunk(3, dim=-1)
-        q, k, v = (one.unflatten(2, (heads, -1)).transpose(1, 2) for one in (q, k, v))
+        q, k, v = (each.unflatten(2, (heads, -1)).transpose(1, 2) for each in (q, k, v))
         a = (q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1])).softmax(-1) @ v
         t = t + linear(a.transpose(1, 2).flatten(2), f"blocks.{i}.attn.proj")
         inner = torch.nn.functional.gelu(linear(norm(t, f"blocks.{i}.norm2"), f"blocks.{i}.mlp.fc1"))
@@ -481,8 +481,8 @@ def test_autocast(pattern):
 def test_cuda_gives_the_same(pattern):
     model, x, lengths = make(pattern).float(), sounds().float(), torch.tensor([60, 31, 20])
     expected = model(x, lengths)[0]
-    found = model.cuda()(x.cuda(), lengths.cuda())[0]
-    torch.testing.assert_close(found.cpu(), expected, atol=1e-3, rtol=1e-3)
+    result = model.cuda()(x.cuda(), lengths.cuda())[0]
+    torch.testing.assert_close(result.cpu(), expected, atol=1e-3, rtol=1e-3)
 
 
 class TestMidLevelSplit:

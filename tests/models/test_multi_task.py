@@ -30,17 +30,17 @@ def test_the_loss_is_the_mean_of_both_with_all_their_terms():
     _, heard = listen()
     options = {"stage_weight": 0.3, "salient_weight": 0.2, "rank_weight": 0.1}
     expected = 0.0
-    for part, (first, last) in enumerate(((0, 3), (3, 7))):
+    for task, (first, last) in enumerate(((0, 3), (3, 7))):
         alone = heard._replace(
             logits=heard.logits[:, first:last],
             stage_logits=heard.stage_logits[..., first:last],
             salient_logits=heard.salient_logits[..., first:last],
         )
-        expected += 0.5 * playback_loss(alone, TARGETS[:, part], **options)
-    found = multi_task_loss(heard, TARGETS, ACTION, **options)
-    torch.testing.assert_close(found, expected)
+        expected += 0.5 * playback_loss(alone, TARGETS[:, task], **options)
+    result = multi_task_loss(heard, TARGETS, ACTION, **options)
+    torch.testing.assert_close(result, expected)
     without = multi_task_loss(heard, TARGETS, ACTION, **{**options, "stage_weight": 0.0})
-    assert found > without, "the loss of the single playbacks is part of it"
+    assert result > without, "the loss of the single playbacks is part of it"
 
 
 def test_shares_of_one_class_are_that_class():
@@ -79,7 +79,7 @@ def test_a_clip_stops_when_the_least_sure_answer_is_sure():
     sound = torch.randn(2, 12_000, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     sure = ACTION.confidence(net(sound).stage_logits[:, 0])
     threshold = float(sure.mean())
-    assert net(sound, threshold=threshold).playbacks.tolist() == [int(one < threshold) for one in sure]
+    assert net(sound, threshold=threshold).playbacks.tolist() == [int(each < threshold) for each in sure]
 
 
 @pytest.mark.parametrize(

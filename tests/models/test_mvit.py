@@ -53,12 +53,12 @@ def test_padding_spoils_no_gradient():
 @pytest.mark.parametrize("size", [(1, 1), (3, 7), (33, 8), (64, 21)])
 def test_any_size_is_rounded_up(size):
     model = make()
-    found = model.encode(sounds(2, *size))
-    assert found.shape == (2, 32, -(-size[0] // 16), -(-size[1] // 16))
-    assert model.count_frames(torch.tensor([size[0]])).item() == found.shape[2]
+    encoded = model.encode(sounds(2, *size))
+    assert encoded.shape == (2, 32, -(-size[0] // 16), -(-size[1] // 16))
+    assert model.count_frames(torch.tensor([size[0]])).item() == encoded.shape[2]
     frames = model(sounds(2, *size))
-    assert frames.shape == (2, found.shape[2], model.out_features)
-    torch.testing.assert_close(frames, found.mean(dim=3).transpose(1, 2))
+    assert frames.shape == (2, encoded.shape[2], model.out_features)
+    torch.testing.assert_close(frames, encoded.mean(dim=3).transpose(1, 2))
 
 
 def test_gradients_reach_every_parameter():
@@ -84,9 +84,11 @@ def by_hand(state, x, heads=1):
     t = image.permute(0, 2, 3, 1)
     seen = norm(t, "blocks.0.norm1")
     parts = []
-    for letter, part, stride in zip("qkv", linear(seen, "blocks.0.attn.qkv").chunk(3, dim=-1), (2, 2, 2), strict=True):
+    for letter, tokens, stride in zip(
+        "qkv", linear(seen, "blocks.0.attn.qkv").chunk(3, dim=-1), (2, 2, 2), strict=True
+    ):
         weight = state[f"blocks.0.attn.pool_{letter}.weight"]
-        pooled = torch.nn.functional.conv2d(part.permute(0, 3, 1, 2), weight, stride=stride, padding=1, groups=16)
+        pooled = torch.nn.functional.conv2d(tokens.permute(0, 3, 1, 2), weight, stride=stride, padding=1, groups=16)
         parts.append(norm(pooled.permute(0, 2, 3, 1), f"blocks.0.attn.norm_{letter}"))
     q, k, v = parts
     scores = q.flatten(1, 2) @ k.flatten(1, 2).transpose(1, 2) / math.sqrt(16)
@@ -130,13 +132,19 @@ def test_the_published_sizes():
 
 def test_names_are_those_of_the_released_checkpoints():
     names = set(make(MViTShape(2, (1,), features=8)).state_dict())
-    layer = {f"{part}.{kind}" for part in ("norm1", "norm2") for kind in ("weight", "bias")}
+    layer = {f"{layer_name}.{kind}" for layer_name in ("norm1", "norm2") for kind in ("weight", "bias")}
     layer |= {
-        f"attn.{part}.{kind}" for part in ("qkv", "proj", *(f"norm_{x}" for x in "qkv")) for kind in ("weight", "bias")
+        f"attn.{layer_name}.{kind}"
+        for layer_name in ("qkv", "proj", *(f"norm_{x}" for x in "qkv"))
+        for kind in ("weight", "bias")
     }
     layer |= {f"attn.pool_{x}.weight" for x in "qkv"}
-    layer |= {f"mlp.{part}.{kind}" for part in ("fc1", "fc2") for kind in ("weight", "bias")}
-    outer = {f"{part}.{kind}" for part in ("patch_embed.proj", "norm", "blocks.1.proj") for kind in ("weight", "bias")}
+    layer |= {f"mlp.{layer_name}.{kind}" for layer_name in ("fc1", "fc2") for kind in ("weight", "bias")}
+    outer = {
+        f"{layer_name}.{kind}"
+        for layer_name in ("patch_embed.proj", "norm", "blocks.1.proj")
+        for kind in ("weight", "bias")
+    }
     assert names == outer | {f"blocks.{i}.{name}" for i in range(2) for name in layer}
 
 

@@ -149,7 +149,7 @@ def test_a_frozen_encoder_stays_as_it_is(sound):
 def test_a_clip_stops_when_it_is_sure(sound):
     net = model()
     whole = net(sound, LENGTHS)
-    sure = torch.stack([confidence(one, is_multilabel=True) for one in whole.stage_logits.unbind(1)], dim=1)
+    sure = torch.stack([confidence(each, is_multilabel=True) for each in whole.stage_logits.unbind(1)], dim=1)
     threshold = float(sure[:, 0].sort().values[1:3].mean())  # two stop at once
     early = net(sound, LENGTHS, threshold=threshold, record=True)
     for clip in range(4):
@@ -211,10 +211,10 @@ def test_silence_and_clips_shorter_than_a_segment_have_an_answer():
 
 
 def test_the_state_of_a_model_is_the_model(sound):
-    one, two = model(seed=0), model(seed=1)
-    assert not torch.equal(one(sound)[0], two(sound)[0])
-    two.load_state_dict(one.state_dict())
-    assert torch.equal(one(sound)[0], two(sound)[0])
+    first, two = model(seed=0), model(seed=1)
+    assert not torch.equal(first(sound)[0], two(sound)[0])
+    two.load_state_dict(first.state_dict())
+    assert torch.equal(first(sound)[0], two(sound)[0])
 
 
 def test_any_front_end_of_the_library_can_listen(sound):

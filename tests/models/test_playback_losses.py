@@ -27,27 +27,27 @@ def heard(batch=3, classes=4, playbacks=2, salient=True, seed=0):
 
 
 def test_without_weights_it_is_the_loss_of_the_answer():
-    found, none = heard(), {"stage_weight": 0.0, "salient_weight": 0.0, "rank_weight": 0.0}
+    actual, none = heard(), {"stage_weight": 0.0, "salient_weight": 0.0, "rank_weight": 0.0}
     classes = torch.tensor([0, 3, 1])
-    expected = torch.nn.functional.cross_entropy(found.logits, classes)
-    torch.testing.assert_close(playback_loss(found, classes, **none), expected)
+    expected = torch.nn.functional.cross_entropy(actual.logits, classes)
+    torch.testing.assert_close(playback_loss(actual, classes, **none), expected)
     labels = torch.tensor([[0, 1, 1, 0], [1, 0, 0, 0], [0, 0, 0, 0]])
-    expected = torch.nn.functional.binary_cross_entropy_with_logits(found.logits, labels.double())
-    torch.testing.assert_close(playback_loss(found, labels, **none), expected)
+    expected = torch.nn.functional.binary_cross_entropy_with_logits(actual.logits, labels.double())
+    torch.testing.assert_close(playback_loss(actual, labels, **none), expected)
 
 
 def test_every_prediction_is_asked_to_be_right():
-    found = heard()
-    playback_loss(found, torch.tensor([0, 3, 1])).backward()
-    for logits in found[:3]:
+    result = heard()
+    playback_loss(result, torch.tensor([0, 3, 1])).backward()
+    for logits in result[:3]:
         assert (logits.grad.abs().sum(dim=-1) > 0).all()
     assert playback_loss(heard(salient=False), torch.tensor([0, 3, 1])).isfinite()
 
 
 def test_clips_count_alike_in_any_order():
-    found, targets = heard(), torch.tensor([0, 3, 1])
-    turned = PlaybackOutput(*(part.flip(0) for part in found[:3]), *found[3:])
-    torch.testing.assert_close(playback_loss(turned, targets.flip(0)), playback_loss(found, targets))
+    actual, targets = heard(), torch.tensor([0, 3, 1])
+    turned = PlaybackOutput(*(piece.flip(0) for piece in actual[:3]), *actual[3:])
+    torch.testing.assert_close(playback_loss(turned, targets.flip(0)), playback_loss(actual, targets))
 
 
 def test_a_later_stage_is_punished_for_being_worse_and_not_for_being_better():

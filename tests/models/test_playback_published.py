@@ -23,10 +23,10 @@ def published_names(features, classes, stages, *, latents, width, heads, head_wi
     shapes = {"decoder.latents": (latents, width)}
 
     def layer(name, **parts):
-        for part, shape in parts.items():
-            shapes[f"{name}.{part.replace('__', '.')}.weight"] = shape
-            if part not in ("fn__to_q", "fn__to_kv"):
-                shapes[f"{name}.{part.replace('__', '.')}.bias"] = shape[:1]
+        for layer, shape in parts.items():
+            shapes[f"{name}.{layer.replace('__', '.')}.weight"] = shape
+            if layer not in ("fn__to_q", "fn__to_kv"):
+                shapes[f"{name}.{layer.replace('__', '.')}.bias"] = shape[:1]
 
     def attention(name, source, inner):
         parts = {"fn__to_q": (inner, width), "fn__to_kv": (2 * inner, source), "fn__to_out__0": (width, inner)}
@@ -161,10 +161,10 @@ def test_the_decoder_is_the_formula(fusion, location, as_released):
     torch.manual_seed(0)
     decoder = PublishedDecoder(6, 4, 2, fusion=fusion, fusion_level=location, **SMALL).double().eval()
     maps = [torch.randn(2, 5, 3, 6, dtype=torch.float64) for _ in range(2)]
-    for found, wanted in zip(
+    for measured, wanted in zip(
         decoder(maps, as_released=as_released), reference_decoder(decoder, maps, as_released), strict=True
     ):
-        torch.testing.assert_close(found, wanted)
+        torch.testing.assert_close(measured, wanted)
 
 
 def test_slots_are_the_formula():
@@ -251,8 +251,8 @@ def test_a_device_gives_the_same():
     sound = torch.randn(3, 16_000, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     lengths = torch.tensor([16_000, 9_000, 700])
     wanted = net(sound, lengths)
-    found = net.cuda()(sound.cuda(), lengths.cuda())
-    torch.testing.assert_close(found.logits.cpu(), wanted.logits)
-    torch.testing.assert_close(found.segments.cpu(), wanted.segments, equal_nan=True)
+    result = net.cuda()(sound.cuda(), lengths.cuda())
+    torch.testing.assert_close(result.logits.cpu(), wanted.logits)
+    torch.testing.assert_close(result.segments.cpu(), wanted.segments, equal_nan=True)
     net.train()(sound.cuda(), lengths.cuda()).logits.sum().backward()
     assert all(p.grad is None or p.grad.isfinite().all() for p in net.parameters())

@@ -238,12 +238,12 @@ def test_a_reused_matrix_is_a_product_a_step():
     fast = run(matrix, offsets, start, ReusedMatrix(matrix, offsets))
     slow = run(matrix, offsets, start, lambda step, rows: offsets[step] + rows @ matrix)
     torch.testing.assert_close(fast, slow)
-    for one, other in zip(
+    for each, other in zip(
         torch.autograd.grad(fast, (matrix, offsets, start)),
         torch.autograd.grad(slow, (matrix, offsets, start)),
         strict=True,
     ):
-        torch.testing.assert_close(one, other)
+        torch.testing.assert_close(each, other)
 
 
 def test_two_passes_before_one_backward_do_not_disturb_each_other():
@@ -335,7 +335,7 @@ def test_an_impossible_probability_is_refused():
 def test_it_learns_in_bfloat16_too(network, cell, scheduled_sampling):
     model = make(network, cell=cell)
     frames = clips()
-    found = []
+    results = []
     for low in (False, True):
         torch.manual_seed(2)
         model.zero_grad()
@@ -348,8 +348,8 @@ def test_it_learns_in_bfloat16_too(network, cell, scheduled_sampling):
                 pytest.skip("PyTorch has no LSTM in bfloat16 for this processor, which lacks AVX-512")
             loss = reconstruction_loss(rebuilt, frames, LENGTHS)
         loss.backward()
-        found.append([loss.detach(), *(p.grad.norm() for p in model.parameters())])
-    exact, rounded = (torch.stack([part.float() for part in one]) for one in found)
+        results.append([loss.detach(), *(p.grad.norm() for p in model.parameters())])
+    exact, rounded = (torch.stack([tensor.float() for tensor in each]) for each in results)
     torch.testing.assert_close(rounded, exact, atol=0.02, rtol=0.05)
 
 

@@ -21,8 +21,8 @@ class Whole(nn.Module):
         self.decoder = nn.Sequential(nn.Linear(16, 5), nn.Linear(5, classes))
 
 
-def equal(one, two):
-    return all(torch.equal(a, b) for a, b in zip(one.state_dict().values(), two.state_dict().values(), strict=True))
+def equal(model, other):
+    return all(torch.equal(a, b) for a, b in zip(model.state_dict().values(), other.state_dict().values(), strict=True))
 
 
 @pytest.mark.parametrize("kind", ["mapping", "safetensors", "published"])
@@ -131,11 +131,11 @@ def test_checkpoints_of_lightning_are_read_without_what_lies_beside_their_weight
     state = {f"{name}.{key}": value for name in ("net", "net_swa") for key, value in network.state_dict().items()}
     beside = {"callbacks": {Callback: {"state": Callback()}}, "hyper_parameters": Settings(lr=1e-3), "epoch": 3}
     torch.save({**beside, "state_dict": state}, tmp_path / "last.ckpt")
-    found = read_weights(tmp_path / "last.ckpt")
-    assert set(found) == set(state)
-    assert load_weights(nn.Linear(3, 2), without_prefix(found, "net_swa."), strict=True).is_complete
+    weights = read_weights(tmp_path / "last.ckpt")
+    assert set(weights) == set(state)
+    assert load_weights(nn.Linear(3, 2), without_prefix(weights, "net_swa."), strict=True).is_complete
     with pytest.raises(ConfigError, match="prefix is 'ema.', and no name .* they begin with net., net_swa."):
-        without_prefix(found, "ema.")
+        without_prefix(weights, "ema.")
 
 
 def test_outputs_go_by_the_names_of_their_classes():

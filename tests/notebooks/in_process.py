@@ -29,7 +29,7 @@ class Page:
 
     def says(self, words: str) -> bool:
         """True if the page has these words, in print or in a display."""
-        told = [self.text, *(str(one.get(kind, "")) for one in self.shown for kind in _READ)]
+        told = [self.text, *(str(each.get(kind, "")) for each in self.shown for kind in _READ)]
         return any(words in " ".join(text.split()) for text in told)
 
 

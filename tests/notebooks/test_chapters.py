@@ -34,7 +34,7 @@ def test_every_cell_passes_nbval(smoke_notebooks, name):
 @pytest.mark.parametrize("name", notebooks({"playback"}))
 def test_papermill_runs_them_from_a_shell_and_they_show_their_runs(root, tmp_path, name):
     smoke = read_yaml(root / "notebooks" / "book.yml").data[name]["smoke"]
-    parameters = [part for key, value in smoke.items() for part in ("-p", key, str(value))]
+    parameters = [word for key, value in smoke.items() for word in ("-p", key, str(value))]
     source, output = root / "notebooks" / f"{name}.ipynb", tmp_path / f"{name}.ipynb"
     command = [sys.executable, "-m", "papermill", str(source), str(output), *parameters, "--cwd", str(tmp_path)]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)

@@ -92,5 +92,5 @@ def page(root, folder, corpus):
 @pytest.mark.slow
 @pytest.mark.parametrize(("layout", "chapter"), PAIRS)
 def test_a_chapter_runs_on_every_corpus_that_it_accepts(layout, chapter, page):
-    found = page(chapter, layout)
-    assert found is None or found.shown
+    html = page(chapter, layout)
+    assert html is None or html.shown

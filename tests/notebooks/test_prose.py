@@ -24,21 +24,21 @@ _GIVEN = re.compile(r"95 %\s+intervals?|[\d.]+ (?:ms|k?Hz)\b|Python [\d.]+")
 def typed_numbers(markdown: str) -> list[str]:
     """Decimals and percentages of prose without a source beside them."""
     blocks = re.split(r"\n\s*\n", markdown)
-    found = []
+    results = []
     for number, block in enumerate(blocks):
         beside = "\n\n".join(blocks[max(number - 1, 0) : number + 2])
         if block.lstrip().startswith("```") or _SOURCE.search(beside):
             continue
-        found += _NUMBER.findall(_GIVEN.sub("", _CODE.sub("", block)))
-    return found
+        results += _NUMBER.findall(_GIVEN.sub("", _CODE.sub("", block)))
+    return results
 
 
 @pytest.mark.parametrize("page", PAGES)
 def test_no_number_of_the_prose_was_typed(page):
     cells = json.loads((NOTEBOOKS / f"{page}.ipynb").read_text(encoding="utf-8"))["cells"]
     prose = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown"]
-    found = {text.splitlines()[0]: numbers for text in prose if (numbers := typed_numbers(text))}
-    assert not found, "substitute numbers from the runs of the page, or name their source in the same paragraph"
+    results = {text.splitlines()[0]: numbers for text in prose if (numbers := typed_numbers(text))}
+    assert not results, "substitute numbers from the runs of the page, or name their source in the same paragraph"
 
 
 @pytest.mark.parametrize("page", CHAPTERS)

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
+from command_line import call
 from layouts import LAYOUTS
 from parity_rows import ROWS, STATUSES, read_results, write_results
 
@@ -29,13 +30,7 @@ class Program:
 
     def __call__(self, *arguments: object, code: int = 0) -> Result:
         """Call a command; ``code`` is the exit status that it must have."""
-        from audioattn_lib.cli import audioattn
-
-        result = CliRunner().invoke(audioattn, list(map(str, arguments)), prog_name="audioattn")
-        if result.exit_code != code:
-            told = f"audioattn {' '.join(map(str, arguments))}\n{result.output}"
-            raise AssertionError(told) from (None if isinstance(result.exception, SystemExit) else result.exception)
-        return result
+        return call(*arguments, code=code)
 
     def corpus(self, name: str) -> str:
         """Text for ``--data`` of a corpus as it is distributed."""
@@ -49,9 +44,9 @@ class Program:
 
         data = self.corpus(corpus) if corpus in LAYOUTS else corpus
         settings = LAYOUTS[corpus].settings.get(experiment, {}) if corpus in LAYOUTS else {}
-        known = {name for name in map(str, options) if name.startswith("--")}
-        fields = [part for name, value in settings.items() for part in (f"--{name}", str(value))]
-        preset = () if "--preset" in known else ("--preset", "smoke")
+        flags = {name for name in map(str, options) if name.startswith("--")}
+        fields = [word for name, value in settings.items() for word in (f"--{name}", str(value))]
+        preset = () if "--preset" in flags else ("--preset", "smoke")
         command = ("train", experiment, *preset, "--data", data, *fields, *map(str, options))
         if command not in self.runs:
             said = self(*command, "--runs", self.folder / "runs").stdout

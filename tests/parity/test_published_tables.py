@@ -116,9 +116,9 @@ def cells(page: str) -> Iterator[Cell]:
         if not line.startswith("|"):
             column = None
             continue
-        parts = [part.strip() for part in re.split(r"(?<!\\)\|", line)[1:-1]]
+        parts = [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
         if column is None:
-            heads = [part.partition(",")[0] for part in parts]
+            heads = [cell.partition(",")[0] for cell in parts]
             wanted = [head for head in ("the published form here", "here", "say", "command") if head in heads]
             column = heads.index(wanted[0]) if wanted else -1
         elif column >= 0 and not set(line) <= set("|-: "):
@@ -204,7 +204,7 @@ def missing(name: str, experiment: str, beside: Mapping[str, str] = MappingProxy
     if name in FILES or (ROOT / name).exists() or name.isdigit() or name in literals_of_corpora():
         return ""
     if " / " in name:
-        return "; ".join(filter(None, (missing(part, experiment) for part in name.split(" / "))))
+        return "; ".join(filter(None, (missing(piece, experiment) for piece in name.split(" / "))))
     return "" if is_known(name, experiment) else f"{name!r} is no option, field, value, file or name of the library"
 
 
@@ -221,10 +221,10 @@ def wrong_command(text: str) -> str:
         if isinstance(command, click.Group):
             if word.startswith("-"):
                 continue
-            found = command.get_command(context, word)
-            if found is None:
+            target = command.get_command(context, word)
+            if target is None:
                 return f"no command {word!r} in {text!r}"
-            command, context = found, click.Context(found, parent=context, info_name=word)
+            command, context = target, click.Context(target, parent=context, info_name=word)
             options = {name for p in command.get_params(context) for name in (*p.opts, *p.secondary_opts)}
         elif word.startswith("-"):
             if command.name == "bench":
@@ -271,7 +271,9 @@ def wrong_value(field: str, value: str, experiment: str, beside: Mapping[str, st
 
 
 def wrong_corpus_option(query: str) -> str:
-    unknown = [part.partition("=")[0] for part in query.split("&") if part.partition("=")[0] not in corpus_options()]
+    unknown = [
+        option.partition("=")[0] for option in query.split("&") if option.partition("=")[0] not in corpus_options()
+    ]
     return f"no corpus has the option {', '.join(unknown)}" if unknown else ""
 
 
@@ -332,7 +334,7 @@ def is_known(name: str, experiment: str) -> bool:
         return resolves(plain)
     if parts[0] in ("Config", "study", "run"):
         module = importlib.import_module(EXPERIMENTS[experiment])
-        return parts[0] != "Config" or all(hasattr(module.Config, part) for part in parts[1:2])
+        return parts[0] != "Config" or all(hasattr(module.Config, attribute) for attribute in parts[1:2])
     if parts[0] in EXPERIMENTS:
         return resolves(".".join([EXPERIMENTS[parts[0]], *parts[1:2]]))
     return parts[0] in public_names()
@@ -343,13 +345,13 @@ def resolves(path: str) -> bool:
     parts = path.split(".")
     for length in range(len(parts), 0, -1):
         try:
-            found: Any = importlib.import_module(".".join(parts[:length]))
+            target: Any = importlib.import_module(".".join(parts[:length]))
         except ModuleNotFoundError:
             continue
-        for part in parts[length:]:
-            if not hasattr(found, part):
+        for attribute in parts[length:]:
+            if not hasattr(target, attribute):
                 return False
-            found = getattr(found, part)
+            target = getattr(target, attribute)
         return True
     return False
 
@@ -380,11 +382,11 @@ def is_value(name: str, experiment: str) -> bool:
 @functools.cache
 def public_names() -> set[str]:
     """Public classes, functions and parameters of functions of the library, read without importing."""
-    found: set[str] = set()
+    target: set[str] = set()
     for path in (ROOT / "audioattn_lib").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_bytes())):
             if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and not node.name.startswith("_"):
-                found.add(node.name)
+                target.add(node.name)
             if isinstance(node, ast.FunctionDef):
-                found |= {argument.arg for argument in (*node.args.args, *node.args.kwonlyargs)}
-    return found
+                target |= {argument.arg for argument in (*node.args.args, *node.args.kwonlyargs)}
+    return target

@@ -37,12 +37,12 @@ def test_train_on_voxceleb(program, speaker):
     clients, impostors = (trials.with_name(f"{name}.ndx") for name in ("clients", "impostors"))
     lines = [line.split() for line in trials.read_text().splitlines()]
     for path, kind in ((clients, "1"), (impostors, "0")):
-        path.write_text("".join(f"{a} {b}\n" for one, a, b in lines if one == kind))
+        path.write_text("".join(f"{a} {b}\n" for each, a, b in lines if each == kind))
     assert len(speaker.classes) == 6
     for listed in (str(trials), f"{clients},{impostors}"):
         run = program.train("accents", "voxceleb", "--trials", listed)
         scores = run.metrics["verification"]
-        assert (scores["trials"], scores["same"]) == (len(lines), sum(one == "1" for one, *_ in lines))
+        assert (scores["trials"], scores["same"]) == (len(lines), sum(each == "1" for each, *_ in lines))
         assert 0 <= scores["equal_error_rate"] <= 1
 
 

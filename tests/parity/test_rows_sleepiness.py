@@ -163,7 +163,7 @@ def test_fusion(program, split_files, tmp_path):
 )
 def test_baseline(program, split_files, tmp_path):
     given = [
-        part for split in SLEEPINESS_SPLITS for part in (f"--{split}", split_files["attention_bi_bi_hidden", split])
+        word for split in SLEEPINESS_SPLITS for word in (f"--{split}", split_files["attention_bi_bi_hidden", split])
     ]
     labels = Path(program.corpus("sleepiness")) / "lab" / "labels.csv"
     options = ("--labels", labels, "--num-feat", 12, "--model", "published_svr", "--layout", "published")

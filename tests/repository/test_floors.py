@@ -109,7 +109,7 @@ ROOMS = {
         "verification": 3,
     },
 }
-MODULES_IN_A_ROOM = 16
+MODULES_IN_A_ROOM = 15
 
 
 def imports_of(root, inside=""):

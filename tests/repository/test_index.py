@@ -19,9 +19,12 @@ def exists(name):
     if "/" in name:
         return (ROOT / name).exists()
     pattern = name.replace(".", "/").replace("<chapter>", "*[!_]")
-    found = [*(ROOT / "audioattn_lib").glob(f"{pattern}.py"), *(ROOT / "audioattn_lib").glob(f"{pattern}/__init__.py")]
+    results = [
+        *(ROOT / "audioattn_lib").glob(f"{pattern}.py"),
+        *(ROOT / "audioattn_lib").glob(f"{pattern}/__init__.py"),
+    ]
     function = (ROOT / "audioattn_lib" / name.replace(".", "/")).parent / "__init__.py"
-    return bool(found) or (function.is_file() and name.rpartition(".")[2] in function.read_text(encoding="utf-8"))
+    return bool(results) or (function.is_file() and name.rpartition(".")[2] in function.read_text(encoding="utf-8"))
 
 
 def test_every_module_of_the_index_exists():

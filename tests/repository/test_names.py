@@ -1,4 +1,4 @@
-"""Names of variables say what they hold: fillers that would fit any variable are bound nowhere in the library."""
+"""Names of variables say what they hold: fillers that would fit any variable are bound nowhere."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
-LIBRARY = Path(__file__).resolve().parents[2] / "audioattn_lib"
+ROOT = Path(__file__).resolve().parents[2]
+LIBRARY = ROOT / "audioattn_lib"
 FILLERS = {
     *("asked", "chosen", "found", "given", "heard", "held", "here", "it", "known", "made", "one", "ones"),
     *("part", "said", "stuff", "there", "thing", "things", "told", "wanted", "what"),
@@ -34,6 +35,18 @@ def test_names_say_what_they_hold():
         names = bindings(ast.parse(path.read_text()))
         fillers += [f"{module}:{line}: {name}" for name, line in names if name in FILLERS - terms]
     assert not fillers, f"{', '.join(fillers)}; name what it holds"
+
+
+def test_names_of_tests_and_benchmarks_say_what_they_hold():
+    fillers = {"chosen", "found", "known", "one", "part"}
+    paths = [path for folder in ("tests", "benchmarks", "book/_ext") for path in sorted((ROOT / folder).rglob("*.py"))]
+    bound = [
+        f"{path.relative_to(ROOT)}:{line}: {name}"
+        for path in paths
+        for name, line in bindings(ast.parse(path.read_text()))
+        if name in fillers
+    ]
+    assert not bound, f"{', '.join(bound)}; name what it holds"
 
 
 def test_a_filler_is_seen():

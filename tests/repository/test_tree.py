@@ -13,8 +13,6 @@ from audioattn_lib.automation.grid import Grid
 from audioattn_lib.automation.notebooks import Notebook
 from audioattn_lib.automation.strict_yaml import read_yaml
 
-BINARY = {".png", ".flac", ".wav", ".npz", ".ico", ".woff2", ".mp3"}
-
 
 @pytest.fixture(scope="module")
 def tracked(root):
@@ -51,8 +49,8 @@ def test_no_file_can_run_code_when_it_is_read(tracked):
     )
     for path in tracked:
         if path.suffix in {".py", ".ipynb", ".md"} and path.name != "test_tree.py":
-            found = unsafe.search(path.read_text())
-            assert not found, f"{path}: {found[0]}"
+            match = unsafe.search(path.read_text())
+            assert not match, f"{path}: {match[0]}"
 
 
 def test_notebooks_have_no_outputs_and_are_small(notebooks):
@@ -72,7 +70,7 @@ def test_notebooks_have_parameters_that_are_explained(notebooks):
         for line in "".join(cell["source"]).splitlines():
             assert not line.strip() or "#" in line, f"{path.name}: {line!r} has no comment"
         assert notebook.content["metadata"]["kernelspec"]["name"] == "python3"
-        shows = any("getsource" in part["source"] for part in notebook.source)
+        shows = any("getsource" in cell["source"] for cell in notebook.source)
         assert not shows or notebook.options.get("shows_source"), (
             f"{path.name}: metadata audioattn.shows_source is missing"
         )
@@ -126,7 +124,9 @@ def test_the_reference_has_every_public_module(root):
     for path in sorted((root / "audioattn_lib").rglob("*.py")):
         parts = path.relative_to(root).with_suffix("").parts
         name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-        public = not any(part.startswith("_") for part in name.split(".")) and parts[1] != "cli" and len(parts) > 2
+        public = (
+            not any(name_part.startswith("_") for name_part in name.split(".")) and parts[1] != "cli" and len(parts) > 2
+        )
         inside = any(name == package or name.startswith(f"{package}.") for package in packages)
         beside = path.name != "__init__.py" and name.rpartition(".")[0] in shallow
         inside = inside or beside or name in shallow

@@ -47,8 +47,8 @@ def test_the_metadata_is_that_of_the_citation(root, wheel):
     metadata = (
         ZipFile(wheel).read(next(name for name in ZipFile(wheel).namelist() if name.endswith("METADATA"))).decode()
     )
-    authors = [one.get("name") or f"{one['given-names']} {one['family-names']}" for one in citation["authors"]]
-    assert [one["name"] for one in declared["authors"]] == authors
+    authors = [each.get("name") or f"{each['given-names']} {each['family-names']}" for each in citation["authors"]]
+    assert [each["name"] for each in declared["authors"]] == authors
     assert f"Author: {', '.join(authors)}" in metadata
     assert f"Version: {citation['version']}\n" in metadata
     assert declared["keywords"] == citation["keywords"]

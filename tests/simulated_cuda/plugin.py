@@ -87,19 +87,19 @@ def run(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         return x._held if isinstance(x, Simulated) else PROCESSOR if isinstance(x, torch.device) else x
 
     options = {key: False if key == "pin_memory" else x for key, x in kwargs.items()}
-    found = CELLS.get(func, func)(*tree_map(on_the_processor, args), **tree_map(on_the_processor, options))
+    result = CELLS.get(func, func)(*tree_map(on_the_processor, args), **tree_map(on_the_processor, options))
     if func is aten.copy_.default:
         return args[0]
     if asked is not None and not is_asked:
-        return found.clone() if any(found is x._held for x in there) else found
+        return result.clone() if any(result is x._held for x in there) else result
     if func in PACKS:
-        return Simulated(found[0]), found[1]
-    known = {id(x._held): x for x in there}
+        return Simulated(result[0]), result[1]
+    simulated = {id(x._held): x for x in there}
 
     def move_there(x: Any) -> Any:
-        return x if type(x) is not Tensor else known[id(x)] if id(x) in known else Simulated(x)
+        return x if type(x) is not Tensor else simulated[id(x)] if id(x) in simulated else Simulated(x)
 
-    moved = tree_map(move_there, found)
+    moved = tree_map(move_there, result)
     if func in CELLS or func.overloadpacket is aten.to:
         return moved
     return return_and_correct_aliasing(func, args, kwargs, moved)

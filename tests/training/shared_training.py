@@ -57,8 +57,8 @@ class Store:
         return len(self.clips)
 
     def batch(self, indices):
-        chosen = [self.clips[int(i)] for i in indices]
-        return nn.utils.rnn.pad_sequence(chosen, batch_first=True), torch.tensor([len(clip) for clip in chosen])
+        selected = [self.clips[int(i)] for i in indices]
+        return nn.utils.rnn.pad_sequence(selected, batch_first=True), torch.tensor([len(clip) for clip in selected])
 
 
 class Network(nn.Module):
@@ -159,10 +159,10 @@ def gradient_error(processes):
     alone = [parameter.grad.clone() for parameter in network.parameters()]
     network.zero_grad()
     shard = Shard.of(7, processes.rank, processes.world_size)
-    part = [value[shard.rows] for value in (whole.features, lengths, targets, whole.indices)]
+    excerpt = [value[shard.rows] for value in (whole.features, lengths, targets, whole.indices)]
     step = SharedStep(network, loss, processes)
     with step.sync_batch_norm():
-        (step(Batch(*part, shard))[0] * len(part[0]) * processes.world_size / 7).backward()
+        (step(Batch(*excerpt, shard))[0] * len(excerpt[0]) * processes.world_size / 7).backward()
     return max(float((p.grad - a).abs().max()) for p, a in zip(network.parameters(), alone, strict=True))
 
 

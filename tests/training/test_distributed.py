@@ -9,11 +9,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from click.testing import CliRunner
+from command_line import call
 from safetensors.torch import load_file
 from shared_training import CASES, train, train_killed
 
-from audioattn_lib.cli import audioattn
 from audioattn_lib.core.errors import ConfigError
 from audioattn_lib.core.ranks import RankInfo, rank_info
 from audioattn_lib.training.loop import select_device
@@ -71,22 +70,22 @@ def history(path):
     return pd.read_csv(path / "history.csv").drop(columns=TIMINGS)
 
 
-def assert_close(found, expected, **tolerance):
-    assert found.keys() == expected.keys()
+def assert_close(match, expected, **tolerance):
+    assert match.keys() == expected.keys()
     for name, tensor in expected.items():
         if not name.startswith("rng/"):
-            torch.testing.assert_close(found[name], tensor, msg=lambda text, n=name: f"{n}: {text}", **tolerance)
+            torch.testing.assert_close(match[name], tensor, msg=lambda text, n=name: f"{n}: {text}", **tolerance)
 
 
 def test_processes_tell_each_other(root):
-    for one in told(root):
-        assert one["sums"] == [2.0, 1.0]
-        assert one["gathered"] == [{"rank": 0, "text": ""}, {"rank": 1, "text": "ä"}]
-        assert one["told"] == "from 0"
+    for each in told(root):
+        assert each["sums"] == [2.0, 1.0]
+        assert each["gathered"] == [{"rank": 0, "text": ""}, {"rank": 1, "text": "ä"}]
+        assert each["told"] == "from 0"
 
 
 def test_the_gradient_of_two_is_the_gradient_of_one(root):
-    assert max(one["gradient_error"] for one in told(root)) < 1e-14
+    assert max(each["gradient_error"] for each in told(root)) < 1e-14
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -130,8 +129,7 @@ def test_the_command_line_trains_in_two_processes(tmp_path):
         "7",
         "--runs",
     ]
-    one = CliRunner().invoke(audioattn, [*command, str(tmp_path / "one")])
-    assert one.exit_code == 0, one.output
+    call(*command, tmp_path / "one")
     done = torchrun("-m", "audioattn_lib", *command, tmp_path / "two")
     assert done.returncode == 0, done.stderr
     assert len(done.stdout.splitlines()) == 1, "one process speaks"
@@ -146,8 +144,7 @@ def test_the_command_line_trains_in_two_processes(tmp_path):
 def test_what_starts_processes_itself_is_not_for_torchrun(monkeypatch, command):
     for name, value in ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
-    result = CliRunner().invoke(audioattn, command)
-    assert result.exit_code == 2
+    result = call(*command, code=2)
     assert "torchrun started 4 processes of" in result.output
 
 
@@ -168,25 +165,25 @@ def test_one_process_goes_on_in_two_and_two_in_one(root, tmp_path):
 
 def test_dropout_differs_between_processes(root, tmp_path):
     train(tmp_path, dropout=0.4)
-    one, two = last(tmp_path)["model/last.weight"], last(root / "two" / "dropout")["model/last.weight"]
-    assert not torch.allclose(one, two, rtol=1e-3)
+    first, two = last(tmp_path)["model/last.weight"], last(root / "two" / "dropout")["model/last.weight"]
+    assert not torch.allclose(first, two, rtol=1e-3)
 
 
 def test_all_processes_stop_at_a_loss_that_is_not_finite_and_name_its_clips(root):
-    first, second = (one["nan"] for one in told(root))
+    first, second = (each["nan"] for each in told(root))
     assert first == second
     assert "the loss is nan at step" in first
     assert "5.wav" in first
 
 
 def test_parameters_that_have_no_part_in_the_loss_are_named(root):
-    for one in told(root):
-        assert "2 parameters have no part in the loss (idle.weight, idle.bias)" in one["idle"]
+    for each in told(root):
+        assert "2 parameters have no part in the loss (idle.weight, idle.bias)" in each["idle"]
 
 
 def test_one_process_tests_and_writes_and_the_others_read_what_it_made(root):
     assert (root / "two" / "made" / "tested.txt").read_text() == "once\n"
-    assert [one["keys"] for one in told(root)] == [["made", "made"]] * 2
+    assert [each["keys"] for each in told(root)] == [["made", "made"]] * 2
 
 
 def test_without_torchrun_a_process_is_alone(monkeypatch):
@@ -214,18 +211,18 @@ def test_an_environment_that_is_not_whole_says_what_is_missing(monkeypatch, chan
 
 
 def test_each_process_has_the_device_of_its_number(monkeypatch):
-    chosen = []
+    devices = []
     for name, value in ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
     assert rank_info() == RankInfo(3, 4, 1)
     assert select_device("cpu").type == "cpu"
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
+    monkeypatch.setattr(torch.cuda, "set_device", devices.append)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert select_device("auto") == torch.device("cuda", 1)
     with pytest.raises(ConfigError, match="under torchrun each process has its own; use cuda"):
         select_device("cuda:0")
-    assert chosen == [torch.device("cuda", 1)]
+    assert devices == [torch.device("cuda", 1)]
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     with pytest.raises(ConfigError, match="at least 2 processes on this machine, which has 1 CUDA devices"):
         select_device("cuda")

@@ -112,14 +112,14 @@ def test_attention_is_kept_of_every_epoch_and_changes_no_number_of_the_run(tmp_p
 
     plain, history = train(tmp_path / "plain")
     looked, again = train(tmp_path / "looked", look=look)
-    for one, other in zip(plain.parameters(), looked.parameters(), strict=True):
-        assert torch.equal(one, other)
+    for each, other in zip(plain.parameters(), looked.parameters(), strict=True):
+        assert torch.equal(each, other)
     timed = ["seconds", "clips_per_second"]
     assert_frame_equal(history.drop(columns=timed), again.drop(columns=timed))
-    found = load_probes(tmp_path / "looked")
-    assert list(found) == [0, 1, 2]
-    assert found[2].clips == ("a", "b")
-    assert not np.array_equal(found[0].weights, found[2].weights)
+    probes = load_probes(tmp_path / "looked")
+    assert list(probes) == [0, 1, 2]
+    assert probes[2].clips == ("a", "b")
+    assert not np.array_equal(probes[0].weights, probes[2].weights)
     assert load_probes(tmp_path / "plain") == {}
 
 
@@ -159,8 +159,8 @@ def test_small_batches_together_are_one_large_batch(tmp_path):
 
         def epoch(self, number, start=0):
             inputs = torch.randn(20, 6, generator=torch.Generator().manual_seed(number))
-            for part in inputs.split(self.size)[start:]:
-                yield Batch(part, (part[:, 0] > 0).long())
+            for chunk in inputs.split(self.size)[start:]:
+                yield Batch(chunk, (chunk[:, 0] > 0).long())
 
     def weights(size, accumulation):
         torch.manual_seed(0)

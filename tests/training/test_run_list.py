@@ -1,5 +1,6 @@
 """The list of runs: models, main scores, and the baseline and chance beside them; without PyTorch."""
 
+import functools
 import importlib
 import json
 import subprocess
@@ -7,9 +8,8 @@ import sys
 
 import pandas as pd
 import pytest
-from click.testing import CliRunner
+from command_line import call
 
-from audioattn_lib.cli import audioattn
 from audioattn_lib.core.errors import ConfigError
 from audioattn_lib.experiments import EXPERIMENTS
 from audioattn_lib.training.run_directory import Run, RunDirectory
@@ -90,22 +90,18 @@ def test_runs_are_chosen_by_their_fields(runs, tmp_path):
 def test_damaged_and_unfinished_runs_are_listed_as_such(runs, tmp_path):
     (runs["a"].path / "config.json").write_text("{")
     (runs["b"].path / "metrics.json").unlink()
-    found = {run.key: run.status for run in list_runs(tmp_path)}
-    assert found == {"aa01": "damaged", "bb02": "unfinished", "cc03": "finished", "dd04": "finished"}
+    results = {run.key: run.status for run in list_runs(tmp_path)}
+    assert results == {"aa01": "damaged", "bb02": "unfinished", "cc03": "finished", "dd04": "finished"}
 
 
 def test_the_command_prints_a_table_or_a_line_of_json_a_run(runs, tmp_path):
-    def call(*arguments):
-        result = CliRunner().invoke(audioattn, ["runs", "--runs", str(tmp_path), *arguments])
-        assert result.exit_code == 0, result.output
-        return result
-
-    head, *rows = call("attention=softmax").stdout.splitlines()
+    table = functools.partial(call, "runs", "--runs", tmp_path)
+    head, *rows = table("attention=softmax").stdout.splitlines()
     assert head.split()[:3] == ["experiment", "model", "score"]
     assert [row.split()[-1] for row in rows] == [str(runs["a"].path)]
-    found = [json.loads(line) for line in call("--json").stdout.splitlines()]
-    assert {one["key"]: one["score"]["value"] for one in found}["bb02"] == 0.625
-    assert "no run with seed=9" in call("seed=9").stderr
+    results = [json.loads(line) for line in table("--json").stdout.splitlines()]
+    assert {each["key"]: each["score"]["value"] for each in results}["bb02"] == 0.625
+    assert "no run with seed=9" in table("seed=9").stderr
 
 
 def test_reading_runs_back_imports_no_pytorch(runs, tmp_path):

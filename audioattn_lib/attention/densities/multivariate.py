@@ -118,22 +118,6 @@ class MultivariateBetaGaussian(Distribution):
         return density
 
     @classmethod
-    def from_variance(
-        cls,
-        location: Float[Tensor, "*batch n"],
-        variance: Float[Tensor, "*batch n"],
-        alpha: float | Float[Tensor, "*batch"] = 2.0,
-        *,
-        check: bool = True,
-    ) -> MultivariateBetaGaussian:
-        """The densities of diagonal covariance, ``variance`` above 0 along each axis."""
-        if check:
-            family.check_values(variance, "variance", "above 0 and finite", lambda v: (v > 0) & torch.isfinite(v))
-        density = cls.__new__(cls)
-        density._place(location, torch.diag_embed(variance.sqrt()), alpha, "variance", check)
-        return density
-
-    @classmethod
     def from_scale(
         cls,
         location: Float[Tensor, "*batch n"],

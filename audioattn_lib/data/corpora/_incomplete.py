@@ -18,7 +18,6 @@ _LIST = re.compile(r"(as\w+_train|train|test|val|valid|validation|EPIC_100_\w+)(
 _FOLD = re.compile(r"fold[ _-]?\d+", re.IGNORECASE)
 _ESC = re.compile(r"\d-\d+-[A-Z]-\d+\.wav")
 _SLEEPINESS = re.compile(r"(train|devel|test)_\d+\.wav")
-_SPEAKER = re.compile(r"id\d{5}")
 
 
 def unconverted_lists(path: Path) -> str:

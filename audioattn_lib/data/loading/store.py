@@ -210,11 +210,6 @@ class FeatureStore:
     def __len__(self) -> int:
         return len(self.n_frames)
 
-    @property
-    def n_bytes(self) -> int:
-        """Size of all features as float32."""
-        return int(self._first[-1]) * self.n_features * 4
-
     def __getitem__(self, index: int) -> Float[Tensor, "frames features"]:
         """Features of one clip, float32."""
         if not -len(self) <= index < len(self):

@@ -54,11 +54,9 @@ from .backgrounds import BACKGROUNDS, record_background
 from .corpus import CorpusOptions, event_columns, generate, random_numbers, require_range, require_whole
 from .sounds import DISTRACTORS
 
-__all__ = ["CLASSES", "COARSE_HOP", "SPLITS", "NeedlesClip", "NeedlesOptions", "compose", "flutter", "generate"]
+__all__ = ["CLASSES", "SPLITS", "NeedlesClip", "NeedlesOptions", "compose", "flutter", "generate"]
 
 
-COARSE_HOP = 0.04
-"""Seconds between frames at which the classes cannot be told apart."""
 CLASSES = {"flutter_19": 19.0, "flutter_31": 31.0, "flutter_44": 44.0, "flutter_56": 56.0}
 """Rate of the flutter of each class in hertz."""
 SPLITS = ("train", "train", "train", "devel", "test")

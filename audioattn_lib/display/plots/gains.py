@@ -1,23 +1,26 @@
-"""Differences of systems to one reference, with their intervals and each seed."""
+"""Differences of systems to one reference: with their intervals and each seed, or along a quantity."""
 
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..figure import Figure, render
 from ..style import Theme
-from .results import require
+from .results import DASHES, require
 from .spectrogram import NARROW, WIDTH
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["plot_gains"]
+__all__ = ["plot_gain_curves", "plot_gains"]
 
 _RING: dict[str, Any] = {"marker": "o", "mfc": "none", "ms": 3.6, "mew": 0.9, "ls": "none"}
+_SPREAD = 0.05
+"""Factor between the places of neighbouring systems on the logarithmic axis: intervals do not hide each other."""
 
 
 def plot_gains(
@@ -87,3 +90,96 @@ def plot_gains(
     rings = "" if seeds is None else " Rings are single seeds."
     alt = f"{title or label}, against {reference}, with 95 % intervals: {sentence}."
     return render(draw, alt, f"{caption}{rings}", narrow=lambda theme: draw(theme, NARROW))
+
+
+def plot_gain_curves(
+    panels: Mapping[str, Mapping[str, pd.DataFrame]],
+    *,
+    along: str = "share",
+    reference: str = "the mean",
+    x_label: str = "Share of the clip that the event fills",
+    title: str = "",
+    caption: str = "Vertical lines are 95 % intervals.",
+) -> Figure:
+    """Gains over a reference in points, with intervals: a panel for each corpus, a curve for each system.
+
+    Parameters
+    ----------
+    panels
+        By title of the panel, then of the system: a table with the columns ``along``, ``difference``, ``low`` and
+        ``high``, differences of shares (NaN for no interval). The first system of a panel is drawn strongest.
+    along
+        Column of the horizontal axis, a share above 0; the axis is logarithmic.
+    reference
+        What the gain is over.
+    x_label
+        Name of the horizontal axis.
+    title, caption
+        Text above and below the picture.
+
+    Raises
+    ------
+    ValueError
+        When there is no curve, or a column is missing.
+
+    Notes
+    -----
+    Book page: ``mixtures_results``.
+    """
+    if not panels or not all(panels.values()):
+        raise ValueError("panels is empty, or one of them is; give at least one curve for each")
+    for curves in panels.values():
+        for table in curves.values():
+            require(table, (along, "difference", "low", "high"))
+    names = list(dict.fromkeys(name for curves in panels.values() for name in curves))
+
+    def draw(theme: Theme, width: float = WIDTH) -> Any:
+        from matplotlib.figure import Figure as MatplotlibFigure
+        from matplotlib.lines import Line2D
+
+        rows = len(panels) if width < WIDTH else 1
+        legend = 0.19 * (len(names) if width < WIDTH else -(-len(names) // 3)) + 0.2
+        figure = MatplotlibFigure(figsize=(width, 2.8 * rows + legend), layout="constrained")
+        axes = figure.subplots(rows, len(panels) // rows, squeeze=False, sharey=True).ravel()
+        looks: dict[str, dict[str, Any]] = {
+            name: {
+                "color": theme.series[number % len(theme.series)],
+                "ls": DASHES[number % len(DASHES)],
+                "lw": 2.4 if number == 0 else 1.3,
+            }
+            for number, name in enumerate(names)
+        }
+        for ax, (panel, curves) in zip(axes, panels.items(), strict=True):
+            ax.axhline(0.0, color=theme.chance, lw=1)
+            for name, table in curves.items():
+                shift = 1 + _SPREAD * (names.index(name) - (len(names) - 1) / 2)
+                places = table[along].to_numpy(dtype=float) * shift
+                gains, low, high = (
+                    100 * table[column].to_numpy(dtype=float) for column in ("difference", "low", "high")
+                )
+                ax.plot(places, gains, marker="o", ms=5 if name == names[0] else 3, **looks[name])
+                for place, bottom, top in zip(places, low, high, strict=True):
+                    ax.plot([place, place], [bottom, top], color=looks[name]["color"], lw=1, alpha=0.8)
+            ax.set_xscale("log")
+            ticks = sorted({float(f"{share:.2g}") for table in curves.values() for share in table[along]})
+            ax.set_xticks(ticks, [f"{100 * share:.2g} %" for share in ticks])
+            ax.minorticks_off()
+            ax.grid(axis="y", alpha=0.5)
+            ax.set_title(panel)
+            ax.set_xlabel(x_label)
+        for ax in axes if rows > 1 else axes[:1]:
+            ax.set_ylabel(f"Gain over {reference} in points")
+        handles = [Line2D([], [], label=name, **look) for name, look in looks.items()]
+        figure.legend(handles=handles, loc="outside lower left", ncols=1 if width < WIDTH else 3, handlelength=3)
+        if title:
+            figure.suptitle(title, x=0.01, ha="left", fontsize=9.5, fontweight="bold")
+        return figure
+
+    sentences = []
+    for panel, curves in panels.items():
+        name, table = next(iter(curves.items()))
+        points = zip(table[along], table["difference"], table["low"], table["high"], strict=True)
+        values = (f"{x:.1%}: {100 * d:+.1f} ({100 * lo:+.1f} to {100 * hi:+.1f})" for x, d, lo, hi in points)
+        sentences.append(f"{panel}, {name}, by share: {'; '.join(values)}")
+    alt = f"{title or f'Gain over {reference} in points'}. {'. '.join(sentences)}."
+    return render(draw, alt, caption, narrow=lambda theme: draw(theme, NARROW))

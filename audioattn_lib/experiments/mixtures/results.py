@@ -6,8 +6,7 @@ Book page: ``mixtures_results``.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ import pandas as pd
 from audioattn_lib.attention.pooling.registry import MECHANISMS
 
 from ..common.studies.study import Study
-from ..common.studies.table_files import read_table, write_table
+from ..common.studies.table_files import ResultsTable
 
 __all__ = ["ANY", "GainResults", "pooling_title"]
 
@@ -38,10 +37,6 @@ _SUBJECTS = {
 _WHOLE = (0, 1)
 """Ends of the share in the rows over all clips."""
 _LEVEL = 0.05
-COLUMNS = (
-    *("pooling", "reference", "share_low", "share_high", "share", "clips", "groups", "seeds"),
-    *("score", "score_low", "score_high", "mass_inside", "difference", "low", "high", "p_holm", "detectable"),
-)
 
 
 def pooling_title(name: str) -> str:
@@ -50,7 +45,7 @@ def pooling_title(name: str) -> str:
 
 
 @dataclass(frozen=True)
-class GainResults:
+class GainResults(ResultsTable):
     """Scores of poolings, over all clips and by the share of a clip that its event fills.
 
     Parameters
@@ -69,8 +64,11 @@ class GainResults:
     Book page: ``mixtures_results``.
     """
 
-    rows: pd.DataFrame
-    made_with: Mapping[str, str] = field(default_factory=dict)
+    COLUMNS = (
+        *("pooling", "reference", "share_low", "share_high", "share", "clips", "groups", "seeds"),
+        *("score", "score_low", "score_high", "mass_inside", "difference", "low", "high", "p_holm", "detectable"),
+    )
+    TEXT = ("pooling", "reference")
 
     @staticmethod
     def title(name: str) -> str:
@@ -158,21 +156,6 @@ class GainResults:
     def _is_whole(self) -> pd.Series:
         rows = self._compared
         return (rows["share_low"] == _WHOLE[0]) & (rows["share_high"] == _WHOLE[1])
-
-    def write(self, path: str | Path) -> None:
-        """Keep the rows in a CSV file, and what they were made with in a JSON file beside it."""
-        write_table(path, self.rows, self.made_with)
-
-    @classmethod
-    def read(cls, path: str | Path) -> GainResults:
-        """The results in a file.
-
-        Raises
-        ------
-        RunError
-            When a file is missing or no such table.
-        """
-        return cls(*read_table(path, COLUMNS, cls.__name__))
 
 
 def _say(subject: str, row: Mapping[Any, Any], reference: str) -> str:

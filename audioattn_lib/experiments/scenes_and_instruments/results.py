@@ -9,8 +9,7 @@ Book page: ``scenes_and_instruments``.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -19,7 +18,7 @@ from audioattn_lib.attention.patterns.names import parse_pattern
 from audioattn_lib.core.errors import RunError
 
 from ..common.studies.study import Study
-from ..common.studies.table_files import read_table, write_table
+from ..common.studies.table_files import ResultsTable
 from .domain_methods import NONE, domain_method_title, parse_domain_method
 
 __all__ = ["BASELINE", "CHANCE", "WORST", "DomainResults", "pattern_title", "test_title"]
@@ -29,13 +28,6 @@ BASELINE = "linear"
 CHANCE = "chance"
 WORST = "worst_group"
 """Stands for a test set: of each network, the domain of a test set that it does worst on."""
-COLUMNS = (
-    *("pattern", "domain_method", "test", "runs", "score", "low", "high", "std", "group"),
-    *("difference", "difference_low", "difference_high", "difference_p", "difference_detectable"),
-    *("gain", "gain_low", "gain_high", "gain_p", "gain_detectable"),
-)
-
-_LATER = ("difference_detectable", "gain_detectable")  # files of before know nothing of them
 
 
 def pattern_title(pattern: str) -> str:
@@ -51,7 +43,7 @@ def test_title(test: str) -> str:
 
 
 @dataclass(frozen=True)
-class DomainResults:
+class DomainResults(ResultsTable):
     """Scores of networks on several test sets.
 
     Parameters
@@ -73,8 +65,13 @@ class DomainResults:
     Book page: ``scenes_and_instruments``.
     """
 
-    rows: pd.DataFrame
-    made_with: Mapping[str, str] = field(default_factory=dict)
+    COLUMNS = (
+        *("pattern", "domain_method", "test", "runs", "score", "low", "high", "std", "group"),
+        *("difference", "difference_low", "difference_high", "difference_p", "difference_detectable"),
+        *("gain", "gain_low", "gain_high", "gain_p", "gain_detectable"),
+    )
+    TEXT = ("pattern", "domain_method", "group")
+    LATER = ("difference_detectable", "gain_detectable")
 
     @property
     def tests(self) -> list[str]:
@@ -168,32 +165,6 @@ class DomainResults:
         """Say which differences on this test set could not be seen; empty where the table does not know."""
         detectable = self._networks.loc[self._networks["test"] == test, ["difference_detectable", "gain_detectable"]]
         return Study.power_note(detectable.to_numpy(dtype=float).ravel())
-
-    def write(self, path: str | Path) -> None:
-        """Keep the rows in a CSV file, and what they were made with in a JSON file beside it."""
-        write_table(path, self.rows, self.made_with)
-
-    @classmethod
-    def read(cls, path: str | Path) -> DomainResults:
-        """The results in a file.
-
-        Raises
-        ------
-        RunError
-            When a file is missing or no such table.
-        """
-        rows, made_with = read_table(
-            path,
-            COLUMNS,
-            cls.__name__,
-            later=_LATER,
-            keep_default_na=False,
-            na_values=[""],
-            dtype={"pattern": str, "domain_method": str},
-        )
-        text = ["domain_method", "group"]
-        rows[text] = rows[text].fillna("")
-        return cls(rows, made_with)
 
     @property
     def _networks(self) -> pd.DataFrame:

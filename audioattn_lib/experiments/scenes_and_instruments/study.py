@@ -25,7 +25,7 @@ from audioattn_lib.training.run_directory import Run
 
 from ..common.studies.study import Study
 from .domain_methods import NONE, domain_method_of
-from .results import BASELINE, CHANCE, COLUMNS, WORST, DomainResults, pattern_title
+from .results import BASELINE, CHANCE, WORST, DomainResults, pattern_title
 
 __all__ = ["DomainStudy"]
 
@@ -110,7 +110,7 @@ class DomainStudy(Study):
         environment = self.runs[0].environment
         facts = {name: str(environment[name]) for name in _DATED if environment.get(name)}
         facts |= {package: str(version) for package, version in environment["packages"].items() if version}
-        return DomainResults(pd.DataFrame(rows, columns=list(COLUMNS)), facts)
+        return DomainResults(pd.DataFrame(rows, columns=list(DomainResults.COLUMNS)), facts)
 
     def example(self, pattern: str = "", domain_method: str = "") -> tuple[Run, str]:
         """The first run of a pattern and domain method, and its surest clip among those that it predicts right.

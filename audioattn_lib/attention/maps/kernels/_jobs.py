@@ -60,6 +60,7 @@ def run_job(
     rows = size // width
     threads = 1 if size < 2 * _PART or rows == 1 else torch.get_num_threads()
     parts = 1 if threads == 1 else min(rows, _PARTS * threads)
+    # NEXT, DONE and REFUSED, which the threads change, then what they read
     fields = _Fields(
         0,
         0,
@@ -79,6 +80,7 @@ def run_job(
         _callable(job.address)(fields)
     else:
         parallel(job.address, fields, threads, 0)
+    # a loop that raises leaves its part undone: a C function has no other way to say so
     if fields[DONE] < parts and not fields[REFUSED]:
         raise MemoryError(f"maps of {rows} rows of {width} scores: the loops found no memory for their work")
     return not fields[REFUSED]

@@ -17,6 +17,7 @@ _LN_2 = 0.6931471805599453
 
 def _gather_of(dtype: Any) -> Any:
     """Function that counts the weights of a row above 0 and notes where they are, themselves, and their gradients."""
+    # the logarithm takes normal numbers of float64, which all of float32 are
     least = np.dtype(dtype).type(0.0 if dtype == np.float32 else 1e-290)
 
     @njit(**INNER)
@@ -36,6 +37,7 @@ def by_scores_of_sparsemax(dtype: Any) -> Any:
 
     @njit(**INNER)
     def mean_of(g, p):  # type: ignore[no-untyped-def]
+        # (n,) each. A number of the comparison, as a branch would keep the loop from vector instructions.
         total, count = zero, zero
         for i in range(p.shape[0]):
             inside = number(p[i] > zero)
@@ -62,6 +64,7 @@ def by_scores(dtype: Any) -> Any:
 
     @njit(**INNER)
     def mean_of(g, s):  # type: ignore[no-untyped-def]
+        # s^T g / sum(s): the product is then s (g - mean), so the matrix (n, n) is never made
         total, weight = zero, zero
         for i in range(s.shape[0]):
             total += s[i] * g[i]
@@ -83,7 +86,7 @@ def by_scores(dtype: Any) -> Any:
         has_slopes = slopes.shape[0] > 0
         for r in range(p.shape[0]):
             over = excess[r if excess.shape[0] > 1 else 0]
-            s = slopes[r] if has_slopes else out[r]
+            s = slopes[r] if has_slopes else out[r]  # the row of the result holds s until it is overwritten
             if not has_slopes:
                 make(p[r], 1.0 - over, s)
             write(g[r], s, mean_of(g[r], s), out[r])
@@ -97,6 +100,7 @@ def by_scores_where_steep(dtype: Any) -> Any:
     It works with the difference of the gradient from that at the largest s.
     """
     number = np.dtype(dtype).type
+    # s is cut off where its product with a gradient could leave the range of the type
     bound = 1e30 if dtype == np.float32 else 1e150
     gather = _gather_of(dtype)
 
@@ -128,6 +132,8 @@ def by_scores_where_steep(dtype: Any) -> Any:
             if not over > 1.0:
                 continue
             m = gather(g[r], p[r], positions, gs, qs)
+            # The largest s is that of the least weight. It may outweigh all others; the mean is then close to g[at],
+            # and their difference, taken from a sum of g, would be rounding alone.
             least, at = np.inf, 0
             for i in range(m):
                 if qs[i] < least:
@@ -159,6 +165,8 @@ def of_learnt_alpha(dtype: Any) -> Any:
             g = gs[i] * q
             long = _LN_2 * logarithm(q, 0.0, True)
             y = over * long
+            # ``term`` is (e^-y - 1 + y) / over^2. Near 0 the difference would lose all digits; its series there is
+            # long^2 (1/2 - y/6 + y^2/24 - ...), in Horner's form.
             near = 1.0 / 40320.0
             near = 1.0 / 5040.0 - y * near
             near = 1.0 / 720.0 - y * near
@@ -166,7 +174,7 @@ def of_learnt_alpha(dtype: Any) -> Any:
             near = 1.0 / 24.0 - y * near
             near = 1.0 / 6.0 - y * near
             near = (0.5 - y * near) * long * long
-            far = y * (-1.0 / _LN_2)
+            far = y * (-1.0 / _LN_2)  # of base 2, as the exponential is
             far = exponential(far if far < 1000.0 else 1000.0, True)
             s = q * far
             ss[i] = s
@@ -197,10 +205,12 @@ def of_learnt_alpha(dtype: Any) -> Any:
             inverse = 1.0 / mass if mass > 0.0 else 0.0
             entropy, curved, a, b, c, weight, product = sums(gs, qs, ss, padded, inverse, over)
             total = 1.0 + over * entropy + over * over * curved
+            # The implicit function theorem on the sum of the weights, which is 1 for every alpha: as alpha moves, the
+            # threshold moves so that it stays 1.
             by_alpha[r, 0] = (a * curved - b - over * (c * curved + b * entropy)) / total
             if over > 1.0:
                 continue
-            mean = product / (weight - (padded - m)) if m > 0 else 0.0
+            mean = product / (weight - (padded - m)) if m > 0 else 0.0  # without the slopes of the padding, 1 each
             out[r, :] = number(0)
             for i in range(m):
                 out[r, positions[i]] = ss[i] * (gs[i] - mean)

@@ -38,6 +38,7 @@ def _take(context, job, index):  # type: ignore[no-untyped-def]
 
     def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
         field = builder.gep(arguments[0], [arguments[1]])
+        # "monotonic": no two get the same number; of the order of other memory nothing is asked, as parts are disjoint
         return builder.atomic_rmw("add", field, ir.Constant(ir.IntType(64), 1), "monotonic")
 
     return types.int64(_JOB, types.int64), generate
@@ -62,6 +63,7 @@ def weights_job(fill: Any, dtype: Any) -> Any:
     def run(job):  # type: ignore[no-untyped-def]
         fields = carray(job, FIELDS)
         rows, width, n_parts, shared = fields[ROWS], fields[WIDTH], fields[PARTS], fields[EXCESSES] == 1
+        # ``x`` and ``bits`` are one memory: loops that compare floats as integers read it as such
         x = carray(_pointer(fields[FIRST]), (rows, width), dtype)
         bits = carray(_pointer(fields[FIRST]), (rows, width), integer)
         p = carray(_pointer(fields[WEIGHTS]), (rows, width), dtype)
@@ -71,7 +73,7 @@ def weights_job(fill: Any, dtype: Any) -> Any:
             index = _take(job, NEXT)
             if index >= n_parts:
                 break
-            a, b = rows * index // n_parts, rows * (index + 1) // n_parts
+            a, b = rows * index // n_parts, rows * (index + 1) // n_parts  # parts differ by a row at most
             # past the end of empty slopes a slice is empty
             if fill(x[a:b], bits[a:b], p[a:b], slopes[a:b], excess if shared else excess[a:b]):
                 _take(job, DONE)

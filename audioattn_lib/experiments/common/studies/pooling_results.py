@@ -8,8 +8,7 @@ Book page: ``urban_sound_recordings``.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,7 +19,7 @@ from audioattn_lib.core.errors import RunError
 
 from . import phrases
 from .study import BASELINE, ClassificationStudy, Study
-from .table_files import read_table, write_table
+from .table_files import ResultsTable
 
 __all__ = ["CHANCE", "CONTROL", "PoolingResults"]
 
@@ -28,12 +27,10 @@ CONTROL = "mean"
 """Every pooling is compared with it."""
 CHANCE = "chance"
 _DIFFERENCE = ("difference", "difference_low", "difference_high", "p_holm", "detectable")
-_COST = ("seconds", "parameters", "attended")
-COLUMNS = ("pooling", "title", "seeds", "score", "low", "high", "seed_scores", *_DIFFERENCE, "seed_differences", *_COST)
 
 
 @dataclass(frozen=True)
-class PoolingResults:
+class PoolingResults(ResultsTable):
     """Scores of poolings on the same clips.
 
     Parameters
@@ -53,8 +50,11 @@ class PoolingResults:
     Book page: ``urban_sound_recordings``.
     """
 
-    rows: pd.DataFrame
-    made_with: Mapping[str, str] = field(default_factory=dict)
+    COLUMNS = (
+        *("pooling", "title", "seeds", "score", "low", "high", "seed_scores"),
+        *(*_DIFFERENCE, "seed_differences", "seconds", "parameters", "attended"),
+    )
+    TEXT = ("pooling", "title", "seed_scores", "seed_differences")
 
     @classmethod
     def of_study(cls, study: ClassificationStudy, made_with: Mapping[str, str] | None = None) -> PoolingResults:
@@ -90,7 +90,7 @@ class PoolingResults:
             if name in study.names:
                 row |= _cost(study, name)
             rows.append(row)
-        return cls(pd.DataFrame(rows).reindex(columns=list(COLUMNS)), dict(made_with or {}))
+        return cls(pd.DataFrame(rows).reindex(columns=list(cls.COLUMNS)), dict(made_with or {}))
 
     @property
     def attending(self) -> list[str]:
@@ -164,24 +164,6 @@ class PoolingResults:
         """Say which differences between attention and the control could not be seen."""
         rows = self.rows.set_index("pooling")
         return Study.power_note(rows.loc[self.attending, "detectable"])
-
-    def write(self, path: str | Path) -> None:
-        """Keep the rows in a CSV file, and what they were made with in a JSON file beside it."""
-        write_table(path, self.rows, self.made_with)
-
-    @classmethod
-    def read(cls, path: str | Path) -> PoolingResults:
-        """The results in a file.
-
-        Raises
-        ------
-        RunError
-            When a file is missing or no such table.
-        """
-        text = ("pooling", "title", "seed_scores", "seed_differences")
-        rows, made_with = read_table(path, COLUMNS, cls.__name__, dtype=dict.fromkeys(text, str))
-        rows[list(text)] = rows[list(text)].fillna("")
-        return cls(rows, made_with)
 
 
 def _cost(study: ClassificationStudy, name: str) -> dict[str, float]:

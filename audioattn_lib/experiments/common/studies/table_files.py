@@ -6,62 +6,70 @@ Book page: ``batch``.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import ClassVar, Self
 
 import pandas as pd
 
 from audioattn_lib.core.errors import RunError
 from audioattn_lib.core.files import write_text, write_whole
 
-__all__ = ["read_table", "write_table"]
+__all__ = ["ResultsTable"]
 
 
-def write_table(path: str | Path, rows: pd.DataFrame, made_with: Mapping[str, Any]) -> None:
-    """Keep rows in a CSV file, with six digits, and what they were made with in a JSON file beside it."""
-    path = Path(path)
-    with write_whole(path) as temporary:
-        rows.to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n")
-    write_text(path.with_suffix(".json"), json.dumps(dict(made_with), indent=1) + "\n")
-
-
-def read_table(
-    path: str | Path, columns: Sequence[str], writer: str, *, later: Sequence[str] = (), **options: Any
-) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Read what :func:`write_table` wrote.
+@dataclass(frozen=True)
+class ResultsTable:
+    """Results as a table that a file keeps, the base of the tables of the studies.
 
     Parameters
     ----------
-    path
-        The CSV file.
-    columns
-        Columns that it must have.
-    writer
-        Class whose ``write`` makes such a file, for errors.
-    later
-        Columns that older files lack; they are added, without values.
-    **options
-        Of :func:`pandas.read_csv`.
+    rows
+        Numbers and texts with the columns :data:`COLUMNS`.
+    made_with
+        Where the numbers come from, text by name.
 
-    Returns
-    -------
-    rows, made_with
-        The table, and what it was made with.
-
-    Raises
-    ------
-    RunError
-        When a file is missing or no such table.
+    Notes
+    -----
+    Book page: ``batch``.
     """
-    path = Path(path)
-    try:
-        rows = pd.read_csv(path, **options)
-        made_with = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise RunError(f"{path}: no results can be read ({error}); {writer}.write makes them") from None
-    rows = rows.reindex(columns=list(dict.fromkeys([*rows, *later])))
-    lacking = [name for name in columns if name not in rows]
-    if lacking:
-        raise RunError(f"{path}: lacks the columns {', '.join(lacking)}; {writer}.write makes such a file")
-    return rows, made_with
+
+    rows: pd.DataFrame
+    made_with: Mapping[str, str] = field(default_factory=dict)
+
+    COLUMNS: ClassVar[tuple[str, ...]]
+    """Columns that a file must have."""
+    TEXT: ClassVar[tuple[str, ...]]
+    """Columns of text, which is empty where a cell is."""
+    LATER: ClassVar[tuple[str, ...]] = ()
+    """Columns that older files lack; they are added, without values."""
+
+    def write(self, path: str | Path) -> None:
+        """Keep the rows in a CSV file, with six digits, and what they were made with in a JSON file beside it."""
+        path = Path(path)
+        with write_whole(path) as temporary:
+            self.rows.to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n")
+        write_text(path.with_suffix(".json"), json.dumps(dict(self.made_with), indent=1) + "\n")
+
+    @classmethod
+    def read(cls, path: str | Path) -> Self:
+        """Read what :meth:`write` wrote.
+
+        Raises
+        ------
+        RunError
+            When a file is missing or no such table.
+        """
+        path = Path(path)
+        try:
+            # only an empty cell is missing: "none" and "nan" may be names
+            rows = pd.read_csv(path, keep_default_na=False, na_values=[""], dtype=dict.fromkeys(cls.TEXT, str))
+            made_with = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise RunError(f"{path}: no results can be read ({error}); {cls.__name__}.write makes them") from None
+        rows = rows.reindex(columns=list(dict.fromkeys([*rows, *cls.LATER])))
+        lacking = [name for name in cls.COLUMNS if name not in rows]
+        if lacking:
+            raise RunError(f"{path}: lacks the columns {', '.join(lacking)}; {cls.__name__}.write makes such a file")
+        return cls(rows.fillna(dict.fromkeys(cls.TEXT, "")), made_with)

@@ -92,8 +92,8 @@ def windows_of(model: nn.Module) -> WindowTokens | None:
     Book page: ``your_sounds``.
     """
     config = getattr(model, "config", None)
-    known = getattr(config, "model_type", None) in WINDOWED_MODELS
-    return _clap(getattr(config, "audio_config", config)) if known else None
+    is_windowed = getattr(config, "model_type", None) in WINDOWED_MODELS
+    return _clap(getattr(config, "audio_config", config)) if is_windowed else None
 
 
 def _over_samples(config: Any) -> TimeTokens:

@@ -1,6 +1,6 @@
 """Patterns of attention in and out of the domains of training: many runs, one table in ``benchmarks/results/domains/``.
 
-    python -m benchmarks.domains instr_dg --data /path/to/instr_dg --set epochs=30 --set test_devel=true
+    python -m benchmarks.domains instr_dg --data /path/to/instr_dg --set epochs=30 --set test_valid=true
 
 Runs that exist are read back, so that an interrupted call continues when it is
 given again. The book shows the tables.

@@ -1,8 +1,8 @@
 """Numbers predicted from features of a clip.
 
 The protocol is that of the ComParE challenges: features are scaled to [0, 1] by
-the training clips, the complexity is chosen on the development clips, and the
-model is fitted again on both with a scaling of its own. Development clips then
+the training clips, the complexity is chosen on the validation clips, and the
+model is fitted again on both with a scaling of its own. Validation clips then
 train too, so their own score is optimistic and only the test score counts.
 
 Book page: ``sleepiness``.
@@ -78,15 +78,15 @@ class Regression:
     model
         One of ``REGRESSORS``.
     complexity
-        The one chosen on the development clips.
+        The one chosen on the validation clips.
     validation
-        Spearman's correlation on the development clips by complexity; 0 where predictions are constant.
+        Spearman's correlation on the validation clips by complexity; 0 where predictions are constant.
     converged
         Whether the solver reached its tolerance, by complexity.
     refit_converged
-        The same of the final fit on training and development clips.
-    devel_predictions
-        Of the development clips by the model that was fitted on the training clips alone, shape ``(devel,)``.
+        The same of the final fit on training and validation clips.
+    valid_predictions
+        Of the validation clips by the model that was fitted on the training clips alone, shape ``(valid,)``.
     predictions
         Of the test clips, shape ``(test,)``.
     function
@@ -100,7 +100,7 @@ class Regression:
     validation: dict[float, float]
     converged: dict[float, bool]
     refit_converged: bool
-    devel_predictions: Array
+    valid_predictions: Array
     predictions: Array
     function: RegressionFunction
     notes: tuple[str, ...]
@@ -109,8 +109,8 @@ class Regression:
 def fit_regression(
     train_x: ArrayLike,
     train_y: ArrayLike,
-    devel_x: ArrayLike,
-    devel_y: ArrayLike,
+    valid_x: ArrayLike,
+    valid_y: ArrayLike,
     test_x: ArrayLike,
     *,
     model: Regressor = "linear_svr",
@@ -118,7 +118,7 @@ def fit_regression(
     max_iter: int = 1000,
     seed: int = 0,
 ) -> Regression:
-    r"""Fit on the training clips, choose the complexity on the development clips, fit on both, predict the test clips.
+    r"""Fit on the training clips, choose the complexity on the validation clips, fit on both, predict the test clips.
 
     ``linear_svr`` minimises :math:`\tfrac12 \|w\|^2 + C \sum_i |y_i - w^\top x_i - b|`
     by coordinate descent; ``published_svr`` does so as liblinear is called in the
@@ -132,9 +132,9 @@ def fit_regression(
 
     Parameters
     ----------
-    train_x, devel_x, test_x
+    train_x, valid_x, test_x
         Features, shape ``(clips, features)``.
-    train_y, devel_y
+    train_y, valid_y
         Finite numbers, shape ``(clips,)``. Leave clips without a label out.
     model
         One of ``REGRESSORS``.
@@ -154,7 +154,7 @@ def fit_regression(
     Notes
     -----
     Scaling to [0, 1] is fitted on the training clips, and anew on training and
-    development clips for the final fit. Schuller et al., *The INTERSPEECH 2019
+    validation clips for the final fit. Schuller et al., *The INTERSPEECH 2019
     computational paralinguistics challenge*, 2019. Book page: ``sleepiness``.
     """
     if model not in REGRESSORS:
@@ -163,14 +163,14 @@ def fit_regression(
         raise ValueError(f"complexities is {complexities}; give at least one number, each above 0")
     if max_iter < 1:
         raise ValueError(f"max_iter is {max_iter}; it must be at least 1")
-    train, devel, test = (
-        _matrix(name, x) for name, x in (("train_x", train_x), ("devel_x", devel_x), ("test_x", test_x))
+    train, valid, test = (
+        _matrix(name, x) for name, x in (("train_x", train_x), ("valid_x", valid_x), ("test_x", test_x))
     )
-    for name, x in (("devel_x", devel), ("test_x", test)):
+    for name, x in (("valid_x", valid), ("test_x", test)):
         if x.shape[1] != train.shape[1]:
             raise ValueError(f"{name} has {x.shape[1]} columns and train_x {train.shape[1]}; both need the same")
-    y, y_devel = numbers("train_y", train_y), numbers("devel_y", devel_y)
-    for name, target, x in (("train_y", y, train), ("devel_y", y_devel, devel)):
+    y, y_valid = numbers("train_y", train_y), numbers("valid_y", valid_y)
+    for name, target, x in (("train_y", y, train), ("valid_y", y_valid, valid)):
         if len(target) != len(x):
             raise ValueError(f"{name} has {len(target)} values for {len(x)} clips; give one a clip")
 
@@ -179,10 +179,10 @@ def fit_regression(
     outputs: dict[float, Array] = {}
     for c in sorted(complexities):
         predict, converged[c] = _fit(model, c, train, y, max_iter, seed)
-        outputs[c] = predict(devel)
-        validation[c] = _spearman(y_devel, outputs[c])
+        outputs[c] = predict(valid)
+        validation[c] = _spearman(y_valid, outputs[c])
     best = max(validation, key=lambda c: validation[c])  # the first, so the smallest, of equals
-    predict, refit = _fit(model, best, np.concatenate([train, devel]), np.concatenate([y, y_devel]), max_iter, seed)
+    predict, refit = _fit(model, best, np.concatenate([train, valid]), np.concatenate([y, y_valid]), max_iter, seed)
     predictions = predict(test)
     notes = []
     late = [f"{c:g}" for c, done in converged.items() if not done]

@@ -37,7 +37,7 @@ SLEEPINESS: Mapping[str, tuple[float, float]] = {
     "seq2seq_bi_bi_fc": (0.283, 0.359),
     FUSION: (0.320, 0.367),
 }
-"""Spearman's correlation of Amiriparian et al. (2020) with the development and test labels, by system."""
+"""Spearman's correlation of Amiriparian et al. (2020) with the validation and test labels, by system."""
 
 RELATIVE_GAINS: Mapping[str, float] = {"self_attention": 0.0609, "multi_head": 0.0523}
 """Relative fall of the equal error rate from this pooling to double multi-head pooling, India et al. (2021)."""
@@ -47,7 +47,7 @@ _SLEEPINESS_CORPUS, _SPEAKER_CORPUS = "sleepiness", "voxceleb"
 
 
 def sleepiness_table(study: RegressionStudy) -> pd.DataFrame:
-    """Rank correlations, published and of this study, with the development and the test clips: a row a system.
+    """Rank correlations, published and of this study, with the validation and the test clips: a row a system.
 
     Those of the study are means over seeds; empty where it lacks the system or no test clip has a label.
 
@@ -74,7 +74,7 @@ def why_sleepiness(corpus: str) -> str:
     """Explain whether the columns of :func:`sleepiness_table` are comparable; ``corpus`` is the manifest's name."""
     if corpus == _SLEEPINESS_CORPUS:
         return (
-            "Corpus and division into training, development and test clips are the published ones, so the columns can "
+            "Corpus and division into training, validation and test clips are the published ones, so the columns can "
             "be compared, with four reservations. The published figures are of one run each, without interval and "
             "without seed. The published code cuts every clip to the length of the shortest, some 0.6 s; these "
             "networks hear whole clips. Its decoders see the frame that they rebuild, these do not. Test scores "

@@ -54,7 +54,7 @@ def test_a_phrase_through_every_device_differs_by_the_device_alone(phrases):
 def test_tests_hold_what_training_never_heard(phrases):
     heard = {"devices": set(), "instruments": set()}
     for phrase in phrases:
-        if phrase.split in ("train", "devel", "test_seen"):
+        if phrase.split in ("train", "valid", "test_seen"):
             heard["devices"].add(phrase.device)
             heard["instruments"].add(phrase.instrument)
     assert heard["devices"] == set(SEEN_DEVICES)

@@ -44,7 +44,7 @@ def test_it_predicts_what_can_be_predicted(model):
     )
     assert stats.spearmanr(y[2], regression.predictions).statistic > 0.8
     assert regression.validation[regression.complexity] == max(regression.validation.values())
-    assert regression.devel_predictions.shape == (40,)
+    assert regression.valid_predictions.shape == (40,)
     assert all(regression.converged.values())
     assert regression.refit_converged
     assert not regression.notes
@@ -172,14 +172,14 @@ def test_features_that_say_nothing_score_zero_with_a_note(model):
         ({"complexities": (0,)}, r"complexities is \(0,\)"),
         ({"max_iter": 0}, "max_iter is 0"),
         ({"train_y": [1.0, 2.0]}, "train_y has 2 values for 60 clips"),
-        ({"devel_x": np.zeros((40, 4))}, "devel_x has 4 columns and train_x 5"),
+        ({"valid_x": np.zeros((40, 4))}, "valid_x has 4 columns and train_x 5"),
         ({"train_x": np.zeros(60)}, r"train_x has shape \(60,\)"),
-        ({"devel_y": np.full(40, np.nan)}, "row 0 of devel_y is not finite"),
+        ({"valid_y": np.full(40, np.nan)}, "row 0 of valid_y is not finite"),
     ],
 )
 def test_impossible_arguments_are_named(change, message):
     x, y = problem()
-    arguments = {"train_x": x[0], "train_y": y[0], "devel_x": x[1], "devel_y": y[1], "test_x": x[2]}
+    arguments = {"train_x": x[0], "train_y": y[0], "valid_x": x[1], "valid_y": y[1], "test_x": x[2]}
     with pytest.raises(ValueError, match=message):
         fit_regression(**(arguments | change))
 

@@ -195,7 +195,7 @@ def test_the_best_epoch_is_chosen_on_domains_that_training_has(study):
         },
         {"front_end": "published", "f_min_jitter": 10, "f_max_jitter": 2000, "band_normalization": "clip"},
         {"front_end": "published", "band_normalization": "corpus", "ir_prob": 0.5},
-        {"ir_prob": 1.0, "test_devel": False, "attention_alpha": 1.5},
+        {"ir_prob": 1.0, "test_valid": False, "attention_alpha": 1.5},
     ],
     ids=str,
 )
@@ -234,7 +234,7 @@ def test_every_option_trains_and_is_read_back(changes, tmp_path):
         ({"f_max_jitter": 500}, "f_max_jitter is 500; it must be 0 but for the published front end"),
         ({"front_end": "published", "f_max_jitter": 8000}, "it must be less than 8000 hertz together with f_min"),
         ({"ir_prob": 1.5}, r"ir_prob is 1\.5; it must be in \[0, 1\]"),
-        ({"held_out": "c", "test_devel": True}, "test_devel is True; it must be false where a domain is held out"),
+        ({"held_out": "c", "test_valid": True}, "test_valid is True; it must be false where a domain is held out"),
     ],
 )
 def test_impossible_configurations(changes, message):
@@ -337,7 +337,7 @@ def test_published_weights_meet_the_scaling_that_they_expect(tmp_path, caplog):
 
 @pytest.fixture
 def tone_corpus(tmp_path):
-    """Two classes of tones: 10 clips train, 4 develop, 2 test, and there is no test of what training has heard."""
+    """Two classes of tones: 10 clips train, 4 validate, 2 test, and there is no test of what training has heard."""
     lines = ["file_name,label,split,domain"]
     for number, split in enumerate(["train"] * 10 + ["devel"] * 4 + ["test_far"] * 2):
         pitch = (220, 880)[number % 2] * (1 + 0.01 * number)
@@ -348,15 +348,15 @@ def tone_corpus(tmp_path):
     return tmp_path / "tones"
 
 
-def test_development_clips_can_be_a_test_where_there_is_none(tone_corpus):
-    plain, devel = (experiment.prepare(Config(data=str(tone_corpus), test_devel=d)) for d in (False, True))
+def test_validation_clips_can_be_a_test_where_there_is_none(tone_corpus):
+    plain, devel = (experiment.prepare(Config(data=str(tone_corpus), test_valid=d)) for d in (False, True))
     assert set(plain.tests) - {""} == {"test_far"}
     assert set(devel.tests) - {""} == {"test_far", "test_seen"}
     np.testing.assert_array_equal(np.flatnonzero(devel.tests == "test_seen"), plain.fixed_split.valid)
     assert set(devel.fixed_split.train) | set(devel.fixed_split.valid) == set(plain.fixed_split.train)
     assert not set(devel.fixed_split.train) & set(devel.fixed_split.valid)
     with pytest.raises(ConfigError, match="orchestra has a test_seen of its own"):
-        experiment.prepare(Config.smoke(test_devel=True))
+        experiment.prepare(Config.smoke(test_valid=True))
 
 
 def test_domains_that_training_lacks_are_no_seen_ones(tone_corpus):

@@ -25,7 +25,7 @@ LABEL_RANGE = (1, 9)
 """Least and greatest label: the Karolinska sleepiness scale."""
 
 _TABLES = ("labels_confidential.csv", "labels.csv")
-_SPLITS = ("train", "devel", "test")
+_SPLITS = ("train", "devel", "test")  # as the files are called: "devel" holds the validation clips
 _MISSING = ("", "?", "nan", "na")
 
 

@@ -28,7 +28,7 @@ It is synthetic, and every page that plays it says so. Measured on the default
 needles (400 clips of 6 s, 1.4 classes each): events fill 16 % of a clip, and
 the middle of the loudest 0.7 s lies in one in 18 % of the clips, about as often
 as chance. A logistic regression on the spectrum of the envelope, told where the
-246 events of the devel and test splits are, is right in 21, 50 and 50 % at hops
+246 events of the validation and test splits are, is right in 21, 50 and 50 % at hops
 of 40, 20 and 13.3 ms, with chance at 25 % and no more than 50 % to be had. One
 on mean and deviation of the log-mel of the whole clip has a mean average
 precision of 0.36, and chance 0.34. Clips have an RMS of -38 to -21 dB full scale.
@@ -59,7 +59,7 @@ __all__ = ["CLASSES", "SPLITS", "NeedlesClip", "NeedlesOptions", "compose", "flu
 
 CLASSES = {"flutter_19": 19.0, "flutter_31": 31.0, "flutter_44": 44.0, "flutter_56": 56.0}
 """Rate of the flutter of each class in hertz."""
-SPLITS = ("train", "train", "train", "devel", "test")
+SPLITS = ("train", "train", "train", "valid", "test")
 """Splits of the clips of a class, in turn; a background recording belongs to one of them."""
 
 _RECORDINGS = 4

@@ -46,7 +46,7 @@ UNSEEN_DEVICES = ("d", "e", "f")
 
 _SHARES = (0.6, 0.2, 0.2)
 """Shares of the seen devices: most recordings come from a good one, as in TAU Urban Acoustic Scenes 2020 Mobile."""
-_SPLITS = (("train", 1.0), ("devel", 0.25), ("test_seen", 0.4), ("test_unseen_device", 0.4))
+_SPLITS = (("train", 1.0), ("valid", 0.25), ("test_seen", 0.4), ("test_unseen_device", 0.4))
 _UNSEEN_INSTRUMENT = "test_unseen_instrument"
 _PITCHES = (110.0, 880.0)
 _LEVEL = (-30.0, -18.0)
@@ -61,7 +61,7 @@ class OrchestraOptions(CorpusOptions):
     ----------
     clips_per_class
         Training clips of each family, at least 4; every test has 0.4 times as
-        many, development a quarter.
+        many, validation a quarter.
     instruments
         Instruments of each family that are heard in training, at least 1.
     unseen_instruments

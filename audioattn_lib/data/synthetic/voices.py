@@ -42,8 +42,9 @@ __all__ = ["SPLITS", "TIREDNESS", "VoicesClip", "VoicesOptions", "compose", "des
 
 
 TIREDNESS = (1.0, 9.0)
+# "devel", the name of the challenge for validation clips: these voices stand in for its corpus
 SPLITS = ("train", "devel", "train", "test")
-"""Splits of the speakers, in turn and by sex: half train, a quarter each for development and test."""
+"""Splits of the speakers, in turn and by sex: half train, a quarter each for validation and test."""
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,7 @@ Layout = Literal["table", "audeep", "published"]
 LAYOUTS: tuple[Layout, ...] = ("table", "audeep", "published")
 SUFFIXES = (".csv", ".arff", ".nc")
 SPLITS = ("train", "devel", "test")
-"""Splits that the names of the challenge begin with, as ``devel_0001.wav``."""
+"""Splits that the names of the challenge begin with, as ``devel_0001.wav``; ``devel`` holds the validation clips."""
 RELATION = "auDeep exported data set"
 
 _ALIASES = {"name": "filename", "file_name": "filename", "label": "label_nominal", "partition": "split"}

@@ -49,7 +49,7 @@ C = TypeVar("C")
 
 _HEADER = "audioattn"
 _BEST = "best.safetensors"
-_OF_CORPUS = (*("fold", "train_folds", "valid_folds", "test_folds", "held_out", "test_devel", "trials", "unknown"),)
+_OF_CORPUS = (*("fold", "train_folds", "valid_folds", "test_folds", "held_out", "test_valid", "trials", "unknown"),)
 """Fields that mean something in one corpus only."""
 _SHOWN = 8
 

@@ -352,7 +352,7 @@ def _where(context: Context, rows: NDArray[np.int64], predictions: PlaybackPredi
 def baseline(config: Config, root: str | Path = "runs") -> Run:
     """The linear baseline on the same clips: logistic regression on mean and deviation of each band at the first hop.
 
-    Its strength of regularisation is chosen on the development clips.
+    Its strength of regularisation is chosen on the validation clips.
     """
     prepared = prepare(config)
     config = resolve_fold(config, prepared.manifest)

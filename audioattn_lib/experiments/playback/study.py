@@ -189,7 +189,7 @@ class PlaybackStudy(ClassificationStudy):
         """Score against average cost for clips that stop where the network is sure: a row a threshold.
 
         Columns ``threshold``, ``cost``, ``score``, means over seeds; ``chosen`` is True in one row: the cheapest
-        threshold whose score on the development clips is at most a point below never stopping.
+        threshold whose score on the validation clips is at most a point below never stopping.
         """
         seeds = self.heard(name)
         valid = [PlaybackPredictions.load(run, VALID) for run in self.runs_of(name)]

@@ -40,7 +40,7 @@ __all__ = [
 ]
 
 FILE, VALID = "stages.npz", "stages_valid.npz"
-"""Traces of the test and the development clips, beside a run."""
+"""Traces of the test and the validation clips, beside a run."""
 Array = NDArray[np.floating[Any]]
 
 _DRAWS = 200

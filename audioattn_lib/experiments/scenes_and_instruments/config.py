@@ -107,8 +107,8 @@ class Config(ExperimentConfig):
         "tiny, small, published, a published architecture, or mid_level_split (CNN); several with commas: an ensemble",
     ] = "tiny"
     held_out: Annotated[str, "domain to test on, all others train; empty: the splits"] = ""
-    test_devel: Annotated[
-        bool, "test the development clips too, as test_seen; a fifth of the training clips chooses"
+    test_valid: Annotated[
+        bool, "test the validation clips too, as test_seen; a fifth of the training clips chooses"
     ] = False
     n_mels: int = 64
     front_end: Annotated[str, OneOf(FRONT_ENDS), "features; published has Kaldi filters and fixed scaling"] = "log_mel"
@@ -166,7 +166,7 @@ class Config(ExperimentConfig):
             require(self, name, moves, "0 but for the published front end")
         room = self.f_min_jitter + self.f_max_jitter < self.sample_rate / 2
         require(self, "f_max_jitter", room, f"less than {self.sample_rate / 2:g} hertz together with f_min_jitter")
-        require(self, "test_devel", not (self.test_devel and self.held_out), "false where a domain is held out")
+        require(self, "test_valid", not (self.test_valid and self.held_out), "false where a domain is held out")
 
     @property
     def sizes(self) -> tuple[str, ...]:

@@ -34,7 +34,7 @@ class Prepared(PreparedCorpus):
     Parameters
     ----------
     fixed_split
-        Rows that train, develop and test; all test sets together.
+        Rows that train, validate and test; all test sets together.
     tests
         Name of the test set of each clip, empty where it is in none.
     domains
@@ -46,7 +46,7 @@ class Prepared(PreparedCorpus):
     domains: NDArray[np.str_]
 
     def split(self, config: Any) -> Split:
-        """Rows that train, develop and test: the same for all configurations of this corpus."""
+        """Rows that train, validate and test: the same for all configurations of this corpus."""
         return self.fixed_split
 
     def waveform_loader(
@@ -63,7 +63,7 @@ class Prepared(PreparedCorpus):
         tests = sorted(set(self.tests) - {""})
         counts = ", ".join(f"{int((self.tests == name).sum())} test {test_title(name)}" for name in tests)
         text = f"**{manifest.name}**: {len(manifest)} clips, {minutes:.0f} minutes, {len(manifest.classes)} classes; "
-        text += f"{len(self.fixed_split.train)} train, {len(self.fixed_split.valid)} develop, {counts}."
+        text += f"{len(self.fixed_split.train)} train, {len(self.fixed_split.valid)} validate, {counts}."
         if manifest.name == "orchestra":
             text += " Every sound is synthetic, made by this library, and so are the devices that record it."
         return text
@@ -72,9 +72,9 @@ class Prepared(PreparedCorpus):
 def prepare(config: Config) -> Prepared:
     """Load and check the corpus, and compute its features once; both are kept for the next call.
 
-    The clips that develop are the same for all seeds.
+    The clips that validate are the same for all seeds.
     """
-    names = ("data", "held_out", "test_devel", "front_end", "sample_rate", "n_mels", "hop_seconds", "f_max_jitter")
+    names = ("data", "held_out", "test_valid", "front_end", "sample_rate", "n_mels", "hop_seconds", "f_max_jitter")
     return _prepare(Config(**config.select(*names, "skip_bad_clips", "device")))
 
 
@@ -86,7 +86,7 @@ def _prepare(config: Config) -> Prepared:
         raise ConfigError(
             f"data is {config.data!r}, whose labels are {manifest.kind}; this experiment needs one class a clip"
         )
-    split, tests = _divide(manifest, config.held_out, config.test_devel)
+    split, tests = _divide(manifest, config.held_out, config.test_valid)
     table = manifest.table
     domains = np.asarray(table["domain"] if "domain" in table else [""] * len(table), dtype=np.str_)
     unheard = sorted(set(domains[tests == "test_seen"]) - set(domains[split.train]))
@@ -98,8 +98,8 @@ def _prepare(config: Config) -> Prepared:
     return Prepared.make(manifest, build_front_end(config), config, fixed_split=split, tests=tests, domains=domains)
 
 
-def _divide(manifest: Manifest, held_out: str, test_devel: bool) -> tuple[Split, NDArray[np.str_]]:
-    """Rows that train, develop and test, and the test set of each clip, empty where it is in none."""
+def _divide(manifest: Manifest, held_out: str, test_valid: bool) -> tuple[Split, NDArray[np.str_]]:
+    """Rows that train, validate and test, and the test set of each clip, empty where it is in none."""
     tests = np.full(len(manifest), "", dtype=object)
     if held_out:
         split = leave_domain_out(manifest, held_out)
@@ -112,9 +112,9 @@ def _divide(manifest: Manifest, held_out: str, test_devel: bool) -> tuple[Split,
         tests[fold.test] = name if name.startswith("test") else f"test_{name}"
     first = next(iter(parts.values()))
     train, valid = first.train, first.valid
-    if test_devel:
+    if test_valid:
         if "test_seen" in parts:
-            raise ConfigError(f"test_devel is true, and {manifest.name} has a test_seen of its own; leave it false")
+            raise ConfigError(f"test_valid is true, and {manifest.name} has a test_seen of its own; leave it false")
         tests[valid] = "test_seen"
         valid = grouped_share(manifest, train)
         train = np.setdiff1d(train, valid)

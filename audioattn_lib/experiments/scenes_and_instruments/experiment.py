@@ -4,7 +4,7 @@ One :class:`Config` is one network; :func:`run` trains it and tests it on every
 test set of the corpus, in and out of the domains of training; :func:`study`
 compares patterns of attention, with and without what else is done against the
 colour of devices, over seeds, beside a linear baseline and chance. The best
-epoch is chosen on the development set, whose domains are those of training.
+epoch is chosen on the validation set, whose domains are those of training.
 
 Book page: ``scenes_and_instruments``.
 """
@@ -63,7 +63,7 @@ NAME = "scenes_and_instruments"
 PATTERNS = ("dense", "per_row", "row_overlap_2", "high_low", "sparse_row_2")
 """Field that the chapter compares."""
 _OF_BASELINE = (
-    *("data", "held_out", "test_devel", "band_normalization", "front_end", "sample_rate", "n_mels", "hop_seconds"),
+    *("data", "held_out", "test_valid", "band_normalization", "front_end", "sample_rate", "n_mels", "hop_seconds"),
     *("f_max_jitter", "skip_bad_clips", "batch_size"),
 )
 _RECORDED = 64
@@ -157,7 +157,7 @@ def _test(context: Context, model: nn.Module) -> None:
 def baseline(config: Config, root: str | Path = "runs") -> Run:
     """The linear baseline on the same clips: logistic regression on mean and deviation of each band after centring.
 
-    Its strength of regularisation is chosen on the development clips.
+    Its strength of regularisation is chosen on the validation clips.
     """
     prepared = prepare(config)
     settings = {"baseline": "linear", **config.select(*_OF_BASELINE)}

@@ -44,13 +44,13 @@ class Prepared(PreparedCorpus):
     Parameters
     ----------
     fixed_split
-        Rows of the clips that train, develop and test.
+        Rows of the clips that train, validate and test.
     """
 
     fixed_split: Split
 
     def split(self, config: Any) -> Split:
-        """Rows that train, develop and test: the same for all configurations of this corpus."""
+        """Rows that train, validate and test: the same for all configurations of this corpus."""
         return self.fixed_split
 
     @property
@@ -63,7 +63,7 @@ class Prepared(PreparedCorpus):
         manifest, scale = self.manifest, self.values[self.manifest.has_label]
         minutes = float(np.sum(manifest.durations)) / 60
         split = self.fixed_split
-        counts = f"{len(split.train)} train, {len(split.valid)} develop, {len(split.test)} test"
+        counts = f"{len(split.train)} train, {len(split.valid)} validate, {len(split.test)} test"
         text = f"**{manifest.name}**: {len(manifest)} clips, {minutes:.0f} minutes ({counts}), "
         text += f"{self.who}, " + (f"labels from {scale.min():g} to {scale.max():g}." if len(scale) else "no labels.")
         missing = {name: int((~np.isfinite(self.values[rows])).sum()) for name, rows in self.parts.items()}

@@ -51,8 +51,8 @@ log = logging.getLogger("audioattn")
 def regress(config: Config, encoders: Sequence[Run], root: str | Path = "runs") -> Run:
     """Predict the labels from the features of one autoencoder, or of several, joined by clip.
 
-    The complexity is chosen on the development clips, then the regression is fitted on these and the training clips.
-    Predictions of the development clips are those of the regression that has not seen them.
+    The complexity is chosen on the validation clips, then the regression is fitted on these and the training clips.
+    Predictions of the validation clips are those of the regression that has not seen them.
 
     Parameters
     ----------

@@ -48,7 +48,7 @@ def regress_features(
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Predict the numbers of the test clips of a table from their features.
 
-    The complexity is chosen on the development clips, then the model is fitted on these and the training clips.
+    The complexity is chosen on the validation clips, then the model is fitted on these and the training clips.
     Clips without a label are left out of both; test clips without one are predicted and not scored.
 
     Parameters
@@ -61,12 +61,12 @@ def regress_features(
     Returns
     -------
     predictions : DataFrame
-        A row for each development clip (predicted by a model that has not seen it) and each test clip: ``clip``,
+        A row for each validation clip (predicted by a model that has not seen it) and each test clip: ``clip``,
         ``split``, ``label``, ``predicted``, and ``rounded`` to the whole numbers of the labels' range.
     metrics : dict
         Scores of the test clips with intervals over groups, Spearman's correlation of rounded predictions, chance, and
         how the regression came about. Without test labels, no scores of test clips. ``devel`` has the same scores of
-        the development clips; the complexity was chosen on these, so they are optimistic.
+        the validation clips; the complexity was chosen on these, so they are optimistic.
 
     Raises
     ------
@@ -106,7 +106,7 @@ def fit_features(
     )
     labels = np.concatenate([train.values, devel.values])
     low, high = float(np.floor(labels.min())), float(np.ceil(labels.max()))
-    outputs = {"devel": (devel, fitted.devel_predictions), "test": (test, fitted.predictions)}
+    outputs = {"devel": (devel, fitted.valid_predictions), "test": (test, fitted.predictions)}
     predictions = pd.concat(
         [
             pd.DataFrame(

@@ -64,7 +64,7 @@ class RegressionStudy(Study):
             return ""
         return (
             "No test clip has a label, so no score of the test can be measured. The scores are those of the "
-            "development clips, predicted by a regression that did not see them; its complexity was chosen on them, "
+            "validation clips, predicted by a regression that did not see them; its complexity was chosen on them, "
             "so the scores are optimistic. The predictions of the test clips are in predictions.csv of each run."
         )
 
@@ -241,7 +241,7 @@ class RegressionStudy(Study):
         table = self.table()
         first = table.loc[self.names].sort_values("score", ascending=False).iloc[0]
         best = str(first.name)
-        on = "" if self.part == "test" else " on the development clips"
+        on = "" if self.part == "test" else " on the validation clips"
         text = [
             *([self.unmeasured] if self.unmeasured else []),
             f"Of {len(self.names)} systems, **{self.title(best)}** scores highest{on}: "

@@ -80,7 +80,7 @@ def build_model(config: Config, prepared: PreparedCorpus) -> Seq2SeqAutoencoder:
 def autoencode(config: Config, root: str | Path = "runs") -> Run:
     """Train an autoencoder to rebuild the training clips and keep the features of all clips, as ``features.nc``.
 
-    The epoch is the one that rebuilds the development clips best. The same run is read back instead of made again,
+    The epoch is the one that rebuilds the validation clips best. The same run is read back instead of made again,
     whatever the regression that it is made for; an interrupted one continues where it was.
 
     Parameters

@@ -212,7 +212,7 @@ def start_kernel(lab, name: str) -> None:
     urllib.request.urlopen(request, timeout=120).close()
 
 
-def wait_until(page, condition, problem: str, seconds: int = 10) -> None:
+def wait_until(page, condition, problem: str, seconds: int = 60) -> None:
     for _ in range(10 * seconds):
         if condition():
             return

@@ -254,14 +254,14 @@ class Manifest:
         whole = all(name.isascii() and name.isdecimal() and len(name) <= _MOST_DIGITS for name in labels)
         return sorted(labels, key=lambda name: (int(name), name) if whole else (0, name))
 
-    def label_indices(self) -> NDArray[np.int64]:
+    def label_indices(self) -> NDArray[np.int64] | NDArray[np.uint8]:
         """Targets of the classes, in the order of ``classes``.
 
         Returns
         -------
         ndarray
-            int64: index of the class, shape ``(n,)``; with several classes a
-            clip 1 where a clip has the class, shape ``(n, classes)``.
+            Index of the class, int64 of shape ``(n,)``; with several classes a
+            clip 1 where a clip has the class, uint8 of shape ``(n, classes)``.
 
         Raises
         ------
@@ -274,7 +274,7 @@ class Manifest:
         position = {name: i for i, name in enumerate(self.classes)}
         if self.kind == "class":
             return np.array([position[label] for label in self.table["label"]], dtype=np.int64)
-        targets = np.zeros((len(self), len(position)), dtype=np.int64)
+        targets = np.zeros((len(self), len(position)), dtype=np.uint8)
         for row, label in enumerate(self.table["label"]):
             targets[row, [position[name] for name in self._split_label(label)]] = 1
         return targets

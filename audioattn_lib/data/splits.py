@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from ..core.errors import ConfigError, ManifestError
@@ -29,6 +30,8 @@ __all__ = [
 _VALIDATION = ("valid", "validation", "val", "dev", "devel", "development")
 _FOLDS = 5
 _SHARE = 0.2
+_CELLS = 2_000_000
+"""Largest table of groups and labels, some seconds of work, that clips are divided by."""
 
 
 @dataclass(frozen=True)
@@ -231,7 +234,8 @@ def check_groups(manifest: Manifest) -> None:
 def _assignment(manifest: Manifest) -> list[str]:
     for column in ("fold", "split"):
         if column in manifest.table:
-            return [_name(value) for value in manifest.table[column]]
+            values = manifest.table[column]
+            return values.map({value: _name(value) for value in values.unique()}).tolist()
     return [str(number + 1) for number in _divide(manifest, np.arange(len(manifest.table)), _FOLDS, seed=0)]
 
 
@@ -242,7 +246,11 @@ def _name(value: str) -> str:
 
 
 def _divide(manifest: Manifest, rows: NDArray[np.int64], n_parts: int, seed: int) -> NDArray[np.int64]:
-    """Number of the part of each row: groups stay together, classes spread evenly."""
+    """Number of the part of each row: groups stay together, classes spread evenly.
+
+    A table of all groups and labels spreads them; where it would be too large, groups are drawn at random, which
+    spreads the classes of so many well enough.
+    """
     from sklearn.model_selection import StratifiedGroupKFold
 
     table = manifest.table.iloc[rows]
@@ -255,6 +263,9 @@ def _divide(manifest: Manifest, rows: NDArray[np.int64], n_parts: int, seed: int
     labels = labels.where(labels.map(labels.value_counts()) >= n_parts, "rare")
     if 0 < (labels == "rare").sum() < n_parts and labels.nunique() > 1:  # too few to spread even together
         labels[labels == "rare"] = labels[labels != "rare"].mode()[0]
+    if groups.nunique() * labels.nunique() > _CELLS:
+        codes, names = pd.factorize(groups)
+        return np.random.default_rng(seed).permutation(len(names))[codes] % n_parts
     divider = StratifiedGroupKFold(n_parts, shuffle=True, random_state=seed)
     parts = np.zeros(len(rows), dtype=np.int64)
     if labels.value_counts().max() < n_parts:

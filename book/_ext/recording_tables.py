@@ -17,7 +17,7 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 RESULTS = Path(__file__).resolve().parents[2] / "benchmarks" / "results" / "recordings"
-FACTS = ("settings", "folds", "seeds", "date", "processor", "python", "torch", "git_commit")
+FACTS = ("settings", "from_nothing", "folds", "seeds", "date", "processor", "python", "torch", "git_commit")
 NOTHING = "No such results are committed yet."
 
 
@@ -46,17 +46,25 @@ class RecordingResults(SphinxDirective):
             results.differences(),
             seeds=results.seed_differences(),
             label="Difference to mean pooling in points of accuracy",
-            caption="Lines are 95 % intervals over recordings and seeds; a thick one excludes zero.",
+            caption="Lines are 95 % intervals over groups of clips and seeds; a thick one excludes zero.",
         )
         scores = display.results_table(results.scores().rename(index=_titles(results)))
-        markup, style = results.costs().to_html(border=0, justify="left"), "overflow-x:auto;white-space:nowrap"
+        style = "overflow-x:auto;white-space:nowrap"
+        tables = [table for table in (results.gains(), results.costs()) if len(table)]
         return [
             *parse_markdown(self, [results.verdict(), ""]),
             nodes.raw("", figure.html(), format="html"),
             nodes.raw("", f"<div style='margin-block:1rem'>{scores.html()}</div>", format="html"),
-            nodes.raw("", f"<div class='cell_output' style='{style}'>{markup}</div>", format="html"),
+            *(
+                nodes.raw("", f"<div class='cell_output' style='{style}'>{_markup(table)}</div>", format="html")
+                for table in tables
+            ),
             *parse_markdown(self, [results.made_with.get("corpus", ""), "", f"Made with {_facts(results)}."]),
         ]
+
+
+def _markup(table: Any) -> str:
+    return str(table.to_html(border=0, justify="left"))
 
 
 def _read(directive: SphinxDirective) -> Any:

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from audioattn_lib.core.errors import ConfigError, ManifestError
+from audioattn_lib.data import splits
 from audioattn_lib.data.manifest import Manifest
 from audioattn_lib.data.splits import choose_folds, fold_names, split_clips
 
@@ -133,3 +134,16 @@ def test_without_a_fold_to_validate_on_training_groups_do():
 def test_lists_of_folds_that_cannot_be(given, says):
     with pytest.raises(ConfigError, match=says):
         choose_folds(folded(), **given)
+
+
+def test_many_groups_with_many_labels_are_drawn_without_a_table_of_them(tmp_path, monkeypatch):
+    monkeypatch.setattr(splits, "_CELLS", 100)
+    rows = [{"file_name": f"{row}.wav", "label": f"{row % 7}", "group": f"{row // 3}"} for row in range(600)]
+    manifest = Manifest(tmp_path, pd.DataFrame(rows), "many")
+    split = split_clips(manifest, "1")
+    groups = manifest.table["group"].to_numpy()
+    sides = [set(groups[part]) for part in (split.train, split.valid, split.test)]
+    assert not sides[0] & sides[1]
+    assert not sides[2] & (sides[0] | sides[1])
+    assert [len(side) for side in sides] == [120, 40, 40]
+    assert np.array_equal(split.test, split_clips(manifest, "1").test)

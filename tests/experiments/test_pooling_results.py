@@ -8,6 +8,7 @@ import pytest
 
 from audioattn_lib import display
 from audioattn_lib.core.errors import RunError
+from audioattn_lib.experiments import urban_sound
 from audioattn_lib.experiments.common.studies.pooling_results import CHANCE, CONTROL, PoolingResults
 
 
@@ -56,7 +57,7 @@ def test_the_figure_tells_what_it_draws():
 
 
 def test_every_committed_table_has_its_references_and_says_where_it_comes_from(root):
-    page = (root / "book" / "urban_sound_recordings.md").read_text()
+    page = "".join((root / "book" / f"{name}.md").read_text() for name in ("urban_sound_recordings", "frozen_frames"))
     for path in tables(root):
         table = PoolingResults.read(path)
         assert {"corpus", "settings", "seeds", "date", "processor", "git_commit", "torch"} <= set(table.made_with)
@@ -90,6 +91,12 @@ def test_a_table_is_made_and_read_back(root, tmp_path, monkeypatch, capsys):
     )
     assert 0 < rows.loc["sparsemax", "attended"] <= 1
     assert "Mean pooling names" in capsys.readouterr().out
+    config = urban_sound.Config.smoke(data=arguments[2], perturbations=False)
+    study = urban_sound.study(config, "mean, sparsemax", "1", tmp_path / "runs", range(2))
+    gains = PoolingResults.of_study(study, {}, from_nothing=study).gains()
+    assert list(gains.index) == ["Mean", "Sparsemax"]
+    assert gains["What they add"].str.startswith("+0.0 points").all()
+    assert not len(table.gains())
     (tmp_path / "tiny.csv").write_text("pooling\nmean\n")
     with pytest.raises(RunError, match="lacks the columns title"):
         PoolingResults.read(tmp_path / "tiny.csv")

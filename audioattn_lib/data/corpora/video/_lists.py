@@ -46,6 +46,7 @@ class SoundFolder:
         if not (root / folder).is_dir():
             raise ManifestError(f"{root / folder}: no such folder of sounds; name it with audio")
         self._root, self._folder, self._suffix = root, Path(folder), suffix
+        self._prefix = f"{self._folder.as_posix()}/" if folder else ""
         self._names = lru_cache(maxsize=None)(self._list)
 
     def find(self, stems: Iterable[str], inside: Iterable[str] = ()) -> str:
@@ -56,11 +57,11 @@ class SoundFolder:
         stems = list(stems)
         for subfolder in ("", *inside):
             names = self._names(subfolder)
-            for stem in stems:
+            for stem in stems if names else ():
                 for suffix in (self._suffix, *EXTENSIONS):
                     if stem + suffix in names:
                         return (self._folder / subfolder / (stem + suffix)).as_posix()
-        return (self._folder / (stems[0] + self._suffix)).as_posix()
+        return f"{self._prefix}{stems[0]}{self._suffix}"
 
     def _list(self, subfolder: str) -> frozenset[str]:
         folder = self._root / self._folder / subfolder

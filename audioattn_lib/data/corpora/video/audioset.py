@@ -14,7 +14,10 @@ events*, ICASSP 2017. Book page: ``playback_published``.
 from __future__ import annotations
 
 import csv
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -76,12 +79,13 @@ def load(path: str | Path, *, train: str | None = None, audio: str | None = None
     path = Path(path)
     sounds = SoundFolder(path, audio, ".flac")
     lists = choose_lists(path, find_lists(path, _LIST), train)
+    rows: Any
     rows, lines = _published(path, lists, sounds) if lists else _official(path, train, sounds)
     source = next(iter(lists)) if lists else path / _CLASSES
     return Manifest(path, pd.DataFrame(rows, dtype=str), "audioset", source, tuple(lines))
 
 
-def _official(path: Path, train: str | None, sounds: SoundFolder) -> tuple[list[dict[str, str]], list[int]]:
+def _official(path: Path, train: str | None, sounds: SoundFolder) -> tuple[dict[str, list[str]], list[int]]:
     tables = {name: path / file for name, file in _SEGMENTS.items() if (path / file).is_file()}
     if train is None:
         train = "balanced" if "balanced" in tables else "unbalanced"
@@ -92,7 +96,14 @@ def _official(path: Path, train: str | None, sounds: SoundFolder) -> tuple[list[
         if name not in tables:
             raise ManifestError(f"{path / _SEGMENTS[name]}: no such table; fetch it, or choose train differently")
     classes = _read_classes(path / _CLASSES)
-    rows, lines = [], []
+    columns: dict[str, list[str]] = {name: [] for name in ("file_name", "label", "class_ids", "split", "group")}
+    lines = []
+
+    @cache  # millions of segments have some thousand combinations of classes, each one text
+    def describe(mids: str) -> tuple[str, str]:
+        each = [classes[mid] for mid in mids.split(",")]
+        return SEPARATOR.join(label for _, label in each), SEPARATOR.join(str(index) for index, _ in each)
+
     for name in subsets:
         source = tables[name]
         for line, (video, *times, mids) in _read_segments(source):
@@ -101,10 +112,11 @@ def _official(path: Path, train: str | None, sounds: SoundFolder) -> tuple[list[
                 raise ManifestError(
                     f"{source}:{line}: lasts from {times[0]} to {times[1]}; 0 <= start < stop is needed"
                 )
-            unknown = [mid for mid in mids.split(",") if mid not in classes]
-            if unknown:
-                raise ManifestError(f"{source}:{line}: class {', '.join(unknown)} is not in {_CLASSES}")
-            names = [classes[mid] for mid in mids.split(",")]
+            try:
+                label, class_ids = describe(mids)
+            except KeyError:
+                unknown = ", ".join(mid for mid in mids.split(",") if mid not in classes)
+                raise ManifestError(f"{source}:{line}: class {unknown} is not in {_CLASSES}") from None
             stems = (
                 f"{video}_{int(start)}_{int(stop)}",
                 f"{video}_{start:.3f}_{stop:.3f}",
@@ -112,17 +124,12 @@ def _official(path: Path, train: str | None, sounds: SoundFolder) -> tuple[list[
                 video,
                 f"Y{video}",
             )
-            rows.append(
-                {
-                    "file_name": sounds.find(stems, (source.stem,)),
-                    "label": SEPARATOR.join(label for _, label in names),
-                    "class_ids": SEPARATOR.join(str(index) for index, _ in names),
-                    "split": "test" if name == "test" else "train",
-                    "group": video,
-                }
-            )
+            file_name = sounds.find(stems, (source.stem,))
+            values = (file_name, label, class_ids, "test" if name == "test" else "train", video)
+            for column, value in zip(columns.values(), values, strict=True):
+                column.append(value)
             lines.append(line)
-    return rows, lines
+    return columns, lines
 
 
 def _published(path: Path, lists: dict[Path, str], sounds: SoundFolder) -> tuple[list[dict[str, str]], list[int]]:
@@ -175,9 +182,9 @@ def _read_classes(source: Path) -> dict[str, tuple[int, str]]:
     }
 
 
-def _read_segments(source: Path) -> list[tuple[int, list[str]]]:
+def _read_segments(source: Path) -> Iterator[tuple[int, list[str]]]:
     """Line and four values of each segment: after comments, with a blank behind each comma."""
-    rows = []
+    is_empty = True
     with open(source, encoding="utf-8-sig", newline="") as file:
         reader = csv.reader(file, skipinitialspace=True)
         for row in reader:
@@ -185,7 +192,7 @@ def _read_segments(source: Path) -> list[tuple[int, list[str]]]:
                 continue
             if len(row) != 4:
                 raise ManifestError(f"{source}:{reader.line_num}: {len(row)} values; YTID, start, end and labels are 4")
-            rows.append((reader.line_num, [value.strip() for value in row]))
-    if not rows:
+            is_empty = False
+            yield reader.line_num, [value.strip() for value in row]
+    if is_empty:
         raise ManifestError(f"{source}: holds no segments")
-    return rows

@@ -16,6 +16,7 @@ import pandas as pd
 
 from audioattn_lib.attention.pooling.registry import MECHANISMS
 from audioattn_lib.core.errors import RunError
+from audioattn_lib.evaluation.statistics.systems import compare_systems, score_interval
 
 from . import phrases
 from .study import BASELINE, ClassificationStudy, Study
@@ -27,6 +28,7 @@ CONTROL = "mean"
 """Every pooling is compared with it."""
 CHANCE = "chance"
 _DIFFERENCE = ("difference", "difference_low", "difference_high", "p_holm", "detectable")
+_NOTHING = ("from_nothing", "from_nothing_low", "from_nothing_high", "gain", "gain_low", "gain_high", "gain_p_holm")
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,9 @@ class PoolingResults(ResultsTable):
         ``difference`` to :data:`CONTROL`, paired by clip and seed, with its interval and p-value, corrected for the
         number of poolings (Holm), ``detectable``, the least that would be seen in four experiments of five, and
         ``seed_differences``; ``seconds`` of training and ``parameters`` of a run, and ``attended``, the share of the
-        sound with any attention. Numbers of several seeds are joined by ``;``.
+        sound with any attention. Numbers of several seeds are joined by ``;``. Where the same pooling was trained
+        without a pretrained encoder too, ``from_nothing`` is the score of that with its interval, and ``gain`` what the
+        encoder adds to it, paired by clip and seed, with interval and corrected p-value.
     made_with
         Where the numbers come from, text by name.
 
@@ -55,15 +59,30 @@ class PoolingResults(ResultsTable):
         *(*_DIFFERENCE, "seed_differences", "seconds", "parameters", "attended"),
     )
     TEXT = ("pooling", "title", "seed_scores", "seed_differences")
+    LATER = _NOTHING
 
     @classmethod
-    def of_study(cls, study: ClassificationStudy, made_with: Mapping[str, str] | None = None) -> PoolingResults:
+    def of_study(
+        cls,
+        study: ClassificationStudy,
+        made_with: Mapping[str, str] | None = None,
+        from_nothing: ClassificationStudy | None = None,
+    ) -> PoolingResults:
         """Tabulate a study that compares :data:`CONTROL` with other poolings.
+
+        Parameters
+        ----------
+        study
+            The runs.
+        made_with
+            Where they come from.
+        from_nothing
+            Networks without a pretrained encoder on the same test clips, with the same seeds.
 
         Raises
         ------
         RunError
-            When the study lacks the control.
+            When the study lacks the control, or the other study tested other clips.
         """
         if CONTROL not in study.names:
             raise RunError(f"poolings are {', '.join(study.names)}; {CONTROL} must be among them to compare with")
@@ -90,7 +109,9 @@ class PoolingResults(ResultsTable):
             if name in study.names:
                 row |= _cost(study, name)
             rows.append(row)
-        return cls(pd.DataFrame(rows).reindex(columns=list(cls.COLUMNS)), dict(made_with or {}))
+        gains = _gains(study, from_nothing) if from_nothing else {}
+        rows = [row | gains.get(row["pooling"], {}) for row in rows]
+        return cls(pd.DataFrame(rows).reindex(columns=[*cls.COLUMNS, *_NOTHING]), dict(made_with or {}))
 
     @property
     def attending(self) -> list[str]:
@@ -133,6 +154,20 @@ class PoolingResults(ResultsTable):
             }
         return pd.DataFrame.from_dict(shown, orient="index")
 
+    def gains(self) -> pd.DataFrame:
+        """Tabulate scores with and without the pretrained encoder as text, a row a pooling by title; often none."""
+        rows = self.rows.reindex(columns=[*self.COLUMNS, *_NOTHING]).dropna(subset="gain").to_dict(orient="records")
+        columns = ("Trained from nothing", "Frozen frames", "What they add")
+        table = [
+            (
+                phrases.share(row, "from_nothing_low", "from_nothing_high", "from_nothing"),
+                phrases.share(row),
+                phrases.gain(row, "gain", "gain_low", "gain_high"),
+            )
+            for row in rows
+        ]
+        return pd.DataFrame(table, index=[row["title"] for row in rows], columns=list(columns))
+
     def verdict(self) -> str:
         """Summarise in words if attention is better than mean pooling, with no claim beyond the intervals."""
         rows = self.rows.set_index("pooling")
@@ -158,6 +193,12 @@ class PoolingResults(ResultsTable):
                 row = rows.loc[name]
                 difference = phrases.gain(row, "difference", "difference_low", "difference_high")
                 text.append(f"{row['title']}, without attention, against mean pooling: {difference}.")
+        if pd.notna(control.get("gain")):
+            nothing = phrases.share(control, "from_nothing_low", "from_nothing_high", "from_nothing")
+            gain = phrases.gain(control, "gain", "gain_low", "gain_high")
+            text.append(
+                f"A network with mean pooling that was trained from nothing: {nothing}; frozen frames add {gain}."
+            )
         return " ".join([*text, self.power()])
 
     def power(self) -> str:
@@ -176,6 +217,21 @@ def _cost(study: ClassificationStudy, name: str) -> dict[str, float]:
     if name in MECHANISMS:
         row["attended"] = float(np.concatenate([run.attention.attended_share() for run in runs]).mean())
     return row
+
+
+def _gains(study: ClassificationStudy, from_nothing: ClassificationStudy) -> dict[str, dict[str, float]]:
+    """Score without the encoder, and what the encoder adds, by the pooling."""
+    drawn, other = study.draws(), from_nothing.draws()
+    names = [name for name in from_nothing.names if name in study.names]
+    if list(study.correct().index) != list(from_nothing.correct().index):
+        raise RunError("the networks from nothing were tested on other clips; give both studies the same folds")
+    compared = compare_systems({name: (drawn[name], other[name]) for name in names})
+    rows = {}
+    for name in names:
+        interval, gain = score_interval(other[name]), compared.loc[name]
+        values = (interval.estimate, interval.low, interval.high, *gain[["difference", "low", "high", "p_holm"]])
+        rows[name] = dict(zip(_NOTHING, map(float, values), strict=True))
+    return rows
 
 
 def _join(values: Sequence[float] | np.ndarray[Any, Any]) -> str:

@@ -1,0 +1,84 @@
+"""``{retraining-results}``: the committed table of ``benchmarks/results/retraining.csv``, in words and as a table.
+
+Numbers on the page are those of the file and no others; the page is built again when the file changes.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from docutils import nodes
+from library_pages import parse_markdown
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+
+RESULTS = Path(__file__).resolve().parents[2] / "benchmarks" / "results" / "retraining.csv"
+FACTS = ("network", "epochs", "seeds", "date", "processor", "python", "torch", "git_commit")
+ONCE, AGAIN = "as trained", "trained again"
+
+
+class RetrainingResults(SphinxDirective):
+    """Verdict, accuracies, and the source of the numbers."""
+
+    def run(self) -> list[nodes.Node]:
+        for file in (RESULTS, RESULTS.with_suffix(".json")):
+            self.env.note_dependency(str(file))
+        if not RESULTS.is_file():
+            return parse_markdown(self, ["No such results are committed yet."])
+        rows = pd.read_csv(RESULTS, keep_default_na=False, na_values=[""])
+        made = json.loads(RESULTS.with_suffix(".json").read_text(encoding="utf-8"))
+        markup = accuracies(rows).to_html(border=0, justify="left")
+        facts = ", ".join(
+            f"{name.replace('_', ' ')}: {str(made[name])[:12] if name == 'git_commit' else made[name]}"
+            for name in FACTS
+            if made.get(name)
+        )
+        return [
+            *parse_markdown(self, [*(f"- {line}" for line in verdict(rows)), ""]),
+            nodes.raw("", f"<div class='cell_output' style='overflow-x:auto'>{markup}</div>", format="html"),
+            *parse_markdown(self, [made.get("corpus", ""), "", f"Made with {facts}."]),
+        ]
+
+
+def verdict(rows: pd.DataFrame) -> list[str]:
+    """Say for each attribution if its order costs more than a random one, before and after training again."""
+    sentences = []
+    for name in [name for name in dict.fromkeys(rows["attribution"]) if name not in ("none", "random")]:
+        told = []
+        for network, subject in ((ONCE, "the trained network"), (AGAIN, "networks that were trained again")):
+            own = rows[(rows["attribution"] == name) & (rows["network"] == network)]
+            worse = [f"{100 * share:.0f} %" for share in own.loc[own["high"] < 0, "fraction"]]
+            better = [f"{100 * share:.0f} %" for share in own.loc[own["low"] > 0, "fraction"]]
+            claim = f"reliably worse for {subject} at {', '.join(worse)}" if worse else ""
+            claim += f"{' and ' if claim else ''}reliably better for {subject} at {', '.join(better)}" if better else ""
+            told.append(claim or f"not shown to differ for {subject}")
+        title = name.replace("_", " ").capitalize()
+        sentences.append(f"{title}, against random frames: {'; '.join(told)}.")
+    detectable = 100 * rows.loc[rows["network"] == AGAIN, "detectable"].dropna()
+    sentences.append(
+        f"After training again, a difference below {detectable.min():.0f} to {detectable.max():.0f} points would be "
+        "missed in more than one experiment of five."
+    )
+    return sentences
+
+
+def accuracies(rows: pd.DataFrame) -> pd.DataFrame:
+    """Accuracy in per cent, with the difference to random frames in points: a row a deletion, a column a network."""
+    cells: dict[str, dict[str, str]] = {}
+    for row in rows.to_dict(orient="records"):
+        text = f"{100 * row['score']:.1f} % ({100 * row['score_low']:.1f} to {100 * row['score_high']:.1f})"
+        if pd.notna(row["difference"]):
+            text += f"; {100 * row['difference']:+.1f} ({100 * row['low']:+.1f} to {100 * row['high']:+.1f})"
+        share = f", {100 * row['fraction']:.0f} % deleted" if row["fraction"] else ""
+        title = "Nothing deleted" if row["attribution"] == "none" else row["attribution"].replace("_", " ").capitalize()
+        cells.setdefault(title + share, {})[row["network"]] = text
+    return pd.DataFrame.from_dict(cells, orient="index").fillna("")
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Entry point of the extension."""
+    app.add_directive("retraining-results", RetrainingResults)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

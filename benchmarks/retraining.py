@@ -18,7 +18,7 @@ import argparse
 import dataclasses
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -53,7 +53,7 @@ class RetrainingResults(ResultsTable):
     """Accuracy of every deletion and its difference to random frames, as :func:`compare` gives them."""
 
     COLUMNS = (
-        *("attribution", "fraction", "network", "seeds", "clips", "score", "score_low", "score_high"),
+        *("attribution", "fraction", "network", "seeds", "groups", "score", "score_low", "score_high"),
         *DIFFERENCE,
     )
     TEXT = ("attribution", "network")
@@ -77,7 +77,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             with write_whole(kept) as temporary:
                 study(dataclasses.replace(config, seed=seed), options.epochs).to_csv(temporary, index=False)
         seeds.append(pd.read_csv(kept, dtype={"clip": str}))
-    table = compare(pd.concat(seeds, keys=range(options.seeds), names=["seed"]).reset_index("seed"))
+    table = compare(
+        pd.concat(seeds, keys=range(options.seeds), names=["seed"]).reset_index("seed"),
+        urban_sound.prepare(config).group_of,
+    )
     print(table.to_string())
     machine = environment("cpu")
     made_with = {
@@ -93,22 +96,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def compare(answers: pd.DataFrame) -> pd.DataFrame:
-    """Accuracy after every deletion, and its difference to that of random frames; intervals over clips and seeds.
+def compare(answers: pd.DataFrame, group_of: Mapping[str, str]) -> pd.DataFrame:
+    """Accuracy after every deletion, and its difference to that of random frames; intervals over groups and seeds.
 
     Intervals and p-values are corrected for all differences of the table (Holm).
     """
     keys = ["attribution", "fraction", "network"]
-    drawn = {
-        key: draw_means(rows.pivot(index="seed", columns="clip", values="right").to_numpy())
-        for key, rows in answers.groupby(keys, sort=False)
-    }
+    drawn = {}
+    for key, rows in answers.groupby(keys, sort=False):
+        right = rows.pivot(index="seed", columns="clip", values="right")
+        drawn[key] = draw_means(right.to_numpy(), groups=[group_of[clip] for clip in right])
     judged = [key for key in drawn if key[0] not in ("none", "random")]
     against = compare_systems({"|".join(map(str, key)): (drawn[key], drawn["random", *key[1:]]) for key in judged})
     rows = []
     for key, draws in drawn.items():
         interval = score_interval(draws)
-        row = {**dict(zip(keys, key, strict=True)), "seeds": draws.seeds, "clips": draws.groups}
+        row = {**dict(zip(keys, key, strict=True)), "seeds": draws.seeds, "groups": draws.groups}
         row |= {"score": interval.estimate, "score_low": interval.low, "score_high": interval.high}
         name = "|".join(map(str, key))
         rows.append(row | (against.loc[name, DIFFERENCE].to_dict() if name in against.index else {}))

@@ -25,7 +25,7 @@ def test_differences_are_to_random_frames_and_the_words_follow_the_intervals(roo
         for seed in range(3)
         for clip, right in enumerate(rng.random(60) < shares.get((name, network), 0.8))
     ]  # fmt: skip
-    table = retraining.compare(pd.DataFrame(rows).astype({"right": int}), {clip: str(clip) for clip in range(60)})
+    table = retraining.compare(pd.DataFrame(rows).astype({"right": int}), {str(clip): str(clip) for clip in range(60)})
     told = page.verdict(table)
     assert told[0] == (
         "Attention, against random frames: reliably worse for the trained network at 50 %; "

@@ -38,7 +38,7 @@ def test_figures_and_tables_of_a_chapter_have_their_data_and_runs_and_their_code
     page = (built_book / f"_build/html/book/chapters/{name}.html").read_text()
     figures = re.findall(r'<figure class="audioattn aa-figure.*?</figure>(.{0,200})', page, re.DOTALL)
     assert len(figures) > 3
-    assert all("#runs-of-this-page" in after for after in figures)
+    assert all(re.match(r'<p class="aa-source">From .*?href="#runs?-', after) for after in figures)
     assert page.count("Data (CSV)") > len(figures), "those of figures, and of tables"
     tables = sorted((built_book / f"_build/html/book/chapters/{name}_files").glob("*.csv"))
     assert len(tables) > 4

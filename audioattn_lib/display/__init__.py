@@ -5,11 +5,13 @@ how a run was made. Everything here shows itself in a notebook, fits light and
 dark pages, has alternative text, and needs no network.
 """
 
+from .boxes.findings import Findings, findings
+from .boxes.papers import Paper, papers_table
+from .boxes.question import Question, guess_first
+from .boxes.tabs import Tabs, tabs
 from .cell_runs import mark_cells
 from .diagram import Diagram, network_diagram
 from .figure import Figure
-from .findings import Findings, findings
-from .papers import Paper, papers_table
 from .players.feature_map import FeatureMap, feature_map, neighbour_axes, principal_axes
 from .players.film_strip import FilmStrip, PlaybackStage, film_strip
 from .players.heads import head_player, plot_heads, split_heads
@@ -30,9 +32,7 @@ from .plots.slopes import plot_slopes
 from .plots.sortable import Column, SortableTable, sortable_table
 from .plots.spectrogram import plot_spectrogram
 from .plots.table import Table, attention_evaluation_table, results_table
-from .question import Question, guess_first
 from .show import show
-from .tabs import Tabs, tabs
 from .widgets import AttentionExplorer, explore, is_interactive
 
 __all__ = [

@@ -144,7 +144,7 @@ def _mean(runs: list[Run], score: str) -> str:
 
 
 def papers(chapter: str, study: Study, corpus: str) -> list[dict[str, Any]]:
-    """List the papers of a chapter beside its runs, for :func:`~audioattn_lib.display.papers.papers_table`.
+    """List the papers of a chapter beside its runs, for :func:`~audioattn_lib.display.boxes.papers.papers_table`.
 
     Parameters
     ----------
@@ -158,7 +158,7 @@ def papers(chapter: str, study: Study, corpus: str) -> list[dict[str, Any]]:
     Returns
     -------
     list of dict
-        The fields of :class:`~audioattn_lib.display.papers.Paper`; a figure of a paper only where it is certain.
+        The fields of :class:`~audioattn_lib.display.boxes.papers.Paper`; a figure of a paper only where it is certain.
 
     Notes
     -----

@@ -142,7 +142,7 @@ def test_many_groups_with_many_labels_are_drawn_without_a_table_of_them(tmp_path
     manifest = Manifest(tmp_path, pd.DataFrame(rows), "many")
     split = split_clips(manifest, "1")
     groups = manifest.table["group"].to_numpy()
-    sides = [set(groups[part]) for part in (split.train, split.valid, split.test)]
+    sides = [set(groups[clips]) for clips in (split.train, split.valid, split.test)]
     assert not sides[0] & sides[1]
     assert not sides[2] & (sides[0] | sides[1])
     assert [len(side) for side in sides] == [120, 40, 40]

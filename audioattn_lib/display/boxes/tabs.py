@@ -7,7 +7,7 @@ import html
 from collections.abc import Mapping
 from typing import Protocol
 
-from .block import Block
+from ..block import Block
 
 __all__ = ["Tabs", "tabs"]
 

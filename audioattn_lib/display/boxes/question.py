@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Sequence
 
-from .block import Block, bold
+from ..block import Block, bold
 
 __all__ = ["Question", "guess_first"]
 

@@ -6,8 +6,8 @@ import html
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .assets import style_tag
-from .plots.table import Table
+from ..assets import style_tag
+from ..plots.table import Table
 
 __all__ = ["Paper", "papers_table"]
 

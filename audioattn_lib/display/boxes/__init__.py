@@ -1,0 +1,1 @@
+"""Boxes of a page: findings, papers, questions and tabs."""

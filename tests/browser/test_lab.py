@@ -122,8 +122,8 @@ def close_dialogs(page) -> None:
         assert "died" not in text, text
         print("Lab asks:", text)
         if (kernels := dialog.locator("select")).count():
-            kernels.first.select_option(label="Python 3 (ipykernel)", timeout=5_000)
-        dialog.locator("button.jp-mod-accept").click(timeout=5_000)
+            kernels.first.select_option(label="Python 3 (ipykernel)", timeout=15_000)
+        dialog.locator("button.jp-mod-accept").click(timeout=15_000)
 
 
 def move_sliders(page) -> int:
@@ -226,8 +226,8 @@ def run_all_cells(page) -> None:
         try:  # a dialog may close by itself, or stand in the way of the menu
             close_dialogs(page)
             page.wait_for_selector(IDLE, timeout=60_000)
-            page.get_by_role("menuitem", name="Run", exact=True).click(timeout=5_000)
-            page.locator(".lm-Menu-item[data-command='runmenu:run-all']").click(timeout=5_000)
+            page.get_by_role("menuitem", name="Run", exact=True).click(timeout=15_000)
+            page.locator(".lm-Menu-item[data-command='runmenu:run-all']").click(timeout=15_000)
             for _ in range(60):  # asked for a kernel, Lab runs the cells once it has one: no second click
                 if page.evaluate(STARTED):
                     return

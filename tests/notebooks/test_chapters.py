@@ -23,7 +23,7 @@ def notebooks(always: set[str]) -> list[object]:
     return [pytest.param(name, marks=() if name in always else pytest.mark.long) for name in names]
 
 
-@pytest.mark.parametrize("name", notebooks({"from_softmax_to_sparsemax"}))
+@pytest.mark.parametrize("name", notebooks({"primer"}))
 def test_every_cell_passes_nbval(smoke_notebooks, name):
     options = ["--nbval-lax", "--nbval-cell-timeout=600", "-p", "no:cacheprovider", "-q", "--rootdir"]
     command = [sys.executable, "-m", "pytest", *options, str(smoke_notebooks), str(smoke_notebooks / f"{name}.ipynb")]

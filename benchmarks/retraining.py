@@ -1,4 +1,4 @@
-"""Retraining without the frames that an attribution marks: one table, ``benchmarks/results/retraining.csv``.
+"""Retraining without the frames that an attribution marks: one table, ``benchmarks/results/retraining/city.csv``.
 
     python -m benchmarks.retraining --seeds 3
 
@@ -41,7 +41,7 @@ from audioattn_lib.training.run_directory import describe_environment
 
 from .harness import environment
 
-RESULTS = Path(__file__).parent / "results" / "retraining.csv"
+RESULTS = Path(__file__).parent / "results" / "retraining" / "city.csv"
 FRACTIONS = (0.25, 0.5, 0.75)
 OTHERS = ("integrated_gradients", "occlusion", "random")
 ONCE, AGAIN = "as trained", "trained again"

@@ -4,7 +4,7 @@
 
 Each case runs once, in a process of its own. What counts is processor time, which other work on the machine does not
 change much, and the peak memory of the process. List and sounds are made in a temporary folder; the result is
-``benchmarks/results/scale.json``.
+``benchmarks/results/scale/audioset.json``.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from audioattn_lib.training.run_directory import describe_environment
 
 from .harness import environment
 
-RESULTS = Path(__file__).parent / "results" / "scale.json"
+RESULTS = Path(__file__).parent / "results" / "scale" / "audioset.json"
 N_CLASSES = 527
 BATCH = 64
 

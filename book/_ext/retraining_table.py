@@ -1,4 +1,4 @@
-"""``{retraining-results}``: the committed table of ``benchmarks/results/retraining.csv``, in words and as a table.
+"""``{retraining-results}``: the committed table of ``benchmarks/results/retraining/city.csv``, in words and as a table.
 
 Numbers on the page are those of the file and no others; the page is built again when the file changes.
 """
@@ -15,7 +15,7 @@ from library_pages import parse_markdown
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-RESULTS = Path(__file__).resolve().parents[2] / "benchmarks" / "results" / "retraining.csv"
+RESULTS = Path(__file__).resolve().parents[2] / "benchmarks" / "results" / "retraining" / "city.csv"
 FACTS = ("network", "epochs", "seeds", "date", "processor", "python", "torch", "git_commit")
 ONCE, AGAIN = "as trained", "trained again"
 

@@ -58,3 +58,10 @@ def test_search_quotes_every_page_whichever_process_read_it(root, tmp_path):
     subprocess.run([sys.executable, "-m", "sphinx", "-q", "-j", "2", str(tmp_path), str(out)], check=True)
     texts = (out / "_static" / "search_texts.js").read_text()
     assert all(f"A sentence of {name}." in texts for name in names)
+
+
+def test_files_beside_the_results_of_the_suite_are_in_folders(root):
+    modules = {path.stem for path in (root / "benchmarks").glob("*.py")}
+    results = sorted((root / "benchmarks" / "results").glob("*.json"))
+    assert results
+    assert all(set(json.loads(path.read_text())) <= modules for path in results), "the page on benchmarks reads them"

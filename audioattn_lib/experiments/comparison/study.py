@@ -198,8 +198,8 @@ class Comparison:
     def describe(self) -> str:
         """Tasks, mechanisms and networks in a few sentences."""
         rows = [
-            f"| {result.task.title} | {result.clips['clip'].nunique()} | {len(result.run.classes)} | "
-            f"{len({result.groups[clip] for clip in result.clips['clip']})} |"
+            f"- {result.task.title}: {result.clips['clip'].nunique()} test clips, {len(result.run.classes)} classes, "
+            f"{len({result.groups[clip] for clip in result.clips['clip']})} recordings or speakers"
             for result in self.results
         ]
         networks = f"{self.n_networks} networks: {len(self.results[0].networks['mechanism'].unique())} mechanisms, "
@@ -212,8 +212,7 @@ class Comparison:
             )
             if holds
         ]
-        head = ["", "| task | test clips | classes | recordings or speakers |", "|---|---|---|---|"]
-        return "\n".join([networks, *notes, *head, *rows])
+        return "\n".join([networks, *notes, "", *rows])
 
     @property
     def tasks(self) -> list[Task]:

@@ -22,6 +22,8 @@ __all__ = ["plot_attention_evaluation", "plot_confusion", "plot_faithfulness", "
 REFERENCES = ("linear", "chance")
 DASHES = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (6, 1.5, 1.2, 1.5)), (0, (3, 2)), "-")
 """Dashes that tell curves apart, in order."""
+_MEASURES_A_LINE = 5
+"""Panels of measures side by side on a desk: more would run into each other."""
 _SPLITS = {"valid": "validation", "train": "training"}
 MEASURES = {
     "pointing_game": "Pointing game",
@@ -431,8 +433,9 @@ def plot_attention_evaluation(
     def draw(theme: Theme, width: float = WIDTH) -> Any:
         from matplotlib.figure import Figure as MatplotlibFigure
 
-        columns = min(len(measures), 2) if width < WIDTH else len(measures)
-        lines = -(-len(measures) // columns)
+        most = 2 if width < WIDTH else _MEASURES_A_LINE
+        lines = -(-len(measures) // most)
+        columns = -(-len(measures) // lines)
         figure = MatplotlibFigure(figsize=(width, (0.26 * len(names) + 1.0) * lines), layout="constrained")
         axes = figure.subplots(lines, columns, squeeze=False, sharey=True).ravel()
         for ax in axes[len(measures) :]:

@@ -122,7 +122,9 @@ def close_dialogs(page) -> None:
         assert "died" not in text, text
         print("Lab asks:", text)
         if (kernels := dialog.locator("select")).count():
-            kernels.first.select_option(label="Python 3 (ipykernel)", timeout=15_000)
+            labels = kernels.first.locator("option").all_inner_texts()
+            started = [label for label in labels if re.search(r"\([0-9a-f]{8}\)$", label)]  # see start_kernel
+            kernels.first.select_option(label=[*started, "Python 3 (ipykernel)"][0], timeout=15_000)
         dialog.locator("button.jp-mod-accept").click(timeout=15_000)
 
 

@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 import soundfile
 
+from audioattn_lib.core.files import write_text
 from audioattn_lib.data.audit import audit
 from audioattn_lib.data.corpora import load
 from audioattn_lib.data.splits import split_clips
@@ -56,8 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     }
     commit = describe_environment("cpu", "")["git_commit"]
     result = {**environment("cpu"), "git_commit": commit, "results": measured}
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    options.output.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    write_text(options.output, json.dumps(result, indent=1) + "\n")
     print(json.dumps(measured, indent=1))
     return 0
 

@@ -241,8 +241,10 @@ def checkout() -> Path:
 
 
 def _has_data(names: str) -> bool:
+    from audioattn_lib.experiments.common.corpus import corpora_of
+
     folder = os.environ.get("AUDIOATTN_DATA", "")
-    return all(_is_there(folder, name.partition("?")[0]) for name in names.split(" + "))
+    return all(_is_there(folder, name.partition("?")[0]) for name in corpora_of(names))
 
 
 @functools.cache
@@ -254,9 +256,9 @@ def _is_there(folder: str, corpus: str) -> bool:
 
 
 def _data_hash(names: str) -> str:
-    from audioattn_lib.experiments.common.corpus import load_corpus
+    from audioattn_lib.experiments.common.corpus import corpora_of, load_corpus
 
-    return " ".join(load_corpus(name).content_hash() for name in names.split(" + "))
+    return " ".join(load_corpus(name).content_hash() for name in corpora_of(names))
 
 
 def _value(text: str, default: Any) -> Any:

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from committed_results import depend_on, facts
 from docutils import nodes
 from library_pages import parse_markdown
 from sphinx.application import Sphinx
@@ -70,7 +71,7 @@ class DomainTables(SphinxDirective):
             r"\btest_\w+", lambda result: f"test {test_title(result[0])}", results.made_with.get("corpus", "")
         )
         lines = [corpus, ""]
-        lines += [f"Made with {_facts(results.made_with)}.", ""]
+        lines += [f"Made with {facts(results.made_with, FACTS)}.", ""]
         result = parse_markdown(self, lines)
         for test in results.tests:
             result += [
@@ -88,9 +89,7 @@ def _read(directive: SphinxDirective) -> Any:
     from audioattn_lib.experiments.scenes_and_instruments.results import DomainResults
 
     path = RESULTS / f"{directive.arguments[0]}.csv"
-    for file in (path, path.with_suffix(".json")):
-        directive.env.note_dependency(str(file))
-    return DomainResults.read(path) if path.is_file() else None
+    return DomainResults.read(path) if depend_on(directive, path) else None
 
 
 def _tables(results: Any, test: str) -> Iterator[nodes.Node]:
@@ -116,14 +115,6 @@ def _tables(results: Any, test: str) -> Iterator[nodes.Node]:
             yield nodes.raw(
                 "", f"<p>{name}:</p><div class='cell_output' style='overflow-x:auto'>{markup}</div>", format="html"
             )
-
-
-def _facts(made_with: Any) -> str:
-    return ", ".join(f"{name.replace('_', ' ')}: {_short(name, made_with)}" for name in FACTS if made_with.get(name))
-
-
-def _short(name: str, made_with: Any) -> str:
-    return str(made_with[name])[:12] if name == "git_commit" else str(made_with[name])
 
 
 def setup(app: Sphinx) -> dict[str, Any]:

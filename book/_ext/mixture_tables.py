@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from committed_results import depend_on, short
 from docutils import nodes
 from library_pages import parse_markdown
 from sphinx.application import Sphinx
@@ -46,7 +47,9 @@ class MixtureTables(SphinxDirective):
         results = _read(self, self.arguments[0])
         if results is None:
             return parse_markdown(self, ["No such results are committed yet."])
-        facts = ", ".join(f"{name.replace('_', ' ')}: {_short(name, results.made_with)}" for name in FACTS)
+        facts = ", ".join(
+            f"{name.replace('_', ' ')}: {short(name, results.made_with.get(name, 'not known'))}" for name in FACTS
+        )
         lines = [results.made_with.get("corpus", ""), "", *(f"- {line}" for line in results.verdict()), ""]
         content = parse_markdown(self, [*lines, f"Made with {facts}.", ""])
         table = display.results_table(
@@ -89,18 +92,11 @@ def _read(directive: SphinxDirective, name: str) -> Any:
     from audioattn_lib.experiments.mixtures.results import GainResults
 
     path = RESULTS / f"{name}.csv"
-    for file in (path, path.with_suffix(".json")):
-        directive.env.note_dependency(str(file))
-    return GainResults.read(path) if path.is_file() else None
+    return GainResults.read(path) if depend_on(directive, path) else None
 
 
 def _title(results: Any) -> str:
     return str(results.made_with.get("title") or "mixtures")
-
-
-def _short(name: str, made_with: Any) -> str:
-    value = str(made_with.get(name, "not known"))
-    return value[:12] if name == "git_commit" else value
 
 
 def setup(app: Sphinx) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from committed_results import depend_on, facts
 from docutils import nodes
 from library_pages import parse_markdown
 from sphinx.application import Sphinx
@@ -59,7 +60,9 @@ class RecordingResults(SphinxDirective):
                 nodes.raw("", f"<div class='cell_output' style='{style}'>{_markup(table)}</div>", format="html")
                 for table in tables
             ),
-            *parse_markdown(self, [results.made_with.get("corpus", ""), "", f"Made with {_facts(results)}."]),
+            *parse_markdown(
+                self, [results.made_with.get("corpus", ""), "", f"Made with {facts(results.made_with, FACTS)}."]
+            ),
         ]
 
 
@@ -72,23 +75,13 @@ def _read(directive: SphinxDirective) -> Any:
     from audioattn_lib.experiments.common.studies.pooling_results import PoolingResults
 
     path = RESULTS / f"{directive.arguments[0]}.csv"
-    for file in (path, path.with_suffix(".json")):
-        directive.env.note_dependency(str(file))
-    return PoolingResults.read(path) if path.is_file() else None
+    return PoolingResults.read(path) if depend_on(directive, path) else None
 
 
 def _titles(results: Any) -> dict[str, str]:
     """Titles by name, but of the references, which tables know by name."""
     rows = results.rows[~results.rows["pooling"].isin(["linear", "chance"])]
     return dict(zip(rows["pooling"], rows["title"], strict=True))
-
-
-def _facts(results: Any) -> str:
-    made = results.made_with
-    short = {
-        name: str(made[name])[:12] if name == "git_commit" else str(made[name]) for name in FACTS if made.get(name)
-    }
-    return ", ".join(f"{name.replace('_', ' ')}: {value}" for name, value in short.items())
 
 
 def setup(app: Sphinx) -> dict[str, Any]:

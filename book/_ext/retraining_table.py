@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from committed_results import depend_on, facts
 from docutils import nodes
 from library_pages import parse_markdown
 from sphinx.application import Sphinx
@@ -24,22 +25,15 @@ class RetrainingResults(SphinxDirective):
     """Verdict, accuracies, and the source of the numbers."""
 
     def run(self) -> list[nodes.Node]:
-        for file in (RESULTS, RESULTS.with_suffix(".json")):
-            self.env.note_dependency(str(file))
-        if not RESULTS.is_file():
+        if not depend_on(self, RESULTS):
             return parse_markdown(self, ["No such results are committed yet."])
         rows = pd.read_csv(RESULTS, keep_default_na=False, na_values=[""])
         made = json.loads(RESULTS.with_suffix(".json").read_text(encoding="utf-8"))
         markup = accuracies(rows).to_html(border=0, justify="left")
-        facts = ", ".join(
-            f"{name.replace('_', ' ')}: {str(made[name])[:12] if name == 'git_commit' else made[name]}"
-            for name in FACTS
-            if made.get(name)
-        )
         return [
             *parse_markdown(self, [*(f"- {line}" for line in verdict(rows)), ""]),
             nodes.raw("", f"<div class='cell_output' style='overflow-x:auto'>{markup}</div>", format="html"),
-            *parse_markdown(self, [made.get("corpus", ""), "", f"Made with {facts}."]),
+            *parse_markdown(self, [made.get("corpus", ""), "", f"Made with {facts(made, FACTS)}."]),
         ]
 
 

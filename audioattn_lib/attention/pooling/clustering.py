@@ -188,9 +188,7 @@ def normalise(
 
 
 def _adjugate(matrix: Tensor) -> tuple[Tensor, Tensor]:
-    """Adjugate and determinant ``(..., 1)`` of matrices of 1 or 2 rows, for which an inverse of torch is slow."""
-    if matrix.shape[-1] == 1:
-        return torch.ones_like(matrix), matrix[..., 0]
+    """Adjugate and determinant ``(..., 1)`` of matrices of 2 rows, for which an inverse of torch is slow."""
     a, b, c, d = matrix.flatten(-2).split(1, dim=-1)
     return torch.cat([d, -b, -c, a], dim=-1).unflatten(-1, (2, 2)), a * d - b * c
 

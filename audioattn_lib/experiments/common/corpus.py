@@ -34,7 +34,7 @@ from .config import ExperimentConfig
 from .frames.averaged import AveragedFrames
 from .frames.encoder import PretrainedFrames
 
-__all__ = ["Clip", "PreparedCorpus", "checked", "load_checked", "load_corpus", "parse_corpus"]
+__all__ = ["Clip", "PreparedCorpus", "checked", "corpora_of", "load_checked", "load_corpus", "parse_corpus"]
 
 log = logging.getLogger("audioattn")
 
@@ -103,6 +103,11 @@ def parse_corpus(text: str) -> tuple[str, dict[str, Any]]:
         except (ValueError, SyntaxError):
             options[key] = value
     return name, options
+
+
+def corpora_of(text: str) -> list[str]:
+    """Texts of corpora, see :func:`parse_corpus`, that one text joins by ``" + "``."""
+    return [each.strip() for each in text.split(" + ")]
 
 
 def load_corpus(text: str) -> Manifest:

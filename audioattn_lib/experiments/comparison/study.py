@@ -204,14 +204,8 @@ class Comparison:
         ]
         networks = f"{self.n_networks} networks: {len(self.results[0].networks['mechanism'].unique())} mechanisms, "
         networks += f"{len(self.results)} task{'s' * (len(self.results) > 1)}, {self.n_seeds} seeds each."
-        notes = [
-            note
-            for note, holds in (
-                (_OF_THE_BOOK, {task.data for task in self.tasks} <= {task.data for task in TASKS.values()}),
-                (_CONTROL_TASK, any(task.is_control for task in self.tasks)),
-            )
-            if holds
-        ]
+        of_the_book = {task.data for task in self.tasks} <= {task.data for task in TASKS.values()}
+        notes = [_OF_THE_BOOK] * of_the_book + [_CONTROL_TASK] * any(task.is_control for task in self.tasks)
         return "\n".join([networks, *notes, "", *rows])
 
     @property

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
+from ..common.corpus import corpora_of
+
 __all__ = ["TASKS", "Task", "tasks_of"]
 
 
@@ -54,7 +56,7 @@ TASKS: Mapping[str, Task] = MappingProxyType(
 
 def tasks_of(data: str | None) -> list[Task]:
     """Tasks of the book for None; otherwise one for each corpus that ``data`` names, joined by ``" + "``."""
-    return [_task_of(each.strip()) for each in data.split(" + ")] if data else list(TASKS.values())
+    return [_task_of(each) for each in corpora_of(data)] if data else list(TASKS.values())
 
 
 def _task_of(data: str) -> Task:

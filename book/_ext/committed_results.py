@@ -1,0 +1,28 @@
+"""Committed tables of results on a page: reading one, and saying what it was made with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sphinx.util.docutils import SphinxDirective
+
+
+def depend_on(directive: SphinxDirective, path: Path) -> bool:
+    """Build the page again when a table or the file beside it changes; False where there is no table."""
+    for file in (path, path.with_suffix(".json")):
+        directive.env.note_dependency(str(file))
+    return path.is_file()
+
+
+def facts(made_with: Mapping[str, Any], names: Sequence[str]) -> str:
+    """What a table was made with in words, of those names that it has."""
+    return ", ".join(
+        f"{name.replace('_', ' ')}: {short(name, made_with[name])}" for name in names if made_with.get(name)
+    )
+
+
+def short(name: str, value: Any) -> str:
+    """A fact as text; a commit by its first twelve digits."""
+    return str(value)[:12] if name == "git_commit" else str(value)

@@ -368,7 +368,7 @@ def score(predictions: Path, labels: str, split: str) -> None:
 def _scores(metrics: dict[str, Any]) -> Iterator[str]:
     """Lines about a regression."""
     yield f"{metrics['n_features']} features, complexity {metrics['complexity']:g}"
-    yield f"devel      spearman {metrics['devel_spearman']:.3f} (rounded {metrics['devel_spearman_rounded']:.3f})"
+    yield f"validation spearman {metrics['valid_spearman']:.3f} (rounded {metrics['valid_spearman_rounded']:.3f})"
     if "spearman" in metrics:
         yield from _score_lines("test", metrics)
         yield f"chance     mean_absolute_error {metrics['chance']['mean_absolute_error']:.3f}"

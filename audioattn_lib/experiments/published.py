@@ -64,7 +64,7 @@ def sleepiness_table(study: RegressionStudy) -> pd.DataFrame:
         rows[study.title(name)] = {
             "published, devel": f"{devel:.3f}",
             "published, test": f"{test:.3f}",
-            "here, devel": _mean(runs, "devel_spearman"),
+            "here, devel": _mean(runs, "valid_spearman"),
             "here, test": _mean(runs, "spearman"),
         }
     return pd.DataFrame.from_dict(rows, orient="index")

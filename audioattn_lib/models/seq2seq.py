@@ -207,15 +207,17 @@ class Seq2SeqAutoencoder(nn.Module):
         """Encode the clips; the content of padding is ignored."""
         frames = self._clear(frames, lengths)
         if self.training and self.frame_dropout:
-            hidden = torch.rand(frames.shape[:2], device=frames.device) < self.frame_dropout
+            hidden = torch.rand(frames.shape[:2], device=frames.device) < self.frame_dropout  # (B, T): whole frames
             frames = frames.masked_fill(hidden[..., None], 0.0)
         outputs, state = run_packed(self.encoder, self.dropout(frames), lengths)
         if self.wiring.encoder == "forwards":
+            # hidden states and, of LSTM, cells, each (layers, B, U) -> (B, parts * layers * U)
             final = torch.cat([tensor.transpose(0, 1).flatten(1) for tensor in state], dim=1)
         else:
             final = state[0][-2:].transpose(0, 1).flatten(1)  # (B, 2U): forwards, backwards
         feature = final if self.dense is None else torch.tanh(self.dense(final))
         if self.upper is not None:
+            # (B, T, 2U) -> (B, T, U): the layer that runs forwards over both directions
             outputs = self.upper(outputs, self.upper.start(outputs.new_zeros(1, len(outputs), self.units)))
         return EncodedSequence(outputs, final, feature)
 
@@ -239,7 +241,7 @@ class Seq2SeqAutoencoder(nn.Module):
             Valid frames of each clip.
         scheduled_sampling
             Probability with which a step reads the frame that the decoder made itself instead of the true one, in
-            [0, 1]: 0 is teacher forcing, 1 runs freely (scheduled sampling, Bengio et al., NeurIPS 2015).
+            [0, 1]: 0 is teacher forcing, 1 is free-running (scheduled sampling, Bengio et al., NeurIPS 2015).
 
         Returns
         -------
@@ -252,6 +254,8 @@ class Seq2SeqAutoencoder(nn.Module):
             )
         frames = self._clear(frames, lengths)
         backwards = self.wiring.backwards
+        # A step must be given the frame that was rebuilt before it: a decoder that rebuilds from last to first reads from
+        # last to first too. The published code reads in order of time, so it reads half of the clip before rebuilding it.
         follows = backwards and self.variant == "corrected"
         previous = shift_frames(reverse_frames(frames, lengths) if follows else frames)
         own = None
@@ -268,6 +272,7 @@ class Seq2SeqAutoencoder(nn.Module):
         )
         if not backwards:
             return decoded
+        # rows of the alignment are steps of the decoder, columns are frames: only the rows turn
         alignment = None if decoded.alignment is None else reverse_frames(decoded.alignment, lengths)
         return Decoded(reverse_frames(decoded.frames, lengths), decoded.hidden, alignment)
 
@@ -314,7 +319,7 @@ class Seq2SeqAutoencoder(nn.Module):
             encoded = self.encode(frames, lengths)
             if self.wiring.feature != "figure":
                 return encoded.feature
-            hidden = self.decode(encoded, frames, lengths).hidden
+            hidden = self.decode(encoded, frames, lengths).hidden  # (B, T, U)
             last = (
                 hidden[:, -1] if lengths is None else hidden[torch.arange(len(hidden)), lengths.to(hidden.device) - 1]
             )
@@ -332,8 +337,9 @@ class Seq2SeqAutoencoder(nn.Module):
             # (B, parts * layers * lanes * U) -> parts of (lanes, B, U) for each layer
             layer_states = encoded.feature.reshape(batch, -1, LAYERS, self.lanes, self.units).permute(2, 1, 3, 0, 4)
             return [tuple(layer_state.unbind(0)) for layer_state in layer_states]
-        if self.wiring.start == "feature":
+        if self.wiring.start == "feature":  # the same vector for every lane of both layers
             return [layer.start(encoded.feature.expand(shape)) for layer in layers]
+        # (B, lanes * U) -> (lanes, B, U): each direction of the encoder starts one lane of the decoder
         hidden = encoded.final.reshape(batch, self.lanes, self.units).transpose(0, 1)
         lower, upper = (layer.start(hidden) for layer in layers)
         if self.decoder.restart:

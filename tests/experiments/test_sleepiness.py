@@ -160,7 +160,7 @@ def test_an_interrupted_training_continues_to_the_same_features(tmp_path, monkey
     monkeypatch.setattr(Rebuilding, "validate", original)
     again = sleepiness.autoencode(config, tmp_path / "cut")
     np.testing.assert_array_equal(sleepiness.features_of(again).features, sleepiness.features_of(whole).features)
-    assert again["devel_loss"] == whole["devel_loss"]
+    assert again["valid_loss"] == whole["valid_loss"]
 
 
 def test_a_trained_network_describes_the_clips_of_any_corpus(study, corpus):
@@ -207,7 +207,7 @@ def test_every_seed_and_every_pair_is_told(study):
     assert rebuilt["features"].tolist() == [16, 8]
     runs = [run for run in study.encoders if run.config["network"] == "seq2seq_bi_bi_fc"]
     expected = np.mean([run["test_loss"] for run in runs])
-    assert rebuilt.loc["No attention, dense feature", "true frames given"] == expected
+    assert rebuilt.loc["No attention, dense feature", "teacher forcing"] == expected
 
 
 def test_no_features_without_a_trained_network(study, tmp_path):
@@ -249,7 +249,7 @@ def test_a_clip_is_shown_beside_what_is_made_of_it(study):
     run = study.encoder("attention_bi_bi_hidden")
     clip = sleepiness.prepare(Config(**run.config)).clip(study.example()[1])
     shown = sleepiness.rebuild(run, clip)
-    assert list(shown) == ["input", "given the true frames", "running freely"]
+    assert list(shown) == ["input", "teacher forcing", "free-running"]
     for values in shown.values():
         assert values.shape == clip.features.shape
         assert values.max() <= 0
@@ -267,7 +267,7 @@ def test_tensorboard_has_steps_epochs_and_pictures(study):
         "alignment",
         "frames/input",
         "frames/rebuilt",
-        "frames/rebuilt_freely",
+        "frames/free_running",
     }
 
 
@@ -304,10 +304,10 @@ def test_without_test_labels_a_study_scores_the_development_clips_and_says_so(co
     assert blind.verdict().startswith(blind.unmeasured)
     assert study.unmeasured == ""
     only = blind.runs[0]
-    assert blind.table().loc["seq2seq_bi_bi_fc", "score"] == only["devel_spearman"] == only["devel"]["spearman"]
+    assert blind.table().loc["seq2seq_bi_bi_fc", "score"] == only["valid_spearman"] == only["valid"]["spearman"]
     assert list(blind.predictions("linear").index) == list(only.predictions.query("split == 'devel'")["clip"])
-    assert "on devel" in study.other_scores()
-    assert "on devel" not in blind.other_scores()
+    assert "on validation" in study.other_scores()
+    assert "on validation" not in blind.other_scores()
     assert "No label is known of 3 of 3 test clips" in sleepiness.prepare(config).describe()
     assert published.sleepiness_table(blind)["here, test"].tolist() == ["", "", ""]
 

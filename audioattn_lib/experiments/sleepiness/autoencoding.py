@@ -48,7 +48,7 @@ class Rebuilding:
 
     @torch.no_grad()
     def validate(self, network: nn.Module, batches: _Batches) -> dict[str, float]:
-        """``loss`` with the true frames given: the same mean over batches as in training, weighted by clips."""
+        """``loss`` with teacher forcing: the same mean over batches as in training, weighted by clips."""
         loss, clips = 0.0, 0
         for batch in batches.epoch(0):
             frames = self.scaling(batch.features, batch.lengths)
@@ -58,7 +58,7 @@ class Rebuilding:
         return {"loss": loss / clips}
 
     def illustrate(self, batches: _Batches) -> Callable[[nn.Module], dict[str, Tensor]]:
-        """Pictures of the first clip of some batches: itself, rebuilt, rebuilt freely, and its alignment."""
+        """Pictures of the first clip of some batches: itself, rebuilt in two ways, and its alignment."""
         first = next(batches.epoch(0))
         length = int(first.lengths[0])
         frames = self.scaling(first.features[:1, :length], first.lengths[:1])
@@ -68,7 +68,7 @@ class Rebuilding:
             free, _ = network(frames, scheduled_sampling=1.0)
             images = {
                 f"frames/{name}": (values[0].T.flip(0) + 1) / 2
-                for name, values in (("input", frames), ("rebuilt", forced), ("rebuilt_freely", free))
+                for name, values in (("input", frames), ("rebuilt", forced), ("free_running", free))
             }
             if record.alignment is not None:
                 weights = torch.from_numpy(record.alignment[0])
@@ -89,7 +89,7 @@ def extract(model: Seq2SeqAutoencoder, batches: _Batches, scaling: DecibelScalin
 
 @torch.no_grad()
 def measure_losses(model: Seq2SeqAutoencoder, batches: _Batches, rebuilding: Rebuilding) -> NDArray[np.float64]:
-    """Loss of each clip when it is rebuilt with the true frames given, and when the decoder runs freely.
+    """Loss of each clip when it is rebuilt with teacher forcing, and free-running.
 
     In the order of the batches, shape ``(N, 2)``.
     """

@@ -45,11 +45,11 @@ def findings(study: RegressionStudy) -> Found:
         else:
             open_.append(f"That attention matters to the features: {result}, a difference of {_gain(paired)}.")
         rebuilt = study.rebuilding()
-        forced, free = ("true frames given", "running freely")
+        forced, free = ("teacher forcing", "free-running")
         first, second = (rebuilt.loc[study.title(name)] for name in MATCHED)
         shown.append(
-            f"Given the true frames, the squared error of what is rebuilt is {first[forced]:.3f} with attention and "
-            f"{second[forced]:.3f} without; running freely, it is {first[free]:.3f} and {second[free]:.3f}."
+            f"With teacher forcing, the squared error of the reconstruction is {first[forced]:.3f} with attention and "
+            f"{second[forced]:.3f} without; free-running, it is {first[free]:.3f} and {second[free]:.3f}."
         )
     against = study.compare(BASELINE)
     best = table.loc[study.names, "score"].idxmax()

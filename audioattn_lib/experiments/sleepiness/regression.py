@@ -65,7 +65,7 @@ def regress_features(
         ``split``, ``label``, ``predicted``, and ``rounded`` to the whole numbers of the labels' range.
     metrics : dict
         Scores of the test clips with intervals over groups, Spearman's correlation of rounded predictions, chance, and
-        how the regression came about. Without test labels, no scores of test clips. ``devel`` has the same scores of
+        how the regression came about. Without test labels, no scores of test clips. ``valid`` has the same scores of
         the validation clips; the complexity was chosen on these, so they are optimistic.
 
     Raises
@@ -134,7 +134,7 @@ def fit_features(
         reference = train.values if name == "devel" else labels
         scores["chance"] = chance_regression(truth, reference)
         if name == "devel":
-            metrics |= {"devel": scores, "devel_spearman": scores["spearman"], "devel_spearman_rounded": coarse}
+            metrics |= {"valid": scores, "valid_spearman": scores["spearman"], "valid_spearman_rounded": coarse}
         else:
             metrics |= scores
     metrics |= {

@@ -26,13 +26,13 @@ FUSION = "fusion"
 """System that reads the features of all networks side by side."""
 
 _OTHERS = {
-    "devel_spearman": "on devel",
+    "valid_spearman": "on validation",
     "spearman_rounded": "rounded",
     "pearson": "Pearson",
     "concordance": "CCC",
     "mean_absolute_error": "mean error",
 }
-_MEANS = ("devel_spearman", "spearman_rounded", "pearson", "concordance", "mean_absolute_error", "n_features")
+_MEANS = ("valid_spearman", "spearman_rounded", "pearson", "concordance", "mean_absolute_error", "n_features")
 
 
 @dataclass(frozen=True)
@@ -169,7 +169,7 @@ class RegressionStudy(Study):
         }
         table = pd.DataFrame.from_dict(rows, orient="index")
         if self.part == "devel":
-            table = table.drop(columns=_OTHERS["devel_spearman"])
+            table = table.drop(columns=_OTHERS["valid_spearman"])
         return table.loc[:, (table != "").any()]
 
     def seed_table(self) -> pd.DataFrame:
@@ -201,7 +201,7 @@ class RegressionStudy(Study):
 
         Columns: the loss with teacher forcing, the free-running loss, and the number of features.
         """
-        columns = {"test_loss": "true frames given", "test_free_loss": "running freely", "n_features": "features"}
+        columns = {"test_loss": "teacher forcing", "test_free_loss": "free-running", "n_features": "features"}
         rows = {}
         for name in self.networks:
             runs = [run for run in self.encoders if run.config["network"] == name]
@@ -268,7 +268,7 @@ class RegressionStudy(Study):
 
     def _scores(self, run: Run) -> dict[str, Any]:
         """Scores of the clips of :attr:`part`."""
-        return run.metrics if self.part == "test" else run.metrics["devel"]
+        return run.metrics if self.part == "test" else run.metrics["valid"]
 
     def _row(self, runs: list[Run]) -> dict[str, Any]:
         measured = [run.metrics | self._scores(run) for run in runs]

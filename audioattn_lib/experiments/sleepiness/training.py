@@ -89,7 +89,7 @@ def autoencode(config: Config, root: str | Path = "runs") -> Run:
         What to train; the fields of the regression do not matter.
     root
         Directory of all runs; this one goes to ``<root>/sleepiness/<key>/``. Its predictions hold how well each clip
-        is rebuilt: ``loss`` with the true frames given, ``free_loss`` when the decoder runs freely.
+        is rebuilt: ``loss`` with teacher forcing, ``free_loss`` free-running.
 
     Raises
     ------
@@ -274,7 +274,7 @@ def save_regression(
 
 @torch.no_grad()
 def rebuild(run: Run, clip: Clip) -> dict[str, NDArray[np.float32]]:
-    """One clip, what an autoencoder makes of it with the true frames given, and what it makes freely.
+    """One clip, what an autoencoder makes of it with teacher forcing, and free-running.
 
     All in decibels below the loudest value that its scaling knows, shape ``(frames, bands)``.
     """
@@ -282,8 +282,8 @@ def rebuild(run: Run, clip: Clip) -> dict[str, NDArray[np.float32]]:
     frames = scaling(torch.as_tensor(clip.features)[None])
     stages = {
         "input": frames,
-        "given the true frames": model(frames)[0],
-        "running freely": model(frames, scheduled_sampling=1.0)[0],
+        "teacher forcing": model(frames)[0],
+        "free-running": model(frames, scheduled_sampling=1.0)[0],
     }
     return {name: ((values[0] - 1) / 2 * scaling.top_db).numpy() for name, values in stages.items()}
 

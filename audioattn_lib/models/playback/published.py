@@ -47,8 +47,9 @@ class _Attention(nn.Module):
         self.to_out = nn.Sequential(nn.Linear(heads * head_width, width))
 
     def forward(self, latents: Tensor, context: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
-        query = self.to_q(latents).unflatten(2, (self.heads, -1)).transpose(1, 2)
+        query = self.to_q(latents).unflatten(2, (self.heads, -1)).transpose(1, 2)  # (B, heads, latents, head width)
         source = latents if context is None else context
+        # each (B, heads, tokens, head width)
         key, value = self.to_kv(source).unflatten(2, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)
         has_tokens = None
         if mask is not None:
@@ -216,6 +217,8 @@ class PublishedDecoder(nn.Module):
         self.fusion: nn.Module = nn.Identity()
         if fusion == "adaptive":
             size, groups = (width, 1) if fusion_level == "features" else (sizes[0], sizes[0])
+            # As long as there are stages: one output. Features are mixed with each other; predictions are not, so each
+            # class has its own weights over the stages.
             convolution = nn.Conv1d(size, size, stages, groups=groups, bias=False)
             after = [nn.ReLU(), nn.Dropout(_FUSION_DROPOUT)] if fusion_level == "features" else []
             self.fusion = nn.Sequential(nn.Identity(), nn.Identity(), convolution, *after)
@@ -257,6 +260,7 @@ class PublishedDecoder(nn.Module):
         if positions.ndim == 2:
             positions = torch.stack([positions, torch.zeros_like(positions)], dim=-1)
         if mask is not None:
+            # 0 times NaN is NaN: masked scores alone would let the padding through to the values
             tokens = tokens.masked_fill(~mask[..., None], 0.0)
             positions = positions.masked_fill(~mask[..., None], 0.0)
         context = torch.cat([tokens, _encode(positions.to(tokens.dtype))], dim=-1)
@@ -302,6 +306,7 @@ class PublishedDecoder(nn.Module):
         first, second = (torch.linspace(-1, 1, n, device=maps[0].device, dtype=maps[0].dtype) for n in (frames, bands))
         if as_released:
             token = torch.arange(frames * bands, device=first.device)
+            # token t lies at (t // bands, t % bands); the released code divides by the number of frames instead
             positions = torch.stack([first[token % frames], second[token // frames]], dim=-1)
         else:
             positions = torch.cartesian_prod(first, second)  # (tokens, 2)
@@ -309,7 +314,7 @@ class PublishedDecoder(nn.Module):
         for stage, tokens in enumerate(maps):
             latents, y = self.read(stage, latents, tokens.flatten(1, 2), positions.expand(batch, -1, -1))
             outputs.append(y)
-        together = torch.stack(outputs, dim=1)
+        together = torch.stack(outputs, dim=1)  # (B, stages, width)
         return self.fuse(together), self.fc(together).transpose(0, 1)
 
 
@@ -372,12 +377,14 @@ class PublishedSlots(nn.Module):
         inputs = self.get_submodule("0")(course).mT  # (B, C, P)
         noise = torch.randn(batch, 2, self.points, device=frames.device) if self.training else self.noise
         slots = self.get_submodule("3")(inputs, noise.to(inputs.dtype), self.iterations)
+        # the formula of the class: each slot is lifted by its least value, then the second is compared with 1
         slots = slots + slots.amin(dim=2, keepdim=True).abs()
         difference = (slots[:, 1] - 1).abs() - slots[:, 0]  # (B, P)
         low, high = difference.amin(dim=1, keepdim=True), difference.amax(dim=1, keepdim=True)
         scaled = (difference - low) / (high - low).clamp(min=torch.finfo(difference.dtype).tiny)
         frame = torch.arange(n_frames, device=frames.device, dtype=frames.dtype)
         last = torch.full_like(counts, self.points - 1)
+        # back from points to frames, (B, P, 1) -> (B, frames)
         return _between(scaled[..., None], (frame + 0.5) / length * self.points - 0.5, last).squeeze(2)
 
 
@@ -411,7 +418,8 @@ class _ChannelSlots(nn.Module):
         key, value = self.to_k(inputs), self.to_v(inputs)
         for _ in range(iterations):
             scores = torch.bmm(self.to_q(self.norm_slots(slots)), key.mT) * width**-0.5  # (B, 2, C)
-            shares = at_least_float32(scores).softmax(dim=1) + _EPSILON
+            # Softmax over the two slots: they compete for each channel. The weighted mean over channels follows.
+            shares = at_least_float32(scores).softmax(dim=1) + _EPSILON  # (B, 2, C)
             update = torch.bmm((shares / shares.sum(dim=2, keepdim=True)).to(value.dtype), value)
             slots = self.gru(update.flatten(0, 1), slots.flatten(0, 1).to(update.dtype)).view_as(update)
             slots = slots + self.fc2(F.relu(self.fc1(self.norm_pre_ff(slots))))

@@ -23,6 +23,7 @@ _BIT_52, _FRACTION = _U64(0x4330000000000000), _U64(0x000FFFFFFFFFFFFF)
 # bits of the square root of 1/2, and what leads from them to those of 1
 _ROOT, _TO_ONE = _U64(0x3FE6A09E667F3BCD), _U64(0x00095F619980C433)
 _ROOT_32, _TO_ONE_32 = _U32(0x3F3504F3), _U32(0x004AFB0D)
+# 1.5 * 2^52 and 1.5 * 2^23: a sum with one of them has no place for a fraction, so adding it rounds to a whole number
 _SHIFTER, _SHIFTER_32 = 6755399441055744.0, F32(12582912.0)
 
 
@@ -40,10 +41,15 @@ def logarithm(m, lost, fine):  # type: ignore[no-untyped-def]
     Of m = 2^e f with f within a factor sqrt(2) of 1 it is e + 2 atanh((f - 1) / (f + 1)) / ln 2; the polynomial
     interpolates that at the nodes of Chebyshev, to 3e-18, or to 4e-12 unless ``fine``.
     """
+    # A double is sign | 11 bits of exponent | 52 bits of fraction. Adding to the bits the way from sqrt(1/2) to 1 moves
+    # the border between two exponents from f = 1 to f = sqrt(1/2): the series below needs f around 1.
     moved = _U64(np.float64(m).view(np.uint64) + _TO_ONE)
-    # without a conversion of integers, which some processors have no vectors for
+    # The exponent becomes the fraction of 2^52, and 2^52 plus the bias is subtracted. It saves the conversion of
+    # integers, which some processors have no vectors for.
     e = _U64(_U64(moved >> _U64(52)) | _BIT_52).view(np.float64) - 4503599627371519.0
     f = (_U64(_U64(moved & _FRACTION) + _ROOT).view(np.float64) - 1.0) + lost
+    # f holds f - 1 from here on. log f = 2 atanh(s) = 2 (s + s^3 / 3 + s^5 / 5 + ...): odd in s, so a polynomial in
+    # s^2, in Horner's form; |s| <= 0.172 keeps it short.
     s = f / (2.0 + f)
     q = s * s
     if fine:
@@ -67,7 +73,7 @@ def logarithm(m, lost, fine):  # type: ignore[no-untyped-def]
 @njit(**IN_ORDER)
 def exponential(y, fine):  # type: ignore[no-untyped-def]
     """2^y for y from -1020 to 1023; interpolated from -1/2 to 1/2, to 3e-16 or to 2e-9."""
-    # 1.5 * 2^52 leaves a double no place for a fraction: the sum is rounded, and its last bits are the whole number
+    # 2^y = 2^whole * 2^r with r in [-1/2, 1/2]. The last bits of the sum are the whole number, ready to be shifted.
     whole = y + _SHIFTER
     r = y - (whole - _SHIFTER)
     if fine:
@@ -90,7 +96,7 @@ def exponential(y, fine):  # type: ignore[no-untyped-def]
         p = p * r + 0.24022650922288757
         p = p * r + 0.6931472067028326
         p = p * r + 1.0
-    # the power of 2 is added to the exponent
+    # 2^whole * p: the whole number is added to the exponent of p, which is between sqrt(1/2) and sqrt(2)
     bits = np.float64(p).view(np.uint64) + _U64(np.float64(whole).view(np.uint64) << _U64(52))
     return _U64(bits).view(np.float64)
 
@@ -98,6 +104,7 @@ def exponential(y, fine):  # type: ignore[no-untyped-def]
 @njit(**IN_ORDER)
 def power(m, exponent, least, fine):  # type: ignore[no-untyped-def]
     """m^exponent above ``least``, which must be normal and whose power must be at least 2^-1020, and 0 below that."""
+    # Computed for every m and then selected: a branch would end the vector instructions.
     p = exponential(exponent * logarithm(m, 0.0, fine), fine)
     return p if m > least else 0.0
 
@@ -106,12 +113,14 @@ def power(m, exponent, least, fine):  # type: ignore[no-untyped-def]
 def power_near_one(m, lost, exponent, fine):  # type: ignore[no-untyped-def]
     """(m + lost)^exponent for an exponent of any size, and 2^-1020 in place of what is smaller."""
     y = exponent * logarithm(m, lost, fine)
+    # below -1022 the shift in exponential() would run into the sign
     p = exponential(y if y > -1020.0 else -1020.0, fine)
     return p if m > 1e-290 else 0.0
 
 
 @njit(**IN_ORDER)
 def _rough_logarithm(m, lost):  # type: ignore[no-untyped-def]
+    # as logarithm(), with the 8 bits of exponent and 23 of fraction of a float
     moved = _U32(np.float32(m).view(np.uint32) + _TO_ONE_32)
     e = _U32(_U32(moved >> _U32(23)) | _U32(0x4B000000)).view(np.float32) - F32(8388735.0)
     f = (_U32(_U32(moved & _U32(0x007FFFFF)) + _ROOT_32).view(np.float32) - F32(1.0)) + lost

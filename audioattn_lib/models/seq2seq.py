@@ -254,8 +254,8 @@ class Seq2SeqAutoencoder(nn.Module):
             )
         frames = self._clear(frames, lengths)
         backwards = self.wiring.backwards
-        # A step must be given the frame that was rebuilt before it: a decoder that rebuilds from last to first reads from
-        # last to first too. The published code reads in order of time, so it reads half of the clip before rebuilding it.
+        # A step must be given the frame that was rebuilt before it: a decoder that rebuilds backwards reads backwards.
+        # The published code reads in order of time, so it reads half of the clip before it rebuilds it.
         follows = backwards and self.variant == "corrected"
         previous = shift_frames(reverse_frames(frames, lengths) if follows else frames)
         own = None

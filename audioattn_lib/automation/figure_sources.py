@@ -24,11 +24,14 @@ _TABLE: Final = re.compile(
     r'<table\b[^>]*class="(?:[^"]*\s)?(?P<kind>dataframe|table)(?:\s[^"]*)?"[^>]*>.*?</table>', re.DOTALL
 )
 """A table that code has made, or that is written in the text."""
+_SPAN: Final = r'\s*<span class="aa-cell-runs" data-runs="([^"]*)" hidden(?:="")?></span>\s*'
 _MARK: Final = re.compile(
-    r'<div class="output text_html">\s*<span class="aa-cell-runs" data-runs="([^"]*)" hidden></span>\s*</div>'
+    rf'<div class="output text_html">{_SPAN}</div>|'
+    r'<div class="jp-OutputArea-child">\s*<div class="jp-OutputPrompt[^>]*></div>\s*'
+    rf'<div class="jp-RenderedHTMLCommon[^>]*>{_SPAN}</div>\s*</div>'
 )
-"""The last output of a cell, where it is marked."""
-_CELL: Final = re.compile(r'<div class="cell(?: tag_[\w-]+)* docutils container"')
+"""The last output of a cell, where it is marked: in the book, and in an exported page."""
+_CELL: Final = re.compile(r'<div class="(?:cell(?: tag_[\w-]+)* docutils container"|jp-Cell jp-CodeCell )')
 _ANCHOR: Final = "runs-of-this-page"
 _SETTINGS: Final = "settings-of-runs"
 _MOST_FIELDS: Final = 5
@@ -40,7 +43,7 @@ Runs = Sequence[Mapping[str, Any]]
 
 def add_sources(markup: str, runs: Runs) -> str:
     """Add a link to its data to every table of a page, the runs behind it to every figure and table, and a list of
-    these runs to the end of the page.
+    these runs to the end of the page: before ``</main>``, where there is one.
 
     A figure names the runs that its cell read, see :mod:`audioattn_lib.display.cell_runs`, or all runs of the page.
 
@@ -57,7 +60,9 @@ def add_sources(markup: str, runs: Runs) -> str:
     Book page: architecture.
     """
     cells = [_add_to_cell(cell, runs) for cell in _split_at(_CELL, markup)]
-    return "".join(cells) + (_list_of(runs) if runs else "")
+    content, end, rest = "".join(cells).rpartition("</main>")
+    listed = _list_of(runs) if runs else ""
+    return f"{content}{listed}{end}{rest}" if end else rest + listed
 
 
 def _split_at(pattern: re.Pattern[str], text: str) -> list[str]:
@@ -68,7 +73,7 @@ def _split_at(pattern: re.Pattern[str], text: str) -> list[str]:
 
 def _add_to_cell(markup: str, runs: Runs) -> str:
     """Add what is behind them to figures and tables of a cell: of the runs of the page those that its mark names."""
-    named = {name for mark in _MARK.finditer(markup) for name in html.unescape(mark[1]).split()}
+    named = {name for mark in _MARK.finditer(markup) for name in html.unescape(mark[1] or mark[2]).split()}
     behind = [run for run in runs if f"{run['experiment']}/{run['key']}" in named]
     caption = _told(behind or runs, len(runs))
 

@@ -13,6 +13,8 @@ from audioattn_lib.core.errors import ConfigError
 from audioattn_lib.core.files import write_text
 
 from .book_syntax import BookSyntax
+from .execution import runs_shown_in
+from .figure_sources import add_sources
 
 __all__ = ["write_html"]
 
@@ -21,6 +23,13 @@ _TEMPLATE: Final = """
 {% block html_head_js %}{% endblock %}
 {% block jupyter_widgets %}{% endblock %}
 {% block html_head_js_mermaidjs %}{% endblock %}
+{% block notebook_css %}
+{{ super() }}
+<style>
+.aa-source { margin: 0.25rem 0 1rem; font-size: 0.8rem; opacity: 0.8; }
+#runs-of-this-page { margin: 1rem; overflow-x: auto; }
+</style>
+{% endblock %}
 {% block html_head_js_mathjax %}
 {% if resources.mathjax %}
 <script>
@@ -70,6 +79,7 @@ def write_html(notebook: str | Path, page: str | Path, chapters: str | Path | No
 
     Notes
     -----
+    Figures and tables name the runs behind them, and the page ends with a list of these runs, as in the book.
     A page with formulas holds a copy of MathJax, 2 MB. Widgets need a kernel
     and are left out. A link to a page of the book leads to the page of that name
     in the folder of ``page``; where there is none, the title stands in its place.
@@ -99,7 +109,7 @@ def write_html(notebook: str | Path, page: str | Path, chapters: str | Path | No
         "mathjax": _mathjax() if formulas else "",
     }
     text, _ = exporter.from_notebook_node(content, resources=resources)
-    write_text(page, text)
+    write_text(page, add_sources(text, runs_shown_in(notebook)))
     return page
 
 
@@ -108,8 +118,6 @@ def _leave_book(content: Any, syntax: BookSyntax) -> None:
     for cell in content.cells:
         if cell.cell_type == "markdown":
             cell.source = syntax.resolve(cell.source)
-        if "outputs" in cell:  # marks are for the book, which lists the runs of a page
-            cell.outputs = [shown for shown in cell.outputs if not _is_mark(shown)]
         for shown in cell.get("outputs", []):
             if "text/markdown" in shown.get("data", {}):
                 shown.data["text/markdown"] = syntax.resolve(shown.data["text/markdown"])
@@ -121,10 +129,6 @@ def _leave_book(content: Any, syntax: BookSyntax) -> None:
             f"Pages of the book that are named here and do not lie beside this page: {titles}. `make book` makes them."
         )
         content.cells.append(nbformat.v4.new_markdown_cell(note, id="pages-of-the-book"))
-
-
-def _is_mark(shown: Any) -> bool:
-    return str(shown.get("data", {}).get("text/html", "")).startswith('<span class="aa-cell-runs"')
 
 
 def _mathjax() -> str:

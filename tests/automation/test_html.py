@@ -4,8 +4,10 @@ import json
 import re
 from pathlib import Path
 
+import nbformat
 import pytest
 
+from audioattn_lib.automation import RUN_MIMETYPE
 from audioattn_lib.automation.book_syntax import BookSyntax
 from audioattn_lib.automation.execution import execute
 from audioattn_lib.automation.html import write_html
@@ -55,6 +57,29 @@ def test_hidden_cells_stay_hidden(notebook, tmp_path):
     text = write_html(execute(path, tmp_path / "out.ipynb").output, tmp_path / "out.html").read_text()
     assert "shown" in text
     assert "secret" not in text
+
+
+def test_figures_name_their_runs_and_the_page_lists_them(tmp_path):
+    def cell(*shown):
+        outputs = [nbformat.v4.new_output("display_data", data=data) for data in shown]
+        return nbformat.v4.new_code_cell("1", outputs=outputs)
+
+    figure = {"text/html": '<figure class="audioattn aa-figure">x</figure>'}
+    mark = {"text/html": '<span class="aa-cell-runs" data-runs="e/k2" hidden></span>', "text/plain": ""}
+    made = {"experiment": "e", "commit": "0123456789abcdef", "metrics": {}}
+    runs = [made | {"key": key, "config": {"seed": seed}} for key, seed in (("k1", 0), ("k2", 3))]
+    cells = [cell({RUN_MIMETYPE: runs, "text/plain": ""}), cell(figure, mark), cell(figure)]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / "out.ipynb")
+    text = write_html(tmp_path / "out.ipynb", tmp_path / "out.html").read_text()
+    assert "aa-cell-runs" not in text
+    told = re.findall(r'</figure><p class="aa-source">From (.*?), commit 0123456789;', text)
+    assert told[0] == 'run <a href="#run-e-k2">k2</a>, seed 3'
+    assert "2 runs of this page" in told[1]
+    before, _, after = text.partition('<section id="runs-of-this-page">')
+    assert before.count("</main>") == 0
+    assert after.count("</main>") == 1
+    for target in re.findall(r'href="#([\w-]+)"', text):
+        assert text.count(f'id="{target}"') == 1
 
 
 def test_a_link_to_a_page_that_is_not_there_is_its_title(root, tmp_path):

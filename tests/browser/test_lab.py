@@ -189,6 +189,12 @@ def hear_own_sound(page, sound: Path) -> None:
     page.wait_for_timeout(700)
     record.click()
     wait_until(page, lambda: title.inner_text().startswith("recording: "), "a recording is not heard")
+    if panel.get_by_text("Another one").is_visible():  # models of speakers compare two
+        with page.expect_file_chooser() as choice:
+            panel.locator("button.widget-upload:visible").last.click()
+        choice.value.set_files(sound)
+        note = panel.locator(".widget-html-content b", has_text=re.compile(r"(one speaker|two speakers): similarity"))
+        wait_until(page, lambda: note.count() == 1, "two recordings are not compared")
 
 
 def references_are_read(page) -> None:
@@ -369,6 +375,37 @@ def test_runs_of_a_sweep_are_searched_sorted_opened_and_compared_after_a_restart
     other.select_option(index=2)
     wait_until(page, lambda: "Settings that differ" in opened.inner_text(), "two runs are not compared")
     assert "attention\ttriweight\tsparsemax" in opened.inner_text()
+
+
+@pytest.mark.long
+def test_a_training_that_is_interrupted_keeps_its_epochs(lab, page, smoke_notebooks):
+    train = (
+        "from audioattn_lib import lab\nfrom audioattn_lib.experiments import urban_sound\n"
+        "config = urban_sound.Config.smoke(epochs=3000)\n"
+        "with lab.watch('interrupted'):\n    urban_sound.run(config, 'interrupted')"
+    )
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(train)], metadata=kernel)
+    nbformat.write(notebook, smoke_notebooks / "interrupted.ipynb")
+    open_notebook(page, lab, "interrupted")
+    watch = page.locator(".jp-NotebookPanel .aa-watch")
+
+    def epoch() -> int:
+        told = re.search(r"(\d+) of 3000", watch.inner_text()) if watch.count() else None
+        return int(told[1]) if told else 0
+
+    first = 0
+    for _ in range(2):  # the second continues where the first was stopped
+        run_all_cells(page)
+        wait_until(page, lambda: epoch() > first + 2, "no epoch is shown", seconds=180)  # noqa: B023
+        page.locator(
+            ".jp-NotebookPanel [data-command='notebook:interrupt-kernel'], "
+            ".jp-NotebookPanel [data-jp-item-name=interrupt] button, "
+            ".jp-NotebookPanel [data-jp-item-name=interrupt] jp-button"
+        ).first.click()
+        wait_until(page, lambda: page.locator(ERROR).count() == 1, "the training goes on")
+        assert "KeyboardInterrupt" in page.locator(ERROR).inner_text()
+        first = epoch()
 
 
 @pytest.mark.long

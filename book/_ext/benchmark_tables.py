@@ -1,5 +1,7 @@
 """``{benchmark-tables}``: the latest committed results of ``benchmarks/``, as tables; of one module where it is named.
 
+``{scale-table}``: those of ``benchmarks/scale.py``, tables of very many clips.
+
 Numbers on the page are those of the JSON files and no others; the page is
 built again when a file changes.
 """
@@ -13,6 +15,7 @@ from typing import Any
 
 from docutils import nodes
 from docutils.statemachine import StringList
+from library_pages import parse_markdown
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
@@ -41,6 +44,24 @@ class BenchmarkTables(SphinxDirective):
         source = StringList(lines, source=self.get_source_info()[0])
         self.state.nested_parse(source, self.content_offset, node, match_titles=True)
         return list(node.children)
+
+
+class ScaleTable(SphinxDirective):
+    """A row a step: clips, processor time, and peak memory of the process."""
+
+    def run(self) -> list[nodes.Node]:
+        path = RESULTS / "scale" / "audioset.json"
+        self.env.note_dependency(str(path))
+        if not path.is_file():
+            return parse_markdown(self, ["No such results are committed yet."])
+        entry = json.loads(path.read_text(encoding="utf-8"))
+        lines = [_made_with(entry), "", "| table | step | processor time | peak memory |", "|---|---|---|---|"]
+        for name, measured in entry["results"].items():
+            for i, (step, seconds) in enumerate(measured["processor_seconds"].items()):
+                title = f"{measured['rows']:,} {name}" if i == 0 else ""
+                memory = f"{measured['peak_megabytes']:,}{SPACE}MB" if i == 0 else ""
+                lines.append(f"| {title} | {step} | {_time(seconds)} | {memory} |")
+        return parse_markdown(self, lines)
 
 
 def _device(name: str, modules: Mapping[str, Any]) -> Iterator[str]:
@@ -110,4 +131,5 @@ def _plain(text: str) -> str:
 def setup(app: Sphinx) -> dict[str, Any]:
     """Entry point of the extension."""
     app.add_directive("benchmark-tables", BenchmarkTables)
+    app.add_directive("scale-table", ScaleTable)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

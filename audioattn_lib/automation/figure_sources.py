@@ -41,7 +41,7 @@ _MOST_NAMED: Final = 3
 Runs = Sequence[Mapping[str, Any]]
 
 
-def add_sources(markup: str, runs: Runs) -> str:
+def add_sources(markup: str, runs: Runs, *, written: bool = True) -> str:
     """Add a link to its data to every table of a page, the runs behind it to every figure and table, and a list of
     these runs to the end of the page: before ``</main>``, where there is one.
 
@@ -54,12 +54,14 @@ def add_sources(markup: str, runs: Runs) -> str:
     runs
         Runs that its notebook shows, as ``runs_shown_in`` of :mod:`audioattn_lib.automation.execution` gives them;
         without any, only tables get something.
+    written
+        Whether a table that is written in the text gets a link to its data too, as one that code has made does.
 
     Notes
     -----
     Book page: architecture.
     """
-    cells = [_add_to_cell(cell, runs) for cell in _split_at(_CELL, markup)]
+    cells = [_add_to_cell(cell, runs, written) for cell in _split_at(_CELL, markup)]
     content, end, rest = "".join(cells).rpartition("</main>")
     listed = _list_of(runs) if runs else ""
     return f"{content}{listed}{end}{rest}" if end else rest + listed
@@ -71,13 +73,15 @@ def _split_at(pattern: re.Pattern[str], text: str) -> list[str]:
     return [text[start:stop] for start, stop in pairwise(places)]
 
 
-def _add_to_cell(markup: str, runs: Runs) -> str:
+def _add_to_cell(markup: str, runs: Runs, written: bool) -> str:
     """Add what is behind them to figures and tables of a cell: of the runs of the page those that its mark names."""
     named = {name for mark in _MARK.finditer(markup) for name in html.unescape(mark[1] or mark[2]).split()}
     behind = [run for run in runs if f"{run['experiment']}/{run['key']}" in named]
     caption = _told(behind or runs, len(runs))
 
     def of_table(match: re.Match[str]) -> str:
+        if match["kind"] == "table" and not written:
+            return match[0]
         address = _csv_address(table_as_csv(match[0]))
         link = f'<a class="aa-data" download="table.csv" href="{address}">Data (CSV)</a>'
         runs_note = f" {caption}" if caption and match["kind"] == "dataframe" else ""  # the text names its own source
@@ -157,8 +161,10 @@ def _told(runs: Runs, count: int) -> str:
     commits = list(dict.fromkeys(str(run["commit"])[:10] for run in runs if run.get("commit")))
     plural = "s" * (len(runs) > 1)
     if len(runs) == count or len(runs) > _MOST_NAMED:
-        of_all = f"{len(runs)} of the {count} runs" if len(runs) < count else f"{count} run{plural}"
-        parts = [f'the <a href="#{_ANCHOR}">{of_all} of this page</a>']
+        before, of_all = (
+            ("", f"{len(runs)} of the {count} runs") if len(runs) < count else ("the ", f"{count} run{plural}")
+        )
+        parts = [f'{before}<a href="#{_ANCHOR}">{of_all} of this page</a>']
     else:
         links = (f'<a href="#{_anchor(run)}">{html.escape(str(run["key"])[:10])}</a>' for run in runs)
         parts = [f"run{plural} {', '.join(links)}"]

@@ -18,6 +18,8 @@ from .page import save_page
 __all__ = ["NETWORKS", "Box", "Diagram", "Network", "Skip", "Step", "network_diagram"]
 
 _WIDTH, _MARGIN, _HEIGHT, _GAP, _SPACE = 300.0, 86.0, 46.0, 36.0, 8.0
+_BESIDE, _LETTER = 17.0, 6.8
+"""From the boxes to the words beside a connection, and the width of a letter of theirs."""
 
 
 @dataclass(frozen=True)
@@ -196,7 +198,8 @@ def network_diagram(network: str | Network) -> Diagram:
             raise ValueError(f"network is {network!r}; it must be one of {', '.join(NETWORKS)}")
         network = NETWORKS[network]
     alt = _describe(network)
-    right = _MARGIN if network.skips else 0.0
+    words = max((len(line) for skip in network.skips for line in skip.label.split("\n")), default=0)
+    right = max(_MARGIN, _BESIDE + _LETTER * words) if network.skips else 0.0
     height = len(network.steps) * (_HEIGHT + _GAP) - (0.0 if network.steps[-1].shape else _GAP)
     parts = [*_steps(network.steps), *(element for skip in network.skips for element in _skip(skip))]
     markup = (
@@ -242,7 +245,7 @@ def _skip(skip: Skip) -> Iterator[str]:
     yield f'<path class="aa-tip" d="M{_WIDTH + 2:g} {last:g}l7 -4v8z"/>'
     top = (first + last) / 2 - 7 * (len(lines) - 1) + 4
     for number, line in enumerate(lines):
-        yield f'<text class="aa-shape" x="{edge + 5:g}" y="{top + 14 * number:g}">{html.escape(line)}</text>'
+        yield f'<text class="aa-shape" x="{_WIDTH + _BESIDE:g}" y="{top + 14 * number:g}">{html.escape(line)}</text>'
 
 
 def _arrow(x: float, top: float, bottom: float) -> str:

@@ -202,6 +202,11 @@ class Sparsity:
     largest: float
     inside: float
 
+    @property
+    def outside(self) -> float:
+        """Share of attention outside of the events, in [0, 1]; NaN where none are known."""
+        return abs(round(1 - self.inside, 9))  # a sum of weights may exceed one by its rounding
+
     def __str__(self) -> str:
         text = (
             f"{self.zeros} of {self.n_frames} frames exactly zero ({self.zeros / self.n_frames:.1%}), "

@@ -167,7 +167,7 @@ def papers(chapter: str, study: Study, corpus: str) -> list[dict[str, Any]]:
     rows = []
     for paper in _PAPERS[chapter]:
         same = corpus == paper["manifest"]
-        why = f"No: this page is of {corpus}. {paper['why']}"
+        why = f"No: the runs of this page are trained and tested on the corpus {corpus}. {paper['why']}"
         why = "Yes, where the settings are the published ones." if same else why
         shown = {name: paper[name] for name in ("name", "links", "corpus", "theirs")}
         rows.append({**shown, "ours": _ours(paper["ours"], study), "why": why.strip()})
@@ -225,7 +225,8 @@ _PAPERS: Mapping[str, tuple[Mapping[str, Any], ...]] = {
             "corpus": "Düsseldorf Sleepy Language Corpus, 16,462 clips",
             "theirs": "rank correlation on the test clips .311 with attention, .359 without, .367 fused",
             "ours": "matched",
-            "why": "Its two networks differ in the features that are read, too; those of this page do not.",
+            "why": "The two published networks also differ in the features that are read; those of this page differ in "
+            "attention alone.",
         },
     ),
     "accents": (

@@ -105,6 +105,7 @@ def film(study: Study, corpus: PreparedCorpus, name: str = "") -> Any:
     Book page: ``urban_sound``.
     """
     from audioattn_lib.display.players.player import player
+    from audioattn_lib.experiments.sleepiness.study import RegressionStudy
 
     strip = study.film(name) or study.film()
     if strip is None:
@@ -112,7 +113,8 @@ def film(study: Study, corpus: PreparedCorpus, name: str = "") -> Any:
         return Note(f'<p class="audioattn aa-note">{text}</p>', text)
     clip = corpus.clip(strip.clip)
     model = next((study.title(word) for word in strip.model.split() if word in study.titles), strip.model)
-    title = f"{model}, {clip.title}: attention after each epoch"
+    heard = f"label {clip.title}" if isinstance(study, RegressionStudy) else clip.title
+    title = f"{model}, {heard}: attention after each epoch"
     return player(clip.samples, clip.sample_rate, title=title, **strip.player, **clip.picture)
 
 

@@ -15,7 +15,8 @@ from audioattn_lib.automation.figure_sources import add_sources
 def _put(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
     if isinstance(context.get("body"), str) and doctree is not None:
         notebook = Path(app.srcdir) / f"{page}.ipynb"
-        body = add_sources(context["body"], runs_shown_in(notebook)) if notebook.is_file() else context["body"]
+        is_notebook = notebook.is_file()  # elsewhere only tables that a directive has made hold data
+        body = add_sources(context["body"], runs_shown_in(notebook) if is_notebook else (), written=is_notebook)
         context["body"] = put_beside(body, Path(app.outdir) / f"{page}_files")
 
 

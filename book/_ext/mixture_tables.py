@@ -1,6 +1,7 @@
 """``{mixture-gains} NAME ...``: the figure of committed tables of ``benchmarks/results/mixtures/``, a panel each.
 
-``{mixture-results} NAME`` is such a table in words, scores and gains; ``{mixture-verdict} NAME`` the words alone.
+``{mixture-findings} NAME`` is such a table in few words, for the top of a page; ``{mixture-results} NAME`` its scores
+and gains; ``{mixture-verdict} NAME`` all of it in words.
 Numbers on the page are those of the file and no others; the page is built again when the file changes.
 """
 
@@ -36,8 +37,20 @@ class MixtureGains(SphinxDirective):
         return [nodes.raw("", figure.html(), format="html")]
 
 
+class MixtureFindings(SphinxDirective):
+    """What was found and what is not shown, in a box."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        from audioattn_lib import display
+
+        results = _read(self, self.arguments[0])
+        return [] if results is None else [nodes.raw("", display.findings(*results.findings()).html(), format="html")]
+
+
 class MixtureTables(SphinxDirective):
-    """Source of the numbers, the verdict, scores of all clips, gains by share."""
+    """Source of the numbers, scores of all clips, gains by share."""
 
     required_arguments = 1
 
@@ -50,8 +63,7 @@ class MixtureTables(SphinxDirective):
         facts = ", ".join(
             f"{name.replace('_', ' ')}: {short(name, results.made_with.get(name, 'not known'))}" for name in FACTS
         )
-        lines = [results.made_with.get("corpus", ""), "", *(f"- {line}" for line in results.verdict()), ""]
-        content = parse_markdown(self, [*lines, f"Made with {facts}.", ""])
+        content = parse_markdown(self, [results.made_with.get("corpus", ""), "", f"Made with {facts}.", ""])
         table = display.results_table(
             results.scores(),
             references=[results.title(results.reference)],
@@ -101,6 +113,7 @@ def _title(results: Any) -> str:
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Entry point of the extension."""
+    app.add_directive("mixture-findings", MixtureFindings)
     app.add_directive("mixture-gains", MixtureGains)
     app.add_directive("mixture-results", MixtureTables)
     app.add_directive("mixture-verdict", MixtureVerdict)

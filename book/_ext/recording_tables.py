@@ -33,7 +33,7 @@ class RecordingVerdict(SphinxDirective):
 
 
 class RecordingResults(SphinxDirective):
-    """Verdict, differences to mean pooling as a picture, scores, costs, and the source of the numbers."""
+    """Findings, differences to mean pooling as a picture, scores, costs, and the source of the numbers."""
 
     required_arguments = 1
 
@@ -50,14 +50,13 @@ class RecordingResults(SphinxDirective):
             caption="Lines are 95 % intervals over groups of clips and seeds; a thick one excludes zero.",
         )
         scores = display.results_table(results.scores().rename(index=_titles(results)))
-        style = "overflow-x:auto;white-space:nowrap"
         tables = [table for table in (results.gains(), results.costs()) if len(table)]
         return [
-            *parse_markdown(self, [results.verdict(), ""]),
+            nodes.raw("", display.findings(*results.findings()).html(), format="html"),
             nodes.raw("", figure.html(), format="html"),
             nodes.raw("", f"<div style='margin-block:1rem'>{scores.html()}</div>", format="html"),
             *(
-                nodes.raw("", f"<div class='cell_output' style='{style}'>{_markup(table)}</div>", format="html")
+                nodes.raw("", f"<div class='cell_output' style='overflow-x:auto'>{_markup(table)}</div>", format="html")
                 for table in tables
             ),
             *parse_markdown(
@@ -67,7 +66,8 @@ class RecordingResults(SphinxDirective):
 
 
 def _markup(table: Any) -> str:
-    return str(table.to_html(border=0, justify="left"))
+    whole = table.map(lambda cell: str(cell).replace(" ", "\N{NO-BREAK SPACE}"))  # headings break, numbers do not
+    return str(whole.to_html(border=0, justify="left"))
 
 
 def _read(directive: SphinxDirective) -> Any:

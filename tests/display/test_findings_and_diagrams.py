@@ -61,7 +61,7 @@ def test_a_paper_stands_beside_ours_with_its_address():
     paper = Paper("A and B (2020)", (("arXiv", "https://arxiv.org/abs/1"),), "a corpus", "", "80 %", "No.")
     table = papers_table([paper])
     assert 'href="https://arxiv.org/abs/1"' in table.markup
-    assert "none that is certain" in table.text
+    assert "no figure that we could verify" in table.text
     with pytest.raises(ValueError, match="papers is empty"):
         papers_table([])
 

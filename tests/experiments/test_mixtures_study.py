@@ -108,6 +108,9 @@ def test_the_table_is_written_read_drawn_and_put_into_words(results, tmp_path):
     told = " ".join(read.verdict())
     assert "Attention, the mean of all mechanisms, is" in told
     assert "would be missed in more than one experiment of five" in told
+    shown, not_shown = read.findings()
+    assert all("not shown" not in sentence and "-0.0" not in sentence for sentence in shown)
+    assert "Whether the gain falls as the event fills more of the clip was not tested." in not_shown
     assert set(read.gains().columns) == {"all clips", "0 to 20 %", "20 to 100 %"}
     (tmp_path / "bad.csv").write_text("pooling\nmean\n")
     (tmp_path / "bad.json").write_text("{}")

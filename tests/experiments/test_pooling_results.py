@@ -46,6 +46,9 @@ def test_the_verdict_claims_what_the_intervals_do(gain, p, told):
     assert told in verdict
     assert "Statistics, without attention, against mean pooling" in verdict
     assert "a difference below 3 points would be missed" in verdict
+    shown, not_shown = results(gain, p).findings()
+    assert " ".join(sorted([*shown, *not_shown], key=verdict.index)) == verdict
+    assert any(told in sentence for sentence in (not_shown if "not shown" in told else shown))
 
 
 def test_the_figure_tells_what_it_draws():

@@ -202,7 +202,7 @@ def test_every_seed_and_every_pair_is_told(study):
     np.testing.assert_allclose(seeds.mean(axis=1), study.table().loc[study.names, "score"])
     pairs = study.differences("attention_bi_bi_hidden")
     assert list(pairs.index) == ["No attention, dense feature", "Fusion"]
-    assert list(pairs.columns) == ["over Attention", "p (Holm)", "visible"]
+    assert list(pairs.columns) == ["difference to Attention", "p (Holm)", "would be missed below"]
     rebuilt = study.rebuilding()
     assert rebuilt["features"].tolist() == [16, 8]
     runs = [run for run in study.encoders if run.config["network"] == "seq2seq_bi_bi_fc"]
@@ -306,8 +306,8 @@ def test_without_test_labels_a_study_scores_the_development_clips_and_says_so(co
     only = blind.runs[0]
     assert blind.table().loc["seq2seq_bi_bi_fc", "score"] == only["valid_spearman"] == only["valid"]["spearman"]
     assert list(blind.predictions("linear").index) == list(only.predictions.query("split == 'devel'")["clip"])
-    assert "on validation" in study.other_scores()
-    assert "on validation" not in blind.other_scores()
+    assert "Spearman, validation clips" in study.other_scores()
+    assert "Spearman, validation clips" not in blind.other_scores()
     assert "No label is known of 3 of 3 test clips" in sleepiness.prepare(config).describe()
     assert published.sleepiness_table(blind)["here, test"].tolist() == ["", "", ""]
 

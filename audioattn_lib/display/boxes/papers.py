@@ -14,7 +14,7 @@ __all__ = ["Paper", "papers_table"]
 
 @dataclass(frozen=True)
 class Paper:
-    """One published figure, or a paper without one that is certain, beside the figure of a page.
+    """One published figure, or a paper without one that could be verified, beside the figure of a page.
 
     Attributes
     ----------
@@ -25,7 +25,7 @@ class Paper:
     corpus
         What the paper trained and tested on.
     theirs
-        Its figure in words; empty where none is certain.
+        Its figure in words; empty where none could be verified.
     ours
         The figure of this page in words; empty where there is none.
     why
@@ -59,7 +59,7 @@ def papers_table(papers: Sequence[Paper]) -> Table:
         links = " ".join(
             f'<a href="{html.escape(url, quote=True)}">{html.escape(name)}</a>' for name, url in paper.links
         )
-        cells = (paper.corpus, paper.theirs or "none that is certain", paper.ours or "none", paper.why)
+        cells = (paper.corpus, paper.theirs or "no figure that we could verify", paper.ours or "none", paper.why)
         rows.append(
             f'<tr><th scope="row">{html.escape(paper.name)}<br><small>{links}</small></th>'
             + "".join(f"<td>{html.escape(cell)}</td>" for cell in cells)

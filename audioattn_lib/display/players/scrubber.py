@@ -111,7 +111,9 @@ def scrubber(
 
 def _images(frame: Figure | NDArray[np.uint8], alt: str) -> str:
     if isinstance(frame, Figure):
-        return f'<div class="aa-scroll">{themed_images(frame.images, frame.alt)}</div>'
+        wide = " aa-wide" if frame.narrow else ""
+        small = f'<div class="aa-narrow">{themed_images(frame.narrow, frame.alt)}</div>' if frame.narrow else ""
+        return f'<div class="aa-scroll{wide}">{themed_images(frame.images, frame.alt)}</div>{small}'
     if not alt:
         raise ValueError("alt is empty; say in words what the images show")
     from PIL import Image

@@ -27,6 +27,8 @@ __all__ = ["compare_attention", "draw_curve", "plot_attention"]
 SPECTROGRAM_HEIGHT = 1.75
 ROW_NAME = 0.17
 """Inches for the name of a row above it, in a picture for a phone."""
+_MOST_NARROW_HEADS = 2
+"""Heads side by side in a picture for a phone."""
 LEGEND = "The bar below a curve marks where attention is above zero; the tick in it is the mean."
 
 
@@ -293,11 +295,11 @@ def _plot_maps(
             "give frequencies for both so that they can be laid over each other"
         )
 
-    def draw(theme: Theme) -> Any:
+    def draw(theme: Theme, width: float = WIDTH) -> Any:
         from matplotlib.figure import Figure as MatplotlibFigure
 
         height = 2.4 if layers * heads == 1 else max(1.1, 1.8 / heads + 0.5)
-        figure = MatplotlibFigure(figsize=(WIDTH, layers * height + 0.5), layout="constrained")
+        figure = MatplotlibFigure(figsize=(width, layers * height + 0.5), layout="constrained")
         grid = figure.subplots(layers, heads, squeeze=False, sharex=True, sharey=True)
         for layer in range(layers):
             for head in range(heads):
@@ -329,7 +331,10 @@ def _plot_maps(
         return figure
 
     alt = sentence(record.span(), frequencies, [curve(record, title=title)], events)
-    return render(draw, f"{alt} Time-frequency maps of {layers} layers and {heads} heads.", caption)
+    alt = f"{alt} Time-frequency maps of {layers} layers and {heads} heads."
+    # more heads side by side than this cannot be told apart on a phone, where the wide picture scrolls
+    narrow = functools.partial(draw, width=NARROW) if heads <= _MOST_NARROW_HEADS else None
+    return render(draw, alt, caption or "The stronger the orange, the more attention.", narrow=narrow)
 
 
 def _draw_regions(

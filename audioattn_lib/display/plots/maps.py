@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..figure import Figure, render
 from ..style import Theme
-from .spectrogram import WIDTH, host
+from .spectrogram import NARROW, WIDTH, host
 
 __all__ = ["plot_simplex", "plot_threshold"]
 
@@ -66,12 +66,17 @@ def plot_simplex(
     zeros = [(_weights(plane, alpha) == 0).sum(-1) for alpha in alphas]
     ends = [_weights(starts, alpha) @ _CORNERS for alpha in alphas]
 
-    def draw(theme: Theme) -> Any:
+    def draw(theme: Theme, width: float = WIDTH) -> Any:
         from matplotlib.figure import Figure as MatplotlibFigure
 
-        figure = MatplotlibFigure(figsize=(WIDTH, 0.35 + WIDTH / max(len(alphas), 3)), layout="constrained")
-        axes = figure.subplots(1, len(alphas), squeeze=False)[0]
-        for ax, name, count, arrived in zip(axes, called, zeros, ends, strict=True):
+        columns = min(len(alphas), 2) if width < WIDTH else len(alphas)
+        rows = -(-len(alphas) // columns)
+        side = width / (columns if width < WIDTH else max(columns, 3))
+        figure = MatplotlibFigure(figsize=(width, 0.35 + rows * side), layout="constrained")
+        axes = figure.subplots(rows, columns, squeeze=False).ravel()
+        for ax in axes[len(alphas) :]:
+            ax.set_axis_off()
+        for ax, name, count, arrived in zip(axes, called, zeros, ends, strict=False):
             extent = (-_REACH, _REACH, -_REACH, _REACH)
             ax.imshow(count, cmap=theme.overlay, vmin=0, vmax=5, origin="lower", extent=extent)
             ax.fill(*_CORNERS.T, fill=False, edgecolor=theme.ink, lw=1.1, zorder=3, joinstyle="round")
@@ -94,7 +99,7 @@ def plot_simplex(
         for name, (none, edge, two) in zip(called, shares, strict=True)
     )
     alt = f"Planes of three scores with the triangle of weights, and lines from scores to their weights. {zero_shares}."
-    return render(draw, f"{title}: {alt}" if title else alt, caption)
+    return render(draw, f"{title}: {alt}" if title else alt, caption, narrow=lambda theme: draw(theme, NARROW))
 
 
 def plot_threshold(
@@ -147,11 +152,12 @@ def plot_threshold(
     places = np.arange(len(z))
     above = np.maximum(z, tau)
 
-    def draw(theme: Theme) -> Any:
+    def draw(theme: Theme, width: float = WIDTH) -> Any:
         from matplotlib.figure import Figure as MatplotlibFigure
 
-        figure = MatplotlibFigure(figsize=(WIDTH, 2.3), layout="constrained")
-        left, right = figure.subplots(1, 2)
+        small = width < WIDTH
+        figure = MatplotlibFigure(figsize=(width, 4.2 if small else 2.3), layout="constrained")
+        left, right = figure.subplots(2, 1) if small else figure.subplots(1, 2)
         left.bar(places, above - tau, bottom=tau, width=0.85, color=theme.attention, alpha=0.85, zorder=2)
         left.step(places, z, where="mid", color=theme.ink, lw=1.0, zorder=3)
         for step in steps:
@@ -173,7 +179,7 @@ def plot_threshold(
         f"The {len(z)} largest of {len(x)} scores in order with the threshold {tau:.3f} for alpha {alpha:.3g}, and the "
         f"weights: {int((weights > 0).sum())} are above zero, the largest is {weights[0]:.3f}."
     )
-    return render(draw, f"{title}: {alt}" if title else alt, caption)
+    return render(draw, f"{title}: {alt}" if title else alt, caption, narrow=lambda theme: draw(theme, NARROW))
 
 
 def _weights(points: NDArray[np.float64], alpha: float) -> NDArray[np.float64]:

@@ -103,28 +103,36 @@ def plot_predictions(
     low, high = float(truth.min()), float(truth.max())
     edge = 0.04 * (high - low)
 
-    def draw(theme: Theme) -> Any:
+    def draw(theme: Theme, width: float = WIDTH) -> Any:
         from matplotlib.figure import Figure as MatplotlibFigure
 
-        figure = MatplotlibFigure(figsize=(WIDTH, 0.6 + WIDTH / max(len(systems), 3)), layout="constrained")
-        axes = figure.subplots(1, len(systems), squeeze=False, sharex=True, sharey=True)[0]
-        for ax, (name, table) in zip(axes, systems.items(), strict=True):
+        columns = min(len(systems), 2) if width < WIDTH else len(systems)
+        rows = -(-len(systems) // columns)
+        side = width / (columns if width < WIDTH else max(columns, 3))
+        figure = MatplotlibFigure(figsize=(width, (0.6 + side) * rows), layout="constrained")
+        grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
+        axes = grid.ravel()
+        for ax in axes[len(systems) :]:
+            ax.set_axis_off()
+        for ax, (name, table) in zip(axes, systems.items(), strict=False):
             ax.plot([low, high], [low, high], color=theme.chance, lw=0.9, ls=(0, (4, 3)))
             x, y = (table[column].to_numpy(dtype=float) for column in ("label", "predicted"))
             ax.plot(x, y, "o", ms=3.5, mew=0, alpha=0.7, color=theme.attention)
             beside = f"\n{scores[name]:.2f}" if scores and name in scores else ""
-            ax.set_title("\n".join(textwrap.wrap(named[name], 66 // len(systems))) + beside)
+            ax.set_title("\n".join(textwrap.wrap(named[name], int(66 * width / WIDTH) // columns)) + beside)
             ax.set_xlabel(label)
             ax.set_xlim(low - edge, high + edge)
             ax.grid(alpha=0.5)
-        axes[0].set_ylabel("Predicted")
+        for ax in grid[:, 0]:
+            ax.set_ylabel("Predicted")
         return figure
 
     parts = []
     for name, table in systems.items():
         spread = table["predicted"].to_numpy(dtype=float)
         parts.append(f"{named[name]} predicts {spread.min():.1f} to {spread.max():.1f}")
-    return render(draw, f"Predictions over the truth, {label} from {low:.1f} to {high:.1f}: {'; '.join(parts)}.")
+    alt = f"Predictions over the truth, {label} from {low:.1f} to {high:.1f}: {'; '.join(parts)}."
+    return render(draw, alt, narrow=lambda theme: draw(theme, NARROW))
 
 
 def plot_alignment(records: Mapping[str, AttentionRecord] | AttentionRecord, *, caption: str = "") -> Figure:
@@ -159,12 +167,15 @@ def plot_alignment(records: Mapping[str, AttentionRecord] | AttentionRecord, *, 
         alignments[name] = record.alignment[0, : len(labels[name]) or n, :n]
     starts = {name: record.span(0) for name, record in named.items()}
 
-    def draw(theme: Theme) -> Any:
+    def draw(theme: Theme, width: float = WIDTH) -> Any:
         from matplotlib.figure import Figure as MatplotlibFigure
 
-        side = WIDTH / max(len(alignments), 2)
-        figure = MatplotlibFigure(figsize=(WIDTH, side + 0.4), layout="constrained")
-        axes = figure.subplots(1, max(len(alignments), 2), squeeze=False)[0]
+        small = width < WIDTH
+        columns = 1 if small else max(len(alignments), 2)
+        rows = len(alignments) if small else 1
+        side = width * 0.85 if small else width / columns
+        figure = MatplotlibFigure(figsize=(width, (side + 0.4) * rows), layout="constrained")
+        axes = figure.subplots(rows, columns, squeeze=False).ravel()
         for ax, (name, weights) in zip(axes, alignments.items(), strict=False):
             (low, high), values = starts[name], np.asarray(weights)
             ax.set_title(mechanism_title(name))
@@ -200,4 +211,5 @@ def plot_alignment(records: Mapping[str, AttentionRecord] | AttentionRecord, *, 
         centres = values @ np.linspace(low, high, values.shape[1])
         distance = float(np.abs(centres - np.linspace(low, high, len(values))).mean())
         sentences.append(f"{mechanism_title(name)}: the mean place looked at is {distance:.2f} s from the frame made")
-    return render(draw, f"Alignment of what was made with the frames of the sound. {'; '.join(sentences)}.", caption)
+    alt = f"Alignment of what was made with the frames of the sound. {'; '.join(sentences)}."
+    return render(draw, alt, caption, narrow=lambda theme: draw(theme, NARROW))

@@ -24,6 +24,8 @@ DASHES = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (6, 1.5, 1.2, 1.5)), (0, (3, 
 """Dashes that tell curves apart, in order."""
 _MEASURES_A_LINE = 5
 """Panels of measures side by side on a desk: more would run into each other."""
+_MOST_NARROW_CLASSES = 12
+"""Classes whose names have room beside each other on a phone."""
 _SPLITS = {"valid": "validation", "train": "training"}
 MEASURES = {
     "pointing_game": "Pointing game",
@@ -277,13 +279,15 @@ def plot_confusion(
     names = [name.replace("_", " ") for name in classes]
     short = [name if len(name) <= 24 else f"{name[:23]}…" for name in names]
 
-    def draw(theme: Theme) -> Any:
+    def draw(theme: Theme, width: float = WIDTH) -> Any:
         import seaborn as sns
         from matplotlib.figure import Figure as MatplotlibFigure
 
         side = 0.35 * len(names)
         margin = 0.8 + 0.065 * max(map(len, short))
         size = (max(min(WIDTH, side + margin + 0.7), 3.2), min(side, WIDTH - 2) + margin)
+        if width < WIDTH:
+            size = width, width - 0.2
         figure = MatplotlibFigure(figsize=size, layout="constrained")
         ax = figure.add_subplot()
         counted = np.where(counts > 0, counts.astype(int).astype(str), "")
@@ -294,15 +298,15 @@ def plot_confusion(
             vmax=1,
             annot=counted,
             fmt="",
-            annot_kws={"size": 7.5},
+            annot_kws={"size": 7.5 if width == WIDTH else 6.5},
             cbar=False,
             square=True,
             ax=ax,
         )
-        for text, filled in zip(ax.texts, (share > 0.5).flat, strict=True):
-            text.set_color(theme.page if filled else theme.ink)
-        ax.set_xticks(np.arange(len(names)) + 0.5, short, rotation=40, ha="right", rotation_mode="anchor")
-        ax.set_yticks(np.arange(len(names)) + 0.5, short, rotation=0)
+        write_on_cells(ax.texts, share, theme)
+        small: dict[str, Any] = {"fontsize": 7} if width < WIDTH else {}
+        ax.set_xticks(np.arange(len(names)) + 0.5, short, rotation=40, ha="right", rotation_mode="anchor", **small)
+        ax.set_yticks(np.arange(len(names)) + 0.5, short, rotation=0, **small)
         ax.set_xlabel("Predicted")
         ax.set_ylabel("True")
         ax.spines[:].set_visible(False)
@@ -313,7 +317,10 @@ def plot_confusion(
         return figure
 
     right = "; ".join(f"{name} {share[i, i]:.0%}" for i, name in enumerate(names))
-    return render(draw, f"Confusion matrix of {int(counts.sum())} clips. Right in each class: {right}.", caption)
+    alt = f"Confusion matrix of {int(counts.sum())} clips. Right in each class: {right}."
+    # with very many classes the names of a narrow picture would lie over each other
+    narrow = (lambda theme: draw(theme, NARROW)) if len(names) <= _MOST_NARROW_CLASSES else None
+    return render(draw, alt, caption, narrow=narrow)
 
 
 def plot_faithfulness(
@@ -468,7 +475,10 @@ def plot_attention_evaluation(
             ax.plot(rows["value"], place, "o", color=theme.attention, ms=5.5, clip_on=False)
             ax.set_xlim(left=0)
             _dress(ax, MEASURES.get(measure, measure.replace("_", " ")))
-        axes[0].set_yticks(range(len(names)), [mechanism_title(name) for name in names], color=theme.ink)
+        titles = [mechanism_title(name) for name in names]
+        if width < WIDTH:
+            titles = [textwrap.fill(name, 20) for name in titles]
+        axes[0].set_yticks(range(len(names)), titles, color=theme.ink)
         axes[0].set_ylim(len(names) - 0.4, -0.6)
         if title:
             figure.suptitle(title, x=0.01, ha="left", fontsize=9.5, fontweight="bold")
@@ -485,7 +495,7 @@ def plot_attention_evaluation(
 
 def _dress(ax: Any, title: str) -> None:
     ax.set_title(title, fontsize=8, fontweight="normal")
-    ax.xaxis.set_major_locator(_few_ticks())
+    ax.xaxis.set_major_locator(_few_ticks(2 if ax.figure.get_figwidth() < WIDTH else 3))
     ax.spines["left"].set_visible(False)
     ax.tick_params(left=False)
     ax.grid(axis="x", alpha=0.5)
@@ -517,7 +527,24 @@ def colour_bar(figure: Any, ax: Any, image: Any, label: str, *, share: bool = Fa
         percent(bar.ax, "y")
 
 
-def _few_ticks() -> Any:
+def write_on_cells(texts: Sequence[Any], shares: NDArray[Any], theme: Theme) -> None:
+    """Give the texts of a heat map, one for each share in [0, 1] that is known, the colour that is read best."""
+    from matplotlib.colors import to_rgb
+
+    def luminance(colour: Any) -> float:
+        linear = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(colour))
+        return sum(part * c for part, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+    inks = {colour: luminance(colour) for colour in (theme.page, theme.ink)}
+    # a picture without numbers has no texts
+    for text, share in zip(texts, shares[~np.isnan(shares)], strict=False):
+        cell = luminance(theme.spectrogram(float(share)))
+        # contrast as in WCAG 2
+        contrasts = {ink: (max(cell, own) + 0.05) / (min(cell, own) + 0.05) for ink, own in inks.items()}
+        text.set_color(max(contrasts, key=lambda ink: contrasts[ink]))
+
+
+def _few_ticks(intervals: int = 3) -> Any:
     from matplotlib.ticker import MaxNLocator
 
-    return MaxNLocator(nbins=3)
+    return MaxNLocator(nbins=intervals)

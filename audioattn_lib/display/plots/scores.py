@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ..describe import mechanism_title
 from ..figure import Figure, render
 from ..style import Theme
-from .results import DASHES, colour_bar, percent, require
+from .results import DASHES, colour_bar, percent, require, write_on_cells
 from .spectrogram import NARROW, WIDTH
 
 if TYPE_CHECKING:
@@ -88,8 +88,7 @@ def plot_class_scores(
             cbar=False,
             ax=ax,
         )
-        for text, filled in zip(ax.texts, shares[~np.isnan(shares)] > 0.5, strict=False):
-            text.set_color(theme.page if filled else theme.ink)
+        write_on_cells(ax.texts, shares, theme)
         ax.set_xticks(np.arange(len(short)) + 0.5, short, rotation=40, ha="right", rotation_mode="anchor")
         ax.set_yticks(np.arange(len(rows)) + 0.5, rows, rotation=0, color=theme.ink, fontsize=7 if small else 8)
         ax.set_ylabel("")
@@ -148,17 +147,21 @@ def plot_sparsity(
         small = width < WIDTH
         figure = MatplotlibFigure(figsize=(width, 3.5 if small else 3.0), layout="constrained")
         ax = figure.add_subplot()
+        ends = table[["low", "high"]].to_numpy(dtype=float)
+        inches = (0.8 * width, 0.5 * figure.get_figheight())  # about what the axes have
         for number, (family, rows) in enumerate(families):
             colour = theme.series[number % len(theme.series)]
             ax.plot(rows["attended"], rows["score"], color=colour, lw=1, ls=(0, (4, 3)), zorder=1)
             ax.vlines(rows["attended"], rows["low"], rows["high"], color=colour, lw=1.6, alpha=0.6)
             ax.plot(rows["attended"], rows["score"], _MARKERS[number], color=colour, ms=7, label=family)
             below = number % 2 == 1
-            for place, (_, row) in enumerate(rows.iterrows()):
+            points = rows[["attended", "low" if below else "high"]].to_numpy(dtype=float)
+            points = points / (1.04, max(float(np.ptp(ends)), 1e-9)) * inches * 72
+            for (_, row), shift in zip(rows.iterrows(), _apart(points * (1, -1 if below else 1)), strict=True):
                 ax.annotate(
                     f"{row['alpha']:.3g}",
                     (row["attended"], row["low" if below else "high"]),
-                    xytext=(0, (-10 if below else 3) + (-8 if below else 8) * (place % 2)),
+                    xytext=(0, -10 - shift if below else 3 + shift),
                     textcoords="offset points",
                     fontsize=7,
                     color=colour,
@@ -182,6 +185,19 @@ def plot_sparsity(
         for _, row in table.iterrows()
     )
     return render(draw, f"{title or f'{label} and sparsity'}: {sentence}.", caption, narrow=lambda t: draw(t, NARROW))
+
+
+def _apart(points: NDArray[Any]) -> list[float]:
+    """Points by which to raise short labels at ``points``, shape ``(n, 2)``, so that none lies on another."""
+    placed: list[tuple[float, float]] = []
+    shifts = []
+    for x, y in points:
+        shift = 0.0
+        while any(abs(x - left) < 19 and abs(y + shift - height) < 8 for left, height in placed):
+            shift += 2
+        placed.append((x, y + shift))
+        shifts.append(shift)
+    return shifts
 
 
 def plot_calibration(

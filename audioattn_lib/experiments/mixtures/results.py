@@ -14,6 +14,7 @@ import pandas as pd
 
 from audioattn_lib.attention.pooling.registry import MECHANISMS
 
+from ..common.studies import phrases
 from ..common.studies.study import Study
 from ..common.studies.table_files import ResultsTable
 
@@ -148,6 +149,32 @@ class GainResults(ResultsTable):
                 sentences.append(f"{subject}: {note[0].lower()}{note[1:]}")
         return sentences
 
+    def findings(self) -> phrases.Found:
+        """The same in few sentences: what is shown, and what is not."""
+        overall, reference = self.overall, _SUBJECTS.get(self.reference, pooling_title(self.reference))
+        shown: list[str] = []
+        not_shown: list[str] = []
+        controls = [name for name in ("max", "statistics") if name in overall.index and name != self.reference]
+        subjects = {ANY: "**Attention**, the mean of all mechanisms,"} if ANY in overall.index else {}
+        subjects |= {name: f"{_SUBJECTS[name].capitalize()}, without attention," for name in controls}
+        for name, subject in subjects.items():
+            row = overall.loc[name].to_dict()
+            (shown if _differs(row) else not_shown).append(_say(subject, row, reference))
+        parts = self.parts[self.parts["pooling"] == ANY]
+        better = [_span(row) for row in parts.to_dict(orient="records") if row["low"] > 0]
+        if better:
+            listed = phrases.names(better, most=len(better))
+            shown.insert(1, f"Attention is better than {reference} where the event fills {listed} of the clip.")
+        for name, other in self.against_others.to_dict(orient="index").items():
+            (shown if _differs(other) else not_shown).append(_say("Attention", other, _SUBJECTS[str(name)]))
+        others = [_span(row) for row in parts.to_dict(orient="records") if not row["low"] > 0]
+        if others and better:
+            listed = phrases.names(others, most=len(others))
+            not_shown.append(f"Where the event fills {listed} of the clip, a gain over {reference} is not shown.")
+        if len(parts):
+            not_shown.append("Whether the gain falls as the event fills more of the clip was not tested.")
+        return shown, [*not_shown, *filter(None, [Study.power_note(parts["detectable"].dropna())])]
+
     @property
     def _compared(self) -> pd.DataFrame:
         return self.rows[self.rows["reference"] == self.reference]
@@ -162,14 +189,19 @@ def _say(subject: str, row: Mapping[Any, Any], reference: str) -> str:
     """One comparison in a sentence."""
     if not np.isfinite(row["low"]):
         return f"{subject} cannot be compared with {reference}: there are too few recordings."
-    if row["low"] > 0 or row["high"] < 0:
+    if _differs(row):
         return f"{subject} is {'better' if row['low'] > 0 else 'worse'} than {reference}: {_points(row)} points."
     return f"{subject} is not shown to differ from {reference}: {_points(row)} points."
 
 
+def _differs(row: Mapping[Any, Any]) -> bool:
+    """Return True where the interval of a comparison excludes zero."""
+    return bool(row["low"] > 0 or row["high"] < 0)
+
+
 def _points(row: Mapping[Any, Any]) -> str:
     """A difference in points with its interval."""
-    return f"{100 * row['difference']:+.1f} ({100 * row['low']:+.1f} to {100 * row['high']:+.1f})"
+    return phrases.gain(row).replace(" points", "")
 
 
 def _span(row: Mapping[Any, Any]) -> str:

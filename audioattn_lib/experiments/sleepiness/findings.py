@@ -49,13 +49,16 @@ def findings(study: RegressionStudy) -> Found:
         first, second = (rebuilt.loc[study.title(name)] for name in MATCHED)
         shown.append(
             f"With teacher forcing, the squared error of the reconstruction is {first[forced]:.3f} with attention and "
-            f"{second[forced]:.3f} without; free-running, it is {first[free]:.3f} and {second[free]:.3f}."
+            f"{second[forced]:.3f} without; free-running, it is {first[free]:.3f} and {second[free]:.3f} (means over "
+            "seeds, without interval)."
         )
     against = study.compare(BASELINE)
     best = table.loc[study.names, "score"].idxmax()
-    shown.append(
-        f"**{study.title(str(best))}** scores highest, {number(table.loc[best])}: {relation(against.loc[best])} mean "
-        f"and deviation of the bands, which need no network and have {number(table.loc[BASELINE])}."
+    shown.insert(  # the question of the chapter comes first
+        0,
+        f"**{study.title(str(best))}** has the highest rank correlation with the label, {number(table.loc[best])}: "
+        f"{relation(against.loc[best])} mean and deviation of the bands, which need no network and have "
+        f"{number(table.loc[BASELINE])}.",
     )
     return shown, [*open_, study.power_note(against["detectable"], unit="", scale=1.0), study.seed_note]
 

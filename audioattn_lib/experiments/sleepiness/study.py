@@ -26,11 +26,11 @@ FUSION = "fusion"
 """System that reads the features of all networks side by side."""
 
 _OTHERS = {
-    "valid_spearman": "on validation",
-    "spearman_rounded": "rounded",
+    "valid_spearman": "Spearman, validation clips",
+    "spearman_rounded": "Spearman, rounded",
     "pearson": "Pearson",
-    "concordance": "CCC",
-    "mean_absolute_error": "mean error",
+    "concordance": "concordance",
+    "mean_absolute_error": "mean absolute error",
 }
 _MEANS = ("valid_spearman", "spearman_rounded", "pearson", "concordance", "mean_absolute_error", "n_features")
 
@@ -183,16 +183,16 @@ class RegressionStudy(Study):
     def differences(self, reference: str) -> pd.DataFrame:
         """Tabulate score differences of all other systems to ``reference``, paired by clip and seed: a row per system.
 
-        Intervals and p-values are corrected for the number of systems; *visible* is the smallest difference that
-        these clips and seeds show in four experiments of five.
+        Intervals and p-values are corrected for the number of systems; a difference that *would be missed* is
+        shown by these clips and seeds in fewer than four experiments of five.
         """
         rows = {}
         for name, row in self.compare(reference).iterrows():
             between = _interval(row["difference"], row["low"], row["high"], "+")
             rows[self.title(str(name))] = {
-                f"over {self.title(reference)}": between,
+                f"difference to {self.title(reference)}": between,
                 "p (Holm)": f"{row['p_holm']:.2g}",
-                "visible": "" if pd.isna(row["detectable"]) else _two_digits(row["detectable"]),
+                "would be missed below": "" if pd.isna(row["detectable"]) else _two_digits(row["detectable"]),
             }
         return pd.DataFrame.from_dict(rows, orient="index")
 

@@ -144,10 +144,11 @@ class PoolingResults(ResultsTable):
             against = ""
             if pd.notna(row["difference"]):
                 chance = "p < 0.001" if row["p_holm"] < 0.001 else f"p = {row['p_holm']:.3f}"
-                against = f"{phrases.gain(row, 'difference', 'difference_low', 'difference_high')}, {chance}"
+                difference = phrases.gain(row, "difference", "difference_low", "difference_high")
+                against = f"{difference.replace(' points', '')}, {chance}"
             shown[row["title"]] = {
-                "Against mean pooling": against,
-                "Would be missed below": _number(row["detectable"], "{:.1f} points", 100),
+                "Against mean pooling (points)": against,
+                "Would be missed below (points)": _number(row["detectable"], "{:.1f}", 100),
                 "Training": _number(row["seconds"], "{:.1f} s"),
                 "Parameters": _number(row["parameters"], "{:,.0f}"),
                 "Sound with attention": _number(row["attended"], "{:.0f} %", 100),
@@ -170,36 +171,46 @@ class PoolingResults(ResultsTable):
 
     def verdict(self) -> str:
         """Summarise in words if attention is better than mean pooling, with no claim beyond the intervals."""
+        return " ".join(sentence for sentence, _ in self._sentences())
+
+    def findings(self) -> phrases.Found:
+        """The sentences of :meth:`verdict`: what is shown, and what is not."""
+        sentences = self._sentences()
+        return [text for text, shown in sentences if shown], [text for text, shown in sentences if not shown]
+
+    def _sentences(self) -> list[tuple[str, bool]]:
+        """The verdict sentence by sentence, each with whether it says what is shown."""
         rows = self.rows.set_index("pooling")
         attending = rows.loc[self.attending]
         control = rows.loc[CONTROL]
         best = attending["difference"].idxmax()
-        text = [f"Mean pooling names {phrases.share(control)} of the clips right."]
+        text = [(f"Mean pooling names {phrases.share(control)} of the clips right.", True)]
         sure = attending[attending["p_holm"] < 0.05]
         better = phrases.names([str(title) for title in sure.loc[sure["difference"] > 0, "title"]], most=8)
         worse = phrases.names([str(title) for title in sure.loc[sure["difference"] < 0, "title"]], most=8)
         gain = phrases.gain(attending.loc[best], "difference", "difference_low", "difference_high")
         if better:
-            text.append(f"**Attention is better than mean pooling for {better}**; the best, {rows.loc[best, 'title']}:")
+            start = f"**Attention is better than mean pooling for {better}**"
         else:
-            text.append(
-                f"**That attention is better than mean pooling is not shown** for any of {len(attending)} mechanisms; "
-                f"the best, {rows.loc[best, 'title']}:"
+            start = (
+                f"**That attention is better than mean pooling is not shown** for any of {len(attending)} mechanisms"
             )
-        text[-1] += f" {gain}."
-        text += [f"Reliably worse: {worse}."] if worse else []
+        text.append((f"{start}; the best, {rows.loc[best, 'title']}: {gain}.", bool(better)))
+        text += [(f"Reliably worse: {worse}.", True)] if worse else []
         for name in rows.index:
             if name not in (*self.attending, CONTROL, CHANCE):
                 row = rows.loc[name]
                 difference = phrases.gain(row, "difference", "difference_low", "difference_high")
-                text.append(f"{row['title']}, without attention, against mean pooling: {difference}.")
+                sentence = f"{row['title']}, without attention, against mean pooling: {difference}."
+                text.append((sentence, bool(row["difference_low"] > 0 or row["difference_high"] < 0)))
         if pd.notna(control.get("gain")):
             nothing = phrases.share(control, "from_nothing_low", "from_nothing_high", "from_nothing")
             gain = phrases.gain(control, "gain", "gain_low", "gain_high")
-            text.append(
+            sentence = (
                 f"A network with mean pooling that was trained from nothing: {nothing}; frozen frames add {gain}."
             )
-        return " ".join([*text, self.power()])
+            text.append((sentence, True))
+        return [*text, *((note, False) for note in (self.power(),) if note)]
 
     def power(self) -> str:
         """Say which differences between attention and the control could not be seen."""

@@ -407,12 +407,12 @@ class ClassificationStudy(Study):
         names = [name for name in table.index if name not in (BASELINE, "chance")]
         best = max(names, key=lambda name: table.loc[name, "score"])
         first = table.loc[best]
-        score = f"{first['score']:.1%} of {len(self.correct())} clips"
+        score = f"{100 * first['score']:.1f} % of {len(self.correct())} clips"
         if self.is_multilabel:
-            score = f"mean average precision {first['score']:.1%} over {len(self.correct())} clips"
+            score = f"mean average precision {100 * first['score']:.1f} % over {len(self.correct())} clips"
         text = [
             f"Of {len(names)} models, **{self.title(best)}** scores highest: {score} "
-            f"(95 % interval {first['low']:.1%} to {first['high']:.1%})."
+            f"(95 % interval {100 * first['low']:.1f} to {100 * first['high']:.1f})."
         ]
         if self.baselines:
             text += [self.against_baseline(table.loc[names]), self.power_note(table.loc[names, "detectable"])]

@@ -113,8 +113,8 @@ def film(study: Study, corpus: PreparedCorpus, name: str = "") -> Any:
         return Note(f'<p class="audioattn aa-note">{text}</p>', text)
     clip = corpus.clip(strip.clip)
     model = next((study.title(word) for word in strip.model.split() if word in study.titles), strip.model)
-    heard = f"label {clip.title}" if isinstance(study, RegressionStudy) else clip.title
-    title = f"{model}, {heard}: attention after each epoch"
+    subject = f"label {clip.title}" if isinstance(study, RegressionStudy) else clip.title
+    title = f"{model}, {subject}: attention after each epoch"
     return player(clip.samples, clip.sample_rate, title=title, **strip.player, **clip.picture)
 
 

@@ -118,7 +118,7 @@ def different(names):
     """All pages, but of the API and of the decisions, which are alike, each eighth; ``long``: all."""
     if "AUDIOATTN_LONG" in os.environ:
         return names
-    alike = [[name for name in names if part in name] for part in ("/api/", "/decisions/")]
+    alike = [[name for name in names if folder in name] for folder in ("/api/", "/decisions/")]
     left_out = {name for group in alike for i, name in enumerate(group) if i % 8}
     return [name for name in names if name not in left_out]
 

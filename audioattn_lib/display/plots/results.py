@@ -533,7 +533,7 @@ def write_on_cells(texts: Sequence[Any], shares: NDArray[Any], theme: Theme) -> 
 
     def luminance(colour: Any) -> float:
         linear = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(colour))
-        return sum(part * c for part, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+        return sum(share * c for share, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
 
     inks = {colour: luminance(colour) for colour in (theme.page, theme.ink)}
     # a picture without numbers has no texts

@@ -65,7 +65,8 @@ class Example:
     def describe(self) -> str:
         """The sound in a few sentences of Markdown, which say whether it is synthetic."""
         sound = self.clip
-        text = f"**{sound.title}**: `{sound.name}` of the corpus {self.corpus}, {len(sound.samples) / sound.sample_rate:.1f} s, "
+        seconds = len(sound.samples) / sound.sample_rate
+        text = f"**{sound.title}**: `{sound.name}` of the corpus {self.corpus}, {seconds:.1f} s, "
         text += f"{self.n_frames} frames of {1000 * sound.clock.period:g} ms. "
         if self.corpus == "city":
             text += "Every sample of it is synthetic, made by this library, so the time of its events is known. "

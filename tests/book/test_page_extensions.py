@@ -60,6 +60,18 @@ def test_search_quotes_every_page_whichever_process_read_it(root, tmp_path):
     assert all(f"A sentence of {name}." in texts for name in names)
 
 
+def test_pages_of_text_draw_patterns_and_the_front_end(extension):
+    drawn = extension("drawn_here")
+    patterns = drawn.PatternFigures.__new__(drawn.PatternFigures)
+    patterns.arguments = ["dense", "high_low"]
+    (tabs,) = patterns.run()
+    assert tabs.astext().count('type="radio"') == 2
+    assert "50% of all pairs attend" in tabs.astext()
+    filters, levels = drawn.LogMelFigures.__new__(drawn.LogMelFigures).run()
+    assert "Every eighth of the 80 filters" in filters.astext()
+    assert "Mean of each band removed" in levels.astext()
+
+
 def test_files_beside_the_results_of_the_suite_are_in_folders(root):
     modules = {path.stem for path in (root / "benchmarks").glob("*.py")}
     results = sorted((root / "benchmarks" / "results").glob("*.json"))

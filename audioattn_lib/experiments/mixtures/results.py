@@ -30,9 +30,9 @@ _TITLES = {
     "linear": "Linear baseline",
 }
 _SUBJECTS = {
-    "mean": "the mean",
-    "max": "the maximum",
-    "statistics": "mean and deviation in a network",
+    "mean": "mean pooling",
+    "max": "maximum pooling",
+    "statistics": "pooling of mean and deviation",
     "linear": "the linear baseline of mean and deviation",
 }
 _WHOLE = (0, 1)

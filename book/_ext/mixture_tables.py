@@ -75,7 +75,7 @@ class MixtureTables(SphinxDirective):
         content.append(
             nodes.raw(
                 "",
-                "<p>Gain over the mean in points, by the share of the clip that the event fills; * is reliable:</p>"
+                "<p>Gain over mean pooling in points, by the share of the clip that the event fills; * is reliable:</p>"
                 f"<div class='cell_output' style='overflow-x:auto'>{markup}</div>",
                 format="html",
             )

@@ -140,7 +140,7 @@ def _events(record: AttentionRecord, settings: Any) -> list[list[tuple[float, fl
 
 
 def _percent(value: float) -> str:
-    return f"{100 * value:.1f} %"
+    return f"{100 * value:.1f}\N{NO-BREAK SPACE}%"
 
 
 def held_out_networks(

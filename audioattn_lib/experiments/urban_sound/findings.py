@@ -77,9 +77,11 @@ def _where(study: ClassificationStudy) -> str:
         if values:
             shares.append(f"in {span(values)} of the clips for {title}")
     uniform = f"{100 * pointing['uniform'].mean():.0f} %"
-    found = f"Attention at its highest lies inside the event {' and '.join(shares)}; equal weights would in {uniform}."
+    sentence = (
+        f"Attention at its highest lies inside the event {' and '.join(shares)}; equal weights would in {uniform}."
+    )
     sure = "gain_low" in pointing and bool((pointing["gain_low"] > 0).all())
-    return f"{found} Every interval of the difference to equal weights excludes zero." if sure else found
+    return f"{sentence} Every interval of the difference to equal weights excludes zero." if sure else sentence
 
 
 def uses(study: ClassificationStudy) -> str:

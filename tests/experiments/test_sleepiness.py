@@ -160,7 +160,7 @@ def test_an_interrupted_training_continues_to_the_same_features(tmp_path, monkey
     monkeypatch.setattr(Rebuilding, "validate", original)
     again = sleepiness.autoencode(config, tmp_path / "cut")
     np.testing.assert_array_equal(sleepiness.features_of(again).features, sleepiness.features_of(whole).features)
-    assert again["valid_loss"] == whole["valid_loss"]
+    assert again["devel_loss"] == whole["devel_loss"]
 
 
 def test_a_trained_network_describes_the_clips_of_any_corpus(study, corpus):

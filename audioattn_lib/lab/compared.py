@@ -20,6 +20,7 @@ from audioattn_lib.evaluation.attention.localisation import mass_inside_events
 from audioattn_lib.experiments.accents.attention_evaluation import carriers
 from audioattn_lib.experiments.common.corpus import Clip
 from audioattn_lib.experiments.common.studies.study import ClassificationStudy, Study
+from audioattn_lib.experiments.scenes_and_instruments.domain_methods import domain_method_title
 from audioattn_lib.experiments.scenes_and_instruments.study import DomainStudy
 from audioattn_lib.experiments.sleepiness.study import RegressionStudy
 from audioattn_lib.inference.model import Model, load
@@ -145,9 +146,7 @@ def compared_models(study: Study) -> dict[str, Compared]:
         return models
     if isinstance(study, DomainStudy):
         groups = {
-            f"{study.title(pattern)}, {method}" if len(study.domain_methods) > 1 else study.title(pattern): study.of(
-                pattern, method
-            )
+            ", ".join(filter(None, (study.title(pattern), domain_method_title(method)))): study.of(pattern, method)
             for method in study.domain_methods
             for pattern in study.patterns
         }

@@ -94,23 +94,20 @@ def _case(result: Mapping[str, Any]) -> Iterator[str]:
         judged.setdefault(target["candidate"], []).append(f"at most {_quantity(target)}: {mark}")
     yield from (f"**{_plain(result['case'])}**", "")
     candidates = result["candidates"]
-    if any(measured.get("megabytes") is not None for measured in candidates.values()):
-        yield from ("| candidate | memory | of the reference | asked for |", "|---|---|---|---|")
-    else:
-        yield from (
-            "| candidate | median | lowest to highest | of the reference | asked for |",
-            "|---|---|---|---|---|",
-        )
+    is_of_memory = any(measured.get("megabytes") is not None for measured in candidates.values())
+    heads = ["candidate", *(["memory"] if is_of_memory else ["median", "lowest to highest"]), "of the reference"]
+    heads += ["asked for"] if judged else []
+    yield from (f"| {' | '.join(heads)} |", "|---" * len(heads) + "|")
     for name, measured in candidates.items():
         shown = f"{_plain(name)} (reference)" if name == reference else _plain(name)
-        asked = "; ".join(judged.get(name, []))
+        asked = f" {'; '.join(judged.get(name, []))} |" if judged else ""
         if measured.get("megabytes") is not None:
             base = candidates.get(reference, {}).get("megabytes")
             ratio = f"{measured['megabytes'] / base:.2f}{SPACE}×" if base else ""
-            yield f"| {shown} | {measured['megabytes']:.1f}{SPACE}MB | {ratio} | {asked} |"
+            yield f"| {shown} | {measured['megabytes']:.1f}{SPACE}MB | {ratio} |{asked}"
         else:
             median, low, high = (_time(measured[key]) for key in ("median", "minimum", "maximum"))
-            yield f"| {shown} | {median} | {low} to {high} | {measured['ratio']:.2f}{SPACE}× | {asked} |"
+            yield f"| {shown} | {median} | {low} to {high} | {measured['ratio']:.2f}{SPACE}× |{asked}"
     yield ""
 
 

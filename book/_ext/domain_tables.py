@@ -101,7 +101,8 @@ def _tables(results: Any, test: str) -> Iterator[nodes.Node]:
         scores = results.scores(test, domain_method)
         caption = f"{test_title(test).capitalize()}, {domain_method_title(domain_method) or 'no domain method'}"
         references = [str(name) for name in scores.index if str(name).startswith((BASELINE, CHANCE))]
-        table = display.results_table(scores, references=references, scores=["std"], caption=caption)
+        spread = ["std"] if scores["std"].notna().any() else []
+        table = display.results_table(scores, references=references, scores=spread, caption=caption)
         yield nodes.raw("", f"<div style='margin-block:1rem'>{table.html()}</div>", format="html")
     for name, differences in (
         (

@@ -194,6 +194,10 @@ class Configurations(SphinxDirective):
         return parse_markdown(self, lines)
 
 
+_LONG_WORD = re.compile(r"\S{16}")
+"""Such a word is code in a table, which may break it; as text it would widen its column out of sight."""
+
+
 def _fields(config: Any) -> Iterator[str]:
     """A table of the fields of a configuration: meaning, allowed values, default of each preset."""
     from audioattn_lib.core.declarations import declared_fields
@@ -211,7 +215,8 @@ def _fields(config: Any) -> Iterator[str]:
 
 
 def _value(value: Any) -> str:
-    return (", ".join(map(str, value)) if isinstance(value, tuple) else str(value)) or "empty"
+    text = (", ".join(map(str, value)) if isinstance(value, tuple) else str(value)) or "empty"
+    return f"`{text}`" if _LONG_WORD.search(text) else text
 
 
 def parse_markdown(directive: SphinxDirective, lines: list[str]) -> list[nodes.Node]:

@@ -1,6 +1,7 @@
 """``{recording-results} NAME``: a committed table of ``benchmarks/results/recordings/``, as figure, tables and verdict.
 
-``{recording-verdict} NAME`` is the verdict alone, for other pages.
+``{recording-verdict} NAME`` is the verdict alone, for other pages. ``{recording-findings}`` is the box on top of a page.
+A line of its content is ``NAME: title``; ``mixtures/NAME: title`` and ``retraining: title`` are of tables of that kind.
 
 Numbers on the page are those of the file and no others; the page is built
 again when the file changes.
@@ -14,12 +15,44 @@ from typing import Any
 from committed_results import depend_on, facts
 from docutils import nodes
 from library_pages import parse_markdown
+from retraining_table import finding as retraining_finding
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 RESULTS = Path(__file__).resolve().parents[2] / "benchmarks" / "results" / "recordings"
 FACTS = ("settings", "from_nothing", "folds", "seeds", "date", "processor", "python", "torch", "git_commit")
 NOTHING = "No such results are committed yet."
+
+
+class RecordingFindings(SphinxDirective):
+    """What several tables show and do not show, a sentence each."""
+
+    has_content = True
+
+    def run(self) -> list[nodes.Node]:
+        from audioattn_lib import display
+
+        shown, open_ = [], []
+        for line in self.content:
+            name, _, title = line.partition(": ")
+            told = self._tell(name.strip())
+            if told is not None:
+                is_shown, sentence = told
+                beginning = f"**{title}**: " if is_shown else f"{title}: "
+                (shown if is_shown else open_).append(f"{beginning if title else ''}{sentence}")
+        return [nodes.raw("", display.findings(shown, open_).html(), format="html")] if shown else []
+
+    def _tell(self, name: str) -> tuple[bool, str] | None:
+        from audioattn_lib.experiments.common.studies.pooling_results import PoolingResults
+        from audioattn_lib.experiments.mixtures.results import GainResults
+
+        if name == "retraining":
+            return retraining_finding(self)
+        if name.startswith("mixtures/"):
+            path = RESULTS.parent / f"{name}.csv"
+            return GainResults.read(path).finding() if depend_on(self, path) else None
+        path = RESULTS / f"{name}.csv"
+        return PoolingResults.read(path).finding() if depend_on(self, path) else None
 
 
 class RecordingVerdict(SphinxDirective):
@@ -86,6 +119,7 @@ def _titles(results: Any) -> dict[str, str]:
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Entry point of the extension."""
+    app.add_directive("recording-findings", RecordingFindings)
     app.add_directive("recording-results", RecordingResults)
     app.add_directive("recording-verdict", RecordingVerdict)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

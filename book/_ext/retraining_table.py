@@ -32,6 +32,9 @@ class RetrainingResults(SphinxDirective):
         markup = accuracies(rows).to_html(border=0, justify="left")
         return [
             *parse_markdown(self, [*(f"- {line}" for line in verdict(rows)), ""]),
+            *parse_markdown(
+                self, ["Accuracy (95 % interval); difference to random frames in points (95 % interval):", ""]
+            ),
             nodes.raw("", f"<div class='cell_output' style='overflow-x:auto'>{markup}</div>", format="html"),
             *parse_markdown(self, [made.get("corpus", ""), "", f"Made with {facts(made, FACTS)}."]),
         ]
@@ -57,6 +60,21 @@ def verdict(rows: pd.DataFrame) -> list[str]:
         "missed in more than one experiment of five."
     )
     return sentences
+
+
+def finding(directive: SphinxDirective) -> tuple[bool, str] | None:
+    """In how many comparisons an order by an attribution costs more than a random one, in both kinds of networks."""
+    if not depend_on(directive, RESULTS):
+        return None
+    rows = pd.read_csv(RESULTS, keep_default_na=False, na_values=[""])
+    compared = rows[rows["difference"].notna()]
+    counts = [
+        f"{int((own['high'] < 0).sum())} of {len(own)} comparisons {subject}"
+        for network, subject in ((ONCE, "for the trained network"), (AGAIN, "for networks that were trained again"))
+        for own in (compared[compared["network"] == network],)
+    ]
+    sentence = "deleting the frames that an attribution marks costs reliably more than deleting random ones in"
+    return bool((compared["high"] < 0).any()), f"{sentence} {' and in '.join(counts)}."
 
 
 def accuracies(rows: pd.DataFrame) -> pd.DataFrame:

@@ -21,6 +21,10 @@ const start = (root) => {
       row.hidden = !(matches && isNamed && (!only?.checked || row.hasAttribute("data-reliable")));
       shown += !row.hidden;
     }
+    for (const select of selects) {
+      if (!select.dataset.hides) continue;  // one value chosen: its column would repeat it in every row
+      for (const row of [heads[0].parentElement, ...rows]) row.cells[select.dataset.hides].hidden = select.value !== "";
+    }
     count.textContent = `${shown} of ${rows.length} rows`;
   };
 

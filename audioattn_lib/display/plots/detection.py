@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ..describe import mechanism_title
 from ..figure import Figure, render
 from ..style import Theme
+from .spectrogram import NARROW
 
 __all__ = ["plot_detection"]
 
@@ -62,10 +63,10 @@ def plot_detection(
     low, high = special.ndtri(0.002), special.ndtri(0.85)
     equal = {name: _equal(curve) for name, curve in curves.items()}
 
-    def draw(theme: Theme) -> Any:
+    def draw(theme: Theme, width: float = 5.2, height: float = 4.4) -> Any:
         from matplotlib.figure import Figure as MatplotlibFigure
 
-        figure = MatplotlibFigure(figsize=(5.2, 4.4), layout="constrained")
+        figure = MatplotlibFigure(figsize=(width, height), layout="constrained")
         ax = figure.add_subplot()
         ax.plot([low, high], [low, high], color=theme.rule, lw=0.7, zorder=0)
         ax.plot([low, high], [-low, -high], color=theme.chance, lw=1, ls=(0, (4, 3)), zorder=0)
@@ -79,20 +80,25 @@ def plot_detection(
             ax.plot(*[special.ndtri(np.clip(equal[name], 1e-5, 1))] * 2, "o", color=colour, ms=4.5)
         ticks = [tick for tick in _TICKS if low <= special.ndtri(tick) <= high]
         names = [f"{100 * tick:g} %" for tick in ticks]
-        ax.set_xticks(special.ndtri(ticks), names)
+        crowded = {"10 %"} if width <= NARROW else set()
+        ax.set_xticks(special.ndtri(ticks), ["" if name in crowded else name for name in names])
         ax.set_yticks(special.ndtri(ticks), names)
         ax.set_xlim(low, high)
         ax.set_ylim(low, high)
         ax.set_xlabel("False alarms: other speakers accepted")
         ax.set_ylabel("Misses: the speaker refused")
         ax.grid(alpha=0.4)
-        ax.legend(loc="lower left", title="Equal error rate", title_fontsize=8)
+        if width > NARROW:
+            ax.legend(loc="lower left", title="Equal error rate", title_fontsize=8)
+        else:  # within the axis it would cover the curves
+            figure.legend(loc="outside lower left", title="Equal error rate", title_fontsize=8)
         if title:
             ax.set_title(title)
         return figure
 
     rates = "; ".join(f"{mechanism_title(name)} {rate:.1%}" for name, rate in equal.items())
-    return render(draw, f"{title or 'Detection error trade-off'}: equal error rates {rates}; chance 50 %.", caption)
+    alt = f"{title or 'Detection error trade-off'}: equal error rates {rates}; chance 50 %."
+    return render(draw, alt, caption, narrow=lambda theme: draw(theme, NARROW, 3.6 + 0.19 * len(curves)))
 
 
 def _equal(curve: _Curve) -> float:

@@ -70,7 +70,7 @@ def plot_gains(
                 ax.plot(singles, [row - 0.28] * len(singles), color=theme.muted, zorder=3, **_RING)
             ax.plot([low, high], [row, row], color=theme.attention, lw=3 if is_sure else 1.4, solid_capstyle="butt")
             ax.plot(difference, row, "o", color=theme.attention, ms=6.5 if is_sure else 5)
-            ax.text(1.01, row, f"{difference:+.1f}", transform=ax.get_yaxis_transform(), va="center", color=theme.ink)
+            ax.text(1.01, row, _signed(difference), transform=ax.get_yaxis_transform(), va="center", color=theme.ink)
         lines = [textwrap.fill(name, 16) if width < WIDTH else name for name in names]
         ax.set_yticks(range(len(names)), lines, color=theme.ink)
         ax.set_ylim(len(names) - 0.4, -0.7)
@@ -84,7 +84,7 @@ def plot_gains(
         return ax.figure
 
     sentence = "; ".join(
-        f"{name} {difference:+.1f}" + ("" if np.isnan(low) else f" ({low:+.1f} to {high:+.1f})")
+        f"{name} {_signed(difference)}" + ("" if np.isnan(low) else f" ({_signed(low)} to {_signed(high)})")
         for name, (difference, low, high) in zip(names, values, strict=True)
     )
     rings = "" if seeds is None else " Rings are single seeds."
@@ -179,7 +179,14 @@ def plot_gain_curves(
     for panel, curves in panels.items():
         name, table = next(iter(curves.items()))
         points = zip(table[along], table["difference"], table["low"], table["high"], strict=True)
-        values = (f"{x:.1%}: {100 * d:+.1f} ({100 * lo:+.1f} to {100 * hi:+.1f})" for x, d, lo, hi in points)
+        values = (
+            f"{x:.1%}: {_signed(100 * d)} ({_signed(100 * lo)} to {_signed(100 * hi)})" for x, d, lo, hi in points
+        )
         sentences.append(f"{panel}, {name}, by share: {'; '.join(values)}")
     alt = f"{title or f'Gain over {reference} in points'}. {'. '.join(sentences)}."
     return render(draw, alt, caption, narrow=lambda theme: draw(theme, NARROW))
+
+
+def _signed(points: float) -> str:
+    """A difference in points; zero has no minus."""
+    return f"{round(points, 1) + 0.0:+.1f}"

@@ -77,7 +77,8 @@ def plot_pareto(
         columns = 1 if narrow else min(len(tasks), 2)
         lines = -(-len(tasks) // columns)
         legend = 0.2 * (-(-len(families) // (2 if narrow else 4))) + 0.15
-        named = 0.145 * max((len(front) for front in fronts.values()), default=0)
+        cost_lines = textwrap.wrap(cost_label, 40)
+        named = 0.145 * (max((len(front) for front in fronts.values()), default=0) + len(cost_lines) - 1)
         figure = MatplotlibFigure(figsize=(width, (2.3 + named) * lines + legend), layout="constrained")
         axes = figure.subplots(lines, columns, squeeze=False).ravel()
         for ax in axes[len(tasks) :]:
@@ -95,7 +96,8 @@ def plot_pareto(
                 ax.axhline(float(level), color=theme.chance, lw=0.8, ls="--")
             listed = [f"{number} {name}" for number, name in enumerate(front["mechanism"], start=1)]
             ax.set_title(task)
-            ax.set_xlabel(f"{cost_label}\n" + "\n".join(textwrap.shorten(each, 44, placeholder="…") for each in listed))
+            named_points = [textwrap.shorten(each, 44, placeholder="…") for each in listed]
+            ax.set_xlabel("\n".join([*cost_lines, *named_points]))
             ax.set_ylabel(score_label)
             ax.margins(0.06, 0.14)
             percent(ax, "y")

@@ -496,9 +496,15 @@ def plot_attention_evaluation(
 def _dress(ax: Any, title: str) -> None:
     ax.set_title(title, fontsize=8, fontweight="normal")
     ax.xaxis.set_major_locator(_few_ticks(2 if ax.figure.get_figwidth() < WIDTH else 3))
+    ax.xaxis.set_major_formatter(_short_number)  # as many digits for each as for all run into each other
     ax.spines["left"].set_visible(False)
     ax.tick_params(left=False)
     ax.grid(axis="x", alpha=0.5)
+
+
+def _short_number(value: float, place: int | None = None) -> str:
+    """A number on an axis without the digits that it does not need."""
+    return f"{round(value, 9) + 0.0:.3g}".replace("-", "\N{MINUS SIGN}")
 
 
 def require(table: pd.DataFrame, columns: Sequence[str]) -> None:

@@ -75,7 +75,8 @@ def sortable_table(
     filters
         Names of text columns by which to filter.
     first
-        Value of a filter that is chosen at first; without a script all rows are shown.
+        Value of a filter that is chosen at first; without a script all rows are shown. The column of the first filter
+        is hidden while one of its values is chosen: all its cells would say the same.
     reliable
         Names of the columns of an interval: a check box leaves the rows whose interval excludes zero.
     reliable_label
@@ -181,6 +182,7 @@ def _filters(
     records: Sequence[Mapping[Any, Any]], columns: Sequence[Column], filters: Sequence[str], first: Mapping[str, str]
 ) -> str:
     titles = {column.name: column.title for column in columns}
+    places = {column.name: place for place, column in enumerate(columns) if place}
     parts = []
     for number, name in enumerate(filters):
         values = list(dict.fromkeys(str(record[name]) for record in records))
@@ -188,8 +190,10 @@ def _filters(
             f"<option{' selected' * (value == first.get(name))}>{html.escape(value)}</option>" for value in values
         )
         title = html.escape(titles.get(name, name.capitalize()))
+        hides = f' data-hides="{places[name]}"' if number == 0 and name in places else ""
         parts.append(
-            f'<label>{title} <select data-filter="{number}"><option value="">all</option>{options}</select></label>'
+            f'<label>{title} <select data-filter="{number}"{hides}><option value="">all</option>{options}</select>'
+            "</label>"
         )
     parts.append('<label>Name <input type="search" placeholder="part of a name"></label>')
     return "".join(parts)

@@ -24,7 +24,7 @@ WIDTH = 6.6  # inches; Matplotlib's sizes of text then fit the width of a page
 NARROW = 3.5  # inches, for a phone
 LETTER = 0.0135
 """Share of an axis of a picture of that width that one letter of the name of an event takes."""
-LANE = 11  # points for the bracket and the name of an event
+LANE = 13  # points for the bracket and the name of an event
 NICE_FREQUENCIES = (31.25, 62.5, 125, 250, 500, 1000, 2000, 4000, 8000, 16000)
 
 
@@ -119,7 +119,8 @@ def draw_events(ax: Axes, events: Sequence[KnownEvent], theme: Theme) -> None:
         if stop < start:
             continue
         ax.plot([start, stop], [1, 1], transform=place, color=theme.event, lw=2.5, clip_on=False, zorder=5)
-        words = ax.text(start, 1, event.label, transform=place, color=theme.event, fontsize=7.5, va="bottom", ha="left")
+        above = place + ScaledTranslation(0, 2 / 72, ax.figure.dpi_scale_trans)  # type: ignore[union-attr]
+        words = ax.text(start, 1, event.label, transform=above, color=theme.event, fontsize=7.5, va="bottom", ha="left")
         words.set_clip_on(False)
         words.set_in_layout(True)
 

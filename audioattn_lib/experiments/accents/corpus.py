@@ -77,7 +77,8 @@ class Prepared(PreparedCorpus):
         minutes = float(np.sum(self.manifest.durations)) / 60
         text = f"**{self.manifest.name}**: {len(self.manifest)} clips, {minutes:.0f} minutes, "
         text += f"{len(self.classes)} classes, {self.who}, "
-        text += f"{len(fold_names(self.manifest))} test folds."
+        folds = len(fold_names(self.manifest))
+        text += f"{folds} test fold{'s' if folds != 1 else ''}."
         if self.manifest.name == "accents":
             text += " Every voice is synthetic, made by this library, and the accents stand for no place."
         if self.unit != "speakers":

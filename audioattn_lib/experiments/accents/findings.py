@@ -10,6 +10,7 @@ from ..common.studies.phrases import (
     beside_baseline,
     gain,
     gain_over,
+    highest,
     names,
     relation,
     share,
@@ -45,8 +46,10 @@ def findings(study: ClassificationStudy) -> Found:
     Book page: ``accents``.
     """
     table = study.table()
-    best = table.loc[study.names, "score"].idxmax()
-    shown = [f"**{study.title(best)}** names the most clips, {share(table.loc[best])}{beside_baseline(table)}."]
+    best = study.highest(table.loc[study.names])
+    titles, scores = highest(study, table.loc[study.names])
+    verb = "names" if len(best) == 1 else "name"
+    shown = [f"{titles} {verb} the most clips, {scores}{beside_baseline(table)}."]
     open_ = []
     attending = [name for name in study.names if name not in _WITHOUT]
     if _CONTROL in study.names and attending:
@@ -60,7 +63,8 @@ def findings(study: ClassificationStudy) -> Found:
     rates = trials.loc[[name for name in study.names if name in trials.index]]
     if len(rates):
         lowest = str(rates["score"].idxmin())
-        reason = f"The lowest equal error rate of a network is {share(trials.loc[lowest])}, of {study.title(lowest)}"
+        rate = share(trials.loc[lowest])
+        reason = f"The lowest equal error rate of a network is {rate}, of {study.title(lowest)} (low is good)"
         if BASELINE in trials.index:
             against = verification_differences(study, BASELINE).loc[lowest]
             reason += f", {relation(against)} that of the linear baseline, {share(trials.loc[BASELINE])}"

@@ -59,14 +59,21 @@ def findings(comparison: Comparison) -> Found:
         else:
             left_open.append(f"{task.title}: no mechanism is reliably better than the mean; {highest}.")
         if len(worse):
-            shown.append(
-                f"**{task.title}**: {len(worse)} {'is' if len(worse) == 1 else 'are'} reliably worse than the mean."
-            )
+            count = "1 mechanism is" if len(worse) == 1 else f"{len(worse)} mechanisms are"
+            shown.append(f"**{task.title}**: {count} reliably worse than the mean.")
         ranges[task.title] = rows["detectable"]
+    solvable = [task for task in comparison.tasks if not task.is_control]
+    if solvable and len(left_open) == len(solvable):
+        tasks = "the task" if len(solvable) == 1 else f"any of the {len(solvable)} tasks"
+        shown.insert(0, f"On {tasks}{_aside(comparison)}, no mechanism is reliably better than the mean of the frames.")
     shown += _evident(table)
     left_open += _power(ranges)
     left_open.append(_seeds(comparison))
-    return shown or ["No mechanism is reliably better than the mean on any task."], left_open
+    return shown, left_open
+
+
+def _aside(comparison: Comparison) -> str:
+    return " beside the control" if any(task.is_control for task in comparison.tasks) else ""
 
 
 def _attending(table: pd.DataFrame, task: str) -> pd.DataFrame:
@@ -152,8 +159,9 @@ def uses(comparison: Comparison) -> str:
     everywhere = _everywhere(table, [task.title for task in solved])
     if len(solved) > 1:
         text = names(everywhere, most=_FEW) or "no mechanism"
+        verb = "are" if len(everywhere) > 1 else "is"
         sentences.append(
-            f"**One mechanism for all of these tasks**: {text}. Reliably better than the mean on each of them."
+            f"**One mechanism for all of these tasks**: {text} {verb} reliably better than the mean on each of them."
         )
     sentences += _bounded(table, solved)
     sentences += _shows(table)
@@ -205,6 +213,8 @@ def _shows(table: pd.DataFrame) -> list[str]:
         tasks = measured.groupby("mechanism", sort=False)[f"{measure}_low"].min()
         sure = [str(name) for name in tasks.index[tasks > 0]]
         text = names(sure, most=_FEW) if len(sure) <= _FEW else f"{len(sure)} of {len(tasks)} mechanisms"
-        reason = "on every task where this is known, with an interval above zero"
-        sentences.append(f"**{use}**: {text or 'no mechanism'}, {reason}.")
+        verb = "have gains whose interval is" if len(sure) > 1 else "has a gain whose interval is"
+        sentences.append(
+            f"**{use}**: {text or 'no mechanism'} {verb} above zero on every task where this can be measured."
+        )
     return sentences

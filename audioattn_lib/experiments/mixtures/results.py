@@ -175,6 +175,16 @@ class GainResults(ResultsTable):
             not_shown.append("Whether the gain falls as the event fills more of the clip was not tested.")
         return shown, [*not_shown, *filter(None, [Study.power_note(parts["detectable"].dropna())])]
 
+    def finding(self) -> tuple[bool, str]:
+        """Whether attention, the mean of all mechanisms, differs from the reference, and a sentence that says it."""
+        row, reference = self.overall.loc[ANY].to_dict(), _SUBJECTS.get(self.reference, pooling_title(self.reference))
+        sentence = _say("attention, the mean of all mechanisms,", row, reference)
+        open_ = self.against_others[(self.against_others["low"] <= 0) & (self.against_others["high"] >= 0)]
+        if len(open_):
+            others = " or from ".join(_SUBJECTS[str(name)] for name in open_.index)
+            sentence = f"{sentence.removesuffix('.')}; it is not shown to differ from {others}."
+        return _differs(row), sentence
+
     @property
     def _compared(self) -> pd.DataFrame:
         return self.rows[self.rows["reference"] == self.reference]

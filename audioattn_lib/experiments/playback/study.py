@@ -182,7 +182,8 @@ class PlaybackStudy(ClassificationStudy):
         for row in self.differences().to_dict(orient="records"):
             difference = f"{_points(row['difference'])} ({_points(row['low'])} to {_points(row['high'])})"
             column = f"over {self.title(row['over']).lower()}"
-            rows.setdefault(self.title(row["selection"]), {})[column] = f"{difference}, p = {row['p_holm']:.3f}"
+            chance = "p < 0.001" if row["p_holm"] < 0.001 else f"p = {row['p_holm']:.3f}"
+            rows.setdefault(self.title(row["selection"]), {})[column] = f"{difference}, {chance}"
         return pd.DataFrame.from_dict(rows, orient="index").fillna("")
 
     def early_exit(self, name: str) -> pd.DataFrame:

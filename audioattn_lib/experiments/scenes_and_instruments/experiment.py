@@ -51,6 +51,7 @@ from .corpus import Prepared, prepare
 from .domain_methods import parse_domain_method
 from .listener import ScenesListener
 from .network import build_network
+from .results import pattern_title
 from .study import DomainStudy
 from .training import Augmentation, average, fit_scaling, schedule, training_loss
 from .weights import start_networks
@@ -221,7 +222,8 @@ def study(
     centrings = list(dict.fromkeys(str(change["band_normalization"]) for change in changes))
     baselines = [baseline(dataclasses.replace(config, band_normalization=centring), root) for centring in centrings]
     runs = run_all(run, configs, root, shown=("pattern", "band_normalization", "mixstyle_prob", "seed"))
-    return DomainStudy(tuple(runs), tuple(baselines), prepared.group_of)
+    titles = {name: pattern_title(name) for name in names}
+    return DomainStudy(tuple(runs), tuple(baselines), prepared.group_of, titles)
 
 
 def load_model(run: Run) -> Scaled | Ensemble:

@@ -46,16 +46,17 @@ def findings(study: DomainStudy) -> Found:
     networks = rows[~rows["pattern"].isin([BASELINE, CHANCE])]
     best = networks.loc[networks["score"].idxmax()]
     linear = rows[rows["pattern"] == BASELINE]
-    beside = f"; the linear baseline has {share(linear.loc[linear['score'].idxmax()])}" if len(linear) else ""
+    beside = ""
+    if len(linear):
+        base = linear.loc[linear["score"].idxmax()]
+        beside = f"; the {_name(base)[0].lower()}{_name(base)[1:]} has {share(base)}"
     shown.append(f"On {_plain(test)}, **{_name(best)}** is right most often, {share(best)}{beside}.")
     compared = networks[networks["difference_p"].notna()]
     if len(compared):
         _tell(compared, "difference", "Restricted attention over frequency", "dense attention", shown, open_, test)
     for method, of_method in networks[networks["gain_p"].notna()].groupby("domain_method", sort=False):
         _tell(of_method, "gain", domain_method_title(str(method)).capitalize(), "doing without", shown, open_, test)
-    cost = _cost(results, test)
-    if cost:
-        shown.append(cost)
+    shown += filter(None, [_cost(results, test), _baseline_ahead(results, test)])
     return shown, [*open_, *filter(None, [results.power(test)]), study.seed_note]
 
 
@@ -85,6 +86,18 @@ def _cost(results: DomainResults, test: str) -> str:
     where = names([_plain(name) for name in dict.fromkeys(worse["test"])])
     method = domain_method_title(str(extreme["domain_method"]))
     return f"It costs elsewhere: with {method}, up to {_points(extreme, 'gain')} on {where}."
+
+
+def _baseline_ahead(results: DomainResults, test: str) -> str:
+    """Say on which other test sets no network has a higher score than the linear baseline; empty where on none."""
+    told = []
+    for other in [name for name in results.tests if name != test]:
+        rows = results.rows[results.rows["test"] == other]
+        linear, networks = rows[rows["pattern"] == BASELINE], rows[~rows["pattern"].isin([BASELINE, CHANCE])]
+        if len(linear) and len(networks) and linear["score"].max() >= networks["score"].max():
+            base, best = (of.loc[of["score"].idxmax()] for of in (linear, networks))
+            told.append(f"{_plain(other)}: {share(base)}, the best network {share(best)}")
+    return f"No network scores above the {BASELINE} baseline on {'; on '.join(told)}." if told else ""
 
 
 def _points(row: pd.Series, measure: str) -> str:

@@ -17,6 +17,7 @@ import pandas as pd
 from audioattn_lib.attention.patterns.names import parse_pattern
 from audioattn_lib.core.errors import RunError
 
+from ..common.studies.phrases import share
 from ..common.studies.study import Study
 from ..common.studies.table_files import ResultsTable
 from .domain_methods import NONE, domain_method_title, parse_domain_method
@@ -144,9 +145,8 @@ class DomainResults(ResultsTable):
         linear = self.rows[(self.rows["test"] == test) & (self.rows["pattern"] == BASELINE)]
         base = linear.loc[linear["score"].idxmax()]
         text = [
-            f"Test set *{test_title(test)}*: **{self._name(best.to_dict())}** scores highest: {best['score']:.1%} "
-            f"({best['low']:.1%} to {best['high']:.1%}); the linear baseline has {base['score']:.1%} "
-            f"({base['low']:.1%} to {base['high']:.1%})."
+            f"Test set *{test_title(test)}*: **{self._name(best.to_dict())}** scores highest of the networks: "
+            f"{share(best)}; {self._name(base.to_dict()).replace(BASELINE, 'the linear baseline')}: {share(base)}."
         ]
         for name, against in (
             ("difference", "dense attention with the same domain method"),

@@ -40,7 +40,8 @@ class Prepared(PreparedCorpus):
         table, manifest = self.manifest.table, self.manifest
         minutes = float(np.sum(manifest.durations)) / 60
         text = f"**{manifest.name}**: {len(manifest)} clips, {minutes:.0f} minutes, {len(manifest.classes)} classes"
-        text += f", {len(fold_names(manifest))} test folds, "
+        folds = len(fold_names(manifest))
+        text += f", {folds} test fold{'s' if folds != 1 else ''}, "
         text += f"{table['group'].nunique()} recordings." if "group" in table else "recordings unknown."
         if self.manifest.name == "city":
             text += " Every sound is synthetic, made by this library, and the time of every event is known."

@@ -13,8 +13,8 @@ from ..common.studies.phrases import (
     Found,
     beside_baseline,
     gain_over,
+    highest,
     names,
-    share,
     span,
     use_over_baseline,
     use_over_control,
@@ -45,9 +45,10 @@ def findings(study: ClassificationStudy) -> Found:
     Book page: ``urban_sound``.
     """
     table = study.table()
-    best = table.loc[study.names, "score"].idxmax()
-    score = study.score_title.lower()
-    shown = [f"**{study.title(best)}** has the highest {score}, {share(table.loc[best])}{beside_baseline(table)}."]
+    best = study.highest(table.loc[study.names])
+    titles, scores = highest(study, table.loc[study.names])
+    verb = "has" if len(best) == 1 else "have"
+    shown = [f"{titles} {verb} the highest {study.score_title.lower()}, {scores}{beside_baseline(table)}."]
     open_ = []
     attending = [name for name in study.names if name not in CONTROLS]
     if CONTROL in study.names and attending:

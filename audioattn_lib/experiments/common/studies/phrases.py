@@ -15,6 +15,7 @@ __all__ = [
     "beside_baseline",
     "gain",
     "gain_over",
+    "highest",
     "names",
     "number",
     "relation",
@@ -35,6 +36,12 @@ def share(row: Mapping[str, Any], low: str = "low", high: str = "high", score: s
     if np.isnan(float(row[low])):
         return percent
     return f"{percent} ({100 * float(row[low]):.1f} to {100 * float(row[high]):.1f})"
+
+
+def highest(study: Study, table: pd.DataFrame) -> tuple[str, str]:
+    """Titles of what scores highest in a table, several of a tie, and their scores in words."""
+    best = study.highest(table)
+    return names([f"**{study.title(name)}**" for name in best]), " and ".join(share(table.loc[name]) for name in best)
 
 
 def beside_baseline(table: pd.DataFrame) -> str:

@@ -212,6 +212,19 @@ class PoolingResults(ResultsTable):
             text.append((sentence, True))
         return [*text, *((note, False) for note in (self.power(),) if note)]
 
+    def finding(self) -> tuple[bool, str]:
+        """Whether any attention is reliably better than the control, and a sentence with the largest difference."""
+        attending = self.rows[self.rows["pooling"].isin(self.attending)]
+        best = attending.loc[attending["difference"].idxmax()]
+        gain = phrases.gain(best, "difference", "difference_low", "difference_high")
+        better = attending.loc[(attending["p_holm"] < 0.05) & (attending["difference"] > 0), "title"]
+        who = (
+            f"{phrases.names([str(title) for title in better])} better"
+            if len(better)
+            else "no attention is reliably better"
+        )
+        return bool(len(better)), f"{who} than mean pooling; the largest difference is {gain}, of {best['title']}."
+
     def power(self) -> str:
         """Say which differences between attention and the control could not be seen."""
         rows = self.rows.set_index("pooling")

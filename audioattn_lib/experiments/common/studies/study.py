@@ -93,6 +93,12 @@ class Study:
         """Title of a compared value, of the baseline or of chance."""
         return self.titles.get(name, _REFERENCES.get(name, name))
 
+    @staticmethod
+    def highest(table: pd.DataFrame) -> list[str]:
+        """Names of the rows with the highest ``score``: one, or all of a tie."""
+        top = table["score"].max()
+        return [str(name) for name in table.index[np.isclose(table["score"], top, rtol=0, atol=1e-9)]]
+
     def example(self) -> tuple[Run, str]:
         """A run to look into and a clip of its test to show, chosen by a rule, so that nobody picks."""
         raise NotImplementedError
@@ -405,18 +411,20 @@ class ClassificationStudy(Study):
         """Summarise the table as text, with no claim beyond its confidence intervals."""
         table = self.table()
         names = [name for name in table.index if name not in (BASELINE, "chance")]
-        best = max(names, key=lambda name: table.loc[name, "score"])
-        first = table.loc[best]
-        score = f"{100 * first['score']:.1f} % of {len(self.correct())} clips"
+        best = self.highest(table.loc[names])
+        top = float(table.loc[best[0], "score"])
+        score = f"{100 * top:.1f} % of {len(self.correct())} clips"
         if self.is_multilabel:
-            score = f"mean average precision {100 * first['score']:.1f} % over {len(self.correct())} clips"
+            score = f"mean average precision {100 * top:.1f} % over {len(self.correct())} clips"
+        ends = [f"{100 * table.loc[n, 'low']:.1f} to {100 * table.loc[n, 'high']:.1f} %" for n in best]
         text = [
-            f"Of {len(names)} models, **{self.title(best)}** scores highest: {score} "
-            f"(95 % interval {100 * first['low']:.1f} to {100 * first['high']:.1f})."
+            f"Of {len(names)} models, {_list([f'**{self.title(n)}**' for n in best])} "
+            f"{'scores' if len(best) == 1 else 'score'} highest: {score} "
+            f"(95 % interval {' and '.join(ends)})."
         ]
         if self.baselines:
             text += [self.against_baseline(table.loc[names]), self.power_note(table.loc[names, "detectable"])]
-        rivals = [self.title(n) for n in names if n != best and table.loc[n, "high"] >= table.loc[best, "score"]]
+        rivals = [self.title(n) for n in names if n not in best and table.loc[n, "high"] >= top]
         if rivals:
             others = f"{len(rivals)} others" if len(rivals) > 4 else _list(rivals)
             text.append(f"The highest score lies inside the interval of {others}, so it does not rank them.")

@@ -1,6 +1,6 @@
 """``{recording-results} NAME``: a committed table of ``benchmarks/results/recordings/``, as figure, tables and verdict.
 
-``{recording-verdict} NAME`` is the verdict alone, for other pages. ``{recording-findings}`` is the box on top of a page.
+``{recording-verdict} NAME`` is the verdict alone. ``{recording-findings}`` is the box on top of a page.
 A line of its content is ``NAME: title``; ``mixtures/NAME: title`` and ``retraining: title`` are of tables of that kind.
 
 Numbers on the page are those of the file and no others; the page is built
@@ -89,7 +89,7 @@ class RecordingResults(SphinxDirective):
             nodes.raw("", figure.html(), format="html"),
             nodes.raw("", f"<div style='margin-block:1rem'>{scores.html()}</div>", format="html"),
             *(
-                nodes.raw("", f"<div class='cell_output' style='overflow-x:auto'>{_markup(table)}</div>", format="html")
+                nodes.raw("", f"<div class='cell_output aa-one-line'>{_markup(table)}</div>", format="html")
                 for table in tables
             ),
             *parse_markdown(

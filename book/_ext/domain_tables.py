@@ -1,7 +1,6 @@
 """``{domain-results} NAME``: a committed table of ``benchmarks/results/domains/``, as tables.
 
 ``{domain-slopes} NAME`` is its picture: every network from the known test set to the unknown ones.
-``{domain-verdict} NAME`` says in words what it shows.
 
 Numbers on the page are those of the file and no others; the page is built
 again when the file changes.
@@ -44,16 +43,6 @@ class DomainSlopes(SphinxDirective):
             caption="Vertical lines are 95 % intervals over recordings. Grey: baselines and chance.",
         )
         return [nodes.raw("", figure.html(), format="html")]
-
-
-class DomainVerdict(SphinxDirective):
-    """Verdict in words, test by test."""
-
-    required_arguments = 1
-
-    def run(self) -> list[nodes.Node]:
-        results = _read(self)
-        return parse_markdown(self, [] if results is None else [f"- {results.verdict(test)}" for test in results.tests])
 
 
 class DomainTables(SphinxDirective):
@@ -122,5 +111,4 @@ def setup(app: Sphinx) -> dict[str, Any]:
     """Entry point of the extension."""
     app.add_directive("domain-results", DomainTables)
     app.add_directive("domain-slopes", DomainSlopes)
-    app.add_directive("domain-verdict", DomainVerdict)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

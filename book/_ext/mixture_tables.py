@@ -1,7 +1,7 @@
 """``{mixture-gains} NAME ...``: the figure of committed tables of ``benchmarks/results/mixtures/``, a panel each.
 
 ``{mixture-findings} NAME`` is such a table in few words, for the top of a page; ``{mixture-results} NAME`` its scores
-and gains; ``{mixture-verdict} NAME`` all of it in words.
+and gains.
 Numbers on the page are those of the file and no others; the page is built again when the file changes.
 """
 
@@ -83,16 +83,6 @@ class MixtureTables(SphinxDirective):
         return content
 
 
-class MixtureVerdict(SphinxDirective):
-    """Verdict in words."""
-
-    required_arguments = 1
-
-    def run(self) -> list[nodes.Node]:
-        results = _read(self, self.arguments[0])
-        return parse_markdown(self, [] if results is None else [f"- {line}" for line in results.verdict()])
-
-
 _CAPTION = (
     "Vertical lines are 95 % intervals over recordings and seeds, widened for the number of comparisons. The mean of "
     "all mechanisms is one comparison in each part; the others, and single mechanisms, are corrected together."
@@ -116,5 +106,4 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("mixture-findings", MixtureFindings)
     app.add_directive("mixture-gains", MixtureGains)
     app.add_directive("mixture-results", MixtureTables)
-    app.add_directive("mixture-verdict", MixtureVerdict)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

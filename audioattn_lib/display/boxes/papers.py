@@ -54,6 +54,7 @@ def papers_table(papers: Sequence[Paper]) -> Table:
     """
     if not papers:
         raise ValueError("papers is empty; give at least one")
+    heads = ("Paper", "Corpus of the paper", "Its figure", "This page", "Comparable?")
     rows, lines = [], []
     for paper in papers:
         links = " ".join(
@@ -62,11 +63,12 @@ def papers_table(papers: Sequence[Paper]) -> Table:
         cells = (paper.corpus, paper.theirs or "no figure that we could verify", paper.ours or "none", paper.why)
         rows.append(
             f'<tr><th scope="row">{html.escape(paper.name)}<br><small>{links}</small></th>'
-            + "".join(f"<td>{html.escape(cell)}</td>" for cell in cells)
+            + "".join(
+                f'<td data-head="{head}">{html.escape(cell)}</td>' for head, cell in zip(heads[1:], cells, strict=True)
+            )
             + "</tr>"
         )
         lines.append(f"{paper.name}: {'; '.join(cells)}")
-    heads = ("Paper", "Corpus of the paper", "Its figure", "This page", "Comparable?")
     head = "".join(f'<th scope="col">{name}</th>' for name in heads)
     markup = (
         '<div class="audioattn aa-table aa-papers mathjax_ignore"><table class="dataframe">'

@@ -6,7 +6,8 @@ All of them solve one problem. With :math:`\Delta` the simplex and
 .. math::
 
    p^\star(x) = \arg\max_{p \in \Delta}\; p^\top x + H_\alpha(p),
-   \qquad H_\alpha(p) = \frac{1 - \sum_i p_i^\alpha}{\alpha(\alpha-1)},
+
+   H_\alpha(p) = \frac{1 - \sum_i p_i^\alpha}{\alpha(\alpha-1)},
 
 whose solution is :math:`p_i = [(\alpha-1)x_i - \tau]_+^{1/(\alpha-1)}` with the
 threshold :math:`\tau` that makes the weights sum to 1: softmax for

@@ -21,7 +21,7 @@ class Paper:
     name
         Authors and year.
     links
-        Addresses by what they are, such as ``{"arXiv": "https://arxiv.org/abs/2108.01988"}``.
+        Addresses by what they are, such as ``(("arXiv", "https://arxiv.org/abs/2108.01988"),)``.
     corpus
         What the paper trained and tested on.
     theirs

@@ -176,7 +176,7 @@ class GainResults(ResultsTable):
         return shown, [*not_shown, *filter(None, [Study.power_note(parts["detectable"].dropna())])]
 
     def finding(self) -> tuple[bool, str]:
-        """Whether attention, the mean of all mechanisms, differs from the reference, and a sentence that says it."""
+        """Return True where attention, the mean of all mechanisms, differs from the reference, and say so."""
         row, reference = self.overall.loc[ANY].to_dict(), _SUBJECTS.get(self.reference, pooling_title(self.reference))
         sentence = _say("attention, the mean of all mechanisms,", row, reference)
         open_ = self.against_others[(self.against_others["low"] <= 0) & (self.against_others["high"] >= 0)]

@@ -144,9 +144,10 @@ class DomainResults(ResultsTable):
         best = networks.loc[networks["score"].idxmax()]
         linear = self.rows[(self.rows["test"] == test) & (self.rows["pattern"] == BASELINE)]
         base = linear.loc[linear["score"].idxmax()]
+        method = domain_method_title(str(base["domain_method"]))
         text = [
             f"Test set *{test_title(test)}*: **{self._name(best.to_dict())}** scores highest of the networks: "
-            f"{share(best)}; {self._name(base.to_dict()).replace(BASELINE, 'the linear baseline')}: {share(base)}."
+            f"{share(best)}; the linear baseline has {share(base)}{f' with {method}' if method else ''}."
         ]
         for name, against in (
             ("difference", "dense attention with the same domain method"),

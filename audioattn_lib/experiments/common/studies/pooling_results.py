@@ -213,7 +213,7 @@ class PoolingResults(ResultsTable):
         return [*text, *((note, False) for note in (self.power(),) if note)]
 
     def finding(self) -> tuple[bool, str]:
-        """Whether any attention is reliably better than the control, and a sentence with the largest difference."""
+        """Return True where any attention is reliably better than the control, and a sentence that says it."""
         attending = self.rows[self.rows["pooling"].isin(self.attending)]
         best = attending.loc[attending["difference"].idxmax()]
         gain = phrases.gain(best, "difference", "difference_low", "difference_high")

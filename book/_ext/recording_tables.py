@@ -35,9 +35,9 @@ class RecordingFindings(SphinxDirective):
         shown, open_ = [], []
         for line in self.content:
             name, _, title = line.partition(": ")
-            told = self._tell(name.strip())
-            if told is not None:
-                is_shown, sentence = told
+            finding = self._tell(name.strip())
+            if finding is not None:
+                is_shown, sentence = finding
                 beginning = f"**{title}**: " if is_shown else f"{title}: "
                 (shown if is_shown else open_).append(f"{beginning if title else ''}{sentence}")
         return [nodes.raw("", display.findings(shown, open_).html(), format="html")] if shown else []

@@ -90,14 +90,14 @@ def _cost(results: DomainResults, test: str) -> str:
 
 def _baseline_ahead(results: DomainResults, test: str) -> str:
     """Say on which other test sets no network has a higher score than the linear baseline; empty where on none."""
-    told = []
+    sentences = []
     for other in [name for name in results.tests if name != test]:
         rows = results.rows[results.rows["test"] == other]
         linear, networks = rows[rows["pattern"] == BASELINE], rows[~rows["pattern"].isin([BASELINE, CHANCE])]
         if len(linear) and len(networks) and linear["score"].max() >= networks["score"].max():
             base, best = (of.loc[of["score"].idxmax()] for of in (linear, networks))
-            told.append(f"{_plain(other)}: {share(base)}, the best network {share(best)}")
-    return f"No network scores above the {BASELINE} baseline on {'; on '.join(told)}." if told else ""
+            sentences.append(f"{_plain(other)}: {share(base)}, the best network {share(best)}")
+    return f"No network scores above the {BASELINE} baseline on {'; on '.join(sentences)}." if sentences else ""
 
 
 def _points(row: pd.Series, measure: str) -> str:

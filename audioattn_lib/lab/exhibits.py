@@ -49,7 +49,7 @@ def make_gallery(study: Study, corpus: PreparedCorpus, count: int = 10, shown: s
         )
         exhibits.append(Exhibit(clip_name, rule, title, summarise_answers(compared, clip_name), drawn))
     start = next((number for number, exhibit in enumerate(exhibits) if exhibit.clip != shown), 0)
-    return show_gallery(exhibits, label="Test clips, each clip_name by a rule", start=start)
+    return show_gallery(exhibits, label="Test clips, each chosen by a rule", start=start)
 
 
 def judge(compared: Mapping[str, Compared]) -> tuple[pd.DataFrame, pd.DataFrame]:

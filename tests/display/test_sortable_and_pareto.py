@@ -93,3 +93,12 @@ def test_a_picture_without_a_number_says_why():
     assert (
         display.plot_pareto(TABLE.assign(time=np.nan), "time", cost_label="Time", missing="Unknown.").alt == "Unknown."
     )
+
+
+def test_the_column_of_the_first_filter_is_the_one_that_hides():
+    columns = (*COLUMNS, display.Column("family", "Family"), display.Column("task", "Task"))
+    page = BeautifulSoup(display.sortable_table(TABLE, columns, filters=("task", "family")).html(), "html.parser")
+    first, second = page.select("select")
+    assert first["data-hides"] == "5"
+    assert page.select("thead th")[5].get_text() == "Task"
+    assert not second.has_attr("data-hides"), "references stay whatever their family: the column tells which they are"

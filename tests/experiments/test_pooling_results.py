@@ -10,6 +10,7 @@ from audioattn_lib import display
 from audioattn_lib.core.errors import RunError
 from audioattn_lib.experiments import urban_sound
 from audioattn_lib.experiments.common.studies.pooling_results import CHANCE, CONTROL, PoolingResults
+from audioattn_lib.experiments.common.studies.study import Study
 
 
 def tables(root):
@@ -49,6 +50,20 @@ def test_the_verdict_claims_what_the_intervals_do(gain, p, told):
     shown, not_shown = results(gain, p).findings()
     assert " ".join(sorted([*shown, *not_shown], key=verdict.index)) == verdict
     assert any(told in sentence for sentence in (not_shown if "not shown" in told else shown))
+
+
+@pytest.mark.parametrize(("gain", "p", "is_better"), [(0.05, 0.01, True), (0.01, 0.40, False), (-0.05, 0.01, False)])
+def test_the_finding_is_shown_only_where_a_gain_is_reliable(gain, p, is_better):
+    is_shown, sentence = results(gain, p).finding()
+    assert is_shown is is_better
+    assert ("no attention is reliably better" in sentence) is not is_better
+    assert f"{100 * gain:+.1f} points" in sentence
+
+
+def test_a_tie_has_several_highest():
+    table = pd.DataFrame({"score": [0.5, 0.25 + 0.25, 0.4]}, index=["mean", "statistics", "multi_head"])
+    assert Study.highest(table) == ["mean", "statistics"]
+    assert Study.highest(table.iloc[1:]) == ["statistics"]
 
 
 def test_the_figure_tells_what_it_draws():

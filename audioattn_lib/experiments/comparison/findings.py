@@ -118,7 +118,7 @@ def _evident(table: pd.DataFrame) -> list[str]:
         gains = f", by {span(list(sure['pointing_gain']))} of the clips" if len(sure) else ""
         where = " and ".join(dict.fromkeys(measured["task"]))
         counted = f"{len(sure)} of {len(measured)} pairs of mechanism and task ({where})"
-        sentences.append(f"Attention points at the event oftener than chance for {counted}{gains}.")
+        sentences.append(f"Attention points at the event more often than chance for {counted}{gains}.")
     needed = rows[rows["deletion_gain"].notna()]
     if len(needed):
         sure = needed[needed["deletion_gain_low"] > 0]

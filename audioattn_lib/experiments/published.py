@@ -62,9 +62,9 @@ def sleepiness_table(study: RegressionStudy) -> pd.DataFrame:
         is_reported = name != FUSION or fused == set(study.networks)
         runs = [run for run in study.runs if is_reported and run.config["system"] == name]
         rows[study.title(name)] = {
-            "published, devel": f"{devel:.3f}",
+            "published, validation": f"{devel:.3f}",
             "published, test": f"{test:.3f}",
-            "here, devel": _mean(runs, "valid_spearman"),
+            "here, validation": _mean(runs, "valid_spearman"),
             "here, test": _mean(runs, "spearman"),
         }
     return pd.DataFrame.from_dict(rows, orient="index")

@@ -315,7 +315,7 @@ def test_without_test_labels_a_study_scores_the_development_clips_and_says_so(co
 def test_published_figures_stand_beside_those_of_the_runs(study):
     table = published.sleepiness_table(study)
     assert table["published, test"].tolist() == ["0.311", "0.359", "0.367"]
-    assert table["published, devel"].tolist() == ["0.324", "0.283", "0.320"]
+    assert table["published, validation"].tolist() == ["0.324", "0.283", "0.320"]
     runs = [run["spearman"] for run in study.runs if run.config["system"] == "fusion"]
     assert table.loc["Fusion", "here, test"] == f"{np.mean(runs):.3f}"
     assert "cannot be compared" in published.why_sleepiness("voices")

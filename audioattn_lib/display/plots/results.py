@@ -411,7 +411,8 @@ def plot_attention_evaluation(
         ``measure`` the measure, ``value``, ``uniform`` and ``random`` are in
         [0, 1], and so is ``swapped`` where there is such a column; such as
         ``Study.attention_evaluation()`` returns. With ``gain``, ``gain_low`` and ``gain_high``, deletion and
-        insertion are drawn as these: areas of two networks differ with their certainty, gains do not.
+        insertion are drawn as these: areas of two networks differ with their certainty, gains do not. Without these
+        columns ``low`` and ``high`` are the interval of the value.
     title, caption
         Text above and below the picture; by default the latter explains the signs.
     missing
@@ -466,6 +467,8 @@ def plot_attention_evaluation(
             if drawn:  # of the difference to uniform attention
                 ends = (rows["uniform"] + rows[end] for end in ("gain_low", "gain_high"))
                 ax.hlines(place, *ends, color=theme.attention, lw=1.8)
+            elif {"low", "high"} <= set(table.columns):
+                ax.hlines(place, rows["low"], rows["high"], color=theme.attention, lw=1.8)
             else:
                 ax.hlines(place, rows["uniform"], rows["value"], color=theme.attention, lw=1.2, alpha=0.55)
             ax.plot(rows["uniform"], place, "|", color=theme.ink, ms=9, mew=1.4)
@@ -474,7 +477,7 @@ def plot_attention_evaluation(
                 ax.plot(rows["swapped"], place, "x", color=theme.ink, ms=4.5)
             ax.plot(rows["value"], place, "o", color=theme.attention, ms=5.5, clip_on=False)
             ax.set_xlim(left=0)
-            _dress(ax, MEASURES.get(measure, measure.replace("_", " ")))
+            _dress(ax, MEASURES.get(measure, measure.replace("_", " ").capitalize()))
         titles = [mechanism_title(name) for name in names]
         if width < WIDTH:
             titles = [textwrap.fill(name, 20) for name in titles]

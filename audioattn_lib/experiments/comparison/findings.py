@@ -134,7 +134,8 @@ def _seeds(comparison: Comparison) -> str:
     if count == 1:
         return "Every network was trained with one seed: the intervals are over clips alone, and nothing is ranked."
     few = " So few seeds rank no mechanism against another." if count < SEEDS_OF_A_RANKING else ""
-    return f"The intervals include variation between the {count} seeds of every network.{few}"
+    wide = " From two seeds the variation is hardly known, so an interval may cover every score." if count == 2 else ""
+    return f"The intervals include variation between the {count} seeds of every network.{few}{wide}"
 
 
 def uses(comparison: Comparison) -> str:

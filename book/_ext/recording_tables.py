@@ -99,8 +99,7 @@ class RecordingResults(SphinxDirective):
 
 
 def _markup(table: Any) -> str:
-    whole = table.map(lambda cell: str(cell).replace(" ", "\N{NO-BREAK SPACE}"))  # headings break, numbers do not
-    return str(whole.to_html(border=0, justify="left"))
+    return str(table.to_html(border=0, justify="left"))
 
 
 def _read(directive: SphinxDirective) -> Any:

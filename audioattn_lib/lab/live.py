@@ -303,7 +303,7 @@ def _of_playback(model: Model, network: Playback, waveform: Tensor) -> Live | No
         record = answers.record
         if record.segments is not None:
             each = record.segments.shape[1] // most
-            record = dataclasses.replace(record, segments=record.segments[:, : max(stage, 1) * each])
+            record = dataclasses.replace(record, segments=record.segments[:, : stage * each])  # none: the whole clip
         return dataclasses.replace(answers, record=record, probabilities=answers.stages[:, stage])
 
     return Live(controls, answer)

@@ -157,10 +157,11 @@ def explore_clips(page) -> None:
     clips.locator(".aa-body").focus()
     page.keyboard.press("ArrowDown")
     wait_until(page, lambda: title.inner_text() != first, "another clip was chosen and the player did not change")
-    clips.locator("select[data-choice=only]").select_option("wrong")
-    rows = clips.locator(".aa-body .aa-row")
-    wrong = clips.locator(".aa-body .aa-row:has(.aa-wrong)")
-    wait_until(page, lambda: rows.count() == wrong.count(), "not every clip that is listed is wrong")
+    only, rows = clips.locator("select[data-choice=only]"), clips.locator(".aa-body .aa-row")
+    if only.locator("option[value=wrong]").count():  # a predicted number is not right or wrong
+        only.select_option("wrong")
+        wrong = clips.locator(".aa-body .aa-row:has(.aa-wrong)")
+        wait_until(page, lambda: rows.count() == wrong.count(), "not every clip that is listed is wrong")
     sliders = page.locator(".jp-NotebookPanel .widget-slider .noUi-handle")
     models = page.locator(".jp-NotebookPanel .widget-dropdown select").first
     for name in models.locator("option").all_inner_texts():  # equal weights have nothing to change
@@ -169,10 +170,11 @@ def explore_clips(page) -> None:
         if sliders.count():
             break
     curves, answers = player.locator(".aa-curves"), page.locator(".jp-NotebookPanel .aa-bars")
-    before = curves.inner_html()
-    sliders.first.press("ArrowRight")
-    wait_until(page, lambda: curves.inner_html() != before, "alpha moved and the picture did not")
-    wait_until(page, lambda: "as changed" in answers.inner_text(), "alpha moved and no answer came")
+    before, slider = curves.inner_html(), sliders.first
+    is_last = slider.get_attribute("aria-valuenow") == slider.get_attribute("aria-valuemax")
+    slider.press("ArrowLeft" if is_last else "ArrowRight")
+    wait_until(page, lambda: curves.inner_html() != before, "the slider moved and the picture did not")
+    wait_until(page, lambda: "as changed" in answers.inner_text(), "the slider moved and no answer came")
 
 
 def hear_own_sound(page, sound: Path) -> None:

@@ -43,12 +43,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, default=RESULTS, help="file of the table")
     options = parser.parse_args(arguments)
     rows = pd.read_csv(options.output, keep_default_na=False).to_dict("records") if options.output.exists() else []
-    known = {(row["chapter"], row["corpus"], row["changed"], int(row["seed"])) for row in rows}
+    measured_before = {(row["chapter"], row["corpus"], row["changed"], int(row["seed"])) for row in rows}
     for chapter, corpus, n_seeds, common, trials in TRIALS:
         for seed in range(n_seeds):
             for changes in trials:
                 changed = ", ".join(f"{name} = {value}" for name, value in changes.items()) or "nothing"
-                if (chapter, corpus, changed, seed) in known:
+                if (chapter, corpus, changed, seed) in measured_before:
                     continue
                 measured = MEASURES[chapter]({"data": corpus, "seed": seed, **common, **changes}, options.runs)
                 rows.append({"chapter": chapter, "corpus": corpus, "changed": changed, "seed": seed, **measured})

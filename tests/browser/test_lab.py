@@ -90,9 +90,9 @@ def lab(root, smoke_notebooks, tmp_path_factory):
     environment = os.environ | {"JUPYTER_CONFIG_DIR": str(settings), "JUPYTER_DATA_DIR": str(settings / "data")}
     environment["JUPYTER_TOKEN"] = token
     # all cells stay in the document: by default Lab takes out those that are not in sight, and their prompts with them
-    chosen = settings / "lab" / "@jupyterlab" / "notebook-extension" / "tracker.jupyterlab-settings"
-    chosen.parent.mkdir(parents=True)
-    chosen.write_text('{"windowingMode": "none"}')
+    window_setting = settings / "lab" / "@jupyterlab" / "notebook-extension" / "tracker.jupyterlab-settings"
+    window_setting.parent.mkdir(parents=True)
+    window_setting.write_text('{"windowingMode": "none"}')
     environment["JUPYTERLAB_SETTINGS_DIR"] = str(settings / "lab")
     log = settings / "server.log"
     with open(log, "w") as stream:
@@ -147,7 +147,7 @@ def move_sliders(page) -> int:
     return len(sliders)
 
 
-def explore_clips(page) -> None:
+def explore_clips(page, name: str) -> None:
     """Walk through the clips of a chapter by keyboard, filter them, and change the attention of one."""
     clips = page.locator(".jp-NotebookPanel .aa-clips")
     clips.scroll_into_view_if_needed()
@@ -164,8 +164,8 @@ def explore_clips(page) -> None:
         wait_until(page, lambda: rows.count() == wrong.count(), "not every clip that is listed is wrong")
     sliders = page.locator(".jp-NotebookPanel .widget-slider .noUi-handle")
     models = page.locator(".jp-NotebookPanel .widget-dropdown select").first
-    for name in models.locator("option").all_inner_texts():  # equal weights have nothing to change
-        models.select_option(name)
+    for title in models.locator("option").all_inner_texts():  # equal weights have nothing to change
+        models.select_option(title)
         page.wait_for_timeout(500)
         if sliders.count():
             break
@@ -174,7 +174,8 @@ def explore_clips(page) -> None:
     is_last = slider.get_attribute("aria-valuenow") == slider.get_attribute("aria-valuemax")
     slider.press("ArrowLeft" if is_last else "ArrowRight")
     wait_until(page, lambda: curves.inner_html() != before, "the slider moved and the picture did not")
-    wait_until(page, lambda: "as changed" in answers.inner_text(), "the slider moved and no answer came")
+    if name != "sleepiness":  # its features are the encoder's: the alignment of the decoder changes none of them
+        wait_until(page, lambda: "as changed" in answers.inner_text(), "the slider moved and no answer came")
 
 
 def hear_own_sound(page, sound: Path) -> None:
@@ -189,7 +190,7 @@ def hear_own_sound(page, sound: Path) -> None:
     wait_until(page, lambda: title.all_inner_texts()[:1] > ["own.wav: "], "a file was uploaded and is not heard")
     models = panel.locator(".widget-dropdown select:visible")
     heard = answers.inner_text()
-    models.select_option(index=models.locator("option").count() - 1)
+    models.select_option(index=1)  # the last may be the oracle of playback, which needs to be told the events
     wait_until(page, lambda: answers.inner_text() != heard, "another model was chosen and its answer is not shown")
     record = panel.locator(".aa-microphone:visible button").first
     record.click()
@@ -310,7 +311,7 @@ def test_all_cells_run(lab, page, sound, name):
     if name in SLIDERS:
         assert move_sliders(page) == SLIDERS[name]
     elif name in EXPERIMENTS:
-        explore_clips(page)
+        explore_clips(page, name)
         hear_own_sound(page, sound)
 
 

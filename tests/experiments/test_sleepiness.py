@@ -381,7 +381,7 @@ def test_presets_hold_the_published_values():
     assert (paper.epochs, paper.learning_rate, paper.window, paper.loss) == (10, 1e-3, "hamming", "mse")
     assert (audeep.n_fft / 16000, audeep.hop_length / 16000, audeep.n_mels) == (0.08, 0.04, 128)
     assert (audeep.network, audeep.loss, audeep.epochs, audeep.batch_size) == ("t_rae", "rmse", 16, 1024)
-    with pytest.raises(ConfigError, match="smoke, default, paper, audeep"):
+    with pytest.raises(ConfigError, match="smoke, default, recordings, paper, audeep"):
         Config.preset("huge")
     with pytest.raises(ConfigError, match="variant is 'published'"):
         Config(network="t_rae", variant="published")

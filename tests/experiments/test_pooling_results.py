@@ -74,8 +74,12 @@ def test_the_figure_tells_what_it_draws():
     np.testing.assert_allclose(table.seed_differences().loc["Softmax"], [0.04, 0.06])
 
 
+PAGES = ("urban_sound_recordings", "urban_sound_seeds", "frozen_frames")
+"""Pages that show the tables."""
+
+
 def test_every_committed_table_has_its_references_and_says_where_it_comes_from(root):
-    page = "".join((root / "book" / f"{name}.md").read_text() for name in ("urban_sound_recordings", "frozen_frames"))
+    page = "".join((root / "book" / f"{name}.md").read_text() for name in PAGES)
     for path in tables(root):
         table = PoolingResults.read(path)
         assert {"corpus", "settings", "seeds", "date", "processor", "git_commit", "torch"} <= set(table.made_with)

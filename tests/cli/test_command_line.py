@@ -224,7 +224,7 @@ def test_help_shows_what_a_preset_changes(run):
     text = " ".join(run("train", "urban_sound", "--help").output.split())
     assert "[default: 15; smoke 1; recordings 30; paper 20; ecapa 25; frozen 10]" in text
     text = " ".join(run("train", "accents", "--help").output.split())
-    assert "Settings to start from: default, smoke, paper, accent." in text
+    assert "Settings to start from: default, smoke, recordings, paper, accent." in text
     assert "[default: 8; smoke 2; paper 32; accent 32]" in text
     assert "label, accent, speaker, ... [default: label]" in text
     assert "[default: empty]" in text

@@ -211,7 +211,6 @@ def test_scores(accent, speaker):
 
 
 @row("3.15", "the chapter on corpora whose speakers are unknown", "`audioattn run accents -p data FOLDER_OF_LISTS`", 1)
-@pytest.mark.long  # tests/notebooks/test_every_corpus.py runs the chapter on such a corpus every time
 @pytest.mark.slow
 @pytest.mark.notebook
 def test_chapter(program, tmp_path):

@@ -268,7 +268,6 @@ def test_solver(program):
 
 
 @row("5.14", "the chapter on corpora without times of events", "`audioattn run playback -p data AudioSet`", 1)
-@pytest.mark.long  # tests/notebooks/test_every_corpus.py runs the chapter on such a corpus every time
 @pytest.mark.slow
 @pytest.mark.notebook
 def test_chapter(program, tmp_path):

@@ -217,7 +217,6 @@ def test_tensorboard(encoders):
     1,
     14,
 )
-@pytest.mark.long  # tests/notebooks/test_every_corpus.py runs the chapter on such a corpus every time
 @pytest.mark.slow
 @pytest.mark.notebook
 def test_chapter(program, tmp_path):

@@ -63,7 +63,7 @@ def watch(page, address):
 
 SEEN = """([selector, words, height]) => [...document.querySelectorAll(selector)].some((e) => {
   const box = e.getBoundingClientRect();
-  return box.width > 0 && box.top >= 0 && box.top < height && e.textContent.includes(words);
+  return box.width > 0 && box.top >= 0 && box.top < height && e.textContent.replace(/\\s+/g, " ").includes(words);
 })"""
 """Whether an element with these words begins in the first screen of a page."""
 AUDITED = ("index", "primer", "playback", "urban_sound_results", "comparison")

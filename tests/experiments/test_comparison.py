@@ -18,6 +18,7 @@ from audioattn_lib.attention.record.record import FrameClock
 from audioattn_lib.core.errors import ConfigError
 from audioattn_lib.experiments import comparison
 from audioattn_lib.experiments.comparison.network import PooledNetwork, count_memory
+from audioattn_lib.experiments.comparison.slot_pooling import SlotPooling
 from audioattn_lib.experiments.comparison.tasks import tasks_of
 from audioattn_lib.experiments.comparison.trial import Trial
 
@@ -222,3 +223,11 @@ def test_recordings_are_a_task(tmp_path, data_root):
     config = comparison.Config.preset("recordings", data="esc10", epochs=2, n_seeds=1)
     study = comparison.study(config, "esc10", "all", "softmax", tmp_path)
     assert study.table()["pointing_gain"].isna().all()
+
+
+def test_slots_that_lost_every_frame_have_a_record_without_preference(monkeypatch):
+    slots = SlotPooling(4)
+    monkeypatch.setattr(slots.slots, "forward", lambda values, lengths: (values[:, :2], torch.zeros(2, 2, 3)))
+    _, record = slots(torch.randn(2, 3, 4), torch.tensor([3, 2]), record=True)
+    np.testing.assert_allclose(record.frame_attention(0), 1 / 3)
+    np.testing.assert_allclose(record.frame_attention(1)[:2], 1 / 2)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from audioattn_lib.attention.pooling.slots import SALIENT, SlotAttention
 from audioattn_lib.attention.record.record import AttentionRecord, FrameClock
+from audioattn_lib.models.layers.common import frame_mask
 
 __all__ = ["SlotPooling"]
 
@@ -29,7 +30,8 @@ class SlotPooling(nn.Module):
 
     Notes
     -----
-    The record holds ``weights``: shares of the salient slot, divided by their sum. Book page: ``comparison``.
+    The record holds ``weights``: shares of the salient slot, divided by their sum; equal ones where all shares are 0.
+    Book page: ``comparison``.
     """
 
     def __init__(self, features: int) -> None:
@@ -45,7 +47,12 @@ class SlotPooling(nn.Module):
         if not record:
             return slots[:, SALIENT], AttentionRecord.empty()
         taken = shares[:, SALIENT].detach().double()
-        weights = taken / taken.sum(dim=1, keepdim=True)  # (B, T)
+        total = taken.sum(dim=1, keepdim=True)
+        # a slot that lost every frame to the other one reads none, with shares of 0: its record prefers none
+        mask = frame_mask(lengths, values.shape[1], values.device)
+        even = torch.ones_like(taken) if mask is None else mask.to(taken.dtype)
+        weights = torch.where(total > 0, taken, even)
+        weights = weights / weights.sum(dim=1, keepdim=True)  # (B, T)
         counts = torch.full((len(values),), values.shape[1]) if lengths is None else lengths
         return slots[:, SALIENT], AttentionRecord.from_weights(
             weights, clock, n_frames=counts.tolist(), mechanism="slots"

@@ -76,7 +76,7 @@ def test_networks_without_attention(program):
     for name, width in widths.items():
         run = encoder_of(program.train("sleepiness", "sleepiness", "--network", name, "--units", 8))
         assert run.metrics["n_features"] == width * 8, "256 and 512 with the published 256 units"
-        assert np.isfinite(run.metrics["valid_loss"])
+        assert np.isfinite(run.metrics["devel_loss"])
 
 
 @row("2.04", "`train -nt attention_bi_bi`, `attention_bi_bi_hidden`", "`audioattn train sleepiness --network`")
@@ -106,7 +106,7 @@ def test_checkpoints(program):
     first = encoder_of(program.train("sleepiness", "sleepiness"))
     best = first.path / "checkpoint" / "best.safetensors"
     same = encoder_of(program.train("sleepiness", "sleepiness", "--pretrained", best, "--epochs", 0))
-    assert same.metrics["valid_loss"] == pytest.approx(first.metrics["valid_loss"], rel=1e-4)
+    assert same.metrics["devel_loss"] == pytest.approx(first.metrics["devel_loss"], rel=1e-4)
     further = encoder_of(program.train("sleepiness", "sleepiness", "--pretrained", best, "--epochs", 1))
     assert further.history["train_loss"].iloc[0] < first.history["train_loss"].iloc[0], "goes on from there"
 

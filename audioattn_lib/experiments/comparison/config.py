@@ -28,7 +28,7 @@ class Config(ExperimentConfig):
     mechanisms: Annotated[tuple[str, ...], "how frames become one vector: names, the control among them"] = tuple(
         MECHANISMS
     )
-    n_seeds: Annotated[Count, "networks of each mechanism, of the seeds from seed on"] = 2
+    n_seeds: Annotated[Count, "networks of each mechanism, of the seeds from seed on"] = 3
     batch_size: Annotated[Count, "clips a step"] = 64
     n_measured: Annotated[Count, "test clips at most whose attention is measured, evenly over all"] = 48
     n_mels: Annotated[Count, "mel bands"] = 32

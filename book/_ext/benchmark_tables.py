@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from committed_results import depend_on
 from docutils import nodes
 from docutils.statemachine import StringList
 from library_pages import parse_markdown
@@ -51,8 +52,7 @@ class ScaleTable(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         path = RESULTS / "scale" / "audioset.json"
-        self.env.note_dependency(str(path))
-        if not path.is_file():
+        if not depend_on(self, path):
             return parse_markdown(self, ["No such results are committed yet."])
         entry = json.loads(path.read_text(encoding="utf-8"))
         lines = [_made_with(entry), "", "| table | step | processor time | peak memory |", "|---|---|---|---|"]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..figure import Figure, render
 from ..style import Theme
-from .spectrogram import NARROW, WIDTH, host
+from .spectrogram import NARROW, WIDTH, grid_of, host
 
 __all__ = ["plot_simplex", "plot_threshold"]
 
@@ -69,9 +69,7 @@ def plot_simplex(
     def draw(theme: Theme, width: float = WIDTH) -> Any:
         from matplotlib.figure import Figure as MatplotlibFigure
 
-        columns = min(len(alphas), 2) if width < WIDTH else len(alphas)
-        rows = -(-len(alphas) // columns)
-        side = width / (columns if width < WIDTH else max(columns, 3))
+        rows, columns, side = grid_of(len(alphas), width)
         figure = MatplotlibFigure(figsize=(width, 0.35 + rows * side), layout="constrained")
         axes = figure.subplots(rows, columns, squeeze=False).ravel()
         for ax in axes[len(alphas) :]:

@@ -15,7 +15,7 @@ from ..describe import mechanism_title, title_of
 from ..figure import Figure, render
 from ..style import Theme
 from .results import REFERENCES, colour_bar, draw_intervals, require
-from .spectrogram import NARROW, WIDTH
+from .spectrogram import NARROW, WIDTH, grid_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -106,9 +106,7 @@ def plot_predictions(
     def draw(theme: Theme, width: float = WIDTH) -> Any:
         from matplotlib.figure import Figure as MatplotlibFigure
 
-        columns = min(len(systems), 2) if width < WIDTH else len(systems)
-        rows = -(-len(systems) // columns)
-        side = width / (columns if width < WIDTH else max(columns, 3))
+        rows, columns, side = grid_of(len(systems), width)
         figure = MatplotlibFigure(figsize=(width, (0.6 + side) * rows), layout="constrained")
         grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
         axes = grid.ravel()

@@ -18,7 +18,7 @@ from ..style import Theme
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["draw_events", "draw_spectrogram", "level_range", "mel_ticks", "plot_spectrogram"]
+__all__ = ["draw_events", "draw_spectrogram", "grid_of", "level_range", "mel_ticks", "plot_spectrogram"]
 
 WIDTH = 6.6  # inches; Matplotlib's sizes of text then fit the width of a page
 NARROW = 3.5  # inches, for a phone
@@ -26,6 +26,13 @@ LETTER = 0.0135
 """Share of an axis of a picture of that width that one letter of the name of an event takes."""
 LANE = 13  # points for the bracket and the name of an event
 NICE_FREQUENCIES = (31.25, 62.5, 125, 250, 500, 1000, 2000, 4000, 8000, 16000)
+
+
+def grid_of(count: int, width: float) -> tuple[int, int, float]:
+    """Rows and columns for some square panels, and the side of each in inches: one row, or pairs on a phone."""
+    columns = min(count, 2) if width < WIDTH else count
+    side = width / (columns if width < WIDTH else max(columns, 3))
+    return -(-count // columns), columns, side
 
 
 def plot_spectrogram(

@@ -211,7 +211,7 @@ def _differs(row: Mapping[Any, Any]) -> bool:
 
 def _points(row: Mapping[Any, Any]) -> str:
     """A difference in points with its interval."""
-    return phrases.gain(row).replace(" points", "")
+    return phrases.gain_in_points(row)
 
 
 def _span(row: Mapping[Any, Any]) -> str:

@@ -18,6 +18,7 @@ from audioattn_lib.evaluation.scores import ranking
 from audioattn_lib.evaluation.statistics import systems
 from audioattn_lib.training.run_directory import Run
 
+from ..common.studies.phrases import gain_in_points, p_value
 from ..common.studies.study import ClassificationStudy
 from .trace import VALID, PlaybackPredictions, losses, right, score
 
@@ -180,10 +181,10 @@ class PlaybackStudy(ClassificationStudy):
         """The same as text for a page: a row a way to choose, a column a control, in points."""
         rows: dict[str, dict[str, str]] = {}
         for row in self.differences().to_dict(orient="records"):
-            difference = f"{_points(row['difference'])} ({_points(row['low'])} to {_points(row['high'])})"
             column = f"over {self.title(row['over']).lower()}"
-            chance = "p < 0.001" if row["p_holm"] < 0.001 else f"p = {row['p_holm']:.3f}"
-            rows.setdefault(self.title(row["selection"]), {})[column] = f"{difference}, {chance}"
+            rows.setdefault(self.title(row["selection"]), {})[column] = (
+                f"{gain_in_points(row)}, {p_value(row['p_holm'])}"
+            )
         return pd.DataFrame.from_dict(rows, orient="index").fillna("")
 
     def early_exit(self, name: str) -> pd.DataFrame:
@@ -249,11 +250,6 @@ class PlaybackStudy(ClassificationStudy):
     def _list(self, names: Sequence[str]) -> str:
         titles = [self.title(name).lower() for name in names]
         return titles[0] if len(titles) == 1 else f"{', '.join(titles[:-1])} and {titles[-1]}"
-
-
-def _points(share: float) -> str:
-    """A difference of shares in points; zero has no minus."""
-    return f"{round(100 * share, 1) + 0.0:+.1f}"
 
 
 def _draw(predictions: Sequence[PlaybackPredictions], logits: Sequence[NDArray[Any]], groups: NDArray[np.str_]) -> Any:

@@ -17,7 +17,7 @@ import pandas as pd
 from audioattn_lib.attention.patterns.names import parse_pattern
 from audioattn_lib.core.errors import RunError
 
-from ..common.studies.phrases import share
+from ..common.studies.phrases import gain_in_points, p_value, share
 from ..common.studies.study import Study
 from ..common.studies.table_files import ResultsTable
 from .domain_methods import NONE, domain_method_title, parse_domain_method
@@ -182,9 +182,8 @@ class DomainResults(ResultsTable):
         for row in self._of(test).to_dict(orient="records"):
             if pd.notna(row[name]):
                 column = domain_method_title(row["domain_method"]) or "no domain method"
-                p = row[f"{name}_p"]
-                chance = "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
-                text = f"{_point(row[name])} ({_point(row[f'{name}_low'])} to {_point(row[f'{name}_high'])}), {chance}"
+                difference = gain_in_points(row, name, f"{name}_low", f"{name}_high")
+                text = f"{difference}, {p_value(row[f'{name}_p'])}"
                 rows.setdefault(pattern_title(row["pattern"]), {})[column] = text
         return pd.DataFrame.from_dict(rows, orient="index").fillna("")
 
@@ -196,8 +195,3 @@ class DomainResults(ResultsTable):
         name = name if row["domain_method"] == NONE else f"{name}, {domain_method_title(row['domain_method'])}"
         group = test_title(str(row["group"]))
         return f"{name} ({group})" if group else name
-
-
-def _point(share: float) -> str:
-    """A difference of shares in points; zero has no minus."""
-    return f"{round(100 * share, 1) + 0.0:+.1f}"

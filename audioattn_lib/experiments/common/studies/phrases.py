@@ -14,10 +14,12 @@ __all__ = [
     "Found",
     "beside_baseline",
     "gain",
+    "gain_in_points",
     "gain_over",
     "highest",
     "names",
     "number",
+    "p_value",
     "relation",
     "reliably_above",
     "share",
@@ -51,7 +53,17 @@ def beside_baseline(table: pd.DataFrame) -> str:
 
 def gain(row: Mapping[str, Any], difference: str = "difference", low: str = "low", high: str = "high") -> str:
     """A difference of two scores in points, such as ``+2.1 points (-1.0 to +5.2)``."""
-    return f"{_signed(row[difference])} points ({_signed(row[low])} to {_signed(row[high])})"
+    return f"{_signed(row[difference])} points ({_interval(row, low, high)})"
+
+
+def gain_in_points(row: Mapping[str, Any], difference: str = "difference", low: str = "low", high: str = "high") -> str:
+    """The same where a heading names the unit, such as ``+2.1 (-1.0 to +5.2)``."""
+    return f"{_signed(row[difference])} ({_interval(row, low, high)})"
+
+
+def p_value(p: float) -> str:
+    """A p-value to three digits, such as ``p = 0.031`` or ``p < 0.001``."""
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
 
 
 def gain_over(study: ClassificationStudy, control: str, compared: Sequence[str]) -> tuple[str, str]:
@@ -115,6 +127,10 @@ def names(titles: Sequence[str], most: int = 4) -> str:
     if len(titles) > most:
         return f"{len(titles)} of them"
     return titles[0] if len(titles) == 1 else f"{', '.join(titles[:-1])} and {titles[-1]}"
+
+
+def _interval(row: Mapping[str, Any], low: str, high: str) -> str:
+    return f"{_signed(row[low])} to {_signed(row[high])}"
 
 
 def _signed(value: Any) -> str:

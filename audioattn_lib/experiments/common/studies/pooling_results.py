@@ -143,9 +143,8 @@ class PoolingResults(ResultsTable):
                 continue
             against = ""
             if pd.notna(row["difference"]):
-                chance = "p < 0.001" if row["p_holm"] < 0.001 else f"p = {row['p_holm']:.3f}"
-                difference = phrases.gain(row, "difference", "difference_low", "difference_high")
-                against = f"{difference.replace(' points', '')}, {chance}"
+                difference = phrases.gain_in_points(row, "difference", "difference_low", "difference_high")
+                against = f"{difference}, {phrases.p_value(row['p_holm'])}"
             shown[row["title"]] = {
                 "Against mean pooling (points)": against,
                 "Would be missed below (points)": _number(row["detectable"], "{:.1f}", 100),

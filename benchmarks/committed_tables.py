@@ -12,11 +12,11 @@ from typing import Any
 from .harness import environment
 
 
-def parser_of(module: str, description: str | None, *, seeds: int) -> argparse.ArgumentParser:
+def parser_of(module: str, description: str | None, *, seeds: int, needs_data: bool = True) -> argparse.ArgumentParser:
     """Parser of ``python -m benchmarks.MODULE`` with the options that all tables have."""
     parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{module}", description=description)
     parser.add_argument("name", help="name of the table")
-    parser.add_argument("--data", required=True, help="corpus, as the experiment takes it")
+    parser.add_argument("--data", required=needs_data, help="corpus, as the experiment takes it")
     parser.add_argument("--seeds", type=int, default=seeds, help=f"how many networks of each ({seeds})")
     parser.add_argument("--set", metavar="FIELD=VALUE", action="append", default=[], help="of the configuration")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of all runs")

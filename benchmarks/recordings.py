@@ -1,9 +1,10 @@
-"""Attention against poolings without it: many runs, one table in ``benchmarks/results/recordings/``.
+"""Attention against what does not attend: many runs, one table in ``benchmarks/results/recordings/``.
 
     python -m benchmarks.recordings urbansound8k_frozen --data urbansound8k --preset frozen
+    python -m benchmarks.recordings accents --chapter accents --data accents --preset default --folds first
 
-With ``--from-nothing mean,softmax`` these poolings are trained on the same folds
-without a pretrained encoder too, by the preset ``recordings``.
+With ``--from-nothing mean,softmax`` these poolings of urban sounds are trained on
+the same folds without a pretrained encoder too, by the preset ``recordings``.
 
 Runs that exist are read back, so that an interrupted call continues when it is
 given again. The book shows the tables.
@@ -11,47 +12,103 @@ given again. The book shows the tables.
 
 from __future__ import annotations
 
+import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
 
-from audioattn_lib.experiments import urban_sound
+from audioattn_lib.experiments import accents, playback, urban_sound
 from audioattn_lib.experiments.common.studies.pooling_results import PoolingResults
+from audioattn_lib.experiments.common.studies.study import ClassificationStudy
 
 from .committed_tables import fields_of, origin, parser_of
 from .harness import environment
 
-POOLINGS = ", ".join((*urban_sound.CONTROLS, *urban_sound.ATTENTIONS))
-
 DIVISION = ("protocol", "train_folds", "valid_folds", "test_folds")
 """Fields that divide a corpus."""
+
+Options = argparse.Namespace
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """A chapter of the book whose mechanisms are compared.
+
+    Parameters
+    ----------
+    module
+        Of the experiment.
+    names
+        What is compared, joined by commas.
+    study
+        From the configuration, the names and the options to the runs.
+    words
+        Names in the table that mean something: ``control`` and ``attending``, as
+        :class:`~audioattn_lib.experiments.common.studies.pooling_results.PoolingResults` reads them.
+    """
+
+    module: Any
+    names: str
+    study: Callable[[Any, str, Options], ClassificationStudy]
+    words: Mapping[str, str]
+
+
+def _urban_sound(config: urban_sound.Config, names: str, options: Options) -> ClassificationStudy:
+    return urban_sound.study(config, names, options.folds, options.runs, range(options.seeds))
+
+
+def _accents(config: accents.Config, names: str, options: Options) -> ClassificationStudy:
+    return accents.study(config, names, options.folds, range(options.seeds), options.runs)
+
+
+def _playback(config: playback.Config, names: str, options: Options) -> ClassificationStudy:
+    return playback.study(config, names, range(options.seeds), options.runs)
+
+
+_HEADS = "self_attention, multi_head, double_multi_head"
+CHAPTERS = MappingProxyType(
+    {
+        "urban_sound": Chapter(
+            urban_sound, ", ".join((*urban_sound.CONTROLS, *urban_sound.ATTENTIONS)), _urban_sound, {}
+        ),
+        "accents": Chapter(accents, f"mean, statistics, {_HEADS}", _accents, {"attending": _HEADS}),
+        "playback": Chapter(
+            playback, ", ".join(playback.COMPARED), _playback, {"control": "random", "attending": "slots"}
+        ),
+    }
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Train and test what is missing, write the table."""
     parser = parser_of("recordings", __doc__, seeds=5)
-    parser.add_argument("--preset", default="recordings", help="preset of urban_sound (recordings)")
-    parser.add_argument("--poolings", default=POOLINGS, help="joined by commas; mean must be among them")
+    parser.add_argument("--chapter", choices=list(CHAPTERS), default="urban_sound", help="of the book (urban_sound)")
+    parser.add_argument("--preset", default="recordings", help="preset of the chapter (recordings)")
+    parser.add_argument("--poolings", default="", help="joined by commas; the control must be among them (all)")
     parser.add_argument("--from-nothing", default="", help="poolings to train without an encoder too (none)")
     parser.add_argument("--folds", default="all", help="test folds, joined by commas (all)")
     options = parser.parse_args(arguments)
-    fields = fields_of(options)
-    config = urban_sound.Config.preset(options.preset, data=options.data, **fields)
-    study = urban_sound.study(config, options.poolings, options.folds, options.runs, range(options.seeds))
+    chapter, fields = CHAPTERS[options.chapter], fields_of(options)
+    config = chapter.module.Config.preset(options.preset, data=options.data, **fields)
+    study = chapter.study(config, options.poolings or chapter.names, options)
     nothing = None
     if options.from_nothing:
         plain = urban_sound.Config.preset(
             "recordings", data=options.data, perturbations=False, **config.select(*DIVISION)
         )
-        nothing = urban_sound.study(plain, options.from_nothing, options.folds, options.runs, range(options.seeds))
+        nothing = _urban_sound(plain, options.from_nothing, options)
     given = "".join(f", {name} = {value}" for name, value in fields.items())
     commit = study.runs[-1].environment.get("git_commit")
     machine = environment("cpu")
     made_with = {
-        "corpus": urban_sound.prepare(config).describe(),
+        "corpus": chapter.module.prepare(config).describe(),
         "preset": options.preset,
         "settings": f"those of the preset {options.preset}{given}",
         **({"from_nothing": "those of the preset recordings"} if nothing else {}),
-        "folds": str(len({run.config["fold"] for run in study.runs})),
+        "folds": str(len({run.config.get("fold") for run in study.runs})),
+        **chapter.words,
         **origin(options),
         "python": str(machine["python"]),
         "torch": str(machine["versions"]["torch"]),

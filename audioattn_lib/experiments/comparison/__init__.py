@@ -5,10 +5,12 @@ from .corpus import Prepared, prepare
 from .experiment import NAME, baseline, run
 from .findings import findings, uses
 from .mechanisms import CONTROL, FAMILIES, MECHANISMS, REFUSED, Mechanism
+from .results import COLUMNS, ComparisonResults, ResultColumn
 from .study import Comparison, study
 from .tasks import TASKS, Task
 
 __all__ = [
+    "COLUMNS",
     "CONTROL",
     "FAMILIES",
     "MECHANISMS",
@@ -16,9 +18,11 @@ __all__ = [
     "REFUSED",
     "TASKS",
     "Comparison",
+    "ComparisonResults",
     "Config",
     "Mechanism",
     "Prepared",
+    "ResultColumn",
     "Task",
     "baseline",
     "findings",

@@ -5,15 +5,14 @@ Book page: ``comparison``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
 from ..common.studies.phrases import Found, gain, names, share, span
 from ..common.studies.study import BASELINE, SEEDS_OF_A_RANKING
 from .mechanisms import CONTROL, MECHANISMS
-from .study import Comparison
-from .tasks import Task
+from .results import Compared, ComparedTask
 
 __all__ = ["findings", "uses"]
 
@@ -22,7 +21,7 @@ _FEW = 5
 """Names that a sentence lists."""
 
 
-def findings(comparison: Comparison) -> Found:
+def findings(comparison: Compared) -> Found:
     """Findings of a comparison and what it does not show.
 
     Parameters
@@ -72,7 +71,7 @@ def findings(comparison: Comparison) -> Found:
     return shown, left_open
 
 
-def _aside(comparison: Comparison) -> str:
+def _aside(comparison: Compared) -> str:
     return " beside the control" if any(task.is_control for task in comparison.tasks) else ""
 
 
@@ -129,7 +128,7 @@ def _evident(table: pd.DataFrame) -> list[str]:
     return sentences
 
 
-def _seeds(comparison: Comparison) -> str:
+def _seeds(comparison: Compared) -> str:
     count = comparison.n_seeds
     if count == 1:
         return "Every network was trained with one seed: the intervals are over clips alone, and nothing is ranked."
@@ -138,7 +137,7 @@ def _seeds(comparison: Comparison) -> str:
     return f"The intervals include variation between the {count} seeds of every network.{few}{wide}"
 
 
-def uses(comparison: Comparison) -> str:
+def uses(comparison: Compared) -> str:
     """Say in a list what to use when, with no claim beyond the table: a difference that is named excludes zero.
 
     Notes
@@ -190,7 +189,7 @@ def _everywhere(table: pd.DataFrame, tasks: list[str]) -> list[str]:
     return [title for title in dict.fromkeys(table["mechanism"]) if sure and all(title in each for each in sure)]
 
 
-def _bounded(table: pd.DataFrame, solved: list[Task]) -> list[str]:
+def _bounded(table: pd.DataFrame, solved: Sequence[ComparedTask]) -> list[str]:
     """Name the mechanism that attends to least of the sound among those reliably better than the mean."""
     sentences = []
     for task in solved:

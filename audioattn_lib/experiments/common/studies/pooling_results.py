@@ -7,7 +7,7 @@ Book page: ``urban_sound_recordings``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +25,7 @@ from .table_files import ResultsTable
 __all__ = ["CHANCE", "CONTROL", "PoolingResults"]
 
 CONTROL = "mean"
-"""Every pooling is compared with it."""
+"""Every pooling is compared with it, where a table names no other."""
 CHANCE = "chance"
 _DIFFERENCE = ("difference", "difference_low", "difference_high", "p_holm", "detectable")
 _NOTHING = ("from_nothing", "from_nothing_low", "from_nothing_high", "gain", "gain_low", "gain_high", "gain_p_holm")
@@ -47,7 +47,10 @@ class PoolingResults(ResultsTable):
         without a pretrained encoder too, ``from_nothing`` is the score of that with its interval, and ``gain`` what the
         encoder adds to it, paired by clip and seed, with interval and corrected p-value.
     made_with
-        Where the numbers come from, text by name.
+        Where the numbers come from, text by name. Of these ``control`` is the name of what every pooling is compared
+        with (:data:`CONTROL`), ``attending`` the names of those that attend, joined by ``, `` (those of
+        :data:`~audioattn_lib.attention.pooling.registry.MECHANISMS`), and ``measure`` what the scores are
+        (``"Accuracy"``).
 
     Notes
     -----
@@ -68,14 +71,14 @@ class PoolingResults(ResultsTable):
         made_with: Mapping[str, str] | None = None,
         from_nothing: ClassificationStudy | None = None,
     ) -> PoolingResults:
-        """Tabulate a study that compares :data:`CONTROL` with other poolings.
+        """Tabulate a study that compares a control with other poolings, or other ways to choose.
 
         Parameters
         ----------
         study
             The runs.
         made_with
-            Where they come from.
+            Where they come from; see the class for the names that mean something.
         from_nothing
             Networks without a pretrained encoder on the same test clips, with the same seeds.
 
@@ -84,15 +87,19 @@ class PoolingResults(ResultsTable):
         RunError
             When the study lacks the control, or the other study tested other clips.
         """
-        if CONTROL not in study.names:
-            raise RunError(f"poolings are {', '.join(study.names)}; {CONTROL} must be among them to compare with")
+        made_with = {**(made_with or {}), "measure": study.score_title}
+        results = cls(pd.DataFrame(), made_with)
+        control = results.control
+        for name in (control, *results.made_with.get("attending", control).split(", ")):
+            if name not in study.names:
+                raise RunError(f"compared are {', '.join(study.names)}; {name} must be among them")
         table, drawn = study.table(), study.draws()
-        others = [name for name in drawn if name != CONTROL]
+        others = [name for name in drawn if name != control]
         # one family of tests: the linear baseline is a reference and does not make the intervals of the others wider
         poolings = [name for name in others if name != BASELINE]
         compared = {
-            **(study.compare(CONTROL, poolings).to_dict(orient="index") if poolings else {}),
-            **(study.compare(CONTROL, [BASELINE]).to_dict(orient="index") if BASELINE in others else {}),
+            **(study.compare(control, poolings).to_dict(orient="index") if poolings else {}),
+            **(study.compare(control, [BASELINE]).to_dict(orient="index") if BASELINE in others else {}),
         }
         rows = []
         for name in map(str, table.index):
@@ -105,18 +112,39 @@ class PoolingResults(ResultsTable):
                 row |= dict(
                     zip(_DIFFERENCE, (pair[c] for c in ("difference", "low", "high", *_DIFFERENCE[3:])), strict=True)
                 )
-                row["seed_differences"] = _join(drawn[name].scores - drawn[CONTROL].scores)
+                row["seed_differences"] = _join(drawn[name].scores - drawn[control].scores)
             if name in study.names:
-                row |= _cost(study, name)
+                row |= _cost(study, name, attends=name in results.attending_of(study.names))
             rows.append(row)
         gains = _gains(study, from_nothing) if from_nothing else {}
         rows = [row | gains.get(row["pooling"], {}) for row in rows]
-        return cls(pd.DataFrame(rows).reindex(columns=[*cls.COLUMNS, *_NOTHING]), dict(made_with or {}))
+        return cls(pd.DataFrame(rows).reindex(columns=[*cls.COLUMNS, *_NOTHING]), made_with)
+
+    @property
+    def control(self) -> str:
+        """Name of what every pooling is compared with."""
+        return self.made_with.get("control", CONTROL)
+
+    @property
+    def control_in_words(self) -> str:
+        """The control inside a sentence, such as ``mean pooling``."""
+        titles = dict(zip(self.rows["pooling"], self.rows["title"], strict=True))
+        return "mean pooling" if self.control == CONTROL else str(titles[self.control]).lower()
+
+    @property
+    def measure(self) -> str:
+        """What the scores are, such as ``Accuracy``."""
+        return self.made_with.get("measure", "Accuracy")
 
     @property
     def attending(self) -> list[str]:
-        """Names of the attention mechanisms."""
-        return [name for name in self.rows["pooling"] if name in MECHANISMS]
+        """Names of what attends."""
+        return self.attending_of(self.rows["pooling"])
+
+    def attending_of(self, names: Iterable[str]) -> list[str]:
+        """Names of what attends, out of some."""
+        attending = self.made_with.get("attending", ", ".join(MECHANISMS)).split(", ")
+        return [name for name in names if name in attending]
 
     def scores(self) -> pd.DataFrame:
         """Score and interval by name, as :func:`~audioattn_lib.display.results_table` takes it."""
@@ -146,7 +174,7 @@ class PoolingResults(ResultsTable):
                 difference = phrases.gain_in_points(row, "difference", "difference_low", "difference_high")
                 against = f"{difference}, {phrases.p_value(row['p_holm'])}"
             shown[row["title"]] = {
-                "Against mean pooling (points)": against,
+                f"Against {self.control_in_words} (points)": against,
                 "Would be missed below (points)": _number(row["detectable"], "{:.1f}", 100),
                 "Training": _number(row["seconds"], "{:.1f} s"),
                 "Parameters": _number(row["parameters"], "{:,.0f}"),
@@ -181,33 +209,31 @@ class PoolingResults(ResultsTable):
         """The verdict sentence by sentence, each with whether it says what is shown."""
         rows = self.rows.set_index("pooling")
         attending = rows.loc[self.attending]
-        control = rows.loc[CONTROL]
+        control, plain = rows.loc[self.control], self.control_in_words
         best = attending["difference"].idxmax()
-        text = [(f"Mean pooling names {phrases.share(control)} of the clips right.", True)]
+        text = [(f"{plain.capitalize()}: {self.measure.lower()} {phrases.share(control)}.", True)]
         sure = attending[attending["p_holm"] < 0.05]
         better = phrases.names([str(title) for title in sure.loc[sure["difference"] > 0, "title"]], most=8)
         worse = phrases.names([str(title) for title in sure.loc[sure["difference"] < 0, "title"]], most=8)
         gain = phrases.gain(attending.loc[best], "difference", "difference_low", "difference_high")
         if better:
-            start = f"**Attention is better than mean pooling for {better}**"
+            start = f"**Attention is better than {plain} for {better}**"
         else:
-            start = (
-                f"**That attention is better than mean pooling is not shown** for any of {len(attending)} mechanisms"
-            )
-        text.append((f"{start}; the best, {rows.loc[best, 'title']}: {gain}.", bool(better)))
+            whom = f"any of {len(attending)} mechanisms" if len(attending) > 1 else rows.loc[best, "title"]
+            start = f"**That attention is better than {plain} is not shown** for {whom}"
+        best_of = f"; the best, {rows.loc[best, 'title']}" if len(attending) > 1 else ""
+        text.append((f"{start}{best_of}: {gain}.", bool(better)))
         text += [(f"Reliably worse: {worse}.", True)] if worse else []
         for name in rows.index:
-            if name not in (*self.attending, CONTROL, CHANCE):
+            if name not in (*self.attending, self.control, CHANCE):
                 row = rows.loc[name]
                 difference = phrases.gain(row, "difference", "difference_low", "difference_high")
-                sentence = f"{row['title']}, without attention, against mean pooling: {difference}."
+                sentence = f"{row['title']}, without attention, against {plain}: {difference}."
                 text.append((sentence, bool(row["difference_low"] > 0 or row["difference_high"] < 0)))
         if pd.notna(control.get("gain")):
             nothing = phrases.share(control, "from_nothing_low", "from_nothing_high", "from_nothing")
             gain = phrases.gain(control, "gain", "gain_low", "gain_high")
-            sentence = (
-                f"A network with mean pooling that was trained from nothing: {nothing}; frozen frames add {gain}."
-            )
+            sentence = f"A network with {plain} that was trained from nothing: {nothing}; frozen frames add {gain}."
             text.append((sentence, True))
         return [*text, *((note, False) for note in (self.power(),) if note)]
 
@@ -222,7 +248,8 @@ class PoolingResults(ResultsTable):
             if len(better)
             else "no attention is reliably better"
         )
-        return bool(len(better)), f"{who} than mean pooling; the largest difference is {gain}, of {best['title']}."
+        than = f"{who} than {self.control_in_words}"
+        return bool(len(better)), f"{than}; the largest difference is {gain}, of {best['title']}."
 
     def power(self) -> str:
         """Say which differences between attention and the control could not be seen."""
@@ -230,14 +257,14 @@ class PoolingResults(ResultsTable):
         return Study.power_note(rows.loc[self.attending, "detectable"])
 
 
-def _cost(study: ClassificationStudy, name: str) -> dict[str, float]:
+def _cost(study: ClassificationStudy, name: str, *, attends: bool) -> dict[str, float]:
     """Median seconds of training, parameters, and share of the sound with any attention, of the runs of a pooling."""
     runs = study.runs_of(name)
     row = {
         "seconds": float(np.median([run.history["seconds"].sum() for run in runs])),
         "parameters": float(runs[0].metrics["n_parameters"]),
     }
-    if name in MECHANISMS:
+    if attends:
         row["attended"] = float(np.concatenate([run.attention.attended_share() for run in runs]).mean())
     return row
 

@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     }
     results = comparison.ComparisonResults.of_comparison(study, made_with)
     results.write(options.output / f"{options.name}.csv")
-    print("\n".join(sentence for found in comparison.findings(results) for sentence in found))
+    print("\n".join(sentence for sentences in comparison.findings(results) for sentence in sentences))
     return 0
 
 

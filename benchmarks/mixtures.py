@@ -18,6 +18,7 @@ from .committed_tables import fields_of, origin, parser_of, settings_of
 
 POOLINGS = ", ".join((*mixtures.CONTROLS, *mixtures.ATTENTIONS))
 BOUNDS = "0.02, 0.05, 0.1, 0.2, 0.4"
+RATES = ", ".join(map(str, mixtures.LEARNING_RATES))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -26,11 +27,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--title", default="", help="of the panel in the figure; the name by default")
     parser.add_argument("--poolings", default=POOLINGS, help="joined by commas")
     parser.add_argument("--bounds", default=BOUNDS, help=f"ends of the bins of the share ({BOUNDS})")
+    parser.add_argument("--learning-rates", default=RATES, help=f"to choose from on validation clips ({RATES})")
     options = parser.parse_args(arguments)
     fields = fields_of(options)
+    rates = [float(rate) for rate in options.learning_rates.split(",")]
     bounds = [float(bound) for bound in options.bounds.split(",")]
     config = mixtures.Config.preset("default", data=options.data, **fields)
-    study = mixtures.study(config, options.poolings, range(options.seeds), root=options.runs)
+    study = mixtures.study(config, options.poolings, range(options.seeds), root=options.runs, learning_rates=rates)
     results = study.results(bounds)
     first = study.runs[0]
     shown = {name: value for name, value in fields.items() if name != "frame_encoder"}
@@ -40,6 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "data": options.data,
         "frames": mixtures.prepare(config).frames,
         "settings": settings_of(shown),
+        "learning_rates": options.learning_rates,
         **origin(options),
         "runs": f"{len(study.runs)}, {study.n_tried} of the first seed to choose learning rates from",
         "git_commit": str(first.environment.get("git_commit") or ""),

@@ -19,7 +19,7 @@ from .players.player import Player, player
 from .players.scrubber import Scrubber, scrubber
 from .plots.attention import compare_attention, plot_attention
 from .plots.detection import plot_detection
-from .plots.gains import plot_gain_curves, plot_gains
+from .plots.gains import plot_gain_curves, plot_gain_panels, plot_gains
 from .plots.lines import plot_lines
 from .plots.maps import plot_simplex, plot_threshold
 from .plots.masks import plot_pattern
@@ -75,6 +75,7 @@ __all__ = [
     "plot_detection",
     "plot_faithfulness",
     "plot_gain_curves",
+    "plot_gain_panels",
     "plot_gains",
     "plot_heads",
     "plot_lines",

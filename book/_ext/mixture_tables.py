@@ -17,7 +17,7 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 RESULTS = Path(__file__).resolve().parents[2] / "benchmarks" / "results" / "mixtures"
-FACTS = ("frames", "settings", "seeds", "runs", "date", "processor", "git_commit")
+FACTS = ("frames", "settings", "learning_rates", "seeds", "runs", "date", "processor", "git_commit")
 
 
 class MixtureGains(SphinxDirective):

@@ -66,7 +66,7 @@ class RecordingVerdict(SphinxDirective):
 
 
 class RecordingResults(SphinxDirective):
-    """Findings, differences to mean pooling as a picture, scores, costs, and the source of the numbers."""
+    """Findings, differences to the control as a picture, scores, costs, and the source of the numbers."""
 
     required_arguments = 1
 
@@ -79,10 +79,11 @@ class RecordingResults(SphinxDirective):
         figure = display.plot_gains(
             results.differences(),
             seeds=results.seed_differences(),
-            label="Difference to mean pooling in points of accuracy",
+            reference=results.control_in_words,
+            label=f"Difference to {results.control_in_words} in points of {results.measure.lower()}",
             caption="Lines are 95 % intervals over groups of clips and seeds; a thick one excludes zero.",
         )
-        scores = display.results_table(results.scores().rename(index=_titles(results)))
+        scores = display.results_table(results.scores().rename(index=_titles(results)), label=results.measure)
         tables = [table for table in (results.gains(), results.costs()) if len(table)]
         return [
             nodes.raw("", display.findings(*results.findings()).html(), format="html"),

@@ -94,6 +94,9 @@ def _calls(features):
             seeds=pd.DataFrame({0: [0.01], 1: [0.03]}, [title]),
             title=title,
         ),
+        "plot_gain_panels": lambda title: display.plot_gain_panels(
+            {title: pd.DataFrame({"difference": [0.02], "low": [0.01], "high": [0.03]}, [title])}, title=title
+        ),
         "plot_pareto": lambda title: display.plot_pareto(
             pd.DataFrame(
                 {"task": title, "mechanism": ["Mean", title], "family": "map", "name": ["mean", "b"]}

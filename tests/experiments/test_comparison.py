@@ -108,6 +108,30 @@ def test_a_table_has_every_mechanism_with_baseline_and_chance(small):
     assert study.n_networks == 3 * study.n_seeds == 6
 
 
+def test_a_table_in_a_file_says_what_its_runs_say(small, tmp_path):
+    _, study = small
+    results = comparison.ComparisonResults.of_comparison(study, {"settings": "small"})
+    results.write(tmp_path / "tiny.csv")
+    read = comparison.ComparisonResults.read(tmp_path / "tiny.csv")
+    assert [(task.title, task.is_control) for task in read.tasks] == [("Urban sounds", False)]
+    assert read.n_seeds == study.n_seeds
+    assert read.made_with == {"settings": "small"}
+    assert comparison.findings(read) == comparison.findings(study)
+    assert comparison.uses(read) == comparison.uses(study)
+    for column in comparison.COLUMNS:
+        assert {column.name, column.low, column.high} - {""} <= set(read.table())
+
+
+def test_committed_tables_have_every_mechanism_and_say_where_they_come_from(root):
+    for path in (root / "benchmarks" / "results" / "comparison").glob("*.csv"):
+        results = comparison.ComparisonResults.read(path)
+        assert {"corpus", "settings", "seeds", "date", "processor", "git_commit", "torch"} <= set(results.made_with)
+        assert results.n_seeds >= 5
+        named = set(results.table()["name"])
+        assert named == {*comparison.MECHANISMS, "linear", "chance"}
+        assert f"{{comparison-findings}} {path.stem}\n" in (root / "book" / "comparison_seeds.md").read_text()
+
+
 def test_attention_is_measured_on_some_clips_and_missing_elsewhere(tmp_path):
     config = comparison.Config.smoke(data=DATA, n_measured=5, n_seeds=1)
     study = comparison.study(config, DATA, "all", "softmax", tmp_path)

@@ -37,8 +37,8 @@ def results(gain, p):
 @pytest.mark.parametrize(
     ("gain", "p", "told"),
     [
-        (0.05, 0.01, "is better than mean pooling for Softmax**; the best, Softmax: +5.0 points (+3.0 to +7.0)"),
-        (0.01, 0.40, "That attention is better than mean pooling is not shown** for any of 1 mechanisms"),
+        (0.05, 0.01, "is better than mean pooling for Softmax**: +5.0 points (+3.0 to +7.0)"),
+        (0.01, 0.40, "That attention is better than mean pooling is not shown** for Softmax: +1.0 points"),
         (-0.05, 0.01, "Reliably worse: Softmax."),
     ],
 )  # fmt: skip
@@ -74,7 +74,7 @@ def test_the_figure_tells_what_it_draws():
     np.testing.assert_allclose(table.seed_differences().loc["Softmax"], [0.04, 0.06])
 
 
-PAGES = ("urban_sound_recordings", "urban_sound_seeds", "frozen_frames")
+PAGES = ("urban_sound_recordings", "urban_sound_seeds", "frozen_frames", "accents_seeds", "playback_seeds")
 """Pages that show the tables."""
 
 
@@ -84,7 +84,8 @@ def test_every_committed_table_has_its_references_and_says_where_it_comes_from(r
         table = PoolingResults.read(path)
         assert {"corpus", "settings", "seeds", "date", "processor", "git_commit", "torch"} <= set(table.made_with)
         assert "/" not in table.made_with["settings"], f"{path.name} names a path of one machine"
-        assert {CONTROL, "linear", CHANCE} <= set(table.rows["pooling"])
+        assert {table.control, "linear", CHANCE} <= set(table.rows["pooling"])
+        assert set(table.made_with.get("attending", "softmax").split(", ")) <= set(table.attending)
         assert f"{{recording-results}} {path.stem}\n" in page
 
 
@@ -112,7 +113,7 @@ def test_a_table_is_made_and_read_back(root, tmp_path, monkeypatch, capsys):
         rows.loc["sparsemax", "score"] - rows.loc["mean", "score"], abs=1e-5
     )
     assert 0 < rows.loc["sparsemax", "attended"] <= 1
-    assert "Mean pooling names" in capsys.readouterr().out
+    assert "Mean pooling: accuracy" in capsys.readouterr().out
     config = urban_sound.Config.smoke(data=arguments[2], perturbations=False)
     study = urban_sound.study(config, "mean, sparsemax", "1", tmp_path / "runs", range(2))
     gains = PoolingResults.of_study(study, {}, from_nothing=study).gains()
@@ -122,3 +123,37 @@ def test_a_table_is_made_and_read_back(root, tmp_path, monkeypatch, capsys):
     (tmp_path / "tiny.csv").write_text("pooling\nmean\n")
     with pytest.raises(RunError, match="lacks the columns title"):
         PoolingResults.read(tmp_path / "tiny.csv")
+
+
+@pytest.mark.parametrize(
+    ("chapter", "data", "control", "attending"),
+    [
+        (
+            "accents",
+            "accents?speakers_per_accent=3&clips_per_speaker=2&n_folds=3&duration=(1.0,1.2)",
+            "mean",
+            ["multi_head"],
+        ),
+        ("playback", "needles?clips_per_class=6&duration=4", "random", ["slots"]),
+    ],
+)
+def test_a_table_of_another_chapter_has_its_own_control(
+    root, tmp_path, monkeypatch, capsys, chapter, data, control, attending
+):
+    monkeypatch.syspath_prepend(root)
+    main = importlib.import_module("benchmarks.recordings").main
+    names = {"accents": "mean, self_attention, multi_head, double_multi_head", "playback": "none, random, slots"}
+    arguments = ["tiny", "--chapter", chapter, "--data", data, "--preset", "smoke", "--poolings", names[chapter]]
+    arguments += ["--folds", "first", "--seeds", "1", "--runs", str(tmp_path / "runs"), "--output", str(tmp_path)]
+    assert main(arguments) == 0
+    table = PoolingResults.read(tmp_path / "tiny.csv")
+    assert table.control == control
+    assert set(attending) <= set(table.attending)
+    rows = table.rows.set_index("pooling")
+    assert np.isnan(rows.loc[control, "difference"])
+    assert rows.loc[attending[0], "attended"] > 0
+    plain = "mean pooling" if control == "mean" else "random parts"
+    assert f"better than {plain}" in capsys.readouterr().out
+    assert f"Against {plain} (points)" in table.costs()
+    with pytest.raises(RunError, match=f"{attending[0]} must be among them"):
+        main([*arguments, "--poolings", names[chapter].replace(f", {attending[0]}", "")])

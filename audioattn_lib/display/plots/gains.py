@@ -15,8 +15,9 @@ from .spectrogram import NARROW, WIDTH
 
 if TYPE_CHECKING:
     import pandas as pd
+    from numpy.typing import NDArray
 
-__all__ = ["plot_gain_curves", "plot_gains"]
+__all__ = ["plot_gain_curves", "plot_gain_panels", "plot_gains"]
 
 _RING: dict[str, Any] = {"marker": "o", "mfc": "none", "ms": 3.6, "mew": 0.9, "ls": "none"}
 _SPREAD = 0.05
@@ -54,7 +55,7 @@ def plot_gains(
     Book page: ``urban_sound_recordings``.
     """
     require(table, ("difference", "low", "high"))
-    values = 100 * table[["difference", "low", "high"]].to_numpy(dtype=float)  # (systems, 3)
+    values = _in_points(table)
     names = [str(name) for name in table.index]
 
     def draw(theme: Theme, width: float = WIDTH) -> Any:
@@ -64,12 +65,10 @@ def plot_gains(
         ax = MatplotlibFigure(figsize=(width, 0.31 * len(names) + 0.9), layout="constrained").add_subplot()
         ax.axvline(0, color=theme.ink, lw=0.9, zorder=0)
         for row, (name, (difference, low, high)) in enumerate(zip(names, values, strict=True)):
-            is_sure = bool(low > 0 or high < 0)
             if seeds is not None and name in seeds.index:
                 singles = 100 * seeds.loc[name].dropna().to_numpy(dtype=float)
                 ax.plot(singles, [row - 0.28] * len(singles), color=theme.muted, zorder=3, **_RING)
-            ax.plot([low, high], [row, row], color=theme.attention, lw=3 if is_sure else 1.4, solid_capstyle="butt")
-            ax.plot(difference, row, "o", color=theme.attention, ms=6.5 if is_sure else 5)
+            _draw_gain(ax, row, difference, low, high, theme)
             ax.text(1.01, row, _signed(difference), transform=ax.get_yaxis_transform(), va="center", color=theme.ink)
         lines = [textwrap.fill(name, 16) if width < WIDTH else name for name in names]
         ax.set_yticks(range(len(names)), lines, color=theme.ink)
@@ -90,6 +89,80 @@ def plot_gains(
     rings = "" if seeds is None else " Rings are single seeds."
     alt = f"{title or label}, against {reference}, with 95 % intervals: {sentence}."
     return render(draw, alt, f"{caption}{rings}", narrow=lambda theme: draw(theme, NARROW))
+
+
+def plot_gain_panels(
+    panels: Mapping[str, pd.DataFrame],
+    *,
+    reference: str = "the mean",
+    title: str = "",
+    caption: str = "Lines are 95 % intervals.",
+) -> Figure:
+    """Difference of many systems to a reference on several tasks: a panel a task, a line a system in all of them.
+
+    An interval that excludes zero is drawn thick, one that does not thin. On a phone the panels lie below each other.
+
+    Parameters
+    ----------
+    panels
+        By title of the task: a row a system by its title, with ``difference``, ``low`` and ``high`` in [-1, 1].
+    reference
+        What the systems are compared with; zero on the axes.
+    title, caption
+        Text above and below the picture.
+
+    Raises
+    ------
+    ValueError
+        When there is no panel, or a column is missing.
+
+    Notes
+    -----
+    Book page: ``comparison_seeds``.
+    """
+    if not panels:
+        raise ValueError("panels is empty; give at least one")
+    for table in panels.values():
+        require(table, ("difference", "low", "high"))
+    names = list(dict.fromkeys(str(name) for table in panels.values() for name in table.index))
+
+    def draw(theme: Theme, width: float = WIDTH) -> Any:
+        from matplotlib.figure import Figure as MatplotlibFigure
+        from matplotlib.ticker import MaxNLocator
+
+        rows, columns = (len(panels), 1) if width < WIDTH else (1, len(panels))
+        lines = [textwrap.fill(name, 22 if width < WIDTH else 34) for name in names]
+        line = 0.26 if width < WIDTH else 0.2
+        figure = MatplotlibFigure(figsize=(width, (line * len(names) + 1.2) * rows), layout="constrained")
+        axes = figure.subplots(rows, columns, squeeze=False, sharey=True).ravel()
+        for ax, (panel, table) in zip(axes, panels.items(), strict=True):
+            ax.axvline(0, color=theme.ink, lw=0.9, zorder=0)
+            for name, (difference, low, high) in zip(map(str, table.index), _in_points(table), strict=True):
+                _draw_gain(ax, names.index(name), difference, low, high, theme, scale=0.7)
+            ax.set_yticks(range(len(names)), lines, color=theme.ink, fontsize="small")
+            ax.set_ylim(len(names) - 0.4, -0.6)
+            ax.xaxis.set_major_locator(MaxNLocator(nbins=4))
+            ax.set_title(textwrap.fill(panel, 22 if columns > 1 else 40), fontsize="medium")
+            ax.spines["left"].set_visible(False)
+            ax.tick_params(left=False, labelleft=columns == 1 or ax is axes[0])
+            ax.grid(alpha=0.4)
+        figure.supxlabel(f"Difference to {reference} in points", fontsize="medium")
+        if title:
+            figure.suptitle(textwrap.fill(title, 40 if width < WIDTH else 90))
+        return figure
+
+    sentences = []
+    for panel, table in panels.items():
+        values = _in_points(table)
+        sure = [
+            f"{name} {_signed(difference)}"
+            for name, (difference, low, high) in zip(table.index, values, strict=True)
+            if low > 0 or high < 0
+        ]
+        span = f"{_signed(values[:, 0].min())} to {_signed(values[:, 0].max())} points"
+        sentences.append(f"{panel}: {span}; reliable: {', '.join(sure) or 'none'}")
+    alt = f"{title or f'Difference to {reference} in points'}. {'. '.join(sentences)}."
+    return render(draw, alt, caption, narrow=lambda theme: draw(theme, NARROW))
 
 
 def plot_gain_curves(
@@ -185,6 +258,19 @@ def plot_gain_curves(
         sentences.append(f"{panel}, {name}, by share: {'; '.join(values)}")
     alt = f"{title or f'Gain over {reference} in points'}. {'. '.join(sentences)}."
     return render(draw, alt, caption, narrow=lambda theme: draw(theme, NARROW))
+
+
+def _in_points(table: pd.DataFrame) -> NDArray[np.float64]:
+    """Difference and ends of its interval in points, shape ``(systems, 3)``."""
+    return 100 * table[["difference", "low", "high"]].to_numpy(dtype=np.float64)
+
+
+def _draw_gain(ax: Any, row: int, difference: float, low: float, high: float, theme: Theme, scale: float = 1.0) -> None:
+    """Draw a dot with its interval, thick where it excludes zero."""
+    is_sure = bool(low > 0 or high < 0)
+    width = scale * (3 if is_sure else 1.4)
+    ax.plot([low, high], [row, row], color=theme.attention, lw=width, solid_capstyle="butt")
+    ax.plot(difference, row, "o", color=theme.attention, ms=scale * (6.5 if is_sure else 5))
 
 
 def _signed(points: float) -> str:

@@ -133,7 +133,7 @@ class PoolingResults(ResultsTable):
 
     @property
     def measure(self) -> str:
-        """What the scores are, such as ``Accuracy``."""
+        """Title of the scores, such as ``Accuracy``."""
         return self.made_with.get("measure", "Accuracy")
 
     @property

@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from committed_results import depend_on, short
+from committed_results import depend_on, facts
 from docutils import nodes
 from library_pages import parse_markdown
 from sphinx.application import Sphinx
@@ -60,10 +60,8 @@ class MixtureTables(SphinxDirective):
         results = _read(self, self.arguments[0])
         if results is None:
             return parse_markdown(self, ["No such results are committed yet."])
-        facts = ", ".join(
-            f"{name.replace('_', ' ')}: {short(name, results.made_with.get(name, 'not known'))}" for name in FACTS
-        )
-        content = parse_markdown(self, [results.made_with.get("corpus", ""), "", f"Made with {facts}.", ""])
+        made = f"Made with {facts(results.made_with, FACTS)}."
+        content = parse_markdown(self, [results.made_with.get("corpus", ""), "", made, ""])
         table = display.results_table(
             results.scores(),
             references=[results.title(results.reference)],

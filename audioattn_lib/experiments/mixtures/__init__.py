@@ -4,6 +4,6 @@ from .config import ATTENTIONS, CONTROLS, Config
 from .corpus import Prepared, prepare
 from .experiment import run
 from .results import GainResults
-from .study import study
+from .study import LEARNING_RATES, study
 
 __all__ = ["ATTENTIONS", "CONTROLS", "Config", "GainResults", "Prepared", "prepare", "run", "study"]

@@ -6,4 +6,4 @@ from .experiment import run
 from .results import GainResults
 from .study import LEARNING_RATES, study
 
-__all__ = ["ATTENTIONS", "CONTROLS", "Config", "GainResults", "Prepared", "prepare", "run", "study"]
+__all__ = ["ATTENTIONS", "CONTROLS", "LEARNING_RATES", "Config", "GainResults", "Prepared", "prepare", "run", "study"]

@@ -35,13 +35,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     config = mixtures.Config.preset("default", data=options.data, **fields)
     study = mixtures.study(config, options.poolings, range(options.seeds), root=options.runs, learning_rates=rates)
     results = study.results(bounds)
+    prepared = mixtures.prepare(config)
     first = study.runs[0]
     shown = {name: value for name, value in fields.items() if name != "frame_encoder"}
     made_with = {
         "title": options.title or options.name,
-        "corpus": mixtures.prepare(config).describe(),
+        "corpus": prepared.describe(),
+        "classes": str(len(prepared.manifest.classes)),
         "data": options.data,
-        "frames": mixtures.prepare(config).frames,
+        "frames": prepared.frames,
         "settings": settings_of(shown),
         "learning_rates": options.learning_rates,
         **origin(options),

@@ -134,17 +134,17 @@ def plot_gain_panels(
         lines = [textwrap.fill(name, 22 if width < WIDTH else 34) for name in names]
         line = 0.26 if width < WIDTH else 0.2
         figure = MatplotlibFigure(figsize=(width, (line * len(names) + 1.2) * rows), layout="constrained")
-        axes = figure.subplots(rows, columns, squeeze=False, sharey=True).ravel()
+        axes = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel()
         for ax, (panel, table) in zip(axes, panels.items(), strict=True):
             ax.axvline(0, color=theme.ink, lw=0.9, zorder=0)
             for name, (difference, low, high) in zip(map(str, table.index), _in_points(table), strict=True):
                 _draw_gain(ax, names.index(name), difference, low, high, theme, scale=0.7)
             ax.set_yticks(range(len(names)), lines, color=theme.ink, fontsize="small")
             ax.set_ylim(len(names) - 0.4, -0.6)
-            ax.xaxis.set_major_locator(MaxNLocator(nbins=4))
-            ax.set_title(textwrap.fill(panel, 22 if columns > 1 else 40), fontsize="medium")
+            ax.xaxis.set_major_locator(MaxNLocator(nbins=4 if columns > 3 else 6, symmetric=True))
+            ax.set_title(textwrap.fill(panel, max(12, 60 // columns)), fontsize="small")
             ax.spines["left"].set_visible(False)
-            ax.tick_params(left=False, labelleft=columns == 1 or ax is axes[0])
+            ax.tick_params(left=False, labelleft=columns == 1 or ax is axes[0], labelbottom=True)
             ax.grid(alpha=0.4)
         figure.supxlabel(f"Difference to {reference} in points", fontsize="medium")
         if title:

@@ -58,7 +58,7 @@ class GainResults(ResultsTable):
         ``difference`` to the reference with its interval and p-value, both corrected for the comparisons of the
         family (Holm), and the smallest difference that could be seen.
     made_with
-        Where the numbers come from, text by name.
+        Where the numbers come from, text by name; of these ``classes`` is how many are equally often in the corpus.
 
     Notes
     -----
@@ -173,7 +173,24 @@ class GainResults(ResultsTable):
             not_shown.append(f"Where the event fills {listed} of the clip, a gain over {reference} is not shown.")
         if len(parts):
             not_shown.append("Whether the gain falls as the event fills more of the clip was not tested.")
-        return shown, [*not_shown, *filter(None, [Study.power_note(parts["detectable"].dropna())])]
+        sentence, is_above = self._beside_chance()
+        (shown if is_above else not_shown).insert(0, sentence)
+        notes = [Study.power_note(parts["detectable"].dropna())]
+        return list(filter(None, shown)), list(filter(None, [*not_shown, *notes]))
+
+    def _beside_chance(self) -> tuple[str, bool]:
+        """The score of the reference beside chance, and whether it is reliably above; empty where nobody counted the
+        classes.
+        """
+        if "classes" not in self.made_with:
+            return "", True
+        row, reference = self.overall.loc[self.reference], _SUBJECTS[self.reference]
+        chance = 1 / int(self.made_with["classes"])
+        score = phrases.share(row, "score_low", "score_high")
+        guess = f"a guess among {self.made_with['classes']} classes, {100 * chance:.1f} %"
+        if row["score_low"] > chance:
+            return f"{reference.capitalize()} names {score} of the clips right; {guess}.", True
+        return f"**That {reference} is above chance**: it names {score} of the clips right; {guess}.", False
 
     def finding(self) -> tuple[bool, str]:
         """Return True where attention, the mean of all mechanisms, differs from the reference, and say so."""

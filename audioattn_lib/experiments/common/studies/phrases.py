@@ -121,12 +121,18 @@ def span(values: Sequence[float]) -> str:
 
 
 def names(titles: Sequence[str], most: int = 4) -> str:
-    """Names as a list in words, empty for none; the number of them where they are many."""
+    """Names as a list in words, empty for none; the number of them where they are many. A semicolon parts names with a
+    comma.
+    """
     if not titles:
         return ""
     if len(titles) > most:
         return f"{len(titles)} of them"
-    return titles[0] if len(titles) == 1 else f"{', '.join(titles[:-1])} and {titles[-1]}"
+    if len(titles) == 1:
+        return titles[0]
+    if any("," in title for title in titles):
+        return f"{'; '.join(titles[:-1])}; and {titles[-1]}"
+    return f"{', '.join(titles[:-1])} and {titles[-1]}"
 
 
 def _interval(row: Mapping[str, Any], low: str, high: str) -> str:

@@ -1,6 +1,6 @@
 """``{benchmark-tables}``: the latest committed results of ``benchmarks/``, as tables; of one module where it is named.
 
-``{scale-table}``: those of ``benchmarks/scale.py``, tables of very many clips.
+``{benchmark-findings}``: targets that they reach and miss, in a box. ``{scale-table}``: those of ``benchmarks/scale.py``, tables of very many clips.
 
 Numbers on the page are those of the JSON files and no others; the page is
 built again when a file changes.
@@ -45,6 +45,30 @@ class BenchmarkTables(SphinxDirective):
         source = StringList(lines, source=self.get_source_info()[0])
         self.state.nested_parse(source, self.content_offset, node, match_titles=True)
         return list(node.children)
+
+
+class BenchmarkFindings(SphinxDirective):
+    """How many targets are reached, part by part, and each that is missed."""
+
+    def run(self) -> list[nodes.Node]:
+        from audioattn_lib import display
+
+        shown, missed = [], []
+        for path in sorted(RESULTS.glob("*.json")):
+            if not depend_on(self, path):
+                continue
+            modules = json.loads(path.read_text(encoding="utf-8"))
+            judged = {
+                name: [target["met"] for result in entry["results"] for target in result["targets"]]
+                for name, entry in sorted(modules.items())
+            }
+            counts = [f"{name.replace('_', ' ')} {sum(met)} of {len(met)}" for name, met in judged.items() if met]
+            total = [met for of_module in judged.values() for met in of_module]
+            title = TITLES.get(path.stem, path.stem)
+            shown.append(f"**{title}**, {sum(total)} of {len(total)} targets are reached: {', '.join(counts)}.")
+            for result in (result for entry in modules.values() for result in entry["results"]):
+                missed += [_missed(result, target) for target in result["targets"] if not target["met"]]
+        return [nodes.raw("", display.findings(shown, missed).html(), format="html")] if shown else []
 
 
 class ScaleTable(SphinxDirective):
@@ -111,6 +135,13 @@ def _case(result: Mapping[str, Any]) -> Iterator[str]:
     yield ""
 
 
+def _missed(result: Mapping[str, Any], target: Mapping[str, Any]) -> str:
+    """A target that is missed, with what was measured."""
+    measured = result["candidates"][target["candidate"]]
+    value = {**target, "limit": measured[target["quantity"]]}
+    return f"Missed: {result['case']}, {target['candidate']}: {_quantity(value)}, asked for {_quantity(target)}."
+
+
 def _quantity(target: Mapping[str, Any]) -> str:
     limit = target["limit"]
     return {"ratio": f"{limit:.3g}{SPACE}×", "megabytes": f"{limit:g}{SPACE}MB"}.get(target["quantity"]) or _time(limit)
@@ -127,6 +158,7 @@ def _plain(text: str) -> str:
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Entry point of the extension."""
+    app.add_directive("benchmark-findings", BenchmarkFindings)
     app.add_directive("benchmark-tables", BenchmarkTables)
     app.add_directive("scale-table", ScaleTable)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

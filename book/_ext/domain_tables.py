@@ -1,6 +1,7 @@
 """``{domain-results} NAME``: a committed table of ``benchmarks/results/domains/``, as tables.
 
-``{domain-slopes} NAME`` is its picture: every network from the known test set to the unknown ones.
+``{domain-findings} NAME`` is the box on top of its page. ``{domain-slopes} NAME`` is its picture: every network from
+the known test set to the unknown ones.
 
 Numbers on the page are those of the file and no others; the page is built
 again when the file changes.
@@ -21,6 +22,18 @@ from sphinx.util.docutils import SphinxDirective
 
 RESULTS = Path(__file__).resolve().parents[2] / "benchmarks" / "results" / "domains"
 FACTS = ("seeds", "settings", "date", "processor", "device", "python", "torch", "git_commit")
+
+
+class DomainFindings(SphinxDirective):
+    """What was found and what is not shown, in a box."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        from audioattn_lib import display
+
+        results = _read(self)
+        return [] if results is None else [nodes.raw("", display.findings(*results.findings()).html(), format="html")]
 
 
 class DomainSlopes(SphinxDirective):
@@ -109,6 +122,7 @@ def _tables(results: Any, test: str) -> Iterator[nodes.Node]:
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Entry point of the extension."""
+    app.add_directive("domain-findings", DomainFindings)
     app.add_directive("domain-results", DomainTables)
     app.add_directive("domain-slopes", DomainSlopes)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

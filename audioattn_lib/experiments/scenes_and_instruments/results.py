@@ -17,7 +17,7 @@ import pandas as pd
 from audioattn_lib.attention.patterns.names import parse_pattern
 from audioattn_lib.core.errors import RunError
 
-from ..common.studies.phrases import gain_in_points, p_value, share
+from ..common.studies.phrases import Found, gain_in_points, p_value, share
 from ..common.studies.study import Study
 from ..common.studies.table_files import ResultsTable
 from .domain_methods import NONE, domain_method_title, parse_domain_method
@@ -140,14 +140,31 @@ class DomainResults(ResultsTable):
 
     def verdict(self, test: str) -> str:
         """Summarise the results on one test set as text, with no claim beyond their confidence intervals."""
+        return " ".join([*(sentence for sentence, _ in self._sentences(test)), self.power(test)])
+
+    def findings(self) -> Found:
+        """The sentences of all test sets: what is shown, and what is not."""
+        sentences = [sentence for test in self.tests for sentence in self._sentences(test, is_alone=False)]
+        shown, left_open = ([text for text, shown in sentences if shown is wanted] for wanted in (True, False))
+        detectable = self._networks[["difference_detectable", "gain_detectable"]].to_numpy(dtype=float)
+        return shown, [*left_open, *filter(None, [Study.power_note(detectable.ravel())])]
+
+    def _sentences(self, test: str, *, is_alone: bool = True) -> list[tuple[str, bool]]:
+        """The results on one test set, each sentence with whether it says what is shown; each names the test set where
+        it does not stand beside the others.
+        """
         networks = self._networks[self._networks["test"] == test]
         best = networks.loc[networks["score"].idxmax()]
         linear = self.rows[(self.rows["test"] == test) & (self.rows["pattern"] == BASELINE)]
         base = linear.loc[linear["score"].idxmax()]
         method = domain_method_title(str(base["domain_method"]))
+        start = "" if is_alone else f"{test_title(test).capitalize()}: "
         text = [
-            f"Test set *{test_title(test)}*: **{self._name(best.to_dict())}** scores highest of the networks: "
-            f"{share(best)}; the linear baseline has {share(base)}{f' with {method}' if method else ''}."
+            (
+                f"Test set *{test_title(test)}*: **{self._name(best.to_dict())}** scores highest of the networks: "
+                f"{share(best)}; the linear baseline has {share(base)}{f' with {method}' if method else ''}.",
+                True,
+            )
         ]
         for name, against in (
             ("difference", "dense attention with the same domain method"),
@@ -158,9 +175,12 @@ class DomainResults(ResultsTable):
                 sure = compared[compared[f"{name}_p"] < 0.05]
                 better = [self._name(row) for row in sure[sure[name] > 0].to_dict(orient="records")]
                 worse = [self._name(row) for row in sure[sure[name] < 0].to_dict(orient="records")]
-                text.append(f"Better than {against}: {'; '.join(better) or f'none of {len(compared)}'}.")
-                text += [f"Worse: {'; '.join(worse)}."] if worse else []
-        return " ".join([*text, self.power(test)])
+                listed = "; ".join(better) or f"none of {len(compared)}"
+                text.append((f"{start}{_lower(f'Better than {against}: {listed}.', start)}", bool(better)))
+                text += (
+                    [(f"{start}{_lower('Worse', start)} than {against}: {'; '.join(worse)}.", True)] if worse else []
+                )
+        return text
 
     def power(self, test: str) -> str:
         """Say which differences on this test set could not be seen; empty where the table does not know."""
@@ -195,3 +215,8 @@ class DomainResults(ResultsTable):
         name = name if row["domain_method"] == NONE else f"{name}, {domain_method_title(row['domain_method'])}"
         group = test_title(str(row["group"]))
         return f"{name} ({group})" if group else name
+
+
+def _lower(sentence: str, start: str) -> str:
+    """A sentence with a small first letter behind a start."""
+    return f"{sentence[0].lower()}{sentence[1:]}" if start else sentence

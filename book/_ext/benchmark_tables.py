@@ -1,6 +1,7 @@
 """``{benchmark-tables}``: the latest committed results of ``benchmarks/``, as tables; of one module where it is named.
 
-``{benchmark-findings}``: targets that they reach and miss, in a box. ``{scale-table}``: those of ``benchmarks/scale.py``, tables of very many clips.
+``{benchmark-findings}``: targets that they reach and miss, in a box.
+``{scale-table}``: those of ``benchmarks/scale.py``, tables of very many clips.
 
 Numbers on the page are those of the JSON files and no others; the page is
 built again when a file changes.
@@ -137,8 +138,7 @@ def _case(result: Mapping[str, Any]) -> Iterator[str]:
 
 def _missed(result: Mapping[str, Any], target: Mapping[str, Any]) -> str:
     """A target that is missed, with what was measured."""
-    measured = result["candidates"][target["candidate"]]
-    value = {**target, "limit": measured[target["quantity"]]}
+    value = {**target, "limit": target["measured"]}
     return f"Missed: {result['case']}, {target['candidate']}: {_quantity(value)}, asked for {_quantity(target)}."
 
 

@@ -210,21 +210,21 @@ class Sparsity:
 
     def __str__(self) -> str:
         text = (
-            f"{self.zeros} of {self.n_frames} frames exactly zero ({self.zeros / self.n_frames:.1%}), "
+            f"{self.zeros} of {self.n_frames} frames exactly zero ({100 * self.zeros / self.n_frames:.1f} %), "
             f"support {self.support:.2f} s, entropy {self.entropy:.2f} nats, largest weight {self.largest:.3f}"
         )
-        return text if np.isnan(self.inside) else f"{text}, {self.inside:.0%} inside the events"
+        return text if np.isnan(self.inside) else f"{text}, {100 * self.inside:.0f} % inside the events"
 
     def cells(self) -> dict[str, str]:
         """The same as the cells of a table, by heading."""
         cells = {
-            "exact zeros": f"{self.zeros}\N{NO-BREAK SPACE}({self.zeros / self.n_frames:.1%})",
+            "exact zeros": f"{self.zeros}\N{NO-BREAK SPACE}({100 * self.zeros / self.n_frames:.1f} %)",
             "support (s)": f"{self.support:.2f}",
             "entropy (nats)": f"{self.entropy:.2f}",
             "smallest weight": f"{self.smallest:.2g}",
             "largest weight": f"{self.largest:.3f}",
         }
-        return cells if np.isnan(self.inside) else {**cells, "inside the events": f"{self.inside:.1%}"}
+        return cells if np.isnan(self.inside) else {**cells, "inside the events": f"{100 * self.inside:.1f} %"}
 
 
 def sparsity(record: AttentionRecord, events: list[tuple[float, float]]) -> Sparsity:
@@ -329,7 +329,7 @@ def least_heard(records: Mapping[str, AttentionRecord], clip: Clip) -> tuple[str
     seconds = ", ".join(f"{name} {min(measured.support, duration):.2f} s" for name, measured in measures.items())
     answer = [f"**{min(measures, key=lambda name: measures[name].support)}**. Seconds with any attention: {seconds}."]
     if events:
-        shares = ", ".join(f"{name} {measured.inside:.0%}" for name, measured in measures.items())
+        shares = ", ".join(f"{name} {100 * measured.inside:.0f} %" for name, measured in measures.items())
         answer.append(f"Share of the attention that lies inside the event, the green bracket: {shares}.")
     return question, answer, list(measures)
 

@@ -125,7 +125,7 @@ def test_a_mask_is_the_published_rule(name, grid):
     assert mask[:, :2].all()
     assert pattern.pairs(grid) == mask.sum()
     assert pattern.multiply_adds(grid, 64) == 2 * 64 * mask.sum()
-    assert f"{mask.float().mean():.1%}" in pattern.describe(grid)
+    assert f"{100 * mask.float().mean():.1f} %" in pattern.describe(grid)
 
 
 @EVERY

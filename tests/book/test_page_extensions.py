@@ -66,7 +66,7 @@ def test_pages_of_text_draw_patterns_and_the_front_end(extension):
     patterns.arguments = ["dense", "high_low"]
     (tabs,) = patterns.run()
     assert tabs.astext().count('type="radio"') == 2
-    assert "50% of all pairs attend" in tabs.astext()
+    assert "50 % of all pairs attend" in tabs.astext()
     filters, levels = drawn.LogMelFigures.__new__(drawn.LogMelFigures).run()
     assert "Every eighth of the 80 filters" in filters.astext()
     assert "Mean of each band removed" in levels.astext()

@@ -65,14 +65,14 @@ def test_the_player_of_heads_has_a_slider_with_all_of_them():
     made = display.head_player(sound, 16000, record(), features=FEATURES, clock=CLOCK, frequencies=FREQUENCIES)
     html = made.html()
     assert "Head, by weight" in html
-    assert "4 (33%)" in html
+    assert "4 (33 %)" in html
     assert made.markup.count("data-mechanism") == 5
 
 
 def test_detection_curves_are_named_with_their_equal_error_rates():
     curve = SimpleNamespace(miss=np.array([0, 0.0, 0.5, 1.0]), false_alarm=np.array([1, 0.5, 0.0, 0.0]))
     figure = display.plot_detection({"Mean": curve, "linear": curve})
-    assert "Mean 25.0%; Linear baseline 25.0%" in figure.alt
+    assert "Mean 25.0 %; Linear baseline 25.0 %" in figure.alt
     with pytest.raises(ValueError, match="curves is empty"):
         display.plot_detection({})
 

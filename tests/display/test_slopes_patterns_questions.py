@@ -25,7 +25,7 @@ def test_a_slope_leads_from_the_known_score_to_the_unknown_one():
     assert lines == [[0.8, 0.4], [0.7, 0.6], [0.6, 0.5]]
     colours = [line.get_color() for line in axes[0].lines if line.get_marker() == "o"]
     assert colours[0] == colours[1] != colours[2] == LIGHT.chance
-    assert "Dense 80.0% to 40.0%" in shown.alt
+    assert "Dense 80.0 % to 40.0 %" in shown.alt
     assert set(shown.narrow) == {"light", "dark"}
     assert plot_slopes(start, {}, missing="One test only.").alt == "One test only."
     with pytest.raises(ValueError, match="start or ends is empty"):
@@ -39,7 +39,7 @@ def test_a_pattern_is_drawn_on_the_patches_and_as_a_table():
     assert patches.collections[0].get_array().reshape(3, 4).tolist() == [[0] * 4, [1] * 4, [0] * 4]
     assert pairs.images[0].get_array().tolist() == mask.tolist()
     assert all(ax.get_xlabel() and ax.get_ylabel() for ax in (patches, pairs))
-    assert "row 2 and column 3 attends to 4, in 1 rows; 33% of all pairs" in shown.alt
+    assert "row 2 and column 3 attends to 4, in 1 rows; 33 % of all pairs" in shown.alt
     with pytest.raises(ValueError, match=r"mask has shape \(2, 2\) for 3 x 4 patches"):
         plot_pattern(mask[:2, :2], 3, 4)
 

@@ -83,8 +83,8 @@ def test_a_column_that_is_missing_is_named():
 
 def test_a_front_is_told_in_words_and_drawn_for_a_phone():
     figure = display.plot_pareto(TABLE, "time", cost_label="Time")
-    assert "Mean 50% at 1" in figure.alt
-    assert "Soft<max> 75% at 2" in figure.alt
+    assert "Mean 50 % at 1" in figure.alt
+    assert "Soft<max> 75 % at 2" in figure.alt
     assert set(figure.images) == set(figure.narrow) == {"light", "dark"}
     assert "Soft" not in display.plot_pareto(TABLE.head(1), "time", cost_label="Time").alt
 

@@ -92,7 +92,7 @@ def test_one_frame_has_no_entropy(sound):
     sparsity = sound.sparsity(sound.record("one", weights=torch.eye(301)[100]))
     assert (sparsity.zeros, sparsity.largest, sparsity.smallest, sparsity.entropy) == (300, 1, 0, 0)
     assert sparsity.support == pytest.approx(0.01)
-    assert str(sparsity).startswith("300 of 301 frames exactly zero (99.7%), support 0.01 s, entropy 0.00 nats")
+    assert str(sparsity).startswith("300 of 301 frames exactly zero (99.7 %), support 0.01 s, entropy 0.00 nats")
     assert "inside" not in str(foundations.sparsity(sound.record("one", weights=torch.eye(301)[100]), []))
 
 
@@ -104,7 +104,7 @@ def test_table_has_a_row_a_record(sound):
             "sparsemax": sound.record("sparsemax", weights=sparsemax(scores)),
         }
     )
-    assert table.loc["softmax", "exact zeros"] == "0\N{NO-BREAK SPACE}(0.0%)"
+    assert table.loc["softmax", "exact zeros"] == "0\N{NO-BREAK SPACE}(0.0 %)"
     assert table.loc["sparsemax", "smallest weight"] == "0"
     assert "inside the events" in table
 

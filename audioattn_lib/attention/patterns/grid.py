@@ -135,7 +135,7 @@ class AttentionPattern(ABC):
         if grid is None:
             return f"{text}."
         share = self.pairs(grid, n_global) / (grid.size + n_global) ** 2
-        return f"{text}; {share:.1%} of all pairs on a grid of {grid.rows} x {grid.columns}."
+        return f"{text}; {100 * share:.1f} % of all pairs on a grid of {grid.rows} x {grid.columns}."
 
     @staticmethod
     def _whole(positions: Positions, grid: PatchGrid) -> tuple[Positions, Positions]:

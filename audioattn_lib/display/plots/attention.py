@@ -270,7 +270,7 @@ def _head_rows(record: AttentionRecord) -> list[Curve]:
     rows = []
     for head in range(record.weights.shape[1]):
         alone = dataclasses.replace(record, weights=record.weights[:, head : head + 1], head_weights=None)
-        share = "" if record.head_weights is None else f" · {record.head_weights[0, head]:.0%}"
+        share = "" if record.head_weights is None else f" · {100 * record.head_weights[0, head]:.0f} %"
         rows.append(curve(alone, title=f"Head {head + 1}{share}"))
     return rows
 

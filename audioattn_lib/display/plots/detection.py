@@ -75,7 +75,7 @@ def plot_detection(
             reference = name in _REFERENCES
             colour = theme.chance if reference else next(colours)
             x, y = (special.ndtri(np.clip(rate, 1e-5, 1 - 1e-5)) for rate in (curve.false_alarm, curve.miss))
-            label = f"{mechanism_title(name)}, {equal[name]:.1%}"
+            label = f"{mechanism_title(name)}, {100 * equal[name]:.1f} %"
             ax.plot(x, y, color=colour, lw=1.3, ls="--" if reference else "-", label=label)
             ax.plot(*[special.ndtri(np.clip(equal[name], 1e-5, 1))] * 2, "o", color=colour, ms=4.5)
         ticks = [tick for tick in _TICKS if low <= special.ndtri(tick) <= high]
@@ -96,7 +96,7 @@ def plot_detection(
             ax.set_title(title)
         return figure
 
-    rates = "; ".join(f"{mechanism_title(name)} {rate:.1%}" for name, rate in equal.items())
+    rates = "; ".join(f"{mechanism_title(name)} {100 * rate:.1f} %" for name, rate in equal.items())
     alt = f"{title or 'Detection error trade-off'}: equal error rates {rates}; chance 50 %."
     return render(draw, alt, caption, narrow=lambda theme: draw(theme, NARROW, 3.6 + 0.19 * len(curves)))
 

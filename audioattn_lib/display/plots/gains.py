@@ -253,7 +253,8 @@ def plot_gain_curves(
         name, table = next(iter(curves.items()))
         points = zip(table[along], table["difference"], table["low"], table["high"], strict=True)
         values = (
-            f"{x:.1%}: {_signed(100 * d)} ({_signed(100 * lo)} to {_signed(100 * hi)})" for x, d, lo, hi in points
+            f"{100 * x:.1f} %: {_signed(100 * d)} ({_signed(100 * lo)} to {_signed(100 * hi)})"
+            for x, d, lo, hi in points
         )
         sentences.append(f"{panel}, {name}, by share: {'; '.join(values)}")
     alt = f"{title or f'Gain over {reference} in points'}. {'. '.join(sentences)}."

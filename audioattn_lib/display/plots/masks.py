@@ -90,6 +90,6 @@ def plot_pattern(
     alt = (
         f"{title + ': ' if title else ''}of {rows} x {columns} patches, in rows and columns, the one in row {row + 1} "
         f"and column {column + 1} attends to {int(attended.sum())}, in {int(attended.any(axis=1).sum())} rows; "
-        f"{allowed.mean():.0%} of all pairs attend."
+        f"{100 * allowed.mean():.0f} % of all pairs attend."
     )
     return render(draw, alt, caption, narrow=lambda theme: draw(theme, NARROW))

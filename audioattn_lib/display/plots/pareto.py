@@ -113,7 +113,8 @@ def plot_pareto(
     sentences = []
     for task, front in fronts.items():
         points = zip(front["mechanism"], front["score"], front[cost], strict=True)
-        sentences.append(f"{task}: {', '.join(f'{name} {score:.0%} at {value:.3g}' for name, score, value in points)}")
+        told = (f"{name} {100 * score:.0f} % at {value:.3g}" for name, score, value in points)
+        sentences.append(f"{task}: {', '.join(told)}")
     alt = (
         f"{title or score_label} over {cost_label.lower()}; mechanisms that none beats in both. {'. '.join(sentences)}."
     )

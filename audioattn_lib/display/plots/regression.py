@@ -57,7 +57,7 @@ def plot_correlations(
     scores = table[["score", "low", "high"]].to_numpy(dtype=float)
 
     def draw(theme: Theme, width: float = WIDTH) -> Any:
-        ax = draw_intervals(scores, named, references, theme, "{:.2f}", label, runs, width)
+        ax = draw_intervals(scores, named, references, theme, "{:.2f}".format, label, runs, width)
         ax.axvline(0, color=theme.chance, lw=0.8, ls=(0, (4, 3)), zorder=0)
         return ax.figure
 

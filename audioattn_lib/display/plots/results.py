@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -96,7 +96,7 @@ def plot_results(
     lowest = min((score for name, (score, _, _) in zip(named, scores, strict=True) if name in references), default=None)
 
     def draw(theme: Theme, width: float = WIDTH) -> Any:
-        ax = draw_intervals(scores, named, references, theme, "{:.1%}", label, runs, width)
+        ax = draw_intervals(scores, named, references, theme, lambda share: f"{100 * share:.1f} %", label, runs, width)
         if lowest is not None:
             ax.axvline(lowest, color=theme.chance, lw=0.8, ls=(0, (4, 3)), zorder=0)
         ax.set_xlim(left=0)
@@ -106,7 +106,7 @@ def plot_results(
         return ax.figure
 
     description = "; ".join(
-        f"{name} {score:.1%}" + ("" if np.isnan(low) else f" ({low:.1%} to {high:.1%})")
+        f"{name} {100 * score:.1f} %" + ("" if np.isnan(low) else f" ({100 * low:.1f} to {100 * high:.1f})")
         for name, (score, low, high) in zip(named.values(), scores, strict=True)
     )
     dots = "" if runs is None else " Small dots are single runs."
@@ -119,7 +119,7 @@ def draw_intervals(
     named: Mapping[str, str],
     references: Sequence[str],
     theme: Theme,
-    number: str,
+    number: Callable[[float], str],
     label: str,
     runs: pd.DataFrame | None = None,
     width: float = WIDTH,
@@ -140,7 +140,7 @@ def draw_intervals(
             sns.stripplot(x=single, y=above, color=colour, size=4, alpha=0.7, ax=ax, **options)
         ax.plot([low, high], [row, row], color=colour, lw=2)
         ax.plot(score, row, "D" if reference else "o", color=colour, ms=5 if reference else 6)
-        ax.text(1.01, row, number.format(score), transform=ax.get_yaxis_transform(), va="center", color=theme.ink)
+        ax.text(1.01, row, number(score), transform=ax.get_yaxis_transform(), va="center", color=theme.ink)
     lines = [textwrap.fill(title, 18) if width < WIDTH else title for title in named.values()]
     ax.set_yticks(range(len(named)), lines, color=theme.ink)
     ax.set_ylim(len(named) - 0.4, -0.6)
@@ -316,7 +316,7 @@ def plot_confusion(
             ax.set_title(title)
         return figure
 
-    right = "; ".join(f"{name} {share[i, i]:.0%}" for i, name in enumerate(names))
+    right = "; ".join(f"{name} {100 * share[i, i]:.0f} %" for i, name in enumerate(names))
     alt = f"Confusion matrix of {int(counts.sum())} clips. Right in each class: {right}."
     # with very many classes the names of a narrow picture would lie over each other
     narrow = (lambda theme: draw(theme, NARROW)) if len(names) <= _MOST_NARROW_CLASSES else None
@@ -523,7 +523,7 @@ def percent(ax: Any, axis: str) -> None:
     """Write an axis of shares in percent."""
     from matplotlib.ticker import PercentFormatter
 
-    getattr(ax, f"{axis}axis").set_major_formatter(PercentFormatter(1.0, decimals=0))
+    getattr(ax, f"{axis}axis").set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
 
 
 def colour_bar(figure: Any, ax: Any, image: Any, label: str, *, share: bool = False) -> None:

@@ -100,10 +100,11 @@ def plot_class_scores(
             ax.set_title(title)
         return figure
 
-    sentence = "; ".join(
-        f"{name}: {', '.join(f'{of} {share:.0%}' for of, share in zip(classes, row, strict=True) if share == share)}"
+    told = {
+        name: [f"{of} {100 * share:.0f} %" for of, share in zip(classes, row, strict=True) if share == share]
         for name, row in zip(systems, shares, strict=True)
-    )
+    }
+    sentence = "; ".join(f"{name}: {', '.join(scores)}" for name, scores in told.items())
     return render(
         draw, f"{title or label} of each class. {sentence}.", caption, narrow=lambda theme: draw(theme, NARROW)
     )
@@ -181,7 +182,8 @@ def plot_sparsity(
         return figure
 
     sentence = "; ".join(
-        f"{row['title']} attends to {row['attended']:.0%} of the sound, {label.lower()} {row['score']:.1%}"
+        f"{row['title']} attends to {100 * row['attended']:.0f} % of the sound, "
+        f"{label.lower()} {100 * row['score']:.1f} %"
         for _, row in table.iterrows()
     )
     return render(draw, f"{title or f'{label} and sparsity'}: {sentence}.", caption, narrow=lambda t: draw(t, NARROW))

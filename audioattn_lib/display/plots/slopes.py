@@ -116,7 +116,10 @@ def plot_slopes(
 
     sentences = []
     for end_label, end in ends.items():
-        pairs = (f"{mechanism_title(str(n))} {start.loc[n, 'score']:.1%} to {end.loc[n, 'score']:.1%}" for n in names)
+        pairs = (
+            f"{mechanism_title(str(n))} {100 * start.loc[n, 'score']:.1f} % to {100 * end.loc[n, 'score']:.1f} %"
+            for n in names
+        )
         sentences.append(f"{start_label} to {end_label}: {'; '.join(pairs)}")
     alt = f"{title or label}, from {'. From '.join(sentences)}."
     return render(draw, alt, caption, narrow=lambda theme: draw(theme, NARROW))

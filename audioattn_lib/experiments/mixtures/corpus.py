@@ -56,8 +56,8 @@ class Prepared(PreparedCorpus):
         minutes = float(np.sum(manifest.durations)) / 60
         return (
             f"**{manifest.name}**: {len(manifest)} clips, {minutes:.0f} minutes, {len(manifest.classes)} classes, "
-            f"{len(set(self.groups))} recordings of events, which fill {shares.min():.1%} to {shares.max():.1%} of a "
-            "clip."
+            f"{len(set(self.groups))} recordings of events, which fill {100 * shares.min():.1f} to "
+            f"{100 * shares.max():.1f} % of a clip."
         )
 
 

@@ -119,7 +119,7 @@ class AttendedSound:
         if not self.sinks:
             return "Attention that each token receives."
         sinks = "; ".join(
-            f"layer {number} token {', '.join(f'{token} ({share:.1%})' for token, share in self.sinks[name])}"
+            f"layer {number} token {', '.join(f'{token} ({100 * share:.1f} %)' for token, share in self.sinks[name])}"
             for number, name in enumerate(self.layers, start=1)
             if name in self.sinks
         )

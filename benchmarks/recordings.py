@@ -85,6 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Train and test what is missing, write the table."""
     parser = parser_of("recordings", __doc__, seeds=5)
     parser.add_argument("--chapter", choices=list(CHAPTERS), default="urban_sound", help="of the book (urban_sound)")
+    parser.add_argument("--title", default="", help="of the table beside others, such as its length of clips (none)")
     parser.add_argument("--preset", default="recordings", help="preset of the chapter (recordings)")
     parser.add_argument("--poolings", default="", help="joined by commas; the control must be among them (all)")
     parser.add_argument("--from-nothing", default="", help="poolings to train without an encoder too (none)")
@@ -103,6 +104,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commit = study.runs[-1].environment.get("git_commit")
     machine = environment("cpu")
     made_with = {
+        **({"title": options.title} if options.title else {}),
         "corpus": chapter.module.prepare(config).describe(),
         "preset": options.preset,
         "settings": f"those of the preset {options.preset}{given}",

@@ -1,5 +1,6 @@
 """``{recording-results} NAME``: a committed table of ``benchmarks/results/recordings/``, as figure, tables and verdict.
 
+``{recording-pairs} POOLINGS NAME ...`` is one picture of the same differences in several tables.
 ``{recording-verdict} NAME`` is the verdict alone. ``{recording-findings}`` is the box on top of a page.
 A line of its content is ``NAME: title``; ``mixtures/NAME: title`` and ``retraining: title`` are of tables of that kind.
 
@@ -65,6 +66,41 @@ class RecordingVerdict(SphinxDirective):
         return parse_markdown(self, [NOTHING if results is None else results.verdict()])
 
 
+class RecordingPairs(SphinxDirective):
+    """Differences of some poolings to the control, a row a pooling and table, as a picture."""
+
+    required_arguments = 2
+    optional_arguments = 8
+
+    def run(self) -> list[nodes.Node]:
+        import pandas as pd
+
+        from audioattn_lib import display
+        from audioattn_lib.experiments.common.studies.pooling_results import PoolingResults
+
+        poolings, *names = self.arguments
+        paths = [RESULTS / f"{name}.csv" for name in names]
+        tables = [PoolingResults.read(path) for path in paths if depend_on(self, path)]
+        if not tables:
+            return parse_markdown(self, [NOTHING])
+        rows, seeds = [], []
+        for name in poolings.split(","):
+            for table in tables:
+                title = str(table.rows.set_index("pooling").loc[name, "title"])
+                row = f"{title}, {table.made_with.get('title', '')}".rstrip(", ")
+                rows.append(table.differences().loc[[title]].set_axis([row]))
+                seeds.append(table.seed_differences().loc[[title]].set_axis([row]))
+        first = tables[0]
+        figure = display.plot_gains(
+            pd.concat(rows),
+            seeds=pd.concat(seeds),
+            reference=first.control_in_words,
+            label=f"Difference to {first.control_in_words} in points of {first.measure.lower()}",
+            caption="Lines are 95 % intervals over groups of clips and seeds; a thick one excludes zero.",
+        )
+        return [nodes.raw("", figure.html(), format="html")]
+
+
 class RecordingResults(SphinxDirective):
     """Findings, differences to the control as a picture, scores, costs, and the source of the numbers."""
 
@@ -120,6 +156,7 @@ def _titles(results: Any) -> dict[str, str]:
 def setup(app: Sphinx) -> dict[str, Any]:
     """Entry point of the extension."""
     app.add_directive("recording-findings", RecordingFindings)
+    app.add_directive("recording-pairs", RecordingPairs)
     app.add_directive("recording-results", RecordingResults)
     app.add_directive("recording-verdict", RecordingVerdict)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -138,11 +138,11 @@ class PoolingResults(ResultsTable):
 
     @property
     def attending(self) -> list[str]:
-        """Names of what attends."""
+        """Names of the attention mechanisms."""
         return self.attending_of(self.rows["pooling"])
 
     def attending_of(self, names: Iterable[str]) -> list[str]:
-        """Names of what attends, out of some."""
+        """Names of the attention mechanisms among some names."""
         attending = self.made_with.get("attending", ", ".join(MECHANISMS)).split(", ")
         return [name for name in names if name in attending]
 

@@ -113,8 +113,8 @@ def plot_pareto(
     sentences = []
     for task, front in fronts.items():
         points = zip(front["mechanism"], front["score"], front[cost], strict=True)
-        told = (f"{name} {100 * score:.0f} % at {value:.3g}" for name, score, value in points)
-        sentences.append(f"{task}: {', '.join(told)}")
+        scores = (f"{name} {100 * score:.0f} % at {value:.3g}" for name, score, value in points)
+        sentences.append(f"{task}: {', '.join(scores)}")
     alt = (
         f"{title or score_label} over {cost_label.lower()}; mechanisms that none beats in both. {'. '.join(sentences)}."
     )

@@ -100,11 +100,11 @@ def plot_class_scores(
             ax.set_title(title)
         return figure
 
-    told = {
+    sentences = {
         name: [f"{of} {100 * share:.0f} %" for of, share in zip(classes, row, strict=True) if share == share]
         for name, row in zip(systems, shares, strict=True)
     }
-    sentence = "; ".join(f"{name}: {', '.join(scores)}" for name, scores in told.items())
+    sentence = "; ".join(f"{name}: {', '.join(scores)}" for name, scores in sentences.items())
     return render(
         draw, f"{title or label} of each class. {sentence}.", caption, narrow=lambda theme: draw(theme, NARROW)
     )

@@ -145,7 +145,7 @@ class DomainResults(ResultsTable):
     def findings(self) -> Found:
         """The sentences of all test sets: what is shown, and what is not."""
         sentences = [sentence for test in self.tests for sentence in self._sentences(test, is_alone=False)]
-        shown, left_open = ([text for text, shown in sentences if shown is wanted] for wanted in (True, False))
+        shown, left_open = ([text for text, is_shown in sentences if is_shown is kind] for kind in (True, False))
         detectable = self._networks[["difference_detectable", "gain_detectable"]].to_numpy(dtype=float)
         return shown, [*left_open, *filter(None, [Study.power_note(detectable.ravel())])]
 

@@ -235,7 +235,9 @@ class PoolingResults(ResultsTable):
             gain = phrases.gain(control, "gain", "gain_low", "gain_high")
             sentence = f"A network with {plain} that was trained from nothing: {nothing}; frozen frames add {gain}."
             text.append((sentence, True))
-        return [*text, *((note, False) for note in (self.power(),) if note)]
+        one = "Each network was trained with one seed, so the intervals do not include variation between seeds."
+        notes = [self.power(), one if rows["seeds"].max() == 1 else ""]
+        return [*text, *((note, False) for note in notes if note)]
 
     def finding(self) -> tuple[bool, str]:
         """Return True where any attention is reliably better than the control, and a sentence that says it."""

@@ -41,7 +41,7 @@ class RecordingFindings(SphinxDirective):
                 is_shown, sentence = finding
                 beginning = f"**{title}**: " if is_shown else f"{title}: "
                 (shown if is_shown else open_).append(f"{beginning if title else ''}{sentence}")
-        return [nodes.raw("", display.findings(shown, open_).html(), format="html")] if shown else []
+        return [nodes.raw("", display.findings(shown, open_).html(), format="html")] if shown or open_ else []
 
     def _tell(self, name: str) -> tuple[bool, str] | None:
         from audioattn_lib.experiments.common.studies.pooling_results import PoolingResults

@@ -22,18 +22,23 @@ def findings(shown: Sequence[str], not_shown: Sequence[str] = (), *, title: str 
     Parameters
     ----------
     shown
-        Sentences, at least one; ``**words**`` are set in bold.
+        Sentences; ``**words**`` are set in bold.
     not_shown
         Sentences on what the runs leave open, in grey below.
     title
         Above the sentences.
 
+    Raises
+    ------
+    ValueError
+        When there is no sentence of either kind.
+
     Notes
     -----
     Book page: ``urban_sound``.
     """
-    if not shown:
-        raise ValueError("shown is empty; give at least one sentence")
+    if not shown and not not_shown:
+        raise ValueError("shown and not_shown are empty; give at least one sentence")
     items = [f"<li>{bold(sentence)}</li>" for sentence in shown]
     items += [f'<li class="aa-open">{bold(sentence)}</li>' for sentence in not_shown]
     markup = (

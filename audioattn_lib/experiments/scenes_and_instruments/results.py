@@ -161,8 +161,8 @@ class DomainResults(ResultsTable):
         start = "" if is_alone else f"{test_title(test).capitalize()}: "
         text = [
             (
-                f"Test set *{test_title(test)}*: **{self._name(best.to_dict())}** scores highest of the networks: "
-                f"{share(best)}; the linear baseline has {share(base)}{f' with {method}' if method else ''}.",
+                f"{start or f'Test set *{test_title(test)}*: '}**{self._name(best.to_dict())}** scores highest of the "
+                f"networks: {share(best)}; the linear baseline has {share(base)}{f' with {method}' if method else ''}.",
                 True,
             )
         ]
@@ -175,8 +175,9 @@ class DomainResults(ResultsTable):
                 sure = compared[compared[f"{name}_p"] < 0.05]
                 better = [self._name(row) for row in sure[sure[name] > 0].to_dict(orient="records")]
                 worse = [self._name(row) for row in sure[sure[name] < 0].to_dict(orient="records")]
-                listed = "; ".join(better) or f"none of {len(compared)}"
-                text.append((f"{start}{_lower(f'Better than {against}: {listed}.', start)}", bool(better)))
+                none = f"None of {len(compared)} is reliably better than {against}."
+                sentence = f"Better than {against}: {'; '.join(better)}." if better else none
+                text.append((f"{start}{_lower(sentence, start)}", bool(better)))
                 text += (
                     [(f"{start}{_lower('Worse', start)} than {against}: {'; '.join(worse)}.", True)] if worse else []
                 )

@@ -251,7 +251,8 @@ class PoolingResults(ResultsTable):
             else "no attention is reliably better"
         )
         than = f"{who} than {self.control_in_words}"
-        return bool(len(better)), f"{than}; the largest difference is {gain}, of {best['title']}."
+        seeds = ", with one seed" if self.rows["seeds"].max() == 1 else ""
+        return bool(len(better)), f"{than}; the largest difference is {gain}, of {best['title']}{seeds}."
 
     def power(self) -> str:
         """Say which differences between attention and the control could not be seen."""

@@ -235,8 +235,8 @@ class PoolingResults(ResultsTable):
             gain = phrases.gain(control, "gain", "gain_low", "gain_high")
             sentence = f"A network with {plain} that was trained from nothing: {nothing}; frozen frames add {gain}."
             text.append((sentence, True))
-        one = "Each network was trained with one seed, so the intervals do not include variation between seeds."
-        notes = [self.power(), one if rows["seeds"].max() == 1 else ""]
+        alone = "Each network was trained with one seed, so the intervals do not include variation between seeds."
+        notes = [self.power(), alone if rows["seeds"].max() == 1 else ""]
         return [*text, *((note, False) for note in notes if note)]
 
     def finding(self) -> tuple[bool, str]:

@@ -86,6 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = parser_of("recordings", __doc__, seeds=5)
     parser.add_argument("--chapter", choices=list(CHAPTERS), default="urban_sound", help="of the book (urban_sound)")
     parser.add_argument("--title", default="", help="of the table beside others, such as its length of clips (none)")
+    parser.add_argument("--control", default="", help="what the others are compared with (that of the chapter)")
     parser.add_argument("--preset", default="recordings", help="preset of the chapter (recordings)")
     parser.add_argument("--poolings", default="", help="joined by commas; the control must be among them (all)")
     parser.add_argument("--from-nothing", default="", help="poolings to train without an encoder too (none)")
@@ -111,6 +112,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         **({"from_nothing": "those of the preset recordings"} if nothing else {}),
         "folds": str(len({run.config.get("fold") for run in study.runs})),
         **chapter.words,
+        **({"control": options.control} if options.control else {}),
         **origin(options),
         "python": str(machine["python"]),
         "torch": str(machine["versions"]["torch"]),

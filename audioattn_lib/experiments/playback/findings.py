@@ -51,7 +51,8 @@ def findings(study: PlaybackStudy) -> Found:
         over = study.title(row["over"]).lower()
         if row["p_holm"] < 0.05:
             better = "better" if row["difference"] > 0 else "worse"
-            shown.append(f"It is reliably {better} than {over}: {gain(row)}.")
+            sure = f"is reliably {better}" if study.n_seeds > 1 else f"is {better} with this seed"
+            shown.append(f"It {sure} than {over}: {gain(row)}.")
         else:
             open_.append(f"That {study.title(name).lower()} differs from {over}: {gain(row)}.")
     where = study.localisation()

@@ -53,7 +53,7 @@ class DomainSlopes(SphinxDirective):
             references=results.references,
             looks=results.looks(),
             label="Clips named correctly",
-            caption="Vertical lines are 95 % intervals over recordings. Grey: baselines and chance.",
+            caption="Vertical lines are 95 % intervals over recordings and seeds. Grey: baselines and chance.",
         )
         return [nodes.raw("", figure.html(), format="html")]
 

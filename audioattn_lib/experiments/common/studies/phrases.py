@@ -80,7 +80,8 @@ def use_over_control(study: ClassificationStudy, control: str, compared: Sequenc
     better = names([study.title(name) for name in reliably_above(comparison)], most=8)
     plain = study.title(control)
     if better:
-        return f"**{task}**: {better}. Here they are reliably better than {plain}."
+        sure = "Here they are reliably" if study.n_seeds > 1 else "With this one seed they are"
+        return f"**{task}**: {better}. {sure} better than {plain}."
     return f"**{task}**: {plain}, which has nothing to tune. No attention is reliably better here."
 
 

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from audioattn_lib.training.run_directory import Run
+
 from .harness import environment
 
 
@@ -37,6 +39,13 @@ def fields_of(options: argparse.Namespace) -> dict[str, Any]:
     return fields
 
 
+def preset_of(options: argparse.Namespace, fields: Mapping[str, Any]) -> str:
+    """The preset with the fields that differ from it in words, as tables keep them."""
+    return "".join(
+        [f"those of the preset {options.preset}", *(f", {name} = {value}" for name, value in fields.items())]
+    )
+
+
 def settings_of(fields: Mapping[str, Any]) -> str:
     """Fields that differ from the preset in words, as tables keep them."""
     return ", ".join(f"{name} = {value}" for name, value in fields.items()) or "those of the preset default"
@@ -49,3 +58,10 @@ def origin(options: argparse.Namespace) -> dict[str, str]:
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "processor": str(environment("cpu")["device"]),
     }
+
+
+def versions(run: Run) -> dict[str, str]:
+    """Versions and commit that the runs of a table were made with, as tables keep them."""
+    machine, commit = environment("cpu"), run.environment.get("git_commit")
+    made_by = {"python": str(machine["python"]), "torch": str(machine["versions"]["torch"])}
+    return made_by | ({"git_commit": str(commit)} if commit else {})

@@ -13,8 +13,7 @@ from collections.abc import Sequence
 
 from audioattn_lib.experiments import comparison
 
-from .committed_tables import fields_of, origin, parser_of
-from .harness import environment
+from .committed_tables import fields_of, origin, parser_of, preset_of, versions
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -27,15 +26,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     fields = fields_of(options)
     config = comparison.Config.preset(options.preset, n_seeds=options.seeds, **fields)
     study = comparison.study(config, options.data, options.tasks, options.mechanisms, options.runs)
-    machine = environment("cpu")
-    given = "".join(f", {name} = {value}" for name, value in fields.items())
     made_with = {
         "corpus": study.describe(),
-        "settings": f"those of the preset {options.preset}{given}",
+        "settings": preset_of(options, fields),
         **origin(options),
-        "python": str(machine["python"]),
-        "torch": str(machine["versions"]["torch"]),
-        "git_commit": str(study.results[0].run.environment.get("git_commit") or ""),
+        **versions(study.results[0].run),
     }
     results = comparison.ComparisonResults.of_comparison(study, made_with)
     results.write(options.output / f"{options.name}.csv")

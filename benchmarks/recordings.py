@@ -12,24 +12,19 @@ given again. The book shows the tables.
 
 from __future__ import annotations
 
-import argparse
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
 from audioattn_lib.experiments import accents, playback, urban_sound
 from audioattn_lib.experiments.common.studies.pooling_results import PoolingResults
-from audioattn_lib.experiments.common.studies.study import ClassificationStudy
 
-from .committed_tables import fields_of, origin, parser_of
-from .harness import environment
+from .committed_tables import fields_of, origin, parser_of, preset_of, versions
 
 DIVISION = ("protocol", "train_folds", "valid_folds", "test_folds")
 """Fields that divide a corpus."""
-
-Options = argparse.Namespace
 
 
 @dataclass(frozen=True)
@@ -42,40 +37,26 @@ class Chapter:
         Of the experiment.
     names
         What is compared, joined by commas.
-    study
-        From the configuration, the names and the options to the runs.
     words
         Names in the table that mean something: ``control`` and ``attending``, as
         :class:`~audioattn_lib.experiments.common.studies.pooling_results.PoolingResults` reads them.
+    has_folds
+        False where a corpus has one test set alone.
     """
 
     module: Any
     names: str
-    study: Callable[[Any, str, Options], ClassificationStudy]
     words: Mapping[str, str]
-
-
-def _urban_sound(config: urban_sound.Config, names: str, options: Options) -> ClassificationStudy:
-    return urban_sound.study(config, names, options.folds, options.runs, range(options.seeds))
-
-
-def _accents(config: accents.Config, names: str, options: Options) -> ClassificationStudy:
-    return accents.study(config, names, options.folds, range(options.seeds), options.runs)
-
-
-def _playback(config: playback.Config, names: str, options: Options) -> ClassificationStudy:
-    return playback.study(config, names, range(options.seeds), options.runs)
+    has_folds: bool = True
 
 
 _HEADS = "self_attention, multi_head, double_multi_head"
 CHAPTERS = MappingProxyType(
     {
-        "urban_sound": Chapter(
-            urban_sound, ", ".join((*urban_sound.CONTROLS, *urban_sound.ATTENTIONS)), _urban_sound, {}
-        ),
-        "accents": Chapter(accents, f"mean, statistics, {_HEADS}", _accents, {"attending": _HEADS}),
+        "urban_sound": Chapter(urban_sound, ", ".join((*urban_sound.CONTROLS, *urban_sound.ATTENTIONS)), {}),
+        "accents": Chapter(accents, f"mean, statistics, {_HEADS}", {"attending": _HEADS}),
         "playback": Chapter(
-            playback, ", ".join(playback.COMPARED), _playback, {"control": "random", "attending": "slots"}
+            playback, ", ".join(playback.COMPARED), {"control": "random", "attending": "slots"}, has_folds=False
         ),
     }
 )
@@ -94,29 +75,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     chapter, fields = CHAPTERS[options.chapter], fields_of(options)
     config = chapter.module.Config.preset(options.preset, data=options.data, **fields)
-    study = chapter.study(config, options.poolings or chapter.names, options)
+    where: dict[str, Any] = {"seeds": range(options.seeds), "root": options.runs}
+    if chapter.has_folds:
+        where["folds"] = options.folds
+    study = chapter.module.study(config, options.poolings or chapter.names, **where)
     nothing = None
     if options.from_nothing:
         plain = urban_sound.Config.preset(
             "recordings", data=options.data, perturbations=False, **config.select(*DIVISION)
         )
-        nothing = _urban_sound(plain, options.from_nothing, options)
-    given = "".join(f", {name} = {value}" for name, value in fields.items())
-    commit = study.runs[-1].environment.get("git_commit")
-    machine = environment("cpu")
+        nothing = urban_sound.study(plain, options.from_nothing, **where)
     made_with = {
         **({"title": options.title} if options.title else {}),
         "corpus": chapter.module.prepare(config).describe(),
         "preset": options.preset,
-        "settings": f"those of the preset {options.preset}{given}",
+        "settings": preset_of(options, fields),
         **({"from_nothing": "those of the preset recordings"} if nothing else {}),
         "folds": str(len({run.config.get("fold") for run in study.runs})),
         **chapter.words,
         **({"control": options.control} if options.control else {}),
         **origin(options),
-        "python": str(machine["python"]),
-        "torch": str(machine["versions"]["torch"]),
-        **({"git_commit": str(commit)} if commit else {}),
+        **versions(study.runs[-1]),
     }
     results = PoolingResults.of_study(study, made_with, nothing)
     results.write(options.output / f"{options.name}.csv")

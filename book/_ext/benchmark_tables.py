@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from committed_results import depend_on
+from committed_results import as_nodes, depend_on
 from docutils import nodes
 from docutils.statemachine import StringList
 from library_pages import parse_markdown
@@ -69,7 +69,7 @@ class BenchmarkFindings(SphinxDirective):
             shown.append(f"**{title}**, {sum(total)} of {len(total)} targets are reached: {', '.join(counts)}.")
             for result in (result for entry in modules.values() for result in entry["results"]):
                 missed += [_missed(result, target) for target in result["targets"] if not target["met"]]
-        return [nodes.raw("", display.findings(shown, missed).html(), format="html")] if shown else []
+        return as_nodes(display.findings(shown, missed)) if shown else []
 
 
 class ScaleTable(SphinxDirective):

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from docutils import nodes
 from sphinx.util.docutils import SphinxDirective
 
 
@@ -14,6 +15,11 @@ def depend_on(directive: SphinxDirective, path: Path) -> bool:
     for file in (path, path.with_suffix(".json")):
         directive.env.note_dependency(str(file))
     return path.is_file()
+
+
+def as_nodes(*blocks: Any) -> list[nodes.Node]:
+    """Pictures, tables and boxes of the library on a page, one node each."""
+    return [nodes.raw("", block.html(), format="html") for block in blocks]
 
 
 def facts(made_with: Mapping[str, Any], names: Sequence[str]) -> str:

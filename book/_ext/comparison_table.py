@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from committed_results import depend_on, facts
+from committed_results import as_nodes, depend_on, facts
 from docutils import nodes
 from library_pages import parse_markdown
 from sphinx.application import Sphinx
@@ -39,7 +39,7 @@ class ComparisonPart(SphinxDirective):
         from audioattn_lib import display
         from audioattn_lib.experiments import comparison
 
-        return _raw(display.findings(*comparison.findings(results)))
+        return as_nodes(display.findings(*comparison.findings(results)))
 
     def table(self, results: Any) -> list[nodes.Node]:
         """All rows, to sort and to filter."""
@@ -47,7 +47,7 @@ class ComparisonPart(SphinxDirective):
         from audioattn_lib.experiments import comparison
 
         table = results.table()
-        return _raw(
+        return as_nodes(
             display.sortable_table(
                 table.assign(is_reference=table["family"] == "Reference"),
                 [display.Column(*column) for column in comparison.COLUMNS],
@@ -81,11 +81,7 @@ class ComparisonPart(SphinxDirective):
         shown = table[["task", "difference", *columns]].rename(columns=columns)
         panels = {task.title: shown[shown["task"] == task.title] for task in results.tasks}
         caption = "Lines are 95 % intervals over recordings or speakers and seeds; a thick one excludes zero."
-        return _raw(display.plot_gain_panels(panels, caption=caption))
-
-
-def _raw(block: Any) -> list[nodes.Node]:
-    return [nodes.raw("", block.html(), format="html")]
+        return as_nodes(display.plot_gain_panels(panels, caption=caption))
 
 
 def setup(app: Sphinx) -> dict[str, Any]:

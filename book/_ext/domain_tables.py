@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from committed_results import depend_on, facts
+from committed_results import as_nodes, depend_on, facts
 from docutils import nodes
 from library_pages import parse_markdown
 from sphinx.application import Sphinx
@@ -33,7 +33,7 @@ class DomainFindings(SphinxDirective):
         from audioattn_lib import display
 
         results = _read(self)
-        return [] if results is None else [nodes.raw("", display.findings(*results.findings()).html(), format="html")]
+        return [] if results is None else as_nodes(display.findings(*results.findings()))
 
 
 class DomainSlopes(SphinxDirective):
@@ -55,7 +55,7 @@ class DomainSlopes(SphinxDirective):
             label="Clips named correctly",
             caption="Vertical lines are 95 % intervals over recordings and seeds. Grey: baselines and chance.",
         )
-        return [nodes.raw("", figure.html(), format="html")]
+        return as_nodes(figure)
 
 
 class DomainTables(SphinxDirective):

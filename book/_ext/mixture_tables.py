@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from committed_results import depend_on, facts
+from committed_results import as_nodes, depend_on, facts
 from docutils import nodes
 from library_pages import parse_markdown
 from sphinx.application import Sphinx
@@ -34,7 +34,7 @@ class MixtureGains(SphinxDirective):
         if not panels:
             return []
         figure = display.plot_gain_curves(panels, caption=_CAPTION)
-        return [nodes.raw("", figure.html(), format="html")]
+        return as_nodes(figure)
 
 
 class MixtureFindings(SphinxDirective):
@@ -46,7 +46,7 @@ class MixtureFindings(SphinxDirective):
         from audioattn_lib import display
 
         results = _read(self, self.arguments[0])
-        return [] if results is None else [nodes.raw("", display.findings(*results.findings()).html(), format="html")]
+        return [] if results is None else as_nodes(display.findings(*results.findings()))
 
 
 class MixtureTables(SphinxDirective):

@@ -13,7 +13,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from committed_results import depend_on, facts
+from committed_results import as_nodes, depend_on, facts
 from docutils import nodes
 from library_pages import parse_markdown
 from retraining_table import finding as retraining_finding
@@ -41,7 +41,7 @@ class RecordingFindings(SphinxDirective):
                 is_shown, sentence = finding
                 beginning = f"**{title}**: " if is_shown else f"{title}: "
                 (shown if is_shown else open_).append(f"{beginning if title else ''}{sentence}")
-        return [nodes.raw("", display.findings(shown, open_).html(), format="html")] if shown or open_ else []
+        return as_nodes(display.findings(shown, open_)) if shown or open_ else []
 
     def _tell(self, name: str) -> tuple[bool, str] | None:
         from audioattn_lib.experiments.common.studies.pooling_results import PoolingResults
@@ -86,7 +86,7 @@ class RecordingPairs(SphinxDirective):
         rows, seeds = [], []
         for name in poolings.split(","):
             for table in tables:
-                title = str(table.rows.set_index("pooling").loc[name, "title"])
+                title = table.title(name)
                 row = f"{title}, {table.made_with.get('title', '')}".rstrip(", ")
                 rows.append(table.differences().loc[[title]].set_axis([row]))
                 seeds.append(table.seed_differences().loc[[title]].set_axis([row]))
@@ -98,7 +98,7 @@ class RecordingPairs(SphinxDirective):
             label=f"Difference to {first.control_in_words} in points of {first.measure.lower()}",
             caption="Lines are 95 % intervals over groups of clips and seeds; a thick one excludes zero.",
         )
-        return [nodes.raw("", figure.html(), format="html")]
+        return as_nodes(figure)
 
 
 class RecordingResults(SphinxDirective):
@@ -122,8 +122,7 @@ class RecordingResults(SphinxDirective):
         scores = display.results_table(results.scores().rename(index=_titles(results)), label=results.measure)
         tables = [table for table in (results.gains(), results.costs()) if len(table)]
         return [
-            nodes.raw("", display.findings(*results.findings()).html(), format="html"),
-            nodes.raw("", figure.html(), format="html"),
+            *as_nodes(display.findings(*results.findings()), figure),
             nodes.raw("", f"<div style='margin-block:1rem'>{scores.html()}</div>", format="html"),
             *(
                 nodes.raw("", f"<div class='cell_output aa-one-line'>{_markup(table)}</div>", format="html")

@@ -82,6 +82,11 @@ class GainResults(ResultsTable):
         return str(self.rows["reference"].iloc[0])
 
     @property
+    def _subject(self) -> str:
+        """The reference inside a sentence."""
+        return _SUBJECTS.get(self.reference, pooling_title(self.reference))
+
+    @property
     def overall(self) -> pd.DataFrame:
         """Rows over all clips, by pooling."""
         return self._compared[self._is_whole].set_index("pooling")
@@ -123,7 +128,7 @@ class GainResults(ResultsTable):
 
     def verdict(self) -> list[str]:
         """Summarise in sentences, with no claim beyond the intervals, and with the power that the runs had."""
-        overall, reference = self.overall, _SUBJECTS.get(self.reference, pooling_title(self.reference))
+        overall, reference = self.overall, self._subject
         sentences = []
         if ANY in overall.index:
             sentences.append(_say("Attention, the mean of all mechanisms,", overall.loc[ANY].to_dict(), reference))
@@ -146,12 +151,12 @@ class GainResults(ResultsTable):
             sentences.append(_say(f"Where the event fills {_span(row)} of the clip, attention", row, reference))
         for subject, rows in (("Of the parts", attention), ("Of all clips", overall)):
             if note := Study.power_note(rows["detectable"].dropna()):
-                sentences.append(f"{subject}: {note[0].lower()}{note[1:]}")
+                sentences.append(f"{subject}: {phrases.lower_first(note)}")
         return sentences
 
     def findings(self) -> phrases.Found:
         """The same in few sentences: what is shown, and what is not."""
-        overall, reference = self.overall, _SUBJECTS.get(self.reference, pooling_title(self.reference))
+        overall, reference = self.overall, self._subject
         shown: list[str] = []
         not_shown: list[str] = []
         controls = [name for name in ("max", "statistics") if name in overall.index and name != self.reference]
@@ -173,18 +178,14 @@ class GainResults(ResultsTable):
             not_shown.append(f"Where the event fills {listed} of the clip, a gain over {reference} is not shown.")
         if len(parts):
             not_shown.append("Whether the gain falls as the event fills more of the clip was not tested.")
-        sentence, is_above = self._beside_chance()
-        (shown if is_above else not_shown).insert(0, sentence)
-        notes = [Study.power_note(parts["detectable"].dropna())]
-        return list(filter(None, shown)), list(filter(None, [*not_shown, *notes]))
+        if "classes" in self.made_with:
+            sentence, is_above = self._beside_chance()
+            (shown if is_above else not_shown).insert(0, sentence)
+        return shown, [*not_shown, *filter(None, [Study.power_note(parts["detectable"].dropna())])]
 
     def _beside_chance(self) -> tuple[str, bool]:
-        """The score of the reference beside chance, and whether it is reliably above; empty where nobody counted the
-        classes.
-        """
-        if "classes" not in self.made_with:
-            return "", True
-        row, reference = self.overall.loc[self.reference], _SUBJECTS[self.reference]
+        """The score of the reference beside chance, and whether it is reliably above."""
+        row, reference = self.overall.loc[self.reference], self._subject
         chance = 1 / int(self.made_with["classes"])
         score = phrases.share(row, "score_low", "score_high")
         guess = f"a guess among {self.made_with['classes']} classes, {100 * chance:.1f} %"
@@ -194,7 +195,7 @@ class GainResults(ResultsTable):
 
     def finding(self) -> tuple[bool, str]:
         """Return True where attention, the mean of all mechanisms, differs from the reference, and say so."""
-        row, reference = self.overall.loc[ANY].to_dict(), _SUBJECTS.get(self.reference, pooling_title(self.reference))
+        row, reference = self.overall.loc[ANY].to_dict(), self._subject
         sentence = _say("attention, the mean of all mechanisms,", row, reference)
         open_ = self.against_others[(self.against_others["low"] <= 0) & (self.against_others["high"] >= 0)]
         if len(open_):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from ..common.studies.phrases import Found, gain, names, share
+from ..common.studies.phrases import Found, gain, lower_first, names, share
 from .domain_methods import domain_method_title
 from .results import BASELINE, CHANCE, DomainResults, pattern_title, test_title
 from .study import DomainStudy
@@ -49,7 +49,7 @@ def findings(study: DomainStudy) -> Found:
     beside = ""
     if len(linear):
         base = linear.loc[linear["score"].idxmax()]
-        beside = f"; the {_name(base)[0].lower()}{_name(base)[1:]} has {share(base)}"
+        beside = f"; the {lower_first(_name(base))} has {share(base)}"
     shown.append(f"On {_plain(test)}, **{_name(best)}** is right most often, {share(best)}{beside}.")
     compared = networks[networks["difference_p"].notna()]
     if len(compared):
@@ -70,7 +70,7 @@ def _tell(rows: pd.DataFrame, measure: str, who: str, over: str, shown: list[str
         titles = names([_name(row) for _, row in better.iterrows()])
         shown.append(f"{who}: better than {over} on {_plain(test)} for {titles}; {largest}.")
     elif not len(worse):
-        open_.append(f"A gain by {who[0].lower()}{who[1:]} on {_plain(test)}: no difference is reliable; {largest}.")
+        open_.append(f"A gain by {lower_first(who)} on {_plain(test)}: no difference is reliable; {largest}.")
     if len(worse):
         titles = names([_name(row) for _, row in worse.iterrows()])
         shown.append(f"{who}: worse than {over} on {_plain(test)} for {titles}; {largest}.")

@@ -17,7 +17,7 @@ import pandas as pd
 from audioattn_lib.attention.patterns.names import parse_pattern
 from audioattn_lib.core.errors import RunError
 
-from ..common.studies.phrases import Found, gain_in_points, p_value, share
+from ..common.studies.phrases import Found, found, gain_in_points, lower_first, p_value, share
 from ..common.studies.study import Study
 from ..common.studies.table_files import ResultsTable
 from .domain_methods import NONE, domain_method_title, parse_domain_method
@@ -140,32 +140,28 @@ class DomainResults(ResultsTable):
 
     def verdict(self, test: str) -> str:
         """Summarise the results on one test set as text, with no claim beyond their confidence intervals."""
-        return " ".join([*(sentence for sentence, _ in self._sentences(test)), self.power(test)])
+        sentences = [sentence for sentence, _ in self._sentences(test)]
+        return " ".join([f"Test set *{test_title(test)}*:", *sentences, self.power(test)])
 
     def findings(self) -> Found:
         """The sentences of all test sets: what is shown, and what is not."""
-        sentences = [sentence for test in self.tests for sentence in self._sentences(test, is_alone=False)]
-        shown, left_open = ([text for text, is_shown in sentences if is_shown is kind] for kind in (True, False))
+        shown, left_open = found(
+            (f"{test_title(test).capitalize()}: {lower_first(sentence)}", is_shown)
+            for test in self.tests
+            for sentence, is_shown in self._sentences(test)
+        )
         detectable = self._networks[["difference_detectable", "gain_detectable"]].to_numpy(dtype=float)
         return shown, [*left_open, *filter(None, [Study.power_note(detectable.ravel())])]
 
-    def _sentences(self, test: str, *, is_alone: bool = True) -> list[tuple[str, bool]]:
-        """The results on one test set, each sentence with whether it says what is shown; each names the test set where
-        it does not stand beside the others.
-        """
+    def _sentences(self, test: str) -> list[tuple[str, bool]]:
+        """The results on one test set, each sentence with whether it says what is shown."""
         networks = self._networks[self._networks["test"] == test]
         best = networks.loc[networks["score"].idxmax()]
         linear = self.rows[(self.rows["test"] == test) & (self.rows["pattern"] == BASELINE)]
         base = linear.loc[linear["score"].idxmax()]
         method = domain_method_title(str(base["domain_method"]))
-        start = "" if is_alone else f"{test_title(test).capitalize()}: "
-        text = [
-            (
-                f"{start or f'Test set *{test_title(test)}*: '}**{self._name(best.to_dict())}** scores highest of the "
-                f"networks: {share(best)}; the linear baseline has {share(base)}{f' with {method}' if method else ''}.",
-                True,
-            )
-        ]
+        highest = f"**{self._name(best.to_dict())}** scores highest of the networks: {share(best)}"
+        text = [(f"{highest}; the linear baseline has {share(base)}{f' with {method}' if method else ''}.", True)]
         for name, against in (
             ("difference", "dense attention with the same domain method"),
             ("gain", "no domain method"),
@@ -176,11 +172,9 @@ class DomainResults(ResultsTable):
                 better = [self._name(row) for row in sure[sure[name] > 0].to_dict(orient="records")]
                 worse = [self._name(row) for row in sure[sure[name] < 0].to_dict(orient="records")]
                 none = f"None of {len(compared)} is reliably better than {against}."
-                sentence = f"Better than {against}: {'; '.join(better)}." if better else none
-                text.append((f"{start}{_lower(sentence, start)}", bool(better)))
-                text += (
-                    [(f"{start}{_lower('Worse', start)} than {against}: {'; '.join(worse)}.", True)] if worse else []
-                )
+                text.append((f"Better than {against}: {'; '.join(better)}." if better else none, bool(better)))
+                if worse:
+                    text.append((f"Worse than {against}: {'; '.join(worse)}.", True))
         return text
 
     def power(self, test: str) -> str:
@@ -216,8 +210,3 @@ class DomainResults(ResultsTable):
         name = name if row["domain_method"] == NONE else f"{name}, {domain_method_title(row['domain_method'])}"
         group = test_title(str(row["group"]))
         return f"{name} ({group})" if group else name
-
-
-def _lower(sentence: str, start: str) -> str:
-    """A sentence with a small first letter behind a start."""
-    return f"{sentence[0].lower()}{sentence[1:]}" if start else sentence

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,10 +13,12 @@ from .study import BASELINE, ClassificationStudy, Study
 __all__ = [
     "Found",
     "beside_baseline",
+    "found",
     "gain",
     "gain_in_points",
     "gain_over",
     "highest",
+    "lower_first",
     "names",
     "number",
     "p_value",
@@ -30,6 +32,17 @@ __all__ = [
 
 Found = tuple[list[str], list[str]]
 """Sentences on what the runs of a page show, and on what they do not show."""
+
+
+def found(sentences: Iterable[tuple[str, bool]]) -> Found:
+    """Part sentences by what each of them comes with: True where it says what is shown."""
+    pairs = list(sentences)
+    return [text for text, is_shown in pairs if is_shown], [text for text, is_shown in pairs if not is_shown]
+
+
+def lower_first(sentence: str) -> str:
+    """Return a sentence as it stands behind a colon: with a small first letter."""
+    return f"{sentence[0].lower()}{sentence[1:]}"
 
 
 def share(row: Mapping[str, Any], low: str = "low", high: str = "high", score: str = "score") -> str:

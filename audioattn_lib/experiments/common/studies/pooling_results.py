@@ -120,6 +120,10 @@ class PoolingResults(ResultsTable):
         rows = [row | gains.get(row["pooling"], {}) for row in rows]
         return cls(pd.DataFrame(rows).reindex(columns=[*cls.COLUMNS, *_NOTHING]), made_with)
 
+    def title(self, name: str) -> str:
+        """Title of a row by the name of its pooling."""
+        return str(self.rows.set_index("pooling").loc[name, "title"])
+
     @property
     def control(self) -> str:
         """Name of what every pooling is compared with."""
@@ -128,8 +132,7 @@ class PoolingResults(ResultsTable):
     @property
     def control_in_words(self) -> str:
         """The control inside a sentence, such as ``mean pooling``."""
-        titles = dict(zip(self.rows["pooling"], self.rows["title"], strict=True))
-        return "mean pooling" if self.control == CONTROL else str(titles[self.control]).lower()
+        return "mean pooling" if self.control == CONTROL else self.title(self.control).lower()
 
     @property
     def measure(self) -> str:
@@ -202,8 +205,7 @@ class PoolingResults(ResultsTable):
 
     def findings(self) -> phrases.Found:
         """The sentences of :meth:`verdict`: what is shown, and what is not."""
-        sentences = self._sentences()
-        return [text for text, shown in sentences if shown], [text for text, shown in sentences if not shown]
+        return phrases.found(self._sentences())
 
     def _sentences(self) -> list[tuple[str, bool]]:
         """The verdict sentence by sentence, each with whether it says what is shown."""

@@ -19,7 +19,7 @@ QUESTIONS = (
     ("What did chapter 5 find?", "chapters/playback", ".aa-findings li", ""),
     ("What do the runs of a chapter not show?", "chapters/urban_sound", ".aa-findings .aa-open", ""),
     ("Which mechanism scores highest?", "chapters/urban_sound_results", "figure img", ""),
-    ("Do restricted patterns help with unseen sources?", "scenes_results", ".aa-findings li", "Unseen source: none of"),
+    ("Do restricted patterns help with unseen sources?", "scenes_results", ".aa-findings li", "unseen source: none of"),
     ("What was found about all mechanisms?", "chapters/comparison", ".aa-findings li", "reliably"),
     ("What is wrong with softmax?", "chapters/from_softmax_to_sparsemax", "article p", "exactly none"),
     ("What is a density over time?", "chapters/from_weights_to_densities", "article p", "density"),

@@ -144,11 +144,14 @@ class DomainResults(ResultsTable):
         return " ".join([f"Test set *{test_title(test)}*:", *sentences, self.power(test)])
 
     def findings(self) -> Found:
-        """The sentences of all test sets: what is shown, and what is not."""
+        """The sentences of all test sets: what is shown, and what is not; one sentence where several say the same."""
+        tests: dict[tuple[str, bool], list[str]] = {}
+        for test in self.tests:
+            for sentence in self._sentences(test):
+                tests.setdefault(sentence, []).append(test_title(test))
         shown, left_open = found(
-            (f"{test_title(test).capitalize()}: {lower_first(sentence)}", is_shown)
-            for test in self.tests
-            for sentence, is_shown in self._sentences(test)
+            (f"{', '.join(titles).capitalize()}: {lower_first(sentence)}", is_shown)
+            for (sentence, is_shown), titles in tests.items()
         )
         detectable = self._networks[["difference_detectable", "gain_detectable"]].to_numpy(dtype=float)
         return shown, [*left_open, *filter(None, [Study.power_note(detectable.ravel())])]

@@ -415,7 +415,7 @@ def test_features_can_be_read_elsewhere(study, tmp_path):
 def test_uses_and_findings_claim_what_the_tables_show(study):
     told = sleepiness.uses(study)
     sure = (study.compare("linear")[["p_holm", "difference"]] * [1, -1] < [0.05, 0]).all(axis=1)
-    assert ("for none is reliably above it" in told) == (not sure.any())
+    assert ("for none is reliably better" in told) == (not sure.any())
     assert "This page does not test it" in told
     assert sleepiness.findings(study)[0]
 

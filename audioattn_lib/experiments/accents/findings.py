@@ -55,7 +55,8 @@ def findings(study: ClassificationStudy) -> Found:
     if _CONTROL in study.names and attending:
         better, reason = gain_over(study, _CONTROL, attending)
         if better:
-            shown.append(f"Choosing frames helps: {better} beat the plain mean; {reason}.")
+            sure = study.reliably("better")
+            shown.append(f"Attention is {sure} than the plain mean, with {better}; {reason}.")
         else:
             open_.append(f"That choosing frames helps: no attention is reliably better than the plain mean; {reason}.")
     shown += _where(study, attending)
@@ -67,7 +68,7 @@ def findings(study: ClassificationStudy) -> Found:
         reason = f"The lowest equal error rate of a network is {rate}, of {study.title(lowest)} (low is good)"
         if BASELINE in trials.index:
             against = verification_differences(study, BASELINE).loc[lowest]
-            reason += f", {relation(against)} that of the linear baseline, {share(trials.loc[BASELINE])}"
+            reason += f", {relation(study, against)} that of the linear baseline, {share(trials.loc[BASELINE])}"
         shown.append(f"{reason}.")
     power = study.power_note(table.loc[study.names, "detectable"]) if "detectable" in table else ""
     return shown, [*open_, *filter(None, [power]), study.seed_note]
@@ -109,7 +110,7 @@ def uses(study: ClassificationStudy) -> str:
         fewer = against.index[(against["p_holm"] < 0.05) & (against["difference"] < 0)]
         sure = names([study.title(str(name)) for name in fewer], most=8)
         lines.append(
-            f"**To tell speakers apart**: {sure}. These embeddings make reliably fewer errors than the baseline."
+            f"**To tell speakers apart**: {sure}, whose error rates are {study.reliably('lower')} than the baseline's."
             if sure
             else "**To tell speakers apart**: train for speakers. No embedding of this page, trained for the label, "
             "makes reliably fewer errors than the baseline."

@@ -50,9 +50,8 @@ def findings(study: PlaybackStudy) -> Found:
     for _, row in of_name.iterrows():
         over = study.title(row["over"]).lower()
         if row["p_holm"] < 0.05:
-            better = "better" if row["difference"] > 0 else "worse"
-            sure = f"is reliably {better}" if study.n_seeds > 1 else f"is {better} with this seed"
-            shown.append(f"It {sure} than {over}: {gain(row)}.")
+            better = study.reliably("better" if row["difference"] > 0 else "worse")
+            shown.append(f"It is {better} than {over}: {gain(row)}.")
         else:
             open_.append(f"That {study.title(name).lower()} differs from {over}: {gain(row)}.")
     where = study.localisation()

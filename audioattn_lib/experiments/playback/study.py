@@ -231,7 +231,6 @@ class PlaybackStudy(ClassificationStudy):
         """Summarise the comparisons as text, with no claim beyond their confidence intervals."""
         text = []
         table = self.differences()
-        sure = "reliably" if self.n_seeds > 1 else "with this seed"
         for name in self.names:
             if name in ("none", "random", "energy"):
                 continue
@@ -240,9 +239,9 @@ class PlaybackStudy(ClassificationStudy):
             worse = comparisons[(comparisons["p_holm"] < 0.05) & (comparisons["difference"] < 0)]
             title = f"**{self.title(name)}**"
             if len(better):
-                text.append(f"{title} is {sure} better than {self._list(better['over'])}.")
+                text.append(f"{title} is {self.reliably('better')} than {self._list(better['over'])}.")
             if len(worse):
-                text.append(f"{title} is {sure} worse than {self._list(worse['over'])}.")
+                text.append(f"{title} is {self.reliably('worse')} than {self._list(worse['over'])}.")
             rest = comparisons[comparisons["p_holm"] >= 0.05]
             if len(rest):
                 text.append(f"{title} is not reliably different from {self._list(rest['over'])}.")

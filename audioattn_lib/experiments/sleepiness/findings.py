@@ -57,7 +57,7 @@ def findings(study: RegressionStudy) -> Found:
     shown.insert(  # the question of the chapter comes first
         0,
         f"**{study.title(str(best))}** has the highest rank correlation with the label, {number(table.loc[best])}: "
-        f"{relation(against.loc[best])} mean and deviation of the bands, which need no network and have "
+        f"{relation(study, against.loc[best])} mean and deviation of the bands, which need no network and have "
         f"{number(table.loc[BASELINE])}.",
     )
     return shown, [*open_, study.power_note(against["detectable"], unit="", scale=1.0), study.seed_note]
@@ -87,7 +87,7 @@ def uses(study: RegressionStudy) -> str:
         paired = _over(study, with_, without)
         better = "with attention" if paired["difference"] > 0 else "without attention"
         lines.append(
-            f"**To train such an autoencoder**: {better}, which is reliably better here."
+            f"**To train such an autoencoder**: {better}, {study.reliably('better')} here."
             if paired["p_holm"] < 0.05
             else "**To train such an autoencoder**: without attention, which is less to compute. Attention makes no "
             "reliable difference to the features here."

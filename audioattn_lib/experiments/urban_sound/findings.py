@@ -54,8 +54,8 @@ def findings(study: ClassificationStudy) -> Found:
     if CONTROL in study.names and attending:
         better, reason = gain_over(study, CONTROL, attending)
         if better:
-            start = "Attention helps" if study.n_seeds > 1 else "With this one seed attention helps"
-            shown.append(f"{start}: {better} beat the mean of the frames; {reason}.")
+            sure = study.reliably("better")
+            shown.append(f"Attention is {sure} than the mean of the frames, with {better}; {reason}.")
         else:
             open_.append(
                 f"That attention helps: no mechanism is reliably better than the mean of the frames; {reason}."

@@ -93,8 +93,7 @@ def use_over_control(study: ClassificationStudy, control: str, compared: Sequenc
     better = names([study.title(name) for name in reliably_above(comparison)], most=8)
     plain = study.title(control)
     if better:
-        sure = "Here they are reliably" if study.n_seeds > 1 else "With this one seed they are"
-        return f"**{task}**: {better}. {sure} better than {plain}."
+        return f"**{task}**: {better}, {study.reliably('better')} than {plain} here."
     return f"**{task}**: {plain}, which has nothing to tune. No attention is reliably better here."
 
 
@@ -102,11 +101,11 @@ def use_over_baseline(study: Study, compared: pd.DataFrame) -> str:
     """Say whether a network is worth its cost: reliably above the linear baseline, or not."""
     above = reliably_above(compared)
     if len(above) == len(compared):
-        return "**Instead of a linear baseline**: any network of this page. All are reliably above it."
+        return f"**Instead of a linear baseline**: any network of this page. All are {study.reliably('better')}."
     if above:
         better = names([study.title(name) for name in above], most=8)
-        return f"**Instead of a linear baseline**: {better}, reliably above it."
-    return "**Instead of a linear baseline**: no network of this page, for none is reliably above it."
+        return f"**Instead of a linear baseline**: {better}, {study.reliably('better')}."
+    return "**Instead of a linear baseline**: no network of this page, for none is reliably better."
 
 
 def reliably_above(compared: pd.DataFrame) -> list[str]:
@@ -114,10 +113,10 @@ def reliably_above(compared: pd.DataFrame) -> list[str]:
     return [str(name) for name in compared.index[(compared["p_holm"] < 0.05) & (compared["difference"] > 0)]]
 
 
-def relation(row: Mapping[str, Any]) -> str:
-    """Relation of a score to the other one of a comparison: reliably above or below, or not reliably different."""
+def relation(study: Study, row: Mapping[str, Any]) -> str:
+    """Relation of a score to the other one of a comparison: reliably higher or lower, or not reliably different."""
     if row["p_holm"] < 0.05:
-        return "reliably above" if row["difference"] > 0 else "reliably below"
+        return f"{study.reliably('higher' if row['difference'] > 0 else 'lower')} than"
     return "not reliably different from"
 
 

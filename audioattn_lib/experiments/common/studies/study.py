@@ -125,6 +125,10 @@ class Study:
         """Seeds that every network was trained with."""
         return len({run.config.get("seed") for run in self.runs})
 
+    def reliably(self, relation: str) -> str:
+        """A relation that an interval shows, such as ``better``; one seed shows it of its own networks alone."""
+        return f"reliably {relation}" if self.n_seeds > 1 else f"{relation} with this seed"
+
     @property
     def seed_note(self) -> str:
         """Describe the variation in the intervals, and say if the number of seeds allows a ranking."""
@@ -154,8 +158,8 @@ class Study:
         """Say what is better, worse and neither; the largest group last, as it may be the others."""
         sure, above = table["p_holm"] < 0.05, table["difference"] > 0
         groups = {
-            "reliably better than": sure & above,
-            "reliably worse than": sure & ~above,
+            f"{self.reliably('better')} than": sure & above,
+            f"{self.reliably('worse')} than": sure & ~above,
             "not reliably different from": ~sure,
         }
         text = []

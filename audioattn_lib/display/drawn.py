@@ -28,8 +28,9 @@ Row = tuple[str, str, str, Any, Any, Any]
 def drawn_values(figure: Figure) -> str:
     """Tabulate what a figure draws, as CSV: a row a point of a line, a dot, a bar or a cell of a matrix.
 
-    Columns are ``panel`` (title of the axes), ``kind``, ``series`` (as in the legend), ``x``, ``y`` and, of cells,
-    ``value``. Where an axis has names instead of numbers, so has its column. Empty where nothing has a number.
+    Columns are ``panel`` (title of the axes), ``kind``, ``series`` (as in the legend, or the ``gid`` of what is not in
+    it), ``x``, ``y`` and, of cells, ``value``. Where an axis has names instead of numbers, so has its column. Empty
+    where nothing has a number.
     """
     axes = [ax for ax in figure.axes if ax.get_label() != "<colorbar>"]
     rows = [row for number, ax in enumerate(axes) for row in _of_axes(ax, number)]
@@ -51,7 +52,7 @@ def _of_axes(ax: Axes, number: int) -> Iterator[Row]:
     across, down = _names(ax.xaxis), _names(ax.yaxis)
 
     def point(kind: str, artist: Any, x: Any, y: Any, value: Any = "") -> Row:
-        label = str(artist.get_label())
+        label = str(artist.get_gid() or artist.get_label())
         return panel, kind, "" if label.startswith("_") else label, _told(x, across), _told(y, down), _told(value, {})
 
     for line in ax.lines:

@@ -23,6 +23,15 @@ def test_points_of_lines_have_their_name():
     assert "Data (CSV)" in figure.html()
 
 
+def test_ends_of_an_interval_have_names_of_their_own():
+    x, y = np.arange(2.0), np.array([0.5, 0.75])
+    figure = plot_lines(
+        {"one": (x, y)}, intervals={"one": (y - 0.25, y + 0.125)}, x_label="x", y_label="y", alt="A line."
+    )
+    of_series = {row["series"]: float(row["y"]) for row in rows(figure)}  # the last place of each
+    assert of_series == {"one": 0.75, "one, low": 0.5, "one, high": 0.875}
+
+
 def test_names_of_an_axis_stand_for_its_numbers():
     table = pd.DataFrame({"score": [0.5], "low": [0.4], "high": [0.6]}, index=["softmax"])
     result = rows(plot_results(table))

@@ -324,6 +324,9 @@ def test_bad_lines_and_maps_are_named():
         display.plot_lines({}, **words)
     with pytest.raises(ValueError, match=r"'one'.*\(3,\).*\(4,\)"):
         display.plot_lines({"one": (np.arange(3), np.arange(4))}, **words)
+    for name, ends in (("two", np.arange(3)), ("one", np.arange(2))):
+        with pytest.raises(ValueError, match=f"interval of '{name}'"):
+            display.plot_lines({"one": (np.arange(3), np.arange(3))}, intervals={name: (ends, ends)}, **words)
     with pytest.raises(ValueError, match="2 alphas and 1 names"):
         display.plot_simplex((1.0, 2.0), names=["softmax"])
     with pytest.raises(ValueError, match="alpha is 1"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,6 +32,7 @@ def plot_lines(
     y_label: str,
     alt: str,
     points: Mapping[str, Line] | None = None,
+    intervals: Mapping[str, Line] | None = None,
     references: Sequence[str] = (),
     filled: Sequence[str] = (),
     events: Events | None = None,
@@ -53,6 +55,8 @@ def plot_lines(
         What there is to see, in words.
     points
         Measurements to draw as dots, by name, as ``lines``: a few above the curves, many below.
+    intervals
+        Lower and upper ends at each place of a curve, by its name: bands.
     references
         Names of curves that the others are to be compared with: grey.
     filled
@@ -73,7 +77,8 @@ def plot_lines(
     Raises
     ------
     ValueError
-        When there are no lines and no reason why, or the two arrays of one differ in shape; the message names it.
+        When there are no lines and no reason why, the two arrays of one differ in shape, or an interval is of no curve
+        or not of its shape; the message names it.
 
     Notes
     -----
@@ -85,6 +90,10 @@ def plot_lines(
         raise ValueError("lines is empty; give at least one curve by its name")
     curves = {name: _checked(name, line) for name, line in lines.items()}
     dots = {name: _checked(name, line) for name, line in (points or {}).items()}
+    bands = {name: _checked(name, ends) for name, ends in (intervals or {}).items()}
+    for name, (low, _) in bands.items():
+        if name not in curves or low.shape != curves[name][0].shape:
+            raise ValueError(f"the interval of {name!r} has {len(low)} places; give one for each place of a curve")
     annotations = known_events(events)
 
     def draw(theme: Theme, width: float = WIDTH) -> Any:
@@ -104,7 +113,7 @@ def plot_lines(
         for name, (x, y) in dots.items():
             size, colour, level = (9.0, theme.ink, 5) if len(x) <= _FEW else (3.5, theme.chance, 1)
             ax.plot(x, y, ".", ms=size, color=colour, label=name, zorder=level)
-        draw_lines(ax, curves, theme, references, filled)
+        draw_lines(ax, curves, theme, references, filled, bands)
         if all(np.all(x == np.round(x)) for x, _ in curves.values()):
             ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         if log_x:
@@ -132,14 +141,21 @@ def draw_lines(
     theme: Theme,
     references: Sequence[str] = (),
     filled: Sequence[str] = (),
+    intervals: Mapping[str, tuple[NDArray[Any], NDArray[Any]]] = MappingProxyType({}),
 ) -> None:
     """Draw curves by name, the first in the colour of attention, references in grey."""
     number = 0
     for name, (x, y) in curves.items():
-        if name in references:
-            ax.plot(x, y, color=theme.chance, lw=1.3, label=name, zorder=2)
+        reference = name in references
+        colour = theme.chance if reference else theme.series[number % len(theme.series)]
+        if name in intervals:
+            ends = intervals[name]
+            ax.fill_between(x, *ends, color=colour, alpha=0.1, lw=0, zorder=1)
+            for end, title in zip(ends, ("low", "high"), strict=True):
+                ax.plot(x, end, color=colour, lw=0.4, alpha=0.4, gid=f"{name}, {title}", zorder=2)
+        if reference:
+            ax.plot(x, y, color=colour, lw=1.3, label=name, zorder=2)
             continue
-        colour = theme.series[number % len(theme.series)]
         ax.plot(x, y, color=colour, ls=DASHES[number % len(DASHES)], label=name, zorder=3)
         if name in filled:
             ax.fill_between(x, y, color=colour, alpha=0.22, lw=0, zorder=1)

@@ -36,6 +36,8 @@ TITLES: Mapping[str, str] = {
 CONTROLS = ("none", "random", "energy")
 """References for the rules of choice."""
 
+Curves = dict[str, tuple[NDArray[Any], NDArray[Any]]]
+"""Two arrays of a curve by its title, each ``(n,)``."""
 _TOLERANCE = 0.01
 _THRESHOLDS = np.concatenate([np.linspace(0.0, 0.98, 50), [0.99, 0.995, 0.999, 1.0]])
 
@@ -132,17 +134,17 @@ class PlaybackStudy(ClassificationStudy):
                 )
         return pd.DataFrame(rows)
 
-    def score_by_playback(self) -> dict[str, tuple[NDArray[Any], NDArray[Any]]]:
-        """Curves of :meth:`stages` by title: playbacks heard and score, of those that play anything back."""
+    def score_by_playback(self) -> tuple[Curves, Curves]:
+        """Curves of :meth:`stages` of those that play anything back: playbacks heard and score; low and high."""
         table = self.stages()
-        parts = {name: table[table["selection"] == name] for name in self.names}
-        return {
-            self.title(name): (of_name["playbacks"].to_numpy(), of_name["score"].to_numpy())
-            for name, of_name in parts.items()
-            if len(of_name) > 1
-        }
+        parts = {self.title(name): table[table["selection"] == name] for name in self.names}
+        curves, intervals = (
+            {title: (part[x].to_numpy(), part[y].to_numpy()) for title, part in parts.items() if len(part) > 1}
+            for x, y in (("playbacks", "score"), ("low", "high"))
+        )
+        return curves, intervals
 
-    def score_by_cost(self) -> tuple[dict[str, tuple[NDArray[Any], NDArray[Any]]], tuple[NDArray[Any], NDArray[Any]]]:
+    def score_by_cost(self) -> tuple[Curves, tuple[NDArray[Any], NDArray[Any]]]:
         """Curves of :meth:`early_exit` by title, cost and score; and cost and score at the chosen thresholds."""
         tables = {self.title(name): self.early_exit(name) for name in self.names if name != "none"}
         lines = {title: (table["cost"].to_numpy(), table["score"].to_numpy()) for title, table in tables.items()}

@@ -23,7 +23,8 @@ _worker = os.environ.get("PYTEST_XDIST_WORKER", "alone")
 os.environ["NUMBA_CACHE_DIR"] = str(ROOT / ".pytest_cache" / f"numba-{_worker}")
 # The longest before the others, but what looks at the built book after some others, so that no worker waits for it.
 ORDER = (
-    *("tests/book/", "tests/browser/test_lab", "tests/attack/", "tests/attention/", "tests/audio/"),
+    *("tests/book/", "tests/browser/test_lab", "tests/test_simulated", "tests/attack/", "tests/attention/"),
+    "tests/audio/",
     *("tests/notebooks/", "tests/browser/test_book"),
 )
 # The same examples every time, and the machine may be slow; --hypothesis-profile=random looks for others, and for more,

@@ -299,7 +299,7 @@ def test_cuda_says_the_same(alpha):
     assert there.sample((4,)).is_cuda
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore")
 def test_compiled_code_says_the_same():
     def f(location, cholesky):

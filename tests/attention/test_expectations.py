@@ -197,7 +197,7 @@ def test_compiled_loops_take_any_layout():
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("alpha", [1.0, 3 / 2, 1.7])
+@pytest.mark.parametrize("alpha", [1.0, *(pytest.param(each, marks=pytest.mark.long) for each in (3 / 2, 1.7))])
 def test_compiled_graphs_say_the_same(alpha):
     basis = GaussianBasis.grid(6)
     location, variance = torch.rand(5, dtype=torch.float64), torch.rand(5, dtype=torch.float64) + 0.01

@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.notebook]
 ROOT = Path(__file__).resolve().parents[2]
 SLIDERS = {"from_softmax_to_sparsemax": 1, "from_weights_to_densities": 2}
 """Controls of the pages whose subject they are."""
-ALWAYS = {"urban_sound"}
+ALWAYS = {"playback"}
 """To Lab the others are like this chapter: ``long``."""
 
 # a cell whose source is hidden has an empty prompt instead

@@ -137,9 +137,10 @@ class PlaybackStudy(ClassificationStudy):
     def score_by_playback(self) -> tuple[Curves, Curves]:
         """Curves of :meth:`stages` of those that play anything back: playbacks heard and score; low and high."""
         table = self.stages()
-        parts = {self.title(name): table[table["selection"] == name] for name in self.names}
+        of_title = {self.title(name): table[table["selection"] == name] for name in self.names}
+        again = {title: stages for title, stages in of_title.items() if len(stages) > 1}
         curves, intervals = (
-            {title: (part[x].to_numpy(), part[y].to_numpy()) for title, part in parts.items() if len(part) > 1}
+            {title: (stages[x].to_numpy(), stages[y].to_numpy()) for title, stages in again.items()}
             for x, y in (("playbacks", "score"), ("low", "high"))
         )
         return curves, intervals

@@ -93,7 +93,7 @@ def use_over_control(study: ClassificationStudy, control: str, compared: Sequenc
     better = names([study.title(name) for name in reliably_above(comparison)], most=8)
     plain = study.title(control)
     if better:
-        return f"**{task}**: {better}, {study.reliably('better')} than {plain} here."
+        return f"**{task}**: {better}, {study.reliably('better')} than {plain}."
     return f"**{task}**: {plain}, which has nothing to tune. No attention is reliably better here."
 
 

@@ -236,7 +236,7 @@ class PoolingResults(ResultsTable):
             nothing = phrases.share(control, "from_nothing_low", "from_nothing_high", "from_nothing")
             gain = phrases.gain(control, "gain", "gain_low", "gain_high")
             sentence = f"A network with {plain} that was trained from nothing: {nothing}; frozen frames add {gain}."
-            text.append((sentence, True))
+            text.append((sentence, bool(control["gain_low"] > 0 or control["gain_high"] < 0)))
         alone = "Each network was trained with one seed, so the intervals do not include variation between seeds."
         notes = [self.power(), alone if rows["seeds"].max() == 1 else ""]
         return [*text, *((note, False) for note in notes if note)]

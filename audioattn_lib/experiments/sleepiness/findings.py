@@ -45,13 +45,13 @@ def findings(study: RegressionStudy) -> Found:
         else:
             open_.append(f"That attention matters to the features: {result}, a difference of {_gain(paired)}.")
         rebuilt = study.rebuilding()
-        forced, free = ("teacher forcing", "free-running")
         first, second = (rebuilt.loc[study.title(name)] for name in MATCHED)
-        shown.append(
-            f"With teacher forcing, the squared error of the reconstruction is {first[forced]:.3f} with attention and "
-            f"{second[forced]:.3f} without; free-running, it is {first[free]:.3f} and {second[free]:.3f} (means over "
-            "seeds, without interval)."
-        )
+        for column in ("teacher forcing", "free-running"):
+            loss, is_shown = study.loss_difference(column, with_, without)
+            (shown if is_shown else open_).append(
+                f"Squared error of the reconstruction, {column}: {first[column]} with attention, {second[column]} "
+                f"without, a difference of {loss}."
+            )
     against = study.compare(BASELINE)
     best = table.loc[study.names, "score"].idxmax()
     shown.insert(  # the question of the chapter comes first

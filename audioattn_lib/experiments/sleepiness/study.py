@@ -32,6 +32,7 @@ _OTHERS = {
     "concordance": "concordance",
     "mean_absolute_error": "mean absolute error",
 }
+_LOSSES = {"loss": "teacher forcing", "free_loss": "free-running"}
 _MEANS = ("valid_spearman", "spearman_rounded", "pearson", "concordance", "mean_absolute_error", "n_features")
 
 
@@ -197,18 +198,49 @@ class RegressionStudy(Study):
         return pd.DataFrame.from_dict(rows, orient="index")
 
     def rebuilding(self) -> pd.DataFrame:
-        """Tabulate the reconstruction loss of each network on the test clips, mean over seeds: one row per network.
+        """The reconstruction loss of each network on the test clips for people: a row a network by title.
 
-        Columns: the loss with teacher forcing, the free-running loss, and the number of features.
+        Columns: the loss with teacher forcing and the free-running loss, each with its 95 % interval over groups and
+        seeds, and the number of features.
         """
-        columns = {"test_loss": "teacher forcing", "test_free_loss": "free-running", "n_features": "features"}
-        rows = {}
+        drawn = self.loss_draws()
+        rows: dict[str, dict[str, Any]] = {self.title(name): {} for name in self.networks}
+        for column, of_network in drawn.items():
+            for name, draws in of_network.items():
+                interval = systems.score_interval(draws, bounds=(0.0, np.inf))
+                rows[self.title(name)][column] = _loss(interval.estimate, interval.low, interval.high)
+        for run in self.encoders:
+            rows[self.title(str(run.config["network"]))]["features"] = int(run["n_features"])
+        return pd.DataFrame.from_dict(rows, orient="index")
+
+    def loss_difference(self, column: str, name: str, reference: str) -> tuple[str, bool]:
+        """Reconstruction loss of a network less that of another, paired by clip and seed: in words, and if it is shown.
+
+        Parameters
+        ----------
+        column
+            Of :meth:`rebuilding`: ``"teacher forcing"`` or ``"free-running"``.
+        name, reference
+            Two networks.
+        """
+        drawn = self.loss_draws()[column]
+        interval = systems.difference(drawn[name], drawn[reference]).interval()
+        return _loss(interval.estimate, interval.low, interval.high, "+"), bool(interval.low > 0 or interval.high < 0)
+
+    def loss_draws(self) -> dict[str, dict[str, systems.Draws]]:
+        """Mean reconstruction loss on the test clips, of each seed and on common resamples of the groups.
+
+        By the column of :meth:`rebuilding` and the network.
+        """
+        drawn: dict[str, dict[str, systems.Draws]] = {column: {} for column in _LOSSES.values()}
         for name in self.networks:
             runs = [run for run in self.encoders if run.config["network"] == name]
-            rows[self.title(name)] = {
-                title: float(np.mean([r[column] for r in runs])) for column, title in columns.items()
-            }
-        return pd.DataFrame.from_dict(rows, orient="index").astype({"features": int})
+            tables = [run.predictions[run.predictions["split"] == "test"].set_index("clip") for run in runs]
+            clips = tables[0].index
+            for field, column in _LOSSES.items():
+                losses = np.stack([table.loc[clips, field].to_numpy(dtype=np.float64) for table in tables])
+                drawn[column][name] = systems.draw_means(losses, groups=self.groups_of(clips))
+        return drawn
 
     def draws(self) -> dict[str, systems.Draws]:
         """Correlation of each system and of the baseline, of each seed and on common resamples of the groups."""
@@ -280,6 +312,11 @@ class RegressionStudy(Study):
 
 def _interval(value: float, low: float, high: float, sign: str = "") -> str:
     return f"{_two_digits(value, sign)} [{_two_digits(low, sign)}, {_two_digits(high, sign)}]"
+
+
+def _loss(value: float, low: float, high: float, sign: str = "") -> str:
+    between = " to ".join(f"{round(end, 3) + 0.0:{sign}.3f}" for end in (low, high))
+    return f"{round(value, 3) + 0.0:{sign}.3f} ({between})"
 
 
 def _known(value: float) -> str:

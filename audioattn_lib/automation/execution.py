@@ -38,6 +38,7 @@ _RUNTIME: Final = "aa-"
 _LONGEST_SOCKET: Final = 90
 """Bytes of a socket's path that leave room for the kernel's suffix below the limit of 104 (macOS)."""
 _START_TIMEOUT: Final = 120
+_SECONDS_BETWEEN_SAVES: Final = 10
 
 Progress = Callable[[int, int], None]
 """Callback with the number of the code cell that starts, and the number of code cells."""
@@ -291,11 +292,28 @@ def _register_engine() -> None:
                 stderr_file=log,
                 on_cell_start=on_cell_start,
             )
-            client.execute(env=dict(variables), cwd=directory, stdout=log, stderr=log)
+            save, nb_man.save = nb_man.save, _seldom(nb_man.save)
+            try:
+                client.execute(env=dict(variables), cwd=directory, stdout=log, stderr=log)
+            finally:
+                nb_man.save = save  # papermill saves once more at the end, whatever happened
             if client.end is not None:  # a kernel that is told to stop may say that something interrupted it
                 log.truncate(client.end)
 
     papermill_engines.register(_ENGINE, KernelOverSockets)
+
+
+def _seldom(save: Callable[..., None]) -> Callable[..., None]:
+    """Save at most every ten seconds: papermill writes the whole notebook before and after every cell."""
+    latest = time.monotonic()
+
+    def save_if_it_is_time(**options: Any) -> None:
+        nonlocal latest
+        if time.monotonic() - latest >= _SECONDS_BETWEEN_SAVES:
+            save(**options)
+            latest = time.monotonic()
+
+    return save_if_it_is_time
 
 
 @contextmanager

@@ -315,8 +315,8 @@ def _interval(value: float, low: float, high: float, sign: str = "") -> str:
 
 
 def _loss(value: float, low: float, high: float, sign: str = "") -> str:
-    between = " to ".join(f"{round(end, 3) + 0.0:{sign}.3f}" for end in (low, high))
-    return f"{round(value, 3) + 0.0:{sign}.3f} ({between})"
+    mean, *ends = (f"{round(number, 3) + 0.0:{sign}.3f}" for number in (value, low, high))
+    return mean if np.isnan(low) else f"{mean} ({' to '.join(ends)})"  # one group alone has no interval
 
 
 def _known(value: float) -> str:

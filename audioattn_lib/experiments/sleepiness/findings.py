@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from ..common.studies.phrases import Found, number, relation, use_over_baseline
 from ..common.studies.study import BASELINE
-from .study import RegressionStudy
+from .study import LOSSES, RegressionStudy
 
 __all__ = ["MATCHED", "findings", "uses"]
 
@@ -46,7 +46,7 @@ def findings(study: RegressionStudy) -> Found:
             open_.append(f"That attention matters to the features: {result}, a difference of {_gain(paired)}.")
         rebuilt = study.rebuilding()
         first, second = (rebuilt.loc[study.title(name)] for name in MATCHED)
-        for column in ("teacher forcing", "free-running"):
+        for column in LOSSES:
             loss, is_shown = study.loss_difference(column, with_, without)
             (shown if is_shown else open_).append(
                 f"Squared error of the reconstruction, {column}: {first[column]} with attention, {second[column]} "

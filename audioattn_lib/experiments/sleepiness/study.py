@@ -16,11 +16,13 @@ from audioattn_lib.attention.record.record import AttentionRecord
 from audioattn_lib.core.errors import RunError
 from audioattn_lib.data.manifest import UNKNOWN
 from audioattn_lib.evaluation.statistics import systems
+from audioattn_lib.evaluation.statistics.intervals import Interval
 from audioattn_lib.training.run_directory import Run
 
+from ..common.studies.phrases import number
 from ..common.studies.study import BASELINE, Study
 
-__all__ = ["FUSION", "RegressionStudy"]
+__all__ = ["FUSION", "LOSSES", "RegressionStudy"]
 
 FUSION = "fusion"
 """System that reads the features of all networks side by side."""
@@ -32,7 +34,8 @@ _OTHERS = {
     "concordance": "concordance",
     "mean_absolute_error": "mean absolute error",
 }
-_LOSSES = {"loss": "teacher forcing", "free_loss": "free-running"}
+LOSSES = {"teacher forcing": "loss", "free-running": "free_loss"}
+"""Columns of the predictions of an autoencoder by their titles."""
 _MEANS = ("valid_spearman", "spearman_rounded", "pearson", "concordance", "mean_absolute_error", "n_features")
 
 
@@ -203,12 +206,11 @@ class RegressionStudy(Study):
         Columns: the loss with teacher forcing and the free-running loss, each with its 95 % interval over groups and
         seeds, and the number of features.
         """
-        drawn = self.loss_draws()
         rows: dict[str, dict[str, Any]] = {self.title(name): {} for name in self.networks}
-        for column, of_network in drawn.items():
-            for name, draws in of_network.items():
+        for column in LOSSES:
+            for name, draws in self.loss_draws(column).items():
                 interval = systems.score_interval(draws, bounds=(0.0, np.inf))
-                rows[self.title(name)][column] = _loss(interval.estimate, interval.low, interval.high)
+                rows[self.title(name)][column] = number(_row(interval, "score"), digits=3)
         for run in self.encoders:
             rows[self.title(str(run.config["network"]))]["features"] = int(run["n_features"])
         return pd.DataFrame.from_dict(rows, orient="index")
@@ -223,23 +225,22 @@ class RegressionStudy(Study):
         name, reference
             Two networks.
         """
-        drawn = self.loss_draws()[column]
-        interval = systems.difference(drawn[name], drawn[reference]).interval()
-        return _loss(interval.estimate, interval.low, interval.high, "+"), bool(interval.low > 0 or interval.high < 0)
+        drawn = self.loss_draws(column)
+        difference = systems.difference(drawn[name], drawn[reference])
+        return number(_row(difference.interval(), "difference"), "difference", digits=3), difference.p_value < 0.05
 
-    def loss_draws(self) -> dict[str, dict[str, systems.Draws]]:
-        """Mean reconstruction loss on the test clips, of each seed and on common resamples of the groups.
+    def loss_draws(self, column: str) -> dict[str, systems.Draws]:
+        """Mean of a column of :meth:`rebuilding` on the test clips, of each seed and on common resamples of the groups.
 
-        By the column of :meth:`rebuilding` and the network.
+        By the network.
         """
-        drawn: dict[str, dict[str, systems.Draws]] = {column: {} for column in _LOSSES.values()}
+        drawn = {}
         for name in self.networks:
             runs = [run for run in self.encoders if run.config["network"] == name]
             tables = [run.predictions[run.predictions["split"] == "test"].set_index("clip") for run in runs]
             clips = tables[0].index
-            for field, column in _LOSSES.items():
-                losses = np.stack([table.loc[clips, field].to_numpy(dtype=np.float64) for table in tables])
-                drawn[column][name] = systems.draw_means(losses, groups=self.groups_of(clips))
+            losses = np.stack([table.loc[clips, LOSSES[column]].to_numpy(dtype=np.float64) for table in tables])
+            drawn[name] = systems.draw_means(losses, groups=self.groups_of(clips))
         return drawn
 
     def draws(self) -> dict[str, systems.Draws]:
@@ -314,9 +315,8 @@ def _interval(value: float, low: float, high: float, sign: str = "") -> str:
     return f"{_two_digits(value, sign)} [{_two_digits(low, sign)}, {_two_digits(high, sign)}]"
 
 
-def _loss(value: float, low: float, high: float, sign: str = "") -> str:
-    mean, *ends = (f"{round(number, 3) + 0.0:{sign}.3f}" for number in (value, low, high))
-    return mean if np.isnan(low) else f"{mean} ({' to '.join(ends)})"  # one group alone has no interval
+def _row(interval: Interval, score: str) -> dict[str, float]:
+    return {score: interval.estimate, "low": interval.low, "high": interval.high}
 
 
 def _known(value: float) -> str:

@@ -120,11 +120,11 @@ def relation(study: Study, row: Mapping[str, Any]) -> str:
     return "not reliably different from"
 
 
-def number(row: Mapping[str, Any], score: str = "score") -> str:
-    """A correlation, or a difference of two, such as ``0.56 (0.40 to 0.68)``."""
+def number(row: Mapping[str, Any], score: str = "score", digits: int = 2) -> str:
+    """A correlation, a loss, or a difference of two: ``0.56 (0.40 to 0.68)``; alone where it has no interval."""
     sign = "+" if score == "difference" else ""
-    ends = " to ".join(f"{round(float(row[end]), 2) + 0.0:{sign}.2f}" for end in ("low", "high"))
-    return f"{round(float(row[score]), 2) + 0.0:{sign}.2f} ({ends})"
+    mean, *ends = (f"{round(float(row[name]), digits) + 0.0:{sign}.{digits}f}" for name in (score, "low", "high"))
+    return mean if np.isnan(float(row["low"])) else f"{mean} ({' to '.join(ends)})"
 
 
 def span(values: Sequence[float]) -> str:

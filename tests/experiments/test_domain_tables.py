@@ -23,8 +23,8 @@ def test_every_committed_table_stands_beside_chance_and_a_baseline_and_says_wher
         assert int(results.made_with["seeds"]) >= 3
 
 
-def test_the_page_of_results_shows_every_committed_table(root):
-    page = (root / "book" / "scenes_results.md").read_text()
+def test_the_pages_of_results_show_every_committed_table(root):
+    page = "".join((root / "book" / f"{name}.md").read_text() for name in ("scenes_results", "scenes_seeds"))
     assert not [path.stem for path in tables(root) if f"{{domain-results}} {path.stem}\n" not in page]
 
 

@@ -4,6 +4,7 @@ from .config import MAPS, Config
 from .corpus import Prepared, prepare
 from .experiment import baseline, regress, run, study, study_thresholds
 from .findings import MATCHED, findings, uses
+from .results import CorrelationResults
 from .training import (
     FEATURES,
     NAME,
@@ -21,6 +22,7 @@ __all__ = [
     "MATCHED",
     "NAME",
     "Config",
+    "CorrelationResults",
     "Prepared",
     "autoencode",
     "baseline",

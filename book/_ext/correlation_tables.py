@@ -1,0 +1,47 @@
+"""``{correlation-results} NAME``: a committed table of ``benchmarks/results/correlations/``, in words and as a picture.
+
+Numbers on the page are those of the file and no others; the page is built again when the file changes.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from committed_results import as_nodes, depend_on, facts
+from docutils import nodes
+from library_pages import parse_markdown
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+
+RESULTS = Path(__file__).resolve().parents[2] / "benchmarks" / "results" / "correlations"
+FACTS = ("settings", "seeds", "date", "processor", "python", "torch", "git_commit")
+
+
+class CorrelationTable(SphinxDirective):
+    """Findings, correlations as a picture, differences, and the source of the numbers."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        from audioattn_lib import display
+        from audioattn_lib.experiments.sleepiness import CorrelationResults
+
+        path = RESULTS / f"{self.arguments[0]}.csv"
+        if not depend_on(self, path):
+            return parse_markdown(self, ["No such results are committed yet."])
+        results = CorrelationResults.read(path)
+        figure = display.plot_correlations(results.scores(), runs=results.seed_scores(), titles=results.titles)
+        markup = results.table().to_html(border=0, justify="left")
+        made = results.made_with
+        return [
+            *as_nodes(display.findings(*results.findings()), figure),
+            nodes.raw("", f"<div class='cell_output aa-one-line'>{markup}</div>", format="html"),
+            *parse_markdown(self, [made.get("corpus", ""), "", f"Made with {facts(made, FACTS)}."]),
+        ]
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Entry point of the extension."""
+    app.add_directive("correlation-results", CorrelationTable)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

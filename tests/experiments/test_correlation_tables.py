@@ -1,0 +1,64 @@
+"""The committed tables of correlations can be read, and the command that makes them does so from what exists."""
+
+import importlib
+
+import numpy as np
+import pytest
+
+from audioattn_lib import display
+from audioattn_lib.experiments.sleepiness import MATCHED, CorrelationResults
+
+BASELINE, CHANCE = "linear", "chance"
+
+
+def tables(root):
+    return sorted((root / "benchmarks" / "results" / "correlations").glob("*.csv"))
+
+
+def test_every_committed_table_stands_beside_chance_and_a_baseline_and_says_where_it_comes_from(root):
+    assert tables(root)
+    for path in tables(root):
+        results = CorrelationResults.read(path)
+        assert {"corpus", "settings", "seeds", "date", "processor", "git_commit", "torch"} <= set(results.made_with)
+        assert "/" not in results.made_with["settings"], f"{path.name} names a path of one machine"
+        assert {*MATCHED, BASELINE, CHANCE} <= set(results.rows["system"])
+        assert results.scores()["score"].between(-1, 1).all()
+        assert int(results.made_with["seeds"]) >= 5
+
+
+def test_the_page_shows_every_committed_table(root):
+    page = (root / "book" / "sleepiness_seeds.md").read_text()
+    assert not [path.stem for path in tables(root) if f"{{correlation-results}} {path.stem}\n" not in page]
+
+
+def test_a_table_is_made_and_read_back(root, tmp_path, monkeypatch, capsys):
+    monkeypatch.syspath_prepend(root)
+    main = importlib.import_module("benchmarks.correlations").main
+    arguments = ["tiny", "--data", "voices?speakers=8&clips_per_speaker=3&duration=(1.0,1.2)", "--seeds", "2"]
+    arguments += ["--set", "epochs=1", "--set", "units=4", "--runs", str(tmp_path / "runs"), "--output", str(tmp_path)]
+    assert main(arguments) == 0
+    first = (tmp_path / "tiny.csv").read_text()
+    stamps = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("metrics.json")}
+    assert main(arguments) == 0
+    assert (tmp_path / "tiny.csv").read_text() == first
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("metrics.json")} == stamps
+    results = CorrelationResults.read(tmp_path / "tiny.csv")
+    assert results.made_with["settings"] == "epochs = 1, units = 4"
+    shown, not_shown = results.findings()
+    assert "highest rank correlation" in shown[0]
+    assert all(sentence in capsys.readouterr().out for sentence in shown[:1])
+    assert any("missed" in sentence for sentence in not_shown)
+    seeds = results.seed_scores()
+    assert seeds.shape[1] == 2
+    np.testing.assert_allclose(seeds.loc[MATCHED[0]].mean(), results.scores().loc[MATCHED[0], "score"], atol=1e-5)
+    without = results.rows.set_index("system").loc[MATCHED[1]]
+    both = results.scores()["score"]
+    np.testing.assert_allclose(without["attention"], both[MATCHED[0]] - both[MATCHED[1]], atol=1e-5)
+    assert without["attention_low"] <= without["attention"] <= without["attention_high"]
+    table = results.table()
+    assert next(iter(table["Attention against it"])) == ""
+    assert f"{round(without['attention'], 2) + 0.0:+.2f} (" in table.loc[without["title"], "Attention against it"]
+    figure = display.plot_correlations(results.scores(), runs=seeds, titles=results.titles)
+    assert without["title"] in figure.alt
+    with pytest.raises(SystemExit):
+        main(["tiny"])

@@ -65,6 +65,7 @@ def test_stopping_early_costs_less(study):
     assert curve["cost"].is_monotonic_increasing
     assert curve["cost"].iloc[0] == 1
     assert curve["chosen"].sum() == 1
+    assert ((curve["low"] <= curve["score"]) & (curve["score"] <= curve["high"])).all()
     full = study[0].heard("slots")[0]
     np.testing.assert_array_equal(full.stop_when_sure(1.0)[0], full.logits)
     np.testing.assert_array_equal(full.stop_when_sure(0.0)[0], full.stage_logits[:, 0])

@@ -61,6 +61,15 @@ def test_the_finding_is_shown_only_where_a_gain_is_reliable(gain, p, is_better):
     assert f"{100 * gain:+.1f} points" in sentence
 
 
+def test_costs_tell_how_often_the_most_attended_frame_lies_in_an_event_where_that_is_known():
+    table = results(0.05, 0.01)
+    column = "Most attended frame in an event"
+    assert column not in table.costs()
+    rows = table.rows.assign(pointing=[np.nan, 0.47, np.nan, np.nan], pointing_uniform=[np.nan, 0.28, np.nan, np.nan])
+    costs = PoolingResults(rows).costs()
+    assert costs[column].to_dict() == {"Mean": "", "Softmax": "47 %, by chance 28 %", "Statistics": ""}
+
+
 def test_a_tie_has_several_highest():
     table = pd.DataFrame({"score": [0.5, 0.25 + 0.25, 0.4]}, index=["mean", "statistics", "multi_head"])
     assert Study.highest(table) == ["mean", "statistics"]

@@ -145,12 +145,15 @@ class PlaybackStudy(ClassificationStudy):
         )
         return curves, intervals
 
-    def score_by_cost(self) -> tuple[Curves, tuple[NDArray[Any], NDArray[Any]]]:
-        """Curves of :meth:`early_exit` by title, cost and score; and cost and score at the chosen thresholds."""
+    def score_by_cost(self) -> tuple[Curves, Curves, tuple[NDArray[Any], NDArray[Any]]]:
+        """Curves of :meth:`early_exit` by title: cost and score; low and high; and both at the chosen thresholds."""
         tables = {self.title(name): self.early_exit(name) for name in self.names if name != "none"}
-        lines = {title: (table["cost"].to_numpy(), table["score"].to_numpy()) for title, table in tables.items()}
+        lines, intervals = (
+            {title: (table[x].to_numpy(), table[y].to_numpy()) for title, table in tables.items()}
+            for x, y in (("cost", "score"), ("low", "high"))
+        )
         exits = pd.concat([table[table["chosen"]] for table in tables.values()]) if tables else pd.DataFrame()
-        return lines, (exits["cost"].to_numpy(), exits["score"].to_numpy())
+        return lines, intervals, (exits["cost"].to_numpy(), exits["score"].to_numpy())
 
     def differences(self) -> pd.DataFrame:
         """Tabulate score differences of each selection method to no playback, random selection and selection by energy.
@@ -193,20 +196,20 @@ class PlaybackStudy(ClassificationStudy):
     def early_exit(self, name: str) -> pd.DataFrame:
         """Score against average cost for clips that stop where the network is sure: a row a threshold.
 
-        Columns ``threshold``, ``cost``, ``score``, means over seeds; ``chosen`` is True in one row: the cheapest
-        threshold whose score on the validation clips is at most a point below never stopping.
+        Columns ``threshold``; ``cost`` and ``score``, means over seeds, the score with its 95 % interval ``low`` to
+        ``high`` over groups and seeds; ``chosen`` is True in one row: the cheapest threshold whose score on the
+        validation clips is at most a point below never stopping.
         """
         seeds = self.heard(name)
         valid = [PlaybackPredictions.load(run, VALID) for run in self.runs_of(name)]
-        classes = self.runs[0].classes
-        curves, devel = ([_curve(seed, classes) for seed in runs] for runs in (seeds, valid))
-        table = pd.DataFrame(
-            {
-                "threshold": _THRESHOLDS,
-                "cost": np.mean([curve[1] for curve in curves], axis=0),
-                "score": np.mean([curve[0] for curve in curves], axis=0),
-            }
-        )
+        groups, rows = self.groups_of(seeds[0].clips), []
+        for threshold in _THRESHOLDS:
+            stopped = [seed.stop_when_sure(float(threshold)) for seed in seeds]
+            interval = systems.score_interval(_draw(seeds, [logits for logits, _ in stopped], groups))
+            cost = float(np.mean([cost.mean() for _, cost in stopped]))
+            rows.append((threshold, cost, interval.estimate, interval.low, interval.high))
+        table = pd.DataFrame(rows, columns=["threshold", "cost", "score", "low", "high"])
+        devel = [_curve(seed, self.runs[0].classes) for seed in valid]
         scores, costs = (np.mean([curve[column] for curve in devel], axis=0) for column in (0, 1))
         good = scores >= scores[-1] - _TOLERANCE
         table["chosen"] = np.arange(len(table)) == np.flatnonzero(good)[costs[good].argmin()]

@@ -28,6 +28,7 @@ CONTROL = "mean"
 """Every pooling is compared with it, where a table names no other."""
 CHANCE = "chance"
 _DIFFERENCE = ("difference", "difference_low", "difference_high", "p_holm", "detectable")
+_POINTING = ("pointing", "pointing_uniform")
 _NOTHING = ("from_nothing", "from_nothing_low", "from_nothing_high", "gain", "gain_low", "gain_high", "gain_p_holm")
 
 
@@ -43,9 +44,11 @@ class PoolingResults(ResultsTable):
         ``difference`` to :data:`CONTROL`, paired by clip and seed, with its interval and p-value, corrected for the
         number of poolings (Holm), ``detectable``, the least that would be seen in four experiments of five, and
         ``seed_differences``; ``seconds`` of training and ``parameters`` of a run, and ``attended``, the share of the
-        sound with any attention. Numbers of several seeds are joined by ``;``. Where the same pooling was trained
-        without a pretrained encoder too, ``from_nothing`` is the score of that with its interval, and ``gain`` what the
-        encoder adds to it, paired by clip and seed, with interval and corrected p-value.
+        sound with any attention. Where the times of events are known, ``pointing`` is the share of the clips whose most
+        attended frame lies in an event, and ``pointing_uniform`` that of uniform attention, means over runs. Numbers of
+        several seeds are joined by ``;``. Where the same pooling was trained without a pretrained encoder too,
+        ``from_nothing`` is the score of that with its interval, and ``gain`` what the encoder adds to it, paired by
+        clip and seed, with interval and corrected p-value.
     made_with
         Where the numbers come from, text by name. Of these ``control`` is the name of what every pooling is compared
         with (:data:`CONTROL`), ``attending`` the names of those that attend, joined by ``, `` (those of
@@ -62,7 +65,7 @@ class PoolingResults(ResultsTable):
         *(*_DIFFERENCE, "seed_differences", "seconds", "parameters", "attended"),
     )
     TEXT = ("pooling", "title", "seed_scores", "seed_differences")
-    LATER = _NOTHING
+    LATER = (*_POINTING, *_NOTHING)
 
     @classmethod
     def of_study(
@@ -101,6 +104,7 @@ class PoolingResults(ResultsTable):
             **(study.compare(control, poolings).to_dict(orient="index") if poolings else {}),
             **(study.compare(control, [BASELINE]).to_dict(orient="index") if BASELINE in others else {}),
         }
+        pointing = _pointing(study, results.attending_of(study.names))
         rows = []
         for name in map(str, table.index):
             row: dict[str, Any] = {"pooling": name, "title": study.title(name)}
@@ -115,10 +119,11 @@ class PoolingResults(ResultsTable):
                 row["seed_differences"] = _join(drawn[name].scores - drawn[control].scores)
             if name in study.names:
                 row |= _cost(study, name, attends=name in results.attending_of(study.names))
+                row |= pointing.get(name, {})
             rows.append(row)
         gains = _gains(study, from_nothing) if from_nothing else {}
         rows = [row | gains.get(row["pooling"], {}) for row in rows]
-        return cls(pd.DataFrame(rows).reindex(columns=[*cls.COLUMNS, *_NOTHING]), made_with)
+        return cls(pd.DataFrame(rows).reindex(columns=[*cls.COLUMNS, *cls.LATER]), made_with)
 
     def title(self, name: str) -> str:
         """Title of a row by the name of its pooling."""
@@ -182,8 +187,10 @@ class PoolingResults(ResultsTable):
                 "Training": _number(row["seconds"], "{:.1f} s"),
                 "Parameters": _number(row["parameters"], "{:,.0f}"),
                 "Sound with attention": _number(row["attended"], "{:.0f} %", 100),
+                **_points_at(row),
             }
-        return pd.DataFrame.from_dict(shown, orient="index")
+        table = pd.DataFrame.from_dict(shown, orient="index").fillna("")
+        return table.loc[:, (table != "").any()]
 
     def gains(self) -> pd.DataFrame:
         """Tabulate scores with and without the pretrained encoder as text, a row a pooling by title; often none."""
@@ -272,6 +279,29 @@ def _cost(study: ClassificationStudy, name: str, *, attends: bool) -> dict[str, 
     if attends:
         row["attended"] = float(np.concatenate([run.attention.attended_share() for run in runs]).mean())
     return row
+
+
+def _pointing(study: ClassificationStudy, names: Sequence[str]) -> dict[str, dict[str, float]]:
+    """How often the most attended frame lies in an event, by the pooling; none where no event is known."""
+    if not all("attention_evaluation" in run.metrics for run in study.runs):
+        return {}  # a chapter that measures its attention in another way
+    table = study.attention_evaluation()
+    if not len(table):
+        return {}
+    measured = table[(table["measure"] == "pointing_game") & table[study.by].isin(names)].set_index(study.by)
+    columns = ("value", "uniform")
+    return {
+        str(name): dict(zip(_POINTING, (float(row[column]) for column in columns), strict=True))
+        for name, row in measured.iterrows()
+    }
+
+
+def _points_at(row: Mapping[str, Any]) -> dict[str, str]:
+    """The cell of a table with it; none for a row without."""
+    if pd.isna(row.get("pointing", np.nan)):
+        return {}
+    uniform = _number(row["pointing_uniform"], "{:.0f} %", 100)
+    return {"Most attended frame in an event": f"{_number(row['pointing'], '{:.0f} %', 100)}, by chance {uniform}"}
 
 
 def _gains(study: ClassificationStudy, from_nothing: ClassificationStudy) -> dict[str, dict[str, float]]:

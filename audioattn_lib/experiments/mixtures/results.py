@@ -164,14 +164,14 @@ class GainResults(ResultsTable):
         subjects |= {name: f"{_SUBJECTS[name].capitalize()}, without attention," for name in controls}
         for name, subject in subjects.items():
             row = overall.loc[name].to_dict()
-            (shown if _differs(row) else not_shown).append(_say(subject, row, reference))
+            (shown if phrases.excludes_zero(row) else not_shown).append(_say(subject, row, reference))
         parts = self.parts[self.parts["pooling"] == ANY]
         better = [_span(row) for row in parts.to_dict(orient="records") if row["low"] > 0]
         if better:
             listed = phrases.names(better, most=len(better))
             shown.insert(1, f"Attention is better than {reference} where the event fills {listed} of the clip.")
         for name, other in self.against_others.to_dict(orient="index").items():
-            (shown if _differs(other) else not_shown).append(_say("Attention", other, _SUBJECTS[str(name)]))
+            (shown if phrases.excludes_zero(other) else not_shown).append(_say("Attention", other, _SUBJECTS[str(name)]))
         others = [_span(row) for row in parts.to_dict(orient="records") if not row["low"] > 0]
         if others and better:
             listed = phrases.names(others, most=len(others))
@@ -201,7 +201,7 @@ class GainResults(ResultsTable):
         if len(open_):
             others = " or from ".join(_SUBJECTS[str(name)] for name in open_.index)
             sentence = f"{sentence.removesuffix('.')}; it is not shown to differ from {others}."
-        return _differs(row), sentence
+        return phrases.excludes_zero(row), sentence
 
     @property
     def _compared(self) -> pd.DataFrame:
@@ -217,14 +217,9 @@ def _say(subject: str, row: Mapping[Any, Any], reference: str) -> str:
     """One comparison in a sentence."""
     if not np.isfinite(row["low"]):
         return f"{subject} cannot be compared with {reference}: there are too few recordings."
-    if _differs(row):
+    if phrases.excludes_zero(row):
         return f"{subject} is {'better' if row['low'] > 0 else 'worse'} than {reference}: {_points(row)} points."
     return f"{subject} is not shown to differ from {reference}: {_points(row)} points."
-
-
-def _differs(row: Mapping[Any, Any]) -> bool:
-    """Return True where the interval of a comparison excludes zero."""
-    return bool(row["low"] > 0 or row["high"] < 0)
 
 
 def _points(row: Mapping[Any, Any]) -> str:

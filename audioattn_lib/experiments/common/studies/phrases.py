@@ -13,6 +13,7 @@ from .study import BASELINE, ClassificationStudy, Study
 __all__ = [
     "Found",
     "beside_baseline",
+    "excludes_zero",
     "found",
     "gain",
     "gain_in_points",
@@ -118,6 +119,11 @@ def relation(study: Study, row: Mapping[str, Any]) -> str:
     if row["p_holm"] < 0.05:
         return f"{study.reliably('higher' if row['difference'] > 0 else 'lower')} than"
     return "not reliably different from"
+
+
+def excludes_zero(row: Mapping[Any, Any], low: str = "low", high: str = "high") -> bool:
+    """Whether the interval of a difference excludes zero."""
+    return bool(row[low] > 0 or row[high] < 0)
 
 
 def number(row: Mapping[str, Any], score: str = "score", digits: int = 2) -> str:

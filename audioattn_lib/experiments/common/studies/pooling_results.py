@@ -238,12 +238,12 @@ class PoolingResults(ResultsTable):
                 row = rows.loc[name]
                 difference = phrases.gain(row, "difference", "difference_low", "difference_high")
                 sentence = f"{row['title']}, without attention, against {plain}: {difference}."
-                text.append((sentence, bool(row["difference_low"] > 0 or row["difference_high"] < 0)))
+                text.append((sentence, phrases.excludes_zero(row, "difference_low", "difference_high")))
         if pd.notna(control.get("gain")):
             nothing = phrases.share(control, "from_nothing_low", "from_nothing_high", "from_nothing")
             gain = phrases.gain(control, "gain", "gain_low", "gain_high")
             sentence = f"A network with {plain} that was trained from nothing: {nothing}; frozen frames add {gain}."
-            text.append((sentence, bool(control["gain_low"] > 0 or control["gain_high"] < 0)))
+            text.append((sentence, phrases.excludes_zero(control, "gain_low", "gain_high")))
         alone = "Each network was trained with one seed, so the intervals do not include variation between seeds."
         notes = [self.power(), alone if rows["seeds"].max() == 1 else ""]
         return [*text, *((note, False) for note in notes if note)]

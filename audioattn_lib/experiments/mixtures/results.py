@@ -171,7 +171,9 @@ class GainResults(ResultsTable):
             listed = phrases.names(better, most=len(better))
             shown.insert(1, f"Attention is better than {reference} where the event fills {listed} of the clip.")
         for name, other in self.against_others.to_dict(orient="index").items():
-            (shown if phrases.excludes_zero(other) else not_shown).append(_say("Attention", other, _SUBJECTS[str(name)]))
+            (shown if phrases.excludes_zero(other) else not_shown).append(
+                _say("Attention", other, _SUBJECTS[str(name)])
+            )
         others = [_span(row) for row in parts.to_dict(orient="records") if not row["low"] > 0]
         if others and better:
             listed = phrases.names(others, most=len(others))

@@ -24,7 +24,7 @@ def test_findings_are_sentences_in_a_box():
     assert "<b>Softmax</b>" in box.markup
     assert "a &lt; b" in box.markup
     assert box.markup.count("<li") == 3
-    assert repr(box) == "What we found\n- Softmax has 84.2 %.\n- a < b\n- That it helps."
+    assert repr(box) == "What we found\n- Softmax has 84.2 %.\n- a < b\nNot shown, and limits\n- That it helps."
     assert "aria-label" in box.html()
     assert findings([], ["That it helps."]).markup.count("<li") == 1
     with pytest.raises(ValueError, match="shown and not_shown are empty"):

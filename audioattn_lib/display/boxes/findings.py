@@ -9,6 +9,9 @@ from ..block import Block, bold
 
 __all__ = ["Findings", "findings"]
 
+OPEN = "Not shown, and limits"
+"""Title of what the runs leave open."""
+
 
 class Findings(Block):
     """A box of sentences."""
@@ -24,7 +27,7 @@ def findings(shown: Sequence[str], not_shown: Sequence[str] = (), *, title: str 
     shown
         Sentences; ``**words**`` are set in bold.
     not_shown
-        Sentences on what the runs leave open, in grey below.
+        Sentences on what the runs leave open, and on what they could not see: in grey below, with a title of their own.
     title
         Above the sentences.
 
@@ -39,11 +42,20 @@ def findings(shown: Sequence[str], not_shown: Sequence[str] = (), *, title: str 
     """
     if not shown and not not_shown:
         raise ValueError("shown and not_shown are empty; give at least one sentence")
-    items = [f"<li>{bold(sentence)}</li>" for sentence in shown]
-    items += [f'<li class="aa-open">{bold(sentence)}</li>' for sentence in not_shown]
+    parts: list[tuple[str, str, Sequence[str]]] = [(title, "", shown), (OPEN, ' class="aa-open"', not_shown)]
+    lists = [
+        f"<p{kind}>{html.escape(heading)}</p><ul{kind}>{''.join(f'<li>{bold(text)}</li>' for text in sentences)}</ul>"
+        for heading, kind, sentences in parts
+        if sentences
+    ]
     markup = (
         f'<section class="audioattn aa-findings mathjax_ignore" aria-label="{html.escape(title, quote=True)}">'
-        f"<p>{html.escape(title)}</p><ul>{''.join(items)}</ul></section>"
+        f"{''.join(lists)}</section>"
     )
-    text = "\n".join([title, *(f"- {sentence.replace('**', '')}" for sentence in (*shown, *not_shown))])
-    return Findings(markup, text)
+    lines = [
+        line
+        for heading, _, sentences in parts
+        if sentences
+        for line in (heading, *(f"- {sentence.replace('**', '')}" for sentence in sentences))
+    ]
+    return Findings(markup, "\n".join(lines))

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import pandas as pd
 
 from ..common.studies.phrases import Found, number, p_value
-from ..common.studies.study import BASELINE
 from ..common.studies.table_files import ResultsTable
 from .findings import MATCHED, findings
 from .study import RegressionStudy
@@ -98,11 +97,10 @@ class CorrelationResults(ResultsTable):
     def table(self) -> pd.DataFrame:
         """The differences for people: a row a system by title, numbers as text, intervals in brackets."""
         rows = {}
-        for row in self.rows[self.rows["runs"] > 0].to_dict(orient="records"):
-            is_baseline = row["system"] == BASELINE
+        for row in self.rows[self.rows["difference"].notna()].to_dict(orient="records"):
             rows[row["title"]] = {
-                "Against the linear baseline": "" if is_baseline else _paired(row, "difference", "p_holm"),
-                "Would be missed below": "" if is_baseline else f"{row['detectable']:.2f}",
+                "Against the linear baseline": _paired(row, "difference", "p_holm"),
+                "Would be missed below": f"{row['detectable']:.2f}",
                 "Attention against it": _paired(row, "attention", "attention_p_holm"),
             }
         return pd.DataFrame.from_dict(rows, orient="index")

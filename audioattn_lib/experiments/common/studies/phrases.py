@@ -122,7 +122,7 @@ def relation(study: Study, row: Mapping[str, Any]) -> str:
 
 
 def excludes_zero(row: Mapping[Any, Any], low: str = "low", high: str = "high") -> bool:
-    """Whether the interval of a difference excludes zero."""
+    """Return True where the interval of a difference excludes zero."""
     return bool(row[low] > 0 or row[high] < 0)
 
 

@@ -282,7 +282,7 @@ def _cost(study: ClassificationStudy, name: str, *, attends: bool) -> dict[str, 
 
 
 def _pointing(study: ClassificationStudy, names: Sequence[str]) -> dict[str, dict[str, float]]:
-    """How often the most attended frame lies in an event, by the pooling; none where no event is known."""
+    """Share of the clips whose most attended frame lies in an event, by the pooling; none where no event is known."""
     if not all("attention_evaluation" in run.metrics for run in study.runs):
         return {}  # a chapter that measures its attention in another way
     table = study.attention_evaluation()

@@ -28,13 +28,10 @@ CHAPTERS = {
 """Experiment of each chapter."""
 ONE_FOLD = ("use_a_trained_model", "bring_your_own_model", "try_your_sound")
 """Pages on runs of the first fold, which have no list of mechanisms."""
-OWN = {
-    "sleepiness": ("sleepiness",),
-    "sleepiness_results": ("sleepiness",),
-    "accents": ("label_lists",),
-    "playback": ("vggsound",),
-}
-"""Layouts in which a chapter has something that cannot be measured; the other pairs take minutes: ``long``."""
+OWN = {"sleepiness_results": ("sleepiness",)}
+"""Layouts in which a page has something that cannot be measured, and which no row of the table of parity runs; the other
+pairs take minutes: ``long``.
+"""
 PAIRS = [
     pytest.param(layout, chapter, marks=() if layout in OWN.get(chapter, ()) else pytest.mark.long)
     for layout in LAYOUTS

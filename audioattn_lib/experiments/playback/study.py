@@ -203,9 +203,13 @@ class PlaybackStudy(ClassificationStudy):
         seeds = self.heard(name)
         valid = [PlaybackPredictions.load(run, VALID) for run in self.runs_of(name)]
         groups, rows = self.groups_of(seeds[0].clips), []
+        before: NDArray[Any] | None = None
         for threshold in _THRESHOLDS:
             stopped = [seed.stop_when_sure(float(threshold)) for seed in seeds]
-            interval = systems.score_interval(_draw(seeds, [logits for logits, _ in stopped], groups))
+            answers = np.stack([logits for logits, _ in stopped])  # (seeds, clips, classes)
+            if before is None or not np.array_equal(answers, before):  # many thresholds stop the same clips
+                interval = systems.score_interval(_draw(seeds, [*answers], groups))
+            before = answers
             cost = float(np.mean([cost.mean() for _, cost in stopped]))
             rows.append((threshold, cost, interval.estimate, interval.low, interval.high))
         table = pd.DataFrame(rows, columns=["threshold", "cost", "score", "low", "high"])

@@ -29,7 +29,7 @@ CHAPTERS = {
 ONE_FOLD = ("use_a_trained_model", "bring_your_own_model", "try_your_sound")
 """Pages on runs of the first fold, which have no list of mechanisms."""
 OWN = {"sleepiness_results": ("sleepiness",)}
-"""Layouts in which a page has something that cannot be measured, where no row of the table of parity runs them. The other
+"""Layouts in which a page has something that cannot be measured and no row of the table of parity runs it. The other
 pairs take minutes: ``long``.
 """
 PAIRS = [

@@ -443,18 +443,19 @@ def test_sounds_to_hear_are_spread_over_the_labels():
 
 @pytest.mark.slow
 def test_every_job_of_the_sweep_can_be_done_and_its_runs_stand_on_one_page(root, tmp_path):
-    """All networks, thresholds and seeds of the file, in the smallest size; the notebook is tested elsewhere."""
+    """All networks and thresholds of the file, the first seed of each, in the smallest size."""
     jobs = Grid.read(Path(__file__).parents[2] / "notebooks" / "sweeps" / "sleepiness.yml").jobs
     assert len(jobs) == 6 * 4 * 3
     thresholds = sorted({job["settings"]["top_db"] for job in jobs})
     assert {job["networks"] for job in jobs} == set(NETWORKS)
+    jobs = [job for job in jobs if int(job["seeds"]) == 0]
     for job in jobs:
         config = Config.preset("smoke", network=job["networks"], **job["settings"])
-        sleepiness.autoencode(dataclasses.replace(config, seed=int(job["seeds"]), n_mels=4, units=2), tmp_path)
+        sleepiness.autoencode(dataclasses.replace(config, n_mels=4, units=2), tmp_path)
     made = set(tmp_path.glob("sleepiness/*/checkpoint"))
     assert len(made) == len(jobs)
     config = Config.smoke(n_mels=4, units=2, regressor="ridge")
-    studies = sleepiness.study_thresholds(config, "all", "0, 1, 2", thresholds, tmp_path)
+    studies = sleepiness.study_thresholds(config, "all", "0", thresholds, tmp_path)
     assert set(tmp_path.glob("sleepiness/*/checkpoint")) == made, "the page trains nothing"
     assert list(studies) == ["40 dB", "50 dB", "60 dB", "70 dB", "all"]
-    assert studies["all"].table().loc["fusion", "runs"] == 3
+    assert studies["all"].table().loc["fusion", "runs"] == 1

@@ -2,7 +2,8 @@
 
 ``{recording-pairs} POOLINGS NAME ...`` is one picture of the same differences in several tables.
 ``{recording-verdict} NAME`` is the verdict alone. ``{recording-findings}`` is the box on top of a page.
-A line of its content is ``NAME: title``; ``mixtures/NAME: title`` and ``retraining: title`` are of tables of that kind.
+A line of its content is ``NAME: title``; ``mixtures/NAME: title``, ``correlations/NAME: title`` and ``retraining: title``
+are of tables of that kind.
 
 Numbers on the page are those of the file and no others; the page is built
 again when the file changes.
@@ -46,14 +47,14 @@ class RecordingFindings(SphinxDirective):
     def _tell(self, name: str) -> tuple[bool, str] | None:
         from audioattn_lib.experiments.common.studies.pooling_results import PoolingResults
         from audioattn_lib.experiments.mixtures.results import GainResults
+        from audioattn_lib.experiments.sleepiness import CorrelationResults
 
         if name == "retraining":
             return retraining_finding(self)
-        if name.startswith("mixtures/"):
-            path = RESULTS.parent / f"{name}.csv"
-            return GainResults.read(path).finding() if depend_on(self, path) else None
-        path = RESULTS / f"{name}.csv"
-        return PoolingResults.read(path).finding() if depend_on(self, path) else None
+        folder, _, _ = name.rpartition("/")
+        kind = {"mixtures": GainResults, "correlations": CorrelationResults}.get(folder, PoolingResults)
+        path = (RESULTS.parent if folder else RESULTS) / f"{name}.csv"
+        return kind.read(path).finding() if depend_on(self, path) else None
 
 
 class RecordingVerdict(SphinxDirective):

@@ -26,8 +26,8 @@ def test_every_committed_table_stands_beside_chance_and_a_baseline_and_says_wher
         assert int(results.made_with["seeds"]) >= 5
 
 
-def test_the_page_shows_every_committed_table(root):
-    page = (root / "book" / "sleepiness_seeds.md").read_text()
+def test_the_pages_show_every_committed_table(root):
+    page = "".join((root / "book" / f"{name}.md").read_text() for name in ("sleepiness_seeds", "frozen_frames"))
     assert not [path.stem for path in tables(root) if f"{{correlation-results}} {path.stem}\n" not in page]
 
 
@@ -55,6 +55,8 @@ def test_a_table_is_made_and_read_back(root, tmp_path, monkeypatch, capsys):
     both = results.scores()["score"]
     np.testing.assert_allclose(without["attention"], both[MATCHED[0]] - both[MATCHED[1]], atol=1e-5)
     assert without["attention_low"] <= without["attention"] <= without["attention_high"]
+    assert results.finding()[1].startswith("features of a network with attention are")
+    assert not results.finding()[0]
     table = results.table()
     assert next(iter(table["Attention against it"])) == ""
     assert f"{round(without['attention'], 2) + 0.0:+.2f} (" in table.loc[without["title"], "Attention against it"]

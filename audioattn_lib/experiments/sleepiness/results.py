@@ -94,6 +94,14 @@ class CorrelationResults(ResultsTable):
         shown, not_shown = (self.made_with.get(key, "").splitlines() for key in ("shown", "not_shown"))
         return shown, not_shown
 
+    def finding(self) -> tuple[bool, str]:
+        """Return True where features of the network with attention are reliably better, and a sentence that says it."""
+        row = self.rows.set_index("system").loc[MATCHED[1]]
+        is_better = bool(row["attention_p_holm"] < 0.05 and row["attention"] > 0)
+        who = "features of a network with attention are" + (" better" if is_better else " not reliably better")
+        ends = {"difference": row["attention"], "low": row["attention_low"], "high": row["attention_high"]}
+        return is_better, f"{who} than of one without: {number(ends, 'difference')} in rank correlation."
+
     def table(self) -> pd.DataFrame:
         """The differences for people: a row a system by title, numbers as text, intervals in brackets."""
         rows = {}

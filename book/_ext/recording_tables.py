@@ -2,8 +2,8 @@
 
 ``{recording-pairs} POOLINGS NAME ...`` is one picture of the same differences in several tables.
 ``{recording-verdict} NAME`` is the verdict alone. ``{recording-findings}`` is the box on top of a page.
-A line of its content is ``NAME: title``; ``mixtures/NAME: title``, ``correlations/NAME: title`` and ``retraining: title``
-are of tables of that kind.
+A line of its content is ``NAME: title``; ``mixtures/NAME: title``, ``correlations/NAME: title`` and
+``retraining: title`` are of tables of that kind.
 
 Numbers on the page are those of the file and no others; the page is built
 again when the file changes.

@@ -70,6 +70,12 @@ def test_costs_tell_how_often_the_most_attended_frame_lies_in_an_event_where_tha
     assert costs[column].to_dict() == {"Mean": "", "Softmax": "47 %, by chance 28 %", "Statistics": ""}
 
 
+def test_no_difference_is_larger_than_the_largest_of_two_scores():
+    assert "a difference below 13 to more than 100 points would" in Study.power_note([0.13, 1.2])
+    assert "a difference below 0.68 to more than 2 would" in Study.power_note([0.68, 2.68], unit="", scale=1.0)
+    assert Study.power_note([np.nan]) == ""
+
+
 def test_a_tie_has_several_highest():
     table = pd.DataFrame({"score": [0.5, 0.25 + 0.25, 0.4]}, index=["mean", "statistics", "multi_head"])
     assert Study.highest(table) == ["mean", "statistics"]

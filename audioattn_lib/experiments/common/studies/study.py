@@ -147,8 +147,11 @@ class Study:
         differences = [scale * value for value in detectable if np.isfinite(value) and value > 0]
         if not differences:
             return ""
-        digits = 0 if scale > 1 else 2
-        span = dict.fromkeys(f"{value:.{digits}f}" for value in (min(differences), max(differences)))
+        digits, most = (0, 100) if scale > 1 else (2, 2)  # largest difference of two shares, of two correlations
+        span = dict.fromkeys(
+            f"{value:.{digits}f}" if value <= most else f"more than {most}"
+            for value in (min(differences), max(differences))
+        )
         return (
             f"With these clips and seeds, a difference below {' to '.join(span)} {unit}".rstrip()
             + " would be missed in more than one experiment of five."

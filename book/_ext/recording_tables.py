@@ -121,7 +121,7 @@ class RecordingResults(SphinxDirective):
             caption="Lines are 95 % intervals over groups of clips and seeds; a thick one excludes zero.",
         )
         scores = display.results_table(results.scores().rename(index=_titles(results)), label=results.measure)
-        tables = [table for table in (results.gains(), results.costs()) if len(table)]
+        tables = [table for table in (results.gains(), results.costs(), results.pointing()) if len(table)]
         return [
             *as_nodes(display.findings(*results.findings()), figure),
             nodes.raw("", f"<div style='margin-block:1rem'>{scores.html()}</div>", format="html"),

@@ -61,13 +61,15 @@ def test_the_finding_is_shown_only_where_a_gain_is_reliable(gain, p, is_better):
     assert f"{100 * gain:+.1f} points" in sentence
 
 
-def test_costs_tell_how_often_the_most_attended_frame_lies_in_an_event_where_that_is_known():
+def test_a_table_tells_how_often_the_most_attended_frame_lies_in_an_event_where_that_is_known():
     table = results(0.05, 0.01)
-    column = "Most attended frame in an event"
-    assert column not in table.costs()
+    assert not len(table.pointing())
     rows = table.rows.assign(pointing=[np.nan, 0.47, np.nan, np.nan], pointing_uniform=[np.nan, 0.28, np.nan, np.nan])
-    costs = PoolingResults(rows).costs()
-    assert costs[column].to_dict() == {"Mean": "", "Softmax": "47 %, by chance 28 %", "Statistics": ""}
+    pointing = PoolingResults(rows).pointing()
+    assert pointing.to_dict() == {
+        "Most attended frame in an event": {"Softmax": "47 %"},
+        "By chance": {"Softmax": "28 %"},
+    }
 
 
 def test_no_difference_is_larger_than_the_largest_of_two_scores():

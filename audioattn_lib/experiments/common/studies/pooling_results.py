@@ -187,10 +187,14 @@ class PoolingResults(ResultsTable):
                 "Training": _number(row["seconds"], "{:.1f} s"),
                 "Parameters": _number(row["parameters"], "{:,.0f}"),
                 "Sound with attention": _number(row["attended"], "{:.0f} %", 100),
-                **_points_at(row),
             }
-        table = pd.DataFrame.from_dict(shown, orient="index").fillna("")
-        return table.loc[:, (table != "").any()]
+        return pd.DataFrame.from_dict(shown, orient="index")
+
+    def pointing(self) -> pd.DataFrame:
+        """Tabulate how often the most attended frame lies in an event as text, a row a pooling by title; often none."""
+        rows = self.rows.reindex(columns=["title", *_POINTING]).dropna(subset="pointing").set_index("title")
+        columns = ("Most attended frame in an event", "By chance")
+        return rows.map(lambda share: _number(share, "{:.0f} %", 100)).set_axis([*columns], axis=1).rename_axis(None)
 
     def gains(self) -> pd.DataFrame:
         """Tabulate scores with and without the pretrained encoder as text, a row a pooling by title; often none."""
@@ -294,14 +298,6 @@ def _pointing(study: ClassificationStudy, names: Sequence[str]) -> dict[str, dic
         str(name): dict(zip(_POINTING, (float(row[column]) for column in columns), strict=True))
         for name, row in measured.iterrows()
     }
-
-
-def _points_at(row: Mapping[str, Any]) -> dict[str, str]:
-    """The cell of a table with it; none for a row without."""
-    if pd.isna(row.get("pointing", np.nan)):
-        return {}
-    uniform = _number(row["pointing_uniform"], "{:.0f} %", 100)
-    return {"Most attended frame in an event": f"{_number(row['pointing'], '{:.0f} %', 100)}, by chance {uniform}"}
 
 
 def _gains(study: ClassificationStudy, from_nothing: ClassificationStudy) -> dict[str, dict[str, float]]:

@@ -64,12 +64,11 @@ def test_the_finding_is_shown_only_where_a_gain_is_reliable(gain, p, is_better):
 def test_a_table_tells_how_often_the_most_attended_frame_lies_in_an_event_where_that_is_known():
     table = results(0.05, 0.01)
     assert not len(table.pointing())
-    rows = table.rows.assign(pointing=[np.nan, 0.47, np.nan, np.nan], pointing_uniform=[np.nan, 0.28, np.nan, np.nan])
-    pointing = PoolingResults(rows).pointing()
-    assert pointing.to_dict() == {
-        "Most attended frame in an event": {"Softmax": "47 %"},
-        "By chance": {"Softmax": "28 %"},
-    }
+    names = ("pointing", "pointing_uniform", "pointing_lowest", "pointing_highest")
+    shares = dict(zip(names, (0.47, 0.28, 0.44, 0.56), strict=True))
+    rows = table.rows.assign(**{name: [np.nan, share, np.nan, np.nan] for name, share in shares.items()})
+    pointing = PoolingResults(rows).pointing().loc["Softmax"]
+    assert list(pointing) == ["47 %", "44 to 56 %", "28 %"]
 
 
 def test_no_difference_is_larger_than_the_largest_of_two_scores():

@@ -28,7 +28,7 @@ CONTROL = "mean"
 """Every pooling is compared with it, where a table names no other."""
 CHANCE = "chance"
 _DIFFERENCE = ("difference", "difference_low", "difference_high", "p_holm", "detectable")
-_POINTING = ("pointing", "pointing_uniform")
+_POINTING = ("pointing", "pointing_uniform", "pointing_lowest", "pointing_highest")
 _NOTHING = ("from_nothing", "from_nothing_low", "from_nothing_high", "gain", "gain_low", "gain_high", "gain_p_holm")
 
 
@@ -44,11 +44,12 @@ class PoolingResults(ResultsTable):
         ``difference`` to :data:`CONTROL`, paired by clip and seed, with its interval and p-value, corrected for the
         number of poolings (Holm), ``detectable``, the least that would be seen in four experiments of five, and
         ``seed_differences``; ``seconds`` of training and ``parameters`` of a run, and ``attended``, the share of the
-        sound with any attention. Where the times of events are known, ``pointing`` is the share of the clips whose most
-        attended frame lies in an event, and ``pointing_uniform`` that of uniform attention, means over runs. Numbers of
-        several seeds are joined by ``;``. Where the same pooling was trained without a pretrained encoder too,
-        ``from_nothing`` is the score of that with its interval, and ``gain`` what the encoder adds to it, paired by
-        clip and seed, with interval and corrected p-value.
+        sound with any attention. Numbers of several seeds are joined by ``;``. Where the times of events are known,
+        ``pointing`` is the share of the clips whose most attended frame lies in an event, mean over runs,
+        ``pointing_lowest`` and ``pointing_highest`` that of one run, and ``pointing_uniform`` that of uniform
+        attention. Where the same pooling was trained without a pretrained encoder too, ``from_nothing`` is the score of
+        that with its interval, and ``gain`` what the encoder adds to it, paired by clip and seed, with interval and
+        corrected p-value.
     made_with
         Where the numbers come from, text by name. Of these ``control`` is the name of what every pooling is compared
         with (:data:`CONTROL`), ``attending`` the names of those that attend, joined by ``, `` (those of
@@ -193,8 +194,15 @@ class PoolingResults(ResultsTable):
     def pointing(self) -> pd.DataFrame:
         """Tabulate how often the most attended frame lies in an event as text, a row a pooling by title; often none."""
         rows = self.rows.reindex(columns=["title", *_POINTING]).dropna(subset="pointing").set_index("title")
-        columns = ("Most attended frame in an event", "By chance")
-        return rows.map(lambda share: _number(share, "{:.0f} %", 100)).set_axis([*columns], axis=1).rename_axis(None)
+        table = {
+            str(title): {
+                "Most attended frame in an event": phrases.span([row["pointing"]]),
+                "Of one network": phrases.span([row["pointing_lowest"], row["pointing_highest"]]),
+                "By chance": phrases.span([row["pointing_uniform"]]),
+            }
+            for title, row in rows.iterrows()
+        }
+        return pd.DataFrame.from_dict(table, orient="index")
 
     def gains(self) -> pd.DataFrame:
         """Tabulate scores with and without the pretrained encoder as text, a row a pooling by title; often none."""
@@ -293,11 +301,12 @@ def _pointing(study: ClassificationStudy, names: Sequence[str]) -> dict[str, dic
     if not len(table):
         return {}
     measured = table[(table["measure"] == "pointing_game") & table[study.by].isin(names)].set_index(study.by)
-    columns = ("value", "uniform")
-    return {
-        str(name): dict(zip(_POINTING, (float(row[column]) for column in columns), strict=True))
-        for name, row in measured.iterrows()
-    }
+    rows = {}
+    for name, row in measured.iterrows():
+        runs = [run.metrics["attention_evaluation"]["pointing_game"]["value"] for run in study.runs_of(str(name))]
+        values = (row["value"], row["uniform"], min(runs), max(runs))
+        rows[str(name)] = dict(zip(_POINTING, map(float, values), strict=True))
+    return rows
 
 
 def _gains(study: ClassificationStudy, from_nothing: ClassificationStudy) -> dict[str, dict[str, float]]:

@@ -57,7 +57,8 @@ def share(row: Mapping[str, Any], low: str = "low", high: str = "high", score: s
 def highest(study: Study, table: pd.DataFrame) -> tuple[str, str]:
     """Titles of what scores highest in a table, several of a tie, and their scores in words."""
     best = study.highest(table)
-    return names([f"**{study.title(name)}**" for name in best]), " and ".join(share(table.loc[name]) for name in best)
+    scores = dict.fromkeys(share(table.loc[name]) for name in best)  # one where several are equal
+    return names([f"**{study.title(name)}**" for name in best]), " and ".join(scores)
 
 
 def beside_baseline(table: pd.DataFrame) -> str:

@@ -423,7 +423,7 @@ class ClassificationStudy(Study):
         score = f"{100 * top:.1f} % of {len(self.correct())} clips"
         if self.is_multilabel:
             score = f"mean average precision {100 * top:.1f} % over {len(self.correct())} clips"
-        ends = [f"{100 * table.loc[n, 'low']:.1f} to {100 * table.loc[n, 'high']:.1f} %" for n in best]
+        ends = dict.fromkeys(f"{100 * table.loc[n, 'low']:.1f} to {100 * table.loc[n, 'high']:.1f} %" for n in best)
         text = [
             f"Of {len(names)} models, {_list([f'**{self.title(n)}**' for n in best])} "
             f"{'scores' if len(best) == 1 else 'score'} highest: {score} "

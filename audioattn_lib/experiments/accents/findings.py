@@ -46,9 +46,8 @@ def findings(study: ClassificationStudy) -> Found:
     Book page: ``accents``.
     """
     table = study.table()
-    best = study.highest(table.loc[study.names])
-    titles, scores = highest(study, table.loc[study.names])
-    verb = "names" if len(best) == 1 else "name"
+    titles, scores, is_one = highest(study, table.loc[study.names])
+    verb = "names" if is_one else "name"
     shown = [f"{titles} {verb} the most clips, {scores}{beside_baseline(table)}."]
     open_ = []
     attending = [name for name in study.names if name not in _WITHOUT]

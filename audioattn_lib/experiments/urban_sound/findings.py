@@ -45,9 +45,8 @@ def findings(study: ClassificationStudy) -> Found:
     Book page: ``urban_sound``.
     """
     table = study.table()
-    best = study.highest(table.loc[study.names])
-    titles, scores = highest(study, table.loc[study.names])
-    verb = "has" if len(best) == 1 else "have"
+    titles, scores, is_one = highest(study, table.loc[study.names])
+    verb = "has" if is_one else "have"
     shown = [f"{titles} {verb} the highest {study.score_title.lower()}, {scores}{beside_baseline(table)}."]
     open_ = []
     attending = [name for name in study.names if name not in CONTROLS]

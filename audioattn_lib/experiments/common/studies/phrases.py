@@ -54,11 +54,11 @@ def share(row: Mapping[str, Any], low: str = "low", high: str = "high", score: s
     return f"{percent} ({100 * float(row[low]):.1f} to {100 * float(row[high]):.1f})"
 
 
-def highest(study: Study, table: pd.DataFrame) -> tuple[str, str]:
-    """Titles of what scores highest in a table, several of a tie, and their scores in words."""
+def highest(study: Study, table: pd.DataFrame) -> tuple[str, str, bool]:
+    """Titles of what scores highest in a table, several of a tie, their scores in words, and if there is one alone."""
     best = study.highest(table)
     scores = dict.fromkeys(share(table.loc[name]) for name in best)  # one where several are equal
-    return names([f"**{study.title(name)}**" for name in best]), " and ".join(scores)
+    return names([f"**{study.title(name)}**" for name in best]), " and ".join(scores), len(best) == 1
 
 
 def beside_baseline(table: pd.DataFrame) -> str:

@@ -11,17 +11,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
-from committed_results import as_nodes, depend_on
+from committed_results import NOTHING, RESULTS, as_nodes, depend_on
 from docutils import nodes
 from docutils.statemachine import StringList
 from library_pages import parse_markdown
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-RESULTS = Path(__file__).resolve().parents[2] / "benchmarks" / "results"
 SPACE = "\N{NO-BREAK SPACE}"
 UNITS = (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6))
 TITLES = {"cpu": "On a processor", "cuda": "On a CUDA device"}
@@ -78,7 +76,7 @@ class ScaleTable(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         path = RESULTS / "scale" / "audioset.json"
         if not depend_on(self, path):
-            return parse_markdown(self, ["No such results are committed yet."])
+            return parse_markdown(self, [NOTHING])
         entry = json.loads(path.read_text(encoding="utf-8"))
         lines = [_made_with(entry), "", "| table | step | processor time | peak memory |", "|---|---|---|---|"]
         for name, measured in entry["results"].items():

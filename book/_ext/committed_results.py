@@ -9,6 +9,18 @@ from typing import Any
 from docutils import nodes
 from sphinx.util.docutils import SphinxDirective
 
+RESULTS = Path(__file__).resolve().parents[2] / "benchmarks" / "results"
+NOTHING = "No such results are committed yet."
+
+
+def read_table(directive: SphinxDirective, kind: Any, name: str) -> Any:
+    """A table of results by its name, such as ``domains/instr_dg``; None where there is none.
+
+    The page is built again when the file changes.
+    """
+    path = RESULTS / f"{name}.csv"
+    return kind.read(path) if depend_on(directive, path) else None
+
 
 def depend_on(directive: SphinxDirective, path: Path) -> bool:
     """Build the page again when a table or the file beside it changes; False where there is no table."""

@@ -6,16 +6,14 @@ again when the file changes.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-from committed_results import as_nodes, depend_on, facts
+from committed_results import NOTHING, as_nodes, facts, read_table
 from docutils import nodes
 from library_pages import parse_markdown
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-RESULTS = Path(__file__).resolve().parents[2] / "benchmarks" / "results" / "comparison"
 FACTS = ("settings", "seeds", "date", "processor", "python", "torch", "git_commit")
 
 
@@ -27,10 +25,9 @@ class ComparisonPart(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         from audioattn_lib.experiments.comparison import ComparisonResults
 
-        path = RESULTS / f"{self.arguments[0]}.csv"
-        if not depend_on(self, path):
-            return parse_markdown(self, ["No such results are committed yet."])
-        results = ComparisonResults.read(path)
+        results = read_table(self, ComparisonResults, f"comparison/{self.arguments[0]}")
+        if results is None:
+            return parse_markdown(self, [NOTHING])
         made: list[nodes.Node] = getattr(self, self.name.removeprefix("comparison-"))(results)
         return made
 

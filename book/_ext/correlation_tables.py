@@ -5,16 +5,14 @@ Numbers on the page are those of the file and no others; the page is built again
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-from committed_results import as_nodes, depend_on, facts
+from committed_results import NOTHING, as_nodes, facts, read_table
 from docutils import nodes
 from library_pages import parse_markdown
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-RESULTS = Path(__file__).resolve().parents[2] / "benchmarks" / "results" / "correlations"
 FACTS = ("settings", "seeds", "date", "processor", "python", "torch", "git_commit")
 
 
@@ -27,10 +25,9 @@ class CorrelationTable(SphinxDirective):
         from audioattn_lib import display
         from audioattn_lib.experiments.sleepiness import CorrelationResults
 
-        path = RESULTS / f"{self.arguments[0]}.csv"
-        if not depend_on(self, path):
-            return parse_markdown(self, ["No such results are committed yet."])
-        results = CorrelationResults.read(path)
+        results = read_table(self, CorrelationResults, f"correlations/{self.arguments[0]}")
+        if results is None:
+            return parse_markdown(self, [NOTHING])
         figure = display.plot_correlations(results.scores(), runs=results.seed_scores(), titles=results.titles)
         markup = results.table().to_html(border=0, justify="left")
         made = results.made_with

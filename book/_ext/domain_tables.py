@@ -11,16 +11,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-from committed_results import as_nodes, depend_on, facts
+from committed_results import NOTHING, as_nodes, facts, read_table
 from docutils import nodes
 from library_pages import parse_markdown
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-RESULTS = Path(__file__).resolve().parents[2] / "benchmarks" / "results" / "domains"
 FACTS = ("seeds", "settings", "date", "processor", "device", "python", "torch", "git_commit")
 
 
@@ -68,7 +66,7 @@ class DomainTables(SphinxDirective):
 
         results = _read(self)
         if results is None:
-            return parse_markdown(self, ["No such results are committed yet."])
+            return parse_markdown(self, [NOTHING])
         corpus = re.sub(
             r"\btest_\w+", lambda result: f"test {test_title(result[0])}", results.made_with.get("corpus", "")
         )
@@ -87,11 +85,10 @@ class DomainTables(SphinxDirective):
 
 
 def _read(directive: SphinxDirective) -> Any:
-    """The results that a directive names, None where there are none; the page is built again when the file changes."""
+    """The results that a directive names, None where there are none."""
     from audioattn_lib.experiments.scenes_and_instruments.results import DomainResults
 
-    path = RESULTS / f"{directive.arguments[0]}.csv"
-    return DomainResults.read(path) if depend_on(directive, path) else None
+    return read_table(directive, DomainResults, f"domains/{directive.arguments[0]}")
 
 
 def _tables(results: Any, test: str) -> Iterator[nodes.Node]:

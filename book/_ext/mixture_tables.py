@@ -7,16 +7,14 @@ Numbers on the page are those of the file and no others; the page is built again
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-from committed_results import as_nodes, depend_on, facts
+from committed_results import NOTHING, as_nodes, facts, read_table
 from docutils import nodes
 from library_pages import parse_markdown
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-RESULTS = Path(__file__).resolve().parents[2] / "benchmarks" / "results" / "mixtures"
 FACTS = ("frames", "settings", "learning_rates", "seeds", "runs", "date", "processor", "git_commit")
 
 
@@ -59,7 +57,7 @@ class MixtureTables(SphinxDirective):
 
         results = _read(self, self.arguments[0])
         if results is None:
-            return parse_markdown(self, ["No such results are committed yet."])
+            return parse_markdown(self, [NOTHING])
         made = f"Made with {facts(results.made_with, FACTS)}."
         content = parse_markdown(self, [results.made_with.get("corpus", ""), "", made, ""])
         table = display.results_table(
@@ -88,11 +86,10 @@ _CAPTION = (
 
 
 def _read(directive: SphinxDirective, name: str) -> Any:
-    """The results of a name, None where there are none; the page is built again when the file changes."""
+    """The results of a name, None where there are none."""
     from audioattn_lib.experiments.mixtures.results import GainResults
 
-    path = RESULTS / f"{name}.csv"
-    return GainResults.read(path) if depend_on(directive, path) else None
+    return read_table(directive, GainResults, f"mixtures/{name}")
 
 
 def _title(results: Any) -> str:

@@ -11,19 +11,16 @@ again when the file changes.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-from committed_results import as_nodes, depend_on, facts
+from committed_results import NOTHING, as_nodes, facts, read_table
 from docutils import nodes
 from library_pages import parse_markdown
 from retraining_table import finding as retraining_finding
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-RESULTS = Path(__file__).resolve().parents[2] / "benchmarks" / "results" / "recordings"
 FACTS = ("settings", "from_nothing", "folds", "seeds", "date", "processor", "python", "torch", "git_commit")
-NOTHING = "No such results are committed yet."
 
 
 class RecordingFindings(SphinxDirective):
@@ -53,8 +50,8 @@ class RecordingFindings(SphinxDirective):
             return retraining_finding(self)
         folder, _, _ = name.rpartition("/")
         kind = {"mixtures": GainResults, "correlations": CorrelationResults}.get(folder, PoolingResults)
-        path = (RESULTS.parent if folder else RESULTS) / f"{name}.csv"
-        return kind.read(path).finding() if depend_on(self, path) else None
+        results = read_table(self, kind, name if folder else f"recordings/{name}")
+        return None if results is None else results.finding()
 
 
 class RecordingVerdict(SphinxDirective):
@@ -63,7 +60,7 @@ class RecordingVerdict(SphinxDirective):
     required_arguments = 1
 
     def run(self) -> list[nodes.Node]:
-        results = _read(self)
+        results = _read(self, self.arguments[0])
         return parse_markdown(self, [NOTHING if results is None else results.verdict()])
 
 
@@ -77,11 +74,9 @@ class RecordingPairs(SphinxDirective):
         import pandas as pd
 
         from audioattn_lib import display
-        from audioattn_lib.experiments.common.studies.pooling_results import PoolingResults
 
         poolings, *names = self.arguments
-        paths = [RESULTS / f"{name}.csv" for name in names]
-        tables = [PoolingResults.read(path) for path in paths if depend_on(self, path)]
+        tables = [table for name in names if (table := _read(self, name)) is not None]
         if not tables:
             return parse_markdown(self, [NOTHING])
         rows, seeds = [], []
@@ -110,7 +105,7 @@ class RecordingResults(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         from audioattn_lib import display
 
-        results = _read(self)
+        results = _read(self, self.arguments[0])
         if results is None:
             return parse_markdown(self, [NOTHING])
         figure = display.plot_gains(
@@ -139,12 +134,11 @@ def _markup(table: Any) -> str:
     return str(table.to_html(border=0, justify="left"))
 
 
-def _read(directive: SphinxDirective) -> Any:
-    """The results that a directive names, None where there are none; the page is built again when the file changes."""
+def _read(directive: SphinxDirective, name: str) -> Any:
+    """The results of a name, None where there are none."""
     from audioattn_lib.experiments.common.studies.pooling_results import PoolingResults
 
-    path = RESULTS / f"{directive.arguments[0]}.csv"
-    return PoolingResults.read(path) if depend_on(directive, path) else None
+    return read_table(directive, PoolingResults, f"recordings/{name}")
 
 
 def _titles(results: Any) -> dict[str, str]:

@@ -6,17 +6,16 @@ Numbers on the page are those of the file and no others; the page is built again
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from committed_results import depend_on, facts
+from committed_results import NOTHING, RESULTS, depend_on, facts
 from docutils import nodes
 from library_pages import parse_markdown
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-RESULTS = Path(__file__).resolve().parents[2] / "benchmarks" / "results" / "retraining" / "city.csv"
+TABLE = RESULTS / "retraining" / "city.csv"
 FACTS = ("network", "epochs", "seeds", "date", "processor", "python", "torch", "git_commit")
 ONCE, AGAIN = "as trained", "trained again"
 
@@ -25,10 +24,10 @@ class RetrainingResults(SphinxDirective):
     """Verdict, accuracies, and the source of the numbers."""
 
     def run(self) -> list[nodes.Node]:
-        if not depend_on(self, RESULTS):
-            return parse_markdown(self, ["No such results are committed yet."])
-        rows = pd.read_csv(RESULTS, keep_default_na=False, na_values=[""])
-        made = json.loads(RESULTS.with_suffix(".json").read_text(encoding="utf-8"))
+        if not depend_on(self, TABLE):
+            return parse_markdown(self, [NOTHING])
+        rows = pd.read_csv(TABLE, keep_default_na=False, na_values=[""])
+        made = json.loads(TABLE.with_suffix(".json").read_text(encoding="utf-8"))
         markup = accuracies(rows).to_html(border=0, justify="left")
         return [
             *parse_markdown(self, [*(f"- {line}" for line in verdict(rows)), ""]),
@@ -64,9 +63,9 @@ def verdict(rows: pd.DataFrame) -> list[str]:
 
 def finding(directive: SphinxDirective) -> tuple[bool, str] | None:
     """In how many comparisons an order by an attribution costs more than a random one, in both kinds of networks."""
-    if not depend_on(directive, RESULTS):
+    if not depend_on(directive, TABLE):
         return None
-    rows = pd.read_csv(RESULTS, keep_default_na=False, na_values=[""])
+    rows = pd.read_csv(TABLE, keep_default_na=False, na_values=[""])
     compared = rows[rows["difference"].notna()]
     counts = [
         f"{int((own['high'] < 0).sum())} of {len(own)} comparisons {subject}"

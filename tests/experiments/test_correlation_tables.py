@@ -1,26 +1,20 @@
 """The committed tables of correlations can be read, and the command that makes them does so from what exists."""
 
-import importlib
-
 import numpy as np
 import pytest
+from committed import make_twice, says_where_it_comes_from, tables
 
 from audioattn_lib import display
+from audioattn_lib.experiments.common.studies.pooling_results import CHANCE
+from audioattn_lib.experiments.common.studies.study import BASELINE
 from audioattn_lib.experiments.sleepiness import MATCHED, CorrelationResults
-
-BASELINE, CHANCE = "linear", "chance"
-
-
-def tables(root):
-    return sorted((root / "benchmarks" / "results" / "correlations").glob("*.csv"))
 
 
 def test_every_committed_table_stands_beside_chance_and_a_baseline_and_says_where_it_comes_from(root):
-    assert tables(root)
-    for path in tables(root):
+    assert tables(root, "correlations")
+    for path in tables(root, "correlations"):
         results = CorrelationResults.read(path)
-        assert {"corpus", "settings", "seeds", "date", "processor", "git_commit", "torch"} <= set(results.made_with)
-        assert "/" not in results.made_with["settings"], f"{path.name} names a path of one machine"
+        says_where_it_comes_from(path, results.made_with)
         assert {*MATCHED, BASELINE, CHANCE} <= set(results.rows["system"])
         assert results.scores()["score"].between(-1, 1).all()
         assert int(results.made_with["seeds"]) >= 5
@@ -28,20 +22,15 @@ def test_every_committed_table_stands_beside_chance_and_a_baseline_and_says_wher
 
 def test_the_pages_show_every_committed_table(root):
     page = "".join((root / "book" / f"{name}.md").read_text() for name in ("sleepiness_seeds", "frozen_frames"))
-    assert not [path.stem for path in tables(root) if f"{{correlation-results}} {path.stem}\n" not in page]
+    assert not [
+        path.stem for path in tables(root, "correlations") if f"{{correlation-results}} {path.stem}\n" not in page
+    ]
 
 
 def test_a_table_is_made_and_read_back(root, tmp_path, monkeypatch, capsys):
-    monkeypatch.syspath_prepend(root)
-    main = importlib.import_module("benchmarks.correlations").main
-    arguments = ["tiny", "--data", "voices?speakers=8&clips_per_speaker=3&duration=(1.0,1.2)", "--seeds", "2"]
-    arguments += ["--set", "epochs=1", "--set", "units=4", "--runs", str(tmp_path / "runs"), "--output", str(tmp_path)]
-    assert main(arguments) == 0
-    first = (tmp_path / "tiny.csv").read_text()
-    stamps = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("metrics.json")}
-    assert main(arguments) == 0
-    assert (tmp_path / "tiny.csv").read_text() == first
-    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("metrics.json")} == stamps
+    arguments = ["--data", "voices?speakers=8&clips_per_speaker=3&duration=(1.0,1.2)", "--seeds", "2"]
+    arguments += ["--set", "epochs=1", "--set", "units=4"]
+    main = make_twice("correlations", arguments, root, tmp_path, monkeypatch)
     results = CorrelationResults.read(tmp_path / "tiny.csv")
     assert results.made_with["settings"] == "epochs = 1, units = 4"
     shown, not_shown = results.findings()

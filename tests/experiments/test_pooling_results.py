@@ -6,16 +6,13 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+from committed import make_twice, says_where_it_comes_from, tables
 
 from audioattn_lib import display
 from audioattn_lib.core.errors import RunError
 from audioattn_lib.experiments import urban_sound
 from audioattn_lib.experiments.common.studies.pooling_results import CHANCE, CONTROL, PoolingResults
 from audioattn_lib.experiments.common.studies.study import Study
-
-
-def tables(root):
-    return sorted((root / "benchmarks" / "results" / "recordings").glob("*.csv"))
 
 
 def results(gain, p):
@@ -97,28 +94,19 @@ PAGES = ("urban_sound_recordings", "urban_sound_seeds", "frozen_frames", "accent
 
 def test_every_committed_table_has_its_references_and_says_where_it_comes_from(root):
     page = "".join((root / "book" / f"{name}.md").read_text() for name in PAGES)
-    for path in tables(root):
+    for path in tables(root, "recordings"):
         table = PoolingResults.read(path)
-        assert {"corpus", "settings", "seeds", "date", "processor", "git_commit", "torch"} <= set(table.made_with)
-        assert "/" not in table.made_with["settings"], f"{path.name} names a path of one machine"
+        says_where_it_comes_from(path, table.made_with)
         assert {table.control, "linear", CHANCE} <= set(table.rows["pooling"])
         assert set(table.made_with.get("attending", "softmax").split(", ")) <= set(table.attending)
         assert re.search(rf"{{recording-(results|pairs)}}.* {path.stem}\b", page)
 
 
 def test_a_table_is_made_and_read_back(root, tmp_path, monkeypatch, capsys):
-    monkeypatch.syspath_prepend(root)
-    main = importlib.import_module("benchmarks.recordings").main
-    arguments = ["tiny", "--data", "city?clips_per_class=6&n_folds=3&duration=2", "--preset", "smoke"]
+    arguments = ["--data", "city?clips_per_class=6&n_folds=3&duration=2", "--preset", "smoke"]
     arguments += ["--poolings", "mean, max, statistics, sparsemax", "--folds", "1", "--seeds", "2"]
     arguments += ["--set", "perturbations=false"]
-    arguments += ["--runs", str(tmp_path / "runs"), "--output", str(tmp_path)]
-    assert main(arguments) == 0
-    first = (tmp_path / "tiny.csv").read_text()
-    stamps = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("metrics.json")}
-    assert main(arguments) == 0
-    assert (tmp_path / "tiny.csv").read_text() == first
-    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("metrics.json")} == stamps
+    make_twice("recordings", arguments, root, tmp_path, monkeypatch)
     table = PoolingResults.read(tmp_path / "tiny.csv")
     assert table.made_with["settings"] == "those of the preset smoke, perturbations = False"
     rows = table.rows.set_index("pooling")
@@ -131,7 +119,7 @@ def test_a_table_is_made_and_read_back(root, tmp_path, monkeypatch, capsys):
     )
     assert 0 < rows.loc["sparsemax", "attended"] <= 1
     assert "Mean pooling: accuracy" in capsys.readouterr().out
-    config = urban_sound.Config.smoke(data=arguments[2], perturbations=False)
+    config = urban_sound.Config.smoke(data=arguments[1], perturbations=False)
     study = urban_sound.study(config, "mean, sparsemax", "1", tmp_path / "runs", range(2))
     gains = PoolingResults.of_study(study, {}, from_nothing=study).gains()
     assert list(gains.index) == ["Mean", "Sparsemax"]

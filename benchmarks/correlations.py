@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     }
     results = sleepiness.CorrelationResults.of_study(study, made_with)
     results.write(options.output / f"{options.name}.csv")
-    print("\n".join([*results.made_with["shown"].splitlines(), *results.made_with["not_shown"].splitlines()]))
+    print("\n".join(sentence for sentences in results.findings() for sentence in sentences))
     return 0
 
 

@@ -42,11 +42,11 @@ def findings(shown: Sequence[str], not_shown: Sequence[str] = (), *, title: str 
     """
     if not shown and not not_shown:
         raise ValueError("shown and not_shown are empty; give at least one sentence")
-    parts: list[tuple[str, str, Sequence[str]]] = [(title, "", shown), (OPEN, ' class="aa-open"', not_shown)]
+    both = ((title, "", shown), (OPEN, ' class="aa-open"', not_shown))
+    parts = [(heading, kind, sentences) for heading, kind, sentences in both if sentences]
     lists = [
         f"<p{kind}>{html.escape(heading)}</p><ul{kind}>{''.join(f'<li>{bold(text)}</li>' for text in sentences)}</ul>"
         for heading, kind, sentences in parts
-        if sentences
     ]
     markup = (
         f'<section class="audioattn aa-findings mathjax_ignore" aria-label="{html.escape(title, quote=True)}">'
@@ -55,7 +55,6 @@ def findings(shown: Sequence[str], not_shown: Sequence[str] = (), *, title: str 
     lines = [
         line
         for heading, _, sentences in parts
-        if sentences
         for line in (heading, *(f"- {sentence.replace('**', '')}" for sentence in sentences))
     ]
     return Findings(markup, "\n".join(lines))

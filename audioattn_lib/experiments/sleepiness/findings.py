@@ -5,11 +5,14 @@ Book page: ``sleepiness``.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from ..common.studies.phrases import Found, number, relation, use_over_baseline
 from ..common.studies.study import BASELINE
 from .study import LOSSES, RegressionStudy
 
-__all__ = ["MATCHED", "findings", "uses"]
+__all__ = ["MATCHED", "findings", "turned", "uses"]
 
 MATCHED = ("attention_bi_bi_hidden", "seq2seq_bi_bi")
 """Two networks that differ in nothing but attention: what is read from them, and how much of it, is the same."""
@@ -65,13 +68,17 @@ def findings(study: RegressionStudy) -> Found:
 
 def _over(study: RegressionStudy, name: str, reference: str) -> dict[str, float]:
     """Gain of one system over another as the table of the page has it: corrected for the same comparisons."""
-    row = study.compare(name).loc[reference]
-    ends = {"difference": -row["difference"], "low": -row["high"], "high": -row["low"]}
-    return {end: float(value) for end, value in ends.items()} | {"p_holm": float(row["p_holm"])}
+    return turned(study.compare(name).loc[reference])
 
 
-def _gain(row: object) -> str:
-    return number(row, "difference")  # type: ignore[arg-type]
+def turned(row: Mapping[Any, Any]) -> dict[str, float]:
+    """A comparison the other way round: of the reference to the system."""
+    ends = {"difference": -row["difference"], "low": -row["high"], "high": -row["low"], "p_holm": row["p_holm"]}
+    return {end: float(value) for end, value in ends.items()}
+
+
+def _gain(row: Mapping[Any, Any]) -> str:
+    return number(row, "difference")
 
 
 def uses(study: RegressionStudy) -> str:

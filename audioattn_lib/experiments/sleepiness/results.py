@@ -13,14 +13,15 @@ from dataclasses import dataclass
 import pandas as pd
 
 from ..common.studies.phrases import Found, number, p_value
-from ..common.studies.table_files import ResultsTable
-from .findings import MATCHED, findings
+from ..common.studies.table_files import ResultsTable, join_numbers, split_numbers
+from .findings import MATCHED, findings, turned
 from .study import RegressionStudy
 
 __all__ = ["CorrelationResults"]
 
 _NUMBERS = ("runs", "score", "low", "high", "difference", "difference_low", "difference_high", "p_holm", "detectable")
-_ATTENTION = ("attention", "attention_low", "attention_high", "attention_p_holm")
+_GAIN = ("attention", "attention_low", "attention_high")
+_ATTENTION = (*_GAIN, "attention_p_holm")
 
 
 @dataclass(frozen=True)
@@ -66,11 +67,9 @@ class CorrelationResults(ResultsTable):
             title = study.title(str(name))
             cells = {"system": str(name), "title": title, **row[[*_NUMBERS]].to_dict()}
             if title in seeds.index:
-                cells["seed_scores"] = ";".join(f"{score:.6g}" for score in seeds.loc[title])
+                cells["seed_scores"] = join_numbers(seeds.loc[title])
             if name in over.index:
-                pair = over.loc[name]  # of the system to the network with attention; the page asks for the reverse
-                gain = (-pair["difference"], -pair["high"], -pair["low"], pair["p_holm"])
-                cells |= dict(zip(_ATTENTION, gain, strict=True))
+                cells |= dict(zip(_ATTENTION, turned(over.loc[name]).values(), strict=True))
             rows.append(cells)
         return cls(pd.DataFrame(rows).reindex(columns=list(cls.COLUMNS)), facts)
 
@@ -86,8 +85,8 @@ class CorrelationResults(ResultsTable):
     def seed_scores(self) -> pd.DataFrame:
         """Correlation of each seed alone: a row a system by name, a column a seed."""
         rows = self.rows[self.rows["seed_scores"] != ""]
-        values = {row["system"]: row["seed_scores"].split(";") for row in rows.to_dict(orient="records")}
-        return pd.DataFrame.from_dict(values, orient="index").astype(float)
+        values = {row["system"]: split_numbers(row["seed_scores"]) for row in rows.to_dict(orient="records")}
+        return pd.DataFrame.from_dict(values, orient="index")
 
     def findings(self) -> Found:
         """Sentences on what is shown, and on what is not."""
@@ -99,8 +98,7 @@ class CorrelationResults(ResultsTable):
         row = self.rows.set_index("system").loc[MATCHED[1]]
         is_better = bool(row["attention_p_holm"] < 0.05 and row["attention"] > 0)
         who = "features of a network with attention are" + (" better" if is_better else " not reliably better")
-        ends = {"difference": row["attention"], "low": row["attention_low"], "high": row["attention_high"]}
-        return is_better, f"{who} than of one without: {number(ends, 'difference')} in rank correlation."
+        return is_better, f"{who} than of one without: {number(row, *_GAIN)} in rank correlation."
 
     def table(self) -> pd.DataFrame:
         """The differences for people: a row a system by title, numbers as text, intervals in brackets."""
@@ -118,5 +116,4 @@ def _paired(row: Mapping[str, float], name: str, p: str) -> str:
     """A difference with its interval and p-value; empty where there is none."""
     if pd.isna(row[name]):
         return ""
-    ends = {"difference": row[name], "low": row[f"{name}_low"], "high": row[f"{name}_high"]}
-    return f"{number(ends, 'difference')}, {p_value(row[p])}"
+    return f"{number(row, name, f'{name}_low', f'{name}_high')}, {p_value(row[p])}"

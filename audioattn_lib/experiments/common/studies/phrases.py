@@ -127,11 +127,16 @@ def excludes_zero(row: Mapping[Any, Any], low: str = "low", high: str = "high") 
     return bool(row[low] > 0 or row[high] < 0)
 
 
-def number(row: Mapping[str, Any], score: str = "score", digits: int = 2) -> str:
-    """A correlation, a loss, or a difference of two: ``0.56 (0.40 to 0.68)``; alone where it has no interval."""
-    sign = "+" if score == "difference" else ""
-    mean, *ends = (f"{round(float(row[name]), digits) + 0.0:{sign}.{digits}f}" for name in (score, "low", "high"))
-    return mean if np.isnan(float(row["low"])) else f"{mean} ({' to '.join(ends)})"
+def number(
+    row: Mapping[Any, Any], score: str = "score", low: str = "low", high: str = "high", *, digits: int = 2
+) -> str:
+    """A correlation, a loss, or a difference of two: ``0.56 (0.40 to 0.68)``; alone where it has no interval.
+
+    What is not named ``score`` is a difference, and has a sign.
+    """
+    sign = "" if score == "score" else "+"
+    mean, *ends = (f"{round(float(row[name]), digits) + 0.0:{sign}.{digits}f}" for name in (score, low, high))
+    return mean if np.isnan(float(row[low])) else f"{mean} ({' to '.join(ends)})"
 
 
 def span(values: Sequence[float]) -> str:

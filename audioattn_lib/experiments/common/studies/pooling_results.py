@@ -20,7 +20,7 @@ from audioattn_lib.evaluation.statistics.systems import compare_systems, score_i
 
 from . import phrases
 from .study import BASELINE, ClassificationStudy, Study
-from .table_files import ResultsTable
+from .table_files import ResultsTable, join_numbers, split_numbers
 
 __all__ = ["CHANCE", "CONTROL", "PoolingResults"]
 
@@ -111,13 +111,13 @@ class PoolingResults(ResultsTable):
             row: dict[str, Any] = {"pooling": name, "title": study.title(name)}
             row |= {column: float(table.loc[name, column]) for column in ("score", "low", "high")}
             row["seeds"] = drawn[name].seeds if name in drawn else 0
-            row["seed_scores"] = _join(drawn[name].scores) if name in drawn else ""
+            row["seed_scores"] = join_numbers(drawn[name].scores) if name in drawn else ""
             if name in compared:
                 pair: Mapping[Any, Any] = compared[name]
                 row |= dict(
                     zip(_DIFFERENCE, (pair[c] for c in ("difference", "low", "high", *_DIFFERENCE[3:])), strict=True)
                 )
-                row["seed_differences"] = _join(drawn[name].scores - drawn[control].scores)
+                row["seed_differences"] = join_numbers(drawn[name].scores - drawn[control].scores)
             if name in study.names:
                 row |= _cost(study, name, attends=name in results.attending_of(study.names))
                 row |= pointing.get(name, {})
@@ -169,7 +169,7 @@ class PoolingResults(ResultsTable):
     def seed_differences(self) -> pd.DataFrame:
         """Tabulate the difference to the control of each seed: a row a pooling by title, a column a seed."""
         rows = self.rows[self.rows["difference"].notna() & ~self.rows["pooling"].isin([BASELINE])]
-        values = {row["title"]: _split(row["seed_differences"]) for row in rows.to_dict(orient="records")}
+        values = {row["title"]: split_numbers(row["seed_differences"]) for row in rows.to_dict(orient="records")}
         return pd.DataFrame.from_dict(values, orient="index")
 
     def costs(self) -> pd.DataFrame:
@@ -322,14 +322,6 @@ def _gains(study: ClassificationStudy, from_nothing: ClassificationStudy) -> dic
         values = (interval.estimate, interval.low, interval.high, *gain[["difference", "low", "high", "p_holm"]])
         rows[name] = dict(zip(_NOTHING, map(float, values), strict=True))
     return rows
-
-
-def _join(values: Sequence[float] | np.ndarray[Any, Any]) -> str:
-    return ";".join(f"{value:.6g}" for value in values)
-
-
-def _split(text: str) -> list[float]:
-    return [float(value) for value in text.split(";") if value]
 
 
 def _number(value: float, pattern: str, scale: float = 1.0) -> str:

@@ -6,7 +6,7 @@ Book page: ``batch``.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Self
@@ -16,7 +16,17 @@ import pandas as pd
 from audioattn_lib.core.errors import RunError
 from audioattn_lib.core.files import write_text, write_whole
 
-__all__ = ["ResultsTable"]
+__all__ = ["ResultsTable", "join_numbers", "split_numbers"]
+
+
+def join_numbers(values: Iterable[float]) -> str:
+    """Write several numbers into one cell of a table, with six digits each."""
+    return ";".join(f"{value:.6g}" for value in values)
+
+
+def split_numbers(text: str) -> list[float]:
+    """Numbers of a cell that :func:`join_numbers` wrote."""
+    return [float(value) for value in text.split(";") if value]
 
 
 @dataclass(frozen=True)

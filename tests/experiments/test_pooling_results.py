@@ -125,6 +125,8 @@ def test_a_table_is_made_and_read_back(root, tmp_path, monkeypatch, capsys):
     assert list(gains.index) == ["Mean", "Sparsemax"]
     assert gains["What they add"].str.startswith("+0.0 points").all()
     assert not len(table.gains())
+    with pytest.raises(RunError, match="mean: none attends; add one"):
+        PoolingResults.of_study(urban_sound.study(config, "mean", "1", tmp_path / "runs", range(2)))
     (tmp_path / "tiny.csv").write_text("pooling\nmean\n")
     with pytest.raises(RunError, match="lacks the columns title"):
         PoolingResults.read(tmp_path / "tiny.csv")

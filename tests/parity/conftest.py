@@ -55,13 +55,19 @@ class Program:
 
 
 @pytest.fixture(scope="session")
-def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
-    folder = tmp_path_factory.mktemp("parity")
+def shared_program(tmp_path_factory: pytest.TempPathFactory) -> Program:
+    """What the modules share: corpora and runs, once a session."""
+    return Program(tmp_path_factory.mktemp("parity"))
+
+
+@pytest.fixture(scope="module")
+def program(shared_program: Program) -> Iterator[Program]:
+    """The program, with its own cache and no recordings, while a module of rows is tested; then as it was."""
     before = Path.cwd()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AUDIOATTN_CACHE", str(folder / "cache"))
+        patch.setenv("AUDIOATTN_CACHE", str(shared_program.folder / "cache"))
         patch.delenv("AUDIOATTN_DATA", raising=False)
-        yield Program(folder)
+        yield shared_program
     os.chdir(before)
 
 

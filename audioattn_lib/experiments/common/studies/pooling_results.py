@@ -89,7 +89,7 @@ class PoolingResults(ResultsTable):
         Raises
         ------
         RunError
-            When the study lacks the control, or the other study tested other clips.
+            When the study lacks the control or has no attention beside it, or the other study tested other clips.
         """
         made_with = {**(made_with or {}), "measure": study.score_title}
         results = cls(pd.DataFrame(), made_with)
@@ -97,6 +97,8 @@ class PoolingResults(ResultsTable):
         for name in (control, *results.made_with.get("attending", control).split(", ")):
             if name not in study.names:
                 raise RunError(f"compared are {', '.join(study.names)}; {name} must be among them")
+        if not {*results.attending_of(study.names)} - {control}:
+            raise RunError(f"compared are {', '.join(study.names)}: none attends; add one, such as softmax")
         table, drawn = study.table(), study.draws()
         others = [name for name in drawn if name != control]
         # one family of tests: the linear baseline is a reference and does not make the intervals of the others wider

@@ -3,7 +3,8 @@
 A checkpoint is a safetensors file with every tensor (parameters, buffers,
 optimiser, random number generators) and a JSON file with every number
 (position, best score, patience). The JSON file names the tensor file and is
-moved into place last, so a kill at any instant leaves the previous pair whole.
+moved into place last. The tensor file is named after its content, so no other
+takes its place, and a kill at any instant leaves the previous pair whole.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from torch import Tensor, nn
 from ..core.declarations import shorten
 from ..core.errors import RunError
 from ..core.files import parse_json, read_bounded
-from ..core.tensor_files import current_names, load_tensors, write_tensors
+from ..core.tensor_files import current_names, load_tensors, tensor_digest, write_tensors
 from .run_directory import write_atomically
 
 __all__ = ["Position", "load_best", "load_checkpoint", "load_state", "load_weights", "save_best", "save_checkpoint"]
@@ -70,7 +71,8 @@ def save_checkpoint(directory: Path, model: nn.Module, optimizer: torch.optim.Op
     tensors["rng/cpu"] = torch.get_rng_state()
     if torch.cuda.is_available():
         tensors["rng/cuda"] = torch.cuda.get_rng_state()
-    tensor_file = directory / f"last-{position.step:08d}.safetensors"
+    # The step alone would not do: after the validation of an epoch the generators differ, and the step is the same.
+    tensor_file = directory / f"last-{position.step:08d}-{tensor_digest(tensors)[:16]}.safetensors"
     _write_tensors(tensor_file, tensors)
     groups = [{k: v for k, v in group.items() if _is_plain(v)} for group in state["param_groups"]]
     content: dict[str, Any] = {

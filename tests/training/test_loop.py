@@ -225,6 +225,29 @@ def test_a_damaged_checkpoint_is_named(tmp_path):
         train(tmp_path)
 
 
+def test_a_kill_between_the_files_of_a_checkpoint_leaves_the_one_before_it(tmp_path, monkeypatch):
+    model = nn.Linear(4, 2)
+    optimizer = torch.optim.SGD(model.parameters())
+    torch.manual_seed(1)
+    checkpoint.save_checkpoint(tmp_path, model, optimizer, checkpoint.Position(step=2))
+    before = torch.get_rng_state()
+    torch.rand(3)  # as a validation may: another state, and no step more
+
+    def die(path):
+        if path.name == "last.json":
+            raise Killed
+        return write_atomically(path)
+
+    monkeypatch.setattr(checkpoint, "write_atomically", die)
+    with pytest.raises(Killed):
+        checkpoint.save_checkpoint(tmp_path, model, optimizer, checkpoint.Position(step=2))
+    assert checkpoint.load_checkpoint(tmp_path, model, optimizer) == checkpoint.Position(step=2)
+    assert torch.equal(torch.get_rng_state(), before)
+    monkeypatch.undo()
+    checkpoint.save_checkpoint(tmp_path, model, optimizer, checkpoint.Position(step=3))
+    assert len([*tmp_path.glob("last-*.safetensors")]) == 1
+
+
 def test_weights_of_another_model_are_listed(tmp_path):
     save_best(tmp_path, nn.Linear(3, 2))
     with pytest.raises(RunError, match=r"weight is \(2, 3\), the model has \(2, 4\)"):

@@ -65,9 +65,10 @@ def add_scripts(app: Sphinx, page: str, template: str, context: dict[str, Any], 
     made = context.get("generate_toctree_html")
     if made is not None:
 
-        def named(kind: str = "sidebar", **options: Any) -> Any:
-            menu = made(kind, **options)  # of a sidebar HTML, or a tree that the template writes as such
-            return menu if kind == "raw" else name_buttons(str(menu))
+        def named(**options: Any) -> Any:
+            menu = made(**options)  # which the theme keeps for the same arguments in the same order
+            # a sidebar is HTML; "raw" is a tree, which the template writes as it is
+            return menu if options.get("kind") == "raw" else name_buttons(str(menu))
 
         context["generate_toctree_html"] = named
 
@@ -82,15 +83,19 @@ def name_buttons(menu: str) -> str:
     return _MENU_BUTTON.sub(name, menu)
 
 
-def set_scorer(app: Sphinx, config: Any) -> None:
-    """Rank results by the script beside the style sheet."""
+def configure(app: Sphinx, config: Any) -> None:
+    """Rank results by the script beside the style sheet, and leave figures without numbers.
+
+    An extension for LaTeX, which Jupyter Book loads, numbers them whatever ``_config.yml`` says.
+    """
     config.html_search_scorer = str(ASSETS / "search_scorer.js")
+    config.numfig = False
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Entry point of the extension."""
     app.add_js_file("scrolling.js", loading_method="defer")
-    app.connect("config-inited", set_scorer)
+    app.connect("config-inited", configure, priority=900)
     app.connect("doctree-read", keep_text)
     app.connect("env-merge-info", merge_texts)
     app.connect("html-page-context", add_scripts, priority=900)

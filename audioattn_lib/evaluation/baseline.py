@@ -29,6 +29,8 @@ __all__ = ["Baseline", "linear_baseline", "summary_features"]
 Task = Literal["classification", "multilabel"]
 
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0)
+_ROUNDING = 1e-5
+"""A mean below this share of the deviation is rounding: standardised over clips, it would be noise."""
 
 
 @dataclass(frozen=True)
@@ -60,8 +62,9 @@ def summary_features(
 
     .. math:: \Bigl[\; \bar x, \quad \sqrt{\tfrac1T \textstyle\sum_t (x_t - \bar x)^2} \;\Bigr]
 
-    Only valid frames count, so padding changes nothing. Computed where
-    ``features`` lies, in at least float32.
+    Only valid frames count, so padding changes nothing. A mean below 1e-5 of the
+    deviation is 0: it was subtracted before, and rounding is left of it. Computed
+    where ``features`` lies, in at least float32.
 
     Parameters
     ----------
@@ -99,7 +102,7 @@ def summary_features(
     count = lengths[:, None].to(x.dtype)
     mean = x.where(valid, 0).sum(dim=1) / count
     std = ((x - mean[:, None]).where(valid, 0).square().sum(dim=1) / count).sqrt()
-    return torch.cat([mean, std], dim=1)
+    return torch.cat([mean.where(mean.abs() > _ROUNDING * std, 0), std], dim=1)
 
 
 def linear_baseline(

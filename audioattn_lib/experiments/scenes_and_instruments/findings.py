@@ -55,7 +55,8 @@ def findings(study: DomainStudy) -> Found:
     if len(compared):
         _tell(compared, "difference", "Restricted attention over frequency", "dense attention", shown, open_, test)
     for method, of_method in networks[networks["gain_p"].notna()].groupby("domain_method", sort=False):
-        _tell(of_method, "gain", domain_method_title(str(method)).capitalize(), "doing without", shown, open_, test)
+        training = f"Training with {domain_method_title(str(method))}"
+        _tell(of_method, "gain", training, "training without", shown, open_, test)
     shown += filter(None, [_cost(results, test), _baseline_ahead(results, test)])
     return shown, [*open_, *filter(None, [results.power(test)]), study.seed_note]
 
@@ -68,12 +69,15 @@ def _tell(rows: pd.DataFrame, measure: str, who: str, over: str, shown: list[str
     largest = f"the largest difference is {_points(extreme, measure)}, of {_name(extreme)}"
     if len(better):
         titles = names([_name(row) for _, row in better.iterrows()])
-        shown.append(f"{who}: better than {over} on {_plain(test)} for {titles}; {largest}.")
+        shown.append(f"{who} is better than {over} on {_plain(test)} for {titles}; {largest}.")
     elif not len(worse):
-        open_.append(f"A gain by {lower_first(who)} on {_plain(test)}: no difference is reliable; {largest}.")
+        open_.append(
+            f"That {lower_first(who)} changes the score on {_plain(test)}: no difference to {over} is reliable; "
+            f"{largest}."
+        )
     if len(worse):
         titles = names([_name(row) for _, row in worse.iterrows()])
-        shown.append(f"{who}: worse than {over} on {_plain(test)} for {titles}; {largest}.")
+        shown.append(f"{who} is worse than {over} on {_plain(test)} for {titles}; {largest}.")
 
 
 def _cost(results: DomainResults, test: str) -> str:

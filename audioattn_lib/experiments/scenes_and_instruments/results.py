@@ -175,9 +175,10 @@ class DomainResults(ResultsTable):
                 better = [self._name(row) for row in sure[sure[name] > 0].to_dict(orient="records")]
                 worse = [self._name(row) for row in sure[sure[name] < 0].to_dict(orient="records")]
                 none = f"None of {len(compared)} is reliably better than {against}."
-                text.append((f"Better than {against}: {'; '.join(better)}." if better else none, bool(better)))
+                sure = f"Reliably better than {against}: {'; '.join(better)}."
+                text.append((sure if better else none, bool(better)))
                 if worse:
-                    text.append((f"Worse than {against}: {'; '.join(worse)}.", True))
+                    text.append((f"Reliably worse than {against}: {'; '.join(worse)}.", True))
         return text
 
     def power(self, test: str) -> str:

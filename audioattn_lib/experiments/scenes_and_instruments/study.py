@@ -130,11 +130,15 @@ class DomainStudy(Study):
         return " ".join(results.verdict(test) for test in self.tests)
 
     def domains(self, pattern: str, domain_method: str) -> pd.DataFrame:
-        """Accuracy by domain, of those seen and those not, and of the worst one."""
+        """Accuracy by domain, of those seen and those not, and of the worst one; intervals as in :meth:`results`."""
         table = self.correct(pattern, domain_method)
-        return domain_scores(
-            table["right"], table["domain"], table["domain_seen"], groups=self.groups_of(table["clip"])
-        )
+        scores = domain_scores(table["right"], table["domain"], table["domain_seen"])
+        domain, is_seen = table["domain"].to_numpy(), table["domain_seen"].to_numpy(dtype=bool)
+        kinds = {"seen": is_seen, "unseen": ~is_seen, "worst": domain == scores.loc["worst", "of"]}
+        for name in scores.index:
+            interval = self._scored((pattern, domain_method), kinds.get(str(name), domain == name))
+            scores.loc[name, ["low", "high"]] = interval["low"], interval["high"]
+        return scores
 
     @property
     def _baseline_methods(self) -> list[str]:

@@ -165,4 +165,7 @@ def _interval(row: Mapping[str, Any], low: str, high: str) -> str:
 
 
 def _signed(value: Any) -> str:
-    return f"{round(100 * float(value), 1) + 0.0:+.1f}"  # no minus before a zero
+    points = 100 * float(value)
+    if 0.005 <= abs(points) < 0.05:  # as +0.0 it would be on the wrong side of zero, or on none
+        return f"{points:+.2f}"
+    return f"{round(points, 1) + 0.0:+.1f}"  # no minus before a zero

@@ -311,6 +311,15 @@ class ClassificationStudy(Study):
         others = [name for name in names or self.names if name != reference]
         return systems.compare_systems({name: (drawn[name], drawn[reference]) for name in others})
 
+    def differences(self, reference: str) -> pd.DataFrame:
+        """Tabulate :meth:`compare` by title, as :func:`~audioattn_lib.display.plot_gains` takes it; empty where
+        ``reference`` is not compared with anything.
+        """
+        others = [name for name in self.names if name != reference]
+        if reference not in self.names or not others:
+            return pd.DataFrame(columns=["difference", "low", "high"])
+        return self.compare(reference, others)[["difference", "low", "high"]].rename(index=self.title)
+
     def draws(self) -> dict[str, systems.Draws]:
         """Score of each compared value and of the baseline, of each seed and on common resamples of the groups."""
         clips = list(self.correct().index)

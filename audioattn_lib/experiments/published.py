@@ -90,7 +90,8 @@ def accents_table(study: ClassificationStudy) -> pd.DataFrame:
     """Tabulate the relative reduction of the equal error rate by double multi-head pooling, one row per other pooling.
 
     ``published`` and ``here`` are :math:`(e - e_2) / e` in percent, where :math:`e_2` is the rate of double multi-head
-    pooling and :math:`e` that of the other. Here it is the mean over seeds and folds, with the lowest and the highest;
+    pooling and :math:`e` that of the other; below zero where :math:`e_2` is higher. Here it is the mean over seeds and
+    folds, with the lowest and the highest where there are several;
     empty where the study lacks a pooling, has no trials, or a rate is 0.
 
     Notes
@@ -103,9 +104,10 @@ def accents_table(study: ClassificationStudy) -> pd.DataFrame:
     for name, published in RELATIVE_GAINS.items():
         others = _rates(study, name)
         gains = [(others[which] - ours[which]) / others[which] for which in ours if others.get(which, 0.0) > 0]
-        cell = f"{100 * np.mean(gains):+.1f} % ({100 * min(gains):+.1f} to {100 * max(gains):+.1f})" if gains else ""
+        cell = f"{100 * np.mean(gains):+.1f} %" if gains else ""
+        cell += f" ({100 * min(gains):+.1f} to {100 * max(gains):+.1f})" if len(gains) > 1 else ""
         title = study.title(name)
-        rows[f"lower than {title}, by"] = {"published": f"{100 * published:+.2f} %", "here": cell}
+        rows[f"reduction against {title}"] = {"published": f"{100 * published:+.2f} %", "here": cell}
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
@@ -123,9 +125,11 @@ def why_accents(study: ClassificationStudy, corpus: str) -> str:
     )
     if not any(run.metrics.get("verification") for run in study.runs):
         return f"{text}, and there is no pair of clips to verify."
+    several = len(study.runs) > len(study.names)
+    moved = "the range over seeds and folds tells" if several else "with one seed there is no range that could tell"
     return (
         f"{text} and are tested on pairs of its test clips. The paper gives relative figures without interval; here "
-        "the range over seeds and folds tells how far chance alone moves them."
+        f"{moved} how far chance alone moves them."
     )
 
 

@@ -138,7 +138,7 @@ def _rules(
         yield "Most are wrong", sorted(wrong, key=lambda name: (shares[name], place[name]))
         if len(right.columns) > 1:
             yield "The models disagree", sorted(wrong, key=lambda name: (abs(shares[name] - 0.5), place[name]))
-    events = {name: corpus.manifest.events(rows[name]) for name in order}
+    events = {name: corpus.events_of(rows[name]) for name in order}
     several = [name for name in order if len(events[name]) > 1]
     yield "Several events", sorted(several, key=lambda name: (-len(events[name]), place[name]))
     with_events = [name for name in order if events[name]]

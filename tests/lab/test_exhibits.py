@@ -18,8 +18,9 @@ NAMES = [f"clip-{number:02d}" for number in range(COUNT)]
 def corpus(events):
     """Clips whose level changes more from one to the next."""
     noise = torch.randn(50, 8, generator=torch.Generator().manual_seed(0))
-    manifest = SimpleNamespace(ids=NAMES, durations=np.full(COUNT, 3.0), events=lambda row: events.get(row, ()))
-    return SimpleNamespace(manifest=manifest, store=[noise * (1 + number) for number in range(COUNT)])
+    manifest = SimpleNamespace(ids=NAMES, durations=np.full(COUNT, 3.0))
+    store = [noise * (1 + number) for number in range(COUNT)]
+    return SimpleNamespace(manifest=manifest, store=store, events_of=lambda row: events.get(row, ()))
 
 
 def event(onset, offset):

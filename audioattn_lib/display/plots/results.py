@@ -521,9 +521,11 @@ def require(table: pd.DataFrame, columns: Sequence[str]) -> None:
 
 def percent(ax: Any, axis: str) -> None:
     """Write an axis of shares in percent."""
-    from matplotlib.ticker import PercentFormatter
 
-    getattr(ax, f"{axis}axis").set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
+    def text(share: float, position: int) -> str:
+        return f"{_short_number(100 * share)} %"  # with the decimals that the step of the axis needs
+
+    getattr(ax, f"{axis}axis").set_major_formatter(text)
 
 
 def colour_bar(figure: Any, ax: Any, image: Any, label: str, *, share: bool = False) -> None:

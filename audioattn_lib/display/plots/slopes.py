@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["plot_slopes"]
 
+_GREYS: tuple[tuple[Any, str], ...] = (((0, (1, 1.6)), "o"), ((0, (5, 1.6)), "s"), ((0, (6, 1.5, 1, 1.5)), "^"))
+"""Dash and sign of the references, which share their colour."""
 _SPREAD = 0.16
 """Share of the width over which the systems of one side are spread, so that their intervals do not hide each other."""
 
@@ -74,6 +76,7 @@ def plot_slopes(
     names = [name for name in start.index if all(name in table.index for table in ends.values())]
     systems = [name for name in names if name not in references]
     drawn = {name: (number, number) for number, name in enumerate(systems)} | dict(looks or {})
+    greys = {name: _GREYS[number % len(_GREYS)] for number, name in enumerate(n for n in names if n not in systems)}
 
     def draw(theme: Theme, width: float = WIDTH) -> Any:
         from matplotlib.figure import Figure as MatplotlibFigure
@@ -89,12 +92,13 @@ def plot_slopes(
             for number, name in enumerate(names):
                 strong = name in systems
                 colour = theme.series[drawn[name][0] % len(theme.series)] if strong else theme.chance
-                dash: Any = DASHES[drawn[name][1] % len(DASHES)] if strong else (0, (1, 1.6))
-                look = {"color": colour, "ls": dash, "lw": 1.8 if strong else 1.2}
+                dash, sign = (DASHES[drawn[name][1] % len(DASHES)], "o") if strong else greys[name]
+                look: dict[str, Any] = {"color": colour, "ls": dash, "lw": 1.8 if strong else 1.2, "marker": sign}
+                look["ms"] = 4.5 if strong else 3.5
                 shift = _SPREAD * ((number + 0.5) / len(names) - 0.5)
                 places = np.array([shift, 1 + shift])
                 scores = [float(table.loc[name, "score"]) for table in (start, end)]
-                ax.plot(places, scores, marker="o", ms=4.5 if strong else 3, **look)
+                ax.plot(places, scores, **look)
                 for place, table in zip(places, (start, end), strict=True):
                     interval = [float(table.loc[name, column]) for column in ("low", "high")]
                     ax.plot([place, place], interval, color=colour, lw=1, alpha=0.75)

@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from audioattn_lib.data.loading.batches import TransformedLoader
-from audioattn_lib.data.manifest import Manifest
+from audioattn_lib.data.manifest import Event, Manifest
 from audioattn_lib.models.embedding import EmbeddingNetwork
 
 from ..common.classification import label_events
 
-__all__ = ["carriers", "encoded"]
+__all__ = ["carriers", "carrying_events", "encoded"]
 
 
 def encoded(network: EmbeddingNetwork, batches: TransformedLoader) -> TransformedLoader:
@@ -40,14 +40,19 @@ def carriers(manifest: Manifest, rows: NDArray[np.int64]) -> list[list[tuple[flo
     """
     if "vowel_labels" not in manifest.table:
         return label_events(manifest, rows)
+    return [[(event.onset, event.offset) for event in carrying_events(manifest, int(row))] for row in rows]
+
+
+def carrying_events(manifest: Manifest, row: int) -> tuple[Event, ...]:
+    """The events of a clip that tell its label: of the synthetic accents the vowels that are moved, elsewhere all."""
+    events = tuple(manifest.events(row))
+    if "vowel_labels" not in manifest.table:
+        return events
     from audioattn_lib.data.synthetic.accents import (  # its signal processing takes a second to import
         ACCENTS,
         moved_vowels,
     )
 
-    labels = manifest.table["label"]
-    moved = {name: moved_vowels(name) for name in ACCENTS}
-    return [
-        [(e.onset, e.offset) for e in manifest.events(int(row)) if e.label in moved.get(labels.iloc[row], ())]
-        for row in rows
-    ]
+    label = manifest.table["label"].iloc[row]
+    moved = moved_vowels(label) if label in ACCENTS else ()
+    return tuple(event for event in events if event.label in moved)

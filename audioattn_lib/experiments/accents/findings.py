@@ -26,6 +26,8 @@ __all__ = ["describe_shown", "findings", "uses", "where_it_attends"]
 
 _CONTROL = "mean"
 _WITHOUT = (_CONTROL, "statistics")
+_SEEN = 0.05
+"""Share of the attention: below it, attention hardly leaves the mean."""
 
 
 def findings(study: ClassificationStudy) -> Found:
@@ -85,7 +87,7 @@ def _where(study: ClassificationStudy, attending: list[str]) -> list[str]:
         f"Attention puts {span(list(inside['value']))} of its weight where the accent is known to be, equal weights "
         f"{100 * inside['uniform'].mean():.0f} %"
     )
-    stays = (inside["value"] - inside["uniform"]).abs().max() < 0.05
+    stays = (inside["value"] - inside["uniform"]).abs().max() < _SEEN
     return [f"{reason}: it hardly leaves the mean." if stays else f"{reason}."]
 
 
@@ -118,9 +120,11 @@ def uses(study: ClassificationStudy) -> str:
     rows = evaluated[evaluated["measure"] == "mass_inside_events"] if len(evaluated) else evaluated
     rows = rows[rows[study.by].isin(attending)] if len(rows) else rows
     if len(rows):
-        sure = names([study.title(str(name)) for name in rows.loc[rows["gain_low"] > 0, study.by]], most=8)
+        # a reliable gain that no picture shows is no use
+        is_seen = (rows["gain_low"] > 0) & (rows["value"] - rows["uniform"] >= _SEEN)
+        sure = names([study.title(str(name)) for name in rows.loc[is_seen, study.by]], most=8)
         lines.append(
-            f"**To show where the accent is**: {sure}. More of their weight lies there than of equal weights."
+            f"**To show where the accent is**: {sure}. More weight lies there than equal weights would put."
             if sure
             else "**To show where the accent is**: no pooling of this page."
         )

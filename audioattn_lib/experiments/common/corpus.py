@@ -310,5 +310,9 @@ class PreparedCorpus:
             features.numpy(),
             FrameClock(*bands.clock),
             bands.frequencies.cpu().numpy(),
-            tuple(self.manifest.events(row)),
+            self.events_of(row),
         )
+
+    def events_of(self, row: int) -> tuple[Event, ...]:
+        """Return the events of a clip that pictures mark."""
+        return tuple(self.manifest.events(row))

@@ -134,8 +134,8 @@ class Study:
         """Describe the variation in the intervals, and say if the number of seeds allows a ranking."""
         if self.n_seeds == 1:
             return (
-                "Every network was trained with one seed, so the intervals are over clips alone and do not include "
-                "variation between seeds: no network is ranked."
+                "Every network was trained with one seed, so the intervals do not include variation between seeds: no "
+                "network is ranked."
             )
         included = f"The intervals include variation between the {self.n_seeds} seeds of every network."
         few = "" if self.n_seeds >= SEEDS_OF_A_RANKING else " So few seeds rank no network."

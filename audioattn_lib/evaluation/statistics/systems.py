@@ -219,7 +219,9 @@ def difference(a: Draws, b: Draws) -> Difference:
     return _estimate(a.scores - b.scores, a.resampled - b.resampled, a.groups)
 
 
-def compare_systems(pairs: Mapping[str, tuple[Draws, Draws]], level: float = 0.95) -> pd.DataFrame:
+def compare_systems(
+    pairs: Mapping[str, tuple[Draws, Draws]], level: float = 0.95, *, largest: float = np.inf
+) -> pd.DataFrame:
     """Test whether A is better than B, for several pairs, with one rule for intervals and tests.
 
     Parameters
@@ -228,6 +230,9 @@ def compare_systems(pairs: Mapping[str, tuple[Draws, Draws]], level: float = 0.9
         Two systems by the name of their comparison.
     level
         Coverage, above 0 and below 1.
+    largest
+        Largest difference that two scores can have, where intervals end: 1 of shares, 2 of correlations; none by
+        default.
 
     Returns
     -------
@@ -255,7 +260,8 @@ def compare_systems(pairs: Mapping[str, tuple[Draws, Draws]], level: float = 0.9
         # a step of Holm's procedure: those behind the first that fails share the threshold at which that one failed
         tests = len(p) - min(int(position), rejected, len(p) - 1)
         interval = result.interval(1 - (1 - level) / tests)
-        row = (result.estimate, interval.low, interval.high, float(p_holm))
+        ends = (float(np.clip(end, -largest, largest)) for end in (interval.low, interval.high))
+        row = (result.estimate, *ends, float(p_holm))
         rows.append((*row, result.detectable(1 - (1 - level) / len(p)), result.seeds, result.groups))
     return pd.DataFrame(rows, index=pd.Index(list(results), name="system"), columns=columns)
 

@@ -58,8 +58,8 @@ def findings(comparison: Compared) -> Found:
         else:
             left_open.append(f"{task.title}: no mechanism is reliably better than the mean; {highest}.")
         if len(worse):
-            count = "1 mechanism is" if len(worse) == 1 else f"{len(worse)} mechanisms are"
-            shown.append(f"**{task.title}**: {count} reliably worse than the mean.")
+            who = names([str(title) for title in worse["mechanism"]])
+            shown.append(f"**{task.title}**: reliably worse than the mean: {who}.")
         ranges[task.title] = rows["detectable"]
     solvable = [task for task in comparison.tasks if not task.is_control]
     if solvable and len(left_open) == len(solvable):
@@ -114,7 +114,7 @@ def _evident(table: pd.DataFrame) -> list[str]:
     measured = rows[rows["pointing_gain"].notna()]
     if len(measured):
         sure = measured[measured["pointing_gain_low"] > 0]
-        gains = f", by {span(list(sure['pointing_gain']))} of the clips" if len(sure) else ""
+        gains = f", by {span(list(sure['pointing_gain']), 'points')}" if len(sure) else ""
         where = " and ".join(dict.fromkeys(measured["task"]))
         counted = f"{len(sure)} of {len(measured)} pairs of mechanism and task ({where})"
         sentences.append(f"Attention points at the event more often than chance for {counted}{gains}.")

@@ -167,7 +167,7 @@ class DomainStudy(Study):
             for each in (key, other):
                 drawn.setdefault(each, self._draw(each, test))
             compared[str(row["pattern"])] = (drawn[key], drawn[other])
-        comparisons = systems.compare_systems(compared)
+        comparisons = systems.compare_systems(compared, largest=1.0)
         for row in rows:
             if row["domain_method"] == domain_method and row["pattern"] in comparisons.index:
                 pair = comparisons.loc[row["pattern"]]

@@ -267,7 +267,8 @@ class RegressionStudy(Study):
         if reference not in drawn:
             raise RunError(f"no run of the system {reference!r}; there are {', '.join(drawn)}")
         compared = [name for name in names or self.names if name != reference]
-        return systems.compare_systems({name: (drawn[name], drawn[reference]) for name in compared})
+        pairs = {name: (drawn[name], drawn[reference]) for name in compared}
+        return systems.compare_systems(pairs, largest=2.0)
 
     def verdict(self) -> str:
         """Summarise the table as text, with no claim beyond its confidence intervals."""

@@ -130,4 +130,8 @@ def test_edges_are_told_and_not_guessed():
         compare_systems({"a": (draw_means([0, 1]), draw_means([1, 0]))}).columns
     )
     assert isinstance(compare_systems({}), pd.DataFrame)
+    few = {"a": (draw_means([[1.0, 1, 1], [0, 0, 1]]), draw_means([[0.0, 1, 0], [0, 0, 0]]))}
+    wide, cut = compare_systems(few).loc["a"], compare_systems(few, largest=1.0).loc["a"]
+    assert wide["high"] > 1 >= cut["high"], "two shares differ by one at most"
+    assert cut["low"] >= -1
     assert Draws(np.zeros(2), np.zeros((2, 100)), 4).seeds == 2

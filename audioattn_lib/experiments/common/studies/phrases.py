@@ -139,10 +139,10 @@ def number(
     return mean if np.isnan(float(row[low])) else f"{mean} ({' to '.join(ends)})"
 
 
-def span(values: Sequence[float]) -> str:
-    """Shares in percent from the least to the largest, such as ``74 to 81 %``."""
+def span(values: Sequence[float], unit: str = "%") -> str:
+    """Shares in percent from the least to the largest, such as ``74 to 81 %``; differences are in ``points``."""
     ends = dict.fromkeys(f"{100 * value:.0f}" for value in (min(values), max(values)))
-    return f"{' to '.join(ends)} %"
+    return f"{' to '.join(ends)} {unit}"
 
 
 def names(titles: Sequence[str], most: int = 4) -> str:

@@ -309,7 +309,7 @@ class ClassificationStudy(Study):
         if reference not in drawn:
             raise RunError(f"no run of {reference!r}; there are {', '.join(drawn)}")
         others = [name for name in names or self.names if name != reference]
-        return systems.compare_systems({name: (drawn[name], drawn[reference]) for name in others})
+        return systems.compare_systems({name: (drawn[name], drawn[reference]) for name in others}, largest=1.0)
 
     def differences(self, reference: str) -> pd.DataFrame:
         """Tabulate :meth:`compare` by title, as :func:`~audioattn_lib.display.plot_gains` takes it; empty where

@@ -32,7 +32,7 @@ from audioattn_lib.automation.execution import (
     remove_runtime_leftovers,
 )
 from audioattn_lib.automation.key import file_hash, key
-from audioattn_lib.automation.notebooks import DataHash, Notebook
+from audioattn_lib.automation.notebooks import DataHash, Notebook, set_parameters
 from audioattn_lib.automation.pages import check_pages
 from audioattn_lib.automation.strict_yaml import read_yaml
 from audioattn_lib.automation.vendor import provide_runtime
@@ -107,14 +107,15 @@ class Chapter:
     def keep(self, execution: Execution) -> None:
         """Put the executed notebook in its place and remember its key.
 
-        The cell that papermill adds is hidden where it only names the corpus: every chapter describes it in words.
+        The values that papermill adds in a cell stand in the cell of parameters instead, with its comments.
         """
         content = json.loads(execution.output.read_text(encoding="utf-8"))
-        if set(self.parameters) <= {"data"}:
-            for cell in content["cells"]:
-                tags = cell["metadata"].get("tags", [])
-                if "injected-parameters" in tags:
-                    tags.append("remove-cell")
+        for cell in content["cells"]:
+            tags = cell["metadata"].get("tags", [])
+            if "parameters" in tags:
+                cell["source"] = set_parameters("".join(cell["source"]), self.parameters)
+            elif "injected-parameters" in tags:
+                tags.append("remove-cell")
         write_text(self.place, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
         record = {"key": self.key, "sha256": file_hash(self.place), "seconds": round(execution.seconds, 1)}
         write_text(self.work.with_suffix(".json"), json.dumps(record, indent=1) + "\n")

@@ -11,6 +11,7 @@ Book page: architecture.
 from __future__ import annotations
 
 import ast
+import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,7 +23,7 @@ from audioattn_lib.core.declarations import shorten
 from audioattn_lib.core.errors import ConfigError
 from audioattn_lib.core.files import explain, parse_json, read_bounded
 
-__all__ = ["DataHash", "Notebook"]
+__all__ = ["DataHash", "Notebook", "set_parameters"]
 
 DataHash = Callable[[str], str]
 """Function from the name or path of data to its content hash."""
@@ -253,6 +254,25 @@ def _assignments(tree: ast.Module) -> list[tuple[str, ast.expr]]:
         elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value is not None:
             problems.append((node.target.id, node.value))
     return problems
+
+
+def set_parameters(source: str, values: Mapping[str, Any]) -> str:
+    """Source of a cell of parameters with other values; its comments, and parameters that are not named, stay.
+
+    Notes
+    -----
+    Book page: architecture.
+    """
+    lines = source.encode().splitlines(keepends=True)  # the columns of a tree count bytes
+    for name, node in reversed(_assignments(ast.parse(source))):
+        if name in values and node.end_lineno is not None:
+            first, last = node.lineno - 1, node.end_lineno - 1
+            value = values[name]
+            text = json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)
+            lines[first : last + 1] = [
+                lines[first][: node.col_offset] + text.encode() + lines[last][node.end_col_offset :]
+            ]
+    return b"".join(lines).decode()
 
 
 def _is_literal(value: object) -> bool:

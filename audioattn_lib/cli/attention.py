@@ -36,7 +36,7 @@ def attention() -> None:
     \b
     Examples:
       audioattn attention export runs/urban_sound/<key> --format audacity
-      audioattn attention plot runs/urban_sound/<key> --clip siren_003.flac -o siren.svg
+      audioattn attention plot runs/urban_sound/<key> --clip siren-003.flac -o siren.svg
       audioattn attention panels runs/urban_sound/<key> --first 20
     """
 
@@ -179,7 +179,7 @@ def panels(
     \b
     Examples:
       audioattn attention panels runs/urban_sound/<key> --first 200 -o specs
-      audioattn attention panels runs/urban_sound/<key> --clip siren_003.flac
+      audioattn attention panels runs/urban_sound/<key> --clip siren-003.flac
     """
     from audioattn_lib.display.figure import for_files
     from audioattn_lib.display.plots.panels import Panel, plot_panels
@@ -220,8 +220,8 @@ def play(runs: tuple[Path, ...], clip: str | None, output: Path) -> None:
 
     \b
     Examples:
-      audioattn play runs/urban_sound/<key> --clip siren_003.flac
-      audioattn play runs/urban_sound/* --clip siren_003 -o compare.html
+      audioattn play runs/urban_sound/<key> --clip siren-003.flac
+      audioattn play runs/urban_sound/* --clip siren-003 -o compare.html
     """
     from audioattn_lib.display.players.player import player
     from audioattn_lib.training.run_list import model_name

@@ -154,19 +154,33 @@ _SEVERAL = {
 }
 
 
+# Paragraphs on several runs, of the chapters that have folds, and of those with a field that may name several.
+_FOLDS = """
+
+    Where --fold is all, or names several joined by commas, each is made, and
+    mean and standard deviation over the folds are printed."""
+_WITH_FOLDS = ("urban_sound", "accents", "playback")
+_COMPARED = {
+    "urban_sound": "attention",
+    "accents": "pooling",
+    "playback": "selection",
+    "sleepiness": "network",
+}
+
+
 def _documented(run: Callable[..., None], name: str) -> Callable[..., None]:
+    several = _FOLDS if name in _WITH_FOLDS else ""
+    if name in _COMPARED:
+        several += f"""
+
+    --{_COMPARED[name]} may name several too, joined by commas; each is made."""
     run.__doc__ = f"""Train and test one model of the chapter {name}.
 
     A run that exists already, with the same settings, source and data, is read
     back instead; one that was interrupted continues. Options start from the
     preset: smoke takes seconds, default a minute, paper has the published
     settings. Where --pretrained names a run and no preset is given, they start
-    from the settings of that run; with --epochs 0 it is only evaluated.
-
-    Where --fold is all, or names several joined by commas, each is made, and
-    mean and standard deviation over the folds are printed. The field that the
-    chapter compares may name several too: --attention of urban_sound,
-    --pooling of accents, --selection of playback, --network of sleepiness.
+    from the settings of that run; with --epochs 0 it is only evaluated.{several}
 
     \b
     Examples:

@@ -214,10 +214,16 @@ def test_chapters_share_the_cores_and_light_ones_have_one_each(small_book, monke
     assert seen == {**heavy, "three": LIGHT, "four": LIGHT}
 
 
-@pytest.mark.parametrize(("parameters", "tags"), [({"data": "city"}, ["remove-cell"]), ({"preset": "smoke"}, [])])
-def test_the_cell_that_only_names_the_corpus_is_hidden(tmp_path, parameters, tags):
-    cell = {"cell_type": "code", "metadata": {"tags": ["injected-parameters"]}, "source": "data = 1"}
-    (tmp_path / "work.ipynb").write_text(json.dumps({"cells": [cell]}))
+def test_a_page_has_the_values_that_it_was_made_with_beside_their_comments(tmp_path):
+    source = 'data = None  # of the préset\nsettings = {\n    "a": 1,\n}  # more\nseed = 0\n'
+    cells = [
+        {"cell_type": "code", "metadata": {"tags": [tag]}, "source": source}
+        for tag in ("parameters", "injected-parameters")
+    ]
+    (tmp_path / "work.ipynb").write_text(json.dumps({"cells": cells}))
     place, work = tmp_path / "place.ipynb", tmp_path / "work.ipynb"
-    Chapter("a", work, parameters, place, work, "key").keep(Execution(work, work, work, parameters, 1.0))
-    assert json.loads(place.read_text())["cells"][0]["metadata"]["tags"] == ["injected-parameters", *tags]
+    values = {"data": "städte", "settings": {"b": [2]}}
+    Chapter("a", work, values, place, work, "key").keep(Execution(work, work, work, values, 1.0))
+    shown, hidden = json.loads(place.read_text())["cells"]
+    assert shown["source"] == "data = \"städte\"  # of the préset\nsettings = {'b': [2]}  # more\nseed = 0\n"
+    assert hidden["metadata"]["tags"] == ["injected-parameters", "remove-cell"]

@@ -76,6 +76,7 @@ def plot_predictions(
     label: str = "Label",
     scores: Mapping[str, float] | None = None,
     titles: Mapping[str, str] | None = None,
+    caption: str = "",
 ) -> Figure:
     """Predicted numbers over true ones, a panel a system, with the line where both are equal.
 
@@ -89,6 +90,8 @@ def plot_predictions(
         A correlation to write beside the name of a system.
     titles
         What to call a system; by default its name.
+    caption
+        Text below the picture.
 
     Notes
     -----
@@ -130,7 +133,7 @@ def plot_predictions(
         spread = table["predicted"].to_numpy(dtype=float)
         parts.append(f"{named[name]} predicts {spread.min():.1f} to {spread.max():.1f}")
     alt = f"Predictions over the truth, {label} from {low:.1f} to {high:.1f}: {'; '.join(parts)}."
-    return render(draw, alt, narrow=lambda theme: draw(theme, NARROW))
+    return render(draw, alt, caption, narrow=lambda theme: draw(theme, NARROW))
 
 
 def plot_alignment(records: Mapping[str, AttentionRecord] | AttentionRecord, *, caption: str = "") -> Figure:

@@ -60,7 +60,7 @@ def findings(study: ClassificationStudy) -> Found:
             shown.append(f"Attention is {sure} than the plain mean, with {better}; {reason}.")
         else:
             open_.append(f"That choosing frames helps: no attention is reliably better than the plain mean; {reason}.")
-    shown += _where(study, attending)
+    shown[:0] = _where(study, attending)  # the question of the chapter comes first
     trials = verification_table(study)
     rates = trials.loc[[name for name in study.names if name in trials.index]]
     if len(rates):

@@ -3,7 +3,7 @@
 from .config import MAPS, Config
 from .corpus import Prepared, prepare
 from .experiment import baseline, regress, run, study, study_thresholds
-from .findings import MATCHED, findings, uses
+from .findings import MATCHED, describe_alignment, findings, uses
 from .results import CorrelationResults
 from .training import (
     FEATURES,
@@ -27,6 +27,7 @@ __all__ = [
     "autoencode",
     "baseline",
     "build_model",
+    "describe_alignment",
     "extract_features",
     "features_of",
     "findings",

@@ -8,11 +8,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
+from audioattn_lib.attention.record.record import AttentionRecord
+
 from ..common.studies.phrases import Found, number, relation, use_over_baseline
 from ..common.studies.study import BASELINE
 from .study import LOSSES, RegressionStudy
 
-__all__ = ["MATCHED", "findings", "turned", "uses"]
+__all__ = ["MATCHED", "describe_alignment", "findings", "turned", "uses"]
 
 MATCHED = ("attention_bi_bi_hidden", "seq2seq_bi_bi")
 """Two networks that differ in nothing but attention: what is read from them, and how much of it, is the same."""
@@ -104,3 +108,32 @@ def uses(study: RegressionStudy) -> str:
         "test it, for every recording that trains its networks has a label."
     )
     return "\n".join(f"- {line}" for line in lines)
+
+
+def describe_alignment(records: Mapping[str, AttentionRecord]) -> str:
+    """Say how far from the diagonal alignments lie, beside attention to all frames alike; empty where there is none.
+
+    Parameters
+    ----------
+    records
+        Of one clip each, by the title of its network.
+
+    Notes
+    -----
+    Book page: ``sleepiness``.
+    """
+    sentences = []
+    for title, record in records.items():
+        if record.alignment is None or record.n_frames is None:
+            continue
+        frames = int(record.n_frames[0])
+        weights, times = record.alignment[0, :frames, :frames].astype(np.float64), record.frame_times()[:frames]
+        distance, alike = (
+            float((share * np.abs(times[:, None] - times)).sum(axis=1).mean())
+            for share in (weights / weights.sum(axis=1, keepdims=True), np.full((frames, frames), 1 / frames))
+        )
+        sentences.append(
+            f"{title}: a decoded frame is {distance:.2f} s from what it attends to, mean over frames and weights; with "
+            f"equal weights it would be {alike:.2f} s."
+        )
+    return " ".join(sentences)

@@ -60,7 +60,10 @@ def findings(study: ClassificationStudy) -> Found:
                 f"That attention helps: no mechanism is reliably better than the mean of the frames; {reason}."
             )
     where = _where(study)
-    (shown if where.startswith("Attention") else open_).append(where)
+    if where.startswith("Attention"):
+        shown.insert(0, where)  # the question of the chapter comes first
+    else:
+        open_.append(where)
     power = study.power_note(table.loc[study.names, "detectable"]) if "detectable" in table else ""
     return shown, [*open_, *filter(None, [power]), study.seed_note]
 

@@ -288,7 +288,7 @@ def plot_confusion(
         size = (max(min(WIDTH, side + margin + 0.7), 3.2), min(side, WIDTH - 2) + margin)
         if width < WIDTH:
             size = width, width - 0.2
-        figure = MatplotlibFigure(figsize=size, layout="constrained")
+        figure = MatplotlibFigure(figsize=size, layout="compressed")  # cells are square
         ax = figure.add_subplot()
         counted = np.where(counts > 0, counts.astype(int).astype(str), "")
         sns.heatmap(
@@ -465,7 +465,7 @@ def plot_attention_evaluation(
                 _dress(ax, MEASURES[measure])
                 continue
             if drawn:  # of the difference to uniform attention
-                ends = (rows["uniform"] + rows[end] for end in ("gain_low", "gain_high"))
+                ends = ((rows["uniform"] + rows[end]).clip(0, 1) for end in ("gain_low", "gain_high"))
                 ax.hlines(place, *ends, color=theme.attention, lw=1.8)
             elif {"low", "high"} <= set(table.columns):
                 ax.hlines(place, rows["low"], rows["high"], color=theme.attention, lw=1.8)
@@ -491,7 +491,8 @@ def plot_attention_evaluation(
     for measure in measures:
         rows = table[table["measure"] == measure]
         values = ", ".join(f"{mechanism_title(str(n))} {v:.2f}" for n, v in zip(rows[by], rows["value"], strict=True))
-        sentences.append(f"{measure.replace('_', ' ')} (uniform {rows['uniform'].mean():.2f}): {values}")
+        uniform = f" (uniform {rows['uniform'].mean():.2f})" if rows["uniform"].notna().any() else ""
+        sentences.append(f"{measure.replace('_', ' ')}{uniform}: {values}")
     alt = f"{title + ': ' if title else ''}{'. '.join(sentences)}."
     return render(draw, alt, caption, narrow=lambda theme: draw(theme, NARROW))
 

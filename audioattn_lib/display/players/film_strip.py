@@ -17,7 +17,7 @@ from ..assets import style_tag
 from ..describe import Events, KnownEvent, known_events
 from ..figure import Figure, render
 from ..page import save_page
-from ..plots.spectrogram import LANE, NARROW, WIDTH, draw_events, draw_spectrogram, lanes, letter_share
+from ..plots.spectrogram import LANE, NARROW, WIDTH, draw_events, draw_spectrogram, lanes, letter_share, mel_ticks
 from ..style import Theme
 from .sound import compress_start, data_uri, mono
 
@@ -162,6 +162,8 @@ def film_strip(
                 clock = FrameClock(stage.hop, start - stage.hop / 2)
                 lowest.append(ax)
                 draw_spectrogram(ax, np.asarray(stage.features[place]), clock, frequencies, theme)
+                if frequencies is not None:
+                    ax.set_yticks(*mel_ticks(np.asarray(frequencies), 3))  # the panels are low
                 if place:
                     ax.set_yticks([])
                     ax.set_ylabel("")

@@ -35,7 +35,7 @@ def results(gain, p):
 @pytest.mark.parametrize(
     ("gain", "p", "told"),
     [
-        (0.05, 0.01, "is better than mean pooling for Softmax**: +5.0 points (+3.0 to +7.0)"),
+        (0.05, 0.01, "**Softmax is better than mean pooling**: +5.0 points (+3.0 to +7.0)"),
         (0.01, 0.40, "That attention is better than mean pooling is not shown** for Softmax: +1.0 points"),
         (-0.05, 0.01, "Reliably worse: Softmax."),
     ],

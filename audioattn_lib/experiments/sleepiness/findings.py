@@ -61,7 +61,8 @@ def findings(study: RegressionStudy) -> Found:
             )
     against = study.compare(BASELINE)
     best = table.loc[study.names, "score"].idxmax()
-    shown.insert(  # the question of the chapter comes first
+    is_shown = against.loc[best]["p_holm"] < 0.05
+    (shown if is_shown else open_).insert(  # the question of the chapter comes first
         0,
         f"**{study.title(str(best))}** has the highest rank correlation with the label, {number(table.loc[best])}: "
         f"{relation(study, against.loc[best])} mean and deviation of the bands, which need no network and have "

@@ -234,13 +234,15 @@ class PoolingResults(ResultsTable):
         attending = rows.loc[self.attending]
         control, plain = rows.loc[self.control], self.control_in_words
         best = attending["difference"].idxmax()
-        text = [(f"{plain.capitalize()}: {self.measure.lower()} {phrases.share(control)}.", True)]
+        chance = f"; chance {phrases.share(rows.loc[CHANCE])}" if CHANCE in rows.index else ""
+        text = [(f"{plain.capitalize()}: {self.measure.lower()} {phrases.share(control)}{chance}.", True)]
         sure = attending[attending["p_holm"] < 0.05]
         better = phrases.names([str(title) for title in sure.loc[sure["difference"] > 0, "title"]], most=8)
         worse = phrases.names([str(title) for title in sure.loc[sure["difference"] < 0, "title"]], most=8)
         gain = phrases.gain(attending.loc[best], "difference", "difference_low", "difference_high")
         if better:
-            start = f"**Attention is better than {plain} for {better}**"
+            several = f"**Attention is better than {plain} for {better}**"
+            start = several if len(attending) > 1 else f"**{better} is better than {plain}**"
         else:
             whom = f"any of {len(attending)} mechanisms" if len(attending) > 1 else rows.loc[best, "title"]
             start = f"**That attention is better than {plain} is not shown** for {whom}"
@@ -268,8 +270,9 @@ class PoolingResults(ResultsTable):
         best = attending.loc[attending["difference"].idxmax()]
         gain = phrases.gain(best, "difference", "difference_low", "difference_high")
         better = attending.loc[(attending["p_holm"] < 0.05) & (attending["difference"] > 0), "title"]
+        verb = "is" if len(better) == 1 else "are"
         who = (
-            f"{phrases.names([str(title) for title in better])} better"
+            f"{phrases.names([str(title) for title in better])} {verb} better"
             if len(better)
             else "no attention is reliably better"
         )

@@ -182,9 +182,10 @@ def _anchor(run: Mapping[str, Any]) -> str:
 def _list_of(runs: Runs) -> str:
     """The runs as a section: what each is, in what they differ, and all settings to download."""
     names = list(dict.fromkeys(name for run in runs for name in run["config"]))
-    differ = [name for name in names if len({repr(run["config"].get(name)) for run in runs}) > 1]
+    # a baseline lacks most settings of a network, which do not differ by that
+    differ = [name for name in names if len({repr(run["config"][name]) for run in runs if name in run["config"]}) > 1]
     differ = [name for name in differ if all(len(str(run["config"].get(name))) < 60 for run in runs)][:_MOST_FIELDS]
-    shown = list(dict.fromkeys([*differ, *(name for name in ("seed", "fold", "data") if name in names)]))
+    shown = list(dict.fromkeys([*differ, *(name for name in ("seed", "fold", "data", "baseline") if name in names)]))
     head = "".join(f"<th>{html.escape(name)}</th>" for name in ("run", "experiment", *shown, "commit"))
     rows = []
     for run in runs:

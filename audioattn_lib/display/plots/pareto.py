@@ -31,6 +31,7 @@ def plot_pareto(
     score_label: str = "Accuracy",
     higher_is_better: bool = False,
     is_share: bool = False,
+    is_logarithmic: bool = False,
     title: str = "",
     caption: str = "The line joins what no other mechanism beats in both. Numbers name its points, in the order of the "
     "line. The dashed line is the mean's score.",
@@ -51,6 +52,8 @@ def plot_pareto(
         Whether ``cost`` is better the higher it is.
     is_share
         Whether ``cost`` is a share, to be written in percent.
+    is_logarithmic
+        Whether its axis is logarithmic: where few cost many times what the others do.
     title, caption
         Text above and below the picture.
     missing
@@ -100,6 +103,9 @@ def plot_pareto(
             ax.set_xlabel("\n".join([*cost_lines, *named_points]))
             ax.set_ylabel(score_label)
             ax.margins(0.06, 0.14)
+            if is_logarithmic:
+                ax.set_xscale("log", base=2)
+                ax.xaxis.set_major_formatter(lambda value, position: f"{value:.3g}")
             percent(ax, "y")
             if is_share:
                 percent(ax, "x")

@@ -239,7 +239,10 @@ def wait_until(page, condition, problem: str, seconds: int = 60) -> None:
 
 def run_all_cells(page) -> None:
     """Choose Run, Run All Cells as a person does, until one has run: the first holds parameters and takes no time."""
-    for _ in range(10):  # Lab drops what is asked before the kernel's socket is open
+    for attempt in range(12):  # Lab drops what is asked before the kernel's socket is open
+        if attempt % 4 == 3:  # on a busy machine it may ask for a kernel again and again
+            page.reload()
+            page.evaluate(WATCH)
         try:  # a dialog may close by itself, or stand in the way of the menu
             close_dialogs(page)
             page.wait_for_selector(IDLE, timeout=60_000)

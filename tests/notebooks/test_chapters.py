@@ -31,7 +31,7 @@ def test_every_cell_passes_nbval(smoke_notebooks, name):
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
 
 
-@pytest.mark.parametrize("name", notebooks({"playback"}))
+@pytest.mark.parametrize("name", notebooks({"comparison"}))
 def test_papermill_runs_them_from_a_shell_and_they_show_their_runs(root, tmp_path, name):
     smoke = read_yaml(root / "notebooks" / "book.yml").data[name]["smoke"]
     parameters = [word for key, value in smoke.items() for word in ("-p", key, str(value))]

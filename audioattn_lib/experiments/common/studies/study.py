@@ -311,7 +311,7 @@ class ClassificationStudy(Study):
         others = [name for name in names or self.names if name != reference]
         return systems.compare_systems({name: (drawn[name], drawn[reference]) for name in others}, largest=1.0)
 
-    def differences(self, reference: str) -> pd.DataFrame:
+    def differences_to(self, reference: str) -> pd.DataFrame:
         """Tabulate :meth:`compare` by title, as :func:`~audioattn_lib.display.plot_gains` takes it; empty where
         ``reference`` is not compared with anything.
         """

@@ -186,6 +186,8 @@ def test_an_accent_is_carried_by_the_vowels_that_it_moves(study):
     assert all(len(measured) == lengths for measured, lengths in by_accent["river"]), "every vowel of it is reduced"
     hills = [(len(measured), lengths) for measured, lengths in by_accent["hills"]]
     assert 0 < sum(measured for measured, _ in hills) < sum(lengths for _, lengths in hills)
+    for name, measured in zip(prepared.manifest.ids, spans, strict=True):  # pictures mark what is measured
+        assert [(event.onset, event.offset) for event in prepared.clip(name).events] == measured
 
 
 def test_sound_that_is_changed_is_changed_anew_and_the_same_again():

@@ -21,10 +21,11 @@ from audioattn_lib.core.errors import ConfigError, ManifestError
 from audioattn_lib.data.loading.batches import TransformedLoader
 from audioattn_lib.data.loading.waveforms import SoundLoader, WaveformStore
 from audioattn_lib.data.loading.windows import SampledLoader, WindowLoader
-from audioattn_lib.data.manifest import Manifest
+from audioattn_lib.data.manifest import Event, Manifest
 from audioattn_lib.data.splits import Split, check_groups, fold_names
 
 from ..common.corpus import PreparedCorpus, checked, load_corpus
+from .attention_evaluation import carrying_events
 from .config import Config
 from .network import build_sound_front_end
 from .utterances import Normalisation
@@ -60,6 +61,10 @@ class Prepared(PreparedCorpus):
     def classes(self) -> tuple[str, ...]:
         """Name of each output: the classes that are known."""
         return self.names
+
+    def events_of(self, row: int) -> tuple[Event, ...]:
+        """Return what is known to carry the label of a clip; pictures mark it."""
+        return carrying_events(self.manifest, row)
 
     @property
     def groups(self) -> NDArray[np.str_]:

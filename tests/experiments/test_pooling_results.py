@@ -55,6 +55,7 @@ def test_the_finding_is_shown_only_where_a_gain_is_reliable(gain, p, is_better):
     is_shown, sentence = results(gain, p).finding()
     assert is_shown is is_better
     assert ("no attention is reliably better" in sentence) is not is_better
+    assert ("Better without attention: Statistics." in sentence) is is_better
     assert f"{100 * gain:+.1f} points" in sentence
 
 

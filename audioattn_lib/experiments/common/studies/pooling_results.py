@@ -278,7 +278,10 @@ class PoolingResults(ResultsTable):
         )
         than = f"{who} than {self.control_in_words}"
         seeds = ", with one seed" if self.rows["seeds"].max() == 1 else ""
-        return bool(len(better)), f"{than}; the largest difference is {gain}, of {best['title']}{seeds}."
+        plain = self.rows[~self.rows["pooling"].isin([*self.attending, self.control, BASELINE, CHANCE])]
+        sure = plain.loc[(plain["p_holm"] < 0.05) & (plain["difference"] > 0), "title"]
+        others = f". Better without attention: {phrases.names([str(title) for title in sure])}" if len(sure) else ""
+        return bool(len(better)), f"{than}; the largest difference is {gain}, of {best['title']}{seeds}{others}."
 
     def power(self) -> str:
         """Say which differences between attention and the control could not be seen."""

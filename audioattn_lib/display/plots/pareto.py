@@ -75,6 +75,7 @@ def plot_pareto(
     def draw(theme: Theme, width: float = WIDTH) -> Any:
         from matplotlib.figure import Figure as MatplotlibFigure
         from matplotlib.lines import Line2D
+        from matplotlib.ticker import LogLocator, NullLocator
 
         narrow = width < WIDTH
         columns = 1 if narrow else min(len(tasks), 2)
@@ -104,8 +105,10 @@ def plot_pareto(
             ax.set_ylabel(score_label)
             ax.margins(0.06, 0.14)
             if is_logarithmic:
-                ax.set_xscale("log", base=2)
-                ax.xaxis.set_major_formatter(lambda value, position: f"{value:.3g}")
+                ax.set_xscale("log")
+                ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+                ax.xaxis.set_major_formatter(lambda value, position: f"{value:g}")
+                ax.xaxis.set_minor_locator(NullLocator())
             percent(ax, "y")
             if is_share:
                 percent(ax, "x")

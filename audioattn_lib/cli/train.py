@@ -154,7 +154,8 @@ _SEVERAL = {
 }
 
 
-# Paragraphs on several runs, of the chapters that have folds, and of those with a field that may name several.
+# Paragraphs on several runs, of the chapters that have folds, and of those with a field that may name several. The
+# configurations say both, but a list of commands must not import them; a test compares the two.
 _FOLDS = """
 
     Where --fold is all, or names several joined by commas, each is made, and

@@ -71,6 +71,7 @@ def save_checkpoint(directory: Path, model: nn.Module, optimizer: torch.optim.Op
     tensors["rng/cpu"] = torch.get_rng_state()
     if torch.cuda.is_available():
         tensors["rng/cuda"] = torch.cuda.get_rng_state()
+    tensors = {name: tensor.detach().cpu() for name, tensor in tensors.items()}  # once, to hash and to write
     # The step alone would not do: after the validation of an epoch the generators differ, and the step is the same.
     tensor_file = directory / f"last-{position.step:08d}-{tensor_digest(tensors)[:16]}.safetensors"
     _write_tensors(tensor_file, tensors)

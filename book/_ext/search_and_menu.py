@@ -86,7 +86,8 @@ def name_buttons(menu: str) -> str:
 def configure(app: Sphinx, config: Any) -> None:
     """Rank results by the script beside the style sheet, and leave figures without numbers.
 
-    An extension for LaTeX, which Jupyter Book loads, numbers them whatever ``_config.yml`` says.
+    To give them some, Sphinx reads every page again. An extension for LaTeX, which Jupyter Book loads, asks for it
+    whatever ``_config.yml`` says.
     """
     config.html_search_scorer = str(ASSETS / "search_scorer.js")
     config.numfig = False

@@ -2,6 +2,7 @@
 
 import dataclasses
 import html
+import importlib
 import json
 import re
 import subprocess
@@ -16,6 +17,7 @@ from command_line import call
 from audioattn_lib.cli import audioattn
 from audioattn_lib.cli.fields import given, options_of
 from audioattn_lib.core.declarations import Range
+from audioattn_lib.experiments import EXPERIMENTS
 
 
 @pytest.fixture
@@ -126,10 +128,6 @@ def test_fields_become_options_with_their_help_and_defaults():
 
 
 def test_every_field_of_an_experiment_is_an_option_with_help():
-    import importlib
-
-    from audioattn_lib.experiments import EXPERIMENTS
-
     for name, module in EXPERIMENTS.items():
         config = importlib.import_module(module).Config
         options = {option.name: option for option in options_of(config)}
@@ -277,3 +275,11 @@ def test_the_shell_completes_commands(shell, monkeypatch):
     results = {item.value for item in completion.get_completions([], "l") + completion.get_completions(["data"], "")}
     assert {"listen", "check", "list"} <= results
     assert "_AUDIOATTN_COMPLETE" in completion.source_template % completion.source_vars()
+
+
+def test_the_help_of_training_names_what_a_configuration_has():
+    train = importlib.import_module("audioattn_lib.cli.train")
+    for name, module in EXPERIMENTS.items():
+        config = importlib.import_module(module).Config
+        assert [*config.COMPARED] == ([train._COMPARED[name]] if name in train._COMPARED else [])
+        assert ("fold" in {field.name for field in dataclasses.fields(config)}) == (name in train._WITH_FOLDS)

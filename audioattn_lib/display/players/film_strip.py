@@ -162,11 +162,11 @@ def film_strip(
                 clock = FrameClock(stage.hop, start - stage.hop / 2)
                 lowest.append(ax)
                 draw_spectrogram(ax, np.asarray(stage.features[place]), clock, frequencies, theme)
-                if frequencies is not None:
-                    ax.set_yticks(*mel_ticks(np.asarray(frequencies), 3))  # the panels are low
                 if place:
                     ax.set_yticks([])
                     ax.set_ylabel("")
+                elif frequencies is not None:
+                    ax.set_yticks(*mel_ticks(np.asarray(frequencies), 3))  # the panels are low
                 _mark(ax, number, stages, annotations, theme)
                 if number == 0:
                     ax.set_xlim(0, duration)

@@ -12,7 +12,7 @@ from audioattn_lib.evaluation.statistics.pareto import pareto_front
 
 from ..figure import Figure, render
 from ..style import Theme
-from .results import percent, require
+from .results import percent, require, short_number
 from .spectrogram import NARROW, WIDTH
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def plot_pareto(
             if is_logarithmic:
                 ax.set_xscale("log")
                 ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-                ax.xaxis.set_major_formatter(lambda value, position: f"{value:g}")
+                ax.xaxis.set_major_formatter(short_number)
                 ax.xaxis.set_minor_locator(NullLocator())
             percent(ax, "y")
             if is_share:

@@ -500,13 +500,13 @@ def plot_attention_evaluation(
 def _dress(ax: Any, title: str) -> None:
     ax.set_title(title, fontsize=8, fontweight="normal")
     ax.xaxis.set_major_locator(_few_ticks(2 if ax.figure.get_figwidth() < WIDTH else 3))
-    ax.xaxis.set_major_formatter(_short_number)  # as many digits for each as for all run into each other
+    ax.xaxis.set_major_formatter(short_number)  # as many digits for each as for all run into each other
     ax.spines["left"].set_visible(False)
     ax.tick_params(left=False)
     ax.grid(axis="x", alpha=0.5)
 
 
-def _short_number(value: float, place: int | None = None) -> str:
+def short_number(value: float, place: int | None = None) -> str:
     """A number on an axis without the digits that it does not need."""
     return f"{round(value, 9) + 0.0:.3g}".replace("-", "\N{MINUS SIGN}")
 
@@ -524,7 +524,7 @@ def percent(ax: Any, axis: str) -> None:
     """Write an axis of shares in percent."""
 
     def text(share: float, position: int) -> str:
-        return f"{_short_number(100 * share)} %"  # with the decimals that the step of the axis needs
+        return f"{short_number(100 * share)} %"  # with the decimals that the step of the axis needs
 
     getattr(ax, f"{axis}axis").set_major_formatter(text)
 

@@ -5,11 +5,13 @@ Book page: ``scenes_and_instruments``.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from ..statistics.intervals import bootstrap_interval
+from ..statistics.intervals import Interval, bootstrap_interval
 
 __all__ = ["domain_scores"]
 
@@ -23,6 +25,7 @@ def domain_scores(
     n_resamples: int = 2000,
     level: float = 0.95,
     seed: int = 0,
+    interval_of: Callable[[NDArray[np.bool_]], Interval] | None = None,
 ) -> pd.DataFrame:
     """Accuracy of each domain, of those seen in training and those not, and the lowest one.
 
@@ -39,6 +42,8 @@ def domain_scores(
         clip is its own.
     n_resamples, level, seed
         Of the bootstrap.
+    interval_of
+        Score of some clips with its interval, from a mask of shape ``(clips,)``, in place of the bootstrap.
 
     Returns
     -------
@@ -63,14 +68,19 @@ def domain_scores(
         raise ValueError(f"{len(right)} scores, {len(names)} domains and {len(is_seen)} marks; give one of each a clip")
     units = None if groups is None else np.asarray(groups)
 
-    def row(mask: NDArray[np.bool_], kind: str) -> dict[str, object]:
-        interval = bootstrap_interval(
+    def bootstrap(mask: NDArray[np.bool_]) -> Interval:
+        return bootstrap_interval(
             right[mask],
             groups=None if units is None else units[mask],
             n_resamples=n_resamples,
             level=level,
             seed=seed,
         )
+
+    estimate = interval_of or bootstrap
+
+    def row(mask: NDArray[np.bool_], kind: str) -> dict[str, object]:
+        interval = estimate(mask)
         return {
             "score": interval.estimate,
             "low": interval.low,

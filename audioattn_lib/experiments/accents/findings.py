@@ -121,7 +121,7 @@ def uses(study: ClassificationStudy) -> str:
     rows = rows[rows[study.by].isin(attending)] if len(rows) else rows
     if len(rows):
         # a reliable gain that no picture shows is no use
-        is_seen = (rows["gain_low"] > 0) & (rows["value"] - rows["uniform"] >= _SEEN)
+        is_seen = (rows["gain_low"] > 0) & (rows["gain"] >= _SEEN)
         sure = names([study.title(str(name)) for name in rows.loc[is_seen, study.by]], most=8)
         lines.append(
             f"**To show where the accent is**: {sure}. More weight lies there than equal weights would put."

@@ -8,6 +8,7 @@ Book page: ``scenes_and_instruments``.
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from audioattn_lib.core.errors import RunError
 from audioattn_lib.evaluation.scores.domains import domain_scores
 from audioattn_lib.evaluation.statistics import comparisons as statistics
 from audioattn_lib.evaluation.statistics import systems
+from audioattn_lib.evaluation.statistics.intervals import Interval
 from audioattn_lib.training.run_directory import Run
 
 from ..common.studies.study import Study
@@ -132,13 +134,12 @@ class DomainStudy(Study):
     def domains(self, pattern: str, domain_method: str) -> pd.DataFrame:
         """Accuracy by domain, of those seen and those not, and of the worst one; intervals as in :meth:`results`."""
         table = self.correct(pattern, domain_method)
-        scores = domain_scores(table["right"], table["domain"], table["domain_seen"])
-        domain, is_seen = table["domain"].to_numpy(), table["domain_seen"].to_numpy(dtype=bool)
-        kinds = {"seen": is_seen, "unseen": ~is_seen, "worst": domain == scores.loc["worst", "of"]}
-        for name in scores.index:
-            interval = self._scored((pattern, domain_method), kinds.get(str(name), domain == name))
-            scores.loc[name, ["low", "high"]] = interval["low"], interval["high"]
-        return scores
+        return domain_scores(
+            table["right"],
+            table["domain"],
+            table["domain_seen"],
+            interval_of=functools.partial(self._interval, (pattern, domain_method)),
+        )
 
     @property
     def _baseline_methods(self) -> list[str]:
@@ -199,10 +200,14 @@ class DomainStudy(Study):
             "group": "",
         }
 
-    def _scored(self, key: tuple[str, str], is_in_test: NDArray[np.bool_]) -> dict[str, float]:
+    def _interval(self, key: tuple[str, str], is_in_test: NDArray[np.bool_]) -> Interval:
+        """Accuracy on some clips, with its interval over groups and seeds."""
         tables = [run.predictions for run in self.of(*key)]
         groups = self.groups_of(tables[0]["clip"][is_in_test])
-        interval = systems.score_interval(systems.draw_means(_right(tables)[:, is_in_test], groups=groups))
+        return systems.score_interval(systems.draw_means(_right(tables)[:, is_in_test], groups=groups))
+
+    def _scored(self, key: tuple[str, str], is_in_test: NDArray[np.bool_]) -> dict[str, float]:
+        interval = self._interval(key, is_in_test)
         return {"score": interval.estimate, "low": interval.low, "high": interval.high}
 
     def _chance(self, test: str) -> dict[str, Any]:

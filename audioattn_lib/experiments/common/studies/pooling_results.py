@@ -269,19 +269,15 @@ class PoolingResults(ResultsTable):
         attending = self.rows[self.rows["pooling"].isin(self.attending)]
         best = attending.loc[attending["difference"].idxmax()]
         gain = phrases.gain(best, "difference", "difference_low", "difference_high")
-        better = attending.loc[(attending["p_holm"] < 0.05) & (attending["difference"] > 0), "title"]
+        better = phrases.reliably_above(attending.set_index("title"))
         verb = "is" if len(better) == 1 else "are"
-        who = (
-            f"{phrases.names([str(title) for title in better])} {verb} better"
-            if len(better)
-            else "no attention is reliably better"
-        )
+        who = f"{phrases.names(better)} {verb} better" if better else "no attention is reliably better"
         than = f"{who} than {self.control_in_words}"
         seeds = ", with one seed" if self.rows["seeds"].max() == 1 else ""
         plain = self.rows[~self.rows["pooling"].isin([*self.attending, self.control, BASELINE, CHANCE])]
-        sure = plain.loc[(plain["p_holm"] < 0.05) & (plain["difference"] > 0), "title"]
-        others = f". Better without attention: {phrases.names([str(title) for title in sure])}" if len(sure) else ""
-        return bool(len(better)), f"{than}; the largest difference is {gain}, of {best['title']}{seeds}{others}."
+        sure = phrases.reliably_above(plain.set_index("title"))
+        others = f". Better without attention: {phrases.names(sure)}" if sure else ""
+        return bool(better), f"{than}; the largest difference is {gain}, of {best['title']}{seeds}{others}."
 
     def power(self) -> str:
         """Say which differences between attention and the control could not be seen."""

@@ -315,10 +315,8 @@ class ClassificationStudy(Study):
         """Tabulate :meth:`compare` by title, as :func:`~audioattn_lib.display.plot_gains` takes it; empty where
         ``reference`` is not compared with anything.
         """
-        others = [name for name in self.names if name != reference]
-        if reference not in self.names or not others:
-            return pd.DataFrame(columns=["difference", "low", "high"])
-        return self.compare(reference, others)[["difference", "low", "high"]].rename(index=self.title)
+        compared = self.compare(reference) if reference in self.names else systems.compare_systems({})
+        return compared[["difference", "low", "high"]].rename(index=self.title)
 
     def draws(self) -> dict[str, systems.Draws]:
         """Score of each compared value and of the baseline, of each seed and on common resamples of the groups."""

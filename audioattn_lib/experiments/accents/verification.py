@@ -222,7 +222,7 @@ def verification_differences(study: ClassificationStudy, reference: str) -> pd.D
     if reference not in drawn:
         raise RunError(f"no run of {reference!r} was tested on trials; there are {', '.join(drawn) or 'none'}")
     others = [name for name in study.names if name in drawn and name != reference]
-    return compare_systems({name: (drawn[name], drawn[reference]) for name in others})
+    return compare_systems({name: (drawn[name], drawn[reference]) for name in others}, largest=1.0)
 
 
 def _count_speakers(runs: Iterable[Run]) -> float:

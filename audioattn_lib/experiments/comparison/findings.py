@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from ..common.studies.phrases import Found, gain, names, share, span
-from ..common.studies.study import BASELINE, SEEDS_OF_A_RANKING
+from ..common.studies.study import BASELINE, seed_note
 from .mechanisms import CONTROL, MECHANISMS
 from .results import Compared, ComparedTask
 
@@ -67,7 +67,7 @@ def findings(comparison: Compared) -> Found:
         shown.insert(0, f"On {tasks}{_aside(comparison)}, no mechanism is reliably better than the mean of the frames.")
     shown += _evident(table)
     left_open += _power(ranges)
-    left_open.append(_seeds(comparison))
+    left_open.append(seed_note(comparison.n_seeds))
     return shown, left_open
 
 
@@ -126,15 +126,6 @@ def _evident(table: pd.DataFrame) -> list[str]:
             "pairs of mechanism and task."
         )
     return sentences
-
-
-def _seeds(comparison: Compared) -> str:
-    count = comparison.n_seeds
-    if count == 1:
-        return "Every network was trained with one seed: the intervals are over clips alone, and nothing is ranked."
-    few = " So few seeds rank no mechanism against another." if count < SEEDS_OF_A_RANKING else ""
-    wide = " From two seeds the variation is hardly known, so an interval may cover every score." if count == 2 else ""
-    return f"The intervals include variation between the {count} seeds of every network.{few}{wide}"
 
 
 def uses(comparison: Compared) -> str:

@@ -192,7 +192,7 @@ class Comparison:
         by_title = {mechanism.title: name for name, mechanism in MECHANISMS.items()}
         draws = result.draws((by_title[first], by_title[second]))
         pair = (draws[by_title[first]], draws[by_title[second]])
-        return systems.compare_systems({f"{first} over {second}": pair}).iloc[0]
+        return systems.compare_systems({f"{first} over {second}": pair}, largest=1.0).iloc[0]
 
     def describe(self) -> str:
         """Tasks, mechanisms and networks in a few sentences."""

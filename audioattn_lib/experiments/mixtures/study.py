@@ -146,7 +146,7 @@ def _compare(
             if name in right and name != reference
             for number in range(len(bins))
         }
-        compared |= systems.compare_systems(pairs).to_dict(orient="index")
+        compared |= systems.compare_systems(pairs, largest=1.0).to_dict(orient="index")
     rows = []
     for number, ((low, high), mask) in enumerate(bins):
         for name in right:
@@ -181,7 +181,7 @@ def _compare_attention(
 ) -> list[dict[str, object]]:
     """Rows of the mean of all mechanisms over all clips against other references, corrected for their number."""
     drawn = {name: systems.draw_means(right[name], groups=groups) for name in (ANY, *references)}
-    compared = systems.compare_systems({name: (drawn[ANY], drawn[name]) for name in references})
+    compared = systems.compare_systems({name: (drawn[ANY], drawn[name]) for name in references}, largest=1.0)
     first = next(row for row in rows if row["pooling"] == ANY)
     return [
         {**first, "reference": name, **{column: compared.loc[name, column] for column in _COMPARED}}

@@ -169,7 +169,7 @@ class PlaybackStudy(ClassificationStudy):
             for control in CONTROLS
             if control in drawn and name not in CONTROLS[: CONTROLS.index(control) + 1]
         ]
-        comparisons = systems.compare_systems({f"{a} over {b}": (drawn[a], drawn[b]) for a, b in pairs})
+        comparisons = systems.compare_systems({f"{a} over {b}": (drawn[a], drawn[b]) for a, b in pairs}, largest=1.0)
         table = comparisons[["difference", "low", "high", "p_holm", "detectable"]].reset_index(drop=True)
         table.insert(0, "selection", [name for name, _ in pairs])
         table.insert(1, "over", [control for _, control in pairs])

@@ -319,7 +319,7 @@ def _gains(study: ClassificationStudy, from_nothing: ClassificationStudy) -> dic
     names = [name for name in from_nothing.names if name in study.names]
     if list(study.correct().index) != list(from_nothing.correct().index):
         raise RunError("the networks from nothing were tested on other clips; give both studies the same folds")
-    compared = compare_systems({name: (drawn[name], other[name]) for name in names})
+    compared = compare_systems({name: (drawn[name], other[name]) for name in names}, largest=1.0)
     rows = {}
     for name in names:
         interval, gain = score_interval(other[name]), compared.loc[name]

@@ -25,7 +25,7 @@ from audioattn_lib.training.run_directory import Run
 
 from .film import Film, film
 
-__all__ = ["BASELINE", "SEEDS_OF_A_RANKING", "ClassificationStudy", "Study", "choose"]
+__all__ = ["BASELINE", "SEEDS_OF_A_RANKING", "ClassificationStudy", "Study", "choose", "seed_note"]
 
 BASELINE = "linear"
 """Row of the linear baseline in every table."""
@@ -63,6 +63,21 @@ def choose(names: str | int | Iterable[str], choices: Sequence[str], kind: str) 
         wrong = ", ".join(unknown) or "empty"
         raise ConfigError(f"{kind} is {wrong}; it must be {', '.join(short)}, or names out of {', '.join(choices)}")
     return names
+
+
+def seed_note(n_seeds: int) -> str:
+    """Describe the variation in intervals over networks of that many seeds, and say if the seeds allow a ranking."""
+    if n_seeds == 1:
+        return (
+            "Every network was trained with one seed, so the intervals do not include variation between seeds: no "
+            "network is ranked."
+        )
+    included = f"The intervals include variation between the {n_seeds} seeds of every network."
+    few = " So few seeds rank no network." if n_seeds < SEEDS_OF_A_RANKING else ""
+    wide = (
+        " From two seeds the variation is hardly known, so an interval may cover every score." if n_seeds == 2 else ""
+    )
+    return included + few + wide
 
 
 @dataclass(frozen=True)
@@ -132,14 +147,7 @@ class Study:
     @property
     def seed_note(self) -> str:
         """Describe the variation in the intervals, and say if the number of seeds allows a ranking."""
-        if self.n_seeds == 1:
-            return (
-                "Every network was trained with one seed, so the intervals do not include variation between seeds: no "
-                "network is ranked."
-            )
-        included = f"The intervals include variation between the {self.n_seeds} seeds of every network."
-        few = "" if self.n_seeds >= SEEDS_OF_A_RANKING else " So few seeds rank no network."
-        return included + few
+        return seed_note(self.n_seeds)
 
     @staticmethod
     def power_note(detectable: Iterable[float], *, unit: str = "points", scale: float = 100.0) -> str:

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import pickle
 import subprocess
 import sys
 
@@ -77,3 +78,22 @@ def test_files_beside_the_results_of_the_suite_are_in_folders(root):
     results = sorted((root / "benchmarks" / "results").glob("*.json"))
     assert results
     assert all(set(json.loads(path.read_text())) <= modules for path in results), "the page on benchmarks reads them"
+
+
+def test_a_page_that_the_library_drew_on_is_read_again_when_the_library_changes(root, tmp_path):
+    pages = {"drawn": '<figure class="audioattn"></figure>', "plain": "<figure></figure>"}
+    for name, markup in pages.items():
+        (tmp_path / f"{name}.rst").write_text(f"{name}\n{'=' * len(name)}\n\n.. raw:: html\n\n   {markup}\n")
+    (tmp_path / "index.rst").write_text("Contents\n========\n\n.. toctree::\n\n   drawn\n   plain\n")
+    extensions = root / "book" / "_ext"
+    (tmp_path / "conf.py").write_text(
+        f"import sys\nsys.path.insert(0, {str(extensions)!r})\nimport audioattn_lib.core.errors\n"
+        "extensions = ['drawn_by_library']\n"
+    )
+
+    out = tmp_path / "html"
+    subprocess.run([sys.executable, "-m", "sphinx", "-q", str(tmp_path), str(out)], check=True)
+    environment = pickle.loads((out / ".doctrees" / "environment.pickle").read_bytes())
+    needed = {name: [path for path in environment.dependencies[name] if "errors.py" in str(path)] for name in pages}
+    assert len(needed["drawn"]) == 1
+    assert not needed["plain"]

@@ -50,8 +50,8 @@ def test_predictions_say_how_far_they_reach():
 
 
 def test_an_alignment_says_how_far_from_the_diagonal_it_lies(record):
-    assert "0.00 s from the frame made" in plot_alignment(record[0]).alt
-    assert plot_alignment({"one": record[0], "other": record[1]}).alt.count("from the frame made") == 2
+    assert "0.00 s from the decoded frame" in plot_alignment(record[0]).alt
+    assert plot_alignment({"one": record[0], "other": record[1]}).alt.count("from the decoded frame") == 2
     bare = AttentionRecord("softmax", FrameClock(0.1), ("a",), np.array([2]), weights=np.full((1, 1, 2), 0.5))
     with pytest.raises(ValueError, match="no alignment"):
         plot_alignment(bare)

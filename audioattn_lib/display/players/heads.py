@@ -118,7 +118,7 @@ def plot_heads(
         frames.set_yticks(range(len(heads)), [f"Head {head + 1}" for head, _, _ in heads], fontsize=7)
         bars.barh(range(len(heads)), shares, color=theme.attention, height=0.7)
         for place, share in enumerate(shares):
-            bars.text(share, place, f" {100 * share:.0f} %", va="center", fontsize=7, color=theme.ink, clip_on=False)
+            bars.text(share, place, f" {_percent(share)}", va="center", fontsize=7, color=theme.ink, clip_on=False)
         bars.set_ylim(len(heads) - 0.5, -0.5)
         bars.set_xlim(0, 1.45 * float(shares.max()))
         bars.set_axis_off()
@@ -126,12 +126,17 @@ def plot_heads(
 
     places = [float(head_record.frame_times()[head_record.frame_attention().argmax()]) for _, _, head_record in heads]
     description = "; ".join(
-        f"head {head + 1} has weight {100 * share:.0f} % and looks most at {place:.2f} s"
+        f"head {head + 1} has weight {_percent(share)} and looks most at {place:.2f} s"
         for (head, share, _), place in zip(heads[:8], places, strict=False)
     )
     more = f"; and {len(heads) - 8} more" if len(heads) > 8 else ""
     alt = f"Frame weights of {len(heads)} heads over {stop - start:.1f} s of sound: {description}{more}."
     return render(draw, alt, caption, narrow=lambda theme: draw(theme, NARROW))
+
+
+def _percent(share: float) -> str:
+    """A share with at most one decimal: eight equal heads have 12.5 % each."""
+    return f"{100 * share:.1f}".removesuffix(".0") + " %"
 
 
 def head_player(
@@ -167,7 +172,7 @@ def head_player(
     """
     heads = split_heads(record, clip)
     equal = len({share for _, share, _ in heads}) == 1
-    names = ["all", *(f"{head + 1} ({100 * share:.0f} %)" for head, share, _ in heads)]
+    names = ["all", *(f"{head + 1} ({_percent(share)})" for head, share, _ in heads)]
     records = {"all heads": record[clip], **{f"head {head + 1}": head_record for head, _, head_record in heads}}
     return player(
         samples,

@@ -180,7 +180,7 @@ def plot_alignment(records: Mapping[str, AttentionRecord] | AttentionRecord, *, 
         for ax, (name, weights) in zip(axes, alignments.items(), strict=False):
             (low, high), values = starts[name], np.asarray(weights)
             ax.set_title(mechanism_title(name))
-            ax.set_xlabel("Looked at (s)")
+            ax.set_xlabel("Attended to (s)")
             if words := labels[name]:
                 peaks = values / np.maximum(values.max(axis=1, keepdims=True), 1e-12)
                 extent = (low, high, len(words) - 0.5, -0.5)
@@ -194,23 +194,24 @@ def plot_alignment(records: Mapping[str, AttentionRecord] | AttentionRecord, *, 
             look = {"cmap": theme.overlay, "vmin": 0, "vmax": top, "aspect": "equal"}
             image = ax.imshow(values, origin="lower", extent=extent, **look)
             colour_bar(figure, ax, image, "Weight")
-            ax.set_ylabel("Frame made (s)")
+            ax.set_ylabel("Decoded frame (s)")
         for ax in axes[len(alignments) :]:
             ax.set_axis_off()
         return figure
 
     sentences = []
     for name, weights in alignments.items():
-        values, (low, high) = np.asarray(weights), starts[name]
+        times = named[name].frame_times()
+        places = np.asarray(weights) @ times
         if labels[name]:
-            places = values @ np.linspace(low, high, values.shape[1])
             pairs = zip(labels[name], places, strict=True)
             sentences.append(
                 f"{mechanism_title(name)}: " + ", ".join(f"{word} at {place:.2f} s" for word, place in pairs)
             )
             continue
-        centres = values @ np.linspace(low, high, values.shape[1])
-        distance = float(np.abs(centres - np.linspace(low, high, len(values))).mean())
-        sentences.append(f"{mechanism_title(name)}: the mean place looked at is {distance:.2f} s from the frame made")
-    alt = f"Alignment of what was made with the frames of the sound. {'; '.join(sentences)}."
+        distance = float(np.abs(places - times).mean())
+        sentences.append(
+            f"{mechanism_title(name)}: the mean place attended to is {distance:.2f} s from the decoded frame"
+        )
+    alt = f"Alignment of what was decoded with the frames of the sound. {'; '.join(sentences)}."
     return render(draw, alt, caption, narrow=lambda theme: draw(theme, NARROW))

@@ -126,13 +126,16 @@ def uses(study: ClassificationStudy) -> str:
         lines.append(
             f"**To show where the accent is**: {sure}. More weight lies there than equal weights would put."
             if sure
-            else "**To show where the accent is**: no pooling of this page."
+            else "**To show where the accent is**: no pooling of the tables puts visibly more weight there than equal "
+            "weights do."
         )
     return "\n".join(f"- {line}" for line in lines)
 
 
 def where_it_attends(study: ClassificationStudy, name: str = "") -> str:
-    """Say of one pooling how often its highest attention lies where the accent is; empty where that is not known.
+    """Say of one pooling how often its highest attention, and how much of all, lies where the accent is.
+
+    Empty where that is not known.
 
     Notes
     -----
@@ -144,11 +147,13 @@ def where_it_attends(study: ClassificationStudy, name: str = "") -> str:
     if not len(rows):
         return ""
     row = rows.iloc[0]
+    weight = table[(table["measure"] == "mass_inside_events") & (table[study.by] == name)].iloc[0]
     difference = gain({"difference": row["gain"], "low": row["gain_low"], "high": row["gain_high"]})
     inside, chance = (f"{100 * row[column]:.0f} %" for column in ("value", "uniform"))
     return (
         f"{study.title(name)} names {share(study.table().loc[name])} of the clips right. Its highest attention lies "
-        f"where the accent is known to be in {inside} of the clips, by chance in {chance}, {difference}."
+        f"where the accent is known to be in {inside} of the clips, by chance in {chance}, {difference}. The weight is "
+        f"spread: {100 * weight['value']:.0f} % of it lies there, of equal weights {100 * weight['uniform']:.0f} %."
     )
 
 
@@ -170,7 +175,6 @@ def describe_shown(study: ClassificationStudy, corpus: Prepared, *, is_larger: b
         return "The network shown is one of those in the tables of this page."
     run = study.runs[0]
     return (
-        f"The network shown is not one of the tables of this page, whose attention stays close to the mean. It was "
-        f"trained for this picture on a larger corpus ({len(corpus.manifest)} clips, {run.config['epochs']} epochs). "
-        f"{where_it_attends(study)}"
+        f"The network shown is not one of the tables of this page. It was trained for this picture on a larger corpus "
+        f"({len(corpus.manifest)} clips, {run.config['epochs']} epochs). {where_it_attends(study)}"
     )

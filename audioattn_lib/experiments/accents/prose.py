@@ -52,10 +52,10 @@ def describe_carriers(corpus: Prepared) -> str:
     table = corpus.manifest.table
     if "vowel_labels" in table:
         return (
-            "In this corpus, which the library makes, it is known where accents are carried. Four of the five move "
-            "vowels, each its own; one only differs in rhythm and melody, and its clips are left out here. So "
-            "attention can be marked like an exam: how much of it lies in the vowels that the accent moves, and is its "
-            "peak in one of them?"
+            "In this corpus, which the library makes, it is known where accents are carried. Three of the five move "
+            "some vowels, one moves all; the fifth only differs in rhythm and melody, and its clips are left out here. "
+            "So attention can be marked like an exam: how much of it lies in the vowels that the accent moves, and is "
+            "its peak in one of them?"
         )
     if "event_onsets" in table:
         return "How much of the attention lies in the events of the label, and is its peak in one of them?"

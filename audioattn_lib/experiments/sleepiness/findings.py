@@ -55,18 +55,28 @@ def findings(study: RegressionStudy) -> Found:
         first, second = (rebuilt.loc[study.title(name)] for name in MATCHED)
         for column in LOSSES:
             loss, is_shown = study.loss_difference(column, with_, without)
+            beginning = "Attention changes" if is_shown else "That attention changes"
             (shown if is_shown else open_).append(
-                f"Squared error of the reconstruction, {column}: {first[column]} with attention, {second[column]} "
-                f"without, a difference of {loss}."
+                f"{beginning} the squared error of the reconstruction, {column}: {first[column]} with attention, "
+                f"{second[column]} without, a difference of {loss}."
             )
     against = study.compare(BASELINE)
     best = table.loc[study.names, "score"].idxmax()
     is_shown = against.loc[best]["p_holm"] < 0.05
-    (shown if is_shown else open_).insert(  # the question of the chapter comes first
+    (shown if is_shown else open_).insert(
         0,
         f"**{study.title(str(best))}** has the highest rank correlation with the label, {number(table.loc[best])}: "
         f"{relation(study, against.loc[best])} mean and deviation of the bands, which need no network and have "
         f"{number(table.loc[BASELINE])}.",
+    )
+    chance = table.loc["chance"]
+    is_told = table.loc[best, "low"] > chance["high"]
+    told = f"{number(table.loc[best])}, by chance from {chance['low']:.2f} to {chance['high']:.2f}"
+    (shown if is_told else open_).insert(  # the question of the chapter comes first
+        0,
+        f"**The features predict the label**: rank correlation {told}."
+        if is_told
+        else f"That the features predict the label: rank correlation {told}.",
     )
     return shown, [*open_, study.power_note(against["detectable"], unit="", scale=1.0), study.seed_note]
 

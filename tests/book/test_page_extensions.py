@@ -97,3 +97,20 @@ def test_a_page_that_the_library_drew_on_is_read_again_when_the_library_changes(
     needed = {name: [path for path in environment.dependencies[name] if "errors.py" in str(path)] for name in pages}
     assert len(needed["drawn"]) == 1
     assert not needed["plain"]
+
+
+def test_long_names_break_at_their_joints_and_a_formula_keeps_its_comma(extension):
+    break_well = extension("unbroken_names").break_well
+    name = '<code><span class="pre">audioattn_lib.display.plot_spectrogram</span></code>'
+    assert "audioattn_<wbr>lib.<wbr>display.<wbr>plot_<wbr>spectrogram" in break_well(name)
+    address = '<code><span class="pre">mixtures?events=CORPUS&amp;duration=60</span></code>'
+    assert "mixtures?<wbr>events=<wbr>CORPUS&amp;<wbr>duration=<wbr>60" in break_well(address)
+    for same in (
+        '<span class="pre">--print-config</span>',
+        '<a href="audioattn_lib.display.plot_spectrogram">',
+        "a, b",
+    ):
+        assert break_well(same) == same
+    formula = '<span class="math notranslate nohighlight">\\(x_t\\)</span>'
+    assert break_well(f"{formula}, and") == f'<span class="aa-whole">{formula},</span> and'
+    assert break_well(f"{formula} and") == f"{formula} and"

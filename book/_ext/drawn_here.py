@@ -14,8 +14,8 @@ from sphinx.util.docutils import SphinxDirective
 
 ROWS, COLUMNS = 6, 10
 """Patches of a grid whose table of all pairs can still be read."""
-FILTERS_BETWEEN = 8
-"""Every eighth filter is drawn: all of them would cover each other."""
+FILTERS_BETWEEN = 16
+"""Every sixteenth filter is drawn: all of them would cover each other, and more have no colours of their own."""
 
 
 class PatternFigures(SphinxDirective):
@@ -62,7 +62,7 @@ class LogMelFigures(SphinxDirective):
             x_label="Frequency (kHz)",
             y_label="Weight",
             alt="Triangular filters over frequency, wider the higher they are.",
-            caption=f"Every eighth of the {front_end.n_mels} filters of LogMel.published(), by the centre of its band.",
+            caption=f"Every sixteenth of the {front_end.n_mels} filters of LogMel.published(), by its centre.",
         )
         clip = foundations.example("city?classes=dog_bark,car_horn&clips_per_class=5").clip
         without_mean = clip.features - clip.features.mean(axis=0)

@@ -65,7 +65,7 @@ def test_the_player_of_heads_has_a_slider_with_all_of_them():
     made = display.head_player(sound, 16000, record(), features=FEATURES, clock=CLOCK, frequencies=FREQUENCIES)
     html = made.html()
     assert "Head, by weight" in html
-    assert "4 (33 %)" in html
+    assert "4 (33.3 %)" in html
     assert made.markup.count("data-mechanism") == 5
 
 

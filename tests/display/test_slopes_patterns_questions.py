@@ -64,6 +64,6 @@ def test_evidence_is_told_in_names_and_without_a_minus_before_zero():
     shown = attention_evaluation_table(table)
     assert "Pointing game" in shown.markup
     assert "Deletion area (lower is better)" in shown.markup
-    assert "+0.00 <small>−0.20 to +0.20" in shown.markup
+    assert "0.00 <small>−0.20 to +0.20" in shown.markup
     assert not any(name in shown.markup for name in ("entmax15", "nan", "pointing_game"))
     assert "Mine" in attention_evaluation_table(table, titles={"entmax15": "Mine"}).markup

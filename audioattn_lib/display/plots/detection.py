@@ -89,7 +89,14 @@ def plot_detection(
         ax.set_ylabel("Misses: the speaker refused")
         ax.grid(alpha=0.4)
         if width > NARROW:
-            ax.legend(loc="lower left", title="Equal error rate", title_fontsize=8)
+            ax.legend(
+                loc="lower left",
+                title="Equal error rate",
+                title_fontsize=8,
+                frameon=True,
+                facecolor=theme.page,
+                edgecolor="none",
+            )
         else:  # within the axis it would cover the curves
             figure.legend(loc="outside lower left", title="Equal error rate", title_fontsize=8)
         if title:

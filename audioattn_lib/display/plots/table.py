@@ -150,8 +150,9 @@ def _whole(kind: str, heads: Sequence[str], rows: Sequence[str], lines: Sequence
 
 
 def _hundredths(value: float, sign: str = "") -> str:
-    """A number with two decimals, empty for none; zero has no minus."""
-    return "" if math.isnan(float(value)) else f"{round(float(value), 2) + 0.0:{sign}.2f}".replace("-", "−")
+    """A number with two decimals, empty for none; what rounds to zero has no sign."""
+    rounded = round(float(value), 2) + 0.0
+    return "" if math.isnan(rounded) else f"{rounded:{sign if rounded else ''}.2f}".replace("-", "−")
 
 
 def _whisker(score: float, low: float, high: float, chance: float | None) -> str:

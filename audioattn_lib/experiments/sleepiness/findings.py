@@ -70,13 +70,13 @@ def findings(study: RegressionStudy) -> Found:
         f"{number(table.loc[BASELINE])}.",
     )
     chance = table.loc["chance"]
-    is_told = table.loc[best, "low"] > chance["high"]
-    told = f"{number(table.loc[best])}, by chance from {chance['low']:.2f} to {chance['high']:.2f}"
-    (shown if is_told else open_).insert(  # the question of the chapter comes first
+    is_above_chance = table.loc[best, "low"] > chance["high"]
+    scores = f"{number(table.loc[best])}, by chance from {chance['low']:.2f} to {chance['high']:.2f}"
+    (shown if is_above_chance else open_).insert(  # the question of the chapter comes first
         0,
-        f"**The features predict the label**: rank correlation {told}."
-        if is_told
-        else f"That the features predict the label: rank correlation {told}.",
+        f"**The features predict the label**: rank correlation {scores}."
+        if is_above_chance
+        else f"That the features predict the label: rank correlation {scores}.",
     )
     return shown, [*open_, study.power_note(against["detectable"], unit="", scale=1.0), study.seed_note]
 

@@ -70,7 +70,7 @@ def plot_heads(
     events: Events | None = None,
     title: str = "",
     caption: str = "Each row is a head, the heaviest first, of equal ones that with the highest peak. The bar is its "
-    "weight, the shade says where it looks.",
+    "weight, the shade the weight of its frames over its own peak.",
 ) -> Figure:
     """The spectrogram, below it the frame weights of every head, and beside these the weight of the head.
 

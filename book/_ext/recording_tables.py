@@ -65,7 +65,7 @@ class RecordingVerdict(SphinxDirective):
 
 
 class RecordingPairs(SphinxDirective):
-    """Differences of some poolings to the control, a row a pooling and table, as a picture."""
+    """Differences of some poolings to the control, a row a pooling and table that has it, as a picture."""
 
     required_arguments = 2
     optional_arguments = 8
@@ -81,7 +81,7 @@ class RecordingPairs(SphinxDirective):
             return parse_markdown(self, [NOTHING])
         rows, seeds = [], []
         for name in poolings.split(","):
-            for table in tables:
+            for table in (table for table in tables if name in set(table.rows["pooling"])):
                 title = table.title(name)
                 row = f"{title}, {table.made_with.get('title', '')}".rstrip(", ")
                 rows.append(table.differences().loc[[title]].set_axis([row]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -42,5 +43,5 @@ def facts(made_with: Mapping[str, Any], names: Sequence[str]) -> str:
 
 
 def short(name: str, value: Any) -> str:
-    """A fact as text; a commit by its first twelve digits."""
-    return str(value)[:12] if name == "git_commit" else str(value)
+    """A fact as text, with a blank behind each comma; a commit by its first twelve digits."""
+    return str(value)[:12] if name == "git_commit" else re.sub(r",(?=\S)", ", ", str(value))

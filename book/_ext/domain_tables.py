@@ -20,6 +20,9 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 FACTS = ("seeds", "settings", "date", "processor", "device", "python", "torch", "git_commit")
+WORST_GROUP = (
+    "Of each network the domain of a test set that it does worst on. Its interval does not correct for this selection."
+)
 
 
 class DomainFindings(SphinxDirective):
@@ -51,7 +54,7 @@ class DomainSlopes(SphinxDirective):
             references=results.references,
             looks=results.looks(),
             label="Clips named correctly",
-            caption="Vertical lines are 95 % intervals over recordings and seeds. Grey: baselines and chance.",
+            caption="Vertical lines are 95 % intervals over clips and seeds. Grey: baselines and chance.",
         )
         return as_nodes(figure)
 
@@ -80,7 +83,7 @@ class DomainTables(SphinxDirective):
             ]
             result += _tables(results, test)
         result += [nodes.rubric("", "Worst group")]
-        result += parse_markdown(self, ["Of each network the domain of a test set it does worst on.", ""])
+        result += parse_markdown(self, [WORST_GROUP, ""])
         return [*result, *_tables(results, WORST)]
 
 
@@ -94,12 +97,13 @@ def _read(directive: SphinxDirective) -> Any:
 def _tables(results: Any, test: str) -> Iterator[nodes.Node]:
     from audioattn_lib import display
     from audioattn_lib.experiments.scenes_and_instruments.domain_methods import domain_method_title
-    from audioattn_lib.experiments.scenes_and_instruments.results import BASELINE, CHANCE, test_title
+    from audioattn_lib.experiments.scenes_and_instruments.results import BASELINE, CHANCE, pattern_title, test_title
 
     for domain_method in results.domain_methods:
         scores = results.scores(test, domain_method)
         caption = f"{test_title(test).capitalize()}, {domain_method_title(domain_method) or 'no domain method'}"
-        references = [str(name) for name in scores.index if str(name).startswith((BASELINE, CHANCE))]
+        baselines = (BASELINE, pattern_title(BASELINE), CHANCE)
+        references = [str(name) for name in scores.index if str(name).startswith(baselines)]
         spread = ["std"] if scores["std"].notna().any() else []
         table = display.results_table(scores, references=references, scores=spread, caption=caption)
         yield nodes.raw("", f"<div style='margin-block:1rem'>{table.html()}</div>", format="html")

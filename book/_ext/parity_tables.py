@@ -1,5 +1,8 @@
 """``{parity-tables}``: every published command beside ours and what its test gave, from the committed ``parity.csv``.
 
+``{parity-count}`` is how many of the rows work. It has a directive of its own, since headings that a directive makes
+come before its text on the page.
+
 What the page says is what the file says, and the tests hold the file to what they give.
 """
 
@@ -19,20 +22,30 @@ from sphinx.util.docutils import SphinxDirective
 RESULTS = Path(__file__).resolve().parents[1] / "parity.csv"
 
 
-class ParityTables(SphinxDirective):
-    """Number of rows that work and date of their test, then a table a system."""
+class ParityCount(SphinxDirective):
+    """Number of rows that work, and date of their test."""
 
     def run(self) -> list[nodes.Node]:
-        self.env.note_dependency(str(RESULTS))
-        with open(RESULTS, newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
+        rows = _read(self)
         if not rows:
             return parse_markdown(self, ["No results are committed yet. `make parity` writes them."])
-        return parse_markdown(self, list(_page(rows)))
+        return parse_markdown(self, [f"**{_counted(rows)}** Tested {_when(rows)}."])
 
 
-def _page(rows: list[dict[str, str]]) -> Iterator[str]:
-    yield from (f"**{_counted(rows)}** Tested {_when(rows)}.", "")
+class ParityTables(SphinxDirective):
+    """A table a system."""
+
+    def run(self) -> list[nodes.Node]:
+        return parse_markdown(self, list(_tables(_read(self))))
+
+
+def _read(directive: SphinxDirective) -> list[dict[str, str]]:
+    directive.env.note_dependency(str(RESULTS))
+    with open(RESULTS, newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def _tables(rows: list[dict[str, str]]) -> Iterator[str]:
     systems: dict[str, list[dict[str, str]]] = {}
     for row in rows:
         systems.setdefault(row["system"], []).append(row)
@@ -63,5 +76,6 @@ def _cell(text: str) -> str:
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Entry point of the extension."""
+    app.add_directive("parity-count", ParityCount)
     app.add_directive("parity-tables", ParityTables)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -21,6 +21,8 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 FACTS = ("settings", "from_nothing", "folds", "seeds", "date", "processor", "python", "torch", "git_commit")
+NOT_MEASURED = " The times of events are not known, so only deletion and insertion can be measured."
+"""Of the corpus, where it is described beside curves; there are none beside these tables."""
 
 
 class RecordingFindings(SphinxDirective):
@@ -116,6 +118,8 @@ class RecordingResults(SphinxDirective):
             caption="Lines are 95 % intervals over groups of clips and seeds; a thick one excludes zero.",
         )
         scores = display.results_table(results.scores().rename(index=_titles(results)), label=results.measure)
+        made = results.made_with
+        names = [name for name in FACTS if name != "folds" or "test_folds" not in made.get("settings", "")]
         tables = [table for table in (results.gains(), results.costs(), results.pointing()) if len(table)]
         return [
             *as_nodes(display.findings(*results.findings()), figure),
@@ -125,7 +129,7 @@ class RecordingResults(SphinxDirective):
                 for table in tables
             ),
             *parse_markdown(
-                self, [results.made_with.get("corpus", ""), "", f"Made with {facts(results.made_with, FACTS)}."]
+                self, [made.get("corpus", "").removesuffix(NOT_MEASURED), "", f"Made with {facts(made, names)}."]
             ),
         ]
 

@@ -54,11 +54,29 @@ def verdict(rows: pd.DataFrame) -> list[str]:
         title = name.replace("_", " ").capitalize()
         sentences.append(f"{title}, against random frames: {'; '.join(told)}.")
     detectable = 100 * rows.loc[rows["network"] == AGAIN, "detectable"].dropna()
+    sentences += _answer(rows)
     sentences.append(
         f"After training again, a difference below {detectable.min():.0f} to {detectable.max():.0f} points would be "
         "missed in more than one experiment of five."
     )
     return sentences
+
+
+def _answer(rows: pd.DataFrame) -> list[str]:
+    """Say in how many of the comparisons that cost the trained network the loss stays; nothing where none did."""
+    once, again = (
+        {
+            (row["attribution"], row["fraction"])
+            for row in rows[rows["network"] == network].to_dict(orient="records")
+            if row["high"] < 0
+        }
+        for network in (ONCE, AGAIN)
+    )
+    if not once:
+        return []
+    kept = f"{len(once & again)} of the {len(once)} comparisons in which the trained network is reliably worse"
+    needed = "Where it stays, these frames were needed: strange input alone does not explain it."
+    return [f"The loss stays after training again in {kept}. {needed}"]
 
 
 def finding(directive: SphinxDirective) -> tuple[bool, str] | None:

@@ -8,6 +8,7 @@ from audioattn_lib import display
 from audioattn_lib.experiments.common.studies.pooling_results import CHANCE
 from audioattn_lib.experiments.common.studies.study import BASELINE
 from audioattn_lib.experiments.sleepiness import MATCHED, CorrelationResults
+from audioattn_lib.experiments.sleepiness.study import missed_below
 
 
 def test_every_committed_table_stands_beside_chance_and_a_baseline_and_says_where_it_comes_from(root):
@@ -53,3 +54,7 @@ def test_a_table_is_made_and_read_back(root, tmp_path, monkeypatch, capsys):
     assert without["title"] in figure.alt
     with pytest.raises(SystemExit):
         main(["tiny"])
+
+
+def test_no_difference_of_two_correlations_that_is_missed_is_above_two():
+    assert [missed_below(value) for value in (0.434, 2.68, np.nan)] == ["0.43", "more than 2", ""]

@@ -111,6 +111,8 @@ def test_the_table_is_written_read_drawn_and_put_into_words(results, tmp_path):
     shown, not_shown = read.findings()
     assert all("not shown" not in sentence and "-0.0" not in sentence for sentence in shown)
     assert "Whether the gain falls as the event fills more of the clip was not tested." in not_shown
+    power = ["Over all clips: with these clips", "By the share that the event fills: with these clips"]
+    assert [note[: len(start)] for note, start in zip(not_shown[-2:], power, strict=True)] == power
     assert set(read.gains().columns) == {"all clips", "0 to 20 %", "20 to 100 %"}
     (tmp_path / "bad.csv").write_text("pooling\nmean\n")
     (tmp_path / "bad.json").write_text("{}")

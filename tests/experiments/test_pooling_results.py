@@ -75,6 +75,21 @@ def test_no_difference_is_larger_than_the_largest_of_two_scores():
     assert Study.power_note([np.nan]) == ""
 
 
+def test_the_power_below_a_point_has_digits_and_a_single_point_is_no_points():
+    assert "a difference below 0.5 to 1 points would" in Study.power_note([0.0049, 0.0096])
+    assert "a difference below 0.5 points would" in Study.power_note([0.0049])
+    assert "a difference below 1 point would" in Study.power_note([0.0096, 0.0102])
+
+
+def test_the_largest_difference_is_the_largest_in_size():
+    table = results(-0.004, 0.40)
+    worse = table.rows[table.rows["pooling"] == "softmax"].assign(
+        pooling="sparsemax", title="Sparsemax", difference=-0.03, difference_low=-0.07, difference_high=0.01
+    )
+    _, sentence = PoolingResults(pd.concat([table.rows, worse], ignore_index=True)).finding()
+    assert "the largest difference is -3.0 points (-7.0 to +1.0), of Sparsemax." in sentence
+
+
 def test_a_tie_has_several_highest():
     table = pd.DataFrame({"score": [0.5, 0.25 + 0.25, 0.4]}, index=["mean", "statistics", "multi_head"])
     assert Study.highest(table) == ["mean", "statistics"]

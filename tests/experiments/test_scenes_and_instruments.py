@@ -1,5 +1,7 @@
 """Laws of the experiment on scenes and instruments, on a tiny synthetic orchestra."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -116,7 +118,10 @@ def test_tables_for_people(study):
         "linear, centred bands",
         "chance",
     ]
-    assert list(scores.index[-3:]) == results.references[:3]
+    assert [name for name in results.references if name in scores.index] == list(scores.index[-3:])
+    worst = results.scores("worst_group")
+    assert [name for name in results.references if name in worst.index] == list(worst.index[-3:])
+    assert worst.index[-3].startswith("Linear baseline (")
     alone = results.scores("test_unseen_device", "clip")
     assert list(alone.index) == ["Dense", "Groups of 2 rows", "linear", "chance"]
     assert alone.loc["linear", "score"] == scores.loc["linear, centred bands", "score"]
@@ -125,6 +130,12 @@ def test_tables_for_people(study):
     assert (list(over_dense), list(over_dense.index)) == (["no domain method", "centred bands"], ["Groups of 2 rows"])
     assert list(over_none) == ["centred bands"]
     assert list(over_none.index) == ["Dense", "Groups of 2 rows", "Linear baseline"]
+
+
+def test_the_first_finding_ranks_no_network(study):
+    (first, *_), _ = experiment.findings(study[0])
+    assert first.startswith("On unseen devices, **the networks are right in ")
+    assert "; the linear baseline" in first
 
 
 def test_one_clip_layer_by_layer(study):
@@ -178,6 +189,9 @@ def test_the_best_epoch_is_chosen_on_domains_that_training_has(study):
     assert set(prepared.domains[prepared.fixed_split.valid]) <= seen
     assert not set(prepared.fixed_split.valid) & set(prepared.fixed_split.test)
     assert "synthetic" in prepared.describe()
+    assert "in no part" not in prepared.describe()
+    fewer = dataclasses.replace(prepared.fixed_split, train=prepared.fixed_split.train[2:])
+    assert "The other 2 clips are in no part." in dataclasses.replace(prepared, fixed_split=fewer).describe()
 
 
 @pytest.mark.parametrize(

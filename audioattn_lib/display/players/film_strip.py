@@ -197,7 +197,7 @@ def film_strip(
 
 
 def _name(number: int, stage: PlaybackStage) -> str:
-    heading = "First stage" if number == 0 else f"Playback {number}"
+    heading = "First hearing" if number == 0 else f"Playback {number}"
     return f"{heading}, every {1000 * stage.hop:.3g} ms"
 
 

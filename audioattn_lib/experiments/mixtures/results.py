@@ -146,13 +146,9 @@ class GainResults(ResultsTable):
                 sentences.append(_say(_SUBJECTS[name].capitalize(), overall.loc[name].to_dict(), reference))
         for name, row in self.against_others.to_dict(orient="index").items():
             sentences.append(_say("Attention, the mean of all mechanisms,", row, _SUBJECTS[str(name)]))
-        attention = self.parts[self.parts["pooling"] == ANY]
-        for row in attention.to_dict(orient="records"):
+        for row in self._attention_by_share.to_dict(orient="records"):
             sentences.append(_say(f"Where the event fills {_span(row)} of the clip, attention", row, reference))
-        for subject, rows in (("Of the parts", attention), ("Of all clips", overall)):
-            if note := Study.power_note(rows["detectable"].dropna()):
-                sentences.append(f"{subject}: {phrases.lower_first(note)}")
-        return sentences
+        return [*sentences, *self._power_notes()]
 
     def findings(self) -> phrases.Found:
         """The same in few sentences: what is shown, and what is not."""
@@ -165,7 +161,7 @@ class GainResults(ResultsTable):
         for name, subject in subjects.items():
             row = overall.loc[name].to_dict()
             (shown if phrases.excludes_zero(row) else not_shown).append(_say(subject, row, reference))
-        parts = self.parts[self.parts["pooling"] == ANY]
+        parts = self._attention_by_share
         better = [_span(row) for row in parts.to_dict(orient="records") if row["low"] > 0]
         if better:
             listed = phrases.names(better, most=len(better))
@@ -183,7 +179,18 @@ class GainResults(ResultsTable):
         if "classes" in self.made_with:
             sentence, is_above = self._beside_chance()
             (shown if is_above else not_shown).insert(0, sentence)
-        return shown, [*not_shown, *filter(None, [Study.power_note(parts["detectable"].dropna())])]
+        return shown, [*not_shown, *self._power_notes()]
+
+    def _power_notes(self) -> list[str]:
+        """Differences that could not be seen: of all clips, and where the event fills a part of the range."""
+        notes = []
+        for subject, rows in (
+            ("Over all clips", self.rows[self._is_over_all(self.rows)]),
+            ("By the share that the event fills", self._attention_by_share),
+        ):
+            if note := Study.power_note(rows["detectable"].dropna()):
+                notes.append(f"{subject}: {phrases.lower_first(note)}")
+        return notes
 
     def _beside_chance(self) -> tuple[str, bool]:
         """The score of the reference beside chance, and whether it is reliably above."""
@@ -210,8 +217,16 @@ class GainResults(ResultsTable):
         return self.rows[self.rows["reference"] == self.reference]
 
     @property
+    def _attention_by_share(self) -> pd.DataFrame:
+        """The mean of all mechanisms in the bins of the share."""
+        return self.parts[self.parts["pooling"] == ANY]
+
+    @property
     def _is_whole(self) -> pd.Series:
-        rows = self._compared
+        return self._is_over_all(self._compared)
+
+    @staticmethod
+    def _is_over_all(rows: pd.DataFrame) -> pd.Series:
         return (rows["share_low"] == _WHOLE[0]) & (rows["share_high"] == _WHOLE[1])
 
 

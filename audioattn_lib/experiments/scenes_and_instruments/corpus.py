@@ -57,13 +57,15 @@ class Prepared(PreparedCorpus):
         return self.loader(rows, config, device, shuffle=shuffle, store=store, resident=False)
 
     def describe(self) -> str:
-        """The corpus in two sentences."""
+        """The corpus in a few sentences."""
         manifest = self.manifest
         minutes = float(np.sum(manifest.durations)) / 60
         tests = sorted(set(self.tests) - {""})
         counts = ", ".join(f"{int((self.tests == name).sum())} test {test_title(name)}" for name in tests)
         text = f"**{manifest.name}**: {len(manifest)} clips, {minutes:.0f} minutes, {len(manifest.classes)} classes; "
         text += f"{len(self.fixed_split.train)} train, {len(self.fixed_split.valid)} validate, {counts}."
+        unused = len(manifest) - len(self.fixed_split.train) - len(self.fixed_split.valid) - len(self.fixed_split.test)
+        text += f" The other {unused} clips are in no part." if unused else ""
         if manifest.name == "orchestra":
             text += " Every sound is synthetic, made by this library, and so are the devices that record it."
         return text

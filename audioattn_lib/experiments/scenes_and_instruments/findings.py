@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from ..common.studies.phrases import Found, gain, lower_first, names, share
+from ..common.studies.phrases import Found, gain, lower_first, names, share, span
 from .domain_methods import domain_method_title
 from .results import BASELINE, CHANCE, DomainResults, pattern_title, test_title
 from .study import DomainStudy
@@ -44,13 +44,13 @@ def findings(study: DomainStudy) -> Found:
     open_: list[str] = []
     rows = results.rows[results.rows["test"] == test]
     networks = rows[~rows["pattern"].isin([BASELINE, CHANCE])]
-    best = networks.loc[networks["score"].idxmax()]
     linear = rows[rows["pattern"] == BASELINE]
     beside = ""
     if len(linear):
         base = linear.loc[linear["score"].idxmax()]
         beside = f"; the {lower_first(_name(base))} has {share(base)}"
-    shown.append(f"On {_plain(test)}, **{_name(best)}** is right most often, {share(best)}{beside}.")
+    scores = span(list(networks["score"]))
+    shown.append(f"On {_plain(test)}, **the networks are right in {scores}** of the clips{beside}.")
     compared = networks[networks["difference_p"].notna()]
     if len(compared):
         _tell(compared, "difference", "Restricted attention over frequency", "dense attention", shown, open_, test)

@@ -17,7 +17,7 @@ import pandas as pd
 from audioattn_lib.attention.patterns.names import parse_pattern
 from audioattn_lib.core.errors import RunError
 
-from ..common.studies.phrases import Found, found, gain_in_points, lower_first, p_value, share
+from ..common.studies.phrases import Found, found, gain, gain_in_points, lower_first, p_value, share
 from ..common.studies.study import Study
 from ..common.studies.table_files import ResultsTable
 from .domain_methods import NONE, domain_method_title, parse_domain_method
@@ -91,9 +91,10 @@ class DomainResults(ResultsTable):
 
     @property
     def references(self) -> list[str]:
-        """Rows of :meth:`scores` that are no patterns: the baseline with each centring, and chance; of all tests."""
+        """Rows of :meth:`scores` that are no patterns, of all tests: the baseline with each centring, chance last."""
         references = self.rows[self.rows["pattern"].isin([BASELINE, CHANCE])]
-        return list(dict.fromkeys(self._name(row) for row in references.to_dict(orient="records")))
+        names = dict.fromkeys(self._name(row) for row in references.to_dict(orient="records"))
+        return sorted(names, key=lambda name: name == CHANCE)  # keeps the order otherwise
 
     def scores(self, test: str, domain_method: str | None = None) -> pd.DataFrame:
         """One test set for a table or a picture: a row a pattern and domain method by title, references last.
@@ -172,8 +173,10 @@ class DomainResults(ResultsTable):
             compared = networks[networks[f"{name}_p"].notna()]
             if len(compared):
                 sure = compared[compared[f"{name}_p"] < 0.05]
-                better = [self._name(row) for row in sure[sure[name] > 0].to_dict(orient="records")]
-                worse = [self._name(row) for row in sure[sure[name] < 0].to_dict(orient="records")]
+                better, worse = (
+                    [f"{self._name(row)}, {_gain(row, name)}" for row in rows.to_dict(orient="records")]
+                    for rows in (sure[sure[name] > 0], sure[sure[name] < 0])
+                )
                 none = f"None of {len(compared)} is reliably better than {against}."
                 sure = f"Reliably better than {against}: {'; '.join(better)}."
                 text.append((sure if better else none, bool(better)))
@@ -201,7 +204,7 @@ class DomainResults(ResultsTable):
         for row in self._of(test).to_dict(orient="records"):
             if pd.notna(row[name]):
                 column = domain_method_title(row["domain_method"]) or "no domain method"
-                difference = gain_in_points(row, name, f"{name}_low", f"{name}_high")
+                difference = gain_in_points(row, *_columns(name))
                 text = f"{difference}, {p_value(row[f'{name}_p'])}"
                 rows.setdefault(pattern_title(row["pattern"]), {})[column] = text
         return pd.DataFrame.from_dict(rows, orient="index").fillna("")
@@ -210,7 +213,17 @@ class DomainResults(ResultsTable):
     def _name(row: Mapping[str, Any]) -> str:
         if row["pattern"] == CHANCE:
             return CHANCE
-        name = BASELINE if row["pattern"] == BASELINE else pattern_title(row["pattern"])
-        name = name if row["domain_method"] == NONE else f"{name}, {domain_method_title(row['domain_method'])}"
         group = test_title(str(row["group"]))
+        is_plain_baseline = row["pattern"] == BASELINE and not (group and row["domain_method"] == NONE)
+        name = BASELINE if is_plain_baseline else pattern_title(row["pattern"])
+        name = name if row["domain_method"] == NONE else f"{name}, {domain_method_title(row['domain_method'])}"
         return f"{name} ({group})" if group else name
+
+
+def _gain(row: Mapping[Any, Any], name: str) -> str:
+    return gain(row, *_columns(name))
+
+
+def _columns(name: str) -> tuple[str, str, str]:
+    """Columns of a paired comparison: its difference and the ends of the interval."""
+    return name, f"{name}_low", f"{name}_high"

@@ -15,7 +15,7 @@ import pandas as pd
 from ..common.studies.phrases import Found, number, p_value
 from ..common.studies.table_files import ResultsTable, join_numbers, split_numbers
 from .findings import MATCHED, findings, turned
-from .study import RegressionStudy
+from .study import RegressionStudy, missed_below
 
 __all__ = ["CorrelationResults"]
 
@@ -98,7 +98,7 @@ class CorrelationResults(ResultsTable):
         row = self.rows.set_index("system").loc[MATCHED[1]]
         is_better = bool(row["attention_p_holm"] < 0.05 and row["attention"] > 0)
         who = "features of a network with attention are" + (" better" if is_better else " not reliably better")
-        return is_better, f"{who} than of one without: {number(row, *_GAIN)} in rank correlation."
+        return is_better, f"{who} than those of one without: {number(row, *_GAIN)} in rank correlation."
 
     def table(self) -> pd.DataFrame:
         """The differences for people: a row a system by title, numbers as text, intervals in brackets."""
@@ -106,7 +106,7 @@ class CorrelationResults(ResultsTable):
         for row in self.rows[self.rows["difference"].notna()].to_dict(orient="records"):
             rows[row["title"]] = {
                 "Against the linear baseline": _paired(row, "difference", "p_holm"),
-                "Would be missed below": f"{row['detectable']:.2f}",
+                "Would be missed below": missed_below(row["detectable"]),
                 "Attention against it": _paired(row, "attention", "attention_p_holm"),
             }
         return pd.DataFrame.from_dict(rows, orient="index")

@@ -22,7 +22,7 @@ from audioattn_lib.training.run_directory import Run
 from ..common.studies.phrases import number
 from ..common.studies.study import BASELINE, Study
 
-__all__ = ["FUSION", "LOSSES", "RegressionStudy"]
+__all__ = ["FUSION", "LOSSES", "RegressionStudy", "missed_below"]
 
 FUSION = "fusion"
 """System that reads the features of all networks side by side."""
@@ -37,6 +37,8 @@ _OTHERS = {
 LOSSES = {"teacher forcing": "loss", "free-running": "free_loss"}
 """Columns of the predictions of an autoencoder by their titles."""
 _MEANS = ("valid_spearman", "spearman_rounded", "pearson", "concordance", "mean_absolute_error", "n_features")
+_LARGEST = 2
+"""Difference of two correlations."""
 
 
 @dataclass(frozen=True)
@@ -196,7 +198,7 @@ class RegressionStudy(Study):
             rows[self.title(str(name))] = {
                 f"difference to {self.title(reference)}": between,
                 "p (Holm)": f"{row['p_holm']:.2g}",
-                "would be missed below": "" if pd.isna(row["detectable"]) else _two_digits(row["detectable"]),
+                "would be missed below": missed_below(row["detectable"]),
             }
         return pd.DataFrame.from_dict(rows, orient="index")
 
@@ -322,6 +324,11 @@ def _row(interval: Interval, score: str) -> dict[str, float]:
 
 def _known(value: float) -> str:
     return "" if pd.isna(value) else _two_digits(value)
+
+
+def missed_below(detectable: float) -> str:
+    """The least difference of two correlations that is seen, as text: at most 2; empty where it is not known."""
+    return f"more than {_LARGEST}" if detectable > _LARGEST else _known(detectable)
 
 
 def _two_digits(value: float, sign: str = "") -> str:

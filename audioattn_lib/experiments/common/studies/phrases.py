@@ -77,8 +77,8 @@ def gain_in_points(row: Mapping[str, Any], difference: str = "difference", low: 
 
 
 def p_value(p: float) -> str:
-    """A p-value to three digits, such as ``p = 0.031`` or ``p < 0.001``."""
-    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+    """A p-value to three digits, such as ``p = 0.031`` or ``p < 0.001``; it stays on one line."""
+    return ("p < 0.001" if p < 0.001 else f"p = {p:.3f}").replace(" ", "\N{NO-BREAK SPACE}")
 
 
 def gain_over(study: ClassificationStudy, control: str, compared: Sequence[str]) -> tuple[str, str]:

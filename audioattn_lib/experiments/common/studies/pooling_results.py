@@ -267,8 +267,8 @@ class PoolingResults(ResultsTable):
     def finding(self) -> tuple[bool, str]:
         """Return True where any attention is reliably better than the control, and a sentence that says it."""
         attending = self.rows[self.rows["pooling"].isin(self.attending)]
-        best = attending.loc[attending["difference"].idxmax()]
-        gain = phrases.gain(best, "difference", "difference_low", "difference_high")
+        largest = attending.loc[attending["difference"].abs().idxmax()]
+        gain = phrases.gain(largest, "difference", "difference_low", "difference_high")
         better = phrases.reliably_above(attending.set_index("title"))
         verb = "is" if len(better) == 1 else "are"
         who = f"{phrases.names(better)} {verb} better" if better else "no attention is reliably better"
@@ -277,7 +277,7 @@ class PoolingResults(ResultsTable):
         plain = self.rows[~self.rows["pooling"].isin([*self.attending, self.control, BASELINE, CHANCE])]
         sure = phrases.reliably_above(plain.set_index("title"))
         others = f". Better without attention: {phrases.names(sure)}" if sure else ""
-        return bool(better), f"{than}; the largest difference is {gain}, of {best['title']}{seeds}{others}."
+        return bool(better), f"{than}; the largest difference is {gain}, of {largest['title']}{seeds}{others}."
 
     def power(self) -> str:
         """Say which differences between attention and the control could not be seen."""

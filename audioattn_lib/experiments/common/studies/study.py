@@ -155,11 +155,12 @@ class Study:
         differences = [scale * value for value in detectable if np.isfinite(value) and value > 0]
         if not differences:
             return ""
-        digits, most = (0, 100) if scale > 1 else (2, 2)  # largest difference of two shares, of two correlations
+        most = 100 if scale > 1 else 2  # largest difference of two shares, of two correlations
         span = dict.fromkeys(
-            f"{value:.{digits}f}" if value <= most else f"more than {most}"
+            _least(value, scale) if value <= most else f"more than {most}"
             for value in (min(differences), max(differences))
         )
+        unit = unit.removesuffix("s") if list(span) == ["1"] else unit
         return (
             f"With these clips and seeds, a difference below {' to '.join(span)} {unit}".rstrip()
             + " would be missed in more than one experiment of five."
@@ -479,6 +480,13 @@ def _score(run: Run) -> float:
     if "mean_average_precision" in run.metrics:
         return float(run.metrics["mean_average_precision"] or np.nan)
     return float((run.predictions["label"] == run.predictions["predicted"]).mean())
+
+
+def _least(difference: float, scale: float) -> str:
+    """A difference in points without decimals, but for one below 1; in correlation with two."""
+    if scale == 1:
+        return f"{difference:.2f}"
+    return f"{difference:.0f}" if difference >= 0.95 else f"{difference:.1g}"
 
 
 def _list(names: Sequence[str]) -> str:

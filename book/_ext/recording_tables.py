@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from committed_results import NOTHING, as_nodes, facts, read_table
+from committed_results import NO_INDENT, NOTHING, as_nodes, corpus_of, facts, read_table
 from docutils import nodes
 from library_pages import parse_markdown
 from retraining_table import finding as retraining_finding
@@ -121,12 +121,10 @@ class RecordingResults(SphinxDirective):
             *as_nodes(display.findings(*results.findings()), figure),
             nodes.raw("", f"<div style='margin-block:1rem'>{scores.html()}</div>", format="html"),
             *(
-                nodes.raw("", f"<div class='cell_output aa-one-line'>{_markup(table)}</div>", format="html")
+                nodes.raw("", f"<div class='cell_output aa-one-line' {NO_INDENT}>{_markup(table)}</div>", format="html")
                 for table in tables
             ),
-            *parse_markdown(
-                self, [results.made_with.get("corpus", ""), "", f"Made with {facts(results.made_with, FACTS)}."]
-            ),
+            *parse_markdown(self, [corpus_of(results.made_with), "", f"Made with {facts(results.made_with, FACTS)}."]),
         ]
 
 

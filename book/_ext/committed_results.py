@@ -14,6 +14,7 @@ RESULTS = Path(__file__).resolve().parents[2] / "benchmarks" / "results"
 NOTHING = "No such results are committed yet."
 NO_INDENT = "style='padding-left:0'"
 """Of a table that has the look of an output and stands in no cell."""
+_LABELS = {"from_nothing": "trained from scratch"}
 _PRESET = re.compile(r"those of the preset (\w+)")
 _SETTING = re.compile(r"(\w+) = (.+?)(?=, \w+ = |$)")
 
@@ -47,7 +48,9 @@ def corpus_of(made_with: Mapping[str, Any]) -> str:
 def facts(made_with: Mapping[str, Any], names: Sequence[str]) -> str:
     """What a table was made with in words, of those names that it has."""
     return "; ".join(
-        f"{name.replace('_', ' ')}: {short(name, made_with[name])}" for name in names if made_with.get(name)
+        f"{_LABELS.get(name, name.replace('_', ' '))}: {short(name, made_with[name])}"
+        for name in names
+        if made_with.get(name)
     )
 
 

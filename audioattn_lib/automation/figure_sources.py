@@ -24,6 +24,7 @@ _TABLE: Final = re.compile(
     r'<table\b[^>]*class="(?:[^"]*\s)?(?P<kind>dataframe|table)(?:\s[^"]*)?"[^>]*>.*?</table>', re.DOTALL
 )
 """A table that code has made, or that is written in the text."""
+_ROW: Final = re.compile(r"<tr\b.*?</tr>", re.DOTALL)
 _SPAN: Final = r'\s*<span class="aa-cell-runs" data-runs="([^"]*)" hidden(?:="")?></span>\s*'
 _MARK: Final = re.compile(
     rf'<div class="output text_html">{_SPAN}</div>|'
@@ -55,7 +56,8 @@ def add_sources(markup: str, runs: Runs, *, written: bool = True) -> str:
         Runs that its notebook shows, as ``runs_shown_in`` of :mod:`audioattn_lib.automation.execution` gives them;
         without any, only tables get something.
     written
-        Whether a table that is written in the text gets a link to its data too, as one that code has made does.
+        Whether a table that is written in the text gets a link to its data too, as one that code has made does; never
+        one with a link in every row, which leads on and holds no data.
 
     Notes
     -----
@@ -65,6 +67,12 @@ def add_sources(markup: str, runs: Runs, *, written: bool = True) -> str:
     content, end, rest = "".join(cells).rpartition("</main>")
     listed = _list_of(runs) if runs else ""
     return f"{content}{listed}{end}{rest}" if end else rest + listed
+
+
+def _is_of_links(table: str) -> bool:
+    """Return True where every row of a table that is written in the text has a link: it leads on and holds no data."""
+    rows = _ROW.findall(table.partition("<tbody>")[2])
+    return bool(rows) and all("<a " in row for row in rows)
 
 
 def _split_at(pattern: re.Pattern[str], text: str) -> list[str]:
@@ -80,7 +88,7 @@ def _add_to_cell(markup: str, runs: Runs, written: bool) -> str:
     caption = _told(behind or runs, len(runs))
 
     def of_table(match: re.Match[str]) -> str:
-        if match["kind"] == "table" and not written:
+        if match["kind"] == "table" and (not written or _is_of_links(match[0])):
             return match[0]
         address = _csv_address(table_as_csv(match[0]))
         link = f'<a class="aa-data" download="table.csv" href="{address}">Data (CSV)</a>'

@@ -63,7 +63,7 @@ class Network:
 NETWORKS: Mapping[str, Network] = MappingProxyType(
     {
         "urban_sound": Network(
-            "ACRNN with a map or a density",
+            "The network: frames, a map or a density, classes",
             (
                 Step((Box("features", "log-mel frames of a clip", "end"),), "(B, T, n_mels)"),
                 Step((Box("front", "convolution over the frames"),), "h (B, T, H)"),

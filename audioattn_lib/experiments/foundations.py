@@ -73,7 +73,7 @@ class Example:
         if not sound.events:
             return text + "Nobody has marked when its events are."
         spans = " and ".join(f"{event.onset:.2f} to {event.offset:.2f} s" for event in sound.events)
-        return text + f"Its events, the green brackets in the pictures, last from {spans}."
+        return text + f"Its events, green in the pictures, last from {spans}."
 
     def loudness(self, low: float = 0.0, high: float = np.inf, window: float = 0.05) -> Float[Tensor, " frames"]:
         r"""Level of a band of frequencies, in decibels above its median over the clip.
@@ -165,7 +165,8 @@ class Example:
 
     def sparsity(self, record: AttentionRecord) -> Sparsity:
         """Compute :func:`sparsity` of a record of this clip."""
-        return sparsity(record, [(event.onset, event.offset) for event in self.clip.events])
+        seconds = len(self.clip.samples) / self.clip.sample_rate
+        return sparsity(record, [(event.onset, event.offset) for event in self.clip.events], seconds)
 
     def table(self, records: Mapping[str, AttentionRecord]) -> pd.DataFrame:
         """One row a record with its :class:`Sparsity`; without events their column is missing."""
@@ -182,7 +183,7 @@ class Sparsity:
     zeros, n_frames
         Frames with a weight of exactly zero, and all frames.
     support
-        Seconds with any attention.
+        Seconds of the clip with any attention.
     entropy
         Shannon's, of the attention to the frames, in nats: 0 for one frame, the logarithm of their number for all.
     smallest, largest
@@ -217,8 +218,9 @@ class Sparsity:
 
     def cells(self) -> dict[str, str]:
         """The same as the cells of a table, by heading."""
+        zeros = f"{self.zeros} ({100 * self.zeros / self.n_frames:.1f} %)"
         cells = {
-            "exact zeros": f"{self.zeros}\N{NO-BREAK SPACE}({100 * self.zeros / self.n_frames:.1f} %)",
+            "exact zeros": zeros.replace(" ", "\N{NO-BREAK SPACE}"),
             "support (s)": f"{self.support:.2f}",
             "entropy (nats)": f"{self.entropy:.2f}",
             "smallest weight": f"{self.smallest:.2g}",
@@ -227,7 +229,7 @@ class Sparsity:
         return cells if np.isnan(self.inside) else {**cells, "inside the events": f"{100 * self.inside:.1f} %"}
 
 
-def sparsity(record: AttentionRecord, events: list[tuple[float, float]]) -> Sparsity:
+def sparsity(record: AttentionRecord, events: list[tuple[float, float]], duration: float = np.inf) -> Sparsity:
     """Compute sparsity statistics of a record of one clip.
 
     Parameters
@@ -236,6 +238,9 @@ def sparsity(record: AttentionRecord, events: list[tuple[float, float]]) -> Spar
         Attention of any kind to one clip.
     events
         Onset and offset in seconds of each known event; may be empty.
+    duration
+        Seconds that the clip lasts, above 0: frames may reach half a frame beyond each of its ends, the support does
+        not.
 
     Notes
     -----
@@ -246,7 +251,7 @@ def sparsity(record: AttentionRecord, events: list[tuple[float, float]]) -> Spar
     return Sparsity(
         zeros=int((share == 0).sum()),
         n_frames=len(share),
-        support=sum(stop - start for start, stop in record.support()),
+        support=float(sum(max(min(stop, duration) - max(start, 0.0), 0.0) for start, stop in record.support())),
         entropy=float(abs((positive * np.log(positive)).sum())),
         smallest=float(share.min()),
         largest=float(share.max()),
@@ -320,17 +325,18 @@ def least_heard(records: Mapping[str, AttentionRecord], clip: Clip) -> tuple[str
     Book page: ``index``.
     """
     events = [(event.onset, event.offset) for event in clip.events]
-    measures = {name: sparsity(record, events) for name, record in records.items()}
     duration = len(clip.samples) / clip.sample_rate
+    measures = {name: sparsity(record, events, duration) for name, record in records.items()}
     question = (
         f"The recording below lasts {duration:.1f} s: {clip.title}. {len(measures)} networks were trained to name it. "
         "**Which of them attends to the fewest seconds, and to how many?**"
     )
-    seconds = ", ".join(f"{name} {min(measured.support, duration):.2f} s" for name, measured in measures.items())
+    seconds = ", ".join(f"{name} {measured.support:.2f} s" for name, measured in measures.items())
     answer = [f"**{min(measures, key=lambda name: measures[name].support)}**. Seconds with any attention: {seconds}."]
     if events:
         shares = ", ".join(f"{name} {100 * measured.inside:.0f} %" for name, measured in measures.items())
-        answer.append(f"Share of the attention that lies inside the event, the green bracket: {shares}.")
+        where = "the event, the green bracket" if len(events) == 1 else "the events, the green brackets"
+        answer.append(f"Share of the attention that lies inside {where}: {shares}.")
     return question, answer, list(measures)
 
 

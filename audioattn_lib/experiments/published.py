@@ -215,7 +215,7 @@ _PAPERS: Mapping[str, tuple[Mapping[str, Any], ...]] = {
             "corpus": "UrbanSound8K, ten folds",
             "theirs": "",
             "ours": "parabola",
-            "why": "The preset paper has the published settings, for the published corpus.",
+            "why": "The preset named “paper” has the published settings, for the published corpus.",
         },
     ),
     "sleepiness": (

@@ -129,7 +129,7 @@ def _case(result: Mapping[str, Any]) -> Iterator[str]:
             ratio = f"{measured['megabytes'] / base:.2f}{SPACE}×" if base else ""
             yield f"| {shown} | {measured['megabytes']:.1f}{SPACE}MB | {ratio} |{asked}"
         else:
-            median, low, high = (_time(measured[key]) for key in ("median", "minimum", "maximum"))
+            median, low, high = (_time(measured[key], "#") for key in ("median", "minimum", "maximum"))
             yield f"| {shown} | {median} | {low} to {high} | {measured['ratio']:.2f}{SPACE}× |{asked}"
     yield ""
 
@@ -145,9 +145,10 @@ def _quantity(target: Mapping[str, Any]) -> str:
     return {"ratio": f"{limit:.3g}{SPACE}×", "megabytes": f"{limit:g}{SPACE}MB"}.get(target["quantity"]) or _time(limit)
 
 
-def _time(seconds: float) -> str:
+def _time(seconds: float, keep: str = "") -> str:
+    """Seconds to three digits; with ``keep="#"`` zeros at the end are kept, for times that are compared."""
     unit, scale = next(((u, s) for u, s in UNITS if seconds >= s), UNITS[-1])
-    return f"{seconds / scale:.3g}{SPACE}{unit}"
+    return f"{format(seconds / scale, f'{keep}.3g').rstrip('.')}{SPACE}{unit}"
 
 
 def _plain(text: str) -> str:

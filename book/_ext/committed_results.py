@@ -12,6 +12,9 @@ from sphinx.util.docutils import SphinxDirective
 
 RESULTS = Path(__file__).resolve().parents[2] / "benchmarks" / "results"
 NOTHING = "No such results are committed yet."
+_LABELS = {"from_nothing": "trained from scratch"}
+_PRESET = re.compile(r"those of the preset (\w+)")
+_SETTING = re.compile(r"(\w+) = (.+?)(?=, \w+ = |$)")
 
 
 def read_table(directive: SphinxDirective, kind: Any, name: str) -> Any:
@@ -35,13 +38,22 @@ def as_nodes(*blocks: Any) -> list[nodes.Node]:
     return [nodes.raw("", block.html(), format="html") for block in blocks]
 
 
+def corpus_of(made_with: Mapping[str, Any]) -> str:
+    """The corpus of a table in sentences, without the measures of a chapter that the table does not have."""
+    return str(made_with.get("corpus", "")).replace(", so only deletion and insertion can be measured", "")
+
+
 def facts(made_with: Mapping[str, Any], names: Sequence[str]) -> str:
     """What a table was made with in words, of those names that it has."""
-    return ", ".join(
-        f"{name.replace('_', ' ')}: {short(name, made_with[name])}" for name in names if made_with.get(name)
+    return "; ".join(
+        f"{_LABELS.get(name, name.replace('_', ' '))}: {short(name, made_with[name])}"
+        for name in names
+        if made_with.get(name)
     )
 
 
 def short(name: str, value: Any) -> str:
-    """A fact as text, with a blank behind each comma; a commit by its first twelve digits."""
+    """A fact as text: settings as code, a blank behind each comma of others, a commit by its first twelve digits."""
+    if name in ("settings", "from_nothing"):
+        return _SETTING.sub(r"`\1=\2`", _PRESET.sub(r"preset `\1`", str(value)))
     return str(value)[:12] if name == "git_commit" else re.sub(r",(?=\S)", ", ", str(value))

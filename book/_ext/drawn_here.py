@@ -34,7 +34,8 @@ class PatternFigures(SphinxDirective):
                 parse_pattern(name).mask(grid, n_global=0).numpy(),
                 ROWS,
                 COLUMNS,
-                caption=f"{ROWS} rows of frequency, {COLUMNS} columns of time, no global token. Orange: attends.",
+                caption=f"{ROWS} rows of frequency, {COLUMNS} columns of time, no global token. Orange: attends. "
+                "Row 1 is the lowest frequency: at the bottom of the first picture, at the top of the second.",
             )
             for name in self.arguments
         }

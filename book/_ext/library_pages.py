@@ -29,7 +29,7 @@ from sphinx.util.nodes import make_refnode
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "audioattn_lib"
-BOOK_PAGE = re.compile(r"Book page:\s+`{0,2}(?P<page>[\w-]+)`{0,2}")
+BOOK_PAGE = re.compile(r"Book\s+page:\s+`{0,2}(?P<page>[\w-]+)`{0,2}")
 
 
 @functools.cache  # a build reads it once, for it asks with every docstring

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from committed_results import NOTHING, as_nodes, facts, read_table
+from committed_results import NOTHING, as_nodes, corpus_of, facts, read_table
 from docutils import nodes
 from library_pages import parse_markdown
 from retraining_table import finding as retraining_finding
@@ -21,7 +21,6 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 FACTS = ("settings", "from_nothing", "folds", "seeds", "date", "processor", "python", "torch", "git_commit")
-NOT_MEASURED = " The times of events are not known, so only deletion and insertion can be measured."
 """Of the corpus, where it is described beside curves; there are none beside these tables."""
 
 
@@ -128,9 +127,7 @@ class RecordingResults(SphinxDirective):
                 nodes.raw("", f"<div class='cell_output aa-one-line'>{_markup(table)}</div>", format="html")
                 for table in tables
             ),
-            *parse_markdown(
-                self, [made.get("corpus", "").removesuffix(NOT_MEASURED), "", f"Made with {facts(made, names)}."]
-            ),
+            *parse_markdown(self, [corpus_of(made), "", f"Made with {facts(made, names)}."]),
         ]
 
 

@@ -39,6 +39,15 @@ def test_a_table_of_the_text_has_its_data_and_no_runs():
     assert page.partition("</section>")[0].count("From the ") == 0
 
 
+def test_a_table_with_a_link_in_every_row_leads_on_and_has_no_data():
+    def table(*cells):
+        rows = "".join(f"<tr><td>read</td><td>{cell}</td></tr>" for cell in cells)
+        return f'<table class="table"><thead><tr><th>to</th><th>go to</th></tr></thead><tbody>{rows}</tbody></table>'
+
+    assert "Data (CSV)" not in add_sources(table('<a href="a">A</a>', '<a href="b">B</a>'), [])
+    assert "Data (CSV)" in add_sources(table('<a href="a">A</a>', "b"), [])
+
+
 def test_figures_and_tables_name_runs_seeds_and_commit_and_link_to_them():
     page = add_sources(TABLE + FIGURE, RUNS)
     told = re.findall(r'<p class="aa-source">(?:<a[^>]*>Data \(CSV\)</a> )?From the (.*?)\.</p>', page)

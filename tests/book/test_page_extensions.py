@@ -33,6 +33,30 @@ def test_a_card_has_the_first_finding_and_the_picture_of_the_executed_notebook(e
     assert extension("chapter_pages").read_card(tmp_path / "b.ipynb") == ("", "")
 
 
+def test_settings_of_a_table_are_code_and_a_commit_is_short(extension):
+    made = {
+        "settings": "those of the preset frozen, batch_size = 32, train_folds = b03,b09, learning_rate = 0.03",
+        "seeds": "5",
+        "git_commit": "0cfe3ff81e2a38f2b91183f05947b49d449cbc00",
+        "corpus": "**a**: 2 clips. The times of events are not known, so only deletion and insertion can be measured.",
+    }
+    committed = extension("committed_results")
+    assert committed.facts(made, ("settings", "from_nothing", "seeds", "git_commit")) == (
+        "settings: preset `frozen`, `batch_size=32`, `train_folds=b03,b09`, `learning_rate=0.03`; seeds: 5; "
+        "git commit: 0cfe3ff81e2a"
+    )
+    assert committed.short("settings", "epochs = 40, test_valid = True") == "`epochs=40`, `test_valid=True`"
+    assert committed.corpus_of(made) == "**a**: 2 clips. The times of events are not known."
+
+
+def test_a_page_is_named_across_the_end_of_a_line(extension):
+    library_pages = extension("library_pages")
+    named = library_pages.BOOK_PAGE.search("One range. Book\npage: ``attention_patterns``.")
+    assert named["page"] == "attention_patterns"
+    targets = {target for page, target, _, _ in library_pages.documented() if page == "attention_patterns"}
+    assert any(target.endswith(".TokenBlocks") for target in targets)
+
+
 def test_a_button_of_the_menu_is_named_after_its_page(extension):
     menu = (
         '<li><a class="current reference internal" href="#">Urban <em>sounds</em></a>'

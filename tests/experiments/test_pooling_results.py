@@ -50,6 +50,35 @@ def test_the_verdict_claims_what_the_intervals_do(gain, p, told):
     assert any(told in sentence for sentence in (not_shown if "not shown" in told else shown))
 
 
+def several(**gains):
+    """Mean pooling, and mechanisms by their gain and p-value."""
+    rows = [{"pooling": CONTROL, "title": "Mean", "score": 0.5, "low": 0.4, "high": 0.6}]
+    for name, (gain, p) in gains.items():
+        reach = abs(gain) + (-0.01 if p < 0.05 else 0.01)
+        rows.append(
+            {"pooling": name, "title": name.capitalize(), "score": 0.5 + gain, "low": 0.4, "high": 0.7,
+             "difference": gain, "difference_low": gain - reach, "difference_high": gain + reach, "p_holm": p}
+        )  # fmt: skip
+    return PoolingResults(pd.DataFrame(rows).reindex(columns=list(PoolingResults.COLUMNS)))
+
+
+def test_where_some_are_better_the_others_are_named_as_not_shown():
+    shown, not_shown = several(softmax=(0.04, 0.2), sparsemax=(0.05, 0.3), biweight=(0.11, 0.04)).findings()
+    assert "**Attention is better than mean pooling for Biweight**: +11.0 points (+1.0 to +21.0)." in shown
+    (others,) = (sentence for sentence in not_shown if sentence.startswith("That attention is better"))
+    assert others.endswith("is not shown for Softmax and Sparsemax; each of their intervals includes zero.")
+
+    shown, not_shown = several(softmax=(0.08, 0.01), gaussian=(0.07, 0.01), sparsemax=(0.05, 0.1)).findings()
+    assert "for Softmax and Gaussian**; the best, Softmax: +8.0 points (+1.0 to +15.0)." in shown[1]
+    assert any("is not shown for Sparsemax: +5.0 points (-1.0 to +11.0)." in sentence for sentence in not_shown)
+
+
+def test_a_mechanism_that_is_worse_is_not_among_the_open_ones():
+    shown, not_shown = several(softmax=(0.08, 0.01), gaussian=(0.07, 0.01), sparsemax=(-0.05, 0.01)).findings()
+    assert "Reliably worse: Sparsemax." in shown
+    assert not any("not shown for" in sentence for sentence in not_shown)
+
+
 @pytest.mark.parametrize(("gain", "p", "is_better"), [(0.05, 0.01, True), (0.01, 0.40, False), (-0.05, 0.01, False)])
 def test_the_finding_is_shown_only_where_a_gain_is_reliable(gain, p, is_better):
     is_shown, sentence = results(gain, p).finding()

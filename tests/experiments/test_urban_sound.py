@@ -101,6 +101,20 @@ def test_classes_runs_and_sparsity_of_a_study_agree_with_its_score(study):
     told = urban_sound.uses(compared)
     assert "**Instead of a linear baseline**" in told
     assert "**To show where the event is**" in told
+    assert "**For several events in a clip**: not measured here." in told
+
+
+@pytest.mark.parametrize(("gains", "expected"), [((0.1, -0.1), "Triweight density"), ((-0.1, -0.1), "no mechanism")])
+def test_what_cuts_out_the_event_is_what_overlaps_it_better_than_the_whole_clip(study, monkeypatch, gains, expected):
+    compared = study[0]
+    table = compared.attention_evaluation()
+    ours = table["measure"] == "support_iou"
+    lows = dict(zip(("triweight", "sparsemax"), gains, strict=True))
+    table.loc[ours, "gain_low"] = table.loc[ours, "attention"].map(lows)
+    monkeypatch.setattr(type(compared), "attention_evaluation", lambda self: table)
+    line = next(line for line in urban_sound.uses(compared).splitlines() if "**To cut out the event**" in line)
+    assert line.startswith(f"- **To cut out the event**: {expected}")
+    assert "Sparsemax" not in line
 
 
 def test_its_attention_evaluation_stands_beside_uniform_and_random_attention(study):

@@ -92,7 +92,7 @@ def gallery(exhibits: Sequence[Exhibit], *, label: str = "Clips", start: int = 0
     markup = (
         f'<section class="audioattn aa-gallery aa-gallery-waiting mathjax_ignore" '
         f'aria-label="{html.escape(label, quote=True)}" data-gallery="{settings}">'
-        '<p class="aa-note">Each clip was chosen by the rule above its name, among the clips of the test.</p>'
+        '<p class="aa-note">Each clip was chosen by the rule above its name, among the test clips.</p>'
         f'<div class="aa-gallery-without"><p>Sounds need JavaScript, which is off.</p><ul>{listed}</ul></div>'
         "</section>"
     )

@@ -29,7 +29,7 @@ ROW_NAME = 0.17
 """Inches for the name of a row above it, in a picture for a phone."""
 _MOST_NARROW_HEADS = 2
 """Heads side by side in a picture for a phone."""
-LEGEND = "The bar below a curve marks where attention is above zero; the tick in it is the mean."
+LEGEND = "The bar below a curve marks where attention is above zero; the tick is the mean."
 
 
 def plot_attention(

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from audioattn_lib.core.numbers import tenths
+
 from ..figure import Figure, render
 from ..style import Theme
 from .results import DASHES, require
@@ -276,4 +278,4 @@ def _draw_gain(ax: Any, row: int, difference: float, low: float, high: float, th
 
 def _signed(points: float) -> str:
     """A difference in points; zero has no minus."""
-    return f"{round(points, 1) + 0.0:+.1f}"
+    return tenths(points, "+")

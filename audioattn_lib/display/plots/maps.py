@@ -164,7 +164,7 @@ def plot_threshold(
         left.text(len(z) - 0.5, tau, f"τ = {tau:.3f} ", color=theme.ink, fontsize=8, ha="right", va="bottom")
         left.set_ylim(-1.08, 0.04)
         left.set_xlabel("Frames, highest score first")
-        left.set_ylabel("z")
+        left.set_ylabel("z′")
         right.bar(places, weights[: len(z)], width=0.85, color=theme.attention, alpha=0.85)
         right.set_ylim(0, max(0.3, 1.05 * float(weights[0])))
         right.set_xlabel("Frames, highest score first")

@@ -67,9 +67,9 @@ def plot_pattern(
         left.set_xticks(
             np.arange(0, columns, max(1, columns // 6)) + 0.5, np.arange(0, columns, max(1, columns // 6)) + 1
         )
-        left.set_yticks([0.5, rows - 0.5], ["low", "high"])
+        left.set_yticks([0.5, rows - 0.5], ["row 1 (low)", f"row {rows} (high)"])
         left.set_xlabel("Column of patches: time")
-        left.set_ylabel("Row: frequency")
+        left.set_ylabel("Frequency")
         left.set_title("One patch (outlined) attends to")
         right.imshow(allowed, aspect="auto", **colours)
         middles = (np.arange(rows) + 0.5) * columns - 0.5

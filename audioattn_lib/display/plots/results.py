@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from audioattn_lib.core.numbers import tenths
+
 from ..describe import mechanism_title
 from ..figure import Figure, render
 from ..style import Theme
@@ -96,7 +98,7 @@ def plot_results(
     lowest = min((score for name, (score, _, _) in zip(named, scores, strict=True) if name in references), default=None)
 
     def draw(theme: Theme, width: float = WIDTH) -> Any:
-        ax = draw_intervals(scores, named, references, theme, lambda share: f"{100 * share:.1f} %", label, runs, width)
+        ax = draw_intervals(scores, named, references, theme, _in_percent, label, runs, width)
         if lowest is not None:
             ax.axvline(lowest, color=theme.chance, lw=0.8, ls=(0, (4, 3)), zorder=0)
         ax.set_xlim(left=0)
@@ -106,12 +108,16 @@ def plot_results(
         return ax.figure
 
     description = "; ".join(
-        f"{name} {100 * score:.1f} %" + ("" if np.isnan(low) else f" ({100 * low:.1f} to {100 * high:.1f})")
+        f"{name} {tenths(100 * score)} %" + ("" if np.isnan(low) else f" ({tenths(100 * low)} to {tenths(100 * high)})")
         for name, (score, low, high) in zip(named.values(), scores, strict=True)
     )
     dots = "" if runs is None else " Small dots are single runs."
     alt = f"{title or label} with 95 % intervals: {description}.{dots}"
     return render(draw, alt, f"{caption}{dots}", narrow=lambda theme: draw(theme, NARROW))
+
+
+def _in_percent(share: float) -> str:
+    return f"{tenths(100 * share)} %"
 
 
 def draw_intervals(
@@ -432,7 +438,9 @@ def plot_attention_evaluation(
         caption = "Dots: the mechanism. Ticks: uniform attention. Circles: moved at random."
         caption += " Crosses: of another clip." if swaps else ""
         caption += " Gains: right of zero is better than uniform attention." if gains else ""
+        signed = bool(set(SIGNED) & set(table["measure"]))
         caption += " Lines are 95 % intervals of the difference to uniform attention." if drawn else ""
+        caption += " Likeness: a correlation with its own 95 % interval; near zero or below is best." if signed else ""
     by = table.columns[0]
     names = list(dict.fromkeys(table[by].astype(str)))
     measures = [name for name in MEASURES if name in set(table["measure"])]

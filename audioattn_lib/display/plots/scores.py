@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from audioattn_lib.core.numbers import tenths
+
 from ..describe import mechanism_title
 from ..figure import Figure, render
 from ..style import Theme
@@ -158,15 +160,19 @@ def plot_sparsity(
             below = number % 2 == 1
             points = rows[["attended", "low" if below else "high"]].to_numpy(dtype=float)
             points = points / (1.04, max(float(np.ptp(ends)), 1e-9)) * inches * 72
+            others = np.concatenate([own["attended"] for name, own in families if name != family] or [[]])
             for (_, row), shift in zip(rows.iterrows(), _apart(points * (1, -1 if below else 1)), strict=True):
+                # beside its own line where that of another family may run through it
+                is_beside = bool((np.abs(others - row["attended"]) < 0.02).any())
+                side = (3 if below else -3) if is_beside else 0
                 ax.annotate(
                     f"{row['alpha']:.3g}",
                     (row["attended"], row["low" if below else "high"]),
-                    xytext=(0, -10 - shift if below else 3 + shift),
+                    xytext=(side, -10 - shift if below else 3 + shift),
                     textcoords="offset points",
                     fontsize=7,
                     color=colour,
-                    ha="center",
+                    ha=("left" if below else "right") if is_beside else "center",
                 )
         ax.set_xlim(0, 1.04)
         ax.set_xlabel("Share of the sound with any attention")
@@ -183,7 +189,7 @@ def plot_sparsity(
 
     sentence = "; ".join(
         f"{row['title']} attends to {100 * row['attended']:.0f} % of the sound, "
-        f"{label.lower()} {100 * row['score']:.1f} %"
+        f"{label.lower()} {tenths(100 * row['score'])} %"
         for _, row in table.iterrows()
     )
     return render(draw, f"{title or f'{label} and sparsity'}: {sentence}.", caption, narrow=lambda t: draw(t, NARROW))

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from audioattn_lib.core.numbers import tenths
+
 from ..assets import script_tag, style_tag
 from ..block import Block
 from .results import require
@@ -168,8 +170,7 @@ def _text(record: Mapping[Any, Any], column: Column) -> str:
 def _number(value: float, kind: str) -> str:
     if kind == "number":
         return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
-    rounded = round(100 * value, 1) + 0.0  # no minus before a zero
-    return (f"{rounded:+.1f}" if kind == "points" else f"{rounded:.1f}").replace("-", "−")
+    return tenths(100 * value, "+" if kind == "points" else "").replace("-", "−")
 
 
 def _plain(markup: str) -> str:

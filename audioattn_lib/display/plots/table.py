@@ -7,6 +7,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from audioattn_lib.core.numbers import tenths
+
 from ..block import Block
 from ..describe import mechanism_title
 from .results import MEASURES, REFERENCES, require
@@ -80,21 +82,21 @@ def results_table(
         row = table.loc[name]
         score, low, high = (float(row[column]) for column in ("score", "low", "high"))
         system = mechanism_title(str(name))
-        between = "" if math.isnan(low) else f" <small>{100 * low:.1f}–{100 * high:.1f}</small>"
+        between = "" if math.isnan(low) else f" <small>{tenths(100 * low)}–{tenths(100 * high)}</small>"
         roles = ["aa-reference"] * (str(name) in references) + ["aa-best"] * (score == best and name != "chance")
         kind = f' class="{" ".join(roles)}"' if roles else ""
         cells = [
             f'<th scope="row">{html.escape(system)}</th>',
             # the picture of the interval repeats its numbers: beside them, on a phone below them
-            f'<td><div class="aa-score"><span><b>{100 * score:.1f} %</b>{between}</span>'
+            f'<td><div class="aa-score"><span><b>{tenths(100 * score)} %</b>{between}</span>'
             f"{_whisker(score, low, high, chance)}</div></td>",
         ]
         if compared:
             cells.append(f"<td>{_difference(row)}</td>")
         cells.extend(f"<td>{_share(float(row[column]))}</td>" for column in further)
         rows.append(f"<tr{kind}>{''.join(cells)}</tr>")
-        interval = "" if math.isnan(low) else f" ({100 * low:.1f} to {100 * high:.1f})"
-        lines.append(f"{system}: {100 * score:.1f} %{interval}")
+        interval = "" if math.isnan(low) else f" ({tenths(100 * low)} to {tenths(100 * high)})"
+        lines.append(f"{system}: {tenths(100 * score)} %{interval}")
     return _whole("aa-table", heads, rows, lines, caption)
 
 
@@ -175,8 +177,7 @@ def _difference(row: pd.Series) -> str:
 
 
 def _signed(value: float) -> str:
-    points = round(100 * value, 1) + 0.0  # no minus before a zero
-    return f"{points:+.1f}".replace("-", "−")
+    return tenths(100 * value, "+").replace("-", "−")
 
 
 def _p(value: float) -> str:
@@ -184,4 +185,4 @@ def _p(value: float) -> str:
 
 
 def _share(value: float) -> str:
-    return "" if math.isnan(value) else f"{100 * value:.1f} %"
+    return "" if math.isnan(value) else f"{tenths(100 * value)} %"

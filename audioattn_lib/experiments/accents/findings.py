@@ -27,7 +27,7 @@ __all__ = ["describe_shown", "findings", "uses", "where_it_attends"]
 _CONTROL = "mean"
 _WITHOUT = (_CONTROL, "statistics")
 _SEEN = 0.05
-"""Share of the attention: below it, attention hardly leaves the mean."""
+"""Share of the attention: below it, attention and equal weights are hardly different."""
 
 
 def findings(study: ClassificationStudy) -> Found:
@@ -88,7 +88,7 @@ def _where(study: ClassificationStudy, attending: list[str]) -> list[str]:
         f"{100 * inside['uniform'].mean():.0f} %"
     )
     stays = (inside["value"] - inside["uniform"]).abs().max() < _SEEN
-    return [f"{reason}: it hardly leaves the mean." if stays else f"{reason}."]
+    return [f"{reason}: the two are hardly different." if stays else f"{reason}."]
 
 
 def uses(study: ClassificationStudy) -> str:

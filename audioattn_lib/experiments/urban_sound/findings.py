@@ -103,22 +103,31 @@ def uses(study: ClassificationStudy) -> str:
     if BASELINE in table.index:
         lines.append(use_over_baseline(study, table.loc[study.names]))
     lines += _evident(study, attending)
-    bounded = [study.title(name) for name in attending if MECHANISMS[name].alpha > 1]
-    if bounded:
-        lines.append(
-            "**To cut out a stretch with a start and an end**: a sparse map or a density with bounded support. "
-            "Softmax and the Gaussian are zero nowhere, so they leave the threshold to you."
-        )
-    lines.append("**For several events in a clip**: a map. One density has one centre, however many events there are.")
+    lines.append(
+        "**For several events in a clip**: not measured here. By construction a map can attend to several, and a "
+        "density of this page has one centre."
+    )
     return "\n".join(f"- {line}" for line in lines)
 
 
 def _evident(study: ClassificationStudy, attending: list[str]) -> list[str]:
-    """Say when attention shows the place of the event, and when the frames that its network needs."""
+    """Say which attention shows the place of the event, its start and end, and the frames that its network needs."""
     table = study.attention_evaluation()
     uses_of = {
-        "pointing_game": ("To show where the event is", "Their highest attention lies in it more often than chance."),
-        "deletion_area": ("To show what the network needs", "Deleting what they attend to costs more than chance."),
+        "pointing_game": (
+            "To show where the event is",
+            "The highest attention lies in it more often than that of uniform attention.",
+        ),
+        "support_iou": (
+            "To cut out the event",
+            "The times with any attention overlap it better than the whole clip does, which is what uniform attention "
+            "has. Those of a map may be in several pieces. Softmax and the Gaussian are zero nowhere, so they need a "
+            "threshold that you choose.",
+        ),
+        "deletion_area": (
+            "To show what the network needs",
+            "Deleting the most attended frames costs more than it does with uniform attention.",
+        ),
     }
     lines = []
     for measure, (use, why) in uses_of.items():

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from audioattn_lib.core.numbers import tenths
+
 from .study import BASELINE, ClassificationStudy, Study
 
 __all__ = [
@@ -48,10 +50,10 @@ def lower_first(sentence: str) -> str:
 
 def share(row: Mapping[str, Any], low: str = "low", high: str = "high", score: str = "score") -> str:
     """A score in [0, 1] in percent, such as ``84.2 % (79.0 to 89.1)``; without interval where it is not known."""
-    percent = f"{100 * float(row[score]):.1f} %"
+    percent = f"{tenths(100 * float(row[score]))} %"
     if np.isnan(float(row[low])):
         return percent
-    return f"{percent} ({100 * float(row[low]):.1f} to {100 * float(row[high]):.1f})"
+    return f"{percent} ({tenths(100 * float(row[low]))} to {tenths(100 * float(row[high]))})"
 
 
 def highest(study: Study, table: pd.DataFrame) -> tuple[str, str, bool]:
@@ -168,4 +170,4 @@ def _signed(value: Any) -> str:
     points = 100 * float(value)
     if 0.005 <= abs(points) < 0.05:  # as +0.0 it would be on the wrong side of zero, or on none
         return f"{points:+.2f}"
-    return f"{round(points, 1) + 0.0:+.1f}"  # no minus before a zero
+    return tenths(points, "+")

@@ -209,7 +209,7 @@ class PoolingResults(ResultsTable):
     def gains(self) -> pd.DataFrame:
         """Tabulate scores with and without the pretrained encoder as text, a row a pooling by title; often none."""
         rows = self.rows.reindex(columns=[*self.COLUMNS, *_NOTHING]).dropna(subset="gain").to_dict(orient="records")
-        columns = ("Trained from nothing", "Frozen frames", "What they add")
+        columns = ("Trained from scratch", "Frozen frames", "What they add")
         table = [
             (
                 phrases.share(row, "from_nothing_low", "from_nothing_high", "from_nothing"),
@@ -246,8 +246,11 @@ class PoolingResults(ResultsTable):
         else:
             whom = f"any of {len(attending)} mechanisms" if len(attending) > 1 else rows.loc[best, "title"]
             start = f"**That attention is better than {plain} is not shown** for {whom}"
-        best_of = f"; the best, {rows.loc[best, 'title']}" if len(attending) > 1 else ""
+        reliable = int((sure["difference"] > 0).sum())
+        best_of = f"; the best, {rows.loc[best, 'title']}" if len(attending) > 1 and reliable != 1 else ""
         text.append((f"{start}{best_of}: {gain}.", bool(better)))
+        if better and (open_ := _open(attending)):
+            text.append((f"That attention is better than {plain} is not shown for {open_}.", False))
         text += [(f"Reliably worse: {worse}.", True)] if worse else []
         for name in rows.index:
             if name not in (*self.attending, self.control, CHANCE):
@@ -258,7 +261,7 @@ class PoolingResults(ResultsTable):
         if pd.notna(control.get("gain")):
             nothing = phrases.share(control, "from_nothing_low", "from_nothing_high", "from_nothing")
             gain = phrases.gain(control, "gain", "gain_low", "gain_high")
-            sentence = f"A network with {plain} that was trained from nothing: {nothing}; frozen frames add {gain}."
+            sentence = f"A network with {plain} that was trained from scratch: {nothing}; frozen frames add {gain}."
             text.append((sentence, phrases.excludes_zero(control, "gain_low", "gain_high")))
         alone = "Each network was trained with one seed, so the intervals do not include variation between seeds."
         notes = [self.power(), alone if rows["seeds"].max() == 1 else ""]
@@ -283,6 +286,16 @@ class PoolingResults(ResultsTable):
         """Say which differences between attention and the control could not be seen."""
         rows = self.rows.set_index("pooling")
         return Study.power_note(rows.loc[self.attending, "detectable"])
+
+
+def _open(attending: pd.DataFrame) -> str:
+    """Mechanisms that are neither reliably better nor reliably worse than the control, in words; empty for none."""
+    rows = attending[~(attending["p_holm"] < 0.05) & attending["difference"].notna()]
+    if len(rows) == 1:
+        row = rows.iloc[0]
+        return f"{row['title']}: {phrases.gain(row, 'difference', 'difference_low', 'difference_high')}"
+    titles = phrases.names(list(map(str, rows["title"])), most=len(rows))
+    return f"{titles}; each of their intervals includes zero" if titles else ""
 
 
 def _cost(study: ClassificationStudy, name: str, *, attends: bool) -> dict[str, float]:

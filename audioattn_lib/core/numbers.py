@@ -1,0 +1,27 @@
+"""Numbers as text that every page writes alike.
+
+It lies below all floors, as :mod:`audioattn_lib.core.errors` does.
+"""
+
+from __future__ import annotations
+
+__all__ = ["tenths"]
+
+_NOISE = 9
+"""Digits behind the point that are kept before rounding: what a sum of floating-point numbers adds lies behind them."""
+
+
+def tenths(value: float, sign: str = "") -> str:
+    """A number with one decimal, the same for all ways to compute it; zero has no minus.
+
+    A half goes to the even digit, as Python writes it: 11.25 is ``11.2``, and so is 100 (0.7875 - 0.675), which is
+    11.250000000000004.
+
+    Parameters
+    ----------
+    value
+        Any number; NaN stays ``nan``.
+    sign
+        ``"+"`` writes the sign of a positive number too.
+    """
+    return f"{round(round(float(value), _NOISE), 1) + 0.0:{sign}.1f}"

@@ -99,7 +99,7 @@ def test_pages_of_text_draw_patterns_and_the_front_end(extension):
 def test_facts_have_a_blank_behind_a_comma_and_short_commits(extension):
     facts = extension("committed_results").facts
     made_with = {"settings": "test_folds = a,b, epochs = 3", "git_commit": "0123456789abcdef", "torch": ""}
-    assert facts(made_with, list(made_with)) == "settings: test_folds = a, b, epochs = 3, git commit: 0123456789ab"
+    assert facts(made_with, list(made_with)) == "settings: `test_folds=a,b`, `epochs=3`; git commit: 0123456789ab"
 
 
 def test_files_beside_the_results_of_the_suite_are_in_folders(root):

@@ -34,7 +34,10 @@ BOOK_PAGE = re.compile(r"Book page:\s+`{0,2}(?P<page>[\w-]+)`{0,2}")
 
 @functools.cache  # a build reads it once, for it asks with every docstring
 def pages_of_contents(toc: Path = ROOT / "_toc.yml") -> dict[str, str]:
-    """Documents of the book by the last part of their name, the name that docstrings use."""
+    """Documents of the book by the last part of their name, the name that docstrings use.
+
+    Several are called ``index``: the name stands for the first one in the contents, the root.
+    """
 
     def entries(node: Any) -> Iterator[str]:
         if isinstance(node, dict):
@@ -46,7 +49,10 @@ def pages_of_contents(toc: Path = ROOT / "_toc.yml") -> dict[str, str]:
                 yield from entries(item)
 
     content = yaml.safe_load(toc.read_text(encoding="utf-8"))
-    return {document.rpartition("/")[2]: document for document in entries(content)}
+    pages: dict[str, str] = {}
+    for document in entries(content):
+        pages.setdefault(document.rpartition("/")[2], document)
+    return pages
 
 
 @functools.cache  # every page asks

@@ -97,3 +97,10 @@ def test_a_page_that_the_library_drew_on_is_read_again_when_the_library_changes(
     needed = {name: [path for path in environment.dependencies[name] if "errors.py" in str(path)] for name in pages}
     assert len(needed["drawn"]) == 1
     assert not needed["plain"]
+
+
+def test_a_name_of_several_documents_is_the_first_in_the_contents(extension, tmp_path):
+    pages = extension("library_pages").pages_of_contents
+    toc = tmp_path / "_toc.yml"
+    toc.write_text("root: book/chapters/index\nchapters:\n- file: book/api/index\n- file: book/urban\n")
+    assert pages(toc) == {"index": "book/chapters/index", "urban": "book/urban"}

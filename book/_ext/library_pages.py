@@ -186,6 +186,18 @@ class CommandLine(SphinxDirective):
         return parse_markdown(self, lines)
 
 
+CHAPTERS = {
+    "urban_sound": "Urban sounds",
+    "sleepiness": "Sleepiness",
+    "accents": "Accents and speakers",
+    "scenes_and_instruments": "Scenes and instruments",
+    "playback": "Play it back",
+    "comparison": "All mechanisms, all tasks",
+    "mixtures": "Attention and the share of the clip that an event fills",
+}
+"""Titles of the pages of experiments, in the order of the book."""
+
+
 class Configurations(SphinxDirective):
     """``{configurations}``: the fields of every experiment, from their declarations."""
 
@@ -195,8 +207,10 @@ class Configurations(SphinxDirective):
         for path in (PACKAGE / "experiments").rglob("config.py"):
             self.env.note_dependency(str(path))
         lines: list[str] = []
-        for name, module in EXPERIMENTS.items():
-            lines += [f"## {name.replace('_', ' ').capitalize()}", "", *_fields(importlib.import_module(module).Config)]
+        modules = {name: f"audioattn_lib.experiments.{name}" for name in CHAPTERS} | dict(EXPERIMENTS)
+        for name, module in modules.items():
+            title = CHAPTERS.get(name, name.replace("_", " ").capitalize())
+            lines += [f"## {title}", "", *_fields(importlib.import_module(module).Config)]
         return parse_markdown(self, lines)
 
 

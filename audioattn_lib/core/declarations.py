@@ -85,7 +85,8 @@ class Range:
         text = f"in {self.interval}"
         if high == "inf":
             text = f"{'at least' if self.interval[0] == '[' else 'above'} {low}"
-        return f"{text} {self.unit}".rstrip()
+        unit = self.unit.removesuffix("s") if low == "1" and high == "inf" else self.unit
+        return f"{text} {unit}".rstrip()
 
 
 class OneOf:

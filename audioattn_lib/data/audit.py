@@ -113,7 +113,7 @@ class Report:
 
     def __str__(self) -> str:
         manifest = self.manifest
-        head = f"{manifest.name}: {len(manifest)} clips"
+        head = f"{manifest.name}: {len(manifest)} clip{'' if len(manifest) == 1 else 's'}"
         if manifest.kind == "unlabelled":
             head += " without labels"
         if self.passed and not self.warnings:

@@ -77,7 +77,10 @@ class ComparisonPart(SphinxDirective):
         columns = {"difference_low": "low", "difference_high": "high"}
         shown = table[["task", "difference", *columns]].rename(columns=columns)
         panels = {task.title: shown[shown["task"] == task.title] for task in results.tasks}
-        caption = "Lines are 95 % intervals over recordings or speakers and seeds; a thick one excludes zero."
+        caption = (
+            "Lines are 95 % intervals over recordings or speakers and seeds, corrected for the number of rows of a "
+            "task (Holm); a thick one excludes zero. The last row is a linear baseline, without a network."
+        )
         return as_nodes(display.plot_gain_panels(panels, caption=caption))
 
 

@@ -34,7 +34,10 @@ BOOK_PAGE = re.compile(r"Book\s+page:\s+`{0,2}(?P<page>[\w-]+)`{0,2}")
 
 @functools.cache  # a build reads it once, for it asks with every docstring
 def pages_of_contents(toc: Path = ROOT / "_toc.yml") -> dict[str, str]:
-    """Documents of the book by the last part of their name, the name that docstrings use."""
+    """Documents of the book by the last part of their name, the name that docstrings use.
+
+    Several are called ``index``: the name stands for the first one in the contents, the root.
+    """
 
     def entries(node: Any) -> Iterator[str]:
         if isinstance(node, dict):
@@ -46,7 +49,10 @@ def pages_of_contents(toc: Path = ROOT / "_toc.yml") -> dict[str, str]:
                 yield from entries(item)
 
     content = yaml.safe_load(toc.read_text(encoding="utf-8"))
-    return {document.rpartition("/")[2]: document for document in entries(content)}
+    pages: dict[str, str] = {}
+    for document in entries(content):
+        pages.setdefault(document.rpartition("/")[2], document)
+    return pages
 
 
 @functools.cache  # every page asks
@@ -180,6 +186,18 @@ class CommandLine(SphinxDirective):
         return parse_markdown(self, lines)
 
 
+CHAPTERS = {
+    "urban_sound": "Urban sounds",
+    "sleepiness": "Sleepiness",
+    "accents": "Accents and speakers",
+    "scenes_and_instruments": "Scenes and instruments",
+    "playback": "Play it back",
+    "comparison": "All mechanisms, all tasks",
+    "mixtures": "Attention and the share of the clip that an event fills",
+}
+"""Titles of the pages of experiments, in the order of the book."""
+
+
 class Configurations(SphinxDirective):
     """``{configurations}``: the fields of every experiment, from their declarations."""
 
@@ -189,8 +207,10 @@ class Configurations(SphinxDirective):
         for path in (PACKAGE / "experiments").rglob("config.py"):
             self.env.note_dependency(str(path))
         lines: list[str] = []
-        for name, module in EXPERIMENTS.items():
-            lines += [f"## {name.replace('_', ' ').capitalize()}", "", *_fields(importlib.import_module(module).Config)]
+        modules = {name: f"audioattn_lib.experiments.{name}" for name in CHAPTERS} | dict(EXPERIMENTS)
+        for name, module in modules.items():
+            title = CHAPTERS.get(name, name.replace("_", " ").capitalize())
+            lines += [f"## {title}", "", *_fields(importlib.import_module(module).Config)]
         return parse_markdown(self, lines)
 
 

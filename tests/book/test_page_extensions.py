@@ -146,3 +146,25 @@ def test_long_names_break_at_their_joints_and_a_formula_keeps_its_comma(extensio
     formula = '<span class="math notranslate nohighlight">\\(x_t\\)</span>'
     assert break_well(f"{formula}, and") == f'<span class="aa-whole">{formula},</span> and'
     assert break_well(f"{formula} and") == f"{formula} and"
+
+
+def test_a_name_of_several_documents_is_the_first_in_the_contents(extension, tmp_path):
+    pages = extension("library_pages").pages_of_contents
+    toc = tmp_path / "_toc.yml"
+    toc.write_text("root: book/chapters/index\nchapters:\n- file: book/api/index\n- file: book/urban\n")
+    assert pages(toc) == {"index": "book/chapters/index", "urban": "book/urban"}
+
+
+def test_configurations_are_named_after_their_pages_in_the_order_of_the_book(root, extension):
+    pages, titles = extension("library_pages"), {}
+    for page in pages.pages_of_contents():
+        text, notebook = root / "book" / f"{page}.md", root / "notebooks" / f"{page}.ipynb"
+        if notebook.exists():
+            titles[page] = "".join(json.loads(notebook.read_text())["cells"][0]["source"])
+        elif text.exists():
+            titles[page] = text.read_text()
+    names = {"mixtures": "mixtures_results"}
+    for name, title in pages.CHAPTERS.items():
+        assert f"# {title}\n" in titles[names.get(name, name)]
+    chapters = [page for page in titles if page in pages.CHAPTERS]
+    assert chapters == [name for name in pages.CHAPTERS if name not in names]

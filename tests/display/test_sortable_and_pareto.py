@@ -7,6 +7,8 @@ from bs4 import BeautifulSoup
 
 from audioattn_lib import display
 from audioattn_lib.automation.figure_sources import table_as_csv
+from audioattn_lib.display.plots import pareto
+from audioattn_lib.display.style import LIGHT
 
 TABLE = pd.DataFrame(
     {
@@ -102,3 +104,20 @@ def test_the_column_of_the_first_filter_is_the_one_that_hides():
     assert first["data-hides"] == "5"
     assert page.select("thead th")[5].get_text() == "Task"
     assert not second.has_attr("data-hides"), "references stay whatever their family: the column tells which they are"
+
+
+def test_numbers_of_close_points_lie_apart_from_each_other_and_from_markers():
+    from matplotlib.figure import Figure
+
+    points = np.array([[1.0, 1.0], [1.02, 1.01], [1.04, 1.03], [1.0, 1.08], [2.0, 2.0], [0.0, 0.0]])
+    figure = Figure(figsize=(3, 2))
+    ax = figure.add_subplot()
+    ax.plot(*points.T, "o", ms=4.5)
+    figure.draw_without_rendering()
+    pareto._number(ax, points[:4], points, LIGHT)
+    places = [ax.transData.transform(text.xy) * 72 / figure.dpi + text.get_position() for text in ax.texts]
+    markers = ax.transData.transform(points) * 72 / figure.dpi
+    for number, place in enumerate(places):
+        others = np.vstack([markers, *(each[None] for each in places[:number])])
+        assert np.abs(others - place).max(axis=1).min() >= 5
+        assert ax.bbox.contains(*place * figure.dpi / 72)

@@ -138,6 +138,7 @@ def test_attention_is_measured_on_some_clips_and_missing_elsewhere(tmp_path):
     clips = study.results[0].clips
     assert clips.groupby("mechanism")["attended"].count().to_dict() == {"mean": 5, "softmax": 5}
     assert clips["right"].notna().all()
+    assert "test clips (5 for pointing and deletion)" in study.describe()
     assert study.table()["attended"].notna().sum() == 2
 
 
@@ -239,6 +240,21 @@ def test_a_control_counts_what_differs_and_recommends_nothing():
     shown, _ = comparison.findings(study)
     assert re.search(r"1 of 2 differ", shown[0])
     assert "Softmax" not in comparison.uses(study)
+
+
+def test_a_control_has_no_say_on_what_a_network_needs():
+    gains = {"pointing_gain": 0.2, "pointing_gain_low": 0.1, "deletion_gain": 0.2, "deletion_gain_low": 0.1}
+    solved = invented({"softmax": 0.0}).assign(**gains)
+    lost = invented({"softmax": 0.0}, "B").assign(**{**gains, "deletion_gain_low": -0.1})
+    task, control = (
+        dataclasses.replace(comparison.TASKS[name], title=title)
+        for name, title in (("urban_sound", "A"), ("playback", "B"))
+    )
+    study = Invented(pd.concat([solved, lost], ignore_index=True), task, control)
+    shown, _ = comparison.findings(study)
+    assert re.search(r"1 of 1 pairs of mechanism and task, the control left out.*not corrected", shown[-1])
+    assert re.search(r"2 of 2 pairs of mechanism and task .*not corrected", shown[-2])
+    assert re.search(r"what the network needs\*\*: Softmax has .*the control left out", comparison.uses(study))
 
 
 @pytest.mark.data

@@ -1,6 +1,7 @@
 """A module imports only from floors below its own, and neighbours never meet."""
 
 import ast
+import re
 import subprocess
 import sys
 
@@ -140,6 +141,15 @@ def test_every_package_has_a_floor(root):
     folders = {path.parent.name for path in (root / "audioattn_lib").glob("*/__init__.py")}
     modules = {path.stem for path in (root / "audioattn_lib").glob("*.py")} - {"__init__"}
     assert folders | modules == set(FLOORS)
+
+
+def test_the_reference_lists_every_package_from_the_lowest_floor_to_the_highest(root):
+    text = (root / "book" / "api" / "index.md").read_text(encoding="utf-8")
+    rows = [(name, int(floor)) for floor, name in re.findall(r"^\| (\d) \| \{ref\}`(\w+) <", text, re.MULTILINE)]
+    assert dict(rows) == {name: floor for name, floor in FLOORS.items() if not name.startswith("_")}
+    assert [floor for _, floor in rows] == sorted(floor for _, floor in rows)
+    in_menu = re.findall(r"^ {10}- file: book/api/(\w+)_api$", (root / "_toc.yml").read_text(), re.MULTILINE)
+    assert [FLOORS[name] for name in in_menu] == sorted(FLOORS[name] for name in in_menu)
 
 
 @pytest.mark.parametrize("package", ROOMS)

@@ -99,7 +99,7 @@ class AccentsOptions(CorpusOptions):
     accents
         Names, at least 2 of ``audioattn_lib.data.synthetic.accents.ACCENTS``.
     speakers_per_accent
-        Speakers of each accent over all folds, at least ``n_folds``.
+        Speakers of each accent over all folds, at least one per fold.
     clips_per_speaker
         Clips of each speaker, at least 1; at least 2 for trials of speakers.
     n_folds

@@ -54,7 +54,7 @@ class CityOptions(CorpusOptions):
     Parameters
     ----------
     clips_per_class
-        Clips of each class over all folds, at least ``n_folds``.
+        Clips of each class over all folds, at least one per fold.
     n_folds
         Folds, at least 2.
     duration
@@ -64,7 +64,7 @@ class CityOptions(CorpusOptions):
     distractor_snr
         The same of an unlabelled sound.
     classes
-        Names of classes, at least 2 of ``audioattn_lib.data.synthetic.sounds.SOUNDS``.
+        Names of classes, at least 2; the error of a wrong name lists all.
     sources_per_fold
         Sources of each class in a fold, at least 1.
     seed

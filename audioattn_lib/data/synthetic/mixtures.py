@@ -66,7 +66,7 @@ class MixturesOptions(CorpusOptions):
     background_classes
         Classes of the backgrounds; empty: all.
     clips
-        Clips over all folds, at least ``n_folds`` of each class.
+        Clips over all folds, at least one of each class per fold.
     duration
         Seconds of a clip, between 1 and 300.
     events_per_clip

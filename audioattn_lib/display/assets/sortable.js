@@ -10,6 +10,7 @@ const start = (root) => {
   const name = bar.querySelector("input[type=search]"), only = bar.querySelector("input[type=checkbox]");
   const count = bar.querySelector("output");
 
+  let counted = "";
   const filter = () => {
     const text = name.value.trim().toLowerCase();
     let shown = 0;
@@ -25,8 +26,24 @@ const start = (root) => {
       if (!select.dataset.hides) continue;  // one value chosen: its column would repeat it in every row
       for (const row of [heads[0].parentElement, ...rows]) row.cells[select.dataset.hides].hidden = select.value !== "";
     }
-    count.textContent = `${shown} of ${rows.length} rows`;
+    counted = `${shown} of ${rows.length} rows`;
+    tell();
   };
+
+  // Which edges of the box hide something, for the eye and in words.
+  const box = root.querySelector(".aa-table");
+  const tell = () => {
+    const right = box.scrollWidth - box.clientWidth, below = box.scrollHeight - box.clientHeight;
+    const hides = [right - box.scrollLeft > 1, below - box.scrollTop > 1];
+    box.classList.toggle("aa-more-right", hides[0]);
+    box.classList.toggle("aa-more-below", hides[1]);
+    box.classList.toggle("aa-more", hides.includes(true));
+    const more = [...(below > 1 ? ["rows"] : []), ...(right > 1 ? ["columns"] : [])].join(" and ");
+    const text = more ? `${counted}; scroll the table for more ${more}` : counted;
+    if (count.textContent !== text) count.textContent = text;
+  };
+  box.addEventListener("scroll", tell, { passive: true });
+  new ResizeObserver(tell).observe(box);
 
   const key = (row, column) => row.cells[column].dataset.value ?? row.cells[column].textContent;
   const compare = (a, b, sign) => {

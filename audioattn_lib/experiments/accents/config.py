@@ -83,13 +83,13 @@ class Config(ExperimentConfig):
     backbone: Annotated[
         str, OneOf(BACKBONES), Convert(_lower), "network behind the log-mel features, vgg4l as published"
     ] = "vgg4l"
-    channels: Annotated[Count, "of the last VGG block, or of the first of ResNet34"] = 1024
+    channels: Annotated[Count, "channels of the last VGG block, or of the first of ResNet34"] = 1024
     embedding_size: Annotated[Count, "width of the embedding"] = 400
     normalise_context: Annotated[
         bool, "normalise what the pooling gives over the batch; not so in the published code"
     ] = False
     loss: Annotated[str, OneOf(LOSSES), "loss in training, am_softmax as published"] = "am_softmax"
-    margin: Annotated[float, "of the right class, in cosine (am) or radians (aam)"] = 0.4
+    margin: Annotated[float, "margin of the right class, in cosine (am) or radians (aam)"] = 0.4
     scale: Annotated[Positive, "largest logit of the margin losses"] = 30.0
     annealing: Annotated[bool, "let the margin of am_softmax grow, as published"] = False
     gamma: Annotated[NonNegative, "exponent of the focal loss"] = 2.0
@@ -113,13 +113,13 @@ class Config(ExperimentConfig):
     lr_patience: Annotated[Count, "validations without a better score until the rate is halved"] = 15
     batch_size: int = 64
     grad_accum_steps: Annotated[Count, "batches in a step of the optimiser"] = 2
-    optimizer: Annotated[str, OneOf(OPTIMIZERS), Convert(_lower), "optimiser, in any case"] = "adam"
-    learning_rate: Annotated[Positive, "at the start"] = 0.0001
+    optimizer: Annotated[str, OneOf(OPTIMIZERS), Convert(_lower), "optimiser, in upper or lower case"] = "adam"
+    learning_rate: Annotated[Positive, "learning rate at the start"] = 0.0001
     schedule: Annotated[
         Literal["plateau", "cosine"],
-        "schedule of the learning rate: as published halved on plateaus, or besides a cosine to 0",
+        "schedule of the learning rate: plateau halves it on plateaus, as published; cosine lets it fall to 0",
     ] = "plateau"
-    weight_decay: Annotated[NonNegative, "of the optimiser"] = 0.001
+    weight_decay: Annotated[NonNegative, "weight decay of the optimiser"] = 0.001
     monitor: Annotated[
         Literal["macro_f1", "error", "loss"], "validation score of the best epoch, as published macro_f1"
     ] = "macro_f1"

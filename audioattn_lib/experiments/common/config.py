@@ -103,7 +103,7 @@ class ExperimentConfig:
 
     data: Annotated[str, "corpus: a name, or a folder with recordings"] = ""
     seed: Annotated[Whole, "seed of weights, batches and dropout"] = 0
-    sample_rate: Annotated[int, Range("[1000, inf)", "hertz"), "sounds are resampled to it on loading"] = 16000
+    sample_rate: Annotated[int, Range("[1000, inf)", "hertz"), "rate to which sounds are resampled on loading"] = 16000
     n_mels: Annotated[Count, "mel bands"] = 80
     pretrained: Annotated[
         str,
@@ -114,10 +114,10 @@ class ExperimentConfig:
         Literal["all", "encoder", "decoder"], "part of the pretrained network to take; decoder is all but the encoder"
     ] = "all"
     pretrained_prefix: Annotated[
-        str, "begin of the names in pretrained, such as net. or net_swa. of Lightning checkpoints"
+        str, "beginning of the names in pretrained, such as net. or net_swa. of Lightning checkpoints"
     ] = ""
     epochs: Annotated[Whole, "passes over the training clips, 0 to evaluate pretrained"] = 20
-    batch_size: Annotated[Count, "clips a step"] = 32
+    batch_size: Annotated[Count, "clips per step"] = 32
     max_grad_norm: Annotated[Positive, "largest norm of the gradient"] = 5.0
     device: Annotated[
         str,

@@ -29,12 +29,12 @@ class Config(ExperimentConfig):
         MECHANISMS
     )
     n_seeds: Annotated[Count, "networks of each mechanism, of the seeds from seed on"] = 3
-    batch_size: Annotated[Count, "clips a step"] = 64
+    batch_size: Annotated[Count, "clips per step"] = 64
     n_measured: Annotated[Count, "test clips at most whose attention is measured, evenly over all"] = 48
     n_mels: Annotated[Count, "mel bands"] = 32
-    hop_seconds: Annotated[float, Range("(0, 1]", "seconds"), "from one frame to the next"] = 0.1
+    hop_seconds: Annotated[float, Range("(0, 1]", "seconds"), "hop from one frame to the next"] = 0.1
     hidden_size: Annotated[Count, f"width of a frame behind the encoder, a multiple of {HEADS}"] = 32
-    learning_rate: Annotated[Positive, "highest of Adam"] = 5e-2
+    learning_rate: Annotated[Positive, "highest learning rate of Adam"] = 5e-2
     epochs: Annotated[Count, "passes over the training clips"] = 10
 
     def check(self) -> None:

@@ -17,6 +17,7 @@ from .results import Compared, ComparedTask
 __all__ = ["findings", "uses"]
 
 _USES = {"pointing_gain": "To show where the event is", "deletion_gain": "To show what the network needs"}
+_UNCORRECTED = "not corrected for their number"
 _FEW = 5
 """Names that a sentence lists."""
 
@@ -65,14 +66,18 @@ def findings(comparison: Compared) -> Found:
     if solvable and len(left_open) == len(solvable):
         tasks = "the task" if len(solvable) == 1 else f"any of the {len(solvable)} tasks"
         shown.insert(0, f"On {tasks}{_aside(comparison)}, no mechanism is reliably better than the mean of the frames.")
-    shown += _evident(table)
+    shown += _evident(table, _controls(comparison))
     left_open += _power(ranges)
     left_open.append(seed_note(comparison.n_seeds))
     return shown, left_open
 
 
 def _aside(comparison: Compared) -> str:
-    return " beside the control" if any(task.is_control for task in comparison.tasks) else ""
+    return " other than the control" if any(task.is_control for task in comparison.tasks) else ""
+
+
+def _controls(comparison: Compared) -> list[str]:
+    return [task.title for task in comparison.tasks if task.is_control]
 
 
 def _attending(table: pd.DataFrame, task: str) -> pd.DataFrame:
@@ -102,13 +107,12 @@ def _power(ranges: Mapping[str, pd.Series]) -> list[str]:
             else {}
         )
         below += [f"{' to '.join(ends)} points ({title})"] if ends else []
-    return [f"Smaller differences than {', '.join(below)} would be missed in more than one experiment of five."] * bool(
-        below
-    )
+    missed = f"Differences smaller than {', '.join(below)} would be missed in more than one experiment of five."
+    return [missed] if below else []
 
 
-def _evident(table: pd.DataFrame) -> list[str]:
-    """Say how many mechanisms point at events, and how many networks need what they attend to."""
+def _evident(table: pd.DataFrame, controls: Sequence[str]) -> list[str]:
+    """Say how many mechanisms point at events, and how many networks of solvable tasks need what they attend to."""
     sentences = []
     rows = table[table["name"].isin(MECHANISMS) & (table["name"] != CONTROL)]
     measured = rows[rows["pointing_gain"].notna()]
@@ -117,13 +121,14 @@ def _evident(table: pd.DataFrame) -> list[str]:
         gains = f", by {span(list(sure['pointing_gain']), 'points')}" if len(sure) else ""
         where = " and ".join(dict.fromkeys(measured["task"]))
         counted = f"{len(sure)} of {len(measured)} pairs of mechanism and task ({where})"
-        sentences.append(f"Attention points at the event more often than chance for {counted}{gains}.")
-    needed = rows[rows["deletion_gain"].notna()]
+        sentence = f"Attention points at the event more often than chance for {counted}{gains}"
+        sentences.append(f"{sentence}. Intervals are {_UNCORRECTED}.")
+    needed = rows[rows["deletion_gain"].notna() & ~rows["task"].isin(controls)]
     if len(needed):
         sure = needed[needed["deletion_gain_low"] > 0]
         sentences.append(
             f"Deleting the frames attended to most costs more than deleting others for {len(sure)} of {len(needed)} "
-            "pairs of mechanism and task."
+            f"pairs of mechanism and task{', the control left out' if controls else ''}. Intervals are {_UNCORRECTED}."
         )
     return sentences
 
@@ -155,7 +160,7 @@ def uses(comparison: Compared) -> str:
             f"**One mechanism for all of these tasks**: {text} {verb} reliably better than the mean on each of them."
         )
     sentences += _bounded(table, solved)
-    sentences += _shows(table)
+    sentences += _shows(table, _controls(comparison))
     linear = table[(table["name"] == BASELINE) & table["task"].isin([task.title for task in solved])]
     above = list(linear.loc[linear["difference_low"] > 0, "task"])
     if above:
@@ -194,11 +199,13 @@ def _bounded(table: pd.DataFrame, solved: Sequence[ComparedTask]) -> list[str]:
     return sentences
 
 
-def _shows(table: pd.DataFrame) -> list[str]:
+def _shows(table: pd.DataFrame, controls: Sequence[str]) -> list[str]:
+    """Name the mechanisms that point everywhere, and those that every network needs; a control has nothing to need."""
     rows = table[table["name"].isin(MECHANISMS) & (table["name"] != CONTROL)]
     sentences = []
     for measure, use in _USES.items():
-        measured = rows[rows[measure].notna()]
+        left_out = controls if measure == "deletion_gain" else []
+        measured = rows[rows[measure].notna() & ~rows["task"].isin(left_out)]
         if measured.empty:
             continue
         tasks = measured.groupby("mechanism", sort=False)[f"{measure}_low"].min()
@@ -206,6 +213,7 @@ def _shows(table: pd.DataFrame) -> list[str]:
         text = names(sure, most=_FEW) if len(sure) <= _FEW else f"{len(sure)} of {len(tasks)} mechanisms"
         verb = "have gains whose interval is" if len(sure) > 1 else "has a gain whose interval is"
         sentences.append(
-            f"**{use}**: {text or 'no mechanism'} {verb} above zero on every task where this can be measured."
+            f"**{use}**: {text or 'no mechanism'} {verb} above zero on every task where this can be measured"
+            f"{', the control left out' if left_out else ''}. Intervals are {_UNCORRECTED}."
         )
     return sentences

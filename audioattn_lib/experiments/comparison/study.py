@@ -73,6 +73,11 @@ class TaskResult:
         table["pointing_gain"] = table["pointing"] - table["event_share"]
         return table
 
+    @property
+    def n_measured(self) -> int:
+        """Test clips whose attention was measured."""
+        return int(self.clips.loc[self.clips["deletion_gain"].notna(), "clip"].nunique())
+
     @cached_property
     def networks(self) -> pd.DataFrame:
         """Cost of each network: a row a mechanism and seed."""
@@ -197,7 +202,8 @@ class Comparison:
     def describe(self) -> str:
         """Tasks, mechanisms and networks in a few sentences."""
         rows = [
-            f"- {result.task.title}: {result.clips['clip'].nunique()} test clips, {len(result.run.classes)} classes, "
+            f"- {result.task.title}: {result.clips['clip'].nunique()} test clips ({result.n_measured} for pointing and "
+            f"deletion), {len(result.run.classes)} classes, "
             f"{len({result.groups[clip] for clip in result.clips['clip']})} recordings or speakers"
             for result in self.results
         ]

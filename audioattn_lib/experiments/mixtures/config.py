@@ -34,7 +34,7 @@ class Config(ExperimentConfig):
     fold: Fold = "first"
     n_mels: Annotated[Count, "mel bands, where there is no pretrained encoder"] = 64
     frame_encoder: Annotated[
-        str, "mel: log-mel bands; or folder or identifier of a pretrained encoder, whose frames are computed once"
+        str, "log-mel bands (mel); or folder or identifier of a pretrained encoder, whose frames are computed once"
     ] = MEL
     frame_layer: Annotated[Whole, "layer of the pretrained encoder; 0: before the first, where no frame attends"] = 0
     window: Annotated[Positive, "seconds that the pretrained encoder hears at a time"] = 10.0
@@ -42,13 +42,13 @@ class Config(ExperimentConfig):
     components: Annotated[Count, "principal components of the frames of the training clips"] = 48
     hidden_size: Annotated[Count, "units of the layer that sees each frame alone"] = 32
     attention_size: Annotated[Count, "width of the additive scorer"] = 32
-    dropout: Annotated[DropRate, "of what the classifier reads"] = 0.2
+    dropout: Annotated[DropRate, "dropout of what the classifier reads"] = 0.2
     learning_rate: Annotated[Positive, "highest one; it rises during a tenth of the steps and falls along a cosine"] = (
         1e-2
     )
-    weight_decay: Annotated[NonNegative, "of AdamW"] = 0.01
+    weight_decay: Annotated[NonNegative, "weight decay of AdamW"] = 0.01
     epochs: Annotated[Count, "passes over the training clips"] = 12
-    batch_size: Annotated[Count, "clips a step"] = 64
+    batch_size: Annotated[Count, "clips per step"] = 64
     monitor: LossMonitor = "loss"
     precision: Annotated[Literal["auto", "float32", "bfloat16"], "numbers of the network"] = "float32"
 

@@ -47,14 +47,14 @@ class Config(ExperimentConfig):
     data: Annotated[str, "corpus: needles, or a folder with recordings"] = "needles"
     tasks: Annotated[str, "columns to predict at once, such as verb,noun for EPIC-KITCHENS; empty: label"] = ""
     selection: Annotated[str, OneOf(SELECTIONS), "parts that are played back"] = "slots"
-    playbacks: Annotated[Whole, "how often to listen again; none listens once whatever it is"] = 2
+    playbacks: Annotated[Whole, "times to listen again; without effect where selection is none"] = 2
     n_segments: Annotated[Count, "parts of the clip in each playback"] = 2
     segment_seconds: Annotated[float, Range("(0, inf)", "seconds"), "length of each part"] = 0.8
     fold: Fold = "first"
     hop_seconds: Annotated[
-        float, Range("(0, inf)", "seconds"), "between frames at first, and 1 / (i + 1) of it in playback i"
+        float, Range("(0, inf)", "seconds"), "hop between frames at first, and 1 / (i + 1) of it in playback i"
     ] = 0.04
-    window_seconds: Annotated[float, Range("(0, inf)", "seconds"), "of the transform, the same at every hop"] = 0.01
+    window_seconds: Annotated[float, Range("(0, inf)", "seconds"), "window of the transform at every hop"] = 0.01
     n_mels: Annotated[int, Range("[8, inf)"), "mel bands"] = 8
     clip_seconds: Annotated[
         float, Range("[0, inf)", "seconds"), "length of the crops to train on, 0 for whole clips"
@@ -67,19 +67,19 @@ class Config(ExperimentConfig):
     fusion_level: Annotated[str, OneOf(FUSION_LEVELS), "inputs of the fusion, features as published"] = "features"
     decoder: Annotated[str, OneOf(FORMS), "form of the decoder"] = "ours"
     slots: Annotated[str, OneOf(FORMS), "form of the slots; published for the selection published"] = "ours"
-    temperature: Annotated[NonNegative, "of the chance with which slots choose in training"] = 0.5
-    stage_weight: Annotated[NonNegative, "of the loss after each stage"] = 0.3
-    salient_weight: Annotated[NonNegative, "of the loss of what is salient alone"] = 0.3
-    rank_weight: Annotated[NonNegative, "of the loss of stages worse than earlier ones"] = 0.1
+    temperature: Annotated[NonNegative, "temperature of the probabilities by which slots choose in training"] = 0.5
+    stage_weight: Annotated[NonNegative, "weight of the loss after each stage"] = 0.3
+    salient_weight: Annotated[NonNegative, "weight of the loss of what is salient alone"] = 0.3
+    rank_weight: Annotated[NonNegative, "weight of the loss of stages that are worse than earlier ones"] = 0.1
     training: Annotated[str, OneOf(TRAININGS), "order of training, two_step as published"] = "two_step"
-    freeze_encoder: Annotated[bool, "two_step: leave the encoder as the first step made it"] = True
-    encoder_epochs: Annotated[Whole, "two_step: passes of the first step; 0 takes the encoder of pretrained"] = 60
-    encoder_learning_rate: Annotated[Positive, "two_step: highest learning rate of the first step"] = 0.003
+    freeze_encoder: Annotated[bool, "leave the encoder as the first step of two_step made it"] = True
+    encoder_epochs: Annotated[Whole, "passes of the first step of two_step; 0 takes the encoder of pretrained"] = 60
+    encoder_learning_rate: Annotated[Positive, "highest learning rate of the first step of two_step"] = 0.003
     epochs: int = 12
     batch_size: int = 16
     learning_rate: Annotated[Positive, "highest learning rate"] = 0.003
     warmup_fraction: Annotated[DropRate, "share of the steps in which the rate rises"] = 0.1
-    weight_decay: Annotated[NonNegative, "of AdamW"] = 0.01
+    weight_decay: Annotated[NonNegative, "weight decay of AdamW"] = 0.01
     max_grad_norm: float = 1.0
     mixup: Annotated[NonNegative, "alpha of MixUp, 0 for none; published 0.3"] = 0.0
     cutmix: Annotated[NonNegative, "alpha of CutMix, 0 for none; published 1"] = 0.0

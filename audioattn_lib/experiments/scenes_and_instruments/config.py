@@ -104,7 +104,7 @@ class Config(ExperimentConfig):
     size: Annotated[
         str,
         Convert(_join),
-        "tiny, small, published, a published architecture, or mid_level_split (CNN); several with commas: an ensemble",
+        "network: tiny, small, published, a published architecture, or mid_level_split (CNN); with commas an ensemble",
     ] = "tiny"
     held_out: Annotated[str, "domain to test on, all others train; empty: the splits"] = ""
     test_valid: Annotated[
@@ -115,7 +115,7 @@ class Config(ExperimentConfig):
     hop_seconds: Annotated[
         float,
         Range("(0, inf)", "seconds"),
-        "from one frame to the next; log_mel windows are twice as long, published 25 ms",
+        "hop from one frame to the next; log_mel windows are twice as long, published 25 ms",
     ] = 0.02
     f_min_jitter: Annotated[int, Range("[0, inf)", "hertz"), "published front end: range of the lowest edge"] = 0
     f_max_jitter: Annotated[int, Range("[0, inf)", "hertz"), "published front end: range of the highest edge"] = 0
@@ -124,7 +124,7 @@ class Config(ExperimentConfig):
     patchout: Annotated[Whole, "patches left out in training"] = 0
     patchout_time: Annotated[Whole, "columns of patches left out in training"] = 0
     patchout_frequency: Annotated[Whole, "rows of patches left out in training"] = 0
-    dropout: Annotated[DropRate, "of what each layer adds"] = 0.0
+    dropout: Annotated[DropRate, "dropout of what each layer adds"] = 0.0
     pretrained: Annotated[
         str,
         "weights to start from, or with 0 epochs to evaluate: a run directory, its best.safetensors, or another file "
@@ -133,7 +133,7 @@ class Config(ExperimentConfig):
     mixup: Annotated[NonNegative, "alpha of MixUp, 0 for none"] = 0.0
     mixstyle_prob: Annotated[Fraction, "share of batches with Freq-MixStyle"] = 0.0
     ir_prob: Annotated[Fraction, "share of clips heard through devices"] = 0.0
-    impulse_responses: Annotated[str, "what these devices do: drawn, or a folder with one sound a device"] = "drawn"
+    impulse_responses: Annotated[str, "what these devices do: drawn, or a folder with one sound per device"] = "drawn"
     time_mask: Annotated[Whole, "longest time mask in frames, 0 for none"] = 0
     frequency_mask: Annotated[Whole, "widest frequency mask in bands, 0 for none"] = 0
     epochs: Annotated[int, "passes over the training clips, 0 to evaluate"] = 15
@@ -143,8 +143,8 @@ class Config(ExperimentConfig):
     ] = "cosine"
     warmup_epochs: Annotated[Count, "published schedules: epochs of warm-up, or of a cycle"] = 5
     ramp_down_start: Annotated[Count, "published schedules: epochs before the end begins"] = 50
-    ramp_down_length: Annotated[Count, "published_ramp: epochs of the way down"] = 50
-    weight_decay: Annotated[NonNegative, "of AdamW"] = 0.01
+    ramp_down_length: Annotated[Count, "epochs of the way down of published_ramp"] = 50
+    weight_decay: Annotated[NonNegative, "weight decay of AdamW"] = 0.01
     max_grad_norm: float = 1.0
     average: Annotated[str, OneOf(AVERAGES), "average of weights, used in evaluation"] = "none"
     monitor: LossMonitor = "loss"

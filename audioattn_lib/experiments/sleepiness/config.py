@@ -43,8 +43,8 @@ class Config(ExperimentConfig):
     attention: Annotated[str, OneOf(MAPS), "map from alignment scores to weights"] = "softmax"
     variant: Annotated[str, OneOf(VARIANTS), "decoder of the paper, corrected, or of the published code"] = "corrected"
     cell: Annotated[str, OneOf(CELLS), "recurrent cell"] = "gru"
-    units: Annotated[Count, "of each recurrent layer and direction"] = 256
-    dropout: Annotated[DropRate, "of the frames that encoder and decoder read"] = 0.2
+    units: Annotated[Count, "units of each recurrent layer and direction"] = 256
+    dropout: Annotated[DropRate, "dropout of the frames that encoder and decoder read"] = 0.2
     frame_dropout: Annotated[DropRate, "share of the frames that the encoder is not shown in training"] = 0.0
     scheduled_sampling: Annotated[Fraction, "share of training steps that read what the decoder made itself"] = 0.0
     loss: Annotated[str, OneOf(LOSSES), "loss over a batch, mse as published, rmse as in auDeep"] = "mse"
@@ -57,7 +57,7 @@ class Config(ExperimentConfig):
     stored: Annotated[StoredType, "numbers of the spectrograms on disk"] = "float32"
     epochs: int = 10
     batch_size: int = 64
-    learning_rate: Annotated[Positive, "of Adam"] = 0.001
+    learning_rate: Annotated[Positive, "learning rate of Adam"] = 0.001
     max_grad_norm: float = 2.0
     regressor: Annotated[Regressor, "regression on the features; published_svr keeps its offset small"] = "linear_svr"
     max_iter: Annotated[Count, "iterations of a support vector regression at most"] = 1000

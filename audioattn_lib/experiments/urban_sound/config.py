@@ -60,7 +60,8 @@ class Config(ExperimentConfig):
         "mean and deviation",
     ] = "softmax"
     attention_domain: Annotated[
-        Literal["", "discrete", "continuous"], "of attention where that is a published name; empty: it is one of ours"
+        Literal["", "discrete", "continuous"],
+        "domain of a published name in attention; empty where the name is one of ours",
     ] = ""
     fold: Fold = "first"
     train_folds: Annotated[Folds, "folds to train on; empty: all others"] = ()
@@ -74,7 +75,7 @@ class Config(ExperimentConfig):
     ] = "clip"
     frame_encoder: Annotated[
         str,
-        "mel: log-mel bands, as published; or folder (also in that of AUDIOATTN_DATA) or identifier of a pretrained "
+        "log-mel bands as published (mel); or a folder (also in that of AUDIOATTN_DATA) or identifier of a pretrained "
         "encoder of transformers, whose frames are computed once",
     ] = MEL
     frame_layer: Annotated[Whole, "layer of the pretrained encoder that gives the frames; 0: before the first"] = 2
@@ -87,17 +88,17 @@ class Config(ExperimentConfig):
     recurrent: Annotated[Literal["none", "gru", "lstm"], "layer behind the convolutions, as published none"] = "none"
     recurrent_size: Annotated[Count, "units of the recurrent layer, for each direction"] = 128
     bidirectional: Annotated[bool, "run the recurrent layer both ways"] = False
-    dropout: Annotated[DropRate, "after each convolution"] = 0.15
+    dropout: Annotated[DropRate, "dropout after each convolution"] = 0.15
     attention_size: Annotated[Count, "width of the additive scorer"] = 128
-    attention_dropout: Annotated[DropRate, "on the weights of the frames"] = 0.0
+    attention_dropout: Annotated[DropRate, "dropout of the weights of the frames"] = 0.0
     scaled: Annotated[bool, "discrete: divide scores by the root of their width, as densities always do"] = False
     softmax_warmup_fraction: Annotated[DropRate, "sparse maps: share of the training with softmax weights"] = 0.0
     fused: Annotated[bool, "continuous: add the context of the softmax weights"] = True
     encoder: Annotated[
-        Literal["moments", "convolution", "last_state"], "continuous: from scores to location and width"
+        Literal["moments", "convolution", "last_state"], "continuous: way from scores to location and width"
     ] = "moments"
     positions: Annotated[Literal["centres", "published"], "continuous: places of the frames"] = "centres"
-    n_components: Annotated[Count, "continuous: densities a clip, a mixture for several"] = 1
+    n_components: Annotated[Count, "continuous: densities per clip; several are a mixture"] = 1
     boundary: Annotated[
         Literal["zero", "reflect", "renormalise"], "continuous: frames beyond the ends of the clip, as published zero"
     ] = "zero"
@@ -109,7 +110,7 @@ class Config(ExperimentConfig):
     min_learning_rate: Annotated[Positive, "lowest learning rate of the triangular schedule"] = 0.0001
     learning_rate: Annotated[Positive, "highest learning rate"] = 0.001
     cycle_steps: Annotated[Count, "steps from the lowest to the highest rate"] = 1000
-    weight_decay: Annotated[NonNegative, "of Adam"] = 2e-06
+    weight_decay: Annotated[NonNegative, "weight decay of Adam"] = 2e-06
     monitor: LossMonitor = "error"
     perturbations: Annotated[bool, "measure what deleting and inserting attended frames of tested clips changes"] = True
 

@@ -433,6 +433,11 @@ def plot_attention_evaluation(
         caption += " Crosses: of another clip." if swaps else ""
         caption += " Gains: right of zero is better than uniform attention." if gains else ""
         caption += " Lines are 95 % intervals of the difference to uniform attention." if drawn else ""
+        if set(SIGNED) & set(table["measure"]):
+            caption += (
+                " Likeness after shuffling is the correlation with the same attribution of shuffled weights, with its "
+                "own interval; what was not shuffled has no dot there."
+            )
     by = table.columns[0]
     names = list(dict.fromkeys(table[by].astype(str)))
     measures = [name for name in MEASURES if name in set(table["measure"])]

@@ -126,6 +126,7 @@ def show(
     duration = len(samples) / rate
     features, clock, centres = log_mel(samples, rate)
     records: dict[str, AttentionRecord] = {}
+    noun = _noun(curve=curve, map=map, segments=segments)
     for name, each in _named(curve, "Curve", "curve"):
         records[name] = _curve_record(each, name, duration)
     for name, each in _named(map, "Map", "map"):
@@ -148,7 +149,19 @@ def show(
         caption=caption,
         budget=BUDGET,
         cells=map is not None,
+        noun=noun,
     )
+
+
+def _noun(**overlays: Overlay) -> str:
+    """What the controls call what is over the sound: by the argument it came in, or attention if a model gave it."""
+    given = {field: data for field, data in overlays.items() if data is not None}
+    if len(given) == 1:
+        ((field, data),) = given.items()
+        several = data.values() if isinstance(data, Mapping) else [data]
+        if not any(isinstance(each, AttentionRecord) for each in several):
+            return field
+    return "attention"
 
 
 def _samples(sound: Any, sample_rate: int | None) -> tuple[NDArray[np.float32], int]:

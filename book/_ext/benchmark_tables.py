@@ -103,8 +103,9 @@ def _module(entry: Mapping[str, Any] | None) -> Iterator[str]:
 
 def _made_with(entry: Mapping[str, Any]) -> str:
     versions = ", ".join(f"{package} {version}" for package, version in entry["versions"].items())
+    cores, threads = (f"{entry[name]} {name[:-1]}{'' if entry[name] == 1 else 's'}" for name in ("cores", "threads"))
     return (
-        f"Measured on {entry['date']} on {entry['device']} ({entry['cores']} cores, {entry['threads']} threads) with "
+        f"Measured on {entry['date']} on {entry['device']} ({cores}, {threads}) with "
         f"Python {entry['python']}, {versions}."
     )
 
@@ -118,11 +119,12 @@ def _case(result: Mapping[str, Any]) -> Iterator[str]:
     yield from (f"**{_plain(result['case'])}**", "")
     candidates = result["candidates"]
     is_of_memory = any(measured.get("megabytes") is not None for measured in candidates.values())
-    heads = ["candidate", *(["memory"] if is_of_memory else ["median", "lowest to highest"]), "of the reference"]
+    amount = "size" if str(result["case"]).startswith("size") else "memory"
+    heads = ["candidate", *([amount] if is_of_memory else ["median", "lowest to highest"]), "of the reference"]
     heads += ["asked for"] if judged else []
     yield from (f"| {' | '.join(heads)} |", "|---" * len(heads) + "|")
     for name, measured in candidates.items():
-        shown = f"{_plain(name)} (reference)" if name == reference else _plain(name)
+        shown = f"{_plain(name)} (reference)" if name == reference != "reference" else _plain(name)
         asked = f" {'; '.join(judged.get(name, []))} |" if judged else ""
         if measured.get("megabytes") is not None:
             base = candidates.get(reference, {}).get("megabytes")

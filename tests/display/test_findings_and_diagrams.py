@@ -91,3 +91,13 @@ def test_results_have_a_picture_for_a_phone():
     assert set(figure.narrow) == set(figure.images) == {"light", "dark"}
     assert 'class="aa-narrow"' in figure.html()
     assert figure.html().count("aa-wide") >= 1
+
+
+def test_a_likeness_after_shuffling_is_explained_where_it_is_drawn():
+    row = {"value": 0.2, "uniform": 0.3, "random": 0.3, "gain": 0.1, "gain_low": 0.05, "gain_high": 0.15}
+    row |= {"low": 0.1, "high": 0.3, "attention": "softmax"}
+    for measure, is_explained in (("mass_inside_events", False), ("randomised_weights", True)):
+        figure = plot_attention_evaluation(
+            pd.DataFrame([{**row, "measure": measure}]).set_index("attention").reset_index()
+        )
+        assert ("Likeness after shuffling is" in figure.html()) is is_explained

@@ -270,3 +270,17 @@ def test_a_file_has_its_own_rate(tmp_path):
         show(tmp_path / "x.wav", 8000)
     with pytest.raises(AudioError, match=r"x\.wav"):
         show(tmp_path / "x.wav")
+
+
+def test_the_controls_name_what_is_over_the_sound():
+    record = AttentionRecord("softmax", FrameClock(0.1), n_frames=np.array([3]), weights=np.full((1, 1, 3), 1 / 3))
+    overlays = {
+        "curve": {"curve": {"Level": np.ones(5)}},
+        "map": {"map": np.eye(3)},
+        "segments": {"segments": [(0.1, 0.2)]},
+        "attention": {"curve": {"Level": np.ones(5), "Model": record}},
+    }
+    for noun, given in overlays.items():
+        page = show(SOUND, RATE, **given).html()
+        assert f"&quot;noun&quot;: &quot;{noun}&quot;" in page
+        assert f"the {noun} divided by its peak" in page.replace("\n", " ")

@@ -173,7 +173,7 @@ class Player {
       box.checked = true;
       box.addEventListener("change", () => this.overlay(box.checked ? "attention" : "none"));
       this.showBox = box;
-      show.append(box, "Show attention");
+      show.append(box, `Show ${settings.noun ?? "attention"}`);
       controls.append(show);
     }
     if (this.sliders.length) {

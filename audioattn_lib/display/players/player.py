@@ -38,12 +38,12 @@ if TYPE_CHECKING:
 __all__ = ["Player", "attention_of", "player"]
 
 LOUDNESS = (
-    "The sound keeps its level in every mode. “Only attended” multiplies it by the attention divided by its peak, "
+    "The sound keeps its level in every mode. “Only attended” multiplies it by the {noun} divided by its peak, "
     "a gain between 0 and 1; “The rest” by one minus that gain."
 )
 CELL_LOUDNESS = (
     "The sound keeps its level in every mode. “Only attended” multiplies each cell of time and frequency by the "
-    "attention divided by its peak, a gain between 0 and 1; “The rest” is the sound without that. What is nearer than "
+    "{noun} divided by its peak, a gain between 0 and 1; “The rest” is the sound without that. What is nearer than "
     "64 ms or 31 Hz to a border is heard on both sides."
 )
 CELL_BYTES = 300_000  # of the maps of all mechanisms, which the page filters with
@@ -119,6 +119,7 @@ def player(
     caption: str = "",
     budget: int = BUDGET,
     cells: bool = False,
+    noun: str = "attention",
 ) -> Player:
     """A sound with its spectrogram, a moving playhead, and the attention of one or several mechanisms.
 
@@ -156,6 +157,8 @@ def player(
     cells
         Filter the sound in time and frequency by the maps of the records, see
         :func:`~audioattn_lib.display.players.sound.attended_cells`; by default in time alone.
+    noun
+        What the records are, for the words of the controls.
 
     Raises
     ------
@@ -194,6 +197,7 @@ def player(
     low, high = level_range(features)
     levels = np.clip((features - low) / (high - low), 0, 1)
     is_filtered = any(each is not None for each in attention.filters)
+    loudness = html.escape((CELL_LOUDNESS if is_filtered else LOUDNESS).format(noun=noun))
 
     def figure(part: Part, name: str, about: str) -> str:
         drawn = attention.draw(part, start, is_cut=len(parts) > 1)
@@ -205,6 +209,7 @@ def player(
             "sliders": choices,
             "hertz": [] if frequencies is None else [round(float(centre)) for centre in frequencies],
             "mechanisms": drawn["mechanisms"],
+            "noun": noun,
         }
         if is_filtered and frequencies is not None:
             places = np.linspace(0, len(frequencies) - 1, AXIS_POINTS)
@@ -229,7 +234,7 @@ def player(
             f'<audio controls preload="metadata" aria-label="{label}" '
             f'src="{data_uri(part.sound, "audio/mpeg")}"></audio>',
             f"<figcaption>{html.escape(caption)}" if caption or curves else "",
-            f'<small class="aa-loudness">{CELL_LOUDNESS if is_filtered else LOUDNESS}</small>' if curves else "",
+            f'<small class="aa-loudness">{loudness}</small>' if curves else "",
             "</figcaption>" if caption or curves else "",
             "</figure>",
         ]

@@ -440,7 +440,11 @@ def plot_attention_evaluation(
         caption += " Gains: right of zero is better than uniform attention." if gains else ""
         signed = bool(set(SIGNED) & set(table["measure"]))
         caption += " Lines are 95 % intervals of the difference to uniform attention." if drawn else ""
-        caption += " Likeness: a correlation with its own 95 % interval; near zero or below is best." if signed else ""
+        if signed:
+            caption += (
+                " Likeness after shuffling is the correlation with the same attribution of shuffled weights, with its "
+                "own 95 % interval; near zero or below is best. What was not shuffled has no dot there."
+            )
     by = table.columns[0]
     names = list(dict.fromkeys(table[by].astype(str)))
     measures = [name for name in MEASURES if name in set(table["measure"])]

@@ -124,6 +124,7 @@ class Player {
     this.mechanisms = settings.mechanisms.map(read);
     this.axis = settings.axis; // hertz of the picture, from its lower to its upper edge
     this.sliders = settings.sliders;
+    this.noun = settings.noun ?? "attention"; // what is over the sound
     this.hertz = settings.hertz ?? []; // centre of each band of the picture
     this.mechanism = settings.start;
     this.mode = "all";
@@ -173,7 +174,7 @@ class Player {
       box.checked = true;
       box.addEventListener("change", () => this.overlay(box.checked ? "attention" : "none"));
       this.showBox = box;
-      show.append(box, `Show ${settings.noun ?? "attention"}`);
+      show.append(box, `Show ${this.noun}`);
       controls.append(show);
     }
     if (this.sliders.length) {

@@ -155,9 +155,9 @@ def show(
 
 def _noun(**overlays: Overlay) -> str:
     """What the controls call what is over the sound: by the argument it came in, or attention if a model gave it."""
-    given = {field: data for field, data in overlays.items() if data is not None}
-    if len(given) == 1:
-        ((field, data),) = given.items()
+    overlays_by_field = {field: data for field, data in overlays.items() if data is not None}
+    if len(overlays_by_field) == 1:
+        ((field, data),) = overlays_by_field.items()
         several = data.values() if isinstance(data, Mapping) else [data]
         if not any(isinstance(each, AttentionRecord) for each in several):
             return field

@@ -11,7 +11,11 @@ window.audioattnAwaken = (name, waiting, isWhole, start, version) => {
     for (const root of [...within.getElementsByClassName(waiting)]) {
       if (!isWhole(root)) continue;
       root.classList.remove(waiting);
-      start(root);
+      try {
+        start(root);
+      } catch (error) { // what waits behind it starts all the same
+        reportError(error);
+      }
     }
   };
   const watcher = new MutationObserver(() => { if (roots.length) wake(); });

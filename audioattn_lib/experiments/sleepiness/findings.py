@@ -70,8 +70,10 @@ def findings(study: RegressionStudy) -> Found:
         f"{number(table.loc[BASELINE])}.",
     )
     chance = table.loc["chance"]
-    is_above_chance = table.loc[best, "low"] > chance["high"]
-    scores = f"{number(table.loc[best])}, by chance from {chance['low']:.2f} to {chance['high']:.2f}"
+    single = table.loc[study.networks, "score"].idxmax()  # the question is what a network encodes, not what two do
+    is_above_chance = table.loc[single, "low"] > chance["high"]
+    by_chance = f"by chance from {chance['low']:.2f} to {chance['high']:.2f}"
+    scores = f"{number(table.loc[single])} of {study.title(str(single))}, {by_chance}"
     (shown if is_above_chance else open_).insert(  # the question of the chapter comes first
         0,
         f"**The features predict the label**: rank correlation {scores}."

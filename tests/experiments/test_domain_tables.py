@@ -31,3 +31,12 @@ def test_a_table_is_made_and_read_back(root, tmp_path, monkeypatch, capsys):
     assert "**" in capsys.readouterr().out
     with pytest.raises(SystemExit):
         main(["tiny"])
+
+
+def test_all_networks_of_a_tie_are_named(root):
+    results = DomainResults.read(tables(root, "domains")[0])
+    test = results.tests[0]
+    is_network = (results.rows["test"] == test) & ~results.rows["pattern"].isin([BASELINE, CHANCE])
+    results.rows.loc[is_network, "score"] = 0.5
+    shown, _ = results.findings()
+    assert any("score highest of the networks: 50.0 % each" in sentence for sentence in shown)

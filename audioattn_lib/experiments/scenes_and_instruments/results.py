@@ -12,12 +12,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from audioattn_lib.attention.patterns.names import parse_pattern
 from audioattn_lib.core.errors import RunError
 
-from ..common.studies.phrases import Found, found, gain, gain_in_points, lower_first, p_value, share
+from ..common.studies.phrases import Found, found, gain, gain_in_points, lower_first, names, p_value, share
 from ..common.studies.study import Study
 from ..common.studies.table_files import ResultsTable
 from .domain_methods import NONE, domain_method_title, parse_domain_method
@@ -93,8 +94,8 @@ class DomainResults(ResultsTable):
     def references(self) -> list[str]:
         """Rows of :meth:`scores` that are no patterns, of all tests: the baseline with each centring, chance last."""
         references = self.rows[self.rows["pattern"].isin([BASELINE, CHANCE])]
-        names = dict.fromkeys(self._name(row) for row in references.to_dict(orient="records"))
-        return sorted(names, key=lambda name: name == CHANCE)  # keeps the order otherwise
+        titles = dict.fromkeys(self._name(row) for row in references.to_dict(orient="records"))
+        return sorted(titles, key=lambda title: title == CHANCE)  # keeps the order otherwise
 
     def scores(self, test: str, domain_method: str | None = None) -> pd.DataFrame:
         """One test set for a table or a picture: a row a pattern and domain method by title, references last.
@@ -160,11 +161,18 @@ class DomainResults(ResultsTable):
     def _sentences(self, test: str) -> list[tuple[str, bool]]:
         """The results on one test set, each sentence with whether it says what is shown."""
         networks = self._networks[self._networks["test"] == test]
-        best = networks.loc[networks["score"].idxmax()]
+        top = networks[
+            np.isclose(networks["score"], networks["score"].max(), rtol=0, atol=1e-6)
+        ]  # one, or all of a tie
+        best = top.iloc[0]
         linear = self.rows[(self.rows["test"] == test) & (self.rows["pattern"] == BASELINE)]
         base = linear.loc[linear["score"].idxmax()]
         method = domain_method_title(str(base["domain_method"]))
-        highest = f"**{self._name(best.to_dict())}** scores highest of the networks: {share(best)}"
+        titles = names([f"**{self._name(row)}**" for row in top.to_dict(orient="records")], most=len(top))
+        if len(top) == 1:
+            highest = f"{titles} scores highest of the networks: {share(best)}"
+        else:
+            highest = f"{titles} score highest of the networks: {100 * best['score']:.1f} % each"
         text = [(f"{highest}; the linear baseline has {share(base)}{f' with {method}' if method else ''}.", True)]
         for name, against in (
             ("difference", "dense attention with the same domain method"),

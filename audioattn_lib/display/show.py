@@ -154,7 +154,7 @@ def show(
 
 
 def _noun(**overlays: Overlay) -> str:
-    """What the controls call what is over the sound: by the argument it came in, or attention if a model gave it."""
+    """Word of the controls for what is over the sound: the name of its argument, or attention if a model gave it."""
     overlays_by_field = {field: data for field, data in overlays.items() if data is not None}
     if len(overlays_by_field) == 1:
         ((field, data),) = overlays_by_field.items()

@@ -5,7 +5,7 @@ It lies below all floors, as :mod:`audioattn_lib.core.errors` does.
 
 from __future__ import annotations
 
-__all__ = ["tenths"]
+__all__ = ["in_percent", "tenths"]
 
 _NOISE = 9
 """Digits behind the point that are kept before rounding: what a sum of floating-point numbers adds lies behind them."""
@@ -25,3 +25,8 @@ def tenths(value: float, sign: str = "") -> str:
         ``"+"`` writes the sign of a positive number too.
     """
     return f"{round(round(float(value), _NOISE), 1) + 0.0:{sign}.1f}"
+
+
+def in_percent(share: float) -> str:
+    """A share as a percentage with one decimal, such as ``84.2 %``; NaN stays ``nan %``."""
+    return f"{tenths(100 * float(share))} %"

@@ -1,6 +1,7 @@
 // What is wider than its place fades at an edge behind which more is, and can be focused: whoever has no mouse scrolls with keys.
+// A table to sort says by itself what it hides.
 (() => {
-  const places = document.querySelectorAll(".bd-content :is(.aa-scroll, .aa-table, .cell_output table, table.dataframe, pre, div.math, .pst-scrollable-table-container)");
+  const places = document.querySelectorAll(".bd-content :is(.aa-scroll, .aa-table:not(.aa-sortable *), .cell_output table, table.dataframe, pre, div.math, .pst-scrollable-table-container)");
   const show = (place) => {
     const hidden = place.scrollWidth - place.clientWidth;
     place.tabIndex = hidden > 1 ? 0 : -1;

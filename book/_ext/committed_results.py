@@ -53,7 +53,7 @@ def facts(made_with: Mapping[str, Any], names: Sequence[str]) -> str:
 
 
 def short(name: str, value: Any) -> str:
-    """A fact as text: settings as code, a blank behind each comma of others, a commit by its first twelve digits."""
+    """A fact as text: settings as code, a commit by its first twelve digits."""
     if name in ("settings", "from_nothing"):
         return _SETTING.sub(r"`\1=\2`", _PRESET.sub(r"preset `\1`", str(value)))
-    return str(value)[:12] if name == "git_commit" else re.sub(r",(?=\S)", ", ", str(value))
+    return str(value)[:12] if name == "git_commit" else str(value)

@@ -21,7 +21,6 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 FACTS = ("settings", "from_nothing", "folds", "seeds", "date", "processor", "python", "torch", "git_commit")
-"""Of the corpus, where it is described beside curves; there are none beside these tables."""
 
 
 class RecordingFindings(SphinxDirective):

@@ -46,6 +46,10 @@ def test_settings_of_a_table_are_code_and_a_commit_is_short(extension):
         "git commit: 0cfe3ff81e2a"
     )
     assert committed.short("settings", "epochs = 40, test_valid = True") == "`epochs=40`, `test_valid=True`"
+    without_versions = {"settings": "test_folds = a,b, epochs = 3", "git_commit": "0123456789abcdef", "torch": ""}
+    assert committed.facts(without_versions, list(without_versions)) == (
+        "settings: `test_folds=a,b`, `epochs=3`; git commit: 0123456789ab"
+    )
     assert committed.corpus_of(made) == "**a**: 2 clips. The times of events are not known."
 
 
@@ -94,12 +98,6 @@ def test_pages_of_text_draw_patterns_and_the_front_end(extension):
     filters, levels = drawn.LogMelFigures.__new__(drawn.LogMelFigures).run()
     assert "Every sixteenth of the 80 filters" in filters.astext()
     assert "Mean of each band removed" in levels.astext()
-
-
-def test_facts_have_a_blank_behind_a_comma_and_short_commits(extension):
-    facts = extension("committed_results").facts
-    made_with = {"settings": "test_folds = a,b, epochs = 3", "git_commit": "0123456789abcdef", "torch": ""}
-    assert facts(made_with, list(made_with)) == "settings: `test_folds=a,b`, `epochs=3`; git commit: 0123456789ab"
 
 
 def test_files_beside_the_results_of_the_suite_are_in_folders(root):

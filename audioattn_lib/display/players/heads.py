@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from audioattn_lib.attention.record.density import Density
 from audioattn_lib.attention.record.record import AttentionRecord, FrameClock
+from audioattn_lib.core.numbers import tenths
 
 from ..describe import Events, known_events, title_of
 from ..figure import Figure, render
@@ -136,7 +137,7 @@ def plot_heads(
 
 def _percent(share: float) -> str:
     """A share with at most one decimal: eight equal heads have 12.5 % each."""
-    return f"{100 * share:.1f}".removesuffix(".0") + " %"
+    return tenths(100 * share).removesuffix(".0") + " %"
 
 
 def head_player(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from audioattn_lib.core.numbers import tenths
+from audioattn_lib.core.numbers import in_percent, tenths
 
 from ..describe import mechanism_title
 from ..figure import Figure, render
@@ -98,7 +98,7 @@ def plot_results(
     lowest = min((score for name, (score, _, _) in zip(named, scores, strict=True) if name in references), default=None)
 
     def draw(theme: Theme, width: float = WIDTH) -> Any:
-        ax = draw_intervals(scores, named, references, theme, _in_percent, label, runs, width)
+        ax = draw_intervals(scores, named, references, theme, in_percent, label, runs, width)
         if lowest is not None:
             ax.axvline(lowest, color=theme.chance, lw=0.8, ls=(0, (4, 3)), zorder=0)
         ax.set_xlim(left=0)
@@ -108,16 +108,12 @@ def plot_results(
         return ax.figure
 
     description = "; ".join(
-        f"{name} {tenths(100 * score)} %" + ("" if np.isnan(low) else f" ({tenths(100 * low)} to {tenths(100 * high)})")
+        f"{name} {in_percent(score)}" + ("" if np.isnan(low) else f" ({tenths(100 * low)} to {tenths(100 * high)})")
         for name, (score, low, high) in zip(named.values(), scores, strict=True)
     )
     dots = "" if runs is None else " Small dots are single runs."
     alt = f"{title or label} with 95 % intervals: {description}.{dots}"
     return render(draw, alt, f"{caption}{dots}", narrow=lambda theme: draw(theme, NARROW))
-
-
-def _in_percent(share: float) -> str:
-    return f"{tenths(100 * share)} %"
 
 
 def draw_intervals(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from audioattn_lib.core.numbers import tenths
+from audioattn_lib.core.numbers import in_percent
 
 from ..describe import mechanism_title
 from ..figure import Figure, render
@@ -189,7 +189,7 @@ def plot_sparsity(
 
     sentence = "; ".join(
         f"{row['title']} attends to {100 * row['attended']:.0f} % of the sound, "
-        f"{label.lower()} {tenths(100 * row['score'])} %"
+        f"{label.lower()} {in_percent(row['score'])}"
         for _, row in table.iterrows()
     )
     return render(draw, f"{title or f'{label} and sparsity'}: {sentence}.", caption, narrow=lambda t: draw(t, NARROW))

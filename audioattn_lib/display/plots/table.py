@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from audioattn_lib.core.numbers import tenths
+from audioattn_lib.core.numbers import in_percent, tenths
 
 from ..block import Block
 from ..describe import mechanism_title
@@ -88,7 +88,7 @@ def results_table(
         cells = [
             f'<th scope="row">{html.escape(system)}</th>',
             # the picture of the interval repeats its numbers: beside them, on a phone below them
-            f'<td><div class="aa-score"><span><b>{tenths(100 * score)} %</b>{between}</span>'
+            f'<td><div class="aa-score"><span><b>{in_percent(score)}</b>{between}</span>'
             f"{_whisker(score, low, high, chance)}</div></td>",
         ]
         if compared:
@@ -96,7 +96,7 @@ def results_table(
         cells.extend(f"<td>{_share(float(row[column]))}</td>" for column in further)
         rows.append(f"<tr{kind}>{''.join(cells)}</tr>")
         interval = "" if math.isnan(low) else f" ({tenths(100 * low)} to {tenths(100 * high)})"
-        lines.append(f"{system}: {tenths(100 * score)} %{interval}")
+        lines.append(f"{system}: {in_percent(score)}{interval}")
     return _whole("aa-table", heads, rows, lines, caption)
 
 
@@ -185,4 +185,4 @@ def _p(value: float) -> str:
 
 
 def _share(value: float) -> str:
-    return "" if math.isnan(value) else f"{tenths(100 * value)} %"
+    return "" if math.isnan(value) else in_percent(value)

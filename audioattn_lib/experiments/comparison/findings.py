@@ -73,7 +73,7 @@ def findings(comparison: Compared) -> Found:
 
 
 def _aside(comparison: Compared) -> str:
-    return " other than the control" if any(task.is_control for task in comparison.tasks) else ""
+    return " other than the control" if _controls(comparison) else ""
 
 
 def _controls(comparison: Compared) -> list[str]:

@@ -12,11 +12,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from audioattn_lib.attention.patterns.names import parse_pattern
 from audioattn_lib.core.errors import RunError
+from audioattn_lib.core.numbers import in_percent
 
 from ..common.studies.phrases import Found, found, gain, gain_in_points, lower_first, names, p_value, share
 from ..common.studies.study import Study
@@ -161,18 +161,16 @@ class DomainResults(ResultsTable):
     def _sentences(self, test: str) -> list[tuple[str, bool]]:
         """The results on one test set, each sentence with whether it says what is shown."""
         networks = self._networks[self._networks["test"] == test]
-        top = networks[
-            np.isclose(networks["score"], networks["score"].max(), rtol=0, atol=1e-6)
-        ]  # one, or all of a tie
-        best = top.iloc[0]
+        titled = networks.set_index(pd.Index([self._name(row) for row in networks.to_dict(orient="records")]))
+        best = Study.highest(titled)
         linear = self.rows[(self.rows["test"] == test) & (self.rows["pattern"] == BASELINE)]
         base = linear.loc[linear["score"].idxmax()]
         method = domain_method_title(str(base["domain_method"]))
-        titles = names([f"**{self._name(row)}**" for row in top.to_dict(orient="records")], most=len(top))
-        if len(top) == 1:
-            highest = f"{titles} scores highest of the networks: {share(best)}"
+        titles, score = names([f"**{title}**" for title in best], most=len(best)), titled.loc[best[0]]
+        if len(best) == 1:
+            highest = f"{titles} scores highest of the networks: {share(score)}"
         else:
-            highest = f"{titles} score highest of the networks: {100 * best['score']:.1f} % each"
+            highest = f"{titles} score highest of the networks: {in_percent(score['score'])} each"
         text = [(f"{highest}; the linear baseline has {share(base)}{f' with {method}' if method else ''}.", True)]
         for name, against in (
             ("difference", "dense attention with the same domain method"),

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from audioattn_lib.core.numbers import tenths
+from audioattn_lib.core.numbers import in_percent, tenths
 
 from .study import BASELINE, ClassificationStudy, Study
 
@@ -50,7 +50,7 @@ def lower_first(sentence: str) -> str:
 
 def share(row: Mapping[str, Any], low: str = "low", high: str = "high", score: str = "score") -> str:
     """A score in [0, 1] in percent, such as ``84.2 % (79.0 to 89.1)``; without interval where it is not known."""
-    percent = f"{tenths(100 * float(row[score]))} %"
+    percent = in_percent(row[score])
     if np.isnan(float(row[low])):
         return percent
     return f"{percent} ({tenths(100 * float(row[low]))} to {tenths(100 * float(row[high]))})"

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from audioattn_lib.attention.record.record import AttentionRecord
 from audioattn_lib.automation import RUN_MIMETYPE
 from audioattn_lib.core.errors import ConfigError, RunError
-from audioattn_lib.core.numbers import tenths
+from audioattn_lib.core.numbers import in_percent, tenths
 from audioattn_lib.evaluation.attention.faithfulness import PerturbationCurve
 from audioattn_lib.evaluation.scores import ranking
 from audioattn_lib.evaluation.statistics import comparisons as statistics
@@ -437,9 +437,9 @@ class ClassificationStudy(Study):
         names = [name for name in table.index if name not in (BASELINE, "chance")]
         best = self.highest(table.loc[names])
         top = float(table.loc[best[0], "score"])
-        score = f"{tenths(100 * top)} % of {len(self.correct())} clips"
+        score = f"{in_percent(top)} of {len(self.correct())} clips"
         if self.is_multilabel:
-            score = f"mean average precision {tenths(100 * top)} % over {len(self.correct())} clips"
+            score = f"mean average precision {in_percent(top)} over {len(self.correct())} clips"
         ends = dict.fromkeys(" to ".join(tenths(100 * table.loc[n, end]) for end in ("low", "high")) for n in best)
         text = [
             f"Of {len(names)} models, {_list([f'**{self.title(n)}**' for n in best])} "

@@ -3,7 +3,7 @@
 ================ ==================================================================================
 package          holds
 ================ ==================================================================================
-``maps``         softmax, sparsemax and alpha-entmax, from scores to weights; learnt alpha; their losses
+``maps``         softmax, sparsemax and alpha-entmax, from scores to weights; learned alpha; their losses
 ``densities``    the beta-Gaussian family in one and several dimensions, mixtures, their losses
 ``expectations`` expectations of basis functions under densities; values as a function of time
 ``pooling``      attention modules, from ``(B, T, H)`` to ``(B, H)``: scores, encoders, heads, slots

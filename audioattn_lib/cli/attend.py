@@ -54,7 +54,7 @@ def attend(
     MODEL is a local folder, or an identifier on the hub of Hugging Face:
     wav2vec 2.0, HuBERT, WavLM, the encoder of Whisper, or the audio
     spectrogram transformer. SOUND is a file or a folder of sounds. A page a
-    sound has each layer and the roll-out of all; sinks, which take attention
+    sound has each layer and the rollout of all; sinks, which take attention
     whatever is in the clip, are named. Sounds that cannot be used are named
     at the end, and the exit code is 1.
 

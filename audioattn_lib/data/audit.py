@@ -155,7 +155,7 @@ def audit(
     group
         Column whose values must not cross folds or splits; ``group`` by default.
     needs_classes
-        Whether one class alone is an error, since nothing can be learnt or tested with it.
+        Whether one class alone is an error, since nothing can be learned or tested with it.
     progress
         Show a bar where a person watches.
 

@@ -116,7 +116,7 @@ def measure_attention(
     ConfigError
         When a name is not known, a shape does not fit, or captum is not installed.
     ValueError
-        When a reduction does not fit the model, such as a roll-out of layers of different lengths.
+        When a reduction does not fit the model, such as a rollout of layers of different lengths.
 
     Notes
     -----
@@ -150,8 +150,8 @@ def measure_attention(
         shuffled = _frozen(model, torch.Generator().manual_seed(seed))
         again = _from_elsewhere(attributions, shuffled, inputs, shuffled=True)
         again |= _reduced(shuffled, scores_of(shuffled), features, targets, tokens, reductions, query)
-        learnt = [name for name in others if name != "random"]
-        again |= _other(scores_of(shuffled), features, targets, tokens, learnt, size, places, seed)
+        learned = [name for name in others if name != "random"]
+        again |= _other(scores_of(shuffled), features, targets, tokens, learned, size, places, seed)
     if axes != "time":
         without = [name for name, record in records.items() if record.maps is None]
         if without:

@@ -27,7 +27,7 @@ r"""Reductions of the attention of several layers, heads and queries to one curv
 
 The row of the query is what is shown, for ``value_norm`` and with ``query=None`` the mean of all rows.
 
-Sources: Abnar and Zuidema, *Quantifying attention flow in transformers*, ACL 2020 (roll-out and flow); Kobayashi et
+Sources: Abnar and Zuidema, *Quantifying attention flow in transformers*, ACL 2020 (rollout and flow); Kobayashi et
 al., *Attention is not only a weight: analyzing transformers with vector norms*, EMNLP 2020 (norm of values); Chefer et
 al., *Generic attention-model explainability for interpreting bi-modal and encoder-decoder transformers*, ICCV 2021
 (gradient and relevance). Book page: ``your_sounds``.
@@ -229,7 +229,7 @@ def _join_layers(records: Sequence[AttentionRecord], names: Sequence[str], reduc
 
 
 def rollout(layers: Sequence[Tensor]) -> Tensor:
-    """Roll-out of the layers, the first one first, shape ``(batch, tokens, tokens)``; rows have the sum 1.
+    """Rollout of the layers, the first one first, shape ``(batch, tokens, tokens)``; rows have the sum 1.
 
     Raises
     ------
@@ -239,13 +239,13 @@ def rollout(layers: Sequence[Tensor]) -> Tensor:
     joined: Tensor | None = None
     for each in layers:
         if each.shape[-1] != each.shape[-2]:
-            raise ValueError(f"a roll-out needs layers with as many queries as keys; one has {tuple(each.shape)}")
+            raise ValueError(f"a rollout needs layers with as many queries as keys; one has {tuple(each.shape)}")
         mean = each.float().mean(1)
         mixed = 0.5 * mean + 0.5 * torch.eye(mean.shape[-1], device=mean.device)
         mixed = mixed / mixed.sum(-1, keepdim=True)
         joined = mixed if joined is None else mixed @ joined
     if joined is None:
-        raise ValueError("a roll-out of no layer")
+        raise ValueError("a rollout of no layer")
     return joined
 
 

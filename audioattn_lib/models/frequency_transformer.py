@@ -241,7 +241,7 @@ class FrequencyTransformer(nn.Module):
         .. math:: R_l = \tfrac12\bigl(I + \bar A_l\bigr) R_{l-1}, \qquad R_0 = I
 
         with the mean :math:`\bar A_l` of the heads of layer :math:`l`. The
-        record has one head; its last layer is the usual roll-out. It follows
+        record has one head; its last layer is the usual rollout. It follows
         attention and residuals, and ignores the MLPs.
 
         Notes

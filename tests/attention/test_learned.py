@@ -1,4 +1,4 @@
-"""Alpha that is learnt: in its range, one a head, moved by its gradient."""
+"""Alpha that is learned: in its range, one a head, moved by its gradient."""
 
 import pytest
 import torch

@@ -91,7 +91,7 @@ def test_the_gradient_is_the_gradient():
 
 
 def test_slots_learn_to_find_what_matters():
-    """Frames of one kind carry the label, others are louder: what is learnt turns to the former."""
+    """Frames of one kind carry the label, others are louder: what is learned turns to the former."""
     generator = torch.Generator().manual_seed(0)
     net, head = slot_attention().float().train(), torch.nn.Linear(6, 2)
     optimiser = torch.optim.Adam([*net.parameters(), *head.parameters()], 0.02)

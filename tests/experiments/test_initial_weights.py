@@ -182,10 +182,10 @@ def test_classes_that_weights_lack_are_refused_or_learnt(on_tones, caplog):
         urban_sound.run(like(urban_sound, run.path, epochs=0, data=other), folder / "runs")
     with caplog.at_level(logging.WARNING, logger="audioattn"):
         config = like(urban_sound, run.path, epochs=1, data=other, min_learning_rate=1e-12, learning_rate=1e-12)
-        learnt = urban_sound.run(config, folder / "runs")
+        learned = urban_sound.run(config, folder / "runs")
     assert "classes as drawn, for it lacks them: siren" in caplog.text
-    before, after = weights(run), weights(learnt)
-    kept = after["classifier.weight"][learnt.classes.index("low")]
+    before, after = weights(run), weights(learned)
+    kept = after["classifier.weight"][learned.classes.index("low")]
     torch.testing.assert_close(kept, before["classifier.weight"][run.classes.index("low")], atol=1e-6, rtol=0)
 
 

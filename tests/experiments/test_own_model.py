@@ -87,7 +87,7 @@ def test_a_spectrogram_transformer_is_trained_saved_and_heard(tmp_path):
     assert list(reduced) == ["query", "received", "value_norm", "rollout", "gradient", "relevance"]
     assert all(record.maps.sum() == pytest.approx(record.maps.shape[2]) for record in reduced.values())
     page = network.attend(clips[0].samples, clips[0].sample_rate).player(heads=True).html()
-    assert "roll-out" in page
+    assert "rollout" in page
     assert "&quot;cells&quot;" in page
 
 

@@ -142,8 +142,8 @@ def test_one_clip_layer_by_layer(study):
     run, name = study[0].example("dense", "none")
     clip = experiment.prepare(Config(**run.config)).clip(name)
     records, sliders = experiment.attention_layers(run, clip)
-    assert sliders == {"Layer": ["1", "2"], "What": ["roll-out", "all heads", "head 1", "head 2", "head 3"]}
-    assert list(records)[:2] == ["layer 1, roll-out", "layer 1, all heads"]
+    assert sliders == {"Layer": ["1", "2"], "What": ["rollout", "all heads", "head 1", "head 2", "head 3"]}
+    assert list(records)[:2] == ["layer 1, rollout", "layer 1, all heads"]
     assert len(records) == 10
     whole = run.attention[run.attention.index(name)].maps
     np.testing.assert_allclose(records["layer 2, head 3"].maps[0, 0, 0], whole[0, 1, 2], atol=1e-5)
@@ -344,7 +344,7 @@ def test_published_weights_meet_the_scaling_that_they_expect(tmp_path, caplog):
     other = {name: tensor[:4] if name.startswith("net_swa.head.1.") else tensor for name, tensor in state.items()}
     torch.save({"state_dict": other}, tmp_path / "a.ckpt")
     with pytest.raises(
-        ConfigError, match="is not all of this network of 6 classes, and with 0 epochs nothing is learnt"
+        ConfigError, match="is not all of this network of 6 classes, and with 0 epochs nothing is learned"
     ):
         experiment.run(Config.smoke(front_end="published", **options), tmp_path)
 

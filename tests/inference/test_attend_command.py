@@ -51,7 +51,7 @@ def test_a_page_a_sound(networks, sound, tmp_path, network, heads):
     if heads:
         assert "&quot;Head&quot;" in page
     else:
-        assert "Roll-out" in page
+        assert "Rollout" in page
     assert len(page) < 2_000_000
 
 

@@ -1,4 +1,4 @@
-r"""Alpha-entmax whose alpha is learnt, one for all or one a head.
+r"""Alpha-entmax whose alpha is learned, one for all or one a head.
 
 Source: Correia, Niculae and Martins, *Adaptively sparse transformers*, EMNLP
 2019, section 3. Book page: ``from_softmax_to_sparsemax``.

@@ -87,8 +87,8 @@ class SlotAttention(nn.Module):
 
     Notes
     -----
-    The first slots are learnt means, one a slot. In training they are drawn
-    around them with a learnt standard deviation, as published; in evaluation they are
+    The first slots are learned means, one a slot. In training they are drawn
+    around them with a learned standard deviation, as published; in evaluation they are
     the means, so the same clip always gives the same slots. Softmax runs in at
     least float32. Nothing depends on other clips of the batch. Locatello et
     al., NeurIPS 2020, algorithm 1. Book page: ``architecture``.

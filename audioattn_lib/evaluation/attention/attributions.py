@@ -67,7 +67,7 @@ def compare_attributions(
         As in :func:`~audioattn_lib.evaluation.attention.faithfulness.evaluate`, where they are known.
     randomised
         The same attributions of a model with random weights, by the same names. An attribution that stays the same
-        cannot say what was learnt.
+        cannot say what was learned.
     groups, tolerance, n_draws, n_resamples, level, seed
         As in :func:`~audioattn_lib.evaluation.attention.faithfulness.evaluate`.
 

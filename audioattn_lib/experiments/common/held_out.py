@@ -1,4 +1,4 @@
-"""A trained network with some clips that it never learnt from, for measures that call it again.
+"""A trained network with some clips that it never learned from, for measures that call it again.
 
 Book page: ``urban_sound_results``.
 """

@@ -294,12 +294,12 @@ def check_complete(origin: Origin, config: Any, transfer: Transfer, classes: Seq
         listed = ", ".join(origin.classes[:_SHOWN]) + (" ..." if len(origin.classes) > _SHOWN else "")
         raise ConfigError(
             f"{origin.source}: has no class {', '.join(transfer.classes_drawn[:_SHOWN])}; its classes are {listed}. "
-            "With 0 epochs nothing is learnt: evaluate on a corpus of these classes, or train"
+            "With 0 epochs nothing is learned: evaluate on a corpus of these classes, or train"
         )
     if not transfer.is_complete:
         raise ConfigError(
             f"{origin.source}: is not all of this network of {len(classes)} classes, and with 0 epochs nothing is "
-            f"learnt. Give weights of the same network, or train: {transfer}"
+            f"learned. Give weights of the same network, or train: {transfer}"
         )
 
 

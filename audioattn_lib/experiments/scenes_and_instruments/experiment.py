@@ -254,7 +254,7 @@ def _save(path: Path, config: Config, prepared: Prepared, model: nn.Module) -> M
 def attention_layers(run: Run, clip: Clip) -> tuple[dict[str, AttentionRecord], dict[str, list[str]]]:
     """Record the attention of the global tokens to one clip, layer by layer: one record per combination of two sliders.
 
-    The second slider is a head, the mean of all, or the roll-out through all layers up to this one. Returns the
+    The second slider is a head, the mean of all, or the rollout through all layers up to this one. Returns the
     records by name and the values of the sliders, as :func:`audioattn_lib.display.players.player` takes them.
     """
     network = load_model(run)
@@ -268,7 +268,7 @@ def attention_layers(run: Run, clip: Clip) -> tuple[dict[str, AttentionRecord], 
     assert read.maps is not None
     assert rolled.maps is not None
     depth, heads = read.maps.shape[1:3]
-    ways = ["roll-out", "all heads", *(f"head {head + 1}" for head in range(heads))]
+    ways = ["rollout", "all heads", *(f"head {head + 1}" for head in range(heads))]
     records = {}
     for layer in range(depth):
         own = read.maps[:, layer : layer + 1]

@@ -67,7 +67,7 @@ SCALE = "Karolinska sleepiness scale"
 N_ALIGNMENTS = 24
 """Test clips whose alignments are kept: a matrix a clip is large."""
 AT_ONCE = 128
-"""Clips in a batch where nothing is learnt."""
+"""Clips in a batch where nothing is learned."""
 
 Context = RunContext[Config, Prepared]
 
@@ -152,7 +152,7 @@ def _test(context: Context, trained: tuple[Seq2SeqAutoencoder, Rebuilding]) -> N
 
 
 def _tested(config: Config) -> Config:
-    """The configuration with batches as large as fits where nothing is learnt."""
+    """The configuration with batches as large as fits where nothing is learned."""
     return dataclasses.replace(config, batch_size=AT_ONCE)
 
 

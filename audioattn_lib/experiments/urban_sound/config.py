@@ -167,7 +167,7 @@ class Config(ExperimentConfig):
         """The default on recordings: levels of the corpus and twice as many epochs.
 
         Chosen on validation clips of ESC-10 and other corpora of recordings, see the page on own sounds: real sounds
-        differ in their steady spectrum, which the level of a clip takes away, and are learnt more slowly than the
+        differ in their steady spectrum, which the level of a clip takes away, and are learned more slowly than the
         synthetic ones.
         """
         return cls.default(**{"band_normalization": "corpus", "epochs": 30, "cycle_steps": 150, **changes})

@@ -51,7 +51,7 @@ class AttendedSound:
         Record of each layer by its name in ``named_modules()``, a weight for each head and frame: attention that each
         token receives.
     rollout
-        Roll-out of all layers, the mean over the queries.
+        Rollout of all layers, the mean over the queries.
     sinks
         Tokens that take much of a layer's attention in this sound and in noise as long and as loud, and their share in
         both; see :func:`~audioattn_lib.inspection.reductions.find_sinks`.
@@ -71,19 +71,19 @@ class AttendedSound:
 
     @property
     def peak(self) -> float:
-        """Second at which the roll-out is highest, within the sound: padding behind it does not count."""
+        """Second at which the rollout is highest, within the sound: padding behind it does not count."""
         times = self.rollout.frame_times()
         heights = np.where(times < self.duration, self.rollout.frame_attention(), -1.0)
         return float(times[heights.argmax()])
 
     def player(self, heads: bool = False, *, title: str = "", labels: Intervals = None) -> Player:
-        """The sound with the attention of each layer and the roll-out, chosen by buttons.
+        """The sound with the attention of each layer and the rollout, chosen by buttons.
 
         Parameters
         ----------
         heads
             Choose layer and head with two sliders instead; head 0 is the mean of all, and behind the last layer is the
-            roll-out. Where there are more than 600 frames, as many of them are added up that a page of 144 heads stays
+            rollout. Where there are more than 600 frames, as many of them are added up that a page of 144 heads stays
             below 2 MB.
         title
             Text above; the name of the file by default.
@@ -93,7 +93,7 @@ class AttendedSound:
         title = title or Path(self.name).stem
         layers = {f"Layer {number}": record for number, record in enumerate(self.layers.values(), start=1)}
         if not heads:
-            return self._show(layers | {"Roll-out": self.rollout}, title, labels=labels)
+            return self._show(layers | {"Rollout": self.rollout}, title, labels=labels)
         counts = {_heads(record) for record in layers.values()}
         if len(counts) > 1:
             raise ConfigError(f"layers have {sorted(counts)} heads; choose layers, without heads")
@@ -105,10 +105,10 @@ class AttendedSound:
         }
         rollout = _coarser(self.rollout)
         records |= {
-            f"Roll-out; it joins all heads, head {head} changes nothing" if head else "Roll-out": rollout
+            f"Rollout; it joins all heads, head {head} changes nothing" if head else "Rollout": rollout
             for head in range(n_heads + 1)
         }
-        sliders = {"Layer": [*range(1, len(layers) + 1), "roll-out"], "Head": list(range(n_heads + 1))}
+        sliders = {"Layer": [*range(1, len(layers) + 1), "rollout"], "Head": list(range(n_heads + 1))}
         return self._show(records, title, labels=labels, sliders=sliders)
 
     def _show(self, records: dict[str, AttentionRecord], title: str, **options: Any) -> Player:
@@ -206,7 +206,7 @@ class PretrainedAttention:
         Returns
         -------
         dict
-            ``received`` and ``value_norm`` of the last layer and the roll-out of all; of a classifier ``gradient`` of
+            ``received`` and ``value_norm`` of the last layer and the rollout of all; of a classifier ``gradient`` of
             the last layer and ``relevance`` of all too, for the class that it answers. With a query, its row in the
             last layer is the first. They end where the sound ends: padding behind it, which may have much of the
             attention, is left away.

@@ -56,7 +56,7 @@ class SmallEncoder(nn.Module):
     Notes
     -----
     After the modulation filters of Dau, Kollmeier and Kohlrausch, *Modeling
-    auditory processing of amplitude modulation*, JASA 1997, but learnt. Each
+    auditory processing of amplitude modulation*, JASA 1997, but learned. Each
     frame is normalised by itself: batch normalisation would average over hops,
     and so fit none of them. Book page: ``playback``.
     """
@@ -202,7 +202,7 @@ class PlaybackDecoder(nn.Module):
         ``"mean"`` averages over the stages; ``"adaptive"``, as published,
         convolves over them, :math:`\mathrm{relu}(\sum_i W_i y_i)`, then
         classifies as each stage does; ``"adaptive_concat"`` classifies all
-        stages side by side, each times a learnt share :math:`\mathrm{softmax}(a)_i`.
+        stages side by side, each times a learned share :math:`\mathrm{softmax}(a)_i`.
     fusion_level
         ``"features"`` fuses :math:`y_i`, ``"predictions"`` :math:`\ell_i`, where
         ``"adaptive"`` is a weight for each stage and class, :math:`\sum_i w_{ic}\,\ell_{ic}`.

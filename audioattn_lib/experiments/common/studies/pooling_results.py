@@ -19,7 +19,7 @@ from audioattn_lib.core.errors import RunError
 from audioattn_lib.evaluation.statistics.systems import compare_systems, score_interval
 
 from . import phrases
-from .study import BASELINE, ClassificationStudy, Study
+from .study import BASELINE, SEEDS_OF_A_RANKING, ClassificationStudy, Study, seed_note
 from .table_files import ResultsTable, join_numbers, split_numbers
 
 __all__ = ["CHANCE", "CONTROL", "PoolingResults"]
@@ -263,8 +263,8 @@ class PoolingResults(ResultsTable):
             gain = phrases.gain(control, "gain", "gain_low", "gain_high")
             sentence = f"A network with {plain} that was trained from scratch: {nothing}; frozen frames add {gain}."
             text.append((sentence, phrases.excludes_zero(control, "gain_low", "gain_high")))
-        alone = "Each network was trained with one seed, so the intervals do not include variation between seeds."
-        notes = [self.power(), alone if rows["seeds"].max() == 1 else ""]
+        n_seeds = int(rows["seeds"].max())
+        notes = [self.power(), seed_note(n_seeds) if n_seeds < SEEDS_OF_A_RANKING else ""]
         return [*text, *((note, False) for note in notes if note)]
 
     def finding(self) -> tuple[bool, str]:

@@ -263,8 +263,8 @@ class PoolingResults(ResultsTable):
             gain = phrases.gain(control, "gain", "gain_low", "gain_high")
             sentence = f"A network with {plain} that was trained from scratch: {nothing}; frozen frames add {gain}."
             text.append((sentence, phrases.excludes_zero(control, "gain_low", "gain_high")))
-        n_seeds = int(rows["seeds"].max())
-        notes = [self.power(), seed_note(n_seeds) if n_seeds < SEEDS_OF_A_RANKING else ""]
+        n_seeds = rows["seeds"].max()
+        notes = [self.power(), seed_note(int(n_seeds)) if n_seeds < SEEDS_OF_A_RANKING else ""]
         return [*text, *((note, False) for note in notes if note)]
 
     def finding(self) -> tuple[bool, str]:

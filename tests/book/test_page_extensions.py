@@ -2,9 +2,11 @@
 
 import importlib.util
 import json
+import re
 import subprocess
 import sys
 
+import pandas as pd
 import pytest
 
 
@@ -144,6 +146,24 @@ def test_long_names_break_at_their_joints_and_a_formula_keeps_its_comma(extensio
     formula = '<span class="math notranslate nohighlight">\\(x_t\\)</span>'
     assert break_well(f"{formula}, and") == f'<span class="aa-whole">{formula},</span> and'
     assert break_well(f"{formula} and") == f"{formula} and"
+
+
+def test_a_table_with_a_named_index_has_one_head_row(extension):
+    join = extension("table_heads").join_head_rows
+    named = pd.DataFrame({"yes": [1], "no": [2]}, index=pd.MultiIndex.from_tuples([("a", "b")], names=["net", "way"]))
+    joined = join(named.to_html())
+    head = joined.partition("</thead>")[0]
+    assert head.count("<tr") == 1
+    assert re.findall("<th>(.*?)</th>", head) == ["net", "way", "yes", "no"]
+    several = pd.DataFrame([[1, 2]], columns=pd.MultiIndex.from_product([[1], ["a", "b"]], names=["fold", "seed"]))
+    for same in (named.reset_index().to_html(), several.rename_axis("network").to_html()):
+        assert join(same) == same
+
+
+def test_short_names_of_rows_stay_on_one_line(extension):
+    keep = extension("table_heads").keep_row_names
+    table = pd.DataFrame({"score": [1, 2]}, index=["alpha = 1.33", "a name that is longer than that"]).to_html()
+    assert re.findall('<th class="aa-whole">(.*?)</th>', keep(table)) == ["alpha = 1.33"]
 
 
 def test_a_name_of_several_documents_is_the_first_in_the_contents(extension, tmp_path):

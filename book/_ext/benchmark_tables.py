@@ -132,8 +132,14 @@ def _case(result: Mapping[str, Any]) -> Iterator[str]:
             yield f"| {shown} | {measured['megabytes']:.1f}{SPACE}MB | {ratio} |{asked}"
         else:
             median, low, high = (_time(measured[key], "#") for key in ("median", "minimum", "maximum"))
-            yield f"| {shown} | {median} | {low} to {high} | {measured['ratio']:.2f}{SPACE}× |{asked}"
+            yield f"| {shown} | {median} | {_span(low, high)} | {measured['ratio']:.2f}{SPACE}× |{asked}"
     yield ""
+
+
+def _span(low: str, high: str) -> str:
+    """Two times, with one unit where it is the same: short enough for a phone."""
+    number, _, unit = low.partition(SPACE)
+    return f"{number}–{high}" if high.endswith(SPACE + unit) else f"{low} to {high}"
 
 
 def _missed(result: Mapping[str, Any], target: Mapping[str, Any]) -> str:

@@ -143,7 +143,7 @@ class _Cells(HTMLParser):
     def handle_endtag(self, tag: str) -> None:
         if tag in ("td", "th") and self._open is not None:
             columns, rows = self._open
-            text = " ".join("".join(self._text).split())
+            text = " ".join("".join(self._text).split()).replace("\N{MINUS SIGN}", "-")  # a number that programs read
             for _ in range(columns):
                 if rows > 1:
                     self._reaching[len(self.rows[-1])] = rows - 1, text

@@ -202,8 +202,9 @@ def network_diagram(network: str | Network) -> Diagram:
     right = max(_MARGIN, _BESIDE + _LETTER * words) if network.skips else 0.0
     height = len(network.steps) * (_HEIGHT + _GAP) - (0.0 if network.steps[-1].shape else _GAP)
     parts = [*_steps(network.steps), *(element for skip in network.skips for element in _skip(skip))]
+    box = f"-2 -2 {_WIDTH + right + 2:g} {height + 2:g}"  # half of an outline lies outside
     markup = (
-        f'<figure class="audioattn aa-diagram mathjax_ignore"><svg viewBox="0 -2 {_WIDTH + right:g} {height + 2:g}" '
+        f'<figure class="audioattn aa-diagram mathjax_ignore"><svg viewBox="{box}" '
         f'role="img" aria-label="{html.escape(alt, quote=True)}">{"".join(parts)}</svg>'
         f"<figcaption>{html.escape(network.title)}. Names as in the code, shapes beside the arrows; "
         "orange: what attends.</figcaption></figure>"

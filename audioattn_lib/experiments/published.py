@@ -242,7 +242,7 @@ _PAPERS: Mapping[str, tuple[Mapping[str, Any], ...]] = {
             "theirs": "equal error rate of double multi-head pooling lower than that of self attention by 6.09 %, "
             "than that of multi-head by 5.23 %",
             "ours": "accents",
-            "why": "It was trained to tell speakers apart, the networks of this page were trained for its labels.",
+            "why": "The published network was trained to tell speakers apart, those of this page for its labels.",
         },
     ),
     "scenes_and_instruments": (

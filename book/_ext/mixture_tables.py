@@ -72,7 +72,7 @@ class MixtureTables(SphinxDirective):
             nodes.raw(
                 "",
                 "<p>Gain over mean pooling in points, by the share of the clip that the event fills; * is reliable:</p>"
-                f"<div class='cell_output' style='overflow-x:auto'>{markup}</div>",
+                f"<div class='cell_output aa-one-line'>{markup}</div>",
                 format="html",
             )
         )

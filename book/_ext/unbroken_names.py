@@ -1,7 +1,9 @@
-"""Names in code break where a reader expects it, and a formula keeps the sign behind it.
+"""Lines of a page break where a reader expects it, and a minus is a minus.
 
-Short names stay on one line: an option is not parted behind its dashes, a field not before its last letter. Long ones
-would be wider than a phone: they break behind a dot, a line or a slash, and elsewhere only where that is not enough.
+In code a short name stays on one line: an option is not parted behind its dashes, a field not before its last letter. A
+long one would be wider than a phone: it breaks behind a dot, a line or a slash, and elsewhere only where that is not
+enough. In text a number keeps its unit, a date and a name such as 1.5-entmax their parts, a formula and a short name of
+code the sign behind them. Code has its own characters, so that it can be copied.
 """
 
 from __future__ import annotations
@@ -9,37 +11,50 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from docutils import nodes
 from sphinx.application import Sphinx
-from sphinx.transforms import SphinxTransform
 
-SHORT = "aa-short"
-"""Class of code whose words are not broken; the style sheet knows it."""
 WHOLE = "aa-whole"
-"""Class of a formula with the sign behind it; the style sheet knows it."""
+"""Class of what stays on one line; the style sheet knows it."""
 LONGEST = 22
-"""Letters of a word that is not broken."""
+"""Letters of a word of code that is not broken."""
 
+_CODE = re.compile(r'<code class="[^"]*\bliteral\b[^"]*"[^>]*>.*?</code>', re.DOTALL)
+_SHORT = re.compile(rf'<span class="pre">(?=[^<\s]{{1,{LONGEST}}}</span>)')
 _LONG = re.compile(rf'(?<=<span class="pre">)[^<\s]{{{LONGEST + 1},}}(?=</span>)')
-_JOINT = re.compile(r"(?<=[^\W_])((?:&amp;|[._/=?,])+)(?=\w)")
+_JOINT = re.compile(r"(?<=[^\W_])((?:&amp;|[._/=,])+)(?=\w)")
+_NAME = re.compile(r'((?:<a [^>]*>)?<code [^>]*><span class="pre aa-whole">[^<]*</span></code>(?:</a>)?)([,.;:!?)\]]+)')
 _FORMULA = re.compile(r'(<span class="math notranslate nohighlight">[^<]*</span>)([,.;:!?)\]]+)')
 
-
-class UnbrokenNames(SphinxTransform):
-    """Marks code in text that has no long word."""
-
-    default_priority = 900
-
-    def apply(self, **_: Any) -> None:
-        for code in self.document.findall(nodes.literal):
-            if all(len(word) <= LONGEST for word in code.astext().split()):
-                code["classes"].append(SHORT)
+_NOT_TEXT = re.compile(
+    r"<(script|style|pre|code|svg|textarea|select|button)\b.*?</\1>|<(span|div) class=\"math\b[^>]*>.*?</\2>|<[^>]*>",
+    re.DOTALL,
+)
+_UNIT = re.compile(r"(?<=\d)[ \n](?=(?:%|ms|µs|s|h|Hz|kHz|dB|MB|GB|×|points?)(?![\w-]))")
+_TIMES = re.compile(r"(?<=\d) ([x×])[ \n](?=\d)")
+_MINUS = re.compile(r"(?<![\w.)\]-])-(?=\d)")
+_PARTED = re.compile(r"\b(?:\d{4}-\d\d-\d\d|[\d.]+e[-−]\d+|[\d./]+-entmax)\b")
 
 
 def break_well(body: str) -> str:
-    """Let long names of a page break at their joints, and hold formulas together with the sign behind them."""
+    """Say where the lines of a page may break: in code, behind formulas, and in its text."""
     body = _LONG.sub(lambda name: _JOINT.sub(r"\1<wbr>", name[0]), body)
-    return _FORMULA.sub(rf'<span class="{WHOLE}">\1\2</span>', body)
+    body = _CODE.sub(lambda code: _SHORT.sub(f'<span class="pre {WHOLE}">', code[0]), body)
+    body = _NAME.sub(rf'<span class="{WHOLE}">\1\2</span>', body)
+    body = _FORMULA.sub(rf'<span class="{WHOLE}">\1\2</span>', body)
+    parts, end = [], 0
+    for tag in _NOT_TEXT.finditer(body):
+        parts += [_in_text(body[end : tag.start()]), tag[0]]
+        end = tag.end()
+    return "".join([*parts, _in_text(body[end:])])
+
+
+def _in_text(text: str) -> str:
+    if not any(letter.isdigit() for letter in text):
+        return text
+    text = _TIMES.sub("\N{NO-BREAK SPACE}\\1\N{NO-BREAK SPACE}", text)
+    text = _UNIT.sub("\N{NO-BREAK SPACE}", text)
+    text = _MINUS.sub("\N{MINUS SIGN}", text)
+    return _PARTED.sub(rf'<span class="{WHOLE}">\g<0></span>', text)
 
 
 def change_page(app: Sphinx, page: str, template: str, context: dict[str, Any], document: Any) -> None:
@@ -50,6 +65,5 @@ def change_page(app: Sphinx, page: str, template: str, context: dict[str, Any], 
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Entry point of the extension."""
-    app.add_transform(UnbrokenNames)
     app.connect("html-page-context", change_page)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

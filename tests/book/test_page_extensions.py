@@ -136,7 +136,7 @@ def test_long_names_break_at_their_joints_and_a_formula_keeps_its_comma(extensio
     name = '<code><span class="pre">audioattn_lib.display.plot_spectrogram</span></code>'
     assert "audioattn_<wbr>lib.<wbr>display.<wbr>plot_<wbr>spectrogram" in break_well(name)
     address = '<code><span class="pre">mixtures?events=CORPUS&amp;duration=60</span></code>'
-    assert "mixtures?<wbr>events=<wbr>CORPUS&amp;<wbr>duration=<wbr>60" in break_well(address)
+    assert "mixtures?events=<wbr>CORPUS&amp;<wbr>duration=<wbr>60" in break_well(address)
     for same in (
         '<span class="pre">--print-config</span>',
         '<a href="audioattn_lib.display.plot_spectrogram">',
@@ -146,6 +146,38 @@ def test_long_names_break_at_their_joints_and_a_formula_keeps_its_comma(extensio
     formula = '<span class="math notranslate nohighlight">\\(x_t\\)</span>'
     assert break_well(f"{formula}, and") == f'<span class="aa-whole">{formula},</span> and'
     assert break_well(f"{formula} and") == f"{formula} and"
+
+
+def test_short_names_of_code_stay_on_one_line_with_the_sign_behind_them(extension):
+    break_well = extension("unbroken_names").break_well
+
+    def code(*words):
+        inner = " ".join(f'<span class="pre">{word}</span>' for word in words)
+        return f'<code class="docutils literal notranslate">{inner}</code>'
+
+    one = code("--pretrained").replace('"pre"', '"pre aa-whole"')
+    assert break_well(f"{code('--pretrained')}, or") == f'<span class="aa-whole">{one},</span> or'
+    several = break_well(code("train", "--a-very-long-option-of-a-command"))
+    assert several.count('"pre aa-whole"') == 1
+    assert break_well(code("-3")) == code("-3").replace('"pre"', '"pre aa-whole"')
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("in 75 % of 4\ns, at 10 ms.", "in 75\u00a0% of 4\u00a0s, at 10\u00a0ms."),
+        ("-2.1 points (-3 to +1)", "\u22122.1\u00a0points (\u22123 to +1)"),
+        ("on 2026-11-30", 'on <span class="aa-whole">2026-11-30</span>'),
+        ("1.5-entmax by 5e-5", '<span class="aa-whole">1.5-entmax</span> by <span class="aa-whole">5e-5</span>'),
+        ("a grid of 8 x 6", "a grid of 8\u00a0x\u00a06"),
+        ("2 sounds, 10-second clips, figure 2-3", "2 sounds, 10-second clips, figure 2-3"),
+        ('<a title="-3 %">of</a>', '<a title="-3 %">of</a>'),
+        ("<pre>x = -3 s</pre>", "<pre>x = -3 s</pre>"),
+        ('<span class="math notranslate">\\(-3 s\\)</span>', '<span class="math notranslate">\\(-3 s\\)</span>'),
+    ],
+)
+def test_a_number_keeps_its_unit_and_has_a_minus(extension, text, shown):
+    assert extension("unbroken_names").break_well(text) == shown
 
 
 def test_a_table_with_a_named_index_has_one_head_row(extension):

@@ -143,11 +143,11 @@ def test_one_clip_layer_by_layer(study):
     clip = experiment.prepare(Config(**run.config)).clip(name)
     records, sliders = experiment.attention_layers(run, clip)
     assert sliders == {"Layer": ["1", "2"], "What": ["rollout", "all heads", "head 1", "head 2", "head 3"]}
-    assert list(records)[:2] == ["layer 1, rollout", "layer 1, all heads"]
+    assert list(records)[:2] == ["Layer 1, rollout", "Layer 1, all heads"]
     assert len(records) == 10
     whole = run.attention[run.attention.index(name)].maps
-    np.testing.assert_allclose(records["layer 2, head 3"].maps[0, 0, 0], whole[0, 1, 2], atol=1e-5)
-    np.testing.assert_allclose(records["layer 2, all heads"].maps[0, 0, 0], whole[0, 1].mean(0), atol=1e-5)
+    np.testing.assert_allclose(records["Layer 2, head 3"].maps[0, 0, 0], whole[0, 1, 2], atol=1e-5)
+    np.testing.assert_allclose(records["Layer 2, all heads"].maps[0, 0, 0], whole[0, 1].mean(0), atol=1e-5)
 
 
 def test_the_same_run_is_read_back(study):

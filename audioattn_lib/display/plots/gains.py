@@ -278,4 +278,4 @@ def _draw_gain(ax: Any, row: int, difference: float, low: float, high: float, th
 
 def _signed(points: float) -> str:
     """A difference in points; zero has no minus."""
-    return tenths(points, "+")
+    return tenths(points, "+").replace("-", "\N{MINUS SIGN}")

@@ -39,7 +39,7 @@ class _Calibration(Protocol):
 
 
 def plot_class_scores(
-    table: pd.DataFrame, *, label: str = "Recall", title: str = "", caption: str = "", missing: str = ""
+    table: pd.DataFrame, *, label: str = "Recall", title: str = "", caption: str | None = None, missing: str = ""
 ) -> Figure:
     """Score of each class for each system as a coloured table: systems down, classes across.
 

@@ -20,6 +20,8 @@ __all__ = ["plot_slopes"]
 
 _GREYS: tuple[tuple[Any, str], ...] = (((0, (1, 1.6)), "o"), ((0, (5, 1.6)), "s"), ((0, (6, 1.5, 1, 1.5)), "^"))
 """Dash and sign of the references, which share their colour."""
+_SIGNS = ("o", "s", "^", "D", "v", "P", "X", "*")
+"""Signs of the systems, one a dash: in a legend they say more than short pieces of dashed lines."""
 _SPREAD = 0.16
 """Share of the width over which the systems of one side are spread, so that their intervals do not hide each other."""
 
@@ -92,7 +94,8 @@ def plot_slopes(
             for number, name in enumerate(names):
                 strong = name in systems
                 colour = theme.series[drawn[name][0] % len(theme.series)] if strong else theme.chance
-                dash, sign = (DASHES[drawn[name][1] % len(DASHES)], "o") if strong else greys[name]
+                turn = drawn.get(name, (0, 0))[1]
+                dash, sign = (DASHES[turn % len(DASHES)], _SIGNS[turn % len(_SIGNS)]) if strong else greys[name]
                 look: dict[str, Any] = {"color": colour, "ls": dash, "lw": 1.8 if strong else 1.2, "marker": sign}
                 look["ms"] = 4.5 if strong else 3.5
                 shift = _SPREAD * ((number + 0.5) / len(names) - 0.5)
@@ -113,7 +116,7 @@ def plot_slopes(
             ax.set_title(f"From {_short(start_label, 18)} to {_short(end_label, 18)}")
         for ax in axes[: 1 if not narrow else None]:
             ax.set_ylabel(label)
-        figure.legend(handles=[*handles.values()], loc="outside lower left", ncols=1 if narrow else 2, handlelength=3)
+        figure.legend(handles=[*handles.values()], loc="outside lower left", ncols=1 if narrow else 2, handlelength=4)
         if title:
             figure.suptitle(title, x=0.01, ha="left", fontsize=9.5, fontweight="bold")
         return figure

@@ -172,7 +172,8 @@ def _difference(row: pd.Series) -> str:
     if math.isnan(value):
         return ""
     low, high = float(row["difference_low"]), float(row["difference_high"])
-    p = f" · p {_p(float(row['p_holm']))}" if "p_holm" in row and not math.isnan(float(row["p_holm"])) else ""
+    p_value = float(row.get("p_holm", math.nan))
+    p = "" if math.isnan(p_value) else f" · p {_p(p_value)}".replace("p ", "p\N{NO-BREAK SPACE}")
     return f"{_signed(value)} <small>{_signed(low)} to {_signed(high)}{p}</small>"
 
 
@@ -181,7 +182,7 @@ def _signed(value: float) -> str:
 
 
 def _p(value: float) -> str:
-    return "&lt; 0.001" if value < 0.001 else f"{value:.2g}"
+    return ("&lt; 0.001" if value < 0.001 else f"= {value:.2g}").replace(" ", "\N{NO-BREAK SPACE}")
 
 
 def _share(value: float) -> str:

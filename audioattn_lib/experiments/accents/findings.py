@@ -18,7 +18,7 @@ from ..common.studies.phrases import (
     use_over_baseline,
     use_over_control,
 )
-from ..common.studies.study import BASELINE, ClassificationStudy
+from ..common.studies.study import BASELINE, TO_BASELINE, ClassificationStudy
 from .corpus import Prepared
 from .verification import verification_differences, verification_table
 
@@ -52,9 +52,11 @@ def findings(study: ClassificationStudy) -> Found:
     verb = "names" if is_one else "name"
     shown = [f"{titles} {verb} the most clips, {scores}{beside_baseline(table)}."]
     open_ = []
+    power = study.power_note(table.loc[study.names, "detectable"], to=TO_BASELINE) if "detectable" in table else ""
     attending = [name for name in study.names if name not in _WITHOUT]
     if _CONTROL in study.names and attending:
         better, reason = gain_over(study, _CONTROL, attending)
+        power = study.power_note(study.compare(_CONTROL, attending)["detectable"], to="to the plain mean")
         if better:
             sure = study.reliably("better")
             shown.append(f"Attention is {sure} than the plain mean, with {better}; {reason}.")
@@ -71,7 +73,6 @@ def findings(study: ClassificationStudy) -> Found:
             against = verification_differences(study, BASELINE).loc[lowest]
             reason += f", {relation(study, against)} that of the linear baseline, {share(trials.loc[BASELINE])}"
         shown.append(f"{reason}.")
-    power = study.power_note(table.loc[study.names, "detectable"]) if "detectable" in table else ""
     return shown, [*open_, *filter(None, [power]), study.seed_note]
 
 

@@ -207,7 +207,7 @@ class PreparedCorpus:
     def describe(self) -> str:
         """Return the corpus in a sentence of Markdown."""
         minutes = float(np.sum(self.manifest.durations)) / 60
-        return f"**{self.manifest.name}**: {len(self.manifest)} clips, {minutes:.0f} minutes"
+        return f"**{self.manifest.name}**: {len(self.manifest):,} clips, {minutes:,.0f} minutes"
 
     def __repr__(self) -> str:
         return f"{type(self).__name__} {self.describe().replace('**', '')}"

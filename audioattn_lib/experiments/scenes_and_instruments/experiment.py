@@ -275,7 +275,7 @@ def attention_layers(run: Run, clip: Clip) -> tuple[dict[str, AttentionRecord], 
         parts = [rolled.maps[:, layer : layer + 1], own.mean(axis=2, keepdims=True)]
         parts += [own[:, :, head : head + 1] for head in range(heads)]
         for way, maps in zip(ways, parts, strict=True):
-            name = f"layer {layer + 1}, {way}"
+            name = f"Layer {layer + 1}, {way}"
             records[name] = dataclasses.replace(read, mechanism=name, maps=maps)
     return records, {"Layer": [str(layer + 1) for layer in range(depth)], "What": ways}
 

@@ -184,10 +184,11 @@ class DomainResults(ResultsTable):
                     for rows in (sure[sure[name] > 0], sure[sure[name] < 0])
                 )
                 none = f"None of {len(compared)} is reliably better than {against}."
-                sure = f"Reliably better than {against}: {'; '.join(better)}."
+                sure = f"Reliably better than {against} {'is' if len(better) == 1 else 'are'} {'; '.join(better)}."
                 text.append((sure if better else none, bool(better)))
                 if worse:
-                    text.append((f"Reliably worse than {against}: {'; '.join(worse)}.", True))
+                    are = "is" if len(worse) == 1 else "are"
+                    text.append((f"Reliably worse than {against} {are} {'; '.join(worse)}.", True))
         return text
 
     def power(self, test: str) -> str:

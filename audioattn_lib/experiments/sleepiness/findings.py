@@ -13,7 +13,7 @@ import numpy as np
 from audioattn_lib.attention.record.record import AttentionRecord
 
 from ..common.studies.phrases import Found, number, relation, use_over_baseline
-from ..common.studies.study import BASELINE
+from ..common.studies.study import BASELINE, TO_BASELINE
 from .study import LOSSES, RegressionStudy
 
 __all__ = ["MATCHED", "describe_alignment", "findings", "turned", "uses"]
@@ -80,7 +80,7 @@ def findings(study: RegressionStudy) -> Found:
         if is_above_chance
         else f"That the features predict the label: rank correlation {scores}.",
     )
-    return shown, [*open_, study.power_note(against["detectable"], unit="", scale=1.0), study.seed_note]
+    return shown, [*open_, study.power_note(against["detectable"], to=TO_BASELINE, unit="", scale=1.0), study.seed_note]
 
 
 def _over(study: RegressionStudy, name: str, reference: str) -> dict[str, float]:

@@ -20,7 +20,7 @@ from audioattn_lib.evaluation.statistics.intervals import Interval
 from audioattn_lib.training.run_directory import Run
 
 from ..common.studies.phrases import number
-from ..common.studies.study import BASELINE, Study
+from ..common.studies.study import BASELINE, TO_BASELINE, Study
 
 __all__ = ["FUSION", "LOSSES", "RegressionStudy", "missed_below"]
 
@@ -284,7 +284,10 @@ class RegressionStudy(Study):
             f"a rank correlation of {first['score']:.2f} (95 % interval {first['low']:.2f} to {first['high']:.2f}).",
         ]
         text.append(self.against_baseline(table.loc[self.names]))
-        text += [self.power_note(table.loc[self.names, "detectable"], unit="", scale=1.0), self.seed_note]
+        text += [
+            self.power_note(table.loc[self.names, "detectable"], to=TO_BASELINE, unit="", scale=1.0),
+            self.seed_note,
+        ]
         run_notes = (self._scores(run)["note"].split("; ") for run in (*self.runs, self.baseline))
         text += [
             f"{note[:1].upper()}{note[1:]}."

@@ -19,7 +19,7 @@ from ..common.studies.phrases import (
     use_over_baseline,
     use_over_control,
 )
-from ..common.studies.study import BASELINE, ClassificationStudy
+from ..common.studies.study import BASELINE, TO_BASELINE, ClassificationStudy
 from .config import CONTROL, CONTROLS
 
 __all__ = ["findings", "uses"]
@@ -49,9 +49,11 @@ def findings(study: ClassificationStudy) -> Found:
     verb = "has" if is_one else "have"
     shown = [f"{titles} {verb} the highest {study.score_title.lower()}, {scores}{beside_baseline(table)}."]
     open_ = []
+    power = study.power_note(table.loc[study.names, "detectable"], to=TO_BASELINE) if "detectable" in table else ""
     attending = [name for name in study.names if name not in CONTROLS]
     if CONTROL in study.names and attending:
         better, reason = gain_over(study, CONTROL, attending)
+        power = study.power_note(study.compare(CONTROL, attending)["detectable"], to="to the mean of the frames")
         if better:
             sure = study.reliably("better")
             shown.append(f"Attention is {sure} than the mean of the frames, with {better}; {reason}.")
@@ -64,7 +66,6 @@ def findings(study: ClassificationStudy) -> Found:
         shown.insert(0, where)  # the question of the chapter comes first
     else:
         open_.append(where)
-    power = study.power_note(table.loc[study.names, "detectable"]) if "detectable" in table else ""
     return shown, [*open_, *filter(None, [power]), study.seed_note]
 
 

@@ -137,7 +137,7 @@ def number(
     What is not named ``score`` is a difference, and has a sign.
     """
     sign = "" if score == "score" else "+"
-    mean, *ends = (f"{round(float(row[name]), digits) + 0.0:{sign}.{digits}f}" for name in (score, low, high))
+    mean, *ends = (_fixed(float(row[name]), digits, sign) for name in (score, low, high))
     return mean if np.isnan(float(row[low])) else f"{mean} ({' to '.join(ends)})"
 
 
@@ -158,12 +158,19 @@ def names(titles: Sequence[str], most: int = 4) -> str:
     if len(titles) == 1:
         return titles[0]
     if any("," in title for title in titles):
-        return f"{'; '.join(titles[:-1])}; and {titles[-1]}"
+        return f"{'; '.join(titles[:-1])}{';' * (len(titles) > 2)} and {titles[-1]}"
     return f"{', '.join(titles[:-1])} and {titles[-1]}"
 
 
 def _interval(row: Mapping[str, Any], low: str, high: str) -> str:
     return f"{_signed(row[low])} to {_signed(row[high])}"
+
+
+def _fixed(value: float, digits: int, sign: str) -> str:
+    """A number with so many decimals; one more where a difference would be zero and is not."""
+    more = bool(sign) and 0.05 <= abs(value) * 10**digits < 0.5
+    rounded = round(value, digits + more) + 0.0
+    return f"{rounded:{sign if rounded else ''}.{digits + more}f}"
 
 
 def _signed(value: Any) -> str:

@@ -269,23 +269,27 @@ class PoolingResults(ResultsTable):
 
     def finding(self) -> tuple[bool, str]:
         """Return True where any attention is reliably better than the control, and a sentence that says it."""
-        attending = self.rows[self.rows["pooling"].isin(self.attending)]
-        largest = attending.loc[attending["difference"].abs().idxmax()]
-        gain = phrases.gain(largest, "difference", "difference_low", "difference_high")
-        better = phrases.reliably_above(attending.set_index("title"))
-        verb = "is" if len(better) == 1 else "are"
-        who = f"{phrases.names(better)} {verb} better" if better else "no attention is reliably better"
-        than = f"{who} than {self.control_in_words}"
+        rows = self.rows[self.rows["pooling"].isin(self.attending)].set_index("title", drop=False)
+        best = rows.loc[rows["difference"].idxmax()]
+        title, gain = str(best["title"]), phrases.gain(best, "difference", "difference_low", "difference_high")
+        better = phrases.reliably_above(rows)
+        worse = [str(name) for name in rows.index[(rows["p_holm"] < 0.05) & (rows["difference"] < 0)]]
+        if len(rows) == 1 or better == [title]:
+            text = f"{title} is {'' if better else 'not reliably '}better than {self.control_in_words}: {gain}"
+        else:
+            who = f"{phrases.names(better)} are" if better else "no attention is reliably"
+            text = f"{who} better than {self.control_in_words}; the best, {title}: {gain}"
         seeds = ", with one seed" if self.rows["seeds"].max() == 1 else ""
         plain = self.rows[~self.rows["pooling"].isin([*self.attending, self.control, BASELINE, CHANCE])]
         sure = phrases.reliably_above(plain.set_index("title"))
         others = f". Better without attention: {phrases.names(sure)}" if sure else ""
-        return bool(better), f"{than}; the largest difference is {gain}, of {largest['title']}{seeds}{others}."
+        lower = f". Reliably worse: {phrases.names(worse)}" if worse else ""
+        return bool(better), f"{text}{seeds}{lower}{others}."
 
     def power(self) -> str:
         """Say which differences between attention and the control could not be seen."""
         rows = self.rows.set_index("pooling")
-        return Study.power_note(rows.loc[self.attending, "detectable"])
+        return Study.power_note(rows.loc[self.attending, "detectable"], to=f"of attention to {self.control_in_words}")
 
 
 def _open(attending: pd.DataFrame) -> str:

@@ -26,7 +26,7 @@ from audioattn_lib.training.run_directory import Run
 
 from .film import Film, film
 
-__all__ = ["BASELINE", "SEEDS_OF_A_RANKING", "ClassificationStudy", "Study", "choose", "seed_note"]
+__all__ = ["BASELINE", "SEEDS_OF_A_RANKING", "TO_BASELINE", "ClassificationStudy", "Study", "choose", "seed_note"]
 
 BASELINE = "linear"
 """Row of the linear baseline in every table."""
@@ -64,6 +64,10 @@ def choose(names: str | int | Iterable[str], choices: Sequence[str], kind: str) 
         wrong = ", ".join(unknown) or "empty"
         raise ConfigError(f"{kind} is {wrong}; it must be {', '.join(short)}, or names out of {', '.join(choices)}")
     return names
+
+
+TO_BASELINE = "to the linear baseline"
+"""What a difference is to, in words."""
 
 
 def seed_note(n_seeds: int) -> str:
@@ -151,8 +155,8 @@ class Study:
         return seed_note(self.n_seeds)
 
     @staticmethod
-    def power_note(detectable: Iterable[float], *, unit: str = "points", scale: float = 100.0) -> str:
-        """Say which differences these clips and seeds could not show; empty where that is unknown."""
+    def power_note(detectable: Iterable[float], *, to: str = "", unit: str = "points", scale: float = 100.0) -> str:
+        """Say which differences ``to`` something these clips and seeds could not show; empty where that is unknown."""
         differences = [scale * value for value in detectable if np.isfinite(value) and value > 0]
         if not differences:
             return ""
@@ -163,7 +167,7 @@ class Study:
         )
         unit = unit.removesuffix("s") if list(span) == ["1"] else unit
         return (
-            f"With these clips and seeds, a difference below {' to '.join(span)} {unit}".rstrip()
+            f"With these clips and seeds, a difference {f'{to} '.lstrip()}below {' to '.join(span)} {unit}".rstrip()
             + " would be missed in more than one experiment of five."
         )
 
@@ -447,7 +451,8 @@ class ClassificationStudy(Study):
             f"(95 % interval {' and '.join(f'{each} %' for each in ends)})."
         ]
         if self.baselines:
-            text += [self.against_baseline(table.loc[names]), self.power_note(table.loc[names, "detectable"])]
+            power = self.power_note(table.loc[names, "detectable"], to=TO_BASELINE)
+            text += [self.against_baseline(table.loc[names]), power]
         rivals = [self.title(n) for n in names if n not in best and table.loc[n, "high"] >= top]
         if rivals:
             others = f"{len(rivals)} others" if len(rivals) > 4 else _list(rivals)

@@ -206,8 +206,9 @@ def book(workers: int | None, mode: str | None, timeout: float) -> None:
 def bench(arguments: tuple[str, ...]) -> None:
     """Measure speed against named references in the same run.
 
-    ARGUMENTS go to the benchmark suite; --help lists them. Results are JSON
-    files in benchmarks/results/.
+    ARGUMENTS go to the benchmark suite, such as --only NAME, --device and
+    --strict; its --help lists all of them. Results are JSON files in
+    benchmarks/results/.
 
     \b
     Examples:

@@ -132,8 +132,12 @@ def _case(result: Mapping[str, Any]) -> Iterator[str]:
             yield f"| {shown} | {measured['megabytes']:.1f}{SPACE}MB | {ratio} |{asked}"
         else:
             median, low, high = (_time(measured[key], "#") for key in ("median", "minimum", "maximum"))
-            yield f"| {shown} | {median} | {_span(low, high)} | {measured['ratio']:.2f}{SPACE}× |{asked}"
+            yield f"| {shown} | {median} | {_span(low, high)} | {_ratio(measured['ratio'])} |{asked}"
     yield ""
+
+
+def _ratio(ratio: float) -> str:
+    return f"{ratio:{'.2f' if ratio >= 0.05 else '.1g'}}{SPACE}×"
 
 
 def _span(low: str, high: str) -> str:
@@ -145,7 +149,9 @@ def _span(low: str, high: str) -> str:
 def _missed(result: Mapping[str, Any], target: Mapping[str, Any]) -> str:
     """A target that is missed, with what was measured."""
     value = {**target, "limit": target["measured"]}
-    return f"Missed: {result['case']}, {target['candidate']}: {_quantity(value)}, asked for {_quantity(target)}."
+    return (
+        f"Missed: {result['case']}, {target['candidate']}: {_quantity(value)}, asked for at most {_quantity(target)}."
+    )
 
 
 def _quantity(target: Mapping[str, Any]) -> str:

@@ -44,18 +44,18 @@ class ComparisonPart(SphinxDirective):
         from audioattn_lib.experiments import comparison
 
         table = results.table()
-        return as_nodes(
-            display.sortable_table(
-                table.assign(is_reference=table["family"] == "Reference"),
-                [display.Column(*column) for column in comparison.COLUMNS],
-                filters=("task", "family"),
-                first={"task": results.tasks[0].title},
-                reliable=("difference_low", "difference_high"),
-                reliable_label="only what differs reliably from the mean",
-                references="is_reference",
-                label="Every mechanism on every task",
-            )
+        sortable = display.sortable_table(
+            table.assign(is_reference=table["family"] == "Reference"),
+            [display.Column(*column) for column in comparison.COLUMNS],
+            filters=("task", "family"),
+            first={"task": results.tasks[0].title},
+            reliable=("difference_low", "difference_high"),
+            reliable_label="only what differs reliably from the mean",
+            references="is_reference",
+            label="Every mechanism on every task",
         )
+        # the look of the table of the chapter, which is the output of a cell
+        return [nodes.raw("", f'<div class="cell_output">{sortable.html()}</div>', format="html")]
 
     def uses(self, results: Any) -> list[nodes.Node]:
         """What to use when, in a list."""

@@ -23,7 +23,7 @@ _SHORT = re.compile(rf'<span class="pre">(?=[^<\s]{{1,{LONGEST}}}</span>)')
 _LONG = re.compile(rf'(?<=<span class="pre">)[^<\s]{{{LONGEST + 1},}}(?=</span>)')
 _JOINT = re.compile(r"(?<=[^\W_])((?:&amp;|[._/=,])+)(?=\w)")
 _NAME = re.compile(r'((?:<a [^>]*>)?<code [^>]*><span class="pre aa-whole">[^<]*</span></code>(?:</a>)?)([,.;:!?)\]]+)')
-_FORMULA = re.compile(r'(<span class="math notranslate nohighlight">[^<]*</span>)([,.;:!?)\]]+)')
+_FORMULA = re.compile(r'([(\[]?)(<span class="math notranslate nohighlight">[^<]*</span>)([,.;:!?)\]]*)')
 
 _NOT_TEXT = re.compile(
     r"<(script|style|pre|code|svg|textarea|select|button)\b.*?</\1>|<(span|div) class=\"math\b[^>]*>.*?</\2>|<[^>]*>",
@@ -40,12 +40,16 @@ def break_well(body: str) -> str:
     body = _LONG.sub(lambda name: _JOINT.sub(r"\1<wbr>", name[0]), body)
     body = _CODE.sub(lambda code: _SHORT.sub(f'<span class="pre {WHOLE}">', code[0]), body)
     body = _NAME.sub(rf'<span class="{WHOLE}">\1\2</span>', body)
-    body = _FORMULA.sub(rf'<span class="{WHOLE}">\1\2</span>', body)
+    body = _FORMULA.sub(_with_signs, body)
     parts, end = [], 0
     for tag in _NOT_TEXT.finditer(body):
         parts += [_in_text(body[end : tag.start()]), tag[0]]
         end = tag.end()
     return "".join([*parts, _in_text(body[end:])])
+
+
+def _with_signs(formula: re.Match[str]) -> str:
+    return f'<span class="{WHOLE}">{formula[0]}</span>' if formula[1] or formula[3] else formula[0]
 
 
 def _in_text(text: str) -> str:

@@ -156,7 +156,7 @@ REFUSED: Mapping[str, str] = MappingProxyType(
     {
         "TimeFrequencyAttention": "reads cells of time and frequency; here the encoder gives one vector a frame",
         "select_windows": "chooses windows to hear again at a finer hop; it makes no vector of the frames it has",
-        "select_runs": "chooses runs of frames to hear again, as select_windows does",
+        "select_runs": "chooses runs of frames to hear again, as `select_windows` does",
         "dot_product_attention": "attends from frame to frame under a pattern; its output is frames again",
         "Seq2SeqAutoencoder": "attends from a decoder that writes frames; there is no decoder here",
     }

@@ -29,7 +29,7 @@ class Config(ExperimentConfig):
 
     PRESETS = ("smoke", "default")
 
-    data: Annotated[str, "corpus with known events, such as mixtures?events=my_sounds"] = "city"
+    data: Annotated[str, "corpus with known events, such as `mixtures?events=my_sounds`"] = "city"
     pooling: Annotated[str, OneOf((*CONTROLS, *ATTENTIONS)), "summary over time: by weights or without"] = "softmax"
     fold: Fold = "first"
     n_mels: Annotated[Count, "mel bands, where there is no pretrained encoder"] = 64

@@ -51,7 +51,7 @@ def plot_class_scores(
     label
         Name of the score, beside the colour bar.
     title, caption
-        Text above and below the picture.
+        Text above and below the picture; by default the latter says what the numbers are.
     missing
         What stands in place of the picture where the table is empty: why it is.
 
@@ -63,6 +63,7 @@ def plot_class_scores(
         return Figure({}, missing)
     if table.empty:
         raise ValueError("table is empty; give at least one system and one class")
+    caption = f"{label} of each class in percent." if caption is None else caption
     shares = table.to_numpy(dtype=np.float64)
     systems = [mechanism_title(str(name)) for name in table.index]
     classes = [str(name).replace("_", " ") for name in table.columns]

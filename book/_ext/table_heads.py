@@ -1,4 +1,4 @@
-"""A table of pandas with a named index has one head row, and short names of its rows stay on one line."""
+"""A table of pandas with a named index has one head row."""
 
 from __future__ import annotations
 
@@ -7,15 +7,11 @@ from typing import Any
 
 from sphinx.application import Sphinx
 
-SHORT = 16
-"""Letters of a row's name that is not broken."""
-
 _HEAD = re.compile(
     r"(?P<open><thead>\s*<tr[^>]*>)(?P<columns>(?:\s*<th>[^<]*</th>)+)\s*</tr>"
     r"\s*<tr[^>]*>(?P<index>(?:\s*<th>[^<]*</th>)+)\s*</tr>(?P<close>\s*</thead>)"
 )
 _CELL = re.compile(r"<th>([^<]*)</th>")
-_ROW_NAME = re.compile(rf"(<tr>\s*)<th>([^<]{{1,{SHORT}}})</th>(?=\s*<td)")
 
 
 def join_head_rows(body: str) -> str:
@@ -31,15 +27,10 @@ def _joined(match: re.Match[str]) -> str:
     return f"{match['open']}{cells}</tr>{match['close']}"
 
 
-def keep_row_names(body: str) -> str:
-    """Mark short names of rows, which stay on one line; ``aa-whole`` is a class of the style sheet."""
-    return _ROW_NAME.sub(r'\1<th class="aa-whole">\2</th>', body)
-
-
 def change_page(app: Sphinx, page: str, template: str, context: dict[str, Any], document: Any) -> None:
     """Change the tables of a page before it is written."""
     if "body" in context:
-        context["body"] = keep_row_names(join_head_rows(context["body"]))
+        context["body"] = join_head_rows(context["body"])
 
 
 def setup(app: Sphinx) -> dict[str, Any]:

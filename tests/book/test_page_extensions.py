@@ -132,7 +132,7 @@ def test_a_page_that_the_library_drew_on_is_read_again_when_the_library_changes(
 
 
 def test_long_names_break_at_their_joints_and_a_formula_keeps_its_comma(extension):
-    break_well = extension("unbroken_names").break_well
+    break_well = extension("line_breaks").break_well
     name = '<code><span class="pre">audioattn_lib.display.plot_spectrogram</span></code>'
     assert "audioattn_<wbr>lib.<wbr>display.<wbr>plot_<wbr>spectrogram" in break_well(name)
     address = '<code><span class="pre">mixtures?events=CORPUS&amp;duration=60</span></code>'
@@ -149,7 +149,7 @@ def test_long_names_break_at_their_joints_and_a_formula_keeps_its_comma(extensio
 
 
 def test_short_names_of_code_stay_on_one_line_with_the_sign_behind_them(extension):
-    break_well = extension("unbroken_names").break_well
+    break_well = extension("line_breaks").break_well
 
     def code(*words):
         inner = " ".join(f'<span class="pre">{word}</span>' for word in words)
@@ -177,7 +177,7 @@ def test_short_names_of_code_stay_on_one_line_with_the_sign_behind_them(extensio
     ],
 )
 def test_a_number_keeps_its_unit_and_has_a_minus(extension, text, shown):
-    assert extension("unbroken_names").break_well(text) == shown
+    assert extension("line_breaks").break_well(text) == shown
 
 
 def test_a_table_with_a_named_index_has_one_head_row(extension):
@@ -193,7 +193,7 @@ def test_a_table_with_a_named_index_has_one_head_row(extension):
 
 
 def test_short_names_of_rows_stay_on_one_line(extension):
-    keep = extension("table_heads").keep_row_names
+    keep = extension("line_breaks").break_well
     table = pd.DataFrame({"score": [1, 2]}, index=["alpha = 1.33", "a name that is longer than that"]).to_html()
     assert re.findall('<th class="aa-whole">(.*?)</th>', keep(table)) == ["alpha = 1.33"]
 

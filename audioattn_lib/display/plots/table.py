@@ -173,7 +173,7 @@ def _difference(row: pd.Series) -> str:
         return ""
     low, high = float(row["difference_low"]), float(row["difference_high"])
     p_value = float(row.get("p_holm", math.nan))
-    p = "" if math.isnan(p_value) else f" · p {_p(p_value)}".replace("p ", "p\N{NO-BREAK SPACE}")
+    p = "" if math.isnan(p_value) else f" · p\N{NO-BREAK SPACE}{_p(p_value)}"
     return f"{_signed(value)} <small>{_signed(low)} to {_signed(high)}{p}</small>"
 
 

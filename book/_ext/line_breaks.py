@@ -3,7 +3,8 @@
 In code a short name stays on one line: an option is not parted behind its dashes, a field not before its last letter. A
 long one would be wider than a phone: it breaks behind a dot, a line or a slash, and elsewhere only where that is not
 enough. In text a number keeps its unit, a date and a name such as 1.5-entmax their parts, a formula and a short name of
-code the sign behind them. Code has its own characters, so that it can be copied.
+code the sign behind them; a short name of a row of a table stays whole. Code has its own characters, so that it can be
+copied.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ WHOLE = "aa-whole"
 """Class of what stays on one line; the style sheet knows it."""
 LONGEST = 22
 """Letters of a word of code that is not broken."""
+LONGEST_ROW_NAME = 16
+"""Letters of the name of a row of a table that is not broken."""
 
 _CODE = re.compile(r'<code class="[^"]*\bliteral\b[^"]*"[^>]*>.*?</code>', re.DOTALL)
 _SHORT = re.compile(rf'<span class="pre">(?=[^<\s]{{1,{LONGEST}}}</span>)')
@@ -25,6 +28,7 @@ _JOINT = re.compile(r"(?<=[^\W_])((?:&amp;|[._/=,])+)(?=\w)")
 _NAME = re.compile(r'((?:<a [^>]*>)?<code [^>]*><span class="pre aa-whole">[^<]*</span></code>(?:</a>)?)([,.;:!?)\]]+)')
 _FORMULA = re.compile(r'([(\[]?)(<span class="math notranslate nohighlight">[^<]*</span>)([,.;:!?)\]]*)')
 
+_ROW_NAME = re.compile(rf"(<tr>\s*)<th>([^<]{{1,{LONGEST_ROW_NAME}}})</th>(?=\s*<td)")
 _NOT_TEXT = re.compile(
     r"<(script|style|pre|code|svg|textarea|select|button)\b.*?</\1>|<(span|div) class=\"math\b[^>]*>.*?</\2>|<[^>]*>",
     re.DOTALL,
@@ -41,6 +45,7 @@ def break_well(body: str) -> str:
     body = _CODE.sub(lambda code: _SHORT.sub(f'<span class="pre {WHOLE}">', code[0]), body)
     body = _NAME.sub(rf'<span class="{WHOLE}">\1\2</span>', body)
     body = _FORMULA.sub(_with_signs, body)
+    body = _ROW_NAME.sub(rf'\1<th class="{WHOLE}">\2</th>', body)
     parts, end = [], 0
     for tag in _NOT_TEXT.finditer(body):
         parts += [_in_text(body[end : tag.start()]), tag[0]]

@@ -169,8 +169,7 @@ def _interval(row: Mapping[str, Any], low: str, high: str) -> str:
 def _fixed(value: float, digits: int, sign: str) -> str:
     """A number with so many decimals; one more where a difference would be zero and is not."""
     more = bool(sign) and 0.05 <= abs(value) * 10**digits < 0.5
-    rounded = round(value, digits + more) + 0.0
-    return f"{rounded:{sign if rounded else ''}.{digits + more}f}"
+    return f"{round(value, digits + more) + 0.0:{sign}.{digits + more}f}"
 
 
 def _signed(value: Any) -> str:

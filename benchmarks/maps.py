@@ -33,7 +33,7 @@ def cases(device: str) -> list[Case]:
                     f"map of scores {name}, forward{' and backward' if backward else ''}",
                     partial(maps, device, size, backward),
                     "softmax",
-                    [Target(f"entmax {a}", "ratio", goal_of(a, backward, size)) for a in (*ALPHAS, "learnt")]
+                    [Target(f"entmax {a}", "ratio", goal_of(a, backward, size)) for a in (*ALPHAS, "learned")]
                     if goal
                     else [],
                     seconds=4,
@@ -53,20 +53,20 @@ def maps(device: str, size: tuple[int, ...], backward: bool) -> Work:
     scores = torch.randn(size, device=device, requires_grad=backward)
     gradient = torch.randn(size, device=device)
     # not one of the alphas that have loops of their own: training never stays on them
-    learnt = torch.tensor(1.45, device=device, requires_grad=backward)
+    learned = torch.tensor(1.45, device=device, requires_grad=backward)
 
     def run(map: Callable[[Tensor], Tensor]) -> Callable[[], object]:
         def step() -> None:
             weights = map(scores)
             if backward:
                 weights.backward(gradient)
-                scores.grad = learnt.grad = None
+                scores.grad = learned.grad = None
 
         return step
 
     work: Work = {"softmax": run(partial(torch.softmax, dim=-1))}
     work |= {f"entmax {name}": run(partial(entmax, alpha=a, implementation="ours")) for name, a in ALPHAS.items()}
-    work["entmax learnt"] = run(partial(entmax, alpha=learnt))
+    work["entmax learned"] = run(partial(entmax, alpha=learned))
     if device == "cuda":
         for name, alpha in ALPHAS.items():
             kernel = partial(entmax, alpha=alpha, implementation="adasplash")

@@ -173,7 +173,7 @@ def test_classes_are_matched_by_name_and_the_scaling_stays(on_tones, caplog):
     assert set(same.predictions["clip"]) == {name for name in run.predictions["clip"] if name[:3] in ("hig", "low")}
 
 
-def test_classes_that_weights_lack_are_refused_or_learnt(on_tones, caplog):
+def test_classes_that_weights_lack_are_refused_or_learned(on_tones, caplog):
     run, folder = on_tones
     other = tones(folder / "other", ["low", "top"])
     table = folder / "other" / "metadata.csv"

@@ -48,7 +48,7 @@ def test_a_pooling_behind_an_encoder_learns_and_goes_on_where_it_stopped(tmp_pat
     assert all(map(torch.equal, whole.state_dict().values(), again.state_dict().values()))
 
 
-def test_any_output_with_scores_is_learnt_from(tmp_path):
+def test_any_output_with_scores_is_learned_from(tmp_path):
     train, valid = loud_frames()
     plain = nn.Sequential(nn.AdaptiveAvgPool2d((1, 4)), nn.Flatten(1), nn.Linear(4, 2))
     own_model.fit_classifier(plain, train, valid, tmp_path / "plain", epochs=1, **CPU)

@@ -242,7 +242,7 @@ def test_maps_that_are_traced_by_torchscript_hold_for_other_lengths(alpha):
 
 
 @LONG
-def test_alpha_that_is_learnt_can_be_exported():
+def test_alpha_that_is_learned_can_be_exported():
     alpha = torch.tensor([[1.0], [1.3], [1.9], [2.7]])
     program = torch.export.export(
         _Rows(), (torch.randn(4, 6), alpha), dynamic_shapes=({1: torch.export.Dim.AUTO}, {})

@@ -55,7 +55,7 @@ def test_all_arguments_of_the_function_are_kept(options):
     assert torch.equal(model(X), alone)
 
 
-def test_another_map_is_used_and_learnt():
+def test_another_map_is_used_and_learned():
     layer = nn.MultiheadAttention(16, 4, batch_first=True).double()
     normalizer = LearnedEntmax(initial=1.5).double()
     query = 3 * X

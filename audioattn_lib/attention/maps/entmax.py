@@ -439,10 +439,10 @@ def _backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor | None]:
 
 def _jvp(ctx: Any, by_scores: Tensor | None, by_alpha: Tensor | None) -> Tensor:
     p, _, alpha = ctx.saved_tensors
-    learnt = alpha is not None
-    alpha = alpha if learnt else ctx.alpha
+    learned = alpha is not None
+    alpha = alpha if learned else ctx.alpha
     result = torch.zeros_like(p) if by_scores is None else vector_jacobian(by_scores, curvature(p, alpha))
-    if learnt and by_alpha is not None:
+    if learned and by_alpha is not None:
         result = result + by_alpha * slope_of_alpha(p, alpha)
     return result.to(p.dtype)
 

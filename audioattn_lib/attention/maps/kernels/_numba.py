@@ -42,7 +42,7 @@ def entmax_weights(x: Tensor, alpha: float | Tensor, *, slopes: bool) -> tuple[T
     alpha
         At least 1: a number, or a tensor of size 1 in the last dimension that broadcasts with the scores.
     slopes
-        Give :math:`p^{2-\\alpha}`, of which alphas of at least 2 and learnt ones have no need.
+        Give :math:`p^{2-\\alpha}`, of which alphas of at least 2 and learned ones have no need.
 
     Returns
     -------
@@ -55,9 +55,9 @@ def entmax_weights(x: Tensor, alpha: float | Tensor, *, slopes: bool) -> tuple[T
         return None
     # whole tensors, no views: a Function's results must not be views for what changes them in place
     p = _empty_like(x)
-    # the gradient of a learnt alpha takes powers of its own
-    learnt = isinstance(alpha, Tensor) and alpha.requires_grad
-    slope = _empty_like(x) if slopes and not learnt and not _WITHOUT_SLOPES.issuperset(kinds) else None
+    # the gradient of a learned alpha takes powers of its own
+    learned = isinstance(alpha, Tensor) and alpha.requires_grad
+    slope = _empty_like(x) if slopes and not learned and not _WITHOUT_SLOPES.issuperset(kinds) else None
     rows = _in_order(x)
     return (p, slope) if all(run_job(loop, rows, p, slope, None, excess) for loop in loops) else None
 
@@ -73,7 +73,7 @@ def entmax_gradients(
         return None
     kinds, excess = _plan(alpha, p)
     if of_alpha:
-        kinds = ("learnt", "steep") if "steep" in kinds else ("learnt",)
+        kinds = ("learned", "steep") if "steep" in kinds else ("learned",)
     loops = _loops_for("gradient", kinds, p.dtype)
     if loops is None:
         return None
@@ -83,7 +83,7 @@ def entmax_gradients(
     weights = _in_order(p)
     slopes = None if slopes is None or not slopes.numel() else _in_order(slopes)
     for kind, loop in zip(kinds, loops, strict=True):
-        run_job(loop, gradient, weights, by_alpha if kind == "learnt" else slopes, out, excess)
+        run_job(loop, gradient, weights, by_alpha if kind == "learned" else slopes, out, excess)
     return out, by_alpha
 
 

@@ -10,7 +10,7 @@ from numba import njit
 from ._numba_powers import exponential, least_of, logarithm, power
 from ._numba_rows import INNER, PADDING, positions_above, sum_of_three
 
-__all__ = ["by_scores", "by_scores_of_sparsemax", "by_scores_where_steep", "of_learnt_alpha"]
+__all__ = ["by_scores", "by_scores_of_sparsemax", "by_scores_where_steep", "of_learned_alpha"]
 
 _LN_2 = 0.6931471805599453
 
@@ -148,7 +148,7 @@ def by_scores_where_steep(dtype: Any) -> Any:
     return fill
 
 
-def of_learnt_alpha(dtype: Any) -> Any:
+def of_learned_alpha(dtype: Any) -> Any:
     """Function for the gradient of the scores where alpha is at most 2, and in ``by_alpha`` that of each row's alpha.
 
     The latter is the sum over the row of the gradient times the derivative of the weights with respect to alpha. Both

@@ -48,8 +48,8 @@ _gradient_1_32 = gradient_job(gradients.by_scores_of_sparsemax(_F32), _F32)
 _gradient_1_64 = gradient_job(gradients.by_scores_of_sparsemax(_F64), _F64)
 _gradient_steep_32 = gradient_job(gradients.by_scores_where_steep(_F32), _F32)
 _gradient_steep_64 = gradient_job(gradients.by_scores_where_steep(_F64), _F64)
-_gradient_learnt_32 = gradient_job(gradients.of_learnt_alpha(_F32), _F32, of_alpha=True)
-_gradient_learnt_64 = gradient_job(gradients.of_learnt_alpha(_F64), _F64, of_alpha=True)
+_gradient_learned_32 = gradient_job(gradients.of_learned_alpha(_F32), _F32, of_alpha=True)
+_gradient_learned_64 = gradient_job(gradients.of_learned_alpha(_F64), _F64, of_alpha=True)
 
 
 @compiled_job
@@ -133,13 +133,13 @@ def gradient_steep_64(job):  # type: ignore[no-untyped-def]
 
 
 @compiled_job
-def gradient_learnt_32(job):  # type: ignore[no-untyped-def]
-    _gradient_learnt_32(job)
+def gradient_learned_32(job):  # type: ignore[no-untyped-def]
+    _gradient_learned_32(job)
 
 
 @compiled_job
-def gradient_learnt_64(job):  # type: ignore[no-untyped-def]
-    _gradient_learnt_64(job)
+def gradient_learned_64(job):  # type: ignore[no-untyped-def]
+    _gradient_learned_64(job)
 
 
 _LOOPS: dict[tuple[str, str], tuple[CompiledFunction, CompiledFunction]] = {
@@ -153,7 +153,7 @@ _LOOPS: dict[tuple[str, str], tuple[CompiledFunction, CompiledFunction]] = {
     ("gradient", "3"): (gradient_32, gradient_64),
     ("gradient", "smooth"): (gradient_32, gradient_64),
     ("gradient", "steep"): (gradient_steep_32, gradient_steep_64),
-    ("gradient", "learnt"): (gradient_learnt_32, gradient_learnt_64),
+    ("gradient", "learned"): (gradient_learned_32, gradient_learned_64),
 }
 
 

@@ -489,8 +489,10 @@ def plot_attention_evaluation(
         titles = [mechanism_title(name) for name in names]
         if width < WIDTH:
             titles = [textwrap.fill(name, 20) for name in titles]
-        axes[0].set_yticks(range(len(names)), titles, color=theme.ink)
+        axes[0].set_yticks(range(len(names)), titles)
         axes[0].set_ylim(len(names) - 0.4, -0.6)
+        for ax in axes[::columns]:  # the first of each line of panels
+            ax.tick_params(axis="y", labelcolor=theme.ink)
         if title:
             figure.suptitle(title, x=0.01, ha="left", fontsize=9.5, fontweight="bold")
         return figure

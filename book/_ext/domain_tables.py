@@ -20,9 +20,7 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 FACTS = ("seeds", "settings", "date", "processor", "device", "python", "torch", "git_commit")
-WORST_GROUP = (
-    "Of each network the domain of a test set that it does worst on. Its interval does not correct for this selection."
-)
+WORST_GROUP = "The domain of a test set on which a network does worst, for each network. Its interval does not correct for this selection."
 
 
 class DomainFindings(SphinxDirective):

@@ -34,7 +34,7 @@ _NOT_TEXT = re.compile(
     re.DOTALL,
 )
 _UNIT = re.compile(r"(?<=\d)[ \n](?=(?:%|ms|µs|s|h|Hz|kHz|dB|MB|GB|×|points?)(?![\w-]))")
-_TIMES = re.compile(r"(?<=\d) ([x×])[ \n](?=\d)")
+_TIMES = re.compile(r"(?<=\d) [x×][ \n](?=\d)")
 _MINUS = re.compile(r"(?<![\w.)\]-])-(?=\d)")
 _PARTED = re.compile(r"\b(?:\d{4}-\d\d-\d\d|[\d.]+e[-−]\d+|[\d./]+-entmax)\b")
 
@@ -60,7 +60,7 @@ def _with_signs(formula: re.Match[str]) -> str:
 def _in_text(text: str) -> str:
     if not any(letter.isdigit() for letter in text):
         return text
-    text = _TIMES.sub("\N{NO-BREAK SPACE}\\1\N{NO-BREAK SPACE}", text)
+    text = _TIMES.sub("\N{NO-BREAK SPACE}\N{MULTIPLICATION SIGN}\N{NO-BREAK SPACE}", text)
     text = _UNIT.sub("\N{NO-BREAK SPACE}", text)
     text = _MINUS.sub("\N{MINUS SIGN}", text)
     return _PARTED.sub(rf'<span class="{WHOLE}">\g<0></span>', text)

@@ -169,7 +169,7 @@ def test_short_names_of_code_stay_on_one_line_with_the_sign_behind_them(extensio
         ("-2.1 points (-3 to +1)", "\u22122.1\u00a0points (\u22123 to +1)"),
         ("on 2026-11-30", 'on <span class="aa-whole">2026-11-30</span>'),
         ("1.5-entmax by 5e-5", '<span class="aa-whole">1.5-entmax</span> by <span class="aa-whole">5e-5</span>'),
-        ("a grid of 8 x 6", "a grid of 8\u00a0x\u00a06"),
+        ("a grid of 8 x 6", "a grid of 8\u00a0\u00d7\u00a06"),
         ("2 sounds, 10-second clips, figure 2-3", "2 sounds, 10-second clips, figure 2-3"),
         ('<a title="-3 %">of</a>', '<a title="-3 %">of</a>'),
         ("<pre>x = -3 s</pre>", "<pre>x = -3 s</pre>"),

@@ -83,7 +83,7 @@ NETWORKS: Mapping[str, Network] = MappingProxyType(
         "sleepiness": Network(
             "Autoencoder with alignment",
             (
-                Step((Box("frames", "log-mel, scaled to [-1, 1]", "end"),), "x (B, T, n_bands)"),
+                Step((Box("frames", "log-mel, scaled to [−1, 1]", "end"),), "x (B, T, n_bands)"),
                 Step((Box("encoder", "recurrent, both directions"),)),
                 Step(
                     (Box("outputs", "e (B, T, 2 units)"), Box("feature", "(B, 2 units)")),
@@ -202,7 +202,7 @@ def network_diagram(network: str | Network) -> Diagram:
     right = max(_MARGIN, _BESIDE + _LETTER * words) if network.skips else 0.0
     height = len(network.steps) * (_HEIGHT + _GAP) - (0.0 if network.steps[-1].shape else _GAP)
     parts = [*_steps(network.steps), *(element for skip in network.skips for element in _skip(skip))]
-    box = f"-2 -2 {_WIDTH + right + 2:g} {height + 2:g}"  # half of an outline lies outside
+    box = f"-2 -2 {_WIDTH + right + 4:g} {height + 4:g}"  # half of an outline lies outside
     markup = (
         f'<figure class="audioattn aa-diagram mathjax_ignore"><svg viewBox="{box}" '
         f'role="img" aria-label="{html.escape(alt, quote=True)}">{"".join(parts)}</svg>'

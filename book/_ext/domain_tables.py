@@ -20,7 +20,7 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 FACTS = ("seeds", "settings", "date", "processor", "device", "python", "torch", "git_commit")
-WORST_GROUP = "The domain of a test set on which a network does worst. Its interval does not correct for this selection."
+WORST_GROUP = "The domain of a test set that a network does worst on. Its interval does not correct for this selection."
 
 
 class DomainFindings(SphinxDirective):

@@ -24,7 +24,8 @@ LONGEST_ROW_NAME = 16
 _CODE = re.compile(r'<code class="[^"]*\bliteral\b[^"]*"[^>]*>.*?</code>', re.DOTALL)
 _SHORT = re.compile(rf'<span class="pre">(?=[^<\s]{{1,{LONGEST}}}</span>)')
 _LONG = re.compile(rf'(?<=<span class="pre">)[^<\s]{{{LONGEST + 1},}}(?=</span>)')
-_JOINT = re.compile(r"(?<=[^\W_])((?:&amp;|[._/=,])+)(?=\w)")
+_JOINT = re.compile(r"(?<=[^\W_])((?:&amp;|[._/=,])+)(?=\w)|(?<=[a-z])(?=[A-Z])")
+_OPTION = re.compile(r"^--\w+")
 _NAME = re.compile(r'((?:<a [^>]*>)?<code [^>]*><span class="pre aa-whole">[^<]*</span></code>(?:</a>)?)([,.;:!?)\]]+)')
 _FORMULA = re.compile(r'([(\[]?)(<span class="math notranslate nohighlight">[^<]*</span>)([,.;:!?)\]]*)')
 
@@ -41,7 +42,7 @@ _PARTED = re.compile(r"\b(?:\d{4}-\d\d-\d\d|[\d.]+e[-−]\d+|[\d./]+-entmax)\b")
 
 def break_well(body: str) -> str:
     """Say where the lines of a page may break: in code, behind formulas, and in its text."""
-    body = _LONG.sub(lambda name: _JOINT.sub(r"\1<wbr>", name[0]), body)
+    body = _LONG.sub(_at_joints, body)
     body = _CODE.sub(lambda code: _SHORT.sub(f'<span class="pre {WHOLE}">', code[0]), body)
     body = _NAME.sub(rf'<span class="{WHOLE}">\1\2</span>', body)
     body = _FORMULA.sub(_with_signs, body)
@@ -51,6 +52,11 @@ def break_well(body: str) -> str:
         parts += [_in_text(body[end : tag.start()]), tag[0]]
         end = tag.end()
     return "".join([*parts, _in_text(body[end:])])
+
+
+def _at_joints(name: re.Match[str]) -> str:
+    parts = _JOINT.sub(r"\1<wbr>", name[0])
+    return _OPTION.sub(rf'<span class="{WHOLE}">\g<0></span>', parts)
 
 
 def _with_signs(formula: re.Match[str]) -> str:

@@ -159,6 +159,8 @@ def test_short_names_of_code_stay_on_one_line_with_the_sign_behind_them(extensio
     assert break_well(f"{code('--pretrained')}, or") == f'<span class="aa-whole">{one},</span> or'
     several = break_well(code("train", "--a-very-long-option-of-a-command"))
     assert several.count('"pre aa-whole"') == 1
+    assert '<span class="aa-whole">--a</span>-very-long' in several
+    assert "Multivariate<wbr>Beta<wbr>Gaussian.<wbr>pdf" in break_well(code("MultivariateBetaGaussian.pdf"))
     assert break_well(code("-3")) == code("-3").replace('"pre"', '"pre aa-whole"')
 
 

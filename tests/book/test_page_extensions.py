@@ -155,8 +155,8 @@ def test_short_names_of_code_stay_on_one_line_with_the_sign_behind_them(extensio
         inner = " ".join(f'<span class="pre">{word}</span>' for word in words)
         return f'<code class="docutils literal notranslate">{inner}</code>'
 
-    one = code("--pretrained").replace('"pre"', '"pre aa-whole"')
-    assert break_well(f"{code('--pretrained')}, or") == f'<span class="aa-whole">{one},</span> or'
+    option = code("--pretrained").replace('"pre"', '"pre aa-whole"')
+    assert break_well(f"{code('--pretrained')}, or") == f'<span class="aa-whole">{option},</span> or'
     several = break_well(code("train", "--a-very-long-option-of-a-command"))
     assert several.count('"pre aa-whole"') == 1
     assert '<span class="aa-whole">--a</span>-very-long' in several

@@ -21,9 +21,9 @@ def test_a_slope_leads_from_the_known_score_to_the_unknown_one():
         ["seen", "unseen device"],
         ["seen", "other"],
     ]
-    lines = [line.get_ydata().tolist() for line in axes[0].lines if line.get_marker() == "o"]
+    lines = [line.get_ydata().tolist() for line in axes[0].lines if line.get_marker() != "None"]
     assert lines == [[0.8, 0.4], [0.7, 0.6], [0.6, 0.5]]
-    colours = [line.get_color() for line in axes[0].lines if line.get_marker() == "o"]
+    colours = [line.get_color() for line in axes[0].lines if line.get_marker() != "None"]
     assert colours[0] == colours[1] != colours[2] == LIGHT.chance
     assert "Dense 80.0 % to 40.0 %" in shown.alt
     assert set(shown.narrow) == {"light", "dark"}

@@ -161,7 +161,8 @@ def plot_threshold(
         for step in steps:
             left.axhline(step, color=theme.chance, lw=0.6, zorder=1)
         left.axhline(tau, color=theme.attention, lw=1.4, zorder=3)
-        left.text(len(z) - 0.5, tau, f"τ = {tau:.3f} ".replace("-", "\N{MINUS SIGN}"), color=theme.ink, fontsize=8, ha="right", va="bottom")
+        threshold = f"τ = {tau:.3f} ".replace("-", "\N{MINUS SIGN}")
+        left.text(len(z) - 0.5, tau, threshold, color=theme.ink, fontsize=8, ha="right", va="bottom")
         left.set_ylim(-1.08, 0.04)
         left.set_xlabel("Frames, highest score first")
         left.set_ylabel("z′")

@@ -9,6 +9,7 @@ copied.
 
 from __future__ import annotations
 
+import html
 import re
 from typing import Any
 
@@ -22,9 +23,8 @@ LONGEST_ROW_NAME = 16
 """Letters of the name of a row of a table that is not broken."""
 
 _CODE = re.compile(r'<code class="[^"]*\bliteral\b[^"]*"[^>]*>.*?</code>', re.DOTALL)
-_SHORT = re.compile(rf'<span class="pre">(?=[^<\s]{{1,{LONGEST}}}</span>)')
-_LONG = re.compile(rf'(?<=<span class="pre">)[^<\s]{{{LONGEST + 1},}}(?=</span>)')
-_JOINT = re.compile(r"(?<=[^\W_])((?:&amp;|[._/=,])+)(?=\w)|(?<=[a-z])(?=[A-Z])")
+_WORD = re.compile(r'<span class="pre">([^<\s]+)</span>')
+_JOINT = re.compile(r"(?<=[^\W_])((?:&amp;|[_/=,]|\.(?!\d))+)(?=\w)|(?<=[a-z])(?=[A-Z])")
 _OPTION = re.compile(r"^--\w+")
 _NAME = re.compile(r'((?:<a [^>]*>)?<code [^>]*><span class="pre aa-whole">[^<]*</span></code>(?:</a>)?)([,.;:!?)\]]+)')
 _FORMULA = re.compile(r'([(\[]?)(<span class="math notranslate nohighlight">[^<]*</span>)([,.;:!?)\]]*)')
@@ -34,7 +34,7 @@ _NOT_TEXT = re.compile(
     r"<(script|style|pre|code|svg|textarea|select|button)\b.*?</\1>|<(span|div) class=\"math\b[^>]*>.*?</\2>|<[^>]*>",
     re.DOTALL,
 )
-_UNIT = re.compile(r"(?<=\d)[ \n](?=(?:%|ms|µs|s|h|Hz|kHz|dB|MB|GB|×|points?)(?![\w-]))")
+_UNIT = re.compile(r"(?<=\d)[ \n](?=(?:%|ms|µs|s|h|Hz|kHz|dB|MB|GB|×|points?|hertz|seconds?|minutes?|hours?)(?![\w-]))")
 _TIMES = re.compile(r"(?<=\d) [x×][ \n](?=\d)")
 _MINUS = re.compile(r"(?<![\w.)\]-])-(?=\d)")
 _PARTED = re.compile(r"\b(?:\d{4}-\d\d-\d\d|[\d.]+e[-−]\d+|[\d./]+-entmax)\b")
@@ -42,8 +42,8 @@ _PARTED = re.compile(r"\b(?:\d{4}-\d\d-\d\d|[\d.]+e[-−]\d+|[\d./]+-entmax)\b")
 
 def break_well(body: str) -> str:
     """Say where the lines of a page may break: in code, behind formulas, and in its text."""
-    body = _LONG.sub(_at_joints, body)
-    body = _CODE.sub(lambda code: _SHORT.sub(f'<span class="pre {WHOLE}">', code[0]), body)
+    body = _CODE.sub(lambda code: _WORD.sub(_short, code[0]), body)
+    body = _WORD.sub(_at_joints, body)  # what is left are long words, and those of signatures
     body = _NAME.sub(rf'<span class="{WHOLE}">\1\2</span>', body)
     body = _FORMULA.sub(_with_signs, body)
     body = _ROW_NAME.sub(rf'\1<th class="{WHOLE}">\2</th>', body)
@@ -54,9 +54,16 @@ def break_well(body: str) -> str:
     return "".join([*parts, _in_text(body[end:])])
 
 
-def _at_joints(name: re.Match[str]) -> str:
-    parts = _JOINT.sub(r"\1<wbr>", name[0])
-    return _OPTION.sub(rf'<span class="{WHOLE}">\g<0></span>', parts)
+def _short(word: re.Match[str]) -> str:
+    is_short = len(html.unescape(word[1])) <= LONGEST
+    return f'<span class="pre {WHOLE}">{word[1]}</span>' if is_short else word[0]
+
+
+def _at_joints(word: re.Match[str]) -> str:
+    if len(html.unescape(word[1])) <= LONGEST:
+        return word[0]
+    parts = _OPTION.sub(rf'<span class="{WHOLE}">\g<0></span>', _JOINT.sub(r"\1<wbr>", word[1]))
+    return f'<span class="pre">{parts}</span>'
 
 
 def _with_signs(formula: re.Match[str]) -> str:

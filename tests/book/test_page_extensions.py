@@ -161,6 +161,10 @@ def test_short_names_of_code_stay_on_one_line_with_the_sign_behind_them(extensio
     assert several.count('"pre aa-whole"') == 1
     assert '<span class="aa-whole">--a</span>-very-long' in several
     assert "Multivariate<wbr>Beta<wbr>Gaussian.<wbr>pdf" in break_well(code("MultivariateBetaGaussian.pdf"))
+    assert 'class="pre aa-whole">reduction=&quot;relevance&quot;<' in break_well(
+        code("reduction=&quot;relevance&quot;")
+    )
+    assert "(1.0,<wbr>1.5)&amp;seed" in break_well(code("duration=(1.0,1.5)&amp;seed=20"))
     assert break_well(code("-3")) == code("-3").replace('"pre"', '"pre aa-whole"')
 
 

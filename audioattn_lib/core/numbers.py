@@ -5,7 +5,7 @@ It lies below all floors, as :mod:`audioattn_lib.core.errors` does.
 
 from __future__ import annotations
 
-__all__ = ["in_percent", "tenths"]
+__all__ = ["in_percent", "tenths", "with_minus"]
 
 _NOISE = 9
 """Digits behind the point that are kept before rounding: what a sum of floating-point numbers adds lies behind them."""
@@ -30,3 +30,8 @@ def tenths(value: float, sign: str = "") -> str:
 def in_percent(share: float) -> str:
     """A share as a percentage with one decimal, such as ``84.2 %``; NaN stays ``nan %``."""
     return f"{tenths(100 * float(share))} %"
+
+
+def with_minus(number: str) -> str:
+    """A number as a reader sees it: with a minus sign in place of the hyphen that programs read."""
+    return number.replace("-", "\N{MINUS SIGN}")

@@ -38,6 +38,11 @@ def as_nodes(*blocks: Any) -> list[nodes.Node]:
     return [nodes.raw("", block.html(), format="html") for block in blocks]
 
 
+def as_output(markup: str, *, one_line: bool = False) -> nodes.Node:
+    """A table with the look of the output of a cell; numbers stay on one line where it is asked for."""
+    return nodes.raw("", f"<div class='cell_output{' aa-one-line' * one_line}'>{markup}</div>", format="html")
+
+
 def corpus_of(made_with: Mapping[str, Any]) -> str:
     """The corpus of a table in sentences, without the measures of a chapter that the table does not have."""
     return str(made_with.get("corpus", "")).replace(", so only deletion and insertion can be measured", "")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from committed_results import NOTHING, as_nodes, facts, read_table
+from committed_results import NOTHING, as_nodes, as_output, facts, read_table
 from docutils import nodes
 from library_pages import parse_markdown
 from sphinx.application import Sphinx
@@ -55,7 +55,7 @@ class ComparisonPart(SphinxDirective):
             label="Every mechanism on every task",
         )
         # the look of the table of the chapter, which is the output of a cell
-        return [nodes.raw("", f'<div class="cell_output">{sortable.html()}</div>', format="html")]
+        return [as_output(sortable.html())]
 
     def uses(self, results: Any) -> list[nodes.Node]:
         """What to use when, in a list."""

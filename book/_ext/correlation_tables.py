@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from committed_results import NOTHING, as_nodes, facts, read_table
+from committed_results import NOTHING, as_nodes, as_output, facts, read_table
 from docutils import nodes
 from library_pages import parse_markdown
 from sphinx.application import Sphinx
@@ -33,7 +33,7 @@ class CorrelationTable(SphinxDirective):
         made = results.made_with
         return [
             *as_nodes(display.findings(*results.findings()), figure),
-            nodes.raw("", f"<div class='cell_output aa-one-line'>{markup}</div>", format="html"),
+            as_output(markup, one_line=True),
             *parse_markdown(self, [made.get("corpus", ""), "", f"Made with {facts(made, FACTS)}."]),
         ]
 

@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from committed_results import NOTHING, as_nodes, facts, read_table
+from committed_results import NOTHING, as_nodes, as_output, facts, read_table
 from docutils import nodes
 from library_pages import parse_markdown
 from sphinx.application import Sphinx
@@ -114,9 +114,8 @@ def _tables(results: Any, test: str) -> Iterator[nodes.Node]:
     ):
         if len(differences):
             markup = differences.to_html(border=0, justify="left")
-            yield nodes.raw(
-                "", f"<p>{name}:</p><div class='cell_output' style='overflow-x:auto'>{markup}</div>", format="html"
-            )
+            yield nodes.raw("", f"<p>{name}:</p>", format="html")
+            yield as_output(markup)
 
 
 def setup(app: Sphinx) -> dict[str, Any]:

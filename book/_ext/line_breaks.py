@@ -13,6 +13,7 @@ import html
 import re
 from typing import Any
 
+from page_bodies import change_bodies
 from sphinx.application import Sphinx
 
 WHOLE = "aa-whole"
@@ -54,13 +55,16 @@ def break_well(body: str) -> str:
     return "".join([*parts, _in_text(body[end:])])
 
 
+def _is_short(word: str) -> bool:
+    return len(html.unescape(word)) <= LONGEST
+
+
 def _short(word: re.Match[str]) -> str:
-    is_short = len(html.unescape(word[1])) <= LONGEST
-    return f'<span class="pre {WHOLE}">{word[1]}</span>' if is_short else word[0]
+    return f'<span class="pre {WHOLE}">{word[1]}</span>' if _is_short(word[1]) else word[0]
 
 
 def _at_joints(word: re.Match[str]) -> str:
-    if len(html.unescape(word[1])) <= LONGEST:
+    if _is_short(word[1]):
         return word[0]
     parts = _OPTION.sub(rf'<span class="{WHOLE}">\g<0></span>', _JOINT.sub(r"\1<wbr>", word[1]))
     return f'<span class="pre">{parts}</span>'
@@ -79,13 +83,6 @@ def _in_text(text: str) -> str:
     return _PARTED.sub(rf'<span class="{WHOLE}">\g<0></span>', text)
 
 
-def change_page(app: Sphinx, page: str, template: str, context: dict[str, Any], document: Any) -> None:
-    """Change the text of a page before it is written."""
-    if "body" in context:
-        context["body"] = break_well(context["body"])
-
-
 def setup(app: Sphinx) -> dict[str, Any]:
     """Entry point of the extension."""
-    app.connect("html-page-context", change_page)
-    return {"parallel_read_safe": True, "parallel_write_safe": True}
+    return change_bodies(app, break_well)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from committed_results import NOTHING, as_nodes, facts, read_table
+from committed_results import NOTHING, as_nodes, as_output, facts, read_table
 from docutils import nodes
 from library_pages import parse_markdown
 from sphinx.application import Sphinx
@@ -68,14 +68,8 @@ class MixtureTables(SphinxDirective):
         )
         content.append(nodes.raw("", f"<div style='margin-block:1rem'>{table.html()}</div>", format="html"))
         markup = results.gains().to_html(border=0, justify="left")
-        content.append(
-            nodes.raw(
-                "",
-                "<p>Gain over mean pooling in points, by the share of the clip that the event fills; * is reliable:</p>"
-                f"<div class='cell_output aa-one-line'>{markup}</div>",
-                format="html",
-            )
-        )
+        words = "Gain over mean pooling in points, by the share of the clip that the event fills; * is reliable:"
+        content += [nodes.raw("", f"<p>{words}</p>", format="html"), as_output(markup, one_line=True)]
         return content
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from committed_results import NOTHING, as_nodes, corpus_of, facts, read_table
+from committed_results import NOTHING, as_nodes, as_output, corpus_of, facts, read_table
 from docutils import nodes
 from library_pages import parse_markdown
 from retraining_table import finding as retraining_finding
@@ -122,10 +122,7 @@ class RecordingResults(SphinxDirective):
         return [
             *as_nodes(display.findings(*results.findings()), figure),
             nodes.raw("", f"<div style='margin-block:1rem'>{scores.html()}</div>", format="html"),
-            *(
-                nodes.raw("", f"<div class='cell_output aa-one-line'>{_markup(table)}</div>", format="html")
-                for table in tables
-            ),
+            *(as_output(_markup(table), one_line=True) for table in tables),
             *parse_markdown(self, [corpus_of(made), "", f"Made with {facts(made, names)}."]),
         ]
 

@@ -9,7 +9,7 @@ import json
 from typing import Any
 
 import pandas as pd
-from committed_results import NOTHING, RESULTS, depend_on, facts
+from committed_results import NOTHING, RESULTS, as_output, depend_on, facts
 from docutils import nodes
 from library_pages import parse_markdown
 from sphinx.application import Sphinx
@@ -34,7 +34,7 @@ class RetrainingResults(SphinxDirective):
             *parse_markdown(
                 self, ["Accuracy (95 % interval); difference to random frames in points (95 % interval):", ""]
             ),
-            nodes.raw("", f"<div class='cell_output' style='overflow-x:auto'>{markup}</div>", format="html"),
+            as_output(markup),
             *parse_markdown(self, [made.get("corpus", ""), "", f"Made with {facts(made, FACTS)}."]),
         ]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from page_bodies import change_bodies
 from sphinx.application import Sphinx
 
 _HEAD = re.compile(
@@ -27,13 +28,6 @@ def _joined(match: re.Match[str]) -> str:
     return f"{match['open']}{cells}</tr>{match['close']}"
 
 
-def change_page(app: Sphinx, page: str, template: str, context: dict[str, Any], document: Any) -> None:
-    """Change the tables of a page before it is written."""
-    if "body" in context:
-        context["body"] = join_head_rows(context["body"])
-
-
 def setup(app: Sphinx) -> dict[str, Any]:
     """Entry point of the extension."""
-    app.connect("html-page-context", change_page)
-    return {"parallel_read_safe": True, "parallel_write_safe": True}
+    return change_bodies(app, join_head_rows)

@@ -11,7 +11,9 @@ import pytest
 
 
 @pytest.fixture
-def extension(root):
+def extension(root, monkeypatch):
+    monkeypatch.syspath_prepend(root / "book" / "_ext")  # what extensions share lies beside them
+
     def load(name):
         spec = importlib.util.spec_from_file_location(name, root / "book" / "_ext" / f"{name}.py")
         module = importlib.util.module_from_spec(spec)

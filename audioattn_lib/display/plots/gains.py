@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from audioattn_lib.core.numbers import tenths
+from audioattn_lib.core.numbers import tenths, with_minus
 
 from ..figure import Figure, render
 from ..style import Theme
@@ -278,4 +278,4 @@ def _draw_gain(ax: Any, row: int, difference: float, low: float, high: float, th
 
 def _signed(points: float) -> str:
     """A difference in points; zero has no minus."""
-    return tenths(points, "+").replace("-", "\N{MINUS SIGN}")
+    return with_minus(tenths(points, "+"))

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from audioattn_lib.core.numbers import with_minus
+
 from ..figure import Figure, render
 from ..style import Theme
 from .spectrogram import NARROW, WIDTH, grid_of, host
@@ -161,8 +163,8 @@ def plot_threshold(
         for step in steps:
             left.axhline(step, color=theme.chance, lw=0.6, zorder=1)
         left.axhline(tau, color=theme.attention, lw=1.4, zorder=3)
-        threshold = f"τ = {tau:.3f} ".replace("-", "\N{MINUS SIGN}")
-        left.text(len(z) - 0.5, tau, threshold, color=theme.ink, fontsize=8, ha="right", va="bottom")
+        threshold = with_minus(f"{tau:.3f}")
+        left.text(len(z) - 0.5, tau, f"τ = {threshold} ", color=theme.ink, fontsize=8, ha="right", va="bottom")
         left.set_ylim(-1.08, 0.04)
         left.set_xlabel("Frames, highest score first")
         left.set_ylabel("z′")

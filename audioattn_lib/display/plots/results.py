@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from audioattn_lib.core.numbers import in_percent, tenths
+from audioattn_lib.core.numbers import in_percent, tenths, with_minus
 
 from ..describe import mechanism_title
 from ..figure import Figure, render
@@ -518,7 +518,7 @@ def _dress(ax: Any, title: str) -> None:
 
 def short_number(value: float, place: int | None = None) -> str:
     """A number on an axis without the digits that it does not need."""
-    return f"{round(value, 9) + 0.0:.3g}".replace("-", "\N{MINUS SIGN}")
+    return with_minus(f"{round(value, 9) + 0.0:.3g}")
 
 
 def require(table: pd.DataFrame, columns: Sequence[str]) -> None:

@@ -93,9 +93,12 @@ def plot_slopes(
         for ax, (end_label, end) in zip(axes, ends.items(), strict=True):
             for number, name in enumerate(names):
                 strong = name in systems
-                colour = theme.series[drawn[name][0] % len(theme.series)] if strong else theme.chance
-                turn = drawn.get(name, (0, 0))[1]
-                dash, sign = (DASHES[turn % len(DASHES)], _SIGNS[turn % len(_SIGNS)]) if strong else greys[name]
+                if strong:
+                    hue, turn = drawn[name]
+                    colour = theme.series[hue % len(theme.series)]
+                    dash, sign = DASHES[turn % len(DASHES)], _SIGNS[turn % len(_SIGNS)]
+                else:
+                    colour, (dash, sign) = theme.chance, greys[name]
                 look: dict[str, Any] = {"color": colour, "ls": dash, "lw": 1.8 if strong else 1.2, "marker": sign}
                 look["ms"] = 4.5 if strong else 3.5
                 shift = _SPREAD * ((number + 0.5) / len(names) - 0.5)

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from audioattn_lib.core.numbers import tenths
+from audioattn_lib.core.numbers import tenths, with_minus
 
 from ..assets import script_tag, style_tag
 from ..block import Block
@@ -170,7 +170,7 @@ def _text(record: Mapping[Any, Any], column: Column) -> str:
 def _number(value: float, kind: str) -> str:
     if kind == "number":
         return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
-    return tenths(100 * value, "+" if kind == "points" else "").replace("-", "−")
+    return with_minus(tenths(100 * value, "+" if kind == "points" else ""))
 
 
 def _plain(markup: str) -> str:

@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from audioattn_lib.core.numbers import in_percent, tenths
+from audioattn_lib.core.numbers import in_percent, tenths, with_minus
 
 from ..block import Block
 from ..describe import mechanism_title
@@ -154,7 +154,7 @@ def _whole(kind: str, heads: Sequence[str], rows: Sequence[str], lines: Sequence
 def _hundredths(value: float, sign: str = "") -> str:
     """A number with two decimals, empty for none; what rounds to zero has no sign."""
     rounded = round(float(value), 2) + 0.0
-    return "" if math.isnan(rounded) else f"{rounded:{sign if rounded else ''}.2f}".replace("-", "−")
+    return "" if math.isnan(rounded) else with_minus(f"{rounded:{sign if rounded else ''}.2f}")
 
 
 def _whisker(score: float, low: float, high: float, chance: float | None) -> str:
@@ -178,7 +178,7 @@ def _difference(row: pd.Series) -> str:
 
 
 def _signed(value: float) -> str:
-    return tenths(100 * value, "+").replace("-", "−")
+    return with_minus(tenths(100 * value, "+"))
 
 
 def _p(value: float) -> str:

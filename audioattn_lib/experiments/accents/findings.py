@@ -13,6 +13,7 @@ from ..common.studies.phrases import (
     highest,
     names,
     relation,
+    reliably_below,
     share,
     span,
     use_over_baseline,
@@ -52,16 +53,19 @@ def findings(study: ClassificationStudy) -> Found:
     verb = "names" if is_one else "name"
     shown = [f"{titles} {verb} the most clips, {scores}{beside_baseline(table)}."]
     open_ = []
-    power = study.power_note(table.loc[study.names, "detectable"], to=TO_BASELINE) if "detectable" in table else ""
+    power = ""
     attending = [name for name in study.names if name not in _WITHOUT]
     if _CONTROL in study.names and attending:
-        better, reason = gain_over(study, _CONTROL, attending)
-        power = study.power_note(study.compare(_CONTROL, attending)["detectable"], to="to the plain mean")
+        comparison = study.compare(_CONTROL, attending)
+        better, reason = gain_over(study, comparison)
+        power = study.power_note(comparison["detectable"], to="to the plain mean")
         if better:
             sure = study.reliably("better")
             shown.append(f"Attention is {sure} than the plain mean, with {better}; {reason}.")
         else:
             open_.append(f"That choosing frames helps: no attention is reliably better than the plain mean; {reason}.")
+    elif "detectable" in table:
+        power = study.power_note(table.loc[study.names, "detectable"], to=TO_BASELINE)
     shown[:0] = _where(study, attending)  # the question of the chapter comes first
     trials = verification_table(study)
     rates = trials.loc[[name for name in study.names if name in trials.index]]
@@ -109,8 +113,7 @@ def uses(study: ClassificationStudy) -> str:
     trials = verification_table(study)
     if BASELINE in trials.index and len(trials) > 1:
         against = verification_differences(study, BASELINE)
-        fewer = against.index[(against["p_holm"] < 0.05) & (against["difference"] < 0)]
-        sure = names([study.title(str(name)) for name in fewer], most=8)
+        sure = names([study.title(name) for name in reliably_below(against)], most=8)
         lines.append(
             f"**To tell speakers apart**: {sure}, whose error rates are {study.reliably('lower')} than the baseline's."
             if sure

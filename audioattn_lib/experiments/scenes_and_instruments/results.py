@@ -8,7 +8,7 @@ Book page: ``scenes_and_instruments``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -184,11 +184,9 @@ class DomainResults(ResultsTable):
                     for rows in (sure[sure[name] > 0], sure[sure[name] < 0])
                 )
                 none = f"None of {len(compared)} is reliably better than {against}."
-                sure = f"Reliably better than {against} {'is' if len(better) == 1 else 'are'} {'; '.join(better)}."
-                text.append((sure if better else none, bool(better)))
+                text.append((_reliably("better", against, better) if better else none, bool(better)))
                 if worse:
-                    are = "is" if len(worse) == 1 else "are"
-                    text.append((f"Reliably worse than {against} {are} {'; '.join(worse)}.", True))
+                    text.append((_reliably("worse", against, worse), True))
         return text
 
     def power(self, test: str) -> str:
@@ -225,6 +223,10 @@ class DomainResults(ResultsTable):
         name = BASELINE if is_plain_baseline else pattern_title(row["pattern"])
         name = name if row["domain_method"] == NONE else f"{name}, {domain_method_title(row['domain_method'])}"
         return f"{name} ({group})" if group else name
+
+
+def _reliably(relation: str, against: str, entries: Sequence[str]) -> str:
+    return f"Reliably {relation} than {against} {'is' if len(entries) == 1 else 'are'} {'; '.join(entries)}."
 
 
 def _gain(row: Mapping[Any, Any], name: str) -> str:

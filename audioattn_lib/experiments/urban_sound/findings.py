@@ -49,11 +49,12 @@ def findings(study: ClassificationStudy) -> Found:
     verb = "has" if is_one else "have"
     shown = [f"{titles} {verb} the highest {study.score_title.lower()}, {scores}{beside_baseline(table)}."]
     open_ = []
-    power = study.power_note(table.loc[study.names, "detectable"], to=TO_BASELINE) if "detectable" in table else ""
+    power = ""
     attending = [name for name in study.names if name not in CONTROLS]
     if CONTROL in study.names and attending:
-        better, reason = gain_over(study, CONTROL, attending)
-        power = study.power_note(study.compare(CONTROL, attending)["detectable"], to="to the mean of the frames")
+        comparison = study.compare(CONTROL, attending)
+        better, reason = gain_over(study, comparison)
+        power = study.power_note(comparison["detectable"], to="to the mean of the frames")
         if better:
             sure = study.reliably("better")
             shown.append(f"Attention is {sure} than the mean of the frames, with {better}; {reason}.")
@@ -61,6 +62,8 @@ def findings(study: ClassificationStudy) -> Found:
             open_.append(
                 f"That attention helps: no mechanism is reliably better than the mean of the frames; {reason}."
             )
+    elif "detectable" in table:
+        power = study.power_note(table.loc[study.names, "detectable"], to=TO_BASELINE)
     where = _where(study)
     if where.startswith("Attention"):
         shown.insert(0, where)  # the question of the chapter comes first

@@ -27,6 +27,7 @@ __all__ = [
     "p_value",
     "relation",
     "reliably_above",
+    "reliably_below",
     "share",
     "span",
     "use_over_baseline",
@@ -83,9 +84,8 @@ def p_value(p: float) -> str:
     return ("p < 0.001" if p < 0.001 else f"p = {p:.3f}").replace(" ", "\N{NO-BREAK SPACE}")
 
 
-def gain_over(study: ClassificationStudy, control: str, compared: Sequence[str]) -> tuple[str, str]:
-    """Names of those reliably better than ``control``, empty for none, and the largest gain in words."""
-    comparison = study.compare(control, compared)
+def gain_over(study: ClassificationStudy, comparison: pd.DataFrame) -> tuple[str, str]:
+    """Names of those reliably better than the control, empty for none, and the largest gain, in words."""
     best = str(comparison["difference"].idxmax())
     sentence = f"the best of them is at {gain(comparison.loc[best])}, {study.title(best)}"
     return names([study.title(name) for name in reliably_above(comparison)]), sentence
@@ -115,6 +115,11 @@ def use_over_baseline(study: Study, compared: pd.DataFrame) -> str:
 def reliably_above(compared: pd.DataFrame) -> list[str]:
     """Names of the rows of a comparison whose difference is reliably above zero."""
     return [str(name) for name in compared.index[(compared["p_holm"] < 0.05) & (compared["difference"] > 0)]]
+
+
+def reliably_below(compared: pd.DataFrame) -> list[str]:
+    """Names of the rows of a comparison whose difference is reliably below zero."""
+    return [str(name) for name in compared.index[(compared["p_holm"] < 0.05) & (compared["difference"] < 0)]]
 
 
 def relation(study: Study, row: Mapping[str, Any]) -> str:

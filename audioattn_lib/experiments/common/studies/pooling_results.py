@@ -273,7 +273,7 @@ class PoolingResults(ResultsTable):
         best = rows.loc[rows["difference"].idxmax()]
         title, gain = str(best["title"]), phrases.gain(best, "difference", "difference_low", "difference_high")
         better = phrases.reliably_above(rows)
-        worse = [str(name) for name in rows.index[(rows["p_holm"] < 0.05) & (rows["difference"] < 0)]]
+        worse = phrases.reliably_below(rows)
         if len(rows) == 1 or better == [title]:
             text = f"{title} is {'' if better else 'not reliably '}better than {self.control_in_words}: {gain}"
         else:

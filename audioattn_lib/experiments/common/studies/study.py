@@ -30,6 +30,8 @@ __all__ = ["BASELINE", "SEEDS_OF_A_RANKING", "TO_BASELINE", "ClassificationStudy
 
 BASELINE = "linear"
 """Row of the linear baseline in every table."""
+TO_BASELINE = "to the linear baseline"
+"""What a difference is to, in words."""
 
 SEEDS_OF_A_RANKING = 5
 """Fewer seeds rank no network: seven have overturned what three had shown."""
@@ -64,10 +66,6 @@ def choose(names: str | int | Iterable[str], choices: Sequence[str], kind: str) 
         wrong = ", ".join(unknown) or "empty"
         raise ConfigError(f"{kind} is {wrong}; it must be {', '.join(short)}, or names out of {', '.join(choices)}")
     return names
-
-
-TO_BASELINE = "to the linear baseline"
-"""What a difference is to, in words."""
 
 
 def seed_note(n_seeds: int) -> str:
@@ -166,8 +164,9 @@ class Study:
             for value in (min(differences), max(differences))
         )
         unit = unit.removesuffix("s") if list(span) == ["1"] else unit
+        difference = f"a difference {to}".rstrip()
         return (
-            f"With these clips and seeds, a difference {f'{to} '.lstrip()}below {' to '.join(span)} {unit}".rstrip()
+            f"With these clips and seeds, {difference} below {' to '.join(span)} {unit}".rstrip()
             + " would be missed in more than one experiment of five."
         )
 
